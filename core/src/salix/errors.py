@@ -1,0 +1,37 @@
+"""The errors a user may meet; each message says what was seen, what is allowed and what to do."""
+
+from difflib import get_close_matches
+from typing import Iterable
+
+
+class SalixError(Exception):
+    """Any mistake or mishap that salix can explain in a sentence; the command line prints it without a traceback."""
+
+
+class ConfigError(SalixError):
+    """One or more mistakes of a config, each with file, line and YAML path."""
+
+
+class PluginError(SalixError):
+    """A plugin that is unknown, ambiguous, broken or of the wrong kind."""
+
+
+class DataError(SalixError):
+    """A dataset folder, table, picture or annotation that cannot be used."""
+
+
+class ModelError(SalixError):
+    """A checkpoint, layer, target or network that cannot be used."""
+
+
+class StoreError(SalixError):
+    """A run's folder that cannot be read or written."""
+
+
+def near(name: str, allowed: Iterable[str]) -> str:
+    """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'gradcam'?``."""
+    names = sorted(allowed)
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(match) for match in close) + "?"
+    return "allowed: " + (", ".join(names) if names else "none")

@@ -1,0 +1,149 @@
+"""Explainers: where in the picture the evidence for a target lies, and the guard that every call runs in."""
+
+import random
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import Any, Callable, ClassVar, Iterable, Iterator, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .batch import Batch
+from .component import Component
+from .errors import ModelError, PluginError
+from .keyed import key
+from .model import Model
+from .records import Explanation, Verdict
+
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda values: values.amax(1),
+    "abs_max": lambda values: values.abs().amax(1),
+    "sum": lambda values: values.sum(1),
+    "l2": lambda values: values.square().sum(1).sqrt(),
+}
+"""How the channels (n, c, *space) become a heatmap (n, *space); ``max`` of the signed map is paper 000's choice."""
+
+
+class Explainer(Component):
+    """A heatmapping method. A subclass must implement ``explain``; the rest has defaults.
+
+    ``requires`` names the model's capabilities it needs. ``traits`` are claims that the conformance kit holds it to:
+    ``signed``, ``complete`` (values sum to the score, less the baseline's), ``seeded`` (draws by the batch's seed),
+    ``differentiable``, ``model_free`` (never looks at the model). ``spaces`` are the spatial dimensions it can do.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    traits: ClassVar[frozenset[str]] = frozenset()
+    spaces: ClassVar[frozenset[int]] = frozenset({2, 3})
+    passes: ClassVar[tuple[int, int]] = (1, 1)
+    """Forward and backward passes per sample, for estimates before a run."""
+    shares: ClassVar[str] = ""
+    """The shared pass that ``passes`` belong to; explainers with the same one pay it once."""
+
+    @abstractmethod
+    def explain(self, batch: Batch) -> Tensor | Explanation:
+        """Values (n, c or 1, *space) in the dtype of ``batch.images``: positive speaks for the target."""
+        raise NotImplementedError
+
+    def expand(self, model: Model) -> Iterable[Self]:
+        """The combinations that these Params stand for; ``layer: all`` gives one per layer."""
+        return (self,)
+
+    def layers(self, model: Model) -> tuple[str, ...]:
+        """The layers whose activations ``explain`` will ask for, by full name."""
+        return ()
+
+    def verdict(self, model: Model) -> Verdict:
+        """Whether the method's definition holds on this model."""
+        lacking = sorted(self.requires - model.capabilities)
+        if lacking and "model_free" not in self.traits:
+            return Verdict("undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer")
+        return Verdict("exact")
+
+    def __call__(self, batch: Batch) -> Explanation:
+        """``explain`` under guard: the model, its hooks and every random state are as before, also after an error."""
+        if len(batch.space) not in self.spaces:
+            raise ModelError(f"{self.short} explains {self._dimensions()} images; these have {len(batch.space)} dimensions.")
+        verdict = self.verdict(batch.model)
+        if verdict.level == "undefined":
+            raise ModelError(f"{verdict.reason}.")
+        with _guard(self, batch):
+            made = self.explain(batch)
+        return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
+
+    def _dimensions(self) -> str:
+        return " or ".join(f"{space}-D" for space in sorted(self.spaces))
+
+    def _checked(self, explanation: Explanation, batch: Batch) -> Explanation:
+        """Raise ``PluginError`` unless the values have the shape and dtype of the images."""
+        values, images = explanation.values, batch.images
+        if not isinstance(values, Tensor):
+            raise PluginError(f"{self.name} returned {type(values).__name__}; explain must return a tensor.")
+        shapes = {(len(batch), channels, *batch.space) for channels in (1, images.shape[1])}
+        if tuple(values.shape) not in shapes:
+            allowed = " or ".join(map(str, sorted(shapes)))
+            raise PluginError(f"{self.name} returned shape {tuple(values.shape)}; allowed: {allowed}.")
+        if values.dtype != images.dtype:
+            raise PluginError(f"{self.name} returned {values.dtype}; the images are {images.dtype}.")
+        return explanation
+
+
+@contextmanager
+def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
+    """Restore everything that a call could leave behind, and refuse changed images or weights."""
+    networks = [] if "model_free" in explainer.traits else [batch.model.network, batch.view.module]
+    modules = {id(module): module for network in networks for module in network.modules()}
+    kept = [(module, _state(module)) for module in modules.values()]
+    versions = [(tensor, tensor._version) for network in networks for tensor in _tensors(network)]
+    image_version = batch.images._version
+    try:
+        with _random_states(batch):
+            yield
+    finally:
+        for module, state in kept:
+            _restore(module, state)
+    if batch.images._version != image_version:
+        raise PluginError(f"{explainer.name} writes into the images it is given; work on a copy.")
+    if any(tensor._version != version for tensor, version in versions):
+        batch.model.forget()
+        raise PluginError(f"{explainer.name} changes weights or buffers of the model; work on a copy.")
+
+
+def _tensors(network: nn.Module) -> Iterable[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """A module's dictionary, its hook and parameter dictionaries copied, and each Parameter's gradient state."""
+    kept = {name: value.copy() if isinstance(value, dict) else value for name, value in module.__dict__.items()}
+    gradients = [
+        (parameter, parameter.grad, parameter.requires_grad) for parameter in module.parameters(recurse=False)
+    ]
+    return {"attributes": kept, "gradients": gradients}
+
+
+def _restore(module: nn.Module, state: dict[str, Any]) -> None:
+    module.__dict__.clear()
+    module.__dict__.update(state["attributes"])
+    for parameter, gradient, requires in state["gradients"]:
+        parameter.grad = gradient
+        parameter.requires_grad_(requires)
+
+
+@contextmanager
+def _random_states(batch: Batch) -> Iterator[None]:
+    """Seed the global generators by the batch, and put them back afterwards."""
+    seed = key(batch.seed, *batch.ids)
+    python, numeric = random.getstate(), np.random.get_state()
+    devices = [batch.images.device] if batch.images.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed % 2**63)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numeric)

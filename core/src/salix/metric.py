@@ -1,0 +1,70 @@
+"""Metrics: what one case measures, and how many cases, or resamples of them, are summarised."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Callable, ClassVar, Literal, Mapping
+
+import numpy as np
+
+from .batch import Batch
+from .component import Component
+from .records import Array, Explanation, Heatmap, Measurement, Prediction, Sample
+
+Need = Literal["prediction", "heatmap", "annotation", "label", "model", "explainer"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a metric may see of one case.
+
+    ``heatmap`` is as the store returns it (float32). ``batch`` (one sample) is there when ``model`` is among the
+    metric's needs, ``explain`` when ``explainer`` is; it also takes another model's batch.
+    """
+
+    sample: Sample
+    prediction: Prediction | None = None
+    heatmap: Heatmap | None = None
+    batch: Batch | None = None
+    explain: Callable[[Batch], Explanation] | None = None
+
+
+class Undefined(Exception):
+    """Raised by ``measure`` where a metric has no value for a case: the row is ``excluded`` with this reason."""
+
+
+class Metric(Component):
+    """A measure of heatmaps or predictions. A subclass must implement ``measure``; the rest has defaults."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"heatmap", "annotation"})
+    higher_is_better: ClassVar[bool] = True
+    primary: ClassVar[str] = "value"
+    """The measure that ranks combinations."""
+
+    @abstractmethod
+    def measure(self, case: Case) -> Measurement:
+        """Name → number or array of one case; NaN where one measure is undefined, ``Undefined`` where all are."""
+        raise NotImplementedError
+
+    def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
+        """Per measure the value of each resample (r,), or (r, points) for a curve; NaN where it has no case.
+
+        ``measurements`` holds (cases,) or (cases, …) per name, ``counts`` (r, cases) says how often each case occurs.
+        """
+        return {name: mean(values, counts) for name, values in measurements.items()}
+
+    def expected(self, measure: str) -> float | None:
+        """The value that a random heatmap is expected to reach, where it is known in closed form."""
+        return None
+
+
+def mean(values: Array, counts: Array) -> Array:
+    """The mean over the defined cases of each resample: values (cases,), counts (r, cases) → (r,).
+
+    >>> mean(np.array([1.0, 3.0, np.nan]), np.array([[1, 1, 5], [0, 2, 0], [0, 0, 1]])).tolist()
+    [2.0, 3.0, nan]
+    """
+    defined = ~np.isnan(values)
+    weights = counts[:, defined].astype(np.float64)
+    totals = weights.sum(1)
+    sums = weights @ values[defined]
+    return np.divide(sums, totals, out=np.full(len(counts), np.nan), where=totals > 0)

@@ -1,0 +1,215 @@
+"""Models: a network with the preparation, classes and reading of outputs that its authors meant."""
+
+import pickle
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Mapping, Sequence
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .canonical import Opaque, View, convolutions, named_outputs, view
+from .component import Component
+from .errors import ModelError, near
+from .records import Array, Prediction, Sample
+from .transforms import Preparation
+
+Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
+
+
+class Model(Component):
+    """A network and what belongs to it. A subclass must implement ``build``; the rest has defaults.
+
+    ``classes`` name the logits of a softmax or sigmoid head, and the grades of an ordinal or regression head.
+    ``preparation`` puts image, annotations and field on the model's grid; nothing is resampled later.
+    """
+
+    classes: tuple[str, ...] = ()
+    head: Head = "softmax"
+    outputs: tuple[str, ...] = ("logits",)
+    extras: ClassVar[tuple[str, ...]] = ()
+    preparation: Preparation | None = None
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network with its weights: images (n, c, *space) → logits (n, class), or a dictionary of outputs."""
+        raise NotImplementedError
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network as built, in evaluation mode."""
+        return self.build().eval()
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """What explainers may require: ``gradients``, and ``layers`` when its convolutions can be observed."""
+        return frozenset({"gradients", "layers"} if self.layers() else {"gradients"})
+
+    def layers(self) -> tuple[str, ...]:
+        """The convolutions by their original module names, in order of evaluation.
+
+        A name stands for the tensor after the chain convolution → BatchNorm → activation.
+        """
+        return self._layers
+
+    @cached_property
+    def _layers(self) -> tuple[str, ...]:
+        return convolutions(self.network)
+
+    @property
+    def last_layer(self) -> str:
+        """The backbone's last convolution."""
+        return self.layers()[-1]
+
+    def layer(self, name: str) -> str:
+        """A layer by name, or ``last``; raises ``ModelError`` with near names."""
+        if name == "last" and self.layers():
+            return self.last_layer
+        if name not in self.layers():
+            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*self.layers(), 'last'])}")
+        return name
+
+    @property
+    def grid(self) -> str:
+        """What its prepared samples depend on; models of one grid share baselines."""
+        return self.preparation.identity if self.preparation else self.identity
+
+    def prepare(self, sample: Sample) -> Sample:
+        """The sample on the model's grid: float32 image, annotations by area."""
+        if self.preparation is None:
+            raise ModelError(f"{self.short} has no preparation; set one, or implement prepare(sample).")
+        return self.preparation(sample)
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Further inputs of ``forward`` made from prepared samples, besides the images."""
+        return {}
+
+    def forward(self, images: Tensor, **inputs: Any) -> dict[str, Tensor]:
+        """The outputs by name, through the network itself."""
+        return named_outputs(self.network(images, **inputs), self.outputs)
+
+    def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
+        """The view of the network for images of this shape, dtype and device; built once."""
+        views: dict[Any, View | Opaque] = self.__dict__.setdefault("_views", {})
+        key = (folded, images.dtype, images.device, tuple(images.shape[1:]))
+        if key not in views:
+            self.network.to(images.device)
+            views[key] = view(self.network, self.outputs, images, inputs, folded)
+        return views[key]
+
+    def forget(self) -> None:
+        """Drop the network and its views; the next use builds them anew."""
+        for name in ("network", "_views"):
+            self.__dict__.pop(name, None)
+
+    def spatial(self, layer: str, values: Tensor) -> Tensor:
+        """Activations or gradients of a layer as (n, channel, *space)."""
+        return values
+
+    def target(self, target: str | int) -> int:
+        """A target by class name or index as an index of the logits; raises ``ModelError`` outside the classes."""
+        if isinstance(target, str) and target in self.classes:
+            target = self.classes.index(target)
+        if isinstance(target, str) or not 0 <= target < len(self.classes):
+            raise ModelError(
+                f"{self.short} has no class {target!r}; {near(str(target), self.classes)}, an index below "
+                f"{len(self.classes)}, 'predicted' or 'label'"
+            )
+        return target
+
+    def read(self, logits: Array) -> Prediction:
+        """Logits (class,) as probabilities and a decision, by the model's head."""
+        probabilities, decision = READERS[self.head](np.asarray(logits, dtype=np.float64), len(self.classes))
+        return Prediction(np.asarray(logits), self.classes, probabilities, decision)
+
+
+def _softmax(logits: Array, classes: int) -> tuple[Array, int]:
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum(), int(logits.argmax())
+
+
+def _sigmoid(logits: Array, classes: int) -> tuple[Array, int]:
+    probabilities = _logistic(logits)
+    return probabilities, int(logits.argmax() if logits.size > 1 else probabilities[0] > 0.5)
+
+
+def _ordinal(logits: Array, classes: int) -> tuple[Array, int]:
+    """One sigmoid unit s in (0, 1); the grade is floor((K - 1) s + 0.5) (specification 5.1)."""
+    position = _logistic(logits[:1])
+    return position, int(np.clip(np.floor((classes - 1) * position[0] + 0.5), 0, classes - 1))
+
+
+def _regression(logits: Array, classes: int) -> tuple[Array, int]:
+    """One linear unit on the scale of the grades; the grade is the nearest one (specification 7.15)."""
+    return logits[:1], int(np.clip(np.floor(logits[0] + 0.5), 0, classes - 1))
+
+
+def _logistic(values: Array) -> Array:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))
+
+
+READERS = {"softmax": _softmax, "sigmoid": _sigmoid, "ordinal": _ordinal, "regression": _regression}
+
+
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """Load a checkpoint (safetensors, or a plain state dictionary of torch) into ``network``; no code is executed.
+
+    Raises ``ModelError`` when the file is no checkpoint, holds anything but tensors, or has other keys or shapes.
+    """
+    state = read_weights(path)
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or unknown:
+        raise ModelError(
+            f"checkpoint {path} does not fit the network: {len(missing)} keys missing{_example(missing)}, "
+            f"{len(unknown)} unknown{_example(unknown)}; give a checkpoint of this architecture."
+        )
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise ModelError(
+                f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(state[name].shape)}, "
+                f"the network needs {tuple(value.shape)}; give a checkpoint of this architecture."
+            )
+    network.load_state_dict(state)
+    return network
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, read by safetensors or torch's weights-only loader."""
+    if not path.is_file():
+        raise ModelError(f"checkpoint {path} does not exist; give the path of a .safetensors or .pt file.")
+    try:
+        state = _safetensors(path) if path.suffix == ".safetensors" else _state_dictionary(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a checkpoint that can be loaded safely ({_first_line(error)}); give a safetensors file, or "
+            "a state dictionary saved by torch that holds tensors only."
+        ) from error
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path} holds no state dictionary of tensors; save model.state_dict() and give that file.")
+    return state
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    return dict(load_file(path))
+
+
+def _state_dictionary(path: Path) -> dict[str, Tensor]:
+    """A state dictionary, also one wrapped as {"state_dict": …}."""
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    return dict(loaded) if isinstance(loaded, Mapping) else {}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _example(names: list[str]) -> str:
+    return f" (such as {names[0]!r})" if names else ""

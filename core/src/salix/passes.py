@@ -1,0 +1,74 @@
+"""The standard shared computations: each runs once per batch, whoever asks first."""
+
+from dataclasses import dataclass
+from typing import Mapping
+
+import torch
+from torch import Tensor
+
+from .batch import Batch
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's activations and their gradients, both (n, channel, *space)."""
+
+    activation: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The gradient of the target's score by the images (n, c, *space) and by every layer of the batch."""
+
+    images: Tensor
+    layers: Mapping[str, Layer]
+
+
+def logits(batch: Batch) -> Tensor:
+    """The explained output (n, class), by one forward pass without gradients."""
+
+    @torch.no_grad()
+    def compute() -> Tensor:
+        return torch.cat([piece.forward()[0] for piece in batch.pieces()])
+
+    return batch.once("logits", compute)
+
+
+def gradients(batch: Batch) -> Gradients:
+    """One forward and one backward pass give the gradient of the images and of every layer in ``batch.layers``."""
+
+    def compute() -> Gradients:
+        parts = [_gradients(piece) for piece in batch.pieces()]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    return batch.once("gradients", compute)
+
+
+def _gradients(batch: Batch) -> Gradients:
+    images = batch.images if batch.differentiable else batch.images.detach()
+    if not images.requires_grad:
+        images = images.detach().requires_grad_()
+    with torch.enable_grad():
+        scores, activations = batch.forward(images, batch.layers)
+        asked = [images, *activations.values()]
+        found = torch.autograd.grad(batch.pick(scores).sum(), asked, create_graph=batch.differentiable)
+    if not batch.differentiable:
+        activations = {name: value.detach() for name, value in activations.items()}
+    spatial = batch.model.spatial
+    layers = {
+        name: Layer(spatial(name, value), spatial(name, gradient))
+        for (name, value), gradient in zip(activations.items(), found[1:])
+    }
+    return Gradients(found[0], layers)
+
+
+def _joined(parts: list[Gradients]) -> Gradients:
+    layers = {
+        name: Layer(
+            torch.cat([part.layers[name].activation for part in parts]),
+            torch.cat([part.layers[name].gradient for part in parts]),
+        )
+        for name in parts[0].layers
+    }
+    return Gradients(torch.cat([part.images for part in parts]), layers)
