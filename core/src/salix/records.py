@@ -1,6 +1,7 @@
 """What flows between datasets, models, explainers, metrics and the store: plain data only, arrays in numpy."""
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Mapping, TypeAlias
 
 import numpy as np
@@ -71,7 +72,7 @@ class Sample:
     group: str = ""
     geometry: Geometry | None = None
     field: Array | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -132,7 +133,7 @@ class Score:
     status: Status = "valid"
     reason: str = ""
     array: Array | None = None
-    notes: Mapping[str, float | str] = field(default_factory=dict)
+    notes: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,5 +145,5 @@ class Explanation:
     """
 
     values: Any
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    kept: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)

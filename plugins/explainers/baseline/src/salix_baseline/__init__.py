@@ -1,0 +1,11 @@
+"""Registers heatmaps that know nothing."""
+
+from collections.abc import Mapping
+
+from salix.hooks import hookimpl
+
+
+@hookimpl
+def salix_explainers() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {"random": "salix_baseline.random:Random"}
