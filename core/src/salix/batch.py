@@ -1,7 +1,8 @@
 """Batch: prepared samples on the device and everything that may be asked about them once."""
 
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Any, Callable, Hashable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +44,11 @@ class Batch:
         self.output, self.differentiable = output, differentiable
         self._results: dict[Hashable, Any] = {}
         self._lock = RLock()
+        if not len(self.ids) == len(images) == len(self.targets):
+            raise ModelError(
+                f"a batch has one image and one target per id; these are {len(self.ids)} ids, {len(images)} images and "
+                f"{len(self.targets)} targets."
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,6 +121,8 @@ class Batch:
     def score(self, images: Tensor, index: Sequence[int] | None = None) -> Tensor:
         """Target scores (m,) of variants (m, c, *space), in pieces of ``rows``; ``index`` says of which sample each is."""
         owners = list(range(len(self))) if index is None else list(index)
+        if len(owners) != len(images):
+            raise ModelError(f"{len(images)} variants belong to {len(owners)} samples; give one index per variant.")
         scores = []
         for start in range(0, len(owners), self.rows):
             piece = self.select(owners[start : start + self.rows]).at(images[start : start + self.rows])

@@ -6,7 +6,8 @@ frozen copy with BatchNorm merged into convolutions in float64 and channels_last
 
 import copy
 from collections import OrderedDict
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -107,7 +108,7 @@ def view(
     try:
         module = canonical(network)
     except _UNTRACEABLE as error:
-        return Opaque(network, names, str(error).splitlines()[0])
+        return Opaque(network, names, (str(error).splitlines() or [type(error).__name__])[0])
     layers, count = _layers(module), 0
     if folded:
         module, count = fold(module, images)
@@ -129,12 +130,12 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     finally:
         for module, training in flags.items():
             module.training = training
-    _drop_asserts(graph)
     root = dict(_attributes(network, graph))
     calls: dict[str, int] = {}
     for node in list(graph.nodes):
         _own_module(node, root, network, calls)
     module = fx.GraphModule(root, graph)
+    _drop_asserts(module)
     module.graph.lint()
     return module.eval()
 
@@ -161,12 +162,14 @@ def convolutions(network: nn.Module) -> tuple[str, ...]:
         return ()
 
 
-def _drop_asserts(graph: fx.Graph) -> None:
+def _drop_asserts(module: fx.GraphModule) -> None:
     """Erase assertions, which would keep readers on a convolution's output and so prevent folding."""
-    for node in reversed(graph.nodes):
+    for node in reversed(module.graph.nodes):
         if node.op == "call_function" and node.target is torch._assert:
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
+            module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
 
 
 def _attributes(network: nn.Module, graph: fx.Graph) -> Iterable[tuple[str, Any]]:
@@ -190,6 +193,16 @@ def _own_module(node: fx.Node, root: dict[str, Any], network: nn.Module, calls: 
         root[own] = FUNCTIONAL_ACTIVATIONS[node.target](*_settings(node), **keywords)
         source = node.all_input_nodes[0]
         node.op, node.target, node.args, node.kwargs = "call_module", own, (source,), {}
+    else:
+        _not_in_place(node)
+
+
+def _not_in_place(node: fx.Node) -> None:
+    """Let a call give a new tensor, so that an activation that was kept is never overwritten."""
+    if node.op == "call_method" and str(node.target).endswith("_") and hasattr(Tensor, str(node.target)[:-1]):
+        node.target = str(node.target)[:-1]
+    elif node.kwargs.get("inplace"):
+        node.kwargs = {**node.kwargs, "inplace": False}
 
 
 def _settings(node: fx.Node) -> tuple[Any, ...]:

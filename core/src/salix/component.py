@@ -1,12 +1,14 @@
 """What datasets, models, explainers and metrics share: validated Params, a revision and an identity."""
 
 from abc import ABC
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Iterable, Mapping, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .errors import DataError, SalixError
+from .errors import DataError, PluginError, SalixError
 from .keyed import digest, file_digest
 from .records import Sample
 
@@ -45,6 +47,32 @@ class Component(ABC):
         except ValidationError as error:
             raise SalixError(f"{type(self).__name__}: {problems(error)}") from None
 
+    @classmethod
+    def made(cls, params: Mapping[str, Any], context: Mapping[str, Any], registered: str) -> Self:
+        """A component from the Params of a config, under its registered name; raises pydantic's ``ValidationError``.
+
+        ``context`` holds ``base``, the folder that paths are relative to, and the ``catalog`` that makes nested ones.
+        """
+        try:
+            component = cls(**dict(cls.Params.model_validate(dict(params), context=dict(context))))
+        except (ValidationError, SalixError):
+            raise
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{registered} cannot be made with these parameters ({fault})") from error
+        component.registered = registered
+        return component
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(cls._given, core_schema.is_instance_schema(cls))
+
+    @classmethod
+    def _given(cls, value: Any, info: ValidationInfo) -> Any:
+        """A Param that is a component: as it is, or made by the catalog from what a config says."""
+        context = info.context or {}
+        return context["catalog"].given(cls, value, context) if "catalog" in context else value
+
     @property
     def name(self) -> str:
         """``distribution/name``, or the import path of a class that no plugin registers."""
@@ -69,7 +97,7 @@ class Component(ABC):
 
     def describe(self) -> dict[str, Any]:
         """This component as a config writes it: ``{"use": name, param: value, …}``."""
-        return {"use": self.name} | {name: _written(value) for name, value in self._values()}
+        return {"use": self.name} | {name: plain(value) for name, value in self._values()}
 
     def with_(self, **changes: Any) -> Self:
         """The same component with some Params changed, validated anew."""
@@ -97,14 +125,20 @@ class Component(ABC):
         return {name: _identified(value) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"params": dict(self._values()), "registered": self.registered}
+        return {"params": dict(self._values()), "registered": self.registered, "identity": self.identity}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
-        self.registered = state["registered"]
+        self.registered, self.__dict__["_identity"] = state["registered"], state["identity"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
+
+
+def misfit(error: SalixError | ValueError, component: type[Component] | None) -> PydanticCustomError:
+    """What is wrong with a component that a config describes, as an error that pydantic puts at its place."""
+    reason = problems(error) if isinstance(error, ValidationError) else str(error)
+    return PydanticCustomError("component", "{reason}", {"reason": reason, "error": error, "component": component})
 
 
 def problems(error: ValidationError) -> str:
@@ -147,7 +181,8 @@ def _path_identity(path: Path) -> str:
     raise DataError(f"{path} does not exist; give the path of an existing file or folder.")
 
 
-def _written(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A Param's value as JSON and YAML can write it."""
     return _mapped(value, _written_leaf)
 
 

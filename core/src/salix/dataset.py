@@ -1,10 +1,11 @@
 """Datasets: pictures with labels, annotations and patients, read from the layout their authors published."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import ClassVar, Iterable
+from typing import ClassVar
 
 from .component import Component
 from .errors import DataError, near

@@ -1,7 +1,7 @@
 """The errors a user may meet; each message says what was seen, what is allowed and what to do."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Iterable
 
 
 class SalixError(Exception):

@@ -2,8 +2,9 @@
 
 import random
 from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, ClassVar, Iterable, Iterator, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -56,8 +57,8 @@ class Explainer(Component):
 
     def verdict(self, model: Model) -> Verdict:
         """Whether the method's definition holds on this model."""
-        lacking = sorted(self.requires - model.capabilities)
-        if lacking and "model_free" not in self.traits:
+        lacking = [] if "model_free" in self.traits else sorted(self.requires - model.capabilities)
+        if lacking:
             return Verdict("undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer")
         return Verdict("exact")
 
@@ -68,6 +69,8 @@ class Explainer(Component):
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
+        if unseen := sorted(set(self.layers(batch.model)) - set(batch.layers)):
+            raise PluginError(f"{self.name} needs {unseen[0]!r} among the batch's layers; make it with layers=layers(model).")
         with _guard(self, batch):
             made = self.explain(batch)
         return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
@@ -116,20 +119,27 @@ def _tensors(network: nn.Module) -> Iterable[Tensor]:
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
-    """A module's dictionary, its hook and parameter dictionaries copied, and each Parameter's gradient state."""
-    kept = {name: value.copy() if isinstance(value, dict) else value for name, value in module.__dict__.items()}
+    """A module's attributes, the content of its hook and parameter dictionaries, and each Parameter's gradient state."""
+    kept = dict(module.__dict__)
+    contents = [(value, value.copy()) for value in kept.values() if isinstance(value, dict)]
     gradients = [
-        (parameter, parameter.grad, parameter.requires_grad) for parameter in module.parameters(recurse=False)
+        (parameter, parameter.requires_grad, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
+        for parameter in module.parameters(recurse=False)
     ]
-    return {"attributes": kept, "gradients": gradients}
+    return {"attributes": kept, "contents": contents, "gradients": gradients}
 
 
 def _restore(module: nn.Module, state: dict[str, Any]) -> None:
     module.__dict__.clear()
     module.__dict__.update(state["attributes"])
-    for parameter, gradient, requires in state["gradients"]:
-        parameter.grad = gradient
+    for dictionary, content in state["contents"]:  # the same objects: handles of the user's hooks refer to them
+        dictionary.clear()
+        dictionary.update(content)
+    for parameter, requires, gradient, values in state["gradients"]:
         parameter.requires_grad_(requires)
+        parameter.grad = gradient
+        if gradient is not None:
+            gradient.data.copy_(values)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ A plugin is a module named by one entry point of group ``salix``. Registration h
 ``"module:Class"``, so that listing plugins imports none of their classes.
 """
 
-from typing import TYPE_CHECKING, Any, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -21,6 +22,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "model": ("salix_models", "salix.model:Model"),
     "explainer": ("salix_explainers", "salix.explainer:Explainer"),
     "metric": ("salix_metrics", "salix.metric:Metric"),
+    "executor": ("salix_executors", "salix.executors:Executor"),
 }
 """Kind → the hook that registers it and the interface that its classes implement."""
 

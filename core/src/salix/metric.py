@@ -1,8 +1,9 @@
 """Metrics: what one case measures, and how many cases, or resamples of them, are summarised."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Literal, Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 

@@ -2,9 +2,10 @@
 
 import pickle
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -93,13 +94,18 @@ class Model(Component):
         return named_outputs(self.network(images, **inputs), self.outputs)
 
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
-        """The view of the network for images of this shape, dtype and device; built once."""
-        views: dict[Any, View | Opaque] = self.__dict__.setdefault("_views", {})
+        """The view of the network for images of this shape, dtype and device; built anew when its weights changed."""
+        views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
         key = (folded, images.dtype, images.device, tuple(images.shape[1:]))
-        if key not in views:
-            self.network.to(images.device)
-            views[key] = view(self.network, self.outputs, images, inputs, folded)
-        return views[key]
+        self.network.to(images.device)
+        weights = self._weights() if folded else None
+        if key not in views or views[key][0] != weights:
+            views[key] = weights, view(self.network, self.outputs, images, inputs, folded)
+        return views[key][1]
+
+    def _weights(self) -> list[tuple[int, int]]:
+        """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
+        return [(tensor.data_ptr(), tensor._version) for tensor in self.network.state_dict(keep_vars=True).values()]
 
     def forget(self) -> None:
         """Drop the network and its views; the next use builds them anew."""

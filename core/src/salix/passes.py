@@ -1,7 +1,7 @@
 """The standard shared computations: each runs once per batch, whoever asks first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import torch
 from torch import Tensor
@@ -52,7 +52,8 @@ def _gradients(batch: Batch) -> Gradients:
     with torch.enable_grad():
         scores, activations = batch.forward(images, batch.layers)
         asked = [images, *activations.values()]
-        found = torch.autograd.grad(batch.pick(scores).sum(), asked, create_graph=batch.differentiable)
+        total = batch.pick(scores).sum()
+        found = torch.autograd.grad(total, asked, create_graph=batch.differentiable, materialize_grads=True)
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
     spatial = batch.model.spatial

@@ -1,8 +1,9 @@
 """What flows between datasets, models, explainers, metrics and the store: plain data only, arrays in numpy."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Mapping, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ Array: TypeAlias = NDArray[Any]
 Label: TypeAlias = int | tuple[int, ...] | None
 AnnotationKind = Literal["mask", "box", "density"]
 Status = Literal["valid", "excluded", "invalid", "failed"]
+Kind = Literal["predictions", "heatmaps", "scores"]
 Level = Literal["exact", "approximate", "undefined"]
 
 
@@ -55,6 +57,7 @@ class Annotation:
     values: Array
     kind: AnnotationKind = "mask"
     reader: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

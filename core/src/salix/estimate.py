@@ -1,0 +1,72 @@
+"""What a plan will cost: passes, memory and disk, before it runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batch import Batch
+from .model import Model
+from .passes import gradients
+from .plan import Combination, Plan, Source
+from .records import Sample
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of one dataset and model: passes over all samples, bytes on disk, bytes at the peak for one image."""
+
+    dataset: str
+    model: str
+    samples: int
+    forwards: int
+    backwards: int
+    heatmaps: int
+    disk: int
+    memory: int
+
+
+def estimates(plan: Plan) -> list[Estimate]:
+    """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
+    return [_estimate(source, model, combinations) for source, model, combinations in plan.jobs()]
+
+
+def _estimate(source: Source, model: Model, combinations: list[Combination]) -> Estimate:
+    sample = model.prepare(source.dataset.load(source.ids[0]))
+    forwards, backwards = passes(combinations)
+    count, maps = len(source.ids), len(source.ids) * len(combinations)
+    # Raw float32: heatmaps of noise-like methods hardly compress.
+    disk = maps * int(np.prod(sample.space)) * 4
+    layers = {layer for item in combinations for layer in item.explainer.layers(model)}
+    memory = peak(model, sample, sorted(layers))
+    return Estimate(
+        source.dataset.short, model.short, count, count * (1 + forwards), count * backwards, maps, disk, memory
+    )
+
+
+def passes(combinations: Iterable[Combination]) -> tuple[int, int]:
+    """Forward and backward passes per sample; explainers of one target with the same shared pass pay it once."""
+    paid = {
+        (item.target, item.explainer.shares or item.explainer.identity): item.explainer.passes for item in combinations
+    }
+    return sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
+
+
+def peak(model: Model, sample: Sample, layers: list[str]) -> int:
+    """Bytes of weights and of everything that one gradient pass over one image keeps, measured by running it."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    images = torch.from_numpy(sample.image)[None]
+    batch = Batch(model, [sample.id], images, [0], inputs=model.collate([sample]), layers=layers)
+    view = batch.view
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = gradients(batch)
+    observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in found.layers.values())
+    weights = sum(tensor.nbytes for network in (model.network, view.module) for tensor in network.state_dict().values())
+    return weights + sum(kept.values()) + observed

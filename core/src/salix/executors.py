@@ -1,0 +1,151 @@
+"""Where tasks run: in this process, or in local processes that survive a killed worker."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Generic, TypeVar
+
+from pydantic import Field
+
+from .component import Component, Params
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Executor(Component, Generic[Job, Result]):
+    """Runs tasks anywhere and in any order; a task may be run again, since whatever it commits stays."""
+
+    @abstractmethod
+    def run(
+        self,
+        tasks: Sequence[Job],
+        work: Callable[[Job], Result],
+        done: Callable[[Job, Result], None],
+        lost: Callable[[Job, str], None],
+        threads: int,
+    ) -> None:
+        """Call ``work`` on every task and ``done`` here with each result; ``lost`` when a task kills its workers."""
+        raise NotImplementedError
+
+
+class Serial(Executor[Job, Result]):
+    """One task after the other in this process."""
+
+    def run(
+        self,
+        tasks: Sequence[Job],
+        work: Callable[[Job], Result],
+        done: Callable[[Job, Result], None],
+        lost: Callable[[Job, str], None],
+        threads: int,
+    ) -> None:
+        """Run the tasks in order."""
+        use_threads(threads)
+        for task in tasks:
+            done(task, work(task))
+
+
+class ProcessesParams(Params):
+    """How many worker processes, and how often a task may take its worker down before it is given up."""
+
+    workers: int = Field(default=2, ge=1)
+    attempts: int = Field(default=2, ge=1)
+
+
+class Processes(Executor[Job, Result]):
+    """A pool of local processes; when a worker is killed, the pool is made anew and unfinished tasks run again."""
+
+    Params = ProcessesParams
+    params: ProcessesParams
+
+    def run(
+        self,
+        tasks: Sequence[Job],
+        work: Callable[[Job], Result],
+        done: Callable[[Job, Result], None],
+        lost: Callable[[Job, str], None],
+        threads: int,
+    ) -> None:
+        """Keep every worker busy; a task during which workers died ``attempts`` times is handed to ``lost``."""
+        waiting, crashes = list(enumerate(tasks)), [0] * len(tasks)
+        while waiting:
+            # After a crash the suspects run alone, so that the culprit is known and takes nobody along.
+            suspects = [entry for entry in waiting if crashes[entry[0]]]
+            entries = suspects[:1] or waiting
+            finished, failed = self._round(entries, work, done, threads)
+            for index, _ in failed:
+                crashes[index] += 1
+            for index, task in failed:
+                if crashes[index] >= self.params.attempts and len(entries) == 1:
+                    lost(task, f"its worker process died {crashes[index]} times (killed, or out of memory)")
+                    finished.add(index)
+            waiting = [entry for entry in waiting if entry[0] not in finished]
+
+    def _round(
+        self,
+        entries: Sequence[tuple[int, Job]],
+        work: Callable[[Job], Result],
+        done: Callable[[Job, Result], None],
+        threads: int,
+    ) -> tuple[set[int], list[tuple[int, Job]]]:
+        """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
+        context = multiprocessing.get_context("spawn")
+        workers = min(self.params.workers, len(entries))
+        finished: set[int] = set()
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+        try:
+            queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
+            while queue or running:
+                while queue and len(running) < workers:
+                    entry = queue.pop()
+                    running[pool.submit(work, entry[1])] = entry
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index, task = running[future]
+                    done(task, future.result())
+                    finished.add(index)
+                    del running[future]
+        except BrokenProcessPool:
+            return finished, [entry for entry in running.values() if entry[0] not in finished]
+        except BaseException:
+            _kill(pool)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return finished, []
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+
+
+def _start_worker(threads: int) -> None:
+    """Leave Ctrl-C to the parent, which stops its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, so that a killed run leaves no process behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def use_threads(threads: int) -> None:
+    """Set torch's threads, which the results depend on in the last bits."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+BUILT_IN = {"serial": "salix.executors:Serial", "processes": "salix.executors:Processes"}
+"""Registered like a plugin's executors, by the core itself."""

@@ -1,0 +1,214 @@
+"""The first half of a task: predict, explain, and commit the predictions and heatmaps."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .batch import Batch
+from .chunk import Chunk, Failure
+from .explainer import REDUCTIONS
+from .keyed import file_digest
+from .passes import logits
+from .plan import Combination, Unit
+from .records import Array, Explanation, Prediction, Sample
+from .store import PREDICTION_COLUMNS, write_table
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One sample's share of an explanation: the heatmap (*space), notes and kept arrays."""
+
+    values: Array
+    notes: Mapping[str, Any]
+    kept: Mapping[str, Array]
+
+
+class Explaining:
+    """Predictions and heatmaps of one chunk."""
+
+    def __init__(self, chunk: Chunk):
+        self.chunk = chunk
+
+    def explain(self, missing: Sequence[Unit]) -> None:
+        """Predict and explain batch by batch, then commit the predictions and every missing unit."""
+        results: dict[str, dict[str, Explained | Failure]] = {unit.key: {} for unit in missing}
+        predictions: dict[str, Prediction | Failure] = {}
+        for batch, samples in self.chunk.batches():
+            with self.chunk.clock("passes"):
+                predictions |= self._predicted(batch)
+                for unit, explained in self._explained(batch, samples, predictions, missing):
+                    results[unit.key] |= explained
+        self._commit_predictions(predictions)
+        for unit in missing:
+            self._commit_heatmaps(unit, results[unit.key])
+
+    def _predicted(self, batch: Batch) -> dict[str, Prediction | Failure]:
+        """Predictions by id; when a batch fails it is split until the culprit alone fails."""
+        try:
+            found = logits(batch).cpu().numpy()
+        except Exception as error:
+            if len(batch) == 1:
+                return {batch.ids[0]: self.chunk.failure(f"prediction of {batch.ids[0]}", error)}
+            return {id: made for half in _halves(batch) for id, made in self._predicted(half).items()}
+        return {
+            id: self.chunk.model.read(row)
+            if np.isfinite(row).all()
+            else Failure("the logits are not finite", "invalid")
+            for id, row in zip(batch.ids, found)
+        }
+
+    def _explained(
+        self,
+        batch: Batch,
+        samples: Sequence[Sample],
+        predictions: Mapping[str, Prediction | Failure],
+        missing: Sequence[Unit],
+    ) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
+        """The heatmaps of every missing unit; combinations of one target share their batch."""
+        aimed: dict[str, tuple[Batch | None, dict[str, Failure]]] = {}
+        for unit in missing:
+            target = unit.combination.target
+            if target not in aimed:
+                aimed[target] = self._aimed(batch, samples, predictions, unit.combination)
+            at, failures = aimed[target]
+            yield unit, {**failures, **(self._heatmaps(at, unit.combination) if at is not None else {})}
+
+    def _aimed(
+        self,
+        batch: Batch,
+        samples: Sequence[Sample],
+        predictions: Mapping[str, Prediction | Failure],
+        combination: Combination,
+    ) -> tuple[Batch | None, dict[str, Failure]]:
+        """The batch at a combination's targets, without the samples for which the target is undefined."""
+        found = {sample.id: self.chunk.target(sample, predictions[sample.id], combination) for sample in samples}
+        index = [place for place, id in enumerate(batch.ids) if isinstance(found[id], int)]
+        failures = {id: target for id, target in found.items() if isinstance(target, Failure)}
+        if not index:
+            return None, failures
+        part = batch if len(index) == len(batch) else batch.select(index)
+        return part.at(targets=[found[id] for id in part.ids]), failures  # type: ignore[misc]
+
+    def _heatmaps(self, batch: Batch, combination: Combination) -> dict[str, Explained | Failure]:
+        """Heatmaps by id; when a batch fails it is split until the culprit alone fails."""
+        explainer = combination.explainer
+        try:
+            explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
+            values = REDUCTIONS[combination.reduction](explanation.values).float().cpu().numpy()
+        except Exception as error:
+            if len(batch) == 1:
+                return {batch.ids[0]: self.chunk.failure(f"{explainer.short} of {batch.ids[0]}", error)}
+            return self._split(batch, combination, isinstance(error, (torch.OutOfMemoryError, MemoryError)))
+        return {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
+
+    def _split(self, batch: Batch, combination: Combination, memory: bool) -> dict[str, Explained | Failure]:
+        found = {id: made for half in _halves(batch) for id, made in self._heatmaps(half, combination).items()}
+        if not memory:
+            return found
+        return {
+            id: Explained(made.values, {**made.notes, "split": "out of memory"}, made.kept)
+            if isinstance(made, Explained)
+            else made
+            for id, made in found.items()
+        }
+
+    def _commit_predictions(self, predictions: Mapping[str, Prediction | Failure]) -> None:
+        key = self.chunk.task.prediction
+        if self.chunk.run.has("predictions", key):
+            return
+        rows = [self._prediction_row(id, predictions.get(id, self.chunk.samples[id])) for id in self.chunk.task.ids]  # type: ignore[arg-type]
+        meta = {
+            "dataset": self.chunk.task.source.dataset.describe(),
+            "model": self.chunk.model.describe(),
+            "files": self._files(),
+        }
+        with self.chunk.run.commit("predictions", key, meta) as folder:
+            write_table(folder / "predictions.parquet", PREDICTION_COLUMNS, rows)
+
+    def _prediction_row(self, id: str, prediction: Prediction | Failure) -> list[Any]:
+        sample = self.chunk.samples[id]
+        patient, label = self.chunk.task.source.dataset.group(id), None
+        if isinstance(sample, Sample) and sample.label is not None:
+            label = [sample.label] if isinstance(sample.label, int) else list(sample.label)
+        if isinstance(prediction, Failure):
+            return [id, patient, label, None, None, None, prediction.status, prediction.reason]
+        numbers = [prediction.decision, prediction.logits.tolist(), prediction.probabilities.tolist()]
+        return [id, patient, label, *numbers, "valid", ""]
+
+    def _files(self) -> dict[str, str]:
+        """The digests of the files that were decoded, relative to the dataset's root where it has one."""
+        root = self.chunk.task.source.dataset.root()
+        sources = {
+            source
+            for sample in self.chunk.samples.values()
+            if isinstance(sample, Sample)
+            for source in _sources(sample)
+        }
+        paths = sorted(Path(source) for source in sources)
+        return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
+
+    def _commit_heatmaps(self, unit: Unit, results: Mapping[str, Explained | Failure]) -> None:
+        """Commit one unit: maps (n, *space) with NaN where a case failed, and every case's status and notes."""
+        made = [results.get(id) or self.chunk.samples[id] for id in self.chunk.task.ids]
+        maps = [entry.values for entry in made if isinstance(entry, Explained)]
+        space = maps[0].shape if maps else (1, 1)
+        empty = np.full(space, np.nan, np.float32)
+        cases = [_case(id, entry) for id, entry in zip(self.chunk.task.ids, made)]
+        meta = unit.combination.describe() | {"ids": list(self.chunk.task.ids), "cases": cases}
+        with self.chunk.run.commit("heatmaps", unit.key, meta) as folder:
+            self.chunk.run.put_maps(folder, np.stack([getattr(entry, "values", empty) for entry in made]))
+            for name, arrays in _kept(made).items():
+                self.chunk.run.put_maps(folder, arrays, f"kept_{name}.zarr")
+        self.chunk.outcome.failures += sum(case["status"] in ("failed", "invalid") for case in cases)
+        self.chunk.outcome.units.append(meta | {"key": unit.key})
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    middle = len(batch) // 2
+    return batch.select(range(middle)), batch.select(range(middle, len(batch)))
+
+
+def _share(explanation: Explanation, values: Array, row: int) -> Explained | Failure:
+    if not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        return Failure(f"{count} of {values.size} values of the heatmap are not finite", "invalid")
+    notes = {name: _plain(entry[row]) for name, entry in explanation.notes.items()}
+    kept = {name: np.asarray(torch.as_tensor(entry[row]).cpu()) for name, entry in explanation.kept.items()}
+    return Explained(values, notes, kept)
+
+
+def _plain(value: Any) -> Any:
+    """A note as JSON can write it."""
+    return value.item() if isinstance(value, (torch.Tensor, np.generic)) else value
+
+
+def _case(id: str, made: Explained | Failure | Sample) -> dict[str, Any]:
+    if isinstance(made, Explained):
+        return {"id": id, "status": "valid", "reason": "", "notes": dict(made.notes)}
+    assert isinstance(made, Failure)
+    return {"id": id, "status": made.status, "reason": made.reason, "notes": {}}
+
+
+def _kept(made: Sequence[Any]) -> dict[str, Array]:
+    """Kept arrays by name (n, …), NaN for the cases without."""
+    explained = [entry for entry in made if isinstance(entry, Explained)]
+    stacked = {}
+    for name, example in (explained[0].kept if explained else {}).items():
+        empty = np.full(example.shape, np.nan, np.float32)
+        arrays = [entry.kept[name] if isinstance(entry, Explained) else empty for entry in made]
+        stacked[name] = np.stack(arrays).astype(np.float32)
+    return stacked
+
+
+def _sources(sample: Sample) -> Iterator[str]:
+    if sample.geometry is not None and sample.geometry.source:
+        yield sample.geometry.source
+    yield from (annotation.source for annotation in sample.annotations if annotation.source)
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    return path.relative_to(root).as_posix() if root is not None and path.is_relative_to(root) else str(path)

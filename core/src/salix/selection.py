@@ -1,0 +1,110 @@
+"""Fills open Params (lesion weights, thresholds) from the tuning split, before the final plan, and freezes them."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from .component import plain
+from .dataset import Dataset
+from .errors import DataError, SalixError, StoreError
+from .keyed import digest
+from .metric import Metric
+from .model import Model
+from .plan import Fitted, Plan, Source
+from .records import Sample
+from .store import Run, write_text
+
+FILE = "selection.yaml"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The fitted metrics, and by their identity a remark where the reported split itself was used for filling."""
+
+    fitted: Fitted
+    flags: Mapping[str, str]
+
+
+class _Readable:
+    """The prepared samples of the tuning split; those that cannot be read are counted and left out."""
+
+    def __init__(self, dataset: Dataset, model: Model, ids: list[str]):
+        self.dataset, self.model, self.ids = dataset, model, ids
+        self.read, self.unread = 0, 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        for id in self.ids:
+            try:
+                sample = self.model.prepare(self.dataset.load(id))
+            except (SalixError, OSError, ValueError):
+                self.unread += 1
+                continue
+            self.read += 1
+            yield sample
+
+
+def fill(plan: Plan, run: Run) -> Selection:
+    """Every open metric filled per dataset and grid: from ``selection.yaml`` where it is frozen, else from samples."""
+    frozen = _frozen(run)
+    fitted: dict[tuple[str, str, str], Metric] = {}
+    flags: dict[str, str] = {}
+    for source, model, _ in plan.jobs():
+        for metric in (metric for metric in plan.metrics if metric.open):
+            place = (metric.identity, source.dataset.identity, model.grid)
+            key = digest(list(place))
+            if place not in fitted:
+                if key not in frozen:
+                    frozen[key] = _filled(metric, source.dataset, model)
+                    _write(run, frozen)
+                fitted[place] = metric.with_(**frozen[key]["filled"])
+            if flag := _flag(frozen[key], source):
+                flags[fitted[place].identity] = flag
+    return Selection(fitted, flags)
+
+
+def _filled(metric: Metric, dataset: Dataset, model: Model) -> dict[str, Any]:
+    """What ``fit`` makes of the tuning split (all samples where there is none)."""
+    samples = _Readable(dataset, model, dataset.ids(dataset.tuning))
+    made = metric.fit(samples)
+    if not samples.read:
+        raise DataError(
+            f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, but "
+            "none of its samples can be read; check the folder, or set the values in the config."
+        )
+    return {
+        "metric": metric.name,
+        "dataset": dataset.name,
+        "grid": model.grid,
+        "split": dataset.tuning or "all",
+        "samples": samples.read,
+        "unreadable": samples.unread,
+        "filled": {name: plain(getattr(made.params, name)) for name in metric.open},
+    }
+
+
+def _flag(entry: Mapping[str, Any], source: Source) -> str:
+    if entry["split"] not in (source.split, "all") and source.split != "all":
+        return ""
+    return f"{', '.join(entry['filled'])} filled on the reported split ({entry['samples']} samples)"
+
+
+def _frozen(run: Run) -> dict[str, Any]:
+    path = run.folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
+    except (YAMLError, ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); remove it and run again.") from error
+
+
+def _write(run: Run, frozen: Mapping[str, Any]) -> None:
+    text = io.StringIO()
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.dump(dict(frozen), text)
+    write_text(run.folder / FILE, text.getvalue())

@@ -1,0 +1,119 @@
+"""Benches: an explainer with the model and the samples on which it is tried."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch
+from ..component import Component
+from ..errors import ModelError
+from ..explainer import Explainer
+from ..model import Model
+from ..records import Explanation, Sample
+from .check import NotApplicable
+from .toys import Blobs, Residual, Toy
+
+PICTURES = 4
+
+
+class ExplainerBench:
+    """An explainer with the model and the prepared samples on which it is tried; made when first needed."""
+
+    def __init__(self, explainer: Explainer, model: Model | None = None, samples: Sequence[Sample] | None = None):
+        self._explainer, self._model, self._samples = explainer, model, samples
+
+    @cached_property
+    def component(self) -> Component:
+        """The explainer; its open Params filled from the samples."""
+        return self._explainer.fit(self.samples) if self._explainer.open else self._explainer
+
+    @cached_property
+    def model(self) -> Model:
+        """The model it is tried on: the one given, or a small residual network."""
+        return self._model or Residual(dimensions=min(self._explainer.spaces & {2, 3}, default=2))
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """Four prepared samples."""
+        return list(self._samples) if self._samples is not None else pictures(self.model)
+
+    @cached_property
+    def precise(self) -> Model:
+        """The same model in float64."""
+        return in_float64(self.model)
+
+    def explainer(self, model: Model) -> Explainer:
+        """The explainer, or the last of those it stands for on this model."""
+        assert isinstance(self.component, Explainer)
+        return list(self.component.expand(model))[-1]
+
+    def batch(self, dtype: torch.dtype = torch.float64, **changes: Any) -> Batch:
+        """The samples as a fresh batch with mixed targets; ``changes`` go to ``Batch``."""
+        model = self.precise if dtype == torch.float64 else self.model
+        return batch_of(self.explainer(model), model, self.samples, dtype, **changes)
+
+    def explained(self, batch: Batch) -> Tensor:
+        """The values (n, c or 1, *space) under guard, detached."""
+        return values_of(self.explainer(batch.model)(batch))
+
+    def toy(self, toy: Toy) -> Batch:
+        """A float64 batch of a toy; the law does not apply where the explainer is not defined on it."""
+        model = in_float64(toy)
+        try:
+            explainer = self.explainer(model)
+            verdict = explainer.verdict(model)
+            if toy.params.dimensions not in explainer.spaces or verdict.level == "undefined":
+                raise NotApplicable(f"not defined on the toy {toy.short}: {verdict.reason or 'its dimensions'}")
+            return batch_of(explainer, model, toy.pictures(PICTURES), torch.float64)
+        except ModelError as error:
+            raise NotApplicable(f"not defined on the toy {toy.short}: {error}") from None
+
+
+def in_float64(model: Model) -> Model:
+    """A model of the same settings whose network is in float64."""
+    precise = model.with_()
+    precise.network.double()
+    return precise
+
+
+def pictures(model: Model) -> list[Sample]:
+    """Prepared samples of generated pictures that fit a model."""
+    if isinstance(model, Toy):
+        return model.pictures(PICTURES)
+    blobs = Blobs()
+    return [model.prepare(blobs.load(id)) for id in blobs.ids()[:PICTURES]]
+
+
+def batch_of(
+    explainer: Explainer, model: Model, samples: Sequence[Sample], dtype: torch.dtype, **changes: Any
+) -> Batch:
+    """A batch of prepared samples with mixed targets and the layers that the explainer asks for."""
+    images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(dtype)
+    classes = 1 if model.head in ("ordinal", "regression") else len(model.classes)
+    settings: dict[str, Any] = {
+        "targets": [index % classes for index in range(len(samples))],
+        "inputs": model.collate(samples),
+        "layers": explainer.layers(model),
+    }
+    return Batch(model, [sample.id for sample in samples], images, **settings | changes)
+
+
+def values_of(explanation: Explanation) -> Tensor:
+    """The values without their graph, as a copy."""
+    values: Tensor = explanation.values
+    return values.detach().clone()
+
+
+def networks_of(batch: Batch) -> list[nn.Module]:
+    """The network itself and its folded view."""
+    return [batch.model.network, batch.view.module]
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference relative to the largest value."""
+    scale = float(one.abs().max())
+    gap = float((one - other).abs().max())
+    return gap / scale if scale else gap

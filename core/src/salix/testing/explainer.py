@@ -1,0 +1,225 @@
+"""Laws of explainers that hold on any network: form, repeatability, independence of the batch, and leaving no trace."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch
+from ..explainer import Explainer
+from ..passes import gradients, logits
+from . import snapshot
+from .bench import PICTURES, ExplainerBench, difference, networks_of, values_of
+from .check import NotApplicable, claim
+from .toys import Regions
+
+TOLERANCE = 1e-10
+COSINE = 0.9999
+
+
+def is_defined_on_the_model_it_is_tried_with(bench: ExplainerBench) -> None:
+    """The verdict is exact or approximate, with a reason unless exact; otherwise nothing would be checked."""
+    explainer = bench.explainer(bench.model)
+    verdict = explainer.verdict(bench.model)
+    claim(verdict.level in ("exact", "approximate"), f"{verdict.reason}; give the check a model it is defined on.")
+    claim(verdict.level == "exact" or bool(verdict.reason), "the verdict is approximate without a reason.")
+
+
+def layers_belong_to_the_model(bench: ExplainerBench) -> None:
+    """Every explainer that this one expands to is of its class and asks for layers that the model has."""
+    for explainer in _expanded(bench):
+        claim(type(explainer) is type(bench.component), f"expands to {type(explainer).__name__}.")
+        unknown = set(explainer.layers(bench.model)) - set(bench.model.layers())
+        claim(not unknown, f"asks for layers {sorted(unknown)}, which the model has not.")
+
+
+def maps_have_the_form_of_the_images(bench: ExplainerBench) -> None:
+    """Shape (n, c or 1, *space) and the dtype of the images, in float32 and float64 and in every declared space."""
+    for dtype in (torch.float32, torch.float64):
+        bench.explained(bench.batch(dtype))
+    for dimensions in sorted(_explainer(bench).spaces & {2, 3}):
+        try:
+            bench.explained(bench.toy(Regions(dimensions=dimensions)))
+        except NotApplicable:
+            continue
+
+
+def maps_are_finite(bench: ExplainerBench) -> None:
+    """No value is infinite or NaN, on pictures and on an all-black one."""
+    batch = bench.batch()
+    for images in (batch.images, torch.zeros_like(batch.images)):
+        claim(bool(bench.explained(batch.at(images)).isfinite().all()), "some values are infinite or NaN.")
+
+
+def notes_hold_one_entry_per_sample(bench: ExplainerBench) -> None:
+    """Every note is one number or word per sample, everything kept one array per sample."""
+    made = bench.explainer(bench.precise)(bench.batch())
+    for name, entries in [*made.notes.items(), *made.kept.items()]:
+        count = len(entries) if hasattr(entries, "__len__") else None
+        claim(count == PICTURES, f"{name!r} has {count} entries for {PICTURES} samples.")
+    for name, entries in made.notes.items():
+        kinds = {type(entry).__name__ for entry in entries if not isinstance(entry, (int, float, str))}
+        claim(not kinds, f"note {name!r} holds {', '.join(sorted(kinds))}; allowed: numbers and words.")
+
+
+def images_and_inputs_are_left_untouched(bench: ExplainerBench) -> None:
+    """Images, further inputs and targets have the same bits afterwards."""
+    batch = bench.batch()
+    held = [batch.images, batch.targets, *(value for value in batch.inputs.values() if isinstance(value, Tensor))]
+    before = [tensor.clone() for tensor in held]
+    bench.explained(batch)
+    claim(all(map(torch.equal, before, held)), "images, inputs or targets were written to.")
+
+
+def shared_results_are_left_untouched(bench: ExplainerBench) -> None:
+    """What the batch already computed for others has the same bits afterwards, and gives the same map."""
+    fresh, used = bench.batch(), bench.batch()
+    shared = _shared(used)
+    before = {name: value.clone() for name, value in shared.items()}
+    claim(torch.equal(bench.explained(fresh), bench.explained(used)), "the map depends on what was asked before.")
+    changed = [name for name, value in shared.items() if not torch.equal(before[name], value)]
+    claim(not changed, f"the shared {', '.join(changed)} were written to.")
+
+
+def the_same_seed_gives_the_same_map(bench: ExplainerBench) -> None:
+    """Two calls on equal batches agree to the bit, in whatever state the global generators are."""
+    first = bench.explained(bench.batch(torch.float32))
+    torch.rand(7)
+    claim(torch.equal(first, bench.explained(bench.batch(torch.float32))), "two calls with one seed differ.")
+
+
+def another_seed_gives_another_map_where_seeded(bench: ExplainerBench) -> None:
+    """With the trait ``seeded`` another seed changes the map; without it the seed has no influence to the bit."""
+    same = torch.equal(bench.explained(bench.batch(seed=0)), bench.explained(bench.batch(seed=1)))
+    if "seeded" in _explainer(bench).traits:
+        claim(not same, "claims the trait 'seeded', but another seed gives the same map.")
+    claim(same or "seeded" in _explainer(bench).traits, "another seed gives another map; declare the trait 'seeded'.")
+
+
+def a_batch_equals_its_singles(bench: ExplainerBench) -> None:
+    """Each sample of a batch with mixed targets is explained as if it were alone: 1e-10 of the largest value, float64."""
+    batch = bench.batch()
+    together = bench.explained(batch)
+    alone = torch.cat([bench.explained(single) for single in batch.singles()])
+    _claim_equal(together, alone, "in a batch and alone")
+
+
+def any_micro_batch_size_gives_the_same_map(bench: ExplainerBench) -> None:
+    """Passes of 1, 2, 3 or all samples agree to 1e-10 in float64, and to a cosine of 0.9999 in float32."""
+    whole = {dtype: bench.explained(bench.batch(dtype)) for dtype in (torch.float64, torch.float32)}
+    for rows in (1, 2, 3):
+        _claim_equal(whole[torch.float64], bench.explained(bench.batch(rows=rows)), f"with rows={rows}")
+        _claim_parallel(whole[torch.float32], bench.explained(bench.batch(torch.float32, rows=rows)), rows)
+
+
+def the_model_is_left_as_it_was(bench: ExplainerBench) -> None:
+    """Hooks, forwards, flags, weights and gradients are the same after a bare ``explain``, which others may nest.
+
+    The random states and torch's switches are the same after a guarded call.
+    """
+    batch = bench.batch()
+    networks, process = networks_of(batch), snapshot.of_process()
+    before = snapshot.of_networks(networks)
+    bench.explained(batch)
+    _claim_unchanged(process, snapshot.of_process())
+    bench.explainer(batch.model).explain(bench.batch())
+    _claim_unchanged(before, snapshot.of_networks(networks))
+
+
+def the_model_is_left_as_it_was_after_an_error(bench: ExplainerBench) -> None:
+    """When the network fails in the middle of its forward, the error gets out and the guarded call leaves no trace."""
+    if "model_free" in _explainer(bench).traits:
+        raise NotApplicable("model_free: it runs no network")
+    batch = bench.batch()
+    networks = networks_of(batch)
+    before = snapshot.of_networks(networks), snapshot.of_process()
+    claim(not _explains_while_failing(bench, batch, networks), "it returns a map although the network failed.")
+    _claim_unchanged(before[0], snapshot.of_networks(networks))
+    _claim_unchanged(before[1], snapshot.of_process())
+
+
+def a_pickled_copy_gives_the_same_map(bench: ExplainerBench) -> None:
+    """The explainer as a worker receives it agrees to the bit."""
+    explainer = bench.explainer(bench.precise)
+    copy = pickle.loads(pickle.dumps(explainer))
+    one, other = (values_of(made(bench.batch())) for made in (explainer, copy))
+    claim(torch.equal(one, other), "a pickled copy gives another map.")
+
+
+LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
+    is_defined_on_the_model_it_is_tried_with,
+    layers_belong_to_the_model,
+    maps_have_the_form_of_the_images,
+    maps_are_finite,
+    notes_hold_one_entry_per_sample,
+    images_and_inputs_are_left_untouched,
+    shared_results_are_left_untouched,
+    the_same_seed_gives_the_same_map,
+    another_seed_gives_another_map_where_seeded,
+    a_batch_equals_its_singles,
+    any_micro_batch_size_gives_the_same_map,
+    the_model_is_left_as_it_was,
+    the_model_is_left_as_it_was_after_an_error,
+    a_pickled_copy_gives_the_same_map,
+)
+
+
+def _explainer(bench: ExplainerBench) -> Explainer:
+    return bench.explainer(bench.model)
+
+
+def _expanded(bench: ExplainerBench) -> list[Explainer]:
+    assert isinstance(bench.component, Explainer)
+    return list(bench.component.expand(bench.model))
+
+
+def _shared(batch: Batch) -> Mapping[str, Tensor]:
+    """The shared results that a batch can hold before anybody else asks."""
+    held = {"logits": logits(batch)}
+    if "gradients" in batch.model.capabilities:
+        found = gradients(batch)
+        held["gradients of the images"] = found.images
+        for name, layer in found.layers.items():
+            held |= {f"activations of {name}": layer.activation, f"gradients of {name}": layer.gradient}
+    return held
+
+
+def _claim_equal(one: Tensor, other: Tensor, where: str) -> None:
+    worst = max(difference(a, b) for a, b in zip(one, other))
+    claim(worst <= TOLERANCE, f"maps differ {where} by {worst:.1e} of the largest value; allowed: {TOLERANCE:.0e}.")
+
+
+def _claim_parallel(one: Tensor, other: Tensor, rows: int) -> None:
+    cosines = torch.nn.functional.cosine_similarity(one.flatten(1), other.flatten(1))
+    silent = (one.flatten(1) == other.flatten(1)).all(1)
+    worst = float(torch.where(silent, 1.0, cosines).min())
+    claim(worst >= COSINE, f"maps have a cosine of {worst:.6f} with rows={rows}; allowed: {COSINE} or more.")
+
+
+def _claim_unchanged(before: snapshot.Snapshot, after: snapshot.Snapshot) -> None:
+    changed = snapshot.changes(before, after)
+    claim(not changed, f"changed: {', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''}.")
+
+
+def _explains_while_failing(bench: ExplainerBench, batch: Batch, networks: list[nn.Module]) -> bool:
+    """Whether a map comes out although a layer in the middle of each network raises."""
+    handles = [_middle(network).register_forward_pre_hook(_fail) for network in networks]
+    try:
+        bench.explained(batch)
+    except Exception:
+        return False
+    finally:
+        for handle in handles:
+            handle.remove()
+    return True
+
+
+def _middle(network: nn.Module) -> nn.Module:
+    leaves = [module for module in network.modules() if not list(module.children())]
+    return leaves[len(leaves) // 2]
+
+
+def _fail(module: nn.Module, arguments: Any) -> None:
+    raise RuntimeError("this network was made to fail")

@@ -1,0 +1,69 @@
+"""Snapshots: everything about networks, and about the process, that a component must leave as it was."""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..canonical import HOOK_DICTIONARIES
+
+Snapshot = dict[str, Any]
+
+
+def of_networks(networks: Iterable[nn.Module]) -> Snapshot:
+    """Hooks, replaced forwards, training flags, weights, buffers and gradients of every module, by a readable name."""
+    found: Snapshot = {}
+    for number, network in enumerate(networks):
+        for name, module in network.named_modules():
+            found |= _of_module(f"{name or 'the network'} (network {number})", module)
+    return found
+
+
+def of_process() -> Snapshot:
+    """The states of the random generators and the switches of torch."""
+    return {
+        "the random state of torch": torch.get_rng_state(),
+        "the random state of numpy": [np.asarray(part) for part in np.random.get_state()],
+        "the random state of Python": random.getstate(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's anomaly mode": torch.is_anomaly_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+    }
+
+
+def changes(before: Snapshot, after: Snapshot) -> list[str]:
+    """The names of what differs between two snapshots."""
+    return sorted(name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name)))
+
+
+def _of_module(name: str, module: nn.Module) -> Snapshot:
+    hooks = [list(getattr(module, hooks)) for hooks in HOOK_DICTIONARIES]
+    found: Snapshot = {
+        f"the hooks of {name}": hooks,
+        f"the forward of {name}": module.__dict__.get("forward"),
+        f"the training flag of {name}": module.training,
+        f"the attributes of {name}": sorted(module.__dict__),
+        f"the in-place flag of {name}": getattr(module, "inplace", None),
+    }
+    for leaf, parameter in module.named_parameters(recurse=False):
+        found[f"parameter {leaf} of {name}"] = parameter.detach().clone()
+        found[f"the gradient of {leaf} of {name}"] = None if parameter.grad is None else parameter.grad.clone()
+        found[f"requires_grad of {leaf} of {name}"] = parameter.requires_grad
+    for leaf, buffer in module.named_buffers(recurse=False):
+        found[f"buffer {leaf} of {name}"] = buffer.clone()
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(one, other))
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other))
+    return bool(one == other)

@@ -1,0 +1,235 @@
+"""The metric as the runner uses it: weights from masks, findings, exclusions and refusals."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from salix.errors import DataError, SalixError
+from salix.metric import Case, Undefined
+from salix.records import Annotation, Heatmap, Sample
+from salix_ecs.ecs import Ecs
+
+Array = NDArray[Any]
+
+WEIGHTS = {"haemorrhages": 1, "hard_exudates": 1.05, "soft_exudates": 5.77, "microaneurysms": 46.97}
+PIXELS = {
+    "haemorrhages": [(0, 0), (0, 1), (1, 0), (1, 1)],
+    "hard_exudates": [(0, 2), (0, 3), (1, 2)],
+    "soft_exudates": [(3, 0)],
+    "microaneurysms": [(3, 3)],
+}
+HEAT = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
+
+
+def sample(masks: dict[str, Array], id: str = "one") -> Sample:
+    shape = next(iter(masks.values())).shape if masks else (4, 4)
+    annotations = tuple(Annotation(finding, mask) for finding, mask in masks.items())
+    return Sample(id, np.zeros((3, *shape), dtype=np.float32), annotations)
+
+
+def drawn(pixels: dict[str, list[tuple[int, int]]]) -> dict[str, Array]:
+    masks = {finding: np.zeros((4, 4), dtype=np.float32) for finding in pixels}
+    for finding, places in pixels.items():
+        for place in places:
+            masks[finding][place] = 1
+    return masks
+
+
+def case(masks: dict[str, Array], heat: Any = HEAT) -> Case:
+    return Case(sample(masks), heatmap=Heatmap(np.array(heat, dtype=np.float32)))
+
+
+class TestMeasure:
+    @pytest.mark.parametrize(
+        ("top", "ties", "combined"),
+        [(1, "expected", 1), (2, "expected", 1 / 2), (3, "expected", 5 / 6), (3, "stable", 2 / 3), (4, "expected", 1)],
+    )
+    def test_four_lesions(self, top: int, ties: str, combined: float) -> None:
+        metric = Ecs(grid=2, top=top, ties=ties, weights=WEIGHTS)
+        assert metric.measure(case(drawn(PIXELS)))["combined"] == pytest.approx(combined)
+
+    def test_each_lesion_alone(self) -> None:
+        """DH = [[3, 0], [0, 4]] has its two largest cells at the haemorrhages and the microaneurysm."""
+        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS)))
+        assert found == {
+            "combined": 0.5,
+            "haemorrhages": 1,
+            "hard_exudates": 0,
+            "soft_exudates": 0,
+            "microaneurysms": 1,
+        }
+
+    def test_whole_against_a_plain_implementation(self) -> None:
+        random = np.random.default_rng(0)
+        metric = Ecs(grid=4, top=5, weights=WEIGHTS)
+        for _ in range(30):
+            masks = {finding: (random.random((20, 16)) > 0.99).astype(np.float32) for finding in WEIGHTS}
+            heat = random.normal(size=(20, 16)).astype(np.float32)
+            pixels = sum(WEIGHTS[finding] * mask.astype(float) for finding, mask in masks.items())
+            lesion, heated = (
+                {(i, j): each[5 * i : 5 * i + 5, 4 * j : 4 * j + 4].sum() for i in range(4) for j in range(4)}
+                for each in (pixels, heat.astype(float))
+            )
+            wanted = min(5, sum(mass > 1e-9 for mass in lesion.values()))
+            order = sorted(lesion, key=lambda cell: -lesion[cell])
+            if wanted < len(order) and abs(lesion[order[wanted - 1]] - lesion[order[wanted]]) < 1e-9:
+                continue
+            hottest = sorted(heated, key=lambda cell: -heated[cell])[:5]
+            expected = len(set(order[:wanted]) & set(hottest)) / wanted
+            assert metric.measure(case(masks, heat))["combined"] == pytest.approx(expected)
+
+    @pytest.mark.parametrize("factor", [2, 0.37, 1e6])
+    def test_only_ratios_of_weights_count(self, factor: float) -> None:
+        random = np.random.default_rng(1)
+        scaled = {finding: factor * weight for finding, weight in WEIGHTS.items()}
+        for _ in range(20):
+            masks = {finding: (random.random((21, 17)) > 0.97).astype(np.float32) for finding in WEIGHTS}
+            one = case(masks, random.normal(size=(21, 17)))
+            assert Ecs(weights=scaled).measure(one) == pytest.approx(Ecs(weights=WEIGHTS).measure(one))
+
+    def test_readers_are_united(self) -> None:
+        left, right = np.zeros((2, 4, 4), dtype=np.float32)
+        left[0, 0], right[3, 3] = 1, 1
+        both = Sample(
+            "one",
+            np.zeros((3, 4, 4)),
+            (Annotation("lesion", left, reader="a"), Annotation("lesion", right, reader="b")),
+        )
+        metric = Ecs(grid=2, top=2, weights={"lesion": 1})
+        assert metric.measure(Case(both, heatmap=Heatmap(left + right)))["combined"] == 1
+
+    def test_the_annotation_itself_scores_best_and_its_inverse_worst(self) -> None:
+        mask = np.zeros((20, 20), dtype=np.float32)
+        mask[4:10, 4:8] = 1
+        metric = Ecs(top=6, weights={"lesion": 1})
+        assert metric.measure(case({"lesion": mask}, mask))["combined"] == 1
+        assert metric.measure(case({"lesion": mask}, -mask))["combined"] == 0
+
+    def test_nan_in_the_heatmap(self) -> None:
+        heat = np.array(HEAT, dtype=np.float32)
+        heat[3, 0] = np.nan
+        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS), heat))
+        assert len(found) == 5
+        assert np.isnan(list(found.values())).all()
+
+    def test_another_grid_is_refused(self) -> None:
+        with pytest.raises(DataError, match=r"\(2, 2\).*\(4, 4\)"):
+            Ecs(weights=WEIGHTS).measure(case(drawn(PIXELS), [[1, 2], [3, 4]]))
+
+
+class TestFindings:
+    def test_absent_is_nan_and_unexamined_is_left_out(self) -> None:
+        masks = drawn({"haemorrhages": [(0, 0)], "hard_exudates": []})
+        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(masks))
+        assert set(found) == {"combined", "haemorrhages", "hard_exudates"}
+        assert np.isnan(found["hard_exudates"])
+        assert found["combined"] == found["haemorrhages"] == 1
+
+    def test_nothing_to_find(self) -> None:
+        metric = Ecs(grid=2, top=2, weights=WEIGHTS)
+        with pytest.raises(Undefined, match="looked for and absent: haemorrhages, hard_exudates"):
+            metric.measure(case(drawn({"haemorrhages": [], "hard_exudates": []})))
+        with pytest.raises(Undefined, match="no finding was examined"):
+            metric.measure(case({}))
+
+    def test_the_optic_disc_is_no_lesion(self) -> None:
+        masks = drawn({"haemorrhages": [(0, 0)], "optic_disc": [(3, 3)]})
+        assert "optic_disc" not in Ecs(grid=2, top=1, weights=WEIGHTS).measure(case(masks))
+        with pytest.raises(Undefined, match="no finding was examined"):
+            Ecs(weights=WEIGHTS).measure(case({"optic_disc": masks["optic_disc"]}))
+        asked = Ecs(grid=2, top=1, weights={"optic_disc": 1}, findings=["optic_disc"]).measure(case(masks))
+        assert asked == {"combined": 1, "optic_disc": 1}
+
+    def test_chosen_findings_only(self) -> None:
+        found = Ecs(grid=2, top=1, weights=WEIGHTS, findings=("soft_exudates", "unknown")).measure(case(drawn(PIXELS)))
+        assert found == {"combined": 0, "soft_exudates": 0}
+
+
+class TestWeights:
+    def test_open_until_counted(self) -> None:
+        metric = Ecs()
+        assert metric.open == ("weights",)
+        with pytest.raises(DataError, match="not counted yet"):
+            metric.measure(case(drawn(PIXELS)))
+        assert metric.fit([sample(drawn(PIXELS))]).open == ()
+        assert Ecs(weights=WEIGHTS).open == ()
+
+    def test_counted_from_masks(self) -> None:
+        fitted = Ecs(grid=2).fit([sample(drawn(PIXELS))])
+        assert fitted.params.weights == {
+            "haemorrhages": 1,
+            "hard_exudates": 4 / 3,
+            "soft_exudates": 4,
+            "microaneurysms": 4,
+        }
+        assert fitted.params.grid == 2
+
+    def test_shares_of_the_paper_give_its_weights(self) -> None:
+        """Shares of 47, 44, 8 and 1 % of the lesion pixels: 1, 1.07, 5.9 and 47."""
+        pixels = dict(zip(WEIGHTS, (47, 44, 8, 1)))
+        masks = {finding: (np.arange(100) < count).reshape(10, 10) for finding, count in pixels.items()}
+        fitted = Ecs().fit([sample(masks)]).params.weights
+        assert [round(fitted[finding], 2) for finding in WEIGHTS] == [1, 1.07, 5.88, 47]
+
+    def test_area_coverage_over_several_samples_in_any_order(self) -> None:
+        random = np.random.default_rng(0)
+        samples = [sample({"a": random.random((6, 6)), "b": random.random((6, 6)) / 9}, f"{n}") for n in range(7)]
+        samples.append(sample({"b": random.random((6, 6)).astype(np.float32)}))
+        totals = {"a": 0.0, "b": 0.0}
+        for each in samples:
+            for annotation in each.annotations:
+                for value in annotation.values.ravel():
+                    totals[annotation.finding] += float(value)
+        weights = Ecs().fit(iter(samples)).params.weights
+        assert weights == pytest.approx({finding: max(totals.values()) / total for finding, total in totals.items()})
+        assert Ecs().fit(samples[::-1]).params.weights == weights
+
+    def test_a_finding_never_seen_has_no_weight_and_is_refused(self) -> None:
+        fitted = Ecs(grid=2, top=1).fit([sample(drawn({"haemorrhages": [(0, 0)], "soft_exudates": []}))])
+        assert fitted.params.weights == {"haemorrhages": 1}
+        assert fitted.measure(case(drawn({"haemorrhages": [(0, 0)], "soft_exudates": []})))["haemorrhages"] == 0
+        with pytest.raises(DataError, match=r"no weight for 'soft_exudates'.*there for haemorrhages"):
+            fitted.measure(case(drawn({"soft_exudates": [(0, 0)]})))
+
+    def test_nothing_to_count(self) -> None:
+        with pytest.raises(DataError, match="no mask has any mass"):
+            Ecs().fit([sample(drawn({"haemorrhages": []}))])
+
+    def test_the_optic_disc_is_not_counted(self) -> None:
+        masks = drawn({"haemorrhages": [(0, 0)], "optic_disc": [(3, 3), (3, 2)]})
+        assert Ecs().fit([sample(masks)]).params.weights == {"haemorrhages": 1}
+
+    def test_given_weights_stay(self) -> None:
+        metric = Ecs(weights={"a": 2})
+        assert metric.fit([sample(drawn(PIXELS))]).params.weights == {"a": 2}
+
+
+class TestComponent:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"grid": 0},
+            {"top": 0},
+            {"weights": {"a": 0}},
+            {"weights": {"a": float("inf")}},
+            {"weights": "mask"},
+            {"partition": "areas"},
+            {"ties": "random"},
+            {"stride": 2},
+        ],
+    )
+    def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(SalixError, match=f"Ecs: .*{next(iter(wrong))}"):
+            Ecs(**wrong)
+
+    def test_weights_enter_the_identity(self) -> None:
+        one = Ecs().fit([sample(drawn(PIXELS))])
+        assert len({Ecs().identity, one.identity, Ecs(weights=WEIGHTS).identity}) == 3
+        assert pickle.loads(pickle.dumps(one)).identity == one.identity
+
+    @pytest.mark.parametrize(("top", "grid", "expected"), [(15, 10, 0.15), (10, 10, 0.1), (5, 2, 1)])
+    def test_expected(self, top: int, grid: int, expected: float) -> None:
+        assert Ecs(top=top, grid=grid).expected("combined") == pytest.approx(expected)
