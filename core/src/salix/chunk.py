@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Outcome:
 class Chunk:
     """One task under way in this process."""
 
-    _models: dict[tuple[str, str], Model] = {}
+    _models: ClassVar[dict[tuple[str, str], Model]] = {}
 
     def __init__(self, run: Run, task: Task):
         self.run, self.task, self.outcome = run, task, Outcome()

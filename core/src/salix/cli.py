@@ -93,7 +93,12 @@ def show_(name: str) -> None:
         made = known.load(entry)
         click.echo(f"{kind} {entry.name} ({entry.distribution} {entry.version})\n\n{_paragraph(made.__doc__)}\n")
         rows = [
-            (field, _type_name(info.annotation), "required" if info.is_required() else repr(info.default), info.description)
+            (
+                field,
+                _type_name(info.annotation),
+                "required" if info.is_required() else repr(info.default),
+                info.description,
+            )
             for field, info in made.Params.model_fields.items()
         ]
         show(console(), table("Settings", ("name", "type", "default", "meaning"), rows))
@@ -122,7 +127,9 @@ def _type_name(annotation: Any) -> str:
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config.")(command)
+    command = click.option(
+        "--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config."
+    )(command)
     return click.argument("config", type=click.Path(path_type=Path))(command)
 
 
@@ -142,7 +149,9 @@ def check(target: str, overrides: tuple[str, ...]) -> None:
 
     results = [result for kind in _kinds(target) for result in check_name(catalog(), kind, target)]
     for result in results:
-        click.echo(f"{'ok    ' if result.passed else 'FAILED'} {result.name}" + (f": {result.reason}" if result.reason else ""))
+        click.echo(
+            f"{'ok    ' if result.passed else 'FAILED'} {result.name}" + (f": {result.reason}" if result.reason else "")
+        )
     if failed := sum(not result.passed for result in results):
         raise SalixError(f"{target} fails {failed} of {len(results)} checks; see above.")
     click.echo(f"{target} passes {len(results)} checks.")
@@ -191,7 +200,9 @@ def _show_costs(made: "Plan") -> None:
 
 @cli.command()
 @_config_options
-@click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all parts share the output folder.")
+@click.option(
+    "--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all parts share the output folder."
+)
 @click.option("--strict", is_flag=True, help="Exit with an error when a case is invalid or failed.")
 @click.option("--resume", is_flag=True, default=True, hidden=True, help="Go on where an earlier run stopped (always).")
 def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool) -> None:
@@ -223,19 +234,26 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resu
 def _shard(text: str) -> tuple[int, int]:
     parts = text.split("/")
     if len(parts) != 2 or not all(part.isdigit() for part in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
-        raise click.BadParameter(f"{text!r} is no shard; write I/N with 1 <= I <= N, such as 2/8.", param_hint="--shard")
+        raise click.BadParameter(
+            f"{text!r} is no shard; write I/N with 1 <= I <= N, such as 2/8.", param_hint="--shard"
+        )
     return int(parts[0]), int(parts[1])
 
 
 def _stopped(live: Any, folder: Path) -> int:
     click.echo(
-        f"Stopped. {live.done} of {live.units} units are committed in {folder}; run the same command again to go on.", err=True
+        f"Stopped. {live.done} of {live.units} units are committed in {folder}; run the same command again to go on.",
+        err=True,
     )
     return 130
 
 
 def _ending(finished: Any) -> str:
-    failures = f"{finished.failures} cases are invalid or failed; see the status and reason columns" if finished.failures else "no case failed"
+    failures = (
+        f"{finished.failures} cases are invalid or failed; see the status and reason columns"
+        if finished.failures
+        else "no case failed"
+    )
     if not finished.complete:
         return f"{failures}. Other shards are not finished yet; tables so far: {finished.folder}"
     return f"{failures}. Tables and report: {finished.folder}/report.html"

@@ -48,6 +48,7 @@ class Explaining:
 
     def _predicted(self, batch: Batch) -> dict[str, Prediction | Failure]:
         """Predictions by id; when a batch fails it is split until the culprit alone fails."""
+        model = self.chunk.model
         try:
             found = logits(batch).cpu().numpy()
         except Exception as error:
@@ -120,7 +121,9 @@ class Explaining:
         key = self.chunk.task.prediction
         if self.chunk.run.has("predictions", key):
             return
-        rows = [self._prediction_row(id, predictions.get(id, self.chunk.samples[id])) for id in self.chunk.task.ids]  # type: ignore[arg-type]
+        unread = {id: made for id, made in self.chunk.samples.items() if isinstance(made, Failure)}
+        found = {**unread, **predictions}
+        rows = [self._prediction_row(id, found[id]) for id in self.chunk.task.ids]
         meta = {
             "dataset": self.chunk.task.source.dataset.describe(),
             "model": self.chunk.model.describe(),

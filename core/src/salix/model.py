@@ -105,7 +105,8 @@ class Model(Component):
 
     def _weights(self) -> list[tuple[int, int]]:
         """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
-        return [(tensor.data_ptr(), tensor._version) for tensor in self.network.state_dict(keep_vars=True).values()]
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
 
     def forget(self) -> None:
         """Drop the network and its views; the next use builds them anew."""

@@ -168,11 +168,14 @@ def _cases(entry: Scored, table: Mapping[str, Array]) -> Cases:
     """Pivot a combination's rows to one array per measure; a case without a row of a measure has NaN there."""
     ids, first = np.unique(table["case"].astype(str), return_index=True)
     position = np.searchsorted(ids, table["case"].astype(str))
+    overall = np.full(len(ids), "excluded", dtype=object)
+    others = table["status"] != "valid"
+    overall[position[others]] = table["status"][others]
     values, statuses = {}, {}
     for measure in sorted(set(table["measure"])):
         chosen = table["measure"] == measure
         values[measure] = _column(table, chosen, position[chosen], len(ids))
-        status = np.full(len(ids), "", dtype=object)
+        status = overall.copy()
         status[position[chosen]] = table["status"][chosen]
         statuses[measure] = status.tolist()
     return Cases(entry, tuple(ids.tolist()), tuple(table["patient"][first].tolist()), values, statuses)

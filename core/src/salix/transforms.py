@@ -282,7 +282,7 @@ def _largest(sample: Sample) -> float:
 def _outside(sample: Sample, inside: Sequence[Annotation], area: float) -> dict[str, float]:
     """For each finding with marks the share of their mass that is not ``inside``; a cell there has ``area`` pixels."""
     masses = {finding: _mass(sample.annotations, finding) for finding in sample.findings()}
-    return {finding: 1 - _mass(inside, finding) * area / mass for finding, mass in masses.items() if mass}
+    return {finding: max(0.0, 1 - _mass(inside, finding) * area / mass) for finding, mass in masses.items() if mass}
 
 
 def _mass(annotations: Sequence[Annotation], finding: str) -> float:

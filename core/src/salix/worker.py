@@ -13,7 +13,7 @@ from .chunk import Chunk, Failure, Outcome
 from .explaining import Explaining
 from .metric import Case, Metric, Undefined
 from .plan import Task, Unit
-from .records import Array, Heatmap, Prediction
+from .records import Array, Heatmap, Prediction, Sample
 from .store import SCORE_COLUMNS, Run, read_table, write_table
 
 
@@ -59,7 +59,7 @@ class Scoring:
         """Score every case of the chunk from what the store holds, and commit the rows."""
         if self.chunk.run.has("scores", key):
             return
-        cases = self._stored_cases(unit)
+        task, cases = self.chunk.task, self._stored_cases(unit)
         maps = self.chunk.run.maps(unit.key) if unit is not None else None
         rows = []
         for row, (id, failure, notes) in enumerate(cases):
@@ -139,8 +139,9 @@ def _entries(measured: Any, metric: Metric) -> Iterator[list[Any]]:
     for name, value in measured.items():
         if np.ndim(value):
             yield [name, None, "valid", "", np.ravel(value).astype(float).tolist()]
-        elif np.isnan(value):
-            yield [name, None, "excluded", f"{name} is undefined for this case", None]
+        elif not np.isfinite(value):
+            status = "excluded" if np.isnan(value) else "invalid"
+            yield [name, None, status, f"{name} is {'undefined for this case' if np.isnan(value) else value}", None]
         else:
             yield [name, float(value), "valid", "", None]
 

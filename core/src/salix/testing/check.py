@@ -31,6 +31,7 @@ class Check:
         return self.law.__name__.replace("_", " ")
 
     def __call__(self) -> None:
+        """Ask the law of the component."""
         self.law(self.bench)
 
     def __repr__(self) -> str:

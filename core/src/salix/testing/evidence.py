@@ -43,11 +43,13 @@ def heat_lies_on_the_region_that_decides(bench: ExplainerBench) -> None:
     for side in range(2):
         inside = region(side, dimensions)
         share, area = _share(_explained_for(bench, batch, side), inside), float(inside.mean())
-        claim(share > CHANCE * area, f"{share:.0%} of the heat lies on the region that decides, {area:.0%} of the area.")
+        claim(
+            share > CHANCE * area, f"{share:.0%} of the heat lies on the region that decides, {area:.0%} of the area."
+        )
 
 
 def signs_follow_the_weights_of_a_linear_model(bench: ExplainerBench) -> None:
-    """Where a bright picture meets positive weights the mean of a ``signed`` map is positive, at negative ones negative.
+    """On a bright picture the mean of a ``signed`` map is positive at positive weights, negative at negative ones.
 
     Any method whose sign means for or against the target obeys, whatever its scale, smoothing or patch.
     """
@@ -55,7 +57,9 @@ def signs_follow_the_weights_of_a_linear_model(bench: ExplainerBench) -> None:
     batch = bench.toy(Linear(dimensions=_dimensions(bench)))
     for side in range(2):
         values = _explained_for(bench, batch, side).sum(1)
-        own, other = (values[:, torch.from_numpy(region(index, _dimensions(bench)))].mean(1) for index in (side, 1 - side))
+        own, other = (
+            values[:, torch.from_numpy(region(index, _dimensions(bench)))].mean(1) for index in (side, 1 - side)
+        )
         claim(bool((own > 0).all()), "the mean over pixels of positive weight is not positive.")
         claim(bool((other < 0).all()), "the mean over pixels of negative weight is not negative.")
 
@@ -70,7 +74,10 @@ def pixels_without_weight_get_nothing_on_a_linear_model(bench: ExplainerBench) -
     idle = torch.from_numpy(~(region(0, _dimensions(bench)) | region(1, _dimensions(bench))))
     values = bench.explained(batch)
     spilled = float(values[..., idle].abs().max() / values.abs().max())
-    claim(spilled <= NEGLIGIBLE, f"pixels without weight get {spilled:.1e} of the largest value; allowed: {NEGLIGIBLE:.0e}.")
+    claim(
+        spilled <= NEGLIGIBLE,
+        f"pixels without weight get {spilled:.1e} of the largest value; allowed: {NEGLIGIBLE:.0e}.",
+    )
 
 
 def values_sum_to_the_score_where_complete(bench: ExplainerBench) -> None:
@@ -105,7 +112,10 @@ def a_loss_on_the_map_reaches_the_weights(bench: ExplainerBench) -> None:
     model = in_float64(bench.model)
     batch = _training_batch(bench, model)
     values = bench.explainer(model)(batch).values
-    claim(difference(bench.explained(bench.batch()), values.detach()) <= 1e-10, "the map differs from the one at inference.")
+    claim(
+        difference(bench.explained(bench.batch()), values.detach()) <= 1e-10,
+        "the map differs from the one at inference.",
+    )
     claim(values.requires_grad, "the map is detached from the weights.")
     parameters = list(model.network.parameters())
     found = torch.autograd.grad(values.square().mean(), parameters, allow_unused=True)
@@ -113,7 +123,10 @@ def a_loss_on_the_map_reaches_the_weights(bench: ExplainerBench) -> None:
     length = float(torch.cat([one.flatten() for one in gradients]).norm())
     claim(length > 0, "no weight has a gradient.")
     slope = _slope(bench, model, [one / length for one in gradients])
-    claim(abs(slope - length) <= 1e-4 * length, f"the gradient's length is {length:.6g}, finite differences give {slope:.6g}.")
+    claim(
+        abs(slope - length) <= 1e-4 * length,
+        f"the gradient's length is {length:.6g}, finite differences give {slope:.6g}.",
+    )
 
 
 LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
@@ -184,5 +197,6 @@ def _slope(bench: ExplainerBench, model: Any, direction: list[Tensor]) -> float:
         with torch.no_grad():
             for parameter, way in zip(model.network.parameters(), direction):
                 parameter.add_(way, alpha=step)
-        means.append(float(bench.explainer(model)(_training_batch(bench, model)).values.square().mean()))
+        values = bench.explainer(model)(_training_batch(bench, model)).values
+        means.append(float(values.detach().square().mean()))
     return (means[0] - means[1]) / (2 * STEP)

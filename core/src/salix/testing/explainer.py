@@ -99,7 +99,7 @@ def another_seed_gives_another_map_where_seeded(bench: ExplainerBench) -> None:
 
 
 def a_batch_equals_its_singles(bench: ExplainerBench) -> None:
-    """Each sample of a batch with mixed targets is explained as if it were alone: 1e-10 of the largest value, float64."""
+    """Each sample of a batch with mixed targets is explained as if alone: 1e-10 of its largest value, float64."""
     batch = bench.batch()
     together = bench.explained(batch)
     alone = torch.cat([bench.explained(single) for single in batch.singles()])

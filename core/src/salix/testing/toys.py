@@ -1,5 +1,6 @@
 """Toys: pictures with exact masks, and tiny networks whose evidence is known in closed form; all of it generated."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -97,7 +98,7 @@ class Blobs(Dataset):
         center = np.mean(SPANS[side]) * scale + draw.uniform(-0.4, 0.4, self.params.dimensions) * scale
         axes = np.indices((self.params.size,) * self.params.dimensions) + 0.5
         squares = ((axes - center.reshape(-1, *(1,) * self.params.dimensions)) ** 2).sum(0)
-        return squares < (2.5 * scale) ** 2
+        return np.asarray(squares < (2.5 * scale) ** 2)
 
 
 class Blocks(Preparation):
@@ -109,17 +110,19 @@ class Blocks(Preparation):
             raise DataError(f"toys take pictures of a multiple of {GRID} pixels; {sample.id} has {sample.space}.")
         scale = np.diag([*(size / GRID for size in sample.space), 1.0])
         geometry = sample.geometry or Geometry.identity(sample.space)
-        return Sample(
-            sample.id, np.stack([_averaged(channel) for channel in sample.image / 255]),
-            tuple(Annotation(a.finding, _averaged(a.values), a.kind, a.reader) for a in sample.annotations),
-            sample.label, sample.group, geometry.through(scale),
-            None if sample.field is None else _averaged(sample.field) > 0.5, sample.extras,
-        )  # fmt: skip
+        return replace(
+            sample,
+            image=np.stack([_averaged(channel) for channel in sample.image / 255]),
+            annotations=tuple(replace(one, values=_averaged(one.values)) for one in sample.annotations),
+            geometry=geometry.through(scale),
+            field=np.ones((GRID,) * len(sample.space), bool) if sample.field is None else _averaged(sample.field) > 0.5,
+        )
 
 
 def _averaged(values: Array) -> Array:
     split = [part for size in values.shape for part in (GRID, size // GRID)]
-    return np.asarray(values, dtype=np.float64).reshape(split).mean(tuple(range(1, len(split), 2))).astype(np.float32)
+    blocks = np.asarray(values, dtype=np.float64).reshape(split)
+    return np.asarray(blocks.mean(tuple(range(1, len(split), 2))), dtype=np.float32)
 
 
 class ToyParams(Params):
@@ -134,7 +137,7 @@ class Toy(Model):
 
     Params = ToyParams
     params: ToyParams
-    classes = SIDES
+    classes: tuple[str, ...] = SIDES
     preparation = Blocks()
     dataset_size: ClassVar[dict[int, int]] = {2: 64, 3: 32}
 
@@ -250,7 +253,7 @@ def _scaled(name: str, draw: Array) -> Array:
         return 0.5 + np.abs(draw)
     if draw.ndim == 1:
         return 0.1 * draw + (1.0 if name.endswith("weight") else 0.0)
-    return draw * np.sqrt(2 / draw[0].size)
+    return np.asarray(draw * np.sqrt(2 / draw[0].size))
 
 
 def _set(layer: Any, weights: Array, bias: float) -> None:

@@ -109,6 +109,7 @@ class TestVectors:
         heatmap = np.ones((4, 4), dtype=np.float32)
         heatmap[1, 2] = bad
         assert np.isnan(ecs(np.array(LESIONS), cells(heatmap, 2), 2))
+        assert np.isnan(ecs(np.array(LESIONS), np.array([[1, bad], [2, 3]]), 2))
         assert np.isnan(ecs(np.zeros((2, 2)), np.array(CONSTANT), 2))
 
 

@@ -108,6 +108,14 @@ class TestMeasure:
         assert metric.measure(case({"lesion": mask}, mask))["combined"] == 1
         assert metric.measure(case({"lesion": mask}, -mask))["combined"] == 0
 
+    @pytest.mark.parametrize(("partition", "combined"), [("area", 1 / 2), ("floor", 1)])
+    def test_partition_of_five_pixels_in_two(self, partition: str, combined: float) -> None:
+        """The lesion pixel in the middle lies in all four cells by area, in the last one by its corner."""
+        mask, heat = np.zeros((2, 5, 5), dtype=np.float32)
+        mask[2, 2], heat[0, 0], heat[0, 4], heat[4, 4] = 1, 3, 1, 2
+        metric = Ecs(grid=2, top=2, partition=partition, weights={"lesion": 1}, ties="stable")
+        assert metric.measure(case({"lesion": mask}, heat))["combined"] == combined
+
     def test_nan_in_the_heatmap(self) -> None:
         heat = np.array(HEAT, dtype=np.float32)
         heat[3, 0] = np.nan
@@ -146,6 +154,8 @@ class TestFindings:
     def test_chosen_findings_only(self) -> None:
         found = Ecs(grid=2, top=1, weights=WEIGHTS, findings=("soft_exudates", "unknown")).measure(case(drawn(PIXELS)))
         assert found == {"combined": 0, "soft_exudates": 0}
+        with pytest.raises(Undefined, match="no finding was examined"):
+            Ecs(weights=WEIGHTS, findings=()).measure(case(drawn(PIXELS)))
 
 
 class TestWeights:

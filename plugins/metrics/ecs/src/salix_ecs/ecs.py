@@ -70,11 +70,10 @@ class Ecs(Metric):
 
     def measure(self, case: Case) -> dict[str, float]:
         """``combined`` and every examined finding's own score, each in [0, 1] or NaN."""
-        masks = self._masks(case.sample)
-        if not any(mask.any() for mask in masks.values()):
-            raise Undefined(_reason(masks))
+        lesions = {finding: self._cells(mask) for finding, mask in self._masks(case.sample).items()}
+        if not any(mass.any() for mass in lesions.values()):
+            raise Undefined(_reason(lesions))
         heatmap = self._cells(_values(case))
-        lesions = {finding: self._cells(mask) for finding, mask in masks.items()}
         return {name: self._score(mass, heatmap) for name, mass in (self._combined(lesions) | lesions).items()}
 
     def expected(self, measure: str) -> float:
@@ -117,5 +116,5 @@ def _values(case: Case) -> Array:
     return case.heatmap.values
 
 
-def _reason(masks: Mapping[str, Array]) -> str:
-    return f"looked for and absent: {', '.join(masks)}" if masks else "no finding was examined"
+def _reason(lesions: Mapping[str, Array]) -> str:
+    return f"looked for and absent: {', '.join(lesions)}" if lesions else "no finding was examined"

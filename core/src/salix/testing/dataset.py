@@ -1,0 +1,159 @@
+"""Laws of datasets: ids, splits and patients, and what a sample holds."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+
+from ..component import Component
+from ..dataset import Dataset
+from ..errors import DataError
+from ..records import Annotation, Sample
+from .check import claim
+
+LOADED = 3
+
+
+class DatasetBench:
+    """A dataset, and a few samples of each of its splits, loaded when first needed."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    @property
+    def component(self) -> Component:
+        """The dataset."""
+        return self.dataset
+
+    @cached_property
+    def chosen(self) -> list[str]:
+        """The first, a middle and the last id of each split."""
+        chosen: dict[str, None] = {}
+        for split in self.dataset.splits:
+            ids = self.dataset.ids(split)
+            chosen |= dict.fromkeys(ids[index] for index in np.linspace(0, len(ids) - 1, LOADED).astype(int) if ids)
+        return list(chosen)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The samples of ``chosen``."""
+        return [self.dataset.load(id) for id in self.chosen]
+
+
+def ids_are_unique_and_in_a_fixed_order(bench: DatasetBench) -> None:
+    """``ids()`` are texts without a repetition, at least one, and the same in a copy of the dataset."""
+    ids = bench.dataset.ids()
+    claim(bool(ids), "there is no sample.")
+    claim(all(isinstance(id, str) and id for id in ids), "some ids are not texts.")
+    claim(len(set(ids)) == len(ids), f"{len(ids) - len(set(ids))} ids are repeated.")
+    claim(bench.dataset.with_().ids() == ids == bench.dataset.ids(), "the order of ids changes between calls.")
+
+
+def splits_divide_the_ids(bench: DatasetBench) -> None:
+    """Every sample is in exactly one split; ``tuning`` is one of the splits."""
+    dataset = bench.dataset
+    parts = [id for split in dataset.splits for id in dataset.ids(split)]
+    claim(len(set(parts)) == len(parts), f"{len(parts) - len(set(parts))} samples are in more than one split.")
+    claim(set(parts) == set(dataset.ids()), "the splits together are not all samples.")
+    claim(dataset.tuning in (None, *dataset.splits), f"the tuning split {dataset.tuning!r} is no split.")
+
+
+def no_patient_is_in_two_splits(bench: DatasetBench) -> None:
+    """All samples of one patient are in one split, or what is tuned on is tested on."""
+    owners: dict[str, str] = {}
+    for split in bench.dataset.splits:
+        for id in bench.dataset.ids(split):
+            patient = bench.dataset.group(id)
+            first = owners.setdefault(patient, split)
+            claim(first == split, f"patient {patient!r} is in the splits {first!r} and {split!r}.")
+
+
+def samples_are_the_ones_asked_for(bench: DatasetBench) -> None:
+    """A sample has the id it was loaded by and the patient that ``group`` names beforehand."""
+    for id, sample in zip(bench.chosen, bench.samples):
+        claim(sample.id == id, f"asked for {id!r}, got {sample.id!r}.")
+        claim(sample.patient == bench.dataset.group(id), f"{id!r} is of {sample.patient!r}, group says otherwise.")
+
+
+def images_are_as_decoded(bench: DatasetBench) -> None:
+    """Images are (c, *space) with one or more channels, two or three spatial dimensions, in unsigned integers."""
+    for sample in bench.samples:
+        claim(sample.image.ndim in (3, 4), f"the image of {sample.id} has shape {sample.image.shape}.")
+        claim(sample.image.dtype.kind == "u", f"the image of {sample.id} is {sample.image.dtype}; allowed: unsigned.")
+        claim(sample.image.size > 0, f"the image of {sample.id} is empty.")
+
+
+def annotations_lie_on_their_image(bench: DatasetBench) -> None:
+    """Annotations have the image's spatial shape, findings that are declared, and a share of 0…1 or a density."""
+    for sample in bench.samples:
+        for annotation in sample.annotations:
+            _claim_annotation(bench.dataset, sample, annotation)
+
+
+def labels_are_among_the_classes(bench: DatasetBench) -> None:
+    """A label is the index of a class, a tuple of such, or None; extras are declared."""
+    classes = len(bench.dataset.classes)
+    for sample in bench.samples:
+        label = sample.label if isinstance(sample.label, tuple) else (sample.label,)
+        known = sample.label is None or all(isinstance(one, int) and 0 <= one < classes for one in label)
+        claim(known, f"the label of {sample.id} is {sample.label!r}; there are {classes} classes.")
+        extras = set(sample.extras) - set(bench.dataset.extras)
+        claim(not extras, f"{sample.id} has extras that are not declared: {', '.join(sorted(extras))}.")
+
+
+def fields_and_geometries_fit_their_image(bench: DatasetBench) -> None:
+    """Where there is a field it is bool on the image; where there is a geometry, its native shape is the image's."""
+    for sample in bench.samples:
+        if sample.field is not None:
+            fits = sample.field.dtype == bool and sample.field.shape == sample.space
+            claim(fits, f"the field of {sample.id} is {sample.field.dtype} {sample.field.shape}.")
+        if sample.geometry is not None:
+            claim(
+                sample.geometry.native == sample.space, f"the geometry of {sample.id} is of {sample.geometry.native}."
+            )
+
+
+def loading_twice_gives_the_same_bits(bench: DatasetBench) -> None:
+    """Image, annotations and label of a sample are the same to the bit, whatever was loaded before."""
+    for first in bench.samples[::-1]:
+        second = bench.dataset.load(first.id)
+        same = np.array_equal(first.image, second.image) and first.label == second.label
+        claim(same, f"{first.id} has another image or label when loaded again.")
+        pairs = zip(first.annotations, second.annotations, strict=True)
+        claim(all(np.array_equal(a.values, b.values) for a, b in pairs), f"{first.id} is annotated otherwise.")
+
+
+def what_is_unknown_is_refused(bench: DatasetBench) -> None:
+    """An id or a split that does not exist raises ``DataError``."""
+    asked: list[tuple[str, Callable[[], object]]] = [
+        ("id", lambda: bench.dataset.load("no such id")),
+        ("split", lambda: bench.dataset.ids("no such split")),
+    ]
+    for what, ask in asked:
+        try:
+            ask()
+        except DataError:
+            continue
+        claim(False, f"an {what} that does not exist is accepted; raise DataError.")
+
+
+LAWS: tuple[Callable[[DatasetBench], None], ...] = (
+    ids_are_unique_and_in_a_fixed_order,
+    splits_divide_the_ids,
+    no_patient_is_in_two_splits,
+    samples_are_the_ones_asked_for,
+    images_are_as_decoded,
+    annotations_lie_on_their_image,
+    labels_are_among_the_classes,
+    fields_and_geometries_fit_their_image,
+    loading_twice_gives_the_same_bits,
+    what_is_unknown_is_refused,
+)
+
+
+def _claim_annotation(dataset: Dataset, sample: Sample, annotation: Annotation) -> None:
+    values, what = annotation.values, f"{annotation.finding!r} of {sample.id}"
+    claim(annotation.finding in dataset.findings, f"{what} is not among the declared findings.")
+    claim(values.shape == sample.space, f"{what} has shape {values.shape}, the image {sample.space}.")
+    highest = np.inf if annotation.kind == "density" else 1
+    claim(bool(((values >= 0) & (values <= highest)).all()), f"values of {what} leave 0…1.")

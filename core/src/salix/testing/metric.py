@@ -1,0 +1,247 @@
+"""Laws of metrics: what one case measures, and how cases are summarised under resampling."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..component import Component
+from ..keyed import generator
+from ..metric import Case, Metric, Undefined
+from ..records import Array, Heatmap, Measurement, Sample
+from .bench import batch_of
+from .check import NotApplicable, claim
+from .toys import Regions, Slope
+
+CASES = 6
+EXACT = 1e-12
+PARTS: Mapping[str, frozenset[str]] = {
+    "prediction": frozenset({"prediction"}),
+    "heatmap": frozenset({"heatmap"}),
+    "batch": frozenset({"model", "explainer"}),
+    "explain": frozenset({"explainer"}),
+}
+"""Part of a case → the needs for any of which it is there."""
+
+
+class MetricBench:
+    """A metric with toy cases: blobs with exact masks, a network that reads them, noise for heatmaps."""
+
+    def __init__(self, metric: Metric):
+        self._metric = metric
+
+    @cached_property
+    def component(self) -> Component:
+        """The metric; its open Params filled from the cases' samples."""
+        return self._metric.fit(self.samples) if self._metric.open else self._metric
+
+    @property
+    def metric(self) -> Metric:
+        """The metric; its open Params filled from the cases' samples."""
+        assert isinstance(self.component, Metric)
+        return self.component
+
+    @cached_property
+    def model(self) -> Regions:
+        """The network that made the predictions."""
+        return Regions()
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """Prepared samples with a label and two annotated findings."""
+        return self.model.pictures(CASES)
+
+    def cases(self) -> list[Case]:
+        """Fresh cases that hold what the metric declares to need, and nothing else."""
+        return [self.limited(self.full(sample)) for sample in self.samples]
+
+    def full(self, sample: Sample) -> Case:
+        """A case with everything that a metric may see."""
+        batch = batch_of(Slope(), self.model, [sample], torch.float32)
+        noise = generator(sample.id, "heatmap").random(sample.space).astype(np.float32)
+        logits = batch.forward()[0].detach().numpy()[0]
+        return Case(pickle.loads(pickle.dumps(sample)), self.model.read(logits), Heatmap(noise), batch, Slope())
+
+    def limited(self, case: Case) -> Case:
+        """The case without what the metric does not declare to need."""
+        needs = self.metric.needs
+        sample = replace(
+            case.sample,
+            annotations=case.sample.annotations if "annotation" in needs else (),
+            label=case.sample.label if "label" in needs else None,
+        )
+        kept = {part: getattr(case, part) for part, reasons in PARTS.items() if needs & reasons}
+        return Case(sample, **kept)
+
+    def measured(self, case: Case) -> Measurement | None:
+        """What the metric measures; None where it is undefined."""
+        try:
+            return self.metric.measure(case)
+        except Undefined:
+            return None
+
+    def table(self, cases: list[Case]) -> dict[str, Array]:
+        """The measurements of all cases (cases, …) by name; cases without any are left out."""
+        rows = [row for row in map(self.measured, cases) if row is not None]
+        if not rows:
+            raise NotApplicable("no toy case is defined")
+        return {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
+
+
+def measures_are_numbers(bench: MetricBench) -> None:
+    """A case measures numbers or arrays that are finite or NaN; at least one toy case is not ``Undefined``."""
+    rows = [row for row in map(bench.measured, bench.cases()) if row is not None]
+    claim(bool(rows), "every toy case is Undefined.")
+    for row in rows:
+        claim(bool(row) and set(row) == set(rows[0]), f"cases measure {sorted(row)} and {sorted(rows[0])}.")
+        for name, value in row.items():
+            array = np.asarray(value)
+            claim(array.dtype.kind in "fiub", f"{name!r} is {type(value).__name__}; allowed: a number or an array.")
+            claim(not np.isinf(array.astype(np.float64)).any(), f"{name!r} is infinite.")
+
+
+def what_is_needed_is_declared(bench: MetricBench) -> None:
+    """A case that holds only the declared needs measures, to the bit, what a case with everything measures."""
+    for sample in bench.samples:
+        full = bench.full(sample)
+        claim(
+            _same(bench.measured(full), bench.measured(bench.limited(full))), "it uses more than it declares to need."
+        )
+
+
+def a_case_is_left_untouched(bench: MetricBench) -> None:
+    """Sample, prediction and heatmap have the same bits after ``measure``."""
+    for case in bench.cases():
+        before = pickle.dumps((case.sample, case.prediction, case.heatmap))
+        bench.measured(case)
+        claim(pickle.dumps((case.sample, case.prediction, case.heatmap)) == before, "the case was written to.")
+
+
+def a_case_is_measured_by_itself(bench: MetricBench) -> None:
+    """A case measures the same, to the bit, twice and after whatever other cases."""
+    first = [bench.measured(case) for case in bench.cases()]
+    again = [bench.measured(case) for case in reversed(bench.cases())][::-1]
+    claim(all(map(_same, first, again)), "a case measures something else after other cases.")
+
+
+def odd_cases_are_measured_or_undefined(bench: MetricBench) -> None:
+    """Constant heatmaps, an empty annotation and none at all give numbers, NaN or ``Undefined``, no other error."""
+    for case in _odd(bench):
+        row = bench.measured(bench.limited(case)) or {}
+        infinite = [name for name, value in row.items() if np.isinf(np.asarray(value, dtype=np.float64)).any()]
+        claim(not infinite, f"{', '.join(infinite)} is infinite for a constant heatmap or an empty annotation.")
+
+
+def the_annotation_scores_at_least_as_well_as_its_inverse(bench: MetricBench) -> None:
+    """With the annotation itself as heatmap the primary measure is at least as good as with its complement."""
+    if not {"heatmap", "annotation"} <= bench.metric.needs:
+        raise NotApplicable("does not compare heatmaps with annotations")
+    values = []
+    for inverted in (False, True):
+        masks = [(case, _union(case.sample)) for case in bench.cases()]
+        cases = [replace(case, heatmap=Heatmap(1 - mask if inverted else mask)) for case, mask in masks]
+        values.append(float(np.nanmean(_summary(bench, bench.table(cases))[bench.metric.primary][0])))
+    itself, inverse = values if bench.metric.higher_is_better else (-values[0], -values[1])
+    claim(itself >= inverse, f"the annotation scores {values[0]:.4g}, its inverse {values[1]:.4g}.")
+
+
+def a_summary_has_one_value_per_resample(bench: MetricBench) -> None:
+    """``summarise`` gives (r,) or (r, points) per measure, the primary one among them."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)
+    summary = bench.metric.summarise(table, counts)
+    claim(bench.metric.primary in summary, f"{bench.metric.primary!r} is primary, but summaries are {sorted(summary)}.")
+    for name, values in summary.items():
+        shape = np.shape(values)
+        fits = len(shape) in (1, 2) and shape[0] == len(counts)
+        claim(fits, f"the summary {name!r} has shape {shape} for {len(counts)} resamples.")
+        claim(not np.isinf(np.asarray(values, dtype=np.float64)).any(), f"the summary {name!r} is infinite.")
+
+
+def the_order_of_cases_does_not_matter(bench: MetricBench) -> None:
+    """Cases and counts permuted together give the same summary to 1e-12."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)
+    order = generator("order").permutation(counts.shape[1])
+    permuted = {name: values[order] for name, values in table.items()}
+    _claim_alike(bench, bench.metric.summarise(table, counts), bench.metric.summarise(permuted, counts[:, order]))
+
+
+def counts_say_how_often_a_case_occurs(bench: MetricBench) -> None:
+    """A resample with counts equals, to 1e-12, the summary of the cases repeated so often; zero leaves a case out."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)[1:2]
+    repeated = {name: np.repeat(values, counts[0], axis=0) for name, values in table.items()}
+    _claim_alike(bench, bench.metric.summarise(table, counts), _summary(bench, repeated))
+
+
+def doubled_counts_change_nothing(bench: MetricBench) -> None:
+    """All counts doubled give the same summary to 1e-12."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)
+    _claim_alike(bench, bench.metric.summarise(table, counts), bench.metric.summarise(table, 2 * counts))
+
+
+def a_resample_without_cases_has_no_value(bench: MetricBench) -> None:
+    """Counts of zero throughout give NaN, not an error and not a number."""
+    table = bench.table(bench.cases())
+    summary = bench.metric.summarise(table, 0 * _counts(table))
+    valued = [name for name, values in summary.items() if not np.isnan(np.asarray(values, dtype=np.float64)).all()]
+    claim(not valued, f"{', '.join(valued)} has a value although no case occurs.")
+
+
+LAWS: tuple[Callable[[MetricBench], None], ...] = (
+    measures_are_numbers,
+    what_is_needed_is_declared,
+    a_case_is_left_untouched,
+    a_case_is_measured_by_itself,
+    odd_cases_are_measured_or_undefined,
+    the_annotation_scores_at_least_as_well_as_its_inverse,
+    a_summary_has_one_value_per_resample,
+    the_order_of_cases_does_not_matter,
+    counts_say_how_often_a_case_occurs,
+    doubled_counts_change_nothing,
+    a_resample_without_cases_has_no_value,
+)
+
+
+def _same(one: Measurement | None, other: Measurement | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return set(one) == set(other) and all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
+
+
+def _odd(bench: MetricBench) -> list[Case]:
+    """Cases at the edge: constant heatmaps, nothing marked, nothing examined."""
+    case = bench.full(bench.samples[0])
+    space, marked = case.sample.space, case.sample.annotations
+    absent = tuple(replace(annotation, values=np.zeros(space, np.float32)) for annotation in marked)
+    flat = [Heatmap(np.full(space, value, np.float32)) for value in (0, 1, -1)]
+    samples = [replace(case.sample, annotations=annotations) for annotations in (absent, absent[:1], ())]
+    return [replace(case, heatmap=heatmap) for heatmap in flat] + [replace(case, sample=sample) for sample in samples]
+
+
+def _union(sample: Sample) -> Array:
+    return np.asarray(np.maximum.reduce([annotation.values for annotation in sample.annotations]))
+
+
+def _counts(table: Mapping[str, Array]) -> Array:
+    """Three resamples of the cases: each once, mixed, and one case left out."""
+    cases = len(next(iter(table.values())))
+    mixed = 1 + np.arange(cases) % 3
+    return np.stack([np.ones(cases, dtype=np.int64), mixed - (np.arange(cases) == 0), np.arange(cases)[::-1]])
+
+
+def _summary(bench: MetricBench, table: Mapping[str, Array]) -> dict[str, Array]:
+    """The summary of every case once."""
+    cases = len(next(iter(table.values())))
+    return bench.metric.summarise(table, np.ones((1, cases), dtype=np.int64))
+
+
+def _claim_alike(bench: MetricBench, one: Mapping[str, Array], other: Mapping[str, Array]) -> None:
+    for name, values in one.items():
+        same = np.allclose(values, other[name], rtol=EXACT, atol=EXACT, equal_nan=True)
+        claim(same, f"the summary {name!r} becomes {np.ravel(other[name])[:3]} instead of {np.ravel(values)[:3]}.")

@@ -1,0 +1,204 @@
+"""ResNet50: structure against torchvision's own network, readings against the closed form, and every bad file."""
+
+import math
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet50
+
+from salix.errors import ModelError, SalixError
+from salix.records import Sample
+from salix_resnet50.resnet50 import ResNet50
+
+CACHED = "resnet50-11ad3fa6.pth"
+
+
+class Intruder:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ResNet50()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The folder of torchvision's downloads, empty, on a machine without network."""
+
+    def unreachable(*arguments, **keywords):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def images(size, dtype=torch.float32):
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+def test_last_map_has_14_cells_a_side_at_448(model):
+    seen = model.view(images(448), {})
+    with torch.no_grad():
+        outputs, activations = seen(images(448), {}, ["layer4.2.conv3"])
+    assert outputs["logits"].shape == (1, 1)
+    assert torch.isfinite(outputs["logits"]).all()
+    assert activations["layer4.2.conv3"].shape == (1, 2048, 14, 14)
+
+
+def test_the_backbones_last_convolution_is_the_last_evaluated(model):
+    assert model.last_layer == "layer4.2.conv3"
+    assert len(model.layers()) == 53
+
+
+def test_every_activation_has_a_module_of_its_own(model):
+    graph = model.view(images(64), {}, folded=False).module
+    modules = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    activations = [name for name in modules if isinstance(graph.get_submodule(name), nn.ReLU)]
+    assert len(activations) == len(set(activations)) == 49 + 2
+    assert not any(graph.get_submodule(name).inplace for name in activations)
+
+
+def test_all_53_batch_norms_are_folded(model):
+    folded = model.view(images(64), {})
+    assert folded.folded == 53
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.module.modules())
+
+
+def test_views_agree_with_the_network_in_float64():
+    model = ResNet50(size=64)
+    model.network.double()
+    expected = model.forward(images(64, torch.float64))["logits"]
+    for folded in (True, False):
+        found, _ = model.view(images(64, torch.float64), {}, folded)(images(64, torch.float64), {})
+        torch.testing.assert_close(found["logits"], expected, rtol=1e-12, atol=0)
+
+
+def test_backbone_and_head_are_the_published_ones(model):
+    plain = resnet50(weights=None)
+    plain.fc = nn.Sequential(
+        *(nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(128, 1),
+    )
+    plain.load_state_dict(model.network.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model.forward(images(96))["logits"], plain.eval()(images(96)))
+    assert [module.p for module in model.network.fc if isinstance(module, nn.Dropout)] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("logit", [-9.0, -2.0, -1.94, -1.0, -0.5, 0.0, 0.51, 1.0, 1.95, 2.0, 9.0])
+def test_grade_is_the_rounded_sigmoid(model, logit):
+    prediction = model.read(np.array([logit]))
+    position = 1 / (1 + math.exp(-logit))
+    assert prediction.probabilities == pytest.approx([position], abs=1e-15)
+    assert prediction.decision == min(max(math.floor(4 * position + 0.5), 0), 4)
+    assert prediction.classes[prediction.decision] in model.classes
+
+
+def test_prepares_a_photograph_for_448_pixels(model):
+    photograph = np.full((3, 90, 120), 100, dtype=np.uint8)
+    assert model.prepare(Sample("a", photograph)).image.shape == (3, 448, 448)
+
+
+def test_the_seed_alone_decides_random_weights():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = ResNet50(seed=3).network.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    again, other = ResNet50(seed=3).network.state_dict(), ResNet50(seed=4).network.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["fc.6.weight"], other["fc.6.weight"])
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+def test_a_checkpoint_is_loaded_whole_and_counts_by_content(tmp_path):
+    other = ResNet50(seed=9).network.state_dict()
+    torch.save(other, tmp_path / "a.pt")
+    model = ResNet50(weights=tmp_path / "a.pt")
+    assert all(torch.equal(value, other[name]) for name, value in model.network.state_dict().items())
+    (tmp_path / "b.pt").write_bytes((tmp_path / "a.pt").read_bytes())
+    assert model.identity == ResNet50(weights=tmp_path / "b.pt").identity != ResNet50().identity
+
+
+def test_weights_in_a_config_are_found_beside_it(tmp_path):
+    model = ResNet50.made({"weights": "torchvision"}, {"base": tmp_path}, "salix-resnet50/resnet50")
+    assert model.params.weights == "torchvision"
+    model = ResNet50.made({"weights": "own.pt"}, {"base": tmp_path}, "salix-resnet50/resnet50")
+    assert model.params.weights == tmp_path / "own.pt"
+
+
+def test_other_keys_are_named(tmp_path):
+    state = ResNet50().network.state_dict()
+    state["classifier.weight"] = state.pop("fc.0.weight")
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"1 keys missing \(such as 'fc.0.weight'\), 1 unknown"):
+        ResNet50(weights=tmp_path / "a.pt").build()
+
+
+def test_a_pickle_with_code_is_refused_and_never_executed(tmp_path):
+    torch.save({"conv1.weight": Intruder(tmp_path / "touched")}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="no checkpoint that can be loaded safely"):
+        ResNet50(weights=tmp_path / "a.pt").build()
+    assert not (tmp_path / "touched").exists()
+    torch.load(tmp_path / "a.pt", weights_only=False)
+    assert (tmp_path / "touched").exists(), "the planted code does nothing even when it is executed"
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_truncated_checkpoint_is_named(tmp_path, suffix):
+    torch.save(nn.Linear(64, 64).state_dict(), tmp_path / "whole.pt")
+    (tmp_path / f"a{suffix}").write_bytes((tmp_path / "whole.pt").read_bytes()[:5000])
+    with pytest.raises(ModelError, match=f"a{suffix}"):
+        ResNet50(weights=tmp_path / f"a{suffix}").build()
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(ModelError, match="does not exist; give the path"):
+        ResNet50(weights=tmp_path / "a.pt").build()
+
+
+def test_unknown_params_are_refused():
+    with pytest.raises(SalixError, match="seed"):
+        ResNet50(seed=-1)
+
+
+def test_imagenet_weights_without_network_say_what_to_do(hub):
+    with pytest.raises(ModelError, match="no route to host") as caught:
+        ResNet50(weights="torchvision").build()
+    assert f"put it at {hub / CACHED}" in str(caught.value)
+    assert "weights: PATH" in str(caught.value)
+
+
+def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
+    plain = resnet50(weights=None)
+    torch.save(plain.state_dict(), hub / CACHED)
+    found, own = ResNet50(weights="torchvision").network.state_dict(), ResNet50().network.state_dict()
+    for name, value in found.items():
+        assert torch.equal(value, own[name] if name.startswith("fc.") else plain.state_dict()[name])
+
+
+def test_a_cached_file_of_another_network_is_named(hub):
+    torch.save(nn.Linear(2, 2).state_dict(), hub / CACHED)
+    with pytest.raises(ModelError, match=r"ImageNet weights cannot be loaded \(Error\(s\) in loading.*put it at"):
+        ResNet50(weights="torchvision").build()
+
+
+def test_a_poisoned_cache_is_never_executed(hub):
+    torch.save({"conv1.weight": Intruder(hub / "touched")}, hub / CACHED)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        ResNet50(weights="torchvision").build()
+    assert not (hub / "touched").exists()

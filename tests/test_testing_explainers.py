@@ -1,0 +1,408 @@
+"""Every law of explainers catches a planted fault, and lets sound explainers pass."""
+
+import random
+import uuid
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ConfigDict
+from torch import Tensor
+from torch.nn import functional
+
+from salix.batch import Batch
+from salix.component import Params
+from salix.errors import PluginError
+from salix.explainer import Explainer
+from salix.passes import gradients
+from salix.records import Explanation, Verdict
+from salix.testing import ConformanceError, check_explainer, checks, conforms, toys
+from salix.testing.check import run
+from salix.testing.toys import Slope
+
+
+class Plain(Explainer):
+    """The gradient, with every claim that holds of it."""
+
+    traits = frozenset({"signed", "differentiable"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images
+
+
+class Contribution(Plain):
+    """Image times gradient: complete on the toys."""
+
+    traits = frozenset({"signed", "complete", "differentiable"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.images * gradients(batch).images
+
+
+class SmoothParams(Params):
+    base: Explainer = Plain()
+    others: tuple[Explainer, ...] = (Slope(),)
+    samples: int = 3
+
+
+class Smooth(Explainer):
+    """A composite with keyed noise."""
+
+    Params = SmoothParams
+    params: SmoothParams
+    traits = frozenset({"seeded"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        draws = (batch.at(batch.images + 0.05 * batch.noise(draw)) for draw in range(self.params.samples))
+        return torch.stack([self.params.base.explain(draw) for draw in draws]).mean(0)
+
+
+class Volume(Plain):
+    """Only for volumes."""
+
+    spaces = frozenset({3})
+
+
+class Keyed(Explainer):
+    """Noise that knows nothing."""
+
+    requires = frozenset()
+    traits = frozenset({"model_free", "seeded"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.uniform(0)[:, None]
+
+
+class Needy(Plain):
+    requires = frozenset({"attention"})
+
+
+class Reasonless(Plain):
+    def verdict(self, model: object) -> Verdict:
+        return Verdict("approximate")
+
+
+class Lost(Plain):
+    def layers(self, model: object) -> tuple[str, ...]:
+        return ("nowhere",)
+
+
+class Narrow(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images[..., 1:]
+
+
+class Single(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images.float()
+
+
+class Divides(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images / batch.images
+
+
+class OneNote(Plain):
+    def explain(self, batch: Batch) -> Explanation:
+        return Explanation(gradients(batch).images, notes={"steps": [1]})
+
+
+class TensorNote(Plain):
+    def explain(self, batch: Batch) -> Explanation:
+        return Explanation(gradients(batch).images, notes={"steps": torch.zeros(len(batch))})
+
+
+class WritesImages(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        batch.images.numpy()[:] += 1
+        return gradients(batch).images
+
+
+class WritesShared(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images.mul_(2)
+
+
+class Unrepeatable(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images * float(np.random.default_rng().uniform(1, 2))
+
+
+class Undeclared(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images + batch.noise(0)
+
+
+class Unseeded(Plain):
+    traits = frozenset({"seeded"})
+
+
+class BatchScaled(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images / gradients(batch).images.abs().max()
+
+
+class BatchNoise(Plain):
+    """The guard seeds torch by the whole batch, so this noise depends on who is in it."""
+
+    traits = frozenset({"seeded"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images + torch.rand_like(batch.images)
+
+
+class PieceScaled(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        found = [gradients(piece).images for piece in batch.pieces()]
+        return torch.cat([values / values.abs().max() for values in found])
+
+
+class LeavesHook(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        next(batch.view.module.children()).register_forward_hook(lambda *arguments: None)
+        return gradients(batch).images
+
+
+class LeavesForward(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        batch.model.network.forward = batch.model.network.forward
+        return gradients(batch).images
+
+
+class LeavesGradients(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        images = batch.images.clone().requires_grad_()
+        batch.pick(batch.model.network(images)).sum().backward()
+        return images.grad
+
+
+class LeavesTraining(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        values = gradients(batch).images
+        batch.model.network.train()
+        return values
+
+
+class LeavesFrozen(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        batch.model.network.requires_grad_(False)
+        return gradients(batch).images
+
+
+class LeavesWeights(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        values = gradients(batch).images
+        next(batch.model.network.parameters()).data.mul_(2)
+        return values
+
+
+class LeavesGradientMode(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        values = gradients(batch).images
+        torch.set_grad_enabled(False)
+        return values
+
+
+class Hopeful(Plain):
+    """Doubles the weights for a while and forgets that something may go wrong meanwhile."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        weights = next(batch.model.network.parameters()).data
+        weights.mul_(2)
+        values = gradients(batch).images
+        weights.div_(2)
+        return values
+
+
+class Swallows(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        try:
+            return gradients(batch).images
+        except RuntimeError:
+            return torch.zeros_like(batch.images)
+
+
+class Moody(Plain):
+    def __init__(self, **params: object):
+        super().__init__(**params)
+        self.mood = random.uniform(1, 2)
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images * self.mood
+
+
+class Untargeted(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch.at(targets=[0] * len(batch))).images
+
+
+class Uniform(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return torch.ones_like(batch.images) * gradients(batch).images.abs().amax()
+
+
+class Flipped(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images.flip(-1)
+
+
+class Negated(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return -gradients(batch).images
+
+
+class Absolute(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images.abs()
+
+
+class Spilling(Contribution):
+    def explain(self, batch: Batch) -> Tensor:
+        return functional.avg_pool2d(super().explain(batch), 3, 1, 1)
+
+
+class Doubled(Contribution):
+    def explain(self, batch: Batch) -> Tensor:
+        return 2 * super().explain(batch)
+
+
+class Knowing(Plain):
+    traits = frozenset({"model_free"})
+
+
+class Detached(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images.detach()
+
+
+class HalfDetached(Plain):
+    def explain(self, batch: Batch) -> Tensor:
+        values = gradients(batch).images
+        return (values + values.detach()) / 2
+
+
+class ComplexParams(Params):
+    factor: complex = 1j
+
+
+class Unwritable(Plain):
+    Params = ComplexParams
+
+
+class OpenParams(Params):
+    model_config = ConfigDict(extra="allow")
+
+
+class Lax(Plain):
+    Params = OpenParams
+
+
+class ThawedParams(Params):
+    model_config = ConfigDict(frozen=False)
+    factor: int = 1
+
+
+class Thawed(Plain):
+    Params = ThawedParams
+
+
+class Unpicklable(Plain):
+    def __getstate__(self) -> dict[str, object]:
+        return super().__getstate__() | {"helper": lambda: None}
+
+
+class Anonymous(Plain):
+    def content(self) -> str:
+        return uuid.uuid4().hex
+
+
+SOUND = (Plain(), Contribution(), Smooth(), Volume(), Keyed(), Slope())
+FAULTS = (
+    (Needy(), "is defined on the model it is tried with"),
+    (Reasonless(), "is defined on the model it is tried with"),
+    (Lost(), "layers belong to the model"),
+    (Narrow(), "maps have the form of the images"),
+    (Single(), "maps have the form of the images"),
+    (Divides(), "maps are finite"),
+    (OneNote(), "notes hold one entry per sample"),
+    (TensorNote(), "notes hold one entry per sample"),
+    (WritesImages(), "images and inputs are left untouched"),
+    (WritesShared(), "shared results are left untouched"),
+    (Unrepeatable(), "the same seed gives the same map"),
+    (Undeclared(), "another seed gives another map where seeded"),
+    (Unseeded(), "another seed gives another map where seeded"),
+    (BatchScaled(), "a batch equals its singles"),
+    (BatchNoise(), "a batch equals its singles"),
+    (PieceScaled(), "any micro batch size gives the same map"),
+    (LeavesHook(), "the model is left as it was"),
+    (LeavesForward(), "the model is left as it was"),
+    (LeavesGradients(), "the model is left as it was"),
+    (LeavesTraining(), "the model is left as it was"),
+    (LeavesFrozen(), "the model is left as it was"),
+    (LeavesWeights(), "the model is left as it was"),
+    (LeavesGradientMode(), "the model is left as it was"),
+    (Hopeful(), "the model is left as it was after an error"),
+    (Swallows(), "the model is left as it was after an error"),
+    (Moody(), "a pickled copy gives the same map"),
+    (Untargeted(), "maps follow the target"),
+    (Uniform(), "heat lies on the region that decides"),
+    (Flipped(), "heat lies on the region that decides"),
+    (Negated(), "signs follow the weights of a linear model"),
+    (Absolute(), "signs follow the weights of a linear model"),
+    (Spilling(), "pixels without weight get nothing on a linear model"),
+    (Doubled(), "values sum to the score where complete"),
+    (Knowing(), "a model free map never asks the model"),
+    (Detached(), "a loss on the map reaches the weights"),
+    (HalfDetached(), "a loss on the map reaches the weights"),
+    (Unwritable(), "settings survive a round trip"),
+    (Lax(), "settings are closed"),
+    (Thawed(), "settings are closed"),
+    (Unpicklable(), "pickles to the same component"),
+    (Anonymous(), "identity follows from the settings"),
+)
+
+
+@conforms(*SOUND)
+def test_sound_explainers_pass_every_check(check):
+    check()
+
+
+@pytest.mark.parametrize(("fault", "law"), FAULTS, ids=[f"{fault.short}: {law}" for fault, law in FAULTS])
+def test_a_planted_fault_is_caught(fault, law):
+    torch.set_grad_enabled(True)
+    try:
+        with pytest.raises(ConformanceError):
+            run(fault.short, [check for check in checks(fault) if check.name == law])
+    finally:
+        torch.set_grad_enabled(True)
+
+
+def test_every_law_has_a_planted_fault():
+    assert {law for _, law in FAULTS} == {check.name for check in checks(Plain())}
+
+
+def test_no_law_of_a_sound_explainer_is_skipped_without_a_reason():
+    skipped = {result.name for result in check_explainer(Contribution()) if result.outcome == "skipped"}
+    assert skipped == {"a model free map never asks the model"}
+
+
+def test_noise_without_the_trait_model_free_is_not_taken_for_an_explainer():
+    with pytest.raises(ConformanceError, match="heat lies on the region that decides"):
+        check_explainer(type("Noise", (Keyed,), {"traits": frozenset({"seeded"})})())
+
+
+def test_a_check_says_what_was_seen():
+    with pytest.raises(ConformanceError, match="2 of 25|claims the trait 'seeded', but another seed gives the same map"):
+        check_explainer(Unseeded())
+
+
+def test_a_model_can_be_given_with_its_samples():
+    model = toys.Regions()
+    results = check_explainer(Plain(), model=model, samples=model.pictures(4))
+    assert all(result.passed for result in results)
+
+
+def test_the_guard_counts_as_a_catch():
+    model = toys.Residual()
+    with pytest.raises(PluginError, match="returned shape"):
+        Narrow()(Batch(model, ["a"], torch.rand(1, 3, 16, 16), [0]))
