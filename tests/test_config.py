@@ -2,11 +2,11 @@
 
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from salix.catalog import Catalog
 from salix.component import Component, Location, Params
 from salix.config import DatasetEntry, RunConfig, from_plain, load, resolved, resolved_text
@@ -97,7 +97,7 @@ def salix_metrics() -> dict[str, str]:
 
 
 @pytest.fixture
-def catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
+def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     toys = types.ModuleType("toys")
     for member in (Photos, Net, Plain, Smooth, Share):
         monkeypatch.setattr(member, "__module__", "toys")
@@ -105,7 +105,7 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     for hook in (salix_datasets, salix_models, salix_explainers, salix_metrics):
         setattr(toys, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, "toys", toys)
-    yield Catalog([Found("toys", "toys", "salix-toys", "1.2")])
+    return Catalog([Found("toys", "toys", "salix-toys", "1.2")])
 
 
 WHOLE = """\
@@ -155,7 +155,9 @@ def short(text: str) -> str:
 
 
 def test_every_setting(tmp_path: Path, catalog: Catalog) -> None:
-    text = WHOLE.replace("  - photos\n", "  - {use: photos, ids: [b]}\n").replace("dataset: photos", "dataset: {use: photos}")
+    text = WHOLE.replace("  - photos\n", "  - {use: photos, ids: [b]}\n").replace(
+        "dataset: photos", "dataset: {use: photos}"
+    )
     config = load(file(tmp_path, text), catalog)
     assert config.output == tmp_path / "runs/main"
     assert (config.seed, config.device, config.rows, config.chunk, config.threads) == (3, "cpu", 4, 8, 1)
@@ -274,12 +276,13 @@ seed: 4
         "config.yaml:1: sead: unknown name (seen: 3); did you mean 'seed'?",
         "config.yaml:2: seed: should be greater than or equal to 0 (seen: -1)",
         "config.yaml:3: device: is not a device (seen: 'gpu'); allowed: auto, cpu, cuda, cuda:N",
-        "config.yaml:5: datasets.0.limt: unknown name (seen: 3); did you mean 'limit'?",
-        "config.yaml:6: datasets.1.side: should be a valid integer, unable to parse string as an integer (seen: 'wide')",
-        "config.yaml:7: datasets.2: should be the name of a dataset, or a mapping with `use: name` and its parameters "
+        "config.yaml:5: datasets.0.limt: unknown name (seen: 3); did you mean 'limit' or 'split'?",
+        "config.yaml:6: datasets.1.side: should be a valid integer, unable to parse string as an integer "
+        "(seen: 'wide')",
+        "config.yaml:7: datasets.2: should name a registered dataset, or be a mapping with `use: name` and parameters "
         "(seen: {})",
         "config.yaml:8: models.0: no model is named 'nett' (seen: 'nett'); did you mean 'net'?",
-        "config.yaml:8: models.1.widht: unknown name (seen: 3); did you mean 'width'?",
+        "config.yaml:8: models.1.widht: unknown name (seen: 3); did you mean 'width' or 'weights'?",
         "config.yaml:13: explainers.0.base.base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'?",
         "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
         "(seen: 'many')",
@@ -307,8 +310,30 @@ def test_a_split_that_is_not_there(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_a_mistake_in_a_listed_entry_is_told_once(tmp_path: Path, catalog: Catalog) -> None:
-    text = "datasets: [photos]\nmodels: [{use: net, widht: 1}]\ncombinations: [{dataset: photos, model: net, explainer: plain}]"
+    rows = "combinations: [{dataset: photos, model: net, explainer: plain}]"
+    text = f"datasets: [photos]\nmodels: [{{use: net, widht: 1}}]\n{rows}"
     assert len(told(file(tmp_path, text), catalog)) == 1
+
+
+def test_mistakes_in_rows(tmp_path: Path, catalog: Catalog) -> None:
+    rows = """\
+combinations:
+  - {dataset: {use: photos, sid: 3}, model: net, explainr: plain}
+  - {dataset: photos, model: {use: net, weights: [1]}, explainer: plain, target: 1.5, reduction: mean}
+  - photos
+executor: {use: procesess}
+"""
+    assert told(file(tmp_path, rows), catalog) == [
+        "config.yaml:2: combinations.0.dataset.sid: unknown name (seen: 3); did you mean 'side' or 'ids'?",
+        "config.yaml:2: combinations.0.explainer: is missing",
+        "config.yaml:2: combinations.0.explainr: unknown name (seen: 'plain'); did you mean 'explainer'?",
+        "config.yaml:3: combinations.1.model.weights: should be a path (seen: [1])",
+        "config.yaml:3: combinations.1.reduction: is not a reduction (seen: 'mean'); allowed: abs_max, l2, max, sum",
+        "config.yaml:3: combinations.1.target: should be a valid integer or should be a valid string (seen: 1.5)",
+        "config.yaml:4: combinations.2: should be a mapping (seen: 'photos')",
+        "config.yaml:5: executor: no executor is named 'procesess' (seen: {'use': 'procesess'}); "
+        "did you mean 'processes'?",
+    ]
 
 
 def test_what_a_plugin_says_is_told_at_its_line(tmp_path: Path, catalog: Catalog) -> None:
@@ -332,7 +357,7 @@ def test_what_a_plugin_says_is_told_at_its_line(tmp_path: Path, catalog: Catalog
         ("seed: *nowhere", "config.yaml:1: not YAML: found undefined alias"),
         ("models:\n  - {use: net, weights: ${W}}", 'between brackets write "${NAME}" in quotes'),
         ("a: &a [*a]", "config.yaml:1: a.0: an alias refers to itself"),
-        ("[" * 3000, "nested too deeply"),
+        ("[" * 800, "nested too deeply"),
     ],
 )
 def test_what_is_no_config(tmp_path: Path, catalog: Catalog, text: str | bytes, message: str) -> None:
@@ -382,6 +407,13 @@ def test_numbers_are_not_yes_or_no(tmp_path: Path, catalog: Catalog) -> None:
     ]
 
 
+def test_targets_and_reductions_are_not_empty(tmp_path: Path, catalog: Catalog) -> None:
+    assert told(file(tmp_path, short("targets: []\nreductions: []")), catalog) == [
+        "config.yaml:5: targets: should have an entry (seen: []); leave it out for the default",
+        "config.yaml:6: reductions: should have an entry (seen: []); leave it out for the default",
+    ]
+
+
 def test_nothing_to_run(tmp_path: Path, catalog: Catalog) -> None:
     assert told(file(tmp_path, "models: [net]\nexplainers: [plain]"), catalog) == [
         "config.yaml:1: there is nothing to run (seen: {'explainers': ['plain'], 'models': ['net'], "
@@ -407,7 +439,9 @@ targets: ["$${literal}", "${SALIX_TEST_SEED}", 3]
     assert config.targets == ("${literal}", "7", 3)
 
 
-def test_an_unset_variable_is_told_at_its_line(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_variable_is_told_at_its_line(
+    tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SALIX_TEST_UNSET", raising=False)
     assert told(file(tmp_path, short("chunk: 0\nseed: ${SALIX_TEST_UNSET}")), catalog) == [
         "config.yaml:5: chunk: should be greater than 0 (seen: 0)",
@@ -417,7 +451,14 @@ def test_an_unset_variable_is_told_at_its_line(tmp_path: Path, catalog: Catalog,
 
 
 def test_overrides(tmp_path: Path, catalog: Catalog) -> None:
-    overrides = ["seed=9", "models.0.width=5", "datasets.0.limit=1", "explainers=[smooth]", "report.examples=4", "threads="]
+    overrides = [
+        "seed=9",
+        "models.0.width=5",
+        "datasets.0.limit=1",
+        "explainers=[smooth]",
+        "report.examples=4",
+        "threads=",
+    ]
     config = load(file(tmp_path, short("threads: 2")), catalog, overrides)
     assert (config.seed, config.report.examples, config.threads) == (9, 4, None)
     assert config.models[0].params.width == 5  # type: ignore[attr-defined]
@@ -426,14 +467,22 @@ def test_overrides(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_wrong_overrides_are_told_with_the_rest(tmp_path: Path, catalog: Catalog) -> None:
-    overrides = ["sead=1", "models.3.width=1", "models.net.width=1", "chunk.size=2", "seed", "models.0.widht=2", "rows=[1"]
+    overrides = [
+        "sead=1",
+        "models.3.width=1",
+        "models.net.width=1",
+        "chunk.size=2",
+        "seed",
+        "models.0.widht=2",
+        "rows=[1",
+    ]
     lines = told(file(tmp_path, short("chunk: 4\nthreads: x")), catalog, *overrides)
     assert lines == [
         "--set chunk.size=2: chunk has no part 'size' (seen: 4)",
-        "--set models.0.widht=2: models.0.widht: unknown name (seen: 2); did you mean 'width'?",
+        "--set models.0.widht=2: models.0.widht: unknown name (seen: 2); did you mean 'width' or 'weights'?",
         "--set models.3.width=1: models is a list of 1; give an index below that (seen: 3)",
         "--set models.net.width=1: models is a list of 1; give an index below that (seen: 'net')",
-        "--set rows=[1: --set rows=[1:1: not YAML: expected ',' or ']', but got '<stream end>'.",
+        "--set rows=[1: not YAML: expected ',' or ']', but got '<stream end>'.",
         "--set sead=1: sead: unknown name (seen: 1); did you mean 'seed'?",
         "--set seed: is not an assignment; write path.to.value=value",
         "config.yaml:6: threads: should be a valid integer, unable to parse string as an integer (seen: 'x')",

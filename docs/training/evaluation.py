@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import nn
+from torch import Tensor, nn
 
 GRADES = 5
 REFERABLE = 2
@@ -16,12 +16,12 @@ REFERABLE = 2
 @torch.no_grad()
 def graded(network: nn.Module, images: NDArray[Any], size: int = 8) -> NDArray[np.float64]:
     """The logits (n,) of images (n, 3, 448, 448)."""
-    parts = (torch.from_numpy(images[start : start + size]).float() for start in range(0, len(images), size))
-    return (
-        torch.cat([network(part.contiguous(memory_format=torch.channels_last))[:, 0] for part in parts])
-        .double()
-        .numpy()
-    )
+    logits = [network(_piece(images[start : start + size]))[:, 0] for start in range(0, len(images), size)]
+    return torch.cat(logits).double().numpy()
+
+
+def _piece(images: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(images.astype(np.float32)).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

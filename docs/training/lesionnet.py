@@ -41,7 +41,6 @@ class Trainee(nn.Module):
         super().__init__()
         self.network = LesionNetwork()
         self.findings = nn.Conv2d(BLOCKS[-1][1], len(LESIONS), 1)
-        nn.init.constant_(self.findings.bias, -3.0)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, 3, 448, 448) → logits (n,) and findings (n, 4, 28, 28)."""
@@ -104,7 +103,7 @@ def train(eyes: Eyes, tuning: Eyes, epochs: int, size: int, rate: float, seed: i
     """A network trained for a number of epochs under a one-cycle schedule; the last weights count, none are chosen."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    trainee = Trainee().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainee = Trainee().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * (len(eyes) // size), pct_start=0.2)
     start = time.monotonic()
@@ -114,7 +113,7 @@ def train(eyes: Eyes, tuning: Eyes, epochs: int, size: int, rate: float, seed: i
             logits, findings = trainee(images)
             parts = torch.stack([ordinal(logits, grades), 10 * dense(findings, lesions)])
             optimizer.zero_grad()
-            parts.sum().backward()
+            parts.sum().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
             optimizer.step()
             schedule.step()

@@ -104,10 +104,17 @@ class Catalog:
     def create(self, kind: str, name: str, params: Mapping[str, Any], base: Path = Path()) -> "Component":
         """A component by name; in its Params nested ones are names or ``{"use": name, …}``, paths relative to ``base``.
 
-        Raises ``PluginError`` for names and faults of plugins, pydantic's ``ValidationError`` for Params.
+        Raises ``PluginError`` for names and faults of plugins, ``SalixError`` for wrong Params.
         """
+        from pydantic import ValidationError
+
+        from .component import problems
+
         entry = self.resolve(kind, name)
-        return self.load(entry).made(params, self.context(base), entry.full)
+        try:
+            return self.load(entry).made(params, self.context(base), entry.full)
+        except ValidationError as error:
+            raise SalixError(f"{entry.full}: {problems(error)}") from None
 
     def context(self, base: Path) -> dict[str, Any]:
         """What pydantic needs to validate whatever holds components; equal descriptions give one component."""
@@ -156,7 +163,7 @@ class Catalog:
         name, cls = params.pop("use", None), None
         try:
             if not isinstance(name, str):
-                raise PluginError(f"should be the name of a {kind}, or a mapping with `use: name` and its parameters")
+                raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and parameters")
             entry = self.resolve(kind, name)
             cls = self.load(entry)
             return cls.made(params, context, entry.full)

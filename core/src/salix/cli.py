@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import SalixError
+from .hooks import KINDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .plan import Plan
 
-KIND_NAMES = ("dataset", "model", "explainer", "metric")
+NEW_KINDS = ("dataset", "model", "explainer", "metric")
 
 
 class Cli(click.Group):
@@ -47,7 +48,9 @@ def console(stderr: bool = False) -> "Console":
     """Where to print."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    # Outside a terminal nothing is wrapped, so that a line can be searched.
+    width = None if sys.stdout.isatty() else 400
+    return Console(stderr=stderr, highlight=False, width=width)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -108,7 +111,7 @@ def _kinds(name: str) -> list[str]:
     """The kinds under which a name is registered; raises ``PluginError`` where there is none."""
     known = catalog()
     bare = name.rpartition("/")[2]
-    kinds = sorted({entry.kind for entry in known.entries if entry.name == bare}, key=KIND_NAMES.index)
+    kinds = sorted({entry.kind for entry in known.entries if entry.name == bare}, key=list(KINDS).index)
     if not kinds:
         from .errors import PluginError, near
 
@@ -135,7 +138,7 @@ def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.argument("target")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config or component.")
 def check(target: str, overrides: tuple[str, ...]) -> None:
     """Check a config, or hold an installed component to the laws of its kind.
 
@@ -145,16 +148,27 @@ def check(target: str, overrides: tuple[str, ...]) -> None:
         _show_plan(Path(target), overrides, costs=True)
         click.echo(f"{target} is valid.")
         return
-    from .testing import check_name
+    _show_laws(target, overrides)
 
-    results = [result for kind in _kinds(target) for result in check_name(catalog(), kind, target)]
+
+def _show_laws(name: str, overrides: tuple[str, ...]) -> None:
+    """Hold what is registered as ``name`` to its laws and print each result; raises ``SalixError`` if one fails."""
+    from .scaffold import settings_of
+    from .testing import ConformanceError, check_plugin
+
+    try:
+        results = check_plugin(name, {name.rpartition("/")[2]: settings_of(overrides)})
+    except ConformanceError as error:
+        results = error.results
     for result in results:
-        click.echo(
-            f"{'ok    ' if result.passed else 'FAILED'} {result.name}" + (f": {result.reason}" if result.reason else "")
-        )
-    if failed := sum(not result.passed for result in results):
-        raise SalixError(f"{target} fails {failed} of {len(results)} checks; see above.")
-    click.echo(f"{target} passes {len(results)} checks.")
+        click.echo(f"{result.outcome:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
+    failed = sum(not result.passed for result in results)
+    if failed:
+        raise SalixError(f"{name} fails {failed} of {len(results)} checks; see above.")
+    click.echo(
+        f"{name} passes: {sum(result.outcome == 'passed' for result in results)} of {len(results)} checks hold, "
+        f"{sum(result.outcome == 'skipped' for result in results)} do not apply."
+    )
 
 
 @cli.command()
@@ -271,7 +285,7 @@ def report(folder: Path) -> None:
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(KIND_NAMES))
+@click.argument("kind", type=click.Choice(NEW_KINDS))
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path(), help="The folder to make it in.")
 def new(kind: str, name: str, into: Path) -> None:

@@ -54,6 +54,12 @@ def _reduction(value: str) -> str:
     return value
 
 
+def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value:
+        raise ValueError("should have an entry; leave it out for the default")
+    return value
+
+
 def _executor(value: Any, info: ValidationInfo) -> Any:
     """An executor by name or mapping; one made in Python stays."""
     if isinstance(value, Component):
@@ -146,8 +152,8 @@ class RunConfig(Settings):
     models: tuple[Model, ...] = ()
     explainers: tuple[Explainer, ...] = ()
     metrics: tuple[Metric, ...] = ()
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)] = ("predicted",)
-    reductions: Annotated[tuple[Reduction, ...], Field(min_length=1)] = ("max",)
+    targets: Annotated[tuple[Target, ...], AfterValidator(_some)] = ("predicted",)
+    reductions: Annotated[tuple[Reduction, ...], AfterValidator(_some)] = ("max",)
     combinations: tuple[Row, ...] = ()
     rows: Literal["auto"] | Count = "auto"
     chunk: Count = 8
@@ -213,17 +219,17 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     try:
         config = RunConfig.model_validate(document.data, context=catalog.context(base))
     except ValidationError as error:
-        known = {problem.path for problem in document.problems} | {dotted(steps) for steps in copied}
+        known = {(problem.place, problem.path) for problem in document.problems}
         found = findings(error, document, RunConfig, {"component": PICKED})
-        fresh = [problem for problem in found if not _below(problem.path, known)]
+        fresh = [one for one in found if (one.place, one.path) not in known and not _below(one.path, copied)]
         raise _told([*document.problems, *fresh]) from None
     if document.problems:
         raise _told(document.problems)
     return config
 
 
-def _below(path: str, known: Iterable[str]) -> bool:
-    return any(path == above or path.startswith(above + ".") for above in known if above)
+def _below(path: str, copied: Iterable[Steps]) -> bool:
+    return any(f"{path}.".startswith(f"{dotted(steps)}.") for steps in copied)
 
 
 def _told(problems: Sequence[Problem]) -> ConfigError:

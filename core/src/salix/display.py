@@ -30,8 +30,9 @@ def cell(value: Any) -> str:
 
 
 def show(console: Console, made: Table) -> None:
-    """Print a table, as wide as it needs where the output is no terminal."""
-    console.print(made, width=None if console.is_terminal else max(console.width, 160), soft_wrap=False)
+    """Print a table, with a line's distance to what follows."""
+    console.print(made)
+    console.print()
 
 
 def size(count: float) -> str:

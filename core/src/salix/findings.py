@@ -18,6 +18,7 @@ SENTENCES = {
     "set_type": "should be a list",
     "model_type": "should be a mapping",
     "dict_type": "should be a mapping",
+    "path_type": "should be a path",
 }
 """What pydantic says in Python's words, by type of error."""
 

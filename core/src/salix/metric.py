@@ -51,7 +51,15 @@ class Metric(Component):
 
         ``measurements`` holds (cases,) or (cases, …) per name, ``counts`` (r, cases) says how often each case occurs.
         """
-        return {name: mean(values, counts) for name, values in measurements.items()}
+        widths = {name: values[0].size if len(values) else 1 for name, values in measurements.items()}
+        flat = [np.reshape(values, (len(values), -1)) for values in measurements.values()]
+        # One product for all measures: converting the counts costs more than multiplying by them.
+        means = mean(np.hstack(flat), counts) if flat else np.empty((len(counts), 0))
+        parts = np.split(means, np.cumsum(list(widths.values()))[:-1], axis=1)
+        return {
+            name: part.reshape(len(counts), *np.shape(values)[1:])
+            for (name, values), part in zip(measurements.items(), parts)
+        }
 
     def expected(self, measure: str) -> float | None:
         """The value that a random heatmap is expected to reach, where it is known in closed form."""
@@ -59,13 +67,13 @@ class Metric(Component):
 
 
 def mean(values: Array, counts: Array) -> Array:
-    """The mean over the defined cases of each resample: values (cases,), counts (r, cases) → (r,).
+    """The mean over the defined cases of each resample: values (cases, …), counts (r, cases) → (r, …).
 
     >>> mean(np.array([1.0, 3.0, np.nan]), np.array([[1, 1, 5], [0, 2, 0], [0, 0, 1]])).tolist()
     [2.0, 3.0, nan]
     """
     defined = ~np.isnan(values)
-    weights = counts[:, defined].astype(np.float64)
-    totals = weights.sum(1)
-    sums = weights @ values[defined]
-    return np.divide(sums, totals, out=np.full(len(counts), np.nan), where=totals > 0)
+    weights = counts.astype(np.float64, copy=False)
+    totals = weights @ defined
+    sums = weights @ np.where(defined, values, 0.0)
+    return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)

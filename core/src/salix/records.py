@@ -94,7 +94,9 @@ class Sample:
     def mask(self, finding: str) -> Array | None:
         """The union over readers of a finding's annotations (*space), or None where it was not examined."""
         values = [annotation.values for annotation in self.annotations if annotation.finding == finding]
-        return np.maximum.reduce(values) if values else None
+        if len(values) < 2:
+            return values[0] if values else None
+        return np.maximum.reduce(values)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def write_layout(
     catalog: Catalog, name: str, source: str, settings: Sequence[str], split: str | None, root: Path
 ) -> int:
     """Write samples of dataset ``source`` in the layout of dataset ``name``; the number written."""
-    origin = catalog.create("dataset", source, _settings(settings), Path())
+    origin = catalog.create("dataset", source, settings_of(settings), Path())
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         layout = catalog.create("dataset", name, {"root": str(root)}, Path())
@@ -69,7 +69,8 @@ def write_layout(
         return layout.write(_samples(origin, split), root)
 
 
-def _settings(settings: Sequence[str]) -> Mapping[str, object]:
+def settings_of(settings: Sequence[str]) -> Mapping[str, object]:
+    """``NAME=VALUE`` texts of the command line as Params; values are YAML."""
     pairs = [entry.partition("=") for entry in settings]
     if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
         raise SalixError(f"--set {wrong[0]!r} is no setting; write NAME=VALUE, such as patients=27.")

@@ -238,10 +238,13 @@ def _baseline(entry: Cases, cases: Sequence[Cases]) -> Cases | None:
 def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings) -> PairedTest | None:
     if other is None or measure not in other.values:
         return None
+    metric = entry.entry.metric
+    # The mean of a measure needs no other measure, and there are many pairs.
+    names = [measure] if type(metric).summarise is Metric.summarise else list(entry.values)
+    a, b = ({name: case.values[name] for name in names if name in case.values} for case in (entry, other))
     return paired_test(
-        entry.entry.metric.summarise, entry.values, other.values, entry.patients, measure, settings.permutations,
-        settings.seed,
-    )  # fmt: skip
+        metric.summarise, a, b, entry.patients, measure, settings.permutations, settings.seed
+    )
 
 
 def _summary_row(

@@ -52,8 +52,8 @@ def coverage(values: Array, edges: Sequence[Array]) -> Array:
     ``edges`` holds per axis the increasing borders (size + 1,) in continuous native indices; pixel i spans [i, i + 1).
     Overlaps are exact, so a mark smaller than a cell keeps its mass.
 
-    >>> coverage(np.array([0.0, 1.0, 1.0]), [np.array([0.0, 1.5, 3.0])]).round(4).tolist()
-    [0.3333, 1.0]
+    >>> coverage(np.array([0.0, 1.0, 1.0]), [np.array([0.0, 2.0, 3.0])]).tolist()
+    [0.5, 1.0]
     """
     for axis, borders in enumerate(edges, start=values.ndim - len(edges)):
         values = _coverage_along(values, axis, borders)

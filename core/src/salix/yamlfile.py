@@ -75,7 +75,7 @@ class Document:
             given = parse(text, source)
             self.data = _assigned(self.data, steps, given.data, ())
         except (ValueError, ConfigError) as error:
-            self.problems.append(Problem(Place(source), "", str(error)))
+            self.problems.append(Problem(Place(source), "", str(error).removeprefix(f"{source}:1: ")))
             return
         self.problems += [Problem(Place(source), dotted(steps), problem.text) for problem in given.problems]
         self.places = {known: place for known, place in self.places.items() if known[: len(steps)] != steps}

@@ -134,7 +134,7 @@ def what_is_unknown_is_refused(bench: DatasetBench) -> None:
             ask()
         except DataError:
             continue
-        claim(False, f"an {what} that does not exist is accepted; raise DataError.")
+        claim(False, f"an unknown {what} is accepted; raise DataError.")
 
 
 LAWS: tuple[Callable[[DatasetBench], None], ...] = (

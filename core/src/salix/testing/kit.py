@@ -44,22 +44,22 @@ def check_explainer(
 
     ``expected`` maps names of checks that are known to fail to the reason. Raises ``ConformanceError``.
     """
-    return _checked(subject, expected, model=model, samples=samples)
+    return _checked(Explainer, subject, expected, model=model, samples=samples)
 
 
 def check_model(subject: Model, sample: Sample | None = None, expected: Expected = None) -> list[Result]:
     """Try a model, on ``sample`` (as a dataset loads it) where generated pictures do not suit it."""
-    return _checked(subject, expected, sample=sample)
+    return _checked(Model, subject, expected, sample=sample)
 
 
 def check_metric(subject: Metric, expected: Expected = None) -> list[Result]:
     """Try a metric on toy cases."""
-    return _checked(subject, expected)
+    return _checked(Metric, subject, expected)
 
 
 def check_dataset(subject: Dataset, expected: Expected = None) -> list[Result]:
     """Try a dataset; a few samples of each split are loaded."""
-    return _checked(subject, expected)
+    return _checked(Dataset, subject, expected)
 
 
 def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:
@@ -108,7 +108,9 @@ def conforms(*subjects: Component, expected: Expected = None, **settings: Any) -
     return pytest.mark.parametrize("check", parameters)
 
 
-def _checked(subject: Component, expected: Expected, **settings: Any) -> list[Result]:
+def _checked(interface: type[Component], subject: Component, expected: Expected, **settings: Any) -> list[Result]:
+    if not isinstance(subject, interface):
+        raise PluginError(f"{type(subject).__name__} is no {interface.__name__.lower()}.")
     return run(subject.short, checks(subject, **settings), expected)
 
 
@@ -124,7 +126,7 @@ def _results_of(catalog: Any, entry: Any, params: Mapping[str, Any]) -> list[Res
     if missing:
         return [Result("can be made", "skipped", f"needs settings: {', '.join(sorted(missing))}")]
     try:
-        return _checked(catalog.create(entry.kind, entry.full, params, Path.cwd()), None)
+        return _checked(Component, catalog.create(entry.kind, entry.full, params, Path.cwd()), None)
     except ConformanceError as error:
         return error.results
     except (SalixError, ValueError) as error:

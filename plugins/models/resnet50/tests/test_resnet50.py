@@ -151,7 +151,7 @@ def test_other_keys_are_named(tmp_path):
 
 def test_a_pickle_with_code_is_refused_and_never_executed(tmp_path):
     torch.save({"conv1.weight": Intruder(tmp_path / "touched")}, tmp_path / "a.pt")
-    with pytest.raises(ModelError, match="no checkpoint that can be loaded safely"):
+    with pytest.raises(ModelError, match="not a checkpoint that can be loaded safely"):
         ResNet50(weights=tmp_path / "a.pt").build()
     assert not (tmp_path / "touched").exists()
     torch.load(tmp_path / "a.pt", weights_only=False)

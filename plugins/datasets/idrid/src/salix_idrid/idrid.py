@@ -1,9 +1,8 @@
 """The IDRiD dataset, part A: fundus photographs with the lesions that experts outlined."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,7 @@ from salix.dataset import Dataset, Finding
 from salix.errors import DataError, near
 from salix.images import read_image, read_mask, write_image, write_mask
 from salix.keyed import digest
-from salix.records import Annotation, Array, Sample
+from salix.records import Annotation, Sample
 
 from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find
 
@@ -39,10 +38,10 @@ class IdridParams(Params):
 class Idrid(Dataset):
     """81 fundus photographs of 4288 × 2848 pixels with masks of four lesions and the optic disc.
 
-    Porwal et al. 2018, "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for Diabetic Retinopathy Screening
-    Research", Data 3(3):25, doi:10.3390/data3030025. Part A has no grades and no patients: the label is None, each
-    picture is its own group. A lesion without a mask file is absent (all zero, ``source`` empty); a finding whose folder
-    is missing was not examined and has no annotation.
+    Porwal et al. 2018, "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for Diabetic Retinopathy
+    Screening Research", Data 3(3):25, doi:10.3390/data3030025. Part A has no grades and no patients: the label is None,
+    each picture is its own group. A lesion without a mask file is absent (all zero, ``source`` empty); a finding whose
+    folder is missing was not examined and has no annotation.
     """
 
     Params = IdridParams
@@ -138,9 +137,10 @@ class Idrid(Dataset):
         """
         if root.exists() and any(root.iterdir()):
             raise DataError(f"{root} is not empty; give a new folder, so that no download is overwritten.")
+        root.mkdir(parents=True, exist_ok=True)
         origins: list[tuple[str, str, str]] = []
         examined: dict[str, set[str]] = {}
-        for number, sample in enumerate(islice(samples, IDS + 1), 1):
+        for number, sample in enumerate(samples, 1):
             if number > IDS:
                 raise DataError(f"IDRiD's ids have two digits, so at most {IDS} samples can be written; give fewer.")
             split = str(sample.extras.get("split", "tuning" if number <= PUBLISHED["tuning"] else "test"))
@@ -169,8 +169,8 @@ def _require_examined(sample: Sample, examined: set[str]) -> None:
         raise DataError(f"IDRiD's layout has no finding {unknown[0]!r} ({sample.id}); {near(unknown[0], CODES)}")
     if findings != examined:
         raise DataError(
-            f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(examined)}; IDRiD's layout "
-            "reads a missing mask as absent, so write samples that were examined alike."
+            f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(examined)}; IDRiD's "
+            "layout reads a missing mask as absent, so write samples that were examined alike."
         )
 
 

@@ -64,12 +64,9 @@ class KaggleDr(Dataset):
         return entries
 
     def ids(self, split: str | None = None) -> list[str]:
-        """``10_left`` and so on, in the order of the tables."""
+        """``10_left`` and so on, in the order of the tables; none of a split whose table is missing."""
         self.require_split(split)
-        found = [id for id, entry in self.entries.items() if split in (None, entry.split)]
-        if not found:
-            raise DataError(f"{self.params.root} has no rows of split {split!r}; add the table that lists it.")
-        return found
+        return [id for id, entry in self.entries.items() if split in (None, entry.split)]
 
     def group(self, id: str) -> str:
         """The patient's number."""
@@ -116,8 +113,10 @@ class KaggleDr(Dataset):
     def _written(self, sample: Sample) -> Entry:
         split = str(sample.extras.get("split", "train"))
         self.require_split(split)
-        if not re.search(r"_(left|right)$", sample.id) or not isinstance(sample.label, int):
-            raise DataError(f"{sample.id} does not end with _left or _right, or has no grade; Kaggle-DR needs both.")
+        if not re.search(r"_(left|right)$", sample.id):
+            raise DataError(f"{sample.id} cannot be written; Kaggle-DR's names end with _left or _right.")
+        if not isinstance(sample.label, int) or sample.label not in range(len(self.classes)):
+            raise DataError(f"{sample.id} has label {sample.label}; Kaggle-DR needs a grade 0–4.")
         return Entry(split, sample.label)
 
     def _path(self, id: str) -> Path:
@@ -130,7 +129,7 @@ def _table(split: str) -> str:
 
 def _rows(path: Path) -> Iterator[tuple[str, Entry]]:
     """The rows of a table; raises ``DataError`` naming the line that is not as published."""
-    with open(path, newline="", encoding="utf-8-sig") as stream:
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
         reader = csv.DictReader(stream, skipinitialspace=True)
         columns = [name.strip() for name in reader.fieldnames or ()]
         if missing := [name for name in TABLES[path.name] if name not in columns]:

@@ -1,7 +1,8 @@
 """ResNet50 with one ordinal output."""
 
+from itertools import pairwise
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -12,11 +13,10 @@ from salix.errors import ModelError
 from salix.model import Model, load_weights
 from salix.transforms import Fundus
 
-if TYPE_CHECKING:
-    from torchvision.models import ResNet
-
-WIDTHS = (512, 128)
+WIDTHS = (2048, 512, 128)
 DROPOUT = 0.5
+FINAL = ("fc.weight", "fc.bias")
+"""What torchvision's network has in place of the head."""
 
 
 class ResNet50Params(Params):
@@ -51,47 +51,44 @@ class ResNet50(Model):
 
     def build(self) -> nn.Module:
         """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` when the weights cannot be had."""
-        network: nn.Module = _random(self.params.seed)
-        weights = self.params.weights
+        network, weights = _random(self.params.seed), self.params.weights
         if weights is None:
             return network
         return _imagenet(network) if weights == "torchvision" else load_weights(network, weights)
 
 
-def _random(seed: int) -> "ResNet":
+def _random(seed: int) -> nn.Module:
     """The network with weights drawn from ``seed``; no other generator moves."""
     from torchvision.models import resnet50
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = resnet50(weights=None)
-        network.fc = _head(network.fc.in_features)
+        network: nn.Module = resnet50(weights=None)
+        network.fc = _head()
     return network
 
 
-def _head(channels: int) -> nn.Sequential:
+def _head() -> nn.Sequential:
     layers: list[nn.Module] = []
-    for width in WIDTHS:
+    for channels, width in pairwise(WIDTHS):
         layers += [nn.Linear(channels, width), nn.ReLU(), nn.Dropout(DROPOUT)]
-        channels = width
-    return nn.Sequential(*layers, nn.Linear(channels, 1))
+    return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 1))
 
 
-def _imagenet(network: "ResNet") -> nn.Module:
+def _imagenet(network: nn.Module) -> nn.Module:
     """The network with torchvision's ImageNet backbone, from its cache or downloaded, under the head it has."""
     from torchvision.models import ResNet50_Weights
 
     weights = ResNet50_Weights.IMAGENET1K_V2
-    head = {f"fc.{name}": value for name, value in network.fc.state_dict().items()}
+    head = {name: value for name, value in network.state_dict().items() if name.startswith("fc.")}
     cached = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rpartition('/')[2]}"
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        network.load_state_dict({name: value for name, value in state.items() if name[:3] != "fc."} | head)
+        network.load_state_dict({name: value for name, value in state.items() if name not in FINAL} | head)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
             f"resnet50: torchvision's ImageNet weights cannot be loaded ({reason}); download {weights.url} elsewhere "
             f"and put it at {cached}, or give a checkpoint of your own as weights: PATH."
         ) from error
-    module: nn.Module = network
-    return module
+    return network

@@ -1,0 +1,81 @@
+"""What share of the main job is the runner's own: everything but decoding, model passes and metrics.
+
+Run it with ``python docs/benchmarks/overhead.py [CONFIG]``; it runs the config into a fresh folder in this process, counts
+the seconds spent inside datasets and preparations, networks and explainers, and metrics, and prints what is left. The
+imports of torch and torchvision come before the clock starts. The aim is at most 5 %.
+"""
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torchvision  # noqa: F401  (imported before the clock starts)
+
+from salix import canonical, model
+from salix.catalog import default
+from salix.config import load
+from salix.runner import run
+
+MAIN_JOB = Path(__file__).resolve().parents[2] / "examples" / "main.yaml"
+
+
+class Clock:
+    """Seconds by kind of work; of nested calls only the outermost counts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.inside = False
+
+    def watch(self, owner: Any, name: str, kind: str) -> None:
+        """Count the calls of a method or function under ``kind``."""
+        setattr(owner, name, self._timed(getattr(owner, name), kind))
+
+    def _timed(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        @wraps(function)
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            if self.inside:
+                return function(*arguments, **keywords)
+            self.inside, start = True, time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self.inside = False
+                self.seconds[kind] += time.perf_counter() - start
+
+        return timed
+
+
+def main() -> None:
+    """Run the job under the clock and print the shares."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else MAIN_JOB
+    clock, catalog = Clock(), default()
+    with tempfile.TemporaryDirectory() as folder:
+        config = load(path, catalog, [f"output={folder}/run"])
+        for component in (entry.component for entry in config.datasets):
+            clock.watch(type(component), "load", "decoding")
+        for component in config.models:
+            clock.watch(type(component), "prepare", "decoding")
+            clock.watch(type(component), "build", "passes")
+        for component in [*config.explainers, catalog.create("explainer", "random", {})]:
+            clock.watch(type(component), "explain", "passes")
+        for component in config.metrics:
+            for method in ("measure", "summarise"):
+                clock.watch(type(component), method, "metrics")
+        clock.watch(canonical.View, "__call__", "passes")
+        clock.watch(model, "view", "passes")
+        start = time.perf_counter()
+        finished = run(config, catalog)
+        wall = time.perf_counter() - start
+    own = wall - sum(clock.seconds.values())
+    for kind, seconds in [*clock.seconds.items(), ("the runner's own", own), ("wall", wall)]:
+        print(f"{kind:<18} {seconds:8.2f} s {100 * seconds / wall:6.1f} %")
+    print(f"{finished.units} units, {finished.failures} failed cases; own share {100 * own / wall:.1f} % (aim: at most 5 %)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Says how well the packaged LesionNet grades eyes it never saw: the phantom's test patients, and IDRiD's photographs.
+
+python docs/training/evaluate_lesionnet.py --idrid ../shared/data/idrid
+"""
+
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from arrays import prepared
+from evaluation import REFERABLE, Grades, graded
+
+from salix_idrid.idrid import Idrid
+from salix_lesionnet.lesionnet import LesionNet
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def phantom(model: LesionNet, patients: int, cache: Path, workers: int) -> list[str]:
+    """The numbers over the phantom's test patients, and the confusion matrix (rows: true grades)."""
+    eyes = prepared(patients, "test", cache, workers)
+    grades = Grades(graded(model.network, eyes.images), np.asarray(eyes.grades))
+    return [f"phantom test patients: {grades}", *(" ".join(f"{count:4d}" for count in row) for row in grades.confusion)]
+
+
+def idrid(model: LesionNet, root: Path) -> list[str]:
+    """The grades given to IDRiD's photographs with lesion masks; every one shows lesions, no true grade is public."""
+    dataset = Idrid(root=root)
+    images = np.stack([model.prepare(dataset.load(id)).image for id in dataset.ids()])
+    predicted = Grades(graded(model.network, images), np.zeros(len(images), dtype=np.int64)).predicted
+    shares = ", ".join(f"grade {grade}: {count}" for grade, count in enumerate(np.bincount(predicted, minlength=5)))
+    return [f"IDRiD: n {len(images)}, {shares}; referable {(predicted >= REFERABLE).mean():.3f}"]
+
+
+@click.command()
+@click.option("--patients", default=600, show_default=True, help="Patients of the phantom; 2 of 10 are for testing.")
+@click.option("--idrid", "root", type=FOLDER, help="A download of IDRiD; left out when not given.")
+@click.option("--weights", type=click.Path(path_type=Path, exists=True), help="Instead of the packaged checkpoint.")
+@click.option("--threads", default=2, show_default=True)
+@click.option("--cache", type=FOLDER, default=Path(tempfile.gettempdir(), "salix-lesionnet"))
+def main(patients: int, root: Path | None, weights: Path | None, threads: int, cache: Path) -> None:
+    """Evaluate LesionNet on eyes that it did not learn from."""
+    torch.set_num_threads(threads)
+    model = LesionNet(weights=weights)
+    for line in phantom(model, patients, cache, threads) + (idrid(model, root) if root else []):
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Batches: what is computed once, other images and targets, fewer samples, scores in pieces and keyed noise."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from salix.batch import Batch
+from salix.errors import ModelError
+from salix.model import Model
+
+
+class Sums(Model):
+    """Logit k is (k + 1) times the sum of the image."""
+
+    classes = ("one", "two", "three")
+
+    def build(self) -> nn.Module:
+        layer = nn.Linear(12, 3, bias=False)
+        layer.weight.data = torch.arange(1.0, 4.0)[:, None].expand(3, 12).clone()
+        return nn.Sequential(nn.Flatten(), layer).double()
+
+
+class Single(Sums):
+    """One logit."""
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
+
+
+class Two(Sums):
+    """Two outputs."""
+
+    outputs = ("logits", "other")
+
+    def forward(self, images, **inputs):
+        return super().forward(images)
+
+
+def batch(count=5, **changes):
+    settings = {"targets": [index % 3 for index in range(count)], "rows": 2, "seed": 7}
+    images = torch.arange(12.0 * count, dtype=torch.float64).reshape(count, 3, 2, 2)
+    return Batch(Sums(), [f"id-{index}" for index in range(count)], images, **settings | changes)
+
+
+def expected(images, targets):
+    return (torch.as_tensor(targets) + 1) * images.flatten(1).sum(1)
+
+
+def test_a_result_is_computed_once_per_key():
+    calls = []
+    made = batch()
+    results = [made.once(key, lambda: calls.append(1) or len(calls)) for key in ("a", "a", ("b", 1), ("b", 1))]
+    assert results == [1, 1, 2, 2]
+
+
+def test_a_differentiable_batch_keeps_nothing():
+    calls = []
+    made = batch(differentiable=True)
+    assert [made.once("a", lambda: calls.append(1) or len(calls)) for _ in range(2)] == [1, 2]
+
+
+def test_at_keeps_the_samples_and_drops_the_results():
+    made = batch(output="logits", layers=())
+    made.once("a", lambda: 1)
+    moved = made.at(made.images + 1, targets=[2] * 5)
+    assert moved.ids == made.ids
+    assert (moved.rows, moved.seed, moved.output) == (made.rows, made.seed, made.output)
+    assert moved.targets.tolist() == [2] * 5
+    assert moved.once("a", lambda: 2) == 2
+    torch.testing.assert_close(moved.images, made.images + 1)
+
+
+def test_at_without_arguments_is_the_same_batch_anew():
+    made = batch()
+    assert made.at().images is made.images
+    assert made.at().targets.tolist() == made.targets.tolist()
+
+
+def test_select_takes_ids_images_targets_and_inputs_together():
+    inputs = {"age": torch.arange(5), "shared": torch.zeros(3), "word": "x"}
+    chosen = batch(inputs=inputs).select([3, 1])
+    assert chosen.ids == ("id-3", "id-1")
+    assert chosen.targets.tolist() == [0, 1]
+    assert chosen.inputs["age"].tolist() == [3, 1]
+    assert chosen.inputs["shared"] is inputs["shared"]
+    assert chosen.inputs["word"] == "x"
+    torch.testing.assert_close(chosen.images, batch().images[[3, 1]])
+
+
+def test_singles_are_the_samples_one_by_one():
+    assert [single.ids for single in batch().singles()] == [(f"id-{index}",) for index in range(5)]
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (None, [5]), (9, [5])])
+def test_pieces_hold_at_most_so_many_rows(rows, sizes):
+    pieces = list(batch(rows=rows).pieces())
+    assert [len(piece) for piece in pieces] == sizes
+    assert sum((piece.ids for piece in pieces), ()) == batch().ids
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])
+def test_scores_of_variants_are_the_targets_logits(rows):
+    made = batch(rows=rows)
+    owners = [4, 0, 0, 2, 1, 3, 3]
+    images = torch.randn(7, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.score(images, owners), expected(images, made.targets[owners]))
+    torch.testing.assert_close(made.score(made.images), expected(made.images, made.targets))
+
+
+def test_scoring_runs_at_most_rows_images_at_once():
+    sizes = []
+    made = batch(rows=3)
+    made.view.module.register_forward_pre_hook(lambda module, arguments: sizes.append(1))
+    next(made.view.module.children()).register_forward_pre_hook(lambda m, arguments: sizes.append(len(arguments[0])))
+    made.score(torch.zeros(8, 3, 2, 2, dtype=torch.float64), [0] * 8)
+    assert sizes == [3, 3, 2]
+
+
+def test_variants_without_owners_are_refused():
+    with pytest.raises(ModelError, match="6 variants belong to 5 samples"):
+        batch().score(torch.zeros(6, 3, 2, 2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("targets", [[0], [0] * 6])
+def test_every_image_has_a_target(targets):
+    with pytest.raises(ModelError, match=r"5 ids, 5 images and \d targets"):
+        batch(targets=targets)
+
+
+@pytest.mark.parametrize("target", [-1, 3])
+def test_a_target_outside_the_classes_is_refused(target):
+    made = batch(targets=[0, 0, target, 0, 0])
+    with pytest.raises(ModelError, match=f"target {target} is outside the 3 classes of Sums"):
+        made.score(made.images)
+
+
+def test_with_one_logit_every_target_is_that_logit():
+    images = torch.rand(3, 3, 2, 2)
+    made = Batch(Single(), ["a", "b", "c"], images, [0, 2, 1])
+    torch.testing.assert_close(made.score(images), made.forward()[0][:, 0].detach())
+
+
+def test_an_unknown_output_is_named():
+    with pytest.raises(ModelError, match="Two has no output 'mask'; it has logits"):
+        Batch(Two(), ["a"], torch.rand(1, 3, 2, 2, dtype=torch.float64), [0], output="mask").forward()
+
+
+@pytest.mark.parametrize("kind", ["noise", "uniform"])
+def test_noise_depends_on_seed_id_and_draw_only(kind):
+    made = batch()
+    whole = getattr(made, kind)(3)
+    apart = torch.cat([getattr(made.select([index]).at(targets=[2]), kind)(3) for index in (4, 2)])
+    assert torch.equal(whole[[4, 2]], apart)
+    assert torch.equal(whole, getattr(batch(rows=1), kind)(3))
+    for other in (getattr(made, kind)(4), getattr(batch(seed=8), kind)(3), getattr(batch(seed=7 + 2**32), kind)(3)):
+        assert not (whole == other).flatten(1).all(1).any()
+    assert not torch.equal(whole[0], whole[1])
+
+
+def test_noise_and_uniform_noise_are_distributed_as_they_say():
+    made = Batch(Sums(), ["a", "b"], torch.zeros(2, 3, 200, 200, dtype=torch.float64), [0, 0])
+    noise, uniform = made.noise(0), made.uniform(0)
+    assert noise.shape == made.images.shape
+    assert uniform.shape == (2, 200, 200)
+    assert abs(float(noise.mean())) < 0.01
+    assert abs(float(noise.std()) - 1) < 0.01
+    assert float(uniform.min()) >= 0
+    assert float(uniform.max()) < 1
+    assert abs(float(uniform.mean()) - 0.5) < 0.005
+    assert abs(float(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1])) < 0.01
+
+
+def test_noise_has_the_images_dtype_and_the_same_values_in_both():
+    images = torch.zeros(1, 3, 4, 4)
+    single, double = (Batch(Sums(), ["a"], images.to(dtype), [0]).noise(0) for dtype in (torch.float32, torch.float64))
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert torch.equal(single, double.float())
+
+
+def test_noise_is_pinned():
+    """The first values of the stream as numpy's Philox gives them, so that they never change silently."""
+    import hashlib
+
+    key = int.from_bytes(hashlib.blake2b(b"7\x1fid-1\x1fnoise\x1f0", digest_size=16).digest(), "little")
+    values = np.random.Generator(np.random.Philox(key=key)).standard_normal((3, 2, 2))
+    np.testing.assert_array_equal(batch().noise(0)[1].numpy(), values)

@@ -1,0 +1,114 @@
+"""Every law of datasets catches a planted fault, and lets a sound dataset pass."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from salix.records import Geometry, Sample
+from salix.testing import ConformanceError, checks, conforms, toys
+from salix.testing.check import run
+from salix.testing.toys import Blobs
+
+
+class Changed(Blobs):
+    """Blobs of which each sample is changed after loading."""
+
+    def load(self, id: str) -> Sample:
+        return self.changed(super().load(id))
+
+    def changed(self, sample: Sample) -> Sample:
+        raise NotImplementedError
+
+
+def changing(name: str, change: object) -> Changed:
+    """A dataset whose samples are changed by a function."""
+    return type(name, (Changed,), {"changed": lambda self, sample: change(sample)})()
+
+
+def annotated(sample: Sample, **changes: object) -> Sample:
+    """The sample with its first annotation changed."""
+    first, *others = sample.annotations
+    return replace(sample, annotations=(replace(first, **changes), *others))
+
+
+class Repeating(Blobs):
+    def ids(self, split: str | None = None) -> list[str]:
+        return super().ids(split) * 2
+
+
+class Shuffling(Blobs):
+    def ids(self, split: str | None = None) -> list[str]:
+        ids = super().ids(split)
+        return random.sample(ids, len(ids))
+
+
+class Overlapping(Blobs):
+    def ids(self, split: str | None = None) -> list[str]:
+        return super().ids(split if split != "test" else None)
+
+
+class Incomplete(Blobs):
+    def ids(self, split: str | None = None) -> list[str]:
+        return super().ids(split)[: None if split is None else 4]
+
+
+class Leaking(Blobs):
+    """The first and the last picture are of one patient."""
+
+    def group(self, id: str) -> str:
+        return "patient-000" if id == "blob-011" else super().group(id)
+
+
+class Accepting(Blobs):
+    def load(self, id: str) -> Sample:
+        return super().load(id if id in self.ids() else "blob-000")
+
+
+class Splitless(Blobs):
+    def ids(self, split: str | None = None) -> list[str]:
+        return super().ids(split if split in self.splits else None)
+
+
+FAULTS = (
+    (Repeating(), "ids are unique and in a fixed order"),
+    (Shuffling(), "ids are unique and in a fixed order"),
+    (Overlapping(), "splits divide the ids"),
+    (Incomplete(), "splits divide the ids"),
+    (Leaking(), "no patient is in two splits"),
+    (changing("Renamed", lambda sample: replace(sample, id="blob")), "samples are the ones asked for"),
+    (changing("Misattributed", lambda sample: replace(sample, group="patient")), "samples are the ones asked for"),
+    (changing("Floating", lambda sample: replace(sample, image=sample.image / 255)), "images are as decoded"),
+    (changing("Grey", lambda sample: replace(sample, image=sample.image[0])), "images are as decoded"),
+    (changing("Half", lambda one: annotated(one, values=one.annotations[0].values[::2])), "annotations lie on their image"),
+    (changing("Undeclared", lambda one: annotated(one, finding="middle")), "annotations lie on their image"),
+    (changing("Bytes", lambda one: annotated(one, values=one.annotations[0].values * 255)), "annotations lie on their image"),
+    (changing("Graded", lambda sample: replace(sample, label=4)), "labels are among the classes"),
+    (changing("Worded", lambda sample: replace(sample, label="left")), "labels are among the classes"),
+    (changing("Gazing", lambda sample: replace(sample, extras={"gaze": 1})), "labels are among the classes"),
+    (changing("Whole", lambda one: replace(one, field=np.ones((2, 2), bool))), "fields and geometries fit their image"),
+    (changing("Far", lambda one: replace(one, geometry=Geometry.identity((9, 9)))), "fields and geometries fit their image"),
+    (
+        changing("Grainy", lambda one: replace(one, image=one.image + np.random.default_rng().integers(9, dtype=np.uint8))),
+        "loading twice gives the same bits",
+    ),
+    (Accepting(), "what is unknown is refused"),
+    (Splitless(), "what is unknown is refused"),
+)  # fmt: skip
+
+
+@conforms(Blobs(), Blobs(size=32, dimensions=3, count=8))
+def test_sound_datasets_pass_every_check(check):
+    check()
+
+
+@pytest.mark.parametrize(("fault", "law"), FAULTS, ids=[f"{fault.short}: {law}" for fault, law in FAULTS])
+def test_a_planted_fault_is_caught(fault, law):
+    with pytest.raises(ConformanceError):
+        run(fault.short, [check for check in checks(fault) if check.name == law])
+
+
+def test_every_law_of_its_own_has_a_planted_fault():
+    shared = {check.name for check in checks(toys.Residual())}
+    assert {law for _, law in FAULTS} == {check.name for check in checks(Blobs())} - shared

@@ -1,0 +1,192 @@
+"""Every law of metrics catches a planted fault, and lets sound metrics pass."""
+
+from collections.abc import Mapping
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+
+from salix.metric import Case, Metric, Undefined, mean
+from salix.records import Array
+from salix.testing import ConformanceError, checks, conforms
+from salix.testing.check import run
+
+
+class Inside(Metric):
+    """The share of heat on what is annotated."""
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        if not case.sample.annotations:
+            raise Undefined("nothing was examined")
+        heat = np.maximum(case.heatmap.values, 0)
+        mask = np.maximum.reduce([annotation.values for annotation in case.sample.annotations])
+        return {"value": float((heat * mask).sum() / heat.sum()) if heat.sum() else np.nan}
+
+
+class Outside(Inside):
+    """The share of heat elsewhere."""
+
+    higher_is_better = False
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return {"value": 1 - super().measure(case)["value"]}
+
+
+class Accuracy(Metric):
+    """Needs no heatmap."""
+
+    needs = frozenset({"prediction", "label"})
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return {"value": float(case.prediction.decision == case.sample.label)}
+
+
+class Deletion(Metric):
+    """Asks the model: how far the score falls when the hottest half is blackened."""
+
+    needs = frozenset({"heatmap", "model"})
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        kept = torch.from_numpy(case.heatmap.values < np.median(case.heatmap.values))
+        images = case.batch.images
+        return {"value": float((case.batch.score(images) - case.batch.score(images * kept))[0])}
+
+
+class Stability(Metric):
+    """Asks the explainer, and gives a curve."""
+
+    needs = frozenset({"explainer"})
+    primary = "gap"
+
+    def measure(self, case: Case) -> Mapping[str, float | Array]:
+        one, other = (case.explain(batch).values for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
+        gap = float((one - other).detach().abs().mean())
+        return {"gap": gap, "curve": np.array([gap, 2 * gap])}
+
+    def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
+        columns = measurements["curve"].T
+        return {
+            "gap": mean(measurements["gap"], counts),
+            "curve": np.stack([mean(column, counts) for column in columns], 1),
+        }
+
+
+class Infinite(Inside):
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return {"value": float("inf")}
+
+
+class Worded(Inside):
+    def measure(self, case: Case) -> Mapping[str, object]:
+        return {"value": "much"}
+
+
+class Never(Inside):
+    def measure(self, case: Case) -> Mapping[str, float]:
+        raise Undefined("never")
+
+
+class Peeking(Inside):
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return {"value": super().measure(case)["value"] + float(case.prediction is not None)}
+
+
+class Scaling(Inside):
+    def measure(self, case: Case) -> Mapping[str, float]:
+        case.heatmap.values[:] /= 2
+        return super().measure(case)
+
+
+class Counting(Inside):
+    def __init__(self, **params: object):
+        super().__init__(**params)
+        self.calls = count()
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return {"value": super().measure(case)["value"] + next(self.calls)}
+
+
+class Unprotected(Inside):
+    def measure(self, case: Case) -> Mapping[str, float]:
+        annotations = case.sample.annotations
+        return {"value": float((case.heatmap.values * annotations[0].values).sum() / annotations[0].values.max())}
+
+
+class Reversed(Inside):
+    higher_is_better = False
+
+
+class Summary(Inside):
+    """A metric of which the summary is at fault."""
+
+    def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
+        return {"value": self.total(measurements["value"], counts)}
+
+    def total(self, values: Array, counts: Array) -> Array:
+        raise NotImplementedError
+
+
+class Scalar(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        return mean(values, counts)[0]
+
+
+class Elsewhere(Inside):
+    primary = "score"
+
+
+class First(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        return np.where(counts.any(1), values[0], np.nan)
+
+
+class Ignoring(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        return np.full(len(counts), values.mean())
+
+
+class Adding(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        return np.where(counts.any(1), counts @ values, np.nan)
+
+
+class Zero(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        return np.nan_to_num(mean(values, counts))
+
+
+FAULTS = (
+    (Infinite(), "measures are numbers"),
+    (Worded(), "measures are numbers"),
+    (Never(), "measures are numbers"),
+    (Peeking(), "what is needed is declared"),
+    (Scaling(), "a case is left untouched"),
+    (Counting(), "a case is measured by itself"),
+    (Unprotected(), "odd cases are measured or undefined"),
+    (Reversed(), "the annotation scores at least as well as its inverse"),
+    (Scalar(), "a summary has one value per resample"),
+    (Elsewhere(), "a summary has one value per resample"),
+    (First(), "the order of cases does not matter"),
+    (Ignoring(), "counts say how often a case occurs"),
+    (Adding(), "doubled counts change nothing"),
+    (Zero(), "a resample without cases has no value"),
+)
+
+
+@conforms(Inside(), Outside(), Accuracy(), Deletion(), Stability())
+def test_sound_metrics_pass_every_check(check):
+    check()
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+@pytest.mark.parametrize(("fault", "law"), FAULTS, ids=[f"{fault.short}: {law}" for fault, law in FAULTS])
+def test_a_planted_fault_is_caught(fault, law):
+    with pytest.raises(ConformanceError):
+        run(fault.short, [check for check in checks(fault) if check.name == law])
+
+
+def test_every_law_of_its_own_has_a_planted_fault():
+    settings = ("settings", "pickles", "identity")
+    laws = {check.name for check in checks(Inside()) if not check.name.startswith(settings)}
+    assert {law for _, law in FAULTS} == laws

@@ -1,0 +1,214 @@
+"""Every law of models catches a planted fault, and lets sound models pass."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from salix.records import Array, Prediction, Sample
+from salix.testing import ConformanceError, checks, conforms, toys
+from salix.testing.check import run
+from salix.testing.toys import Residual
+
+
+class Wrapped(nn.Module):
+    """A residual toy network with a fault in front or behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Residual().build()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images)
+
+
+class Wakeful(Wrapped):
+    def eval(self) -> nn.Module:
+        return self.train()
+
+
+class Droops(Wrapped):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(functional.dropout(images, 0.5, training=True))
+
+
+class Couples(Wrapped):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images - images.mean(0))
+
+
+class Cuts(Wrapped):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images.detach())
+
+
+class Overwide(Wrapped):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([self.inner(images)] * 2, 1)
+
+
+class Explodes(Wrapped):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images) / 0.0
+
+
+def with_network(kind: type[nn.Module]) -> Residual:
+    """A model that builds this network."""
+    return type(kind.__name__, (Residual,), {"build": lambda self: kind()})()
+
+
+class DrawnAnew(Residual):
+    def build(self) -> nn.Module:
+        network = super().build()
+        network.head.weight.data = torch.randn(3, 8)
+        return network
+
+
+class Misnames(Residual):
+    outputs = ("logits", "mask")
+
+    def forward(self, images: Tensor, **inputs: object) -> dict[str, Tensor]:
+        return {"logits": self.network(images)}
+
+
+class Rescales(Residual):
+    """Its forward is not its network, which the views show."""
+
+    def forward(self, images: Tensor, **inputs: object) -> dict[str, Tensor]:
+        return {"logits": 2 * self.network(images)}
+
+
+class Nowhere(Residual):
+    def layers(self) -> tuple[str, ...]:
+        return ("stem", "nowhere")
+
+
+class Unordered(Residual):
+    last_layer = "head"
+
+
+class Permissive(Residual):
+    def layer(self, name: str) -> str:
+        return "stem"
+
+
+class Indecisive(Residual):
+    def read(self, logits: Array) -> Prediction:
+        return replace(super().read(logits), decision=3)
+
+
+class Unnormalised(Residual):
+    def read(self, logits: Array) -> Prediction:
+        return replace(super().read(logits), probabilities=np.ones(3))
+
+
+class Overflows(Residual):
+    def read(self, logits: Array) -> Prediction:
+        with np.errstate(all="ignore"):
+            powers = np.exp(logits)
+            return replace(super().read(logits), probabilities=powers / powers.sum())
+
+
+class Precise(Residual):
+    def prepare(self, sample: Sample) -> Sample:
+        prepared = super().prepare(sample)
+        return replace(prepared, image=prepared.image.astype(np.float64))
+
+
+class Fieldless(Residual):
+    def prepare(self, sample: Sample) -> Sample:
+        return replace(super().prepare(sample), field=None)
+
+
+class Percent(Residual):
+    def prepare(self, sample: Sample) -> Sample:
+        return marked(super().prepare(sample), lambda values: values * 100)
+
+
+class Thresholds(Residual):
+    """Drops every pixel that a mask does not cover entirely."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        return marked(super().prepare(sample), lambda values: (values == 1).astype(np.float32))
+
+
+class WritesSample(Residual):
+    def prepare(self, sample: Sample) -> Sample:
+        sample.image[:] //= 2
+        return super().prepare(sample)
+
+
+class Forgets(Residual):
+    def prepare(self, sample: Sample) -> Sample:
+        return replace(super().prepare(sample), group="")
+
+
+class Misplaced(Residual):
+    """Leaves the geometry as it was before the picture was made smaller."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        return replace(super().prepare(sample), geometry=sample.geometry)
+
+
+class Shifted(Residual):
+    """Moves the masks, not the geometry."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        return marked(super().prepare(sample), lambda values: np.roll(values, 2, 0))
+
+
+def marked(sample: Sample, change: object) -> Sample:
+    """The sample with every annotation's values changed."""
+    return replace(sample, annotations=tuple(replace(one, values=change(one.values)) for one in sample.annotations))
+
+
+SOUND = (toys.Linear(), toys.Regions(), toys.Piecewise(), toys.Residual())
+FAULTS = (
+    (with_network(Wakeful), "the network is a module in evaluation mode"),
+    (with_network(Overwide), "logits have one column per class"),
+    (with_network(Explodes), "logits have one column per class"),
+    (Misnames(), "logits have one column per class"),
+    (with_network(Droops), "the same images give the same logits"),
+    (with_network(Couples), "a batch equals its singles"),
+    (Precise(), "prepared samples lie on one grid"),
+    (Fieldless(), "prepared samples lie on one grid"),
+    (Percent(), "prepared samples lie on one grid"),
+    (WritesSample(), "preparing leaves the sample untouched"),
+    (Forgets(), "preparing leaves the sample untouched"),
+    (Misplaced(), "the geometry maps masks back"),
+    (Shifted(), "the geometry maps masks back"),
+    (Thresholds(), "masks keep their area"),
+    (Indecisive(), "readings decide on a class"),
+    (Unnormalised(), "readings decide on a class"),
+    (Overflows(), "readings decide on a class"),
+    (Nowhere(), "layers can be observed"),
+    (Unordered(), "layers can be observed"),
+    (Permissive(), "layers can be observed"),
+    (Rescales(), "views equal the network"),
+    (with_network(Cuts), "gradients reach the image"),
+    (DrawnAnew(), "building twice gives the same network"),
+)
+
+
+@conforms(*SOUND)
+def test_sound_models_pass_every_check(check):
+    check()
+
+
+@conforms(toys.Residual(dimensions=3), sample=toys.Blobs(size=32, dimensions=3).load("blob-000"))
+def test_a_sound_model_of_volumes_passes_every_check(check):
+    check()
+
+
+@pytest.mark.parametrize(("fault", "law"), FAULTS, ids=[f"{fault.short}: {law}" for fault, law in FAULTS])
+def test_a_planted_fault_is_caught(fault, law):
+    with pytest.raises(ConformanceError):
+        run(fault.short, [check for check in checks(fault) if check.name == law])
+
+
+def test_every_law_of_its_own_has_a_planted_fault():
+    shared = {check.name for check in checks(toys.Blobs())}
+    assert {law for _, law in FAULTS} == {check.name for check in checks(Residual())} - shared
