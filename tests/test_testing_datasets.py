@@ -11,6 +11,8 @@ from salix.testing import ConformanceError, checks, conforms, toys
 from salix.testing.check import run
 from salix.testing.toys import Blobs
 
+FAR = Geometry.identity((9, 9))
+
 
 class Changed(Blobs):
     """Blobs of which each sample is changed after loading."""
@@ -71,6 +73,16 @@ class Splitless(Blobs):
         return super().ids(split if split in self.splits else None)
 
 
+def resized(sample: Sample, step: int = 1, factor: float = 1) -> Sample:
+    """The sample with its first mask thinned out and scaled."""
+    return annotated(sample, values=sample.annotations[0].values[::step] * factor)
+
+
+def grained(sample: Sample) -> Sample:
+    """The sample with noise that nobody seeded."""
+    return replace(sample, image=sample.image + np.random.default_rng().integers(9, dtype=np.uint8))
+
+
 FAULTS = (
     (Repeating(), "ids are unique and in a fixed order"),
     (Shuffling(), "ids are unique and in a fixed order"),
@@ -81,21 +93,18 @@ FAULTS = (
     (changing("Misattributed", lambda sample: replace(sample, group="patient")), "samples are the ones asked for"),
     (changing("Floating", lambda sample: replace(sample, image=sample.image / 255)), "images are as decoded"),
     (changing("Grey", lambda sample: replace(sample, image=sample.image[0])), "images are as decoded"),
-    (changing("Half", lambda one: annotated(one, values=one.annotations[0].values[::2])), "annotations lie on their image"),
+    (changing("Half", lambda one: resized(one, step=2)), "annotations lie on their image"),
     (changing("Undeclared", lambda one: annotated(one, finding="middle")), "annotations lie on their image"),
-    (changing("Bytes", lambda one: annotated(one, values=one.annotations[0].values * 255)), "annotations lie on their image"),
+    (changing("Bytes", lambda one: resized(one, factor=255)), "annotations lie on their image"),
     (changing("Graded", lambda sample: replace(sample, label=4)), "labels are among the classes"),
     (changing("Worded", lambda sample: replace(sample, label="left")), "labels are among the classes"),
     (changing("Gazing", lambda sample: replace(sample, extras={"gaze": 1})), "labels are among the classes"),
     (changing("Whole", lambda one: replace(one, field=np.ones((2, 2), bool))), "fields and geometries fit their image"),
-    (changing("Far", lambda one: replace(one, geometry=Geometry.identity((9, 9)))), "fields and geometries fit their image"),
-    (
-        changing("Grainy", lambda one: replace(one, image=one.image + np.random.default_rng().integers(9, dtype=np.uint8))),
-        "loading twice gives the same bits",
-    ),
+    (changing("Far", lambda one: replace(one, geometry=FAR)), "fields and geometries fit their image"),
+    (changing("Grainy", grained), "loading twice gives the same bits"),
     (Accepting(), "what is unknown is refused"),
     (Splitless(), "what is unknown is refused"),
-)  # fmt: skip
+)
 
 
 @conforms(Blobs(), Blobs(size=32, dimensions=3, count=8))

@@ -1,8 +1,8 @@
 """What share of the main job is the runner's own: everything but decoding, model passes and metrics.
 
-Run it with ``python docs/benchmarks/overhead.py [CONFIG]``; it runs the config into a fresh folder in this process, counts
-the seconds spent inside datasets and preparations, networks and explainers, and metrics, and prints what is left. The
-imports of torch and torchvision come before the clock starts. The aim is at most 5 %.
+Run it with ``python docs/benchmarks/overhead.py [CONFIG]``; it runs the config into a fresh folder in this process,
+counts the seconds spent inside datasets and preparations, networks and explainers, and metrics, and prints what is
+left. The imports of torch and torchvision come before the clock starts. The aim is at most 5 %.
 """
 
 import sys
@@ -74,7 +74,9 @@ def main() -> None:
     own = wall - sum(clock.seconds.values())
     for kind, seconds in [*clock.seconds.items(), ("the runner's own", own), ("wall", wall)]:
         print(f"{kind:<18} {seconds:8.2f} s {100 * seconds / wall:6.1f} %")
-    print(f"{finished.units} units, {finished.failures} failed cases; own share {100 * own / wall:.1f} % (aim: at most 5 %)")
+    print(
+        f"{finished.units} units, {finished.failures} failed cases; own share {100 * own / wall:.1f} % (aim: at most 5 %)"
+    )
 
 
 if __name__ == "__main__":

@@ -26,15 +26,20 @@ def main() -> None:
     settings = json.dumps(metric.describe(), sort_keys=True)
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "scores.parquet", settings)
-        places = [dict.fromkeys(PLACE_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)]
+        places = [
+            dict.fromkeys(PLACE_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)
+        ]
         start = time.perf_counter()
         cases = read_cases(Run(Path(folder)), [Scored(place, metric, (), False) for place in places])
         loaded = time.perf_counter()
         made = [summarise_cases(metric.summarise, each.values, each.patients, 10_000, 0.95, 0) for each in cases]
         end = time.perf_counter()
     rows = sum(len(values) for each in cases for values in each.values.values())
-    assert rows == CASES * COMBINATIONS * MEASURES and all(len(each) == MEASURES for each in made)
-    print(f"{rows} rows: loaded in {loaded - start:.2f} s, summarised in {end - loaded:.2f} s, {end - start:.2f} s in all")
+    assert rows == CASES * COMBINATIONS * MEASURES
+    assert all(len(each) == MEASURES for each in made)
+    print(
+        f"{rows} rows: loaded in {loaded - start:.2f} s, summarised in {end - loaded:.2f} s, {end - start:.2f} s in all"
+    )
 
 
 def write(path: Path, settings: str) -> None:
@@ -44,7 +49,9 @@ def write(path: Path, settings: str) -> None:
     data = {name: np.full(count, "", dtype=object) for name in (*PLACE_COLUMNS, *SCORE_COLUMNS)}
     number = np.arange(count)
     case = number % CASES
-    data["combination"] = np.array([f"c{place:02d}" for place in range(COMBINATIONS)], object)[number // (CASES * MEASURES)]
+    data["combination"] = np.array([f"c{place:02d}" for place in range(COMBINATIONS)], object)[
+        number // (CASES * MEASURES)
+    ]
     data["measure"] = np.array([f"m{place}" for place in range(MEASURES)], object)[number // CASES % MEASURES]
     data["case"] = np.array([f"case{place:04d}" for place in range(CASES)], object)[case]
     data["patient"] = np.array([f"patient{place // 2:04d}" for place in range(CASES)], object)[case]

@@ -27,6 +27,7 @@ from salix_phantom.phantom import LESIONS
 
 log = logging.getLogger("lesionnet")
 TOP = 4
+SIZE = 448
 CELL = 4
 """Rows of pooled lesion pixels per row of the last map."""
 
@@ -73,19 +74,35 @@ def batches(eyes: Eyes, size: int, random: np.random.Generator) -> Iterator[tupl
 
 
 def changed(images: Tensor, lesions: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Images and lesions turned, mirrored and zoomed together; contrast, colour and noise of the images changed."""
+    """Images and lesions turned, mirrored and zoomed together; contrast, colour and texture of the images changed."""
     turn = turns(len(images), random)
-    images = functional.grid_sample(
-        images, functional.affine_grid(turn, list(images.shape), False), align_corners=False
-    )
-    lesions = functional.grid_sample(
-        lesions, functional.affine_grid(turn, list(lesions.shape), False), align_corners=False
-    )
-    gain = random.uniform(0.6, 1.5, (len(images), 1, 1, 1)) * random.uniform(0.8, 1.2, (len(images), 3, 1, 1))
-    grain = random.uniform(0, 0.08, (len(images), 1, 1, 1)) * random.standard_normal(images.shape, dtype=np.float32)
+    images, lesions = turned(images, turn), turned(lesions, turn)
     seen = images.abs().amax(1, keepdim=True) > 0
-    changed = (images * torch.from_numpy(gain) + torch.from_numpy(grain)).clamp(-1, 1) * seen
-    return changed.float().contiguous(memory_format=torch.channels_last), lesions
+    images = (images * gain(len(images), random) + texture(len(images), random)).clamp(-1, 1) * seen
+    return images.contiguous(memory_format=torch.channels_last), lesions
+
+
+def turned(images: Tensor, turn: Tensor) -> Tensor:
+    """Images (n, c, h, w) under affine matrices (n, 2, 3)."""
+    grid = functional.affine_grid(turn, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def gain(count: int, random: np.random.Generator) -> Tensor:
+    """Factors (n, 3, 1, 1) of contrast, mostly below 1: photographs of people have less of it than the phantom's."""
+    overall = np.exp(random.uniform(np.log(0.3), np.log(1.3), (count, 1)))
+    colours = random.uniform((0.75, 0.75, 0.3), (1.25, 1.25, 1.1), (count, 3))
+    return torch.from_numpy(overall * colours).float()[:, :, None, None]
+
+
+def texture(count: int, random: np.random.Generator) -> Tensor:
+    """Grain and mottle (n, 3, 448, 448): normal noise at four scales, each of its own strength."""
+    total = torch.zeros(count, 3, SIZE, SIZE)
+    for scale in (1, 2, 4, 8):
+        strength = random.uniform(0, 0.05, (count, 1, 1, 1)).astype(np.float32)
+        noise = strength * random.standard_normal((count, 3, SIZE // scale, SIZE // scale), dtype=np.float32)
+        total += functional.interpolate(torch.from_numpy(noise), size=(SIZE, SIZE), mode="bilinear")
+    return total
 
 
 def turns(count: int, random: np.random.Generator) -> Tensor:

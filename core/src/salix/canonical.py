@@ -89,6 +89,7 @@ class Walk(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, wanted: Mapping[str, str]):
         super().__init__(module)
         self.wanted, self.activations = wanted, dict[str, Tensor]()
+        self.extra_traceback = False  # it rewrites the message of an error and imports sympy to do so
 
     def run_node(self, node: fx.Node) -> Any:
         """Run a node as the interpreter does, and keep its value if asked for."""
@@ -150,7 +151,7 @@ def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, int]:
     folded.recompile()
     folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
     if images.ndim == 4:
-        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        folded.to(memory_format=torch.channels_last)
     return folded.eval(), count
 
 
@@ -250,7 +251,9 @@ def _fold_into_convolution(module: fx.GraphModule, node: fx.Node) -> int:
     norm = _only_reader(node, module, BATCH_NORMS)
     if norm is None or module.get_submodule(str(norm.target)).running_mean is None:
         return 0
-    fused = fuse_conv_bn_eval(module.get_submodule(str(node.target)), module.get_submodule(str(norm.target)))
+    convolution: Any = module.get_submodule(str(node.target))
+    batch_norm: Any = module.get_submodule(str(norm.target))
+    fused = fuse_conv_bn_eval(convolution, batch_norm)
     owner, _, leaf = str(node.target).rpartition(".")
     setattr(module.get_submodule(owner), leaf, fused)
     norm.replace_all_uses_with(node)

@@ -69,4 +69,4 @@ def peak(model: Model, sample: Sample, layers: list[str]) -> int:
         found = gradients(batch)
     observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in found.layers.values())
     weights = sum(tensor.nbytes for network in (model.network, view.module) for tensor in network.state_dict().values())
-    return weights + sum(kept.values()) + observed
+    return int(weights + sum(kept.values()) + observed)

@@ -145,7 +145,3 @@ def use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-BUILT_IN = {"serial": "salix.executors:Serial", "processes": "salix.executors:Processes"}
-"""Registered like a plugin's executors, by the core itself."""

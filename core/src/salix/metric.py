@@ -76,4 +76,5 @@ def mean(values: Array, counts: Array) -> Array:
     weights = counts.astype(np.float64, copy=False)
     totals = weights @ defined
     sums = weights @ np.where(defined, values, 0.0)
-    return np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
+    means: Array = np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
+    return means

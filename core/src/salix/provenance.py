@@ -2,13 +2,14 @@
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import distributions
 from typing import Any
 
 import torch
 from torch import nn
 
+from .component import Component
 from .keyed import digest
 from .plan import Task
 from .store import Run
@@ -35,8 +36,19 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation}
             for source in sources.values()
         ],
+        "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
+        "metrics": _described(
+            metric
+            for task in tasks
+            for metric in (*task.metrics, *(each for unit in task.units for each in unit.metrics))
+        ),
         "files": _files(run, tasks),
     }  # fmt: skip
+
+
+def _described(components: Iterable[Component]) -> list[dict[str, Any]]:
+    """Every component once with all its settings, in order of first use."""
+    return list({component.identity: component.describe() for component in components}.values())
 
 
 def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class Sample:
         values = [annotation.values for annotation in self.annotations if annotation.finding == finding]
         if len(values) < 2:
             return values[0] if values else None
-        return np.maximum.reduce(values)
+        union: Array = np.maximum.reduce(values)
+        return union
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,160 @@
+"""Pictures for the page: photograph, outlined annotations and coloured heatmap on the model's grid, as WebP."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from ..errors import DataError
+from ..records import Array, Geometry, Sample
+
+PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b9a2ff", "#c3c3c3")
+"""Colours of findings, told apart by colour-blind readers and bright enough for photographs."""
+SHARE = 99.5
+"""Percentile of a heatmap at which its colours end, so that single pixels do not hide the rest."""
+STOPS = 9
+"""Colours of the legend's bar."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The outline of one finding: its colour, the share of the field that it covers, and the picture."""
+
+    finding: str
+    colour: str
+    share: float
+    uri: str
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A coloured heatmap: the picture, the values at both ends of its colours, and the colours of its legend."""
+
+    uri: str
+    low: float
+    high: float
+    signed: bool
+    bar: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All layers of one case, of one size in pixels."""
+
+    width: int
+    height: int
+    photograph: str
+    layers: tuple[Layer, ...]
+    heat: Heat
+    remark: str = ""
+
+
+def picture(native: Sample, prepared: Sample, values: Array, findings: Sequence[str]) -> Picture:
+    """The layers of a case: the sample as loaded, the same as prepared for the model, and its heatmap (*space).
+
+    ``findings`` fixes the order of colours for all samples of a dataset.
+    """
+    if values.shape != prepared.space:
+        raise DataError(f"the heatmap is {values.shape}, the prepared sample {prepared.space}: the data have changed.")
+    remark = ""
+    if values.ndim == 3:
+        place = _fullest(prepared, values)
+        remark = f"Slice {place + 1} of {len(values)}, the one with most annotation."
+        prepared, values = _slice(prepared, place), values[place]
+    photo = photograph(native, prepared)
+    return Picture(photo.width, photo.height, webp(photo), outlines(prepared, findings), heat(values), remark)
+
+
+def photograph(native: Sample, prepared: Sample) -> Image.Image:
+    """The picture as it was taken, on the model's grid; the model's own view where there is no way back."""
+    if prepared.geometry is None:
+        return _shown(prepared.image)
+    start = native.geometry or Geometry.identity(native.space)
+    affine = np.linalg.solve(start.affine, prepared.geometry.affine)
+    reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
+    (down, across, top), (slant, right, left) = affine[:2] / reduced
+    return _shown(native.image).reduce(reduced).transform(
+        prepared.space[::-1], Image.Transform.AFFINE, (right, slant, left, across, down, top), Image.Resampling.BILINEAR
+    )  # fmt: skip
+
+
+def _shown(image: Array) -> Image.Image:
+    """An image (c, h, w) in colour (three channels) or grey (the first one); all but 8 bits span black to white."""
+    values = image if len(image) == 3 else image[:1]
+    if values.dtype != np.uint8:
+        values = np.nan_to_num(values.astype(np.float64))
+        values = 255 * (values - values.min()) / (np.ptp(values) or 1)
+    pixels = np.ascontiguousarray(np.moveaxis(values.astype(np.uint8), 0, -1))
+    return Image.fromarray(pixels if len(values) == 3 else pixels[..., 0]).convert("RGB")
+
+
+def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Layer, ...]:
+    """A ring round every marked region of each finding that the sample shows."""
+    field = np.ones(sample.space, bool) if sample.field is None else sample.field
+    colours = palette([*findings, *sample.findings()])
+    masks = {finding: sample.mask(finding) for finding in sample.findings()}
+    return tuple(
+        Layer(finding, colours[finding], float(mask.sum() / max(1, field.sum())), _ring(mask > 0, colours[finding]))
+        for finding, mask in masks.items()
+        if mask is not None and mask.any()
+    )
+
+
+def palette(findings: Iterable[str]) -> dict[str, str]:
+    """A colour for every finding, by its first place."""
+    return dict(zip(dict.fromkeys(findings), cycle(PALETTE)))
+
+
+def _ring(mask: Array, colour: str) -> str:
+    """Two pixels of colour just outside a mask (h, w) bool, with a dark rim for contrast."""
+    solid = Image.fromarray(mask.astype(np.uint8) * 255)
+    inner, outer, rim = (np.asarray(solid.filter(ImageFilter.MaxFilter(size))) > 0 for size in (3, 7, 9))
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[rim & ~inner] = (0, 0, 0, 110)
+    pixels[outer & ~inner] = (*bytes.fromhex(colour[1:]), 255)
+    return webp(Image.fromarray(pixels), lossless=True)
+
+
+def heat(values: Array) -> Heat:
+    """A heatmap (h, w) in colours whose opacity grows with the value: magma, or blue and red where it has a sign."""
+    from matplotlib import colormaps
+
+    signed = bool(values.min() < 0)
+    high = float(np.percentile(np.abs(values), SHARE))
+    low = -high if signed else float(min(values.min(), high))
+    scaled = np.clip((values - low) / (high - low or 1), 0, 1)
+    colours = colormaps["RdBu_r" if signed else "magma"]
+    pixels = colours(scaled, bytes=True)
+    pixels[..., 3] = np.round(255 * np.sqrt(np.abs(2 * scaled - 1) if signed else scaled))
+    stops = [_hex(colour) for colour in colours(np.linspace(0, 1, STOPS), bytes=True)]
+    return Heat(webp(Image.fromarray(pixels), alpha_quality=70), low, high, signed, ", ".join(stops))
+
+
+def _hex(colour: Array) -> str:
+    return "#" + bytes(colour[:3].tolist()).hex()
+
+
+def webp(image: Image.Image, **options: Any) -> str:
+    """A picture as a data URI."""
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", **{"quality": 80, "method": 4} | options)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _fullest(sample: Sample, values: Array) -> int:
+    """The slice along the first axis with most annotation, or else with most heat."""
+    masses = [mark.values for mark in sample.annotations] or [np.abs(values)]
+    total = np.sum(masses, axis=0)
+    chosen = total if total.any() else np.abs(values)
+    return int(chosen.sum(axis=(1, 2)).argmax())
+
+
+def _slice(sample: Sample, place: int) -> Sample:
+    marks = tuple(replace(mark, values=mark.values[place]) for mark in sample.annotations)
+    field = None if sample.field is None else sample.field[place]
+    return replace(sample, image=sample.image[:, place], annotations=marks, field=field, geometry=None)

@@ -1,0 +1,114 @@
+"""What a run's folder says: its tables, its settings, and where its numbers come from."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..catalog import Catalog
+from ..errors import StoreError
+from ..store import Run, connect, read_json
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
+
+
+TYPES: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("n_valid", "n_failed", "n_excluded", "n_invalid", "n_patients", "n_cases", "resamples",
+                     "undefined_resamples", "permutations"), int),
+    **dict.fromkeys(("value", "low", "high", "confidence", "difference_to_random", "p_random", "p_random_holm",
+                     "difference", "p", "p_holm"), _number),
+    "exact": "True".__eq__,
+}  # fmt: skip
+
+
+def read_summary(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``summary.csv``, missing numbers as NaN; raises ``StoreError`` where there is none."""
+    return read_rows(Run.open(folder).folder / "summary.csv")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A table of a run, its numbers parsed; raises ``StoreError`` when it is missing or damaged."""
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing: the run has not finished; run the same config again.") from None
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error
+
+
+class Results:
+    """A finished run, read from its folder."""
+
+    def __init__(self, folder: Path):
+        self.run = Run.open(folder)
+        self.summary = read_summary(folder)
+        self.comparisons = read_rows(self.run.folder / "comparisons.csv")
+        self.skipped: list[dict[str, str]] = read_json(self.run.folder / "skipped.json")["skipped"]
+        self.provenance = read_json(self.run.folder / "provenance.json")
+        self.config = _yaml(self.run.folder / "config.yaml")
+        self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
+
+    @cached_property
+    def selection(self) -> dict[str, Any]:
+        """What was filled from the tuning split, by key."""
+        path = self.run.folder / "selection.yaml"
+        return _yaml(path) if path.is_file() else {}
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """(combination, metric) → verdict, its reason, and the settings of everything involved."""
+        rows = self.query(
+            "select distinct on (combination, metric) combination, metric, verdict, verdict_reason, settings, "
+            "metric_settings from scores order by all"
+        )
+        for row in rows:
+            row |= {name: json.loads(row[name]) for name in ("settings", "metric_settings")}
+        return {(row["combination"], row["metric"]): row for row in rows}
+
+    def problems(self, statuses: Iterable[str]) -> list[dict[str, Any]]:
+        """One row per reason why cases have no value: the cases and the combinations that it concerns."""
+        return self.query(
+            "select dataset, split, metric, status, reason, list(distinct \"case\" order by \"case\") as cases, "
+            "list(distinct concat_ws(' × ', nullif(model, ''), nullif(explainer, '')) order by 1) as combinations "
+            "from scores where list_contains(?, status) group by all order by status, dataset, split, metric, reason",
+            list(statuses),
+        )
+
+    def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """The rows that a question to the table ``scores`` has."""
+        path = self.run.folder / "scores.parquet"
+        try:
+            with connect() as connection:
+                connection.read_parquet(str(path)).create_view("scores")
+                return rows_of(connection.execute(sql, values))
+        except duckdb.IOException as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(f"{path} cannot be read ({reason}); run the same config again.") from error
+
+
+def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """What a query found, one mapping per row."""
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def made(catalog: Catalog, kind: str, described: Mapping[str, Any]) -> Any:
+    """The component that ``describe`` wrote down; raises ``SalixError`` or ``ValueError`` where it cannot be had."""
+    params = {name: value for name, value in described.items() if name != "use"}
+    return catalog.create(kind, described["use"], params)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
+    except (YAMLError, ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error

@@ -1,0 +1,58 @@
+"""The documentation site: Sphinx with executed MyST notebooks; no built page asks the network for anything."""
+
+import os
+import re
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+# The tutorials call `salix` as a reader does; it lies beside the Python that builds the site.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+project = "salix"
+author = "the authors of salix"
+project_copyright = "the authors of salix, Apache-2.0"
+version = release = version_of("salix")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build", "**/.jupyter_cache", "training", "benchmarks/**/.*"]
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 180
+nb_execution_in_temp = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
+
+html_theme = "pydata_sphinx_theme"
+html_title = "salix"
+html_static_path = ["_static"]
+html_css_files = ["salix.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "salix"},
+    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "show_nav_level": 1,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "architecture": [], "hooks": [], "plugins": []}
+
+
+def as_python(app, what, name, obj, options, lines):
+    """Escape the asterisk of shapes such as (n, c, *space), which reStructuredText takes for emphasis."""
+    lines[:] = [re.sub(r"(?<![`*\\])\*(?=\w+[,)\]])", r"\\*", line) for line in lines]
+
+
+def setup(app):
+    """Connect what adapts docstrings."""
+    app.connect("autodoc-process-docstring", as_python)

@@ -1,0 +1,94 @@
+"""Rewrites the parts of the documentation that follow from the code: commands, laws and the list of plugins.
+
+``python docs/generated.py`` fills every block between ``<!-- generated: name -->`` and ``<!-- end -->``;
+``tests/test_docs.py`` fails when a block is out of date.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from salix import cli
+from salix.catalog import default
+from salix.testing import component, dataset, evidence, explainer, metric, model
+
+DOCS = Path(__file__).parent
+PLUGINS = DOCS.parent / "plugins"
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def commands() -> str:
+    """Every command of the core with its help, as ``--help`` prints it."""
+    # The plain group, since the commands of installed plugins differ from place to place.
+    plain = click.Group("salix", cli.cli.commands, help=cli.cli.help, params=cli.cli.params)
+    top = click.Context(plain, info_name="salix", terminal_width=96, max_content_width=96, **cli.cli.context_settings)
+    return "\n".join(f"## `{asked.command_path}`\n\n```text\n{asked.get_help()}\n```\n" for asked in contexts(top))
+
+
+def contexts(context: click.Context) -> Iterator[click.Context]:
+    """A context for a command and for each command below it."""
+    yield context
+    for name, command in sorted(getattr(context.command, "commands", {}).items()):
+        yield from contexts(click.Context(command, context, info_name=name))
+
+
+def laws() -> str:
+    """Every law of the conformance kit, by kind of component."""
+    kinds: Mapping[str, Iterable[Callable[..., None]]] = {
+        "Every component": component.LAWS, "Explainers, on any network": explainer.LAWS,
+        "Explainers, where the truth is known": evidence.LAWS, "Models": model.LAWS, "Metrics": metric.LAWS,
+        "Datasets": dataset.LAWS,
+    }  # fmt: skip
+    return "\n".join(f"### {kind}\n\n{_law_table(found)}\n" for kind, found in kinds.items())
+
+
+def _law_table(found: Iterable[Callable[..., None]]) -> str:
+    rows = [(law.__name__.replace("_", " "), _sentences(law.__doc__)) for law in found]
+    return _table(("check", "what must hold"), rows)
+
+
+def _sentences(docstring: str | None) -> str:
+    return " ".join((docstring or "").replace("``", "`").split())
+
+
+def plugins() -> str:
+    """The distributions of this repository with what each registers, then their own READMEs."""
+    return f"{_table(('distribution', 'registers', 'what it is'), map(_row, _distributions()))}\n\n{_readmes()}\n"
+
+
+def _distributions() -> list[Path]:
+    return sorted(path.parent for path in PLUGINS.glob("*/*/pyproject.toml"))
+
+
+def _row(folder: Path) -> tuple[str, str, str]:
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    names = [f"`{entry.name}`" for entry in default().entries if entry.distribution == project["name"]]
+    kind = folder.parent.name.removesuffix("s")
+    return f"[{project['name']}](#{project['name']})", f"{kind} {', '.join(names)}", project["description"]
+
+
+def _readmes() -> str:
+    paths = [f"../{folder.relative_to(DOCS.parent)}/README.md" for folder in _distributions()]
+    return "\n\n".join(f"```{{include}} {path}\n:heading-offset: 1\n```" for path in paths)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {"commands": commands, "laws": laws, "plugins": plugins}
+
+
+def filled(text: str) -> str:
+    """A page with every generated block made anew."""
+    return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]]()}{match[3]}", text)
+
+
+if __name__ == "__main__":
+    for page in sorted(DOCS.glob("*.md")):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,196 @@
+"""Grad-CAM against its vector, captum and plain autograd; the layer sweep and its cost."""
+
+import pytest
+import torch
+from captum.attr import LayerAttribution, LayerGradCam
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision import models
+
+from salix.batch import Batch
+from salix.canonical import View
+from salix.errors import ModelError
+from salix.model import Model
+from salix.testing import conforms, toys
+from salix_cam.gradcam import GradCam
+
+FIRST = [[1.0, 2.0], [3.0, 4.0]]
+SECOND = [[0.0, 1.0], [1.0, 0.0]]
+
+
+class Given(Model):
+    """A model made from a ready network with so many classes."""
+
+    def __init__(self, made: nn.Module, classes: int):
+        super().__init__()
+        self.made, self.classes = made, tuple(map(str, range(classes)))
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+class Block(nn.Module):
+    """Convolutions with BatchNorm, a ReLU module for each, and a skip connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.first_norm, self.first_relu = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU()
+        self.second, self.second_norm = nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.added_relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
+        self.third, self.third_relu = nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.first_relu(self.first_norm(self.first(images)))
+        values = self.pool(self.added_relu(self.second_norm(self.second(values)) + values))
+        return self.head(self.third_relu(self.third(values)).mean((2, 3)))
+
+
+def calibrated(network: nn.Module, size: int = 64) -> nn.Module:
+    """The network with statistics of random images, in evaluation mode and float64."""
+    network = network.double().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network(images(8, size))
+    return network.eval()
+
+
+def images(count: int = 3, size: int = 64) -> Tensor:
+    return torch.rand(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def vector_model(weights: tuple[float, float], dimensions: int = 2) -> Model:
+    """Identity convolution, global mean, linear layer with bias 0.5: the network of vector V-CAM."""
+    convolution = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(2, 2, 1, bias=False)
+    convolution.weight.data = torch.eye(2)[(..., *(None,) * dimensions)].clone()
+    head = nn.Linear(2, 1)
+    head.weight.data, head.bias.data = torch.tensor([weights]), torch.tensor([0.5])
+    mean = nn.AdaptiveAvgPool2d(1) if dimensions == 2 else nn.AdaptiveAvgPool3d(1)
+    return Given(nn.Sequential(convolution, mean, nn.Flatten(), head).double(), 1)
+
+
+def explained(model: Model, made: Tensor, targets: list[int], layer: str = "last"):
+    explainer = GradCam(layer=layer)
+    ids = [str(index) for index in range(len(made))]
+    return explainer(Batch(model, ids, made, targets, layers=explainer.layers(model)))
+
+
+@conforms(GradCam(), GradCam(layer="all"))
+def test_conformance(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    ("weights", "score", "expected", "degenerate"),
+    [
+        ((2.0, -1.0), 5.0, [[0.5, 0.75], [1.25, 2.0]], 0.0),
+        ((-2.0, -1.0), -5.0, [[0.0, 0.0], [0.0, 0.0]], 1.0),
+    ],
+)
+def test_the_vector_v_cam(weights, score, expected, degenerate):
+    model, made = vector_model(weights), torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
+    batch = Batch(model, ["a"], made, [0], layers=("0",))
+    explanation = GradCam()(batch)
+    assert float(batch.score(made)) == score
+    assert explanation.values[0, 0].tolist() == expected
+    assert explanation.notes == {"degenerate": [degenerate]}
+
+
+def test_the_vector_v_cam_in_a_volume():
+    made = torch.tensor([[[FIRST], [SECOND]]], dtype=torch.float64)
+    explanation = explained(vector_model((2.0, -1.0), 3), made, [0])
+    assert explanation.values[0, 0].tolist() == [[[0.5, 0.75], [1.25, 2.0]]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "module"), [("first", "first_relu"), ("second", "second_norm"), ("third", "third_relu")]
+)
+def test_captum_agrees_on_a_residual_net(layer, module):
+    torch.manual_seed(3)
+    network = calibrated(Block())
+    _assert_captum_agrees(network, layer, network.get_submodule(module))
+
+
+@pytest.mark.parametrize(
+    ("layer", "module"), [("conv1", "relu"), ("layer2.1.conv2", "layer2.1.bn2"), ("last", "layer4.1.bn2")]
+)
+def test_captum_agrees_on_resnet18(layer, module):
+    torch.manual_seed(0)
+    network = calibrated(models.resnet18(num_classes=3))
+    _assert_captum_agrees(network, layer, network.get_submodule(module))
+
+
+def _assert_captum_agrees(network: nn.Module, layer: str, module: nn.Module) -> None:
+    targets = [2, 0, 1]
+    found = explained(Given(network, 3), images(), targets, layer).values
+    heat = LayerGradCam(network, module).attribute(images(), torch.tensor(targets), relu_attributions=True)
+    expected = LayerAttribution.interpolate(heat, (64, 64), "bilinear").detach()
+    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+
+
+def test_a_convolution_means_its_tensor_after_norm_and_activation():
+    torch.manual_seed(0)
+    network = calibrated(models.resnet18(num_classes=3))
+    block, kept = network.layer3[1], []
+
+    def rectified(module, arguments, output):
+        kept.append(torch.relu(output))
+        return kept[0]
+
+    handle = block.bn1.register_forward_hook(rectified)
+    scores = network(images()).gather(1, torch.tensor([[0], [1], [2]])).sum()
+    handle.remove()
+    (gradient,) = torch.autograd.grad(scores, kept[0])
+    weighted = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).clamp_min(0)
+    expected = functional.interpolate(weighted, size=(64, 64), mode="bilinear", align_corners=False).detach()
+    found = explained(Given(network, 3), images(), [0, 1, 2], "layer3.1.conv1").values
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_a_sweep_over_all_layers_takes_one_forward_and_one_backward(monkeypatch):
+    model = Given(calibrated(models.resnet18(num_classes=3)), 3)
+    sweep = list(GradCam(layer="all").expand(model))
+    layers = [layer for explainer in sweep for layer in explainer.layers(model)]
+    batch = Batch(model, ["a", "b"], images(2), [0, 1], layers=layers)
+    assert batch.view.folded == 20
+    calls, forward, backward = [], View.__call__, torch.autograd.grad
+    monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append("forward") or forward(*given, **set))
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda *given, **set: calls.append("backward") or backward(*given, **set)
+    )
+    maps = [explainer(batch).values for explainer in sweep]
+    assert sorted(calls) == ["backward", "forward"]
+    assert layers == list(model.layers())
+    assert len(maps) == 20
+    assert all(values.shape == (2, 1, 64, 64) and float(values.min()) >= 0 for values in maps)
+    alone = explained(model, images(2), [0, 1], "layer1.0.conv2").values
+    torch.testing.assert_close(maps[layers.index("layer1.0.conv2")], alone, rtol=1e-12, atol=1e-15)
+
+
+def test_one_layer_expands_to_itself():
+    explainer = GradCam(layer="stem")
+    assert list(explainer.expand(toys.Residual())) == [explainer]
+    assert [made.params.layer for made in GradCam(layer="all").expand(toys.Residual())] == ["stem", "block", "last"]
+
+
+def test_last_is_the_last_convolution():
+    assert GradCam().layers(toys.Residual()) == ("last",)
+    assert GradCam().layers(toys.Regions()) == ("3",)
+
+
+def test_an_unknown_layer_suggests_names():
+    with pytest.raises(ModelError, match="Residual has no layer 'steam'; did you mean 'stem'"):
+        GradCam(layer="steam").layers(toys.Residual())
+
+
+def test_a_network_without_convolutions_is_undefined():
+    verdict = GradCam().verdict(toys.Linear())
+    assert verdict.level == "undefined"
+    assert "layers" in verdict.reason
+
+
+def test_only_the_degenerate_sample_is_noted():
+    made = torch.tensor([[FIRST, SECOND], [[[0.0] * 2] * 2, FIRST]], dtype=torch.float64)
+    assert explained(vector_model((2.0, -1.0)), made, [0, 0]).notes == {"degenerate": [0.0, 1.0]}

@@ -1,0 +1,252 @@
+"""The guard round every explainer: what it restores, what it refuses, and how channels become a heatmap."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.errors import ModelError, PluginError
+from salix.explainer import REDUCTIONS, Explainer
+from salix.passes import gradients
+from salix.records import Explanation
+from salix.testing import snapshot
+from salix.testing.toys import Linear, Residual, Slope
+
+
+class Doing(Explainer):
+    """Does something to the batch, then explains it, or fails."""
+
+    def __init__(self, act: object, fail: bool = False):
+        super().__init__()
+        self.act, self.fail = act, fail
+
+    def explain(self, batch: Batch) -> Tensor:
+        self.act(batch)
+        if self.fail:
+            raise RuntimeError("this explainer was made to fail")
+        return torch.zeros_like(batch.images)
+
+
+class Returning(Explainer):
+    """Returns whatever it is given."""
+
+    def __init__(self, value: object):
+        super().__init__()
+        self.value = value
+
+    def explain(self, batch: Batch) -> Tensor:
+        return self.value
+
+
+class Layered(Explainer):
+    requires = frozenset({"gradients", "layers"})
+
+    def layers(self, model: object) -> tuple[str, ...]:
+        return ("stem",)
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images
+
+
+class Blind(Explainer):
+    """Knows nothing, although it says it needs everything."""
+
+    requires = frozenset({"gradients", "layers"})
+    traits = frozenset({"model_free"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.noise(0)
+
+
+class Broken(Residual):
+    def build(self) -> nn.Module:
+        raise AssertionError("nobody may build this network")
+
+
+def batch(model=None, **changes):
+    model = model or Residual()
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return Batch(model, ["a", "b"], images, [0, 1], **changes)
+
+
+def backward(batch):
+    images = batch.images.clone().requires_grad_()
+    batch.model.network(images).sum().backward()
+
+
+def patch(batch):
+    for network in (batch.model.network, batch.view.module):
+        for module in network.modules():
+            module.forward = lambda *arguments: arguments[0]
+
+
+def hook(batch):
+    for network in (batch.model.network, batch.view.module):
+        for module in network.modules():
+            module.register_forward_hook(lambda *arguments: None)
+            module.register_full_backward_hook(lambda *arguments: None)
+
+
+def unhook(batch):
+    for module in batch.model.network.modules():
+        module._forward_hooks.clear()
+
+
+def draw(batch):
+    torch.rand(3)
+    np.random.rand(3)
+    random.random()
+
+
+ACTS = {
+    "backward": backward,
+    "patched forward": patch,
+    "hooks": hook,
+    "training": lambda batch: batch.model.network.train(),
+    "one part in training": lambda batch: batch.view.module.get_submodule("relu").train(),
+    "frozen": lambda batch: batch.model.network.requires_grad_(False),
+    "thawed": lambda batch: batch.view.module.requires_grad_(True),
+    "in place": lambda batch: setattr(batch.view.module.get_submodule("relu"), "inplace", True),
+    "attribute": lambda batch: setattr(batch.model.network, "rule", "guided"),
+    "other module": lambda batch: setattr(batch.model.network, "relu", nn.GELU()),
+    "random states": draw,
+}
+
+
+def state_of(made):
+    return snapshot.of_networks([made.model.network, made.view.module]) | snapshot.of_process()
+
+
+@pytest.mark.parametrize("fail", [False, True], ids=["returns", "fails"])
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_the_guard_restores(act, fail):
+    made = batch()
+    before = state_of(made)
+    changed = Doing(act, fail)
+    if fail:
+        with pytest.raises(RuntimeError, match="made to fail"):
+            changed(made)
+    else:
+        changed(made)
+    assert snapshot.changes(before, state_of(made)) == []
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_each_act_does_change_something_without_the_guard(act):
+    made = batch()
+    before = state_of(made)
+    act(made)
+    assert snapshot.changes(before, state_of(made))
+
+
+def test_hooks_of_the_user_stay_and_can_still_be_removed():
+    made = batch()
+    assert made.view.folded
+    calls = []
+    handle = made.model.network.stem.register_forward_hook(lambda *arguments: calls.append(1))
+    Doing(unhook)(made)
+    made.model.network(made.images)
+    assert calls == [1]
+    handle.remove()
+    made.model.network(made.images)
+    assert calls == [1]
+
+
+def test_gradients_of_a_training_step_keep_their_values():
+    made = batch()
+    made.model.network(made.images).sum().backward()
+    before = [parameter.grad.clone() for parameter in made.model.network.parameters()]
+    held = [parameter.grad for parameter in made.model.network.parameters()]
+    Doing(backward)(made)
+    after = [parameter.grad for parameter in made.model.network.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert all(one is other for one, other in zip(held, after))
+
+
+@pytest.mark.parametrize("source", [torch.rand, lambda n: np.random.rand(n), lambda n: random.random()])
+def test_global_generators_are_seeded_by_the_batch(source):
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.rand(5)
+        Doing(lambda batch: drawn.append(source(1)))(batch(seed=seed))
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_writing_into_the_images_is_refused():
+    with pytest.raises(PluginError, match="writes into the images"):
+        Doing(lambda batch: batch.images.mul_(2))(batch())
+
+
+def test_writing_into_the_weights_is_refused_and_the_network_is_built_anew():
+    made = batch()
+    weight = made.model.network.stem.weight.detach().clone()
+
+    @torch.no_grad()
+    def write(batch):
+        batch.model.network.stem.weight.mul_(2)
+
+    with pytest.raises(PluginError, match="changes weights or buffers"):
+        Doing(write)(made)
+    assert torch.equal(made.model.network.stem.weight, weight)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.zeros(2, 2, 16, 16), r"returned shape \(2, 2, 16, 16\); allowed: \(2, 1, 16, 16\) or \(2, 3, 16, 16\)"),
+        (torch.zeros(1, 3, 16, 16), "returned shape"),
+        (torch.zeros(2, 16, 16), "returned shape"),
+        (torch.zeros(2, 3, 16, 16, dtype=torch.float64), "returned torch.float64; the images are torch.float32"),
+        (np.zeros((2, 3, 16, 16), np.float32), "returned ndarray; explain must return a tensor"),
+        (None, "returned NoneType"),
+    ],
+)
+def test_values_of_another_form_are_refused(value, message):
+    with pytest.raises(PluginError, match=message):
+        Returning(value)(batch())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tensor_becomes_an_explanation(channels):
+    values = torch.rand(2, channels, 16, 16)
+    assert Returning(values)(batch()).values is values
+    explanation = Explanation(values, notes={"steps": [1, 2]})
+    assert Returning(explanation)(batch()) is explanation
+
+
+def test_a_model_without_what_is_required_is_undefined():
+    model = Linear()
+    verdict = Layered().verdict(model)
+    assert verdict.level == "undefined"
+    with pytest.raises(ModelError, match="Layered needs layers, which Linear does not offer"):
+        Layered()(batch(model))
+
+
+def test_layers_must_be_among_those_of_the_batch():
+    with pytest.raises(PluginError, match="needs 'stem' among the batch's layers"):
+        Layered()(batch())
+    assert Layered()(batch(layers=("stem",))).values.shape == (2, 3, 16, 16)
+
+
+def test_a_model_free_explainer_never_builds_the_network():
+    assert Blind().verdict(Broken()).level == "exact"
+    assert Blind()(batch(Broken())).values.shape == (2, 3, 16, 16)
+
+
+def test_images_of_other_dimensions_are_refused():
+    class Flat(Slope):
+        spaces = frozenset({2})
+
+    made = Batch(Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
+    with pytest.raises(ModelError, match="Flat explains 2-D images; these have 3 dimensions"):
+        Flat()(made)
+
+
+def test_reductions_in_closed_form():
+    values = torch.tensor([[3.0, 1.0], [-4.0, 2.0], [0.0, -2.0]])[None]
+    expected = {"max": [3.0, 2.0], "abs_max": [4.0, 2.0], "sum": [-1.0, 1.0], "l2": [5.0, 3.0]}
+    assert {name: reduce(values)[0].tolist() for name, reduce in REDUCTIONS.items()} == expected
