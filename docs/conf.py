@@ -8,6 +8,8 @@ from pathlib import Path
 
 # The tutorials call `salix` as a reader does; it lies beside the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# A notebook's kernel forces colours; what the pages show is what a reader's log file would hold.
+os.environ["TTY_COMPATIBLE"] = "0"
 
 project = "salix"
 author = "the authors of salix"
@@ -24,6 +26,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 180
 nb_execution_in_temp = True
+nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -38,14 +41,13 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "salix"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
-    "show_nav_level": 1,
+    "show_nav_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "architecture": [], "hooks": [], "plugins": []}
+html_sidebars = {"index": []}
 
 
 def as_python(app, what, name, obj, options, lines):

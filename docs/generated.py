@@ -1,4 +1,4 @@
-"""Rewrites the parts of the documentation that follow from the code: commands, laws and the list of plugins.
+"""Rewrites the parts of the documentation that follow from the code: commands, laws, layers, plugins.
 
 ``python docs/generated.py`` fills every block between ``<!-- generated: name -->`` and ``<!-- end -->``;
 ``tests/test_docs.py`` fails when a block is out of date.
@@ -54,6 +54,13 @@ def _sentences(docstring: str | None) -> str:
     return " ".join((docstring or "").replace("``", "`").split())
 
 
+def layers() -> str:
+    """The modules of the core from the top down, as import-linter's contract has them."""
+    settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
+    lines = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
+    return "\n".join(["```text", *(line.replace("salix.", "").replace(" | ", ", ") for line in lines), "```\n"])
+
+
 def plugins() -> str:
     """The distributions of this repository with what each registers, then their own READMEs."""
     return f"{_table(('distribution', 'registers', 'what it is'), map(_row, _distributions()))}\n\n{_readmes()}\n"
@@ -81,7 +88,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {"commands": commands, "laws": laws, "plugins": plugins}
+BLOCKS: Mapping[str, Callable[[], str]] = {"commands": commands, "laws": laws, "layers": layers, "plugins": plugins}
 
 
 def filled(text: str) -> str:

@@ -113,13 +113,14 @@ class Batch:
         outside = (self.targets < 0) | (self.targets >= logits.shape[1])
         if bool(outside.any()):
             raise ModelError(
-                f"target {int(self.targets[outside][0])} is outside the {logits.shape[1]} classes of {self.model.short}."
+                f"target {int(self.targets[outside][0])} is outside the {logits.shape[1]} classes of "
+                f"{self.model.short}."
             )
         return logits.gather(1, self.targets[:, None])[:, 0]
 
     @torch.no_grad()
     def score(self, images: Tensor, index: Sequence[int] | None = None) -> Tensor:
-        """Target scores (m,) of variants (m, c, *space), in pieces of ``rows``; ``index`` says of which sample each is."""
+        """Target scores (m,) of variants (m, c, *space), in pieces of ``rows``; ``index`` says whose each is."""
         owners = list(range(len(self))) if index is None else list(index)
         if len(owners) != len(images):
             raise ModelError(f"{len(images)} variants belong to {len(owners)} samples; give one index per variant.")
@@ -130,7 +131,7 @@ class Batch:
         return torch.cat(scores)
 
     def noise(self, draw: int) -> Tensor:
-        """Standard normal noise (n, c, *space): it depends on the seed, the sample's id and the draw, on nothing else."""
+        """Standard normal noise (n, c, *space): it depends on seed, sample id and draw, on nothing else."""
         shape = tuple(self.images.shape[1:])
         draws = [generator(self.seed, id, "noise", draw).standard_normal(shape) for id in self.ids]
         return torch.from_numpy(np.stack(draws)).to(self.images)

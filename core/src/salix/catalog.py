@@ -108,13 +108,16 @@ class Catalog:
         """
         from pydantic import ValidationError
 
-        from .component import problems
+        from .findings import findings
+        from .yamlfile import Document
 
         entry = self.resolve(kind, name)
+        cls = self.load(entry)
         try:
-            return self.load(entry).made(params, self.context(base), entry.full)
+            return cls.made(params, self.context(base), entry.full)
         except ValidationError as error:
-            raise SalixError(f"{entry.full}: {problems(error)}") from None
+            wrong = findings(error, Document(entry.full, dict(params)), cls.Params, {})
+            raise SalixError("; ".join(map(str, wrong))) from None
 
     def context(self, base: Path) -> dict[str, Any]:
         """What pydantic needs to validate whatever holds components; equal descriptions give one component."""

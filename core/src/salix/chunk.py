@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from .batch import Batch
-from .errors import SalixError
+from .dataset import Dataset
+from .errors import DataError, SalixError
 from .model import Model
-from .plan import Combination, Task
 from .records import Prediction, Sample, Status
 from .store import Run
+from .task import Combination, Task
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,24 @@ class Chunk:
     @cached_property
     def samples(self) -> dict[str, Sample | Failure]:
         """The prepared samples of the chunk; one that cannot be read is a failure."""
+        found: dict[str, Sample | Failure] = {}
         with self.clock("decoding"):
-            return {id: self._prepared(id) for id in self.task.ids}
+            for id in self.task.ids:
+                earlier = next((made for made in found.values() if isinstance(made, Sample)), None)
+                found[id] = self._prepared(id, earlier)
+        return found
 
-    def _prepared(self, id: str) -> Sample | Failure:
+    def _prepared(self, id: str, earlier: Sample | None) -> Sample | Failure:
+        """A sample on the grid of the earlier ones; one that cannot be had is a failure."""
         try:
             sample: Sample = self.model.prepare(self.task.source.dataset.load(id))
+            if sample.id != id:
+                raise DataError(f"{self.task.source.dataset.short} gave sample {sample.id!r} for the id {id!r}")
+            if earlier is not None and sample.image.shape != earlier.image.shape:
+                raise DataError(
+                    f"prepared to {sample.image.shape}, {earlier.id} to {earlier.image.shape}; "
+                    f"{self.model.short} must prepare every picture to one grid"
+                )
             return sample
         except Exception as error:
             return self.failure(f"sample {id}", error)
@@ -77,21 +90,32 @@ class Chunk:
         self.outcome.messages.append(f"{what}: {reason}{trace}")
         return Failure(" ".join(reason.split()))
 
-    def batches(self) -> Iterator[tuple[Batch, list[Sample]]]:
+    def batches(self) -> Iterator[tuple[Batch, Sequence[Sample]]]:
         """The readable samples in batches of ``rows``, always the same for the same chunk."""
         readable = [sample for sample in self.samples.values() if isinstance(sample, Sample)]
         for start in range(0, len(readable), self.task.rows):
-            samples = readable[start : start + self.task.rows]
-            yield self.batch(samples), samples
+            yield from self._batches(readable[start : start + self.task.rows])
+
+    def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Batch, Sequence[Sample]]]:
+        """Samples in one batch, or in halves until one that cannot be in any fails alone."""
+        batch = None
+        try:
+            batch = self.batch(samples)
+        except Exception as error:
+            if len(samples) == 1:
+                self.samples[samples[0].id] = self.failure(f"inputs of {samples[0].id}", error)
+                return
+        if batch is not None:
+            yield batch, samples
+            return
+        middle = len(samples) // 2
+        yield from self._batches(samples[:middle])
+        yield from self._batches(samples[middle:])
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """Prepared samples as a batch on the task's device; targets are set later."""
-        device = torch.device(self.task.device)
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-        inputs = {
-            name: value.to(device) if isinstance(value, torch.Tensor) else value
-            for name, value in self.model.collate(samples).items()
-        }
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device)
+        inputs = placed(self.model.collate(samples), self.task.device)
         ids = [sample.id for sample in samples]
         return Batch(
             self.model, ids, images, [0] * len(ids), inputs=inputs, layers=self.task.layers, rows=self.task.rows,
@@ -109,9 +133,26 @@ class Chunk:
             return prediction.decision
         if target != "label":
             return int(self.model.target(target))
-        if not isinstance(sample.label, int):
+        return self._labelled(sample, combination.source.dataset)
+
+    def _labelled(self, sample: Sample, dataset: Dataset) -> int | Failure:
+        """The index of the logit that has the name of the sample's label."""
+        labels = label_indices(sample)
+        if labels is None or np.ndim(sample.label):  # type: ignore[arg-type]
             return Failure("the sample has no single label to explain", "excluded")
-        name = combination.source.dataset.classes[sample.label]
+        if not 0 <= labels[0] < len(dataset.classes):
+            return Failure(f"label {labels[0]} is outside the {len(dataset.classes)} classes of {dataset.short}")
+        name = dataset.classes[labels[0]]
         if name not in self.model.classes:
             return Failure(f"the model has no class {name!r}", "excluded")
         return int(self.model.target(name))
+
+
+def placed(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """A model's further inputs with every tensor on the device."""
+    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+
+
+def label_indices(sample: Sample) -> list[int] | None:
+    """The label as class indices, None where there is none."""
+    return None if sample.label is None else [int(index) for index in np.atleast_1d(sample.label)]

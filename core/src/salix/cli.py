@@ -1,72 +1,40 @@
 """The command line: list, show, check, plan, run, report, new and data; plugins add their own commands."""
 
 import json
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import SalixError
-from .hooks import KINDS
+from .errors import PluginError, SalixError, near
+from .terminal import INTERRUPTED, Cli, catalog, console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .catalog import Catalog
-    from .plan import Plan
+    from .catalog import Entry
+    from .progress import Live
+    from .runner import Finished
 
 NEW_KINDS = ("dataset", "model", "explainer", "metric")
 
 
-class Cli(click.Group):
-    """The group of commands; those of plugins are asked for only when no own command has the name."""
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """A command of the core, or of a plugin."""
-        found = super().get_command(context, name)
-        if found is None:
-            catalog().call("salix_commands", cli=self)
-            found = super().get_command(context, name)
-        return found
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """All commands, those of plugins included."""
-        catalog().call("salix_commands", cli=self)
-        return super().list_commands(context)
-
-
-def catalog() -> "Catalog":
-    """The plugins that are installed."""
-    from .catalog import default
-
-    return default()
-
-
-def console(stderr: bool = False) -> "Console":
-    """Where to print."""
-    from rich.console import Console
-
-    # Outside a terminal nothing is wrapped, so that a line can be searched.
-    width = None if sys.stdout.isatty() else 400
-    return Console(stderr=stderr, highlight=False, width=width)
+def _setting(text: str) -> Callable[..., Any]:
+    return click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help=text)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.version_option(package_name="salix")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """How far can a heatmap be trusted for this model on this data?"""
-    context.obj = {"debug": debug}
 
 
-@cli.command("list")
+@cli.command("list", short_help="List what is installed, and the plugins that are broken.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: kind, name, distribution, version, broken plugins.")
-@click.option("--verify", is_flag=True, help="Also load every class, to find those that do not work.")
+@click.option("--verify", is_flag=True, help="Also load every class; exit with an error when a plugin is broken.")
 def list_(as_json: bool, verify: bool) -> None:
-    """List datasets, models, explainers and metrics, and the plugins that are broken."""
+    """List datasets, models, explainers, metrics and executors, and the plugins that are broken."""
     from .display import show, table
 
     known = catalog()
@@ -78,101 +46,92 @@ def list_(as_json: bool, verify: bool) -> None:
         listed = [dict(zip(("kind", "name", "distribution", "version"), entry)) for entry in entries]
         found = [dict(zip(("distribution", "version", "reason"), entry)) for entry in broken]
         click.echo(json.dumps({"components": listed, "broken": found}, indent=1))
-        return
-    show(console(), table("Installed", ("kind", "name", "distribution", "version"), entries))
-    if broken:
-        show(console(), table("Broken plugins, set apart", ("distribution", "version", "reason"), broken))
+    else:
+        show(console(), table("Installed", ("kind", "name", "distribution", "version"), entries))
+        if broken:
+            show(console(), table("Broken plugins, set apart", ("distribution", "version", "reason"), broken))
+    if verify and broken:
+        raise PluginError(f"{len(broken)} plugins are broken; update or remove them.")
 
 
-@cli.command("show")
+@cli.command("show", short_help="Show what a component is and which settings it takes.")
 @click.argument("name")
 def show_(name: str) -> None:
-    """Show what NAME is and which settings it takes."""
-    from .display import show, table
+    """Show what NAME (a component or a distribution) is and which settings it takes."""
+    from .display import about, settings_table, show
 
+    out = console()
+    for entry in _entries(name):
+        made = catalog().load(entry)
+        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
+        click.echo(about(made, out.width))
+        if made.Params.model_fields:
+            click.echo(about(made.Params, out.width))
+            show(out, settings_table(made))
+
+
+def _entries(name: str) -> "list[Entry]":
+    """What is registered as, or brought by, ``name``; raises ``PluginError`` where nothing is."""
     known = catalog()
-    for kind in _kinds(name):
-        entry = known.resolve(kind, name)
-        made = known.load(entry)
-        click.echo(f"{kind} {entry.name} ({entry.distribution} {entry.version})\n\n{_paragraph(made.__doc__)}\n")
-        rows = [
-            (
-                field,
-                _type_name(info.annotation),
-                "required" if info.is_required() else repr(info.default),
-                info.description,
-            )
-            for field, info in made.Params.model_fields.items()
-        ]
-        show(console(), table("Settings", ("name", "type", "default", "meaning"), rows))
+    found = [entry for entry in known.entries if name in (entry.name, entry.full, entry.distribution)]
+    if not found:
+        apart = [entry.reason for entry in known.broken if entry.distribution == name]
+        names = {called for entry in known.entries for called in (entry.name, entry.distribution)}
+        raise PluginError(
+            f"{name} is broken: {apart[0]}" if apart else f"nothing is registered as {name!r}; {near(name, names)}"
+        )
+    return found
 
 
-def _kinds(name: str) -> list[str]:
-    """The kinds under which a name is registered; raises ``PluginError`` where there is none."""
-    known = catalog()
-    bare = name.rpartition("/")[2]
-    kinds = sorted({entry.kind for entry in known.entries if entry.name == bare}, key=list(KINDS).index)
-    if not kinds:
-        from .errors import PluginError, near
-
-        raise PluginError(f"nothing is registered as {name!r}; {near(bare, {entry.name for entry in known.entries})}")
-    return kinds
-
-
-def _paragraph(text: str | None) -> str:
-    import inspect
-
-    return inspect.cleandoc(text or "")
-
-
-def _type_name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-
-
-def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
-        "--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config."
-    )(command)
-    return click.argument("config", type=click.Path(path_type=Path))(command)
-
-
-@cli.command()
+@cli.command(short_help="Check a config, or hold a component to the laws of its kind.")
 @click.argument("target")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting of the config or component.")
+@_setting("Change a setting of the config (a.b=c) or of the component.")
 def check(target: str, overrides: tuple[str, ...]) -> None:
     """Check a config, or hold an installed component to the laws of its kind.
 
-    TARGET is a config file or a registered name.
+    TARGET is a config file, or the name of a component or distribution. A config is validated, its combinations are
+    listed with what they will cost, and nothing is run.
     """
-    if Path(target).suffix in (".yaml", ".yml") or Path(target).exists():
+    if _is_config(target):
         _show_plan(Path(target), overrides, costs=True)
         click.echo(f"{target} is valid.")
-        return
-    _show_laws(target, overrides)
+    else:
+        _check_laws(target, overrides)
 
 
-def _show_laws(name: str, overrides: tuple[str, ...]) -> None:
+def _is_config(target: str) -> bool:
+    path = Path(target)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return True
+    registered = any(target in (entry.name, entry.full, entry.distribution) for entry in catalog().entries)
+    return not registered and (path.exists() or os.sep in target)
+
+
+def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
     """Hold what is registered as ``name`` to its laws and print each result; raises ``SalixError`` if one fails."""
     from .scaffold import settings_of
     from .testing import ConformanceError, check_plugin
 
+    settings = settings_of(overrides)
     try:
-        results = check_plugin(name, {name.rpartition("/")[2]: settings_of(overrides)})
+        results = check_plugin(name, {entry.name: settings for entry in _entries(name)})
     except ConformanceError as error:
         results = error.results
     for result in results:
         click.echo(f"{result.outcome:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
-    failed = sum(not result.passed for result in results)
-    if failed:
-        raise SalixError(f"{name} fails {failed} of {len(results)} checks; see above.")
-    click.echo(
-        f"{name} passes: {sum(result.outcome == 'passed' for result in results)} of {len(results)} checks hold, "
-        f"{sum(result.outcome == 'skipped' for result in results)} do not apply."
-    )
+    counts = {
+        outcome: sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped")
+    }
+    if counts["failed"]:
+        raise SalixError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
+    if not counts["passed"]:
+        raise SalixError(f"{name} was not checked, see above; give settings as --set NAME=VALUE.")
+    click.echo(f"{name} passes: {counts['passed']} of {len(results)} checks hold, {counts['skipped']} do not apply.")
 
 
-@cli.command()
-@_config_options
+@cli.command(short_help="Show the combinations of a config, and those that are skipped.")
+@click.argument("config", type=click.Path(path_type=Path))
+@_setting("Change a setting of the config (a.b=c).")
 def plan(config: Path, overrides: tuple[str, ...]) -> None:
     """Show the combinations that CONFIG stands for, and those that are skipped."""
     _show_plan(config, overrides, costs=False)
@@ -180,111 +139,105 @@ def plan(config: Path, overrides: tuple[str, ...]) -> None:
 
 def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from .config import load
-    from .display import show, table
-    from .plan import label, make_plan
-
-    made = make_plan(load(config, catalog(), overrides), catalog())
-    rows = [
-        (item.source.dataset.short, item.source.split, len(item.source.ids), "" if item.model_free else label(item.model),
-         label(item.explainer), item.target, item.reduction, item.verdict.level, item.verdict.reason)
-        for item in made.combinations
-    ]  # fmt: skip
-    columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")
-    show(console(), table(f"{len(rows)} combinations", columns, rows, numbers=("samples",)))
-    if made.skipped:
-        skipped = [(item.dataset, item.model, item.explainer, item.reason) for item in made.skipped]
-        show(console(), table(f"{len(skipped)} skipped", ("dataset", "model", "explainer", "because"), skipped))
-    if costs:
-        _show_costs(made)
-
-
-def _show_costs(made: "Plan") -> None:
-    from .display import show, size, table
+    from .display import cost_table, plan_table, show, skipped_table
     from .estimate import estimates
+    from .plan import make_plan
 
-    rows = [
-        (entry.dataset, entry.model, entry.samples, entry.forwards, entry.backwards, entry.heatmaps, size(entry.disk),
-         size(entry.memory))
-        for entry in estimates(made)
-    ]  # fmt: skip
-    columns = ("dataset", "model", "samples", "forward passes", "backward passes", "heatmaps", "disk at most",
-               "memory per image in a pass")  # fmt: skip
-    show(console(), table("Estimated cost", columns, rows, numbers=columns[2:]))
+    out, made = console(), make_plan(load(config, catalog(), overrides), catalog())
+    show(out, plan_table(made))
+    if made.skipped:
+        show(out, skipped_table(made))
+    if costs:
+        show(out, cost_table(estimates(made)))
 
 
-@cli.command()
-@_config_options
-@click.option(
-    "--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all parts share the output folder."
-)
+@cli.command(short_help="Run a config, or go on where an earlier run of it stopped.")
+@click.argument("config", type=click.Path(path_type=Path))
+@_setting("Change a setting of the config (a.b=c).")
+@click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
 @click.option("--strict", is_flag=True, help="Exit with an error when a case is invalid or failed.")
-@click.option("--resume", is_flag=True, default=True, hidden=True, help="Go on where an earlier run stopped (always).")
-def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool) -> None:
+@click.option("--resume", is_flag=True, default=True, help="Go on where an earlier run stopped; this is always so.")
+@click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
+def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool, retry_failed: bool) -> None:
     """Run CONFIG, or go on where an earlier run of it stopped."""
+    part = _shard(shard)
+
     from .config import load
-    from .display import Live, show, summary_table
-    from .report import write_report
+    from .progress import Live
     from .runner import run as run_
 
     loaded = load(config, catalog(), overrides)
-    out = console()
-    live = Live(out)
+    live = Live(console(stderr=True))
     try:
         with live:
-            finished = run_(loaded, catalog(), live, _shard(shard))
-            if finished.complete:
-                live.stage("writing the report")
-                write_report(finished.folder, catalog())
+            finished = run_(loaded, catalog(), live, part, retry_failed)
+            page = _reported(finished, live)
     except KeyboardInterrupt:
-        raise click.exceptions.Exit(_stopped(live, loaded.output)) from None
-    show(out, summary_table(finished.summary))
+        _say_stopped(live, loaded.output)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    _show_results(finished.folder)
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
-    click.echo(_ending(finished))
+    click.echo(_ending(finished, page))
     if strict and finished.failures:
         raise SalixError(f"{finished.failures} cases are invalid or failed (--strict); their rows say why.")
 
 
 def _shard(text: str) -> tuple[int, int]:
-    parts = text.split("/")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
-        raise click.BadParameter(
-            f"{text!r} is no shard; write I/N with 1 <= I <= N, such as 2/8.", param_hint="--shard"
-        )
-    return int(parts[0]), int(parts[1])
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise SalixError(f"--shard {text} is no part of a run; write I/N with 1 ≤ I ≤ N, such as 2/8.")
+    return int(first), int(last)
 
 
-def _stopped(live: Any, folder: Path) -> int:
-    click.echo(
-        f"Stopped. {live.done} of {live.units} units are committed in {folder}; run the same command again to go on.",
-        err=True,
-    )
-    return 130
+def _reported(finished: "Finished", live: "Live") -> Path | None:
+    """The page of a run; none while other shards are under way."""
+    from .report import write_report
 
-
-def _ending(finished: Any) -> str:
-    failures = (
-        f"{finished.failures} cases are invalid or failed; see the status and reason columns"
-        if finished.failures
-        else "no case failed"
-    )
     if not finished.complete:
-        return f"{failures}. Other shards are not finished yet; tables so far: {finished.folder}"
-    return f"{failures}. Tables and report: {finished.folder}/report.html"
+        return None
+    live.stage("writing the report")
+    return write_report(finished.folder, catalog())
 
 
-@cli.command()
+def _say_stopped(live: "Live", folder: Path) -> None:
+    reached = f"{live.done} of {live.units} units are" if live.units else "whatever was"
+    click.echo(f"Stopped; {reached} committed in {folder}. Run the same command again to go on.", err=True)
+
+
+def _ending(finished: "Finished", page: Path | None) -> str:
+    failed = (
+        f"{finished.failures} cases are invalid or failed; their rows say why"
+        if finished.failures
+        else "No case failed"
+    )
+    if page is None:
+        return f"{failed}. Other shards are not finished; tables of what is there: {finished.folder}"
+    return f"{failed}. Tables: {finished.folder}; report: {page}"
+
+
+def _show_results(folder: Path) -> None:
+    from .display import ranking_tables, show
+    from .report.ranking import rankings
+    from .report.results import Results
+
+    out = console()
+    for ranking in rankings(Results(folder), catalog()):
+        for made in ranking_tables(ranking):
+            show(out, made)
+
+
+@cli.command(short_help="Show the results of a run and write its HTML page.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Show the results of the run in FOLDER and write its HTML page."""
-    from .report import read_summary, write_report
-    from .display import show, summary_table
+    from .report import write_report
 
-    show(console(), summary_table(read_summary(folder)))
+    _show_results(folder)
     click.echo(f"wrote {write_report(folder, catalog())}")
 
 
-@cli.command()
+@cli.command(short_help="Start a plugin: a folder with one component and its tests.")
 @click.argument("kind", type=click.Choice(NEW_KINDS))
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path(), help="The folder to make it in.")
@@ -293,52 +246,47 @@ def new(kind: str, name: str, into: Path) -> None:
     from .scaffold import scaffold
 
     folder = scaffold(kind, name, into)
-    click.echo(f"made {folder}; next: pip install -e {folder} && salix check {name}")
+    click.echo(f"made {folder}; next: pip install -e {folder.absolute()} && salix check {name}")
 
 
 @cli.group()
 def data() -> None:
-    """Check a download, or write synthetic samples in a dataset's layout."""
+    """Check a download, or write samples in a dataset's layout."""
 
 
 @data.command("check")
 @click.argument("name")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
-def data_check(name: str, root: Path | None) -> None:
+@_setting("Another setting of the dataset.")
+def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
-    from .display import show, table
+    from .display import findings_table, show
+    from .scaffold import settings_of
 
-    found = _dataset(name, root).check()
-    rows = [(entry.what, entry.count, entry.expected, entry.example) for entry in found]
-    show(console(), table(name, ("what", "found", "published", "example"), rows, numbers=("found", "published")))
+    given = {"root": str(root)} if root else {}
+    dataset: Any = catalog().create("dataset", name, given | settings_of(overrides))
+    found = dataset.check()
+    show(console(), findings_table(name, found))
+    if faults := [entry for entry in found if entry.expected == 0 and entry.count]:
+        raise SalixError(
+            f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
+        )
 
 
-@data.command("write")
+@data.command("write", short_help="Write samples of one dataset in the layout of another.")
 @click.argument("name")
-@click.option("--from", "source", default="phantom", help="The dataset whose samples are written.")
-@click.option("--set", "settings", multiple=True, metavar="A=B", help="A setting of that dataset, such as patients=27.")
+@click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
+@_setting("A setting of that dataset, such as patients=27.")
 @click.option("--split", help="Only this split.")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
-def data_write(name: str, source: str, settings: tuple[str, ...], split: str | None, root: Path) -> None:
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
+def data_write(name: str, source: str, overrides: tuple[str, ...], split: str | None, root: Path) -> None:
     """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
     from .scaffold import write_layout
 
-    count = write_layout(catalog(), name, source, settings, split, root)
+    count = write_layout(catalog(), name, source, overrides, split, root)
     click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
 
 
-def _dataset(name: str, root: Path | None) -> Any:
-    known = catalog()
-    return known.create("dataset", name, {} if root is None else {"root": str(root)}, Path())
-
-
 def main() -> None:
-    """The entry point: a mistake of the user is one sentence and a non-zero exit, never a traceback."""
-    debug = "--debug" in sys.argv
-    try:
-        cli(prog_name="salix")
-    except SalixError as error:
-        if debug:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+    """The entry point."""
+    cli(prog_name="salix")

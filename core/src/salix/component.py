@@ -1,5 +1,6 @@
 """What datasets, models, explainers and metrics share: validated Params, a revision and an identity."""
 
+import os
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ def _located(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, (str, Path)):
         return value
     base = (info.context or {}).get("base", Path())
-    return Path(base, Path(value).expanduser())
+    return Path(os.path.normpath(Path(base, Path(value).expanduser())))
 
 
 Location = Annotated[Path, BeforeValidator(_located)]
@@ -92,7 +93,7 @@ class Component(ABC):
         return str(cached)
 
     def content(self) -> str:
-        """A digest of what the numbers depend on besides the Params, such as a packaged checkpoint; empty if nothing."""
+        """A digest of what the numbers depend on besides the Params, such as a packaged checkpoint; empty for nothing."""
         return ""
 
     def describe(self) -> dict[str, Any]:

@@ -1,36 +1,73 @@
-"""What the terminal shows: tables, and a run's progress (live in a terminal, plain lines elsewhere)."""
+"""Tables in the terminal: what is installed, what a plan holds and costs, what a run came to."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from inspect import cleandoc
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.progress import TimeRemainingColumn
+import numpy as np
+from click import wrap_text
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[str] = ()) -> Table:
-    """A table whose cells are shown as they are, never read as markup; columns in ``numbers`` align right."""
-    made = Table(title=escape(title), title_justify="left", header_style="bold")
-    for column in columns:
-        made.add_column(escape(column), justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(escape(cell(value)) for value in row))
-    return made
+    from .component import Component
+    from .dataset import Finding
+    from .estimate import Estimate
+    from .plan import Plan
+    from .report.ranking import Ranking
+
+WORDS: Mapping[Any, str] = {
+    NoneType: "none", Any: "anything", bool: "true or false", int: "integer", float: "number", str: "text",
+}  # fmt: skip
+WIDTH = 100
+"""Longer lines of text are hard to read, however wide the terminal is."""
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+MEASURES = 3
+"""How many measures besides the ranking one stand beside each other."""
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    numbers: Sequence[str] = (),
+    fold: Sequence[str] = (),
+) -> Group:
+    """A table whose cells are shown as they are, never read as markup; columns in ``numbers`` align right.
+
+    A column in ``fold`` that says the same in every row is told once in the title, so that a line holds the rest.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    told = {name: column[0] for name, column in zip(columns, zip(*cells)) if name in fold and len(set(column)) == 1}
+    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
+    for name in columns:
+        if name not in told:
+            made.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*(Text(text) for name, text in zip(columns, row) if name not in told))
+    common = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+    return Group(Text(f"{title} ({common})" if common else title, style="bold"), made)
 
 
 def cell(value: Any) -> str:
-    """A value in a table: numbers to three places, nothing for a missing one."""
+    r"""A value in a table: numbers to three places, nothing for a missing one, no character that moves the cursor.
+
+    >>> cell(0.12345), cell(float("nan")), cell("a\x1b[2Jb")
+    ('0.123', '', 'a\\x1b[2Jb')
+    """
     if value is None or value != value:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def show(console: Console, made: Table) -> None:
-    """Print a table, with a line's distance to what follows."""
+def show(console: Console, made: Group) -> None:
+    """Print a table, and a line's distance to what follows."""
     console.print(made)
     console.print()
 
@@ -48,82 +85,120 @@ def size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-class Rate(ProgressColumn):
-    """Units per minute."""
-
-    def render(self, task: Task) -> Text:
-        """The rate since the start."""
-        return Text(f"{60 * task.speed:.1f}/min" if task.speed else "")
+def about(documented: type, width: int) -> str:
+    """The docstring of a class, wrapped to a terminal."""
+    text = cleandoc(documented.__doc__ or "")
+    return wrap_text(text, width=min(width, WIDTH), preserve_paragraphs=True) + "\n"
 
 
-class Live:
-    """Tells how a run goes: a live line in a terminal, one plain line per event elsewhere."""
-
-    def __init__(self, console: Console):
-        self.console, self.units, self.done, self.failures, self.start = console, 0, 0, 0, time.monotonic()
-        self.first = 0
-        self.progress: Progress | None = None
-        if console.is_terminal:
-            self.progress = Progress(
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("units"),
-                Rate(), TimeRemainingColumn(), TextColumn("{task.fields[failures]} failed"), console=console,
-            )  # fmt: skip
-            self.task = self.progress.add_task("starting", total=None, failures=0)
-
-    def __enter__(self) -> "Live":
-        if self.progress:
-            self.progress.start()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self.progress:
-            self.progress.stop()
-
-    def stage(self, text: str) -> None:
-        """Something starts that takes a while."""
-        self._say(text)
-
-    def begin(self, units: int, done: int) -> None:
-        """So many units are planned, so many of them are committed already."""
-        self.units = units
-        self.done = self.first = done
-        self.start = time.monotonic()
-        if self.progress:
-            self.progress.reset(self.task, total=units, completed=done, failures=0)
-        self._say(f"{units} units, {done} already there" if done else f"{units} units")
-
-    def advance(self, units: int, failures: int, text: str) -> None:
-        """Units were committed, some of their cases failed."""
-        self.done += units
-        self.failures += failures
-        if self.progress:
-            self.progress.update(self.task, completed=self.done, failures=self.failures, description=escape(text))
-        else:
-            self._say(f"{self.done}/{self.units} units, {self._pace()}, {self.failures} failed cases: {text}")
-
-    def _pace(self) -> str:
-        """Rate and time left, by what was done since the start."""
-        minutes = (time.monotonic() - self.start) / 60
-        rate = (self.done - self.first) / max(minutes, 1e-9)
-        return f"{rate:.1f}/min, {(self.units - self.done) / max(rate, 1e-9):.1f} min left"
-
-    def _say(self, text: str) -> None:
-        if self.progress:
-            self.progress.update(self.task, description=escape(text))
-        else:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+def settings_table(component: type["Component"]) -> Group:
+    """The Params of a component: what each may be, and what it is where nothing is said."""
+    rows = [
+        (name, _kind(info), _default(info), info.description) for name, info in component.Params.model_fields.items()
+    ]
+    return table("Settings", ("name", "type", "default", "meaning"), rows, fold=("meaning",))
 
 
-def summary_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The summary of a run: one row per combination and measure, best first within each measure."""
-    columns = ("dataset", "model", "explainer", "target", "metric", "measure", "value", "interval", "valid",
-               "failed", "excluded", "p vs random (Holm)")  # fmt: skip
-    lines = [
-        (
-            row["dataset"], row["model"], row["explainer"], row["target"], row["metric"], row["measure"], row["value"],
-            f"{row['low']:.3f} – {row['high']:.3f}", row["n_valid"], row["n_failed"] + row["n_invalid"], row["n_excluded"],
-            row["p_random_holm"],
-        )
-        for row in rows
+def _kind(info: "FieldInfo") -> str:
+    return type_text(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+
+
+def type_text(annotation: Any) -> str:
+    """A type as a config's author reads it.
+
+    >>> type_text(tuple[Literal["a", "b"], ...] | None)
+    'list of (a | b) or none'
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return " ".join([type_text(arguments[0]), *_bounds(arguments[1:])])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(type_text, arguments))
+    if arguments:
+        inner = [text for each in arguments if each is not ... for text in [type_text(each)]]
+        return f"mapping of {inner[0]} to {inner[1]}" if len(inner) > 1 else f"list of {_grouped(inner[0])}"
+    return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
+
+
+def _grouped(text: str) -> str:
+    return f"({text})" if " " in text else text
+
+
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    """Limits such as ``≥ 1``, also those inside a ``Field``."""
+    flat = [part for entry in metadata for part in getattr(entry, "metadata", [entry])]
+    return [f"{sign} {getattr(part, name)}" for part in flat for name, sign in BOUNDS.items() if hasattr(part, name)]
+
+
+def _default(info: "FieldInfo") -> str:
+    from .component import plain
+
+    if info.is_required():
+        return "required"
+    default = plain(info.get_default(call_default_factory=True))
+    return "none" if default is None else str(default)
+
+
+def plan_table(plan: "Plan") -> Group:
+    """The combinations that will run."""
+    from .task import label
+
+    rows = [
+        (item.source.dataset.short, item.source.split, len(item.source.ids),
+         "" if item.model_free else label(item.model), label(item.explainer), item.target, item.reduction,
+         item.verdict.level, item.verdict.reason)
+        for item in plan.combinations
     ]  # fmt: skip
-    return table("Results", columns, lines, numbers=("value", "valid", "failed", "excluded", "p vs random (Holm)"))
+    columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")
+    common = ("dataset", "split", "samples", "target", "reduction", "because")
+    return table(f"{len(rows)} combinations", columns, rows, numbers=("samples",), fold=common)
+
+
+def skipped_table(plan: "Plan") -> Group:
+    """The combinations that will not run, and why."""
+    rows = [(item.dataset, item.model, item.explainer, item.reason) for item in plan.skipped]
+    return table(f"{len(rows)} skipped", ("dataset", "model", "explainer", "because"), rows, fold=("dataset", "model"))
+
+
+def cost_table(estimates: Iterable["Estimate"]) -> Group:
+    """What a plan will cost."""
+    rows = [
+        (entry.dataset, entry.model, entry.samples, entry.forwards, entry.backwards, entry.heatmaps, size(entry.disk),
+         size(entry.memory))
+        for entry in estimates
+    ]  # fmt: skip
+    columns = ("dataset", "model", "samples", "forward", "backward", "heatmaps", "disk", "memory")
+    title = "Estimated cost: passes over all samples, disk at most, memory for one image in a pass"
+    return table(title, columns, rows, numbers=columns[2:])
+
+
+def findings_table(name: str, findings: Iterable["Finding"]) -> Group:
+    """What is there of a dataset, beside the published counts."""
+    rows = [(entry.what, entry.count, entry.expected, entry.example) for entry in findings]
+    columns = ("what", "found", "published", "example")
+    return table(name, columns, rows, numbers=("found", "published"), fold=("published", "example"))
+
+
+def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
+    """The combinations by the measure that ranks, best first; then what they reach by the other measures."""
+    entries, primary = ranking.entries, ranking.standard.primary
+    about = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {primary}"
+    chance = ranking.standard.expected
+    title = about if chance is None else f"{about}; chance is expected to reach {chance:.3g}"
+    columns = ("combination", "value", "interval", "valid", "excluded", "failed", "p vs random")
+    rows = [(entry.name, entry.value, *_counted(entry.row)) for entry in entries]
+    yield table(title, columns, rows, numbers=columns[1:], fold=("excluded", "failed"))
+    others = [name for name in ranking.measures if name != primary]
+    for part in np.array_split(others, -(-len(others) // MEASURES)) if others else ():
+        names = part.tolist()
+        rows = [(entry.name, *(entry.rows.get(name, {}).get("value") for name in names)) for entry in entries]
+        yield table(f"{ranking.metric} by other measures", ("combination", *names), rows, numbers=names)
+
+
+def _counted(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Interval, counts, and p against the random baseline, corrected after Holm."""
+    interval = "" if row["low"] != row["low"] else f"{row['low']:.3f} – {row['high']:.3f}"
+    failed = row["n_failed"] + row["n_invalid"]
+    return interval, row["n_valid"], row["n_excluded"], failed, row["p_random_holm"]

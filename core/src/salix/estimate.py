@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from .batch import Batch
+from .errors import DataError
 from .model import Model
 from .passes import gradients
-from .plan import Combination, Plan, Source
+from .plan import Plan
 from .records import Sample
+from .rows import first_readable
+from .task import Combination, Source
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ def estimates(plan: Plan) -> list[Estimate]:
 
 
 def _estimate(source: Source, model: Model, combinations: list[Combination]) -> Estimate:
-    sample = model.prepare(source.dataset.load(source.ids[0]))
+    sample = first_readable(source, model)
+    if sample is None:
+        raise DataError(
+            f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
+            "folder with `salix data check`."
+        )
     forwards, backwards = passes(combinations)
     count, maps = len(source.ids), len(source.ids) * len(combinations)
     # Raw float32: heatmaps of noise-like methods hardly compress.

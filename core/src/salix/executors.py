@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from typing import Generic, TypeVar
 
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from .component import Component, Params
 
@@ -46,9 +48,9 @@ class Serial(Executor[Job, Result]):
         threads: int,
     ) -> None:
         """Run the tasks in order."""
-        use_threads(threads)
-        for task in tasks:
-            done(task, work(task))
+        with torch_threads(threads):
+            for task in tasks:
+                done(task, work(task))
 
 
 class ProcessesParams(Params):
@@ -97,27 +99,36 @@ class Processes(Executor[Job, Result]):
         """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
         context = multiprocessing.get_context("spawn")
         workers = min(self.params.workers, len(entries))
-        finished: set[int] = set()
         pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+        queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
+        finished: set[int] = set()
+
+        def collect(future: Future[Result]) -> None:
+            index, task = running[future]
+            done(task, future.result())
+            finished.add(index)
+            del running[future]
+
         try:
-            queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
             while queue or running:
                 while queue and len(running) < workers:
                     entry = queue.pop()
                     running[pool.submit(work, entry[1])] = entry
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    index, task = running[future]
-                    done(task, future.result())
-                    finished.add(index)
-                    del running[future]
+                    collect(future)
         except BrokenProcessPool:
-            return finished, [entry for entry in running.values() if entry[0] not in finished]
+            for future in [each for each in wait(running).done if each.exception() is None]:
+                collect(future)
         except BaseException:
             _kill(pool)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        return finished, []
+        return finished, list(running.values())
+
+
+_process = ExitStack()
+"""What holds for as long as a worker lives."""
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
@@ -129,7 +140,7 @@ def _start_worker(threads: int) -> None:
     """Leave Ctrl-C to the parent, which stops its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    use_threads(threads)
+    _process.enter_context(torch_threads(threads))
 
 
 def _end_with_parent() -> None:
@@ -140,8 +151,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def use_threads(threads: int) -> None:
-    """Set torch's threads, which the results depend on in the last bits."""
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for torch, which the last bits depend on, and one for numpy's products.
+
+    Those are small here, and two pools that wait for each other's threads cost tens of milliseconds a product.
+    """
     import torch
 
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)

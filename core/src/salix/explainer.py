@@ -59,18 +59,24 @@ class Explainer(Component):
         """Whether the method's definition holds on this model."""
         lacking = [] if "model_free" in self.traits else sorted(self.requires - model.capabilities)
         if lacking:
-            return Verdict("undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer")
+            return Verdict(
+                "undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer"
+            )
         return Verdict("exact")
 
     def __call__(self, batch: Batch) -> Explanation:
         """``explain`` under guard: the model, its hooks and every random state are as before, also after an error."""
         if len(batch.space) not in self.spaces:
-            raise ModelError(f"{self.short} explains {self._dimensions()} images; these have {len(batch.space)} dimensions.")
+            raise ModelError(
+                f"{self.short} explains {self._dimensions()} images; these have {len(batch.space)} dimensions."
+            )
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
         if unseen := sorted(set(self.layers(batch.model)) - set(batch.layers)):
-            raise PluginError(f"{self.name} needs {unseen[0]!r} among the batch's layers; make it with layers=layers(model).")
+            raise PluginError(
+                f"{self.name} needs {unseen[0]!r} among the batch's layers; make it with layers=layers(model)."
+            )
         with _guard(self, batch):
             made = self.explain(batch)
         return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
@@ -119,7 +125,7 @@ def _tensors(network: nn.Module) -> Iterable[Tensor]:
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
-    """A module's attributes, the content of its hook and parameter dictionaries, and each Parameter's gradient state."""
+    """A module's attributes, the content of its dictionaries, and each Parameter's gradient state."""
     kept = dict(module.__dict__)
     contents = [(value, value.copy()) for value in kept.values() if isinstance(value, dict)]
     gradients = [

@@ -1,7 +1,8 @@
 """The first half of a task: predict, explain, and commit the predictions and heatmaps."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 
 from .batch import Batch
-from .chunk import Chunk, Failure
+from .chunk import Chunk, Failure, label_indices
+from .errors import ModelError, PluginError
 from .explainer import REDUCTIONS
 from .keyed import file_digest
 from .passes import logits
-from .plan import Combination, Unit
 from .records import Array, Explanation, Prediction, Sample
 from .store import PREDICTION_COLUMNS, write_table
+from .task import Combination, Unit
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,35 @@ class Explaining:
         for unit in missing:
             self._commit_heatmaps(unit, results[unit.key])
 
-    def _predicted(self, batch: Batch) -> dict[str, Prediction | Failure]:
-        """Predictions by id; when a batch fails it is split until the culprit alone fails."""
-        model = self.chunk.model
+    def _predicted(self, batch: Batch) -> dict[str, Any]:
+        """Predictions, or why there are none, by id."""
+        return self._divided(batch, self._predictions, "prediction")
+
+    def _predictions(self, batch: Batch) -> dict[str, Prediction | Failure]:
+        found = logits(batch).cpu().numpy()
+        if found.shape[:1] != (len(batch),) or found.ndim != 2:
+            raise ModelError(
+                f"{self.chunk.model.short} gave logits of shape {found.shape} for {len(batch)} images; it must give "
+                "one row of logits per image."
+            )
+        return {id: self._read(row) for id, row in zip(batch.ids, found)}
+
+    def _read(self, row: Array) -> Prediction | Failure:
+        return self.chunk.model.read(row) if np.isfinite(row).all() else Failure("the logits are not finite", "invalid")
+
+    def _divided(self, batch: Batch, act: Callable[[Batch], dict[str, Any]], what: str) -> dict[str, Any]:
+        """What ``act`` makes of a batch, by id; when it raises, the batch is split until the culprit alone fails."""
         try:
-            found = logits(batch).cpu().numpy()
+            return act(batch)
         except Exception as error:
             if len(batch) == 1:
-                return {batch.ids[0]: self.chunk.failure(f"prediction of {batch.ids[0]}", error)}
-            return {id: made for half in _halves(batch) for id, made in self._predicted(half).items()}
-        return {
-            id: self.chunk.model.read(row)
-            if np.isfinite(row).all()
-            else Failure("the logits are not finite", "invalid")
-            for id, row in zip(batch.ids, found)
-        }
+                return {batch.ids[0]: self.chunk.failure(f"{what} of {batch.ids[0]}", error)}
+            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        # Only here, when the error is gone, are the tensors free that did not fit.
+        middle = len(batch) // 2
+        halves = batch.select(range(middle)), batch.select(range(middle, len(batch)))
+        found = {id: made for half in halves for id, made in self._divided(half, act, what).items()}
+        return {id: _noted(made) for id, made in found.items()} if memory else found
 
     def _explained(
         self,
@@ -94,28 +110,16 @@ class Explaining:
         part = batch if len(index) == len(batch) else batch.select(index)
         return part.at(targets=[found[id] for id in part.ids]), failures  # type: ignore[misc]
 
-    def _heatmaps(self, batch: Batch, combination: Combination) -> dict[str, Explained | Failure]:
-        """Heatmaps by id; when a batch fails it is split until the culprit alone fails."""
+    def _heatmaps(self, batch: Batch, combination: Combination) -> dict[str, Any]:
+        """Heatmaps, or why there are none, by id."""
         explainer = combination.explainer
-        try:
-            explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
-            values = REDUCTIONS[combination.reduction](explanation.values).float().cpu().numpy()
-        except Exception as error:
-            if len(batch) == 1:
-                return {batch.ids[0]: self.chunk.failure(f"{explainer.short} of {batch.ids[0]}", error)}
-            return self._split(batch, combination, isinstance(error, (torch.OutOfMemoryError, MemoryError)))
-        return {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
 
-    def _split(self, batch: Batch, combination: Combination, memory: bool) -> dict[str, Explained | Failure]:
-        found = {id: made for half in _halves(batch) for id, made in self._heatmaps(half, combination).items()}
-        if not memory:
-            return found
-        return {
-            id: Explained(made.values, {**made.notes, "split": "out of memory"}, made.kept)
-            if isinstance(made, Explained)
-            else made
-            for id, made in found.items()
-        }
+        def explain(batch: Batch) -> dict[str, Explained | Failure]:
+            explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
+            values = REDUCTIONS[combination.reduction](explanation.values.detach()).float().cpu().numpy()
+            return {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
+
+        return self._divided(batch, explain, explainer.short)
 
     def _commit_predictions(self, predictions: Mapping[str, Prediction | Failure]) -> None:
         key = self.chunk.task.prediction
@@ -133,14 +137,16 @@ class Explaining:
             write_table(folder / "predictions.parquet", PREDICTION_COLUMNS, rows)
 
     def _prediction_row(self, id: str, prediction: Prediction | Failure) -> list[Any]:
-        sample = self.chunk.samples[id]
-        patient, label = self.chunk.task.source.dataset.group(id), None
-        if isinstance(sample, Sample) and sample.label is not None:
-            label = [sample.label] if isinstance(sample.label, int) else list(sample.label)
+        sample, patient = self.chunk.samples[id], self.chunk.task.source.dataset.group(id)
+        label = label_indices(sample) if isinstance(sample, Sample) else None
         if isinstance(prediction, Failure):
             return [id, patient, label, None, None, None, prediction.status, prediction.reason]
         numbers = [prediction.decision, prediction.logits.tolist(), prediction.probabilities.tolist()]
         return [id, patient, label, *numbers, "valid", ""]
+
+    def _space(self) -> tuple[int, ...]:
+        """The grid, (1, 1) where no sample can be read."""
+        return next((sample.space for sample in self.chunk.samples.values() if isinstance(sample, Sample)), (1, 1))
 
     def _files(self) -> dict[str, str]:
         """The digests of the files that were decoded, relative to the dataset's root where it has one."""
@@ -157,36 +163,37 @@ class Explaining:
     def _commit_heatmaps(self, unit: Unit, results: Mapping[str, Explained | Failure]) -> None:
         """Commit one unit: maps (n, *space) with NaN where a case failed, and every case's status and notes."""
         made = [results.get(id) or self.chunk.samples[id] for id in self.chunk.task.ids]
-        maps = [entry.values for entry in made if isinstance(entry, Explained)]
-        space = maps[0].shape if maps else (1, 1)
-        empty = np.full(space, np.nan, np.float32)
+        maps = [entry.values if isinstance(entry, Explained) else None for entry in made]
         cases = [_case(id, entry) for id, entry in zip(self.chunk.task.ids, made)]
         meta = unit.combination.describe() | {"ids": list(self.chunk.task.ids), "cases": cases}
         with self.chunk.run.commit("heatmaps", unit.key, meta) as folder:
-            self.chunk.run.put_maps(folder, np.stack([getattr(entry, "values", empty) for entry in made]))
+            self.chunk.run.put_maps(folder, _stacked(maps, self._space()))
             for name, arrays in _kept(made).items():
-                self.chunk.run.put_maps(folder, arrays, f"kept_{name}.zarr")
+                self.chunk.run.put_maps(folder, _stacked(arrays), f"kept_{name}.zarr")
         self.chunk.outcome.failures += sum(case["status"] in ("failed", "invalid") for case in cases)
         self.chunk.outcome.units.append(meta | {"key": unit.key})
 
 
-def _halves(batch: Batch) -> tuple[Batch, Batch]:
-    middle = len(batch) // 2
-    return batch.select(range(middle)), batch.select(range(middle, len(batch)))
+def _noted(made: Any) -> Any:
+    """A heatmap with the remark that memory did not suffice for more at once."""
+    return replace(made, notes={**made.notes, "split": "out of memory"}) if isinstance(made, Explained) else made
 
 
 def _share(explanation: Explanation, values: Array, row: int) -> Explained | Failure:
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         return Failure(f"{count} of {values.size} values of the heatmap are not finite", "invalid")
-    notes = {name: _plain(entry[row]) for name, entry in explanation.notes.items()}
+    notes = {name: _note(name, entry[row]) for name, entry in explanation.notes.items()}
     kept = {name: np.asarray(torch.as_tensor(entry[row]).cpu()) for name, entry in explanation.kept.items()}
     return Explained(values, notes, kept)
 
 
-def _plain(value: Any) -> Any:
-    """A note as JSON can write it."""
-    return value.item() if isinstance(value, (torch.Tensor, np.generic)) else value
+def _note(name: str, value: Any) -> Any:
+    """A note as JSON can write it, which knows no infinity; raises ``PluginError`` for more than a number or a word."""
+    note = value.item() if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.size else value
+    if not isinstance(note, (bool, int, float, str)):
+        raise PluginError(f"the note {name!r} is {type(value).__name__}; allowed: a number or a word per sample")
+    return str(note) if isinstance(note, float) and not np.isfinite(note) else note
 
 
 def _case(id: str, made: Explained | Failure | Sample) -> dict[str, Any]:
@@ -196,14 +203,23 @@ def _case(id: str, made: Explained | Failure | Sample) -> dict[str, Any]:
     return {"id": id, "status": made.status, "reason": made.reason, "notes": {}}
 
 
-def _kept(made: Sequence[Any]) -> dict[str, Array]:
-    """Kept arrays by name (n, …), NaN for the cases without."""
-    explained = [entry for entry in made if isinstance(entry, Explained)]
-    stacked = {}
-    for name, example in (explained[0].kept if explained else {}).items():
-        empty = np.full(example.shape, np.nan, np.float32)
-        arrays = [entry.kept[name] if isinstance(entry, Explained) else empty for entry in made]
-        stacked[name] = np.stack(arrays).astype(np.float32)
+def _kept(made: Sequence[Any]) -> dict[str, list[Array | None]]:
+    """Kept arrays by name, one per case, None for the cases without."""
+    explained = [entry.kept if isinstance(entry, Explained) else {} for entry in made]
+    return {name: [kept.get(name) for kept in explained] for name in dict.fromkeys(chain(*explained))}
+
+
+def _stacked(arrays: Sequence[Array | None], space: tuple[int, ...] = (1, 1)) -> Array:
+    """Arrays (n, …) float32, smaller ones filled up with NaN; all NaN (n, *space) where there is none."""
+    shapes = [array.shape for array in arrays if array is not None] or [space]
+    depth = max(map(len, shapes))
+    padded = [(1,) * (depth - len(shape)) + shape for shape in shapes]
+    stacked = np.full((len(arrays), *map(max, zip(*padded))), np.nan, np.float32)
+    for row, array in enumerate(arrays):
+        if array is not None:
+            spread = array.reshape((1,) * (depth - array.ndim) + array.shape)
+            place: tuple[Any, ...] = (row, *map(slice, spread.shape))
+            stacked[place] = spread
     return stacked
 
 

@@ -1,141 +1,22 @@
-"""Config × catalog → combinations, units and tasks; what is skipped, and why.
-
-A *combination* is dataset split × model × target × explainer × reduction. A *unit* is one combination over one chunk of
-ids: one folder of the store. A *task* is all units of a model and chunk: what a worker runs, what a kill loses.
-"""
+"""Config × catalog → combinations and tasks; what is skipped, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
-from typing import Any
 
 from .catalog import Catalog
 from .config import DatasetEntry, RunConfig
 from .dataset import Dataset
-from .errors import ConfigError, DataError, ModelError, PluginError
+from .errors import ConfigError, DataError, ModelError, PluginError, SalixError, near
 from .explainer import Explainer
 from .keyed import digest
 from .metric import Metric
 from .model import Model
-from .records import Kind, Verdict
+from .records import Verdict
+from .task import Combination, Skipped, Source, Task, Unit, label
 
 Fitted = Mapping[tuple[str, str, str], Metric]
 """(metric identity, dataset identity, grid) → the metric with its open Params filled."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The samples of one dataset entry: the dataset, the name of the split, and the ids in order."""
-
-    dataset: Dataset
-    split: str
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Combination:
-    """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty."""
-
-    source: Source
-    model: Model
-    target: str
-    explainer: Explainer
-    reduction: str
-    seed: int
-    verdict: Verdict
-
-    @property
-    def model_free(self) -> bool:
-        """Whether the explainer never looks at the model."""
-        return "model_free" in self.explainer.traits
-
-    @cached_property
-    def key(self) -> str:
-        """The digest of all that its heatmaps depend on, besides the ids."""
-        place = self.model.grid if self.model_free else self.model.identity
-        return digest(
-            [self.source.dataset.identity, place, self.target, self.explainer.identity, self.reduction, self.seed]
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """The columns that name it in every table, with each setting that changes the number."""
-        settings = {
-            "dataset": self.source.dataset.describe(),
-            "model": {"grid_of": self.model.describe()} if self.model_free else self.model.describe(),
-            "explainer": self.explainer.describe(),
-            "seed": self.seed,
-        }
-        return {
-            "combination": self.key,
-            "dataset": self.source.dataset.short,
-            "split": self.source.split,
-            "model": "" if self.model_free else label(self.model),
-            "target": self.target,
-            "explainer": label(self.explainer),
-            "reduction": self.reduction,
-            "verdict": self.verdict.level,
-            "verdict_reason": self.verdict.reason,
-            "settings": settings,
-        }
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A combination that will not run, and why."""
-
-    dataset: str
-    model: str
-    explainer: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One combination over one chunk, with the metrics that score its heatmaps."""
-
-    combination: Combination
-    key: str
-    metrics: tuple[Metric, ...]
-
-    def scores(self, metric: Metric) -> str:
-        """The key of the unit's scores by a metric."""
-        return digest(["scores", self.key, metric.identity])
-
-
-@dataclass(frozen=True)
-class Task:
-    """All units of a model and chunk. ``layers`` is the union over them, finished or not, so that resuming gives the
-    same bits."""
-
-    source: Source
-    model: Model
-    ids: tuple[str, ...]
-    units: tuple[Unit, ...]
-    metrics: tuple[Metric, ...]
-    layers: tuple[str, ...]
-    seed: int
-    device: str = "cpu"
-    rows: int = 1
-
-    @cached_property
-    def prediction(self) -> str:
-        """The key of the predictions over this chunk."""
-        return digest(["predictions", self.source.dataset.identity, self.model.identity, list(self.ids)])
-
-    def scores(self, metric: Metric) -> str:
-        """The key of the scores of a metric that needs no heatmap."""
-        return digest(["scores", self.prediction, metric.identity])
-
-    def keys(self) -> Iterator[tuple[Kind, str]]:
-        """Kind and key of everything that it commits."""
-        yield "predictions", self.prediction
-        for metric in self.metrics:
-            yield "scores", self.scores(metric)
-        for unit in self.units:
-            yield "heatmaps", unit.key
-            for metric in unit.metrics:
-                yield "scores", unit.scores(metric)
 
 
 @dataclass(frozen=True)
@@ -174,50 +55,54 @@ class Plan:
         return heatmap, tuple(metric for metric in own if "heatmap" not in metric.needs)
 
 
-def label(component: Dataset | Model | Explainer | Metric) -> str:
-    """The registered name with the settings that differ from the defaults: ``gradcam(layer=conv1)``."""
-    fields = type(component.params).model_fields
-    defaults = {name: entry.default for name, entry in fields.items()}
-    described = component.describe()
-    changed = [
-        f"{name}={_shown(described[name])}" for name in fields if getattr(component.params, name) != defaults[name]
-    ]
-    return component.short + (f"({', '.join(changed)})" if changed else "")
-
-
-def _shown(value: Any) -> str:
-    return str(value["use"]).rsplit("/", 1)[-1] if isinstance(value, Mapping) and "use" in value else str(value)
-
-
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
-    """The plan of a config; raises ``ConfigError`` when nothing can run."""
+    """The plan of a config; raises ``ConfigError`` when nothing can run, and what keeps a model from being built."""
     sources = {id(entry): source(entry) for entry in _entries(config)}
-    pairs = [(sources[id(entry)], model) for entry, model in _pairs(config)]
+    pairs = [(sources[id(entry)], _built(model)) for entry, model in _pairs(config)]
+    metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
     kept: dict[tuple[str, str, str], Combination] = {}
     skipped: list[Skipped] = []
     for entry, model, explainer, target, reduction in _rows(config):
         found, why = _expanded(sources[id(entry)], model, explainer, target, reduction, config.seed)
         skipped.extend(why)
-        kept |= {_place(item): item for item in found}
-    kept |= _baselines(config, catalog, list(kept.values()))
-    if not kept and all("heatmap" in metric.needs for metric in config.metrics):
+        for item in found:
+            kept.setdefault(_place(item), item)
+    if any("heatmap" in metric.needs for metric in metrics):
+        for item in _baselines(catalog, list(kept.values()), config.seed):
+            kept[_place(item)] = item
+    if not kept and all("heatmap" in metric.needs for metric in metrics):
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    return Plan(tuple(pairs), tuple(kept.values()), tuple(skipped), tuple(config.metrics), config.chunk, config.seed)
+    return Plan(tuple(pairs), tuple(kept.values()), tuple(dict.fromkeys(skipped)), metrics, config.chunk, config.seed)
+
+
+def _built(model: Model) -> Model:
+    """A model whose network was built; raises ``ModelError`` where it cannot be."""
+    try:
+        _ = model.network
+    except SalixError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
+    return model
 
 
 def source(entry: DatasetEntry) -> Source:
     """The samples that a dataset entry stands for; raises ``DataError`` when there are none."""
-    ids = list(entry.ids) if entry.ids else entry.component.ids(entry.split)
-    if entry.ids and (unknown := sorted(set(entry.ids) - set(entry.component.ids(entry.split)))):
-        raise DataError(f"{entry.component.short} has no sample {unknown[0]!r} in split {entry.split or 'all'}.")
-    chosen = tuple(ids[: entry.limit])
+    dataset, split = entry.component, entry.split or "all"
+    known = dataset.ids(entry.split)
+    if len(set(known)) < len(known):
+        twice = next(id for id in known if known.count(id) > 1)
+        raise DataError(f"{dataset.short} has the id {twice!r} more than once in split {split}; ids must be unique.")
+    if entry.ids and (unknown := sorted(set(entry.ids) - set(known))):
+        raise DataError(f"{dataset.short} has no sample {unknown[0]!r} in split {split}; {near(unknown[0], known)}")
+    chosen = tuple(dict.fromkeys(entry.ids or known))[: entry.limit]
     if not chosen:
         raise DataError(
-            f"{entry.component.short} has no samples in split {entry.split or 'all'}; "
+            f"{dataset.short} has no samples in split {split}; "
             "check its folder with `salix data check`, or choose another split."
         )
-    return Source(entry.component, entry.split or "all", chosen)
+    return Source(dataset, split, chosen)
 
 
 def _place(combination: Combination) -> tuple[str, str, str]:
@@ -236,73 +121,71 @@ def _job(source: Source, model: Model) -> tuple[str, str, tuple[str, ...], str]:
     return source.dataset.identity, source.split, source.ids, model.identity
 
 
-def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, str, str]]:
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, int | str, str]]:
     """The cross product of the lists, then the explicit rows."""
-    yield from product(config.datasets, config.models, config.explainers, map(str, config.targets), config.reductions)
+    yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
     for row in config.combinations:
         targets = [row.target] if row.target is not None else config.targets
         reductions = [row.reduction] if row.reduction is not None else config.reductions
-        yield from product([row.dataset], [row.model], [row.explainer], map(str, targets), reductions)
+        yield from product([row.dataset], [row.model], [row.explainer], targets, reductions)
 
 
 def _expanded(
-    source: Source, model: Model, explainer: Explainer, target: str, reduction: str, seed: int
+    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int
 ) -> tuple[list[Combination], list[Skipped]]:
     """The combinations that one row stands for, and those that cannot run."""
-    named = (source.dataset.short, label(model), label(explainer))
+    dataset, named = source.dataset, (source.dataset.short, label(model))
+    made, skipped = [], []
     try:
-        variants = tuple(explainer.expand(model))
-        verdicts = [variant.verdict(model) for variant in variants]
-        target = _target(source.dataset, model, explainer, target)
-        for variant in variants:
+        aim = _target(dataset, model, explainer, target)
+        for variant in explainer.expand(model):
             variant.layers(model)
-    except (ModelError, PluginError) as error:
-        return [], [Skipped(*named, str(error))]
-    made = [
-        Combination(source, model, target, variant, reduction, seed, verdict)
-        for variant, verdict in zip(variants, verdicts)
-    ]
-    skipped = [
-        Skipped(named[0], named[1], label(item.explainer), f"undefined because {item.verdict.reason}")
-        for item in made
-        if item.verdict.level == "undefined"
-    ]
-    return [item for item in made if item.verdict.level != "undefined"], skipped
+            verdict = variant.verdict(model)
+            if verdict.level == "undefined":
+                skipped.append(Skipped(*named, label(variant), f"undefined because {verdict.reason}"))
+            else:
+                made.append(Combination(source, model, aim, variant, reduction, seed, verdict))
+    except SalixError as error:
+        return [], [Skipped(*named, label(explainer), str(error))]
+    except Exception as error:
+        return [], [Skipped(*named, label(explainer), f"{type(error).__name__}: {error}")]
+    return made, skipped
 
 
-def _target(dataset: Dataset, model: Model, explainer: Explainer, target: str) -> str:
+def _target(dataset: Dataset, model: Model, explainer: Explainer, target: int | str) -> str:
     """The target as the tables name it: empty for model-free maps, ``logit`` where there is only one."""
     if "model_free" in explainer.traits:
         return ""
-    if model.head in ("ordinal", "regression"):
+    if model.head in ("ordinal", "regression") or len(model.classes) == 1:
         return "logit"
     if target == "label" and not set(dataset.classes) & set(model.classes):
         raise ModelError(
             f"target 'label' needs classes that {dataset.short} and {model.short} share by name; they share none"
         )
-    if target not in ("predicted", "label"):
-        return model.classes[model.target(int(target) if target.lstrip("-").isdigit() else target)]
-    return target
+    if target in ("predicted", "label"):
+        return str(target)
+    return model.classes[model.target(target)]
 
 
-def _baselines(
-    config: RunConfig, catalog: Catalog, combinations: list[Combination]
-) -> dict[tuple[str, str, str], Combination]:
-    """The random baseline once per dataset split, grid and reduction, hosted by the first model of the grid."""
-    if not any("heatmap" in metric.needs for metric in config.metrics):
-        return {}
-    random = catalog.create("explainer", "random", {})
-    if not isinstance(random, Explainer):
-        raise PluginError(f"{random.name} is no explainer; install salix-baseline for the random baseline.")
-    made = (
-        Combination(item.source, item.model, "", random, "max", config.seed, Verdict("exact")) for item in combinations
-    )
-    baselines: dict[tuple[str, str, str], Combination] = {}
-    present = {_place(item) for item in combinations}
-    for item in made:
-        if _place(item) not in present:
-            baselines.setdefault(_place(item), item)
-    return baselines
+def _baselines(catalog: Catalog, combinations: list[Combination], seed: int) -> Iterable[Combination]:
+    """The random baseline where a dataset split and grid lack it, hosted by the first model of the grid."""
+    try:
+        random = catalog.create("explainer", "random", {})
+    except PluginError as error:
+        raise PluginError(f"heatmaps are compared with random ones: install salix-baseline ({error})") from error
+    assert isinstance(random, Explainer)
+    present = {_ground(item) for item in combinations if item.explainer.identity == random.identity}
+    lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
+    return [
+        Combination(item.source, item.model, "", random, "max", seed, Verdict("exact"))
+        for item in reversed(lacking.values())
+    ]
+
+
+def _ground(combination: Combination) -> tuple[str, str, tuple[str, ...], str]:
+    """What a baseline depends on: the samples and the grid."""
+    source = combination.source
+    return source.dataset.identity, source.split, source.ids, combination.model.grid
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -11,8 +11,8 @@ from torch import nn
 
 from .component import Component
 from .keyed import digest
-from .plan import Task
 from .store import Run
+from .task import Task
 
 
 def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:

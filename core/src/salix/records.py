@@ -12,7 +12,7 @@ Array: TypeAlias = NDArray[Any]
 Label: TypeAlias = int | tuple[int, ...] | None
 AnnotationKind = Literal["mask", "box", "density"]
 Status = Literal["valid", "excluded", "invalid", "failed"]
-Kind = Literal["predictions", "heatmaps", "scores"]
+Kind = Literal["predictions", "heatmaps", "scores", "execution"]
 Level = Literal["exact", "approximate", "undefined"]
 
 

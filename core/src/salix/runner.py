@@ -2,42 +2,32 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
-from .batch import Batch
 from .catalog import Catalog
-from .config import RunConfig, resolved_text
+from .chunk import Outcome
+from .config import RunConfig, resolved, resolved_text
 from .errors import SalixError
 from .executors import Executor
-from .model import Model
-from .passes import gradients
-from .plan import Plan, Skipped, Task, make_plan
+from .keyed import digest
+from .plan import Plan, make_plan
 from .provenance import provenance
-from .records import Sample
+from .records import Array, Kind
+from .rows import measure_rows
 from .selection import Selection, fill
-from .store import Run, read_json, write_json, write_text, writing
-from .tables import (
-    COMPARISON_COLUMNS,
-    SUMMARY_COLUMNS,
-    Settings,
-    comparisons,
-    read_cases,
-    scored,
-    summaries,
-    write_csv,
-    write_scores,
-)
-from .worker import Outcome, lose, perform
-
-GAIN = 0.9
-"""A larger pass must cost less than this share of the time per image, or the smaller one is kept."""
+from .store import Run, read_table, write_json, write_text, writing
+from .summary import COMPARISON_COLUMNS, SUMMARY_COLUMNS, Settings, results
+from .tables import cases_of, scored, write_csv, write_scores
+from .task import Skipped, Task
+from .worker import lose, perform
 
 
 class Observer(Protocol):
@@ -80,9 +70,16 @@ class Finished:
 
 
 def run(
-    config: RunConfig, catalog: Catalog, observer: Observer | None = None, shard: tuple[int, int] = (1, 1)
+    config: RunConfig,
+    catalog: Catalog,
+    observer: Observer | None = None,
+    shard: tuple[int, int] = (1, 1),
+    retry: bool = False,
 ) -> Finished:
-    """Run everything a config asks for, or resume it; ``shard`` (i, n) takes the i-th of n parts of the tasks."""
+    """Run everything a config asks for, or resume it.
+
+    ``shard`` (i, n) takes the i-th of n parts of the tasks; ``retry`` takes back the units in which a case failed.
+    """
     observer, start = observer or Quiet(), time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
@@ -92,22 +89,25 @@ def run(
     log(store, f"salix run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store)
-    planned = plan.tasks(selection.fitted)
-    executor, threads = _executor(config, catalog, store)
-    tasks = _measured(planned, config, store, observer)
-    catalog.call("salix_run_started", folder=store.folder, config=resolved_text(config))
-    seconds = _execute(tasks[shard[0] - 1 :: shard[1]], executor, threads, store, catalog, observer)
+    threads = _threads(config, store)
+    tasks = _measured(plan.tasks(selection.fitted), config, store, observer)
+    own = tasks[shard[0] - 1 :: shard[1]]
+    if retry:
+        log(store, f"retry: {forget_failures(store, own)} units with failed cases are taken back")
+    catalog.call("salix_run_started", folder=store.folder, config=resolved(config))
+    seconds = _execute(own, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
     finished = _finish(store, plan, tasks, selection, config, threads)
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
-    catalog.call("salix_run_finished", folder=store.folder, summary={"rows": finished.summary})
+    if finished.complete:
+        catalog.call("salix_run_finished", folder=store.folder, summary={"rows": finished.summary})
     log(store, f"done: {finished.units} units, {finished.failures} failed cases; seconds {_rounded(finished.seconds)}")
     return finished
 
 
 def missing(task: Task, store: Run) -> bool:
     """Whether anything of a task is not committed yet."""
-    return any(not store.has(kind, key) for kind, key in task.keys())
+    return any(not store.has(kind, key) for kind, key in task.parts())
 
 
 def _execute(
@@ -146,25 +146,11 @@ def _size(task: Task) -> int:
     return max(1, len(task.units))
 
 
-def _executor(config: RunConfig, catalog: Catalog, store: Run) -> tuple[Executor[Task, Outcome], int]:
-    """The executor, and torch's threads per worker: as recorded in the run, as configured, or the cores shared out."""
-    executor: Executor[Task, Outcome] = config.executor
-    recorded = _execution(store).get("threads")
-    workers = getattr(executor.params, "workers", 1)
+def _threads(config: RunConfig, store: Run) -> int:
+    """Torch's threads per worker: as configured, as settled in the run, or the cores shared out."""
+    workers = getattr(config.executor.params, "workers", 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = int(config.threads or recorded or max(1, cores // workers))
-    _record(store, threads=threads)
-    return executor, threads
-
-
-def _execution(store: Run) -> dict[str, Any]:
-    path = store.folder / "execution.json"
-    return read_json(path) if path.is_file() else {}
-
-
-def _record(store: Run, **values: Any) -> None:
-    """What the bits depend on besides the config; resuming reads it."""
-    write_json(store.folder / "execution.json", _execution(store) | values)
+    return config.threads or int(store.settled("threads", threads=max(1, cores // workers))["threads"])
 
 
 def device_of(config: RunConfig) -> str:
@@ -176,87 +162,85 @@ def device_of(config: RunConfig) -> str:
 
 
 def _measured(tasks: Sequence[Task], config: RunConfig, store: Run, observer: Observer) -> list[Task]:
-    """The tasks with device and rows; rows are measured once per model and device and kept in the run's folder."""
-    device = device_of(config)
-    rows = dict(_execution(store).get("rows", {}))
+    """The tasks with device and rows, which are configured, or measured once per model and device."""
+    device, rows = device_of(config), dict[str, int]()
     for task in tasks:
-        place = f"{task.model.identity}/{device}"
-        if config.rows != "auto":
-            rows[place] = int(config.rows)
-        elif place not in rows:
-            observer.stage(f"measuring {task.model.short} on {device}")
-            rows[place] = measure_rows(task, device)
-    _record(store, rows=rows)
-    return [replace(task, device=device, rows=rows[f"{task.model.identity}/{device}"]) for task in tasks]
+        if task.model.identity not in rows:
+            rows[task.model.identity] = (
+                _rows(task, device, store, observer) if config.rows == "auto" else int(config.rows)
+            )
+    return [replace(task, device=device, rows=rows[task.model.identity]) for task in tasks]
 
 
-def measure_rows(task: Task, device: str) -> int:
-    """The smallest number of images per pass beyond which a larger one saves no tenth of the time per image."""
-    sample = first_readable(task)
-    if sample is None:
-        return 1
-    best, rows = _seconds(task.model, sample, 1, device, repeats=2), 1
-    candidates = (2, 4) if torch.device(device).type == "cpu" else (2, 4, 8, 16, 32, 64)
-    for candidate in candidates:
-        try:
-            seconds = _seconds(task.model, sample, candidate, device) / candidate
-        except (torch.OutOfMemoryError, MemoryError):
-            break
-        if seconds < GAIN * best:
-            best, rows = seconds, candidate
-    return rows
-
-
-def first_readable(task: Task) -> Sample | None:
-    """The first sample of a task that can be read and prepared."""
-    for id in task.source.ids:
-        try:
-            return task.model.prepare(task.source.dataset.load(id))
-        except (SalixError, OSError, ValueError):
-            continue
-    return None
-
-
-def _seconds(model: Model, sample: Sample, rows: int, device: str, repeats: int = 1) -> float:
-    """The best time of a forward and backward pass over ``rows`` copies of a sample."""
-    images = torch.from_numpy(sample.image)[None].expand(rows, *sample.image.shape).contiguous().to(device)
-    inputs: Callable[[], dict[str, Any]] = lambda: model.collate([sample] * rows)  # noqa: E731
-    times = []
-    for _ in range(repeats + (repeats > 1)):
-        batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs())
-        start = time.perf_counter()
-        gradients(batch)
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _rows(task: Task, device: str, store: Run, observer: Observer) -> int:
+    """The rows of a model as settled in the run, or measured and settled now."""
+    key = f"rows-{digest([task.model.identity, device])}"
+    if store.has("execution", key):
+        return int(store.meta("execution", key)["rows"])
+    observer.stage(f"measuring {task.model.short} on {device}")
+    rows = measure_rows(task, device)
+    return int(store.settled(key, rows=rows, model=task.model.describe(), device=device)["rows"])
 
 
 def _finish(
     store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, config: RunConfig, threads: int
 ) -> Finished:
-    """Write the tables of all units that are there."""
-    entries = scored(tasks, selection.flags)
-    write_scores(store, entries)
-    cases = read_cases(store, entries)
-    settings = Settings(
-        config.statistics.resamples, config.statistics.permutations, config.statistics.confidence, config.seed
-    )
-    summary = summaries(cases, settings)
-    write_csv(store, "summary.csv", SUMMARY_COLUMNS, summary)
-    write_csv(store, "comparisons.csv", COMPARISON_COLUMNS, comparisons(cases, settings))
+    """Write the tables of all units that are there; again where other shards finished the rest meanwhile."""
+    entries, complete = scored(tasks, selection.flags), False
+    statistics = config.statistics
+    settings = Settings(statistics.resamples, statistics.permutations, statistics.confidence, config.seed)
+    while True:
+        complete = not any(missing(task, store) for task in tasks)
+        table = write_scores(store, entries)
+        summary, comparisons = results(cases_of(table, entries), settings)
+        write_csv(store, "summary.csv", SUMMARY_COLUMNS, summary)
+        write_csv(store, "comparisons.csv", COMPARISON_COLUMNS, comparisons)
+        if complete or any(missing(task, store) for task in tasks):
+            break
     write_json(store.folder / "provenance.json", provenance(store, tasks, threads))
-    skipped = [vars(entry) for entry in plan.skipped]
-    write_json(store.folder / "skipped.json", {"skipped": skipped})
-    complete = not any(missing(task, store) for task in tasks)
-    return Finished(store.folder, sum(map(_size, tasks)), complete, _failures(store, tasks), plan.skipped, summary)
+    write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
+    return Finished(
+        store.folder, sum(map(_size, tasks)), complete, _failures(store, tasks, table), plan.skipped, summary
+    )
 
 
-def _failures(store: Run, tasks: Sequence[Task]) -> int:
-    """The cases whose heatmap failed or is invalid, over all committed units."""
-    keys = {unit.key for task in tasks for unit in task.units if store.has("heatmaps", unit.key)}
-    cases = (case for key in keys for case in store.meta("heatmaps", key)["cases"])
-    return sum(case["status"] in ("failed", "invalid") for case in cases)
+def _failures(store: Run, tasks: Sequence[Task], table: Mapping[str, Array]) -> int:
+    """The cases of any combination that failed or are invalid, in their heatmap or in a score."""
+    bad = np.isin(table["status"].astype(str), ("failed", "invalid"))
+    found = set(zip(table["combination"][bad], table["case"][bad]))
+    for task in tasks:
+        for unit in task.units:
+            found |= {(unit.combination.key, case) for case in _cases(store, unit.key, ("failed", "invalid"))}
+    return len(found)
+
+
+def _cases(store: Run, key: str, statuses: Collection[str]) -> list[str]:
+    """The cases of a heatmap unit that have one of these statuses; none where it is not committed."""
+    if not store.has("heatmaps", key):
+        return []
+    return [case["id"] for case in store.meta("heatmaps", key)["cases"] if case["status"] in statuses]
+
+
+def forget_failures(store: Run, tasks: Sequence[Task]) -> int:
+    """Take back every unit of the tasks in which a case failed, with all scores made from it; how many they were."""
+    heatmaps = {unit.key for task in tasks for unit in task.units if _cases(store, unit.key, ("failed",))}
+    predictions = {task.prediction for task in tasks if _failed(store, "predictions", task.prediction)}
+    own = {key for task in tasks for kind, key in task.parts() if kind == "scores"}
+    scores = {key for key in own if _failed(store, "scores", key)}
+    for key in store.keys("scores") - scores:
+        made_of = store.meta("scores", key)
+        if made_of["heatmaps"] in heatmaps or made_of["predictions"] in predictions:
+            scores.add(key)
+    found: dict[Kind, set[str]] = {"scores": scores, "heatmaps": heatmaps, "predictions": predictions}
+    for kind, keys in found.items():
+        for key in keys:
+            store.remove(kind, key)
+    return sum(map(len, found.values()))
+
+
+def _failed(store: Run, kind: Kind, key: str) -> bool:
+    """Whether a committed table of cases has a failed one."""
+    return store.has(kind, key) and "failed" in read_table(store.unit(kind, key) / f"{kind}.parquet")["status"]
 
 
 def log(store: Run, text: str) -> None:

@@ -1,18 +1,20 @@
 """Starts plugins, and writes synthetic samples in a dataset's own layout."""
 
 import keyword
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from .catalog import Catalog
 from .dataset import Dataset
-from .errors import DataError, SalixError
+from .errors import ConfigError, SalixError
 from .records import Sample
-from .store import writing
+from .yamlfile import Document
 
 FILES = (
     "pyproject.toml",
@@ -25,23 +27,20 @@ FILES = (
 
 def scaffold(kind: str, name: str, into: Path) -> Path:
     """A new plugin folder ``salix-<name>`` with one component that already passes its checks."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+    if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name) or name != name.lower():
         raise SalixError(f"{name!r} is no name for a component; use lower-case words joined by _, such as my_method.")
-    folder = into / f"salix-{name.replace('_', '-')}"
-    if folder.exists():
-        raise SalixError(f"{folder} exists already; choose another name or folder.")
-    words = {"kind": kind, "name": name, "package": f"salix_{name}", "title": "".join(map(str.title, name.split("_")))}
-    loader = Environment(
-        loader=PackageLoader("salix", "templates"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )  # noqa: S701  the templates are Python and TOML, and every word put into them is an identifier
-    with writing(folder):
+    folder, package = into / f"salix-{name.replace('_', '-')}", f"salix_{name}"
+    if find_spec(package):
+        raise SalixError(f"a package {package} is installed already; choose another name.")
+    words = {"kind": kind, "name": name, "package": package, "title": "".join(map(str.title, name.split("_")))}
+    templates = Environment(
+        loader=PackageLoader("salix", "templates"), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    with _fresh(folder):
         for file in FILES:
-            target = folder / file.replace("package", words["package"]).replace("component", name)
+            target = folder / file.replace("package", package).replace("component", name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(loader.get_template(_template(kind, file)).render(words), encoding="utf-8")
+            target.write_text(templates.get_template(_template(kind, file)).render(words), encoding="utf-8")
     return folder
 
 
@@ -51,35 +50,63 @@ def _template(kind: str, file: str) -> str:
     return f"{kind}.py.j2" if leaf == "component.py" else f"{leaf}.j2"
 
 
-def templates() -> list[str]:
-    """The names of all templates that are shipped."""
-    return sorted(entry.name for entry in resources.files("salix").joinpath("templates").iterdir())
+@contextmanager
+def _fresh(folder: Path) -> Iterator[None]:
+    """A folder that is empty at first, and gone again on any error; raises ``SalixError`` where it cannot be had."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise SalixError(f"{folder} is not empty; choose another name or folder, so that nothing is overwritten.")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _unwritable(folder, error) from error
+        raise
+
+
+def _unwritable(folder: Path, error: OSError) -> SalixError:
+    return SalixError(f"cannot write to {folder}: {error.strerror or error}; make room, or choose another folder.")
 
 
 def write_layout(
     catalog: Catalog, name: str, source: str, settings: Sequence[str], split: str | None, root: Path
 ) -> int:
     """Write samples of dataset ``source`` in the layout of dataset ``name``; the number written."""
-    origin = catalog.create("dataset", source, settings_of(settings), Path())
-    with writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        layout = catalog.create("dataset", name, {"root": str(root)}, Path())
-        if not isinstance(origin, Dataset) or not isinstance(layout, Dataset):
-            raise DataError(f"{source} and {name} must both be datasets.")
-        return layout.write(_samples(origin, split), root)
+    origin: Any = catalog.create("dataset", source, settings_of(settings))
+    origin.require_split(split)
+    layout: Any = catalog.create("dataset", name, {"root": str(root.absolute())})
+    with _fresh(root):
+        count: int = layout.write(_samples(origin, layout, split), root)
+    return count
 
 
-def settings_of(settings: Sequence[str]) -> Mapping[str, object]:
-    """``NAME=VALUE`` texts of the command line as Params; values are YAML."""
-    pairs = [entry.partition("=") for entry in settings]
-    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
-        raise SalixError(f"--set {wrong[0]!r} is no setting; write NAME=VALUE, such as patients=27.")
-    return {name: YAML(typ="safe").load(value) for name, _, value in pairs}
+def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts of the command line as Params, values in YAML; raises ``ConfigError`` with each mistake."""
+    document = Document("--set", {})
+    for assignment in assignments:
+        document.override(assignment)
+    if document.problems:
+        raise ConfigError("\n".join(map(str, document.problems)))
+    return dict(document.data)
 
 
-def _samples(origin: Dataset, split: str | None) -> Iterator[Sample]:
-    """The samples one by one, each told its split."""
+def _samples(origin: Dataset, layout: Dataset, split: str | None) -> Iterator[Sample]:
+    """The samples one by one, each told the split of the layout that it goes to."""
     for part in [split] if split else origin.splits:
+        extras = {"split": _split(part, origin, layout)} if len(origin.splits) > 1 else {}
         for id in origin.ids(part):
             sample = origin.load(id)
-            yield Sample(**{**vars(sample), "extras": {**sample.extras, "split": part}})
+            yield Sample(**{**vars(sample), "extras": {**sample.extras, **extras}})
+
+
+def _split(part: str, origin: Dataset, layout: Dataset) -> str:
+    """The layout's split of the same name, of the same use (tuning), or of the same place (the last one, or not)."""
+    if part in layout.splits:
+        return part
+    if part == origin.tuning and layout.tuning:
+        return layout.tuning
+    return layout.splits[-1 if part == origin.splits[-1] else 0]

@@ -10,23 +10,25 @@ from ruamel.yaml.error import YAMLError
 
 from .component import plain
 from .dataset import Dataset
-from .errors import DataError, SalixError, StoreError
+from .errors import DataError, PluginError, SalixError, StoreError
 from .keyed import digest
 from .metric import Metric
 from .model import Model
-from .plan import Fitted, Plan, Source
+from .plan import Fitted, Plan
 from .records import Sample
 from .store import Run, write_text
+from .task import Source
 
 FILE = "selection.yaml"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The fitted metrics, and by their identity a remark where the reported split itself was used for filling."""
+    """The fitted metrics, and a remark where a reported split itself was used for filling."""
 
     fitted: Fitted
-    flags: Mapping[str, str]
+    flags: Mapping[tuple[str, str, str], str]
+    """(metric identity, dataset identity, split) → the remark."""
 
 
 class _Readable:
@@ -37,21 +39,28 @@ class _Readable:
         self.read, self.unread = 0, 0
 
     def __iter__(self) -> Iterator[Sample]:
+        self.read = self.unread = 0
         for id in self.ids:
             try:
                 sample = self.model.prepare(self.dataset.load(id))
-            except (SalixError, OSError, ValueError):
+            except Exception:
+                # Its own row will say what is wrong with it.
                 self.unread += 1
                 continue
             self.read += 1
             yield sample
+        if not self.read:
+            raise DataError(
+                f"none of the {len(self.ids)} samples in split {self.dataset.tuning or 'all'} of {self.dataset.short} "
+                "can be read; check the folder with `salix data check`"
+            )
 
 
 def fill(plan: Plan, run: Run) -> Selection:
     """Every open metric filled per dataset and grid: from ``selection.yaml`` where it is frozen, else from samples."""
     frozen = _frozen(run)
     fitted: dict[tuple[str, str, str], Metric] = {}
-    flags: dict[str, str] = {}
+    flags: dict[tuple[str, str, str], str] = {}
     for source, model, _ in plan.jobs():
         for metric in (metric for metric in plan.metrics if metric.open):
             place = (metric.identity, source.dataset.identity, model.grid)
@@ -62,19 +71,21 @@ def fill(plan: Plan, run: Run) -> Selection:
                     _write(run, frozen)
                 fitted[place] = metric.with_(**frozen[key]["filled"])
             if flag := _flag(frozen[key], source):
-                flags[fitted[place].identity] = flag
+                flags[fitted[place].identity, source.dataset.identity, source.split] = flag
     return Selection(fitted, flags)
 
 
 def _filled(metric: Metric, dataset: Dataset, model: Model) -> dict[str, Any]:
     """What ``fit`` makes of the tuning split (all samples where there is none)."""
     samples = _Readable(dataset, model, dataset.ids(dataset.tuning))
-    made = metric.fit(samples)
-    if not samples.read:
-        raise DataError(
-            f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, but "
-            "none of its samples can be read; check the folder, or set the values in the config."
-        )
+    try:
+        made = metric.fit(samples)
+    except Exception as error:
+        told = isinstance(error, SalixError)
+        raise PluginError(
+            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} "
+            f"({error if told else f'{type(error).__name__}: {error}'}); set them in the config."
+        ) from error
     return {
         "metric": metric.name,
         "dataset": dataset.name,

@@ -10,11 +10,13 @@ import os
 import re
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import numpy as np
@@ -24,8 +26,10 @@ from zarr.codecs import BloscCodec
 from .errors import StoreError
 from .records import Array, Kind
 
-KINDS: tuple[Kind, ...] = ("predictions", "heatmaps", "scores")
+KINDS: tuple[Kind, ...] = ("predictions", "heatmaps", "scores", "execution")
 MAPS = "maps.zarr"
+ROWS = 500
+"""How many rows one statement inserts."""
 
 
 class Run:
@@ -41,9 +45,9 @@ class Run:
         with writing(run.folder):
             for kind in KINDS:
                 (run.folder / kind).mkdir(parents=True, exist_ok=True)
-            handle, probe = tempfile.mkstemp(dir=run.folder, prefix=".probe-")
-            os.close(handle)
-            os.unlink(probe)
+            probe = _partial(run.folder)
+            probe.mkdir()
+            probe.rmdir()
         return run
 
     @classmethod
@@ -73,7 +77,8 @@ class Run:
         When another process committed the same unit meanwhile, that one stays and this one is dropped.
         """
         with writing(self.folder):
-            partial = Path(tempfile.mkdtemp(dir=self.folder / kind, prefix=_partial_prefix()))
+            partial = _partial(self.folder / kind)
+            partial.mkdir()
             try:
                 yield partial
                 write_json(partial / "unit.json", {"key": key, **meta})
@@ -85,17 +90,32 @@ class Run:
         """What ``commit`` was told of a unit."""
         return read_json(self.unit(kind, key) / "unit.json")
 
+    def settled(self, key: str, **values: Any) -> dict[str, Any]:
+        """What the bits depend on besides the config: these values, or those that an earlier process settled."""
+        with self.commit("execution", key, values):
+            pass
+        return self.meta("execution", key)
+
+    def remove(self, kind: Kind, key: str) -> None:
+        """Take a unit back by one rename, so that the next run computes it anew."""
+        with writing(self.folder):
+            discarded = _partial(self.folder / kind)
+            self.unit(kind, key).rename(discarded)
+            shutil.rmtree(discarded)
+
     def sweep(self) -> None:
         """Remove what killed processes of this machine left half written; other processes' partial folders stay."""
         for partial in [*self.folder.glob(".partial-*"), *self.folder.glob("*/.partial-*")]:
             if _abandoned(partial):
-                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+                # Another process may be sweeping too.
+                shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
         """A path to write; it becomes the run's file ``name`` by one rename."""
         with writing(self.folder):
-            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=_partial_prefix()))
+            partial = _partial(self.folder)
+            partial.mkdir()
             try:
                 yield partial / name
                 os.replace(partial / name, self.folder / name)
@@ -103,30 +123,51 @@ class Run:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def put_maps(self, unit: Path, maps: Array, name: str = MAPS) -> None:
-        """Write maps (n, *space) float32 in one assignment, one map per chunk."""
-        chunks = (1, *maps.shape[1:])
+        """Write maps (n, *space), one map per chunk."""
         codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=maps.dtype.itemsize)
-        zarr.create_array(unit / name, shape=maps.shape, chunks=chunks, dtype=maps.dtype, compressors=codec)[:] = maps
+        stored = zarr.create_array(
+            unit / name, shape=maps.shape, chunks=(1, *maps.shape[1:]), dtype=maps.dtype, compressors=codec,
+            # A map of zeros is a chunk too: one that is missing is damage.
+            config={"write_empty_chunks": True},
+        )  # fmt: skip
+        # One after the other: in one assignment zarr still writes the others when one has failed.
+        for row, values in enumerate(maps):
+            stored[row] = values
 
     def maps(self, key: str, index: int | slice = slice(None), name: str = MAPS) -> Array:
-        """The maps of a heatmap unit, or one of them."""
+        """The maps of a heatmap unit, or one of them; raises ``StoreError`` where any is missing or damaged."""
         path = self.unit("heatmaps", key) / name
         try:
-            return np.asarray(zarr.open_array(path, mode="r")[index])
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); remove the folder {path.parent} and run again.") from error
+            stored = zarr.open_array(path, mode="r")
+            maps = np.asarray(stored[index])
+            if stored.nchunks_initialized != stored.nchunks:
+                raise ValueError(f"{stored.nchunks - stored.nchunks_initialized} of {stored.nchunks} maps are missing")
+        except Exception as error:
+            raise damaged(path, error) from error
+        return maps
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """The error that a file of the run cannot be read, with what to remove: its unit, or the file itself."""
+    place = f"the folder {path.parent}" if (path.parent / "unit.json").exists() else "it"
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreError(f"{path} is damaged ({reason}); remove {place} and run again.")
 
 
 def _rename(partial: Path, unit: Path) -> None:
     try:
         partial.rename(unit)
-    except OSError:
-        if not (unit / "unit.json").is_file():
-            raise
+    except OSError as error:
+        if (unit / "unit.json").is_file():
+            return
+        if unit.exists():
+            raise StoreError(f"{unit} is damaged (it has no unit.json); remove the folder and run again.") from error
+        raise
 
 
-def _partial_prefix() -> str:
-    return f".partial-{socket.gethostname()}-{os.getpid()}-"
+def _partial(folder: Path) -> Path:
+    """A name that no other process uses, and that tells whose it is."""
+    return folder / f".partial-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}"
 
 
 def _abandoned(partial: Path) -> bool:
@@ -134,13 +175,15 @@ def _abandoned(partial: Path) -> bool:
     match = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]+", partial.name)
     if match is None or match[1] != socket.gethostname():
         return False
+    process = int(match[2])
     try:
-        os.kill(int(match[2]), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    return int(match[2]) == os.getpid()
+    # A container that starts anew gives the same number again; a process sweeps before it writes.
+    return process == os.getpid()
 
 
 @contextmanager
@@ -159,28 +202,25 @@ def writing(folder: Path) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content in one step."""
     with writing(path.parent):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_partial_prefix())
+        partial = _partial(path.parent)
         try:
-            with open(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys in one step."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises ``StoreError`` when the file cannot be read."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); remove its folder and run again.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error
 
 
 SCORE_COLUMNS: Mapping[str, str] = {
@@ -193,28 +233,47 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A connection in memory with one thread, so that the same rows give the same bytes."""
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-def write_table(path: Path, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection with temporary tables of its own, with one thread so that the same rows give the same bytes."""
+    # A database in memory takes longer to open than a unit's rows take to write.
+    return _database().cursor()
+
+
+def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
     """Write rows as Parquet, one per sequence of values in the order of ``columns`` (name → SQL type)."""
     with connect() as connection:
         schema = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        connection.execute(f"create table rows ({schema})")
-        if values := [list(row) for row in rows]:
-            connection.executemany(f"insert into rows values ({', '.join('?' * len(columns))})", values)
-        connection.execute(f"copy rows to '{_quoted(path)}' (format parquet)")
+        connection.execute(f"create temp table rows ({schema})")
+        insert(connection, "rows", rows)
+        copy_table(connection, "rows", path)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows into a connection's table, many at a time: one by one takes a millisecond each."""
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        places = ", ".join(f"({', '.join('?' * len(row))})" for row in some)
+        connection.execute(f"insert into {name} values {places}", list(chain(*some)))
+
+
+def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """Write a connection's table as Parquet."""
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"copy {name} to '{quoted}' (format parquet)")
 
 
 def read_table(path: Path) -> dict[str, Array]:
     """A Parquet file as one numpy array per column (lists and missing texts as objects, missing numbers as NaN)."""
     try:
         with connect() as connection:
-            table = connection.execute(f"select * from read_parquet('{_quoted(path)}')").fetchnumpy()
+            table = connection.execute("from read_parquet(?, hive_partitioning=false)", [str(path)]).fetchnumpy()
     except duckdb.Error as error:
-        raise StoreError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove it and run again.") from error
+        raise damaged(path, error) from error
     return {name: _plain(values) for name, values in table.items()}
 
 
@@ -222,10 +281,7 @@ def _plain(values: Any) -> Array:
     """A masked array as NaN (numbers) or None (the rest)."""
     if not isinstance(values, np.ma.MaskedArray):
         return np.asarray(values)
-    if values.dtype.kind in "fiu":
-        return np.asarray(values.astype(np.float64).filled(np.nan)) if values.mask.any() else np.asarray(values.data)
-    return np.where(np.ma.getmaskarray(values), None, values.data)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    number = values.dtype.kind in "fiu"
+    plain = np.array(values.data, dtype=np.float64 if number and np.ma.is_masked(values) else None)
+    plain[np.ma.getmaskarray(values)] = np.nan if number else None
+    return plain

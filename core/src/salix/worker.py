@@ -2,19 +2,21 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .batch import Batch
 from .chunk import Chunk, Failure, Outcome
+from .explainer import Explainer
 from .explaining import Explaining
 from .metric import Case, Metric, Undefined
-from .plan import Task, Unit
 from .records import Array, Heatmap, Prediction, Sample
 from .store import SCORE_COLUMNS, Run, read_table, write_table
+from .task import Task, Unit
 
 
 def perform(folder: Path, task: Task) -> Outcome:
@@ -59,21 +61,18 @@ class Scoring:
         """Score every case of the chunk from what the store holds, and commit the rows."""
         if self.chunk.run.has("scores", key):
             return
-        task, cases = self.chunk.task, self._stored_cases(unit)
+        task = self.chunk.task
         maps = self.chunk.run.maps(unit.key) if unit is not None else None
         rows = []
-        for row, (id, failure, notes) in enumerate(cases):
-            values = None if maps is None else maps[row]
-            measured = failure or self._measured(metric, id, values, unit)
+        for row, (id, failure, notes) in enumerate(self._stored_cases(unit)):
+            heatmap = None if maps is None else Heatmap(maps[row])
             place = [f"heatmaps/{unit.key}/maps.zarr", row] if unit is not None else [None, None]
-            rows += [
-                [id, self.chunk.task.source.dataset.group(id), *entry, notes, *place]
-                for entry in _entries(measured, metric)
-            ]
+            for entry in self._entries(metric, id, failure, heatmap, unit):
+                rows.append([id, task.source.dataset.group(id), *entry, notes, *place])
         meta = {
             "metric": metric.describe(),
             "heatmaps": unit.key if unit else None,
-            "predictions": self.chunk.task.prediction,
+            "predictions": task.prediction,
         }
         with self.chunk.run.commit("scores", key, meta) as folder:
             write_table(folder / "scores.parquet", SCORE_COLUMNS, rows)
@@ -81,7 +80,7 @@ class Scoring:
     def _stored_cases(self, unit: Unit | None) -> list[tuple[str, Failure | None, str]]:
         """Id, failure and notes (JSON) of every case, as committed."""
         if unit is None:
-            return [(id, made if isinstance(made, Failure) else None, "{}") for id, made in self._predictions.items()]
+            return [(id, None, "{}") for id in self.chunk.task.ids]
         return [
             (
                 case["id"],
@@ -98,28 +97,40 @@ class Scoring:
         rows = (dict(zip(table, values)) for values in zip(*table.values()))
         return {row["case"]: _stored_prediction(row, self.chunk.model.classes) for row in rows}
 
-    def _measured(self, metric: Metric, id: str, values: Array | None, unit: Unit | None) -> Any:
-        """A measurement, or why there is none."""
-        sample, prediction = self.chunk.samples[id], self._predictions.get(id)
-        if isinstance(sample, Failure):
-            return sample
-        if isinstance(prediction, Failure) and metric.needs & {"prediction", "model", "explainer"}:
-            return prediction
-        case = Case(
-            sample,
-            prediction if isinstance(prediction, Prediction) else None,
-            Heatmap(values) if values is not None else None,
-            *self._asked(metric, sample, prediction, unit),
-        )
-        try:
-            with self.chunk.clock("metrics"):
-                return metric.measure(case)
-        except Undefined as error:
-            return Failure(str(error), "excluded")
-        except Exception as error:
-            return self.chunk.failure(f"{metric.short} of {id}", error)
+    def _entries(
+        self, metric: Metric, id: str, failure: Failure | None, heatmap: Heatmap | None, unit: Unit | None
+    ) -> list[list[Any]]:
+        """Measure, value, status, reason and array of every row that a case makes."""
+        sample, prediction = self.chunk.samples[id], self._predictions[id]
+        if failure is None and isinstance(sample, Failure):
+            failure = sample
+        if failure is None and isinstance(prediction, Failure) and metric.needs & {"prediction", "model", "explainer"}:
+            failure = prediction
+        if failure is None:
+            try:
+                return self._measured(metric, sample, prediction, heatmap, unit)  # type: ignore[arg-type]
+            except Undefined as error:
+                failure = Failure(str(error), "excluded")
+            except Exception as error:
+                failure = self.chunk.failure(f"{metric.short} of {id}", error)
+        return [[metric.primary, None, failure.status, failure.reason, None]]
 
-    def _asked(self, metric: Metric, sample: Sample, prediction: Any, unit: Unit | None) -> tuple[Any, Any]:
+    def _measured(
+        self, metric: Metric, sample: Sample, prediction: Prediction | Failure, heatmap: Heatmap | None,
+        unit: Unit | None,
+    ) -> list[list[Any]]:  # fmt: skip
+        """The rows of a case that can be measured."""
+        known = prediction if isinstance(prediction, Prediction) else None
+        case = Case(sample, known, heatmap, *self._asked(metric, sample, prediction, unit))
+        with self.chunk.clock("metrics"):
+            measured = metric.measure(case)
+        if not measured:
+            raise Undefined(f"{metric.short} measured nothing")
+        return [_entry(name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
+
+    def _asked(
+        self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
+    ) -> tuple[Batch | None, Explainer | None]:
         """The batch and the explainer, for metrics that ask the model or the explainer."""
         if not metric.needs & {"model", "explainer"}:
             return None, None
@@ -127,23 +138,21 @@ class Scoring:
         if unit is None:
             return batch, None
         target = self.chunk.target(sample, prediction, unit.combination)
-        at = batch.at(targets=[target if isinstance(target, int) else 0])
-        return at, unit.combination.explainer if "explainer" in metric.needs else None
+        if isinstance(target, Failure):
+            raise Undefined(target.reason)
+        explainer = unit.combination.explainer if "explainer" in metric.needs else None
+        return batch.at(targets=[target]), explainer
 
 
-def _entries(measured: Any, metric: Metric) -> Iterator[list[Any]]:
-    """Measure, value, status, reason and array of each row that a measurement makes."""
-    if isinstance(measured, Failure):
-        yield [metric.primary, None, measured.status, measured.reason, None]
-        return
-    for name, value in measured.items():
-        if np.ndim(value):
-            yield [name, None, "valid", "", np.ravel(value).astype(float).tolist()]
-        elif not np.isfinite(value):
-            status = "excluded" if np.isnan(value) else "invalid"
-            yield [name, None, status, f"{name} is {'undefined for this case' if np.isnan(value) else value}", None]
-        else:
-            yield [name, float(value), "valid", "", None]
+def _entry(name: str, value: Array) -> list[Any]:
+    """Measure, value, status, reason and array of one row; not a number means undefined, infinite is invalid."""
+    if np.isinf(value).any():
+        return [name, None, "invalid", f"{name} is infinite", None]
+    if np.isnan(value).all():
+        return [name, None, "excluded", f"{name} is undefined for this case", None]
+    if value.ndim:
+        return [name, None, "valid", "", value.ravel().tolist()]
+    return [name, float(value), "valid", "", None]
 
 
 def _stored_prediction(row: Mapping[str, Any], classes: tuple[str, ...]) -> Prediction | Failure:

@@ -1,15 +1,16 @@
 """The best and worst cases of the leading combinations: pictures, scores and predictions."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..catalog import Catalog
 from ..dataset import Dataset
+from ..errors import SalixError
 from ..model import Model
-from ..records import Array
+from ..plugins import reason
 from ..store import connect
 from .picture import Picture, picture
 from .ranking import Entry, Ranking
@@ -55,52 +56,36 @@ class Cases:
         return [self._gallery(ranking, entry) for entry in leaders.values() if self.count]
 
     def _gallery(self, ranking: Ranking, entry: Entry) -> Gallery:
-        order = "desc" if ranking.standard.higher_is_better else "asc"
-        rows = self.results.query(
-            'select "case", patient, value, heatmap, row from scores where combination = ? and metric = ? and measure = ? '
-            f'and split = ? and status = \'valid\' and value is not null order by value {order}, "case"',
-            entry.row["combination"], ranking.metric, ranking.measures[0], ranking.split,
-        )  # fmt: skip
-        best, worst = rows[: self.count], rows[self.count :][-self.count :][::-1]
-        found = self._scores(ranking, entry, [row["case"] for row in best + worst])
-        said = self._predictions(entry, list(found))
-        groups = {name: [self._example(entry, row, found, said) for row in some] for name, some in
-                  {"Best": best, "Worst": worst}.items()}  # fmt: skip
-        return Gallery(ranking, entry, groups)
-
-    def _scores(self, ranking: Ranking, entry: Entry, cases: Sequence[str]) -> dict[str, dict[str, float | None]]:
-        """Case → measure → value."""
-        rows = self.results.query(
-            'select "case", measure, value from scores where combination = ? and metric = ? and split = ? '
-            'and list_contains(?, "case")',
-            entry.row["combination"], ranking.metric, ranking.split, list(cases),
-        )  # fmt: skip
-        values = {(row["case"], row["measure"]): row["value"] for row in rows}
-        return {case: {name: values.get((case, name)) for name in ranking.measures} for case in cases}
+        rows = self.results.scores(entry.row)
+        ranked = [row for row in rows if row["measure"] == ranking.measures[0] and row["value"] is not None]
+        ranked.sort(key=lambda row: float(row["value"]), reverse=ranking.standard.higher_is_better)
+        best, worst = ranked[: self.count], ranked[self.count :][-self.count :][::-1]
+        told = self._predictions(entry, [row["case"] for row in best + worst])
+        scores: dict[str, dict[str, float | None]] = {}
+        for row in rows:
+            scores.setdefault(row["case"], {})[row["measure"]] = row["value"]
+        groups = {"Best": best, "Worst": worst}
+        examples = {name: [self._example(entry, row, scores, told) for row in some] for name, some in groups.items()}
+        return Gallery(ranking, entry, examples)
 
     def _example(
-        self, entry: Entry, row: Mapping[str, Any], scores: Mapping[str, Any], predictions: Mapping[str, Any]
+        self,
+        entry: Entry,
+        row: Mapping[str, Any],
+        scores: Mapping[str, Mapping[str, float | None]],
+        told: Mapping[str, Mapping[str, Any]],
     ) -> Example:
-        id = row["case"]
-        known = (id, row["patient"], row["value"], scores[id])
+        case, described = row["case"], entry.settings["model"]
+        example = Example(case, row["patient"], row["value"], scores[case])
         try:
-            dataset, model = self._dataset(entry), self._model(entry)
-            native = dataset.load(id)
-            shown = picture(native, model.prepare(native), self._map(row), dataset.findings)
-            return Example(*known, _words(predictions.get(id, {}), dataset, model), shown)
+            dataset: Dataset = self._component("dataset", entry.settings["dataset"])
+            model: Model = self._component("model", described.get("grid_of", described))
+            native = dataset.load(case)
+            values = self.results.run.maps(PurePosixPath(row["heatmap"]).parts[1], int(row["row"]))
+            shown = picture(native, model.prepare(native), values, dataset.findings)
+            return replace(example, picture=shown, prediction=_words(told.get(case), dataset, model))
         except Exception as error:  # whatever a plugin or a moved folder raises costs one picture
-            return Example(*known, problem=f"{type(error).__name__}: {error}")
-
-    def _map(self, row: Mapping[str, Any]) -> Array:
-        return self.results.run.maps(PurePosixPath(row["heatmap"]).parts[1], int(row["row"]))
-
-    def _dataset(self, entry: Entry) -> Dataset:
-        found: Dataset = self._component("dataset", entry.settings["dataset"])
-        return found
-
-    def _model(self, entry: Entry) -> Model:
-        found: Model = self._component("model", entry.settings["model"])
-        return found
+            return replace(example, problem=str(error) if isinstance(error, SalixError) else reason(error))
 
     def _component(self, kind: str, described: Mapping[str, Any]) -> Any:
         key = json.dumps([kind, described], sort_keys=True)
@@ -115,19 +100,20 @@ class Cases:
         if not files:
             return {}
         with connect() as connection:
-            chosen = "select * from read_parquet(?) where list_contains(?, \"case\") and status = 'valid'"
-            return {row["case"]: row for row in rows_of(connection.execute(chosen, [files, list(cases)]))}
+            chosen = connection.execute(
+                "from read_parquet(?, hive_partitioning=false) where list_contains(?, \"case\") and status = 'valid'",
+                [files, list(cases)],
+            )
+            return {row["case"]: row for row in rows_of(chosen)}
 
     def _of(self, entry: Entry, key: str) -> bool:
         meta = self.results.run.meta("predictions", key)
         return all(meta[name] == entry.settings[name] for name in ("dataset", "model"))
 
 
-def _words(row: Mapping[str, Any], dataset: Dataset, model: Model) -> dict[str, str]:
-    """Label and decision by name."""
-    said = {"label": _named(row["label"] or (), dataset.classes)} if row else {}
-    return said | ({"predicted": _named([row["decision"]], model.classes)} if row else {})
-
-
-def _named(indices: Iterable[int], classes: Sequence[str]) -> str:
-    return ", ".join(classes[index] if index < len(classes) else str(index) for index in indices) or "none"
+def _words(row: Mapping[str, Any] | None, dataset: Dataset, model: Model) -> dict[str, str]:
+    """Label and decision by name, as far as they are known."""
+    if row is None:
+        return {}
+    label = {"label": ", ".join(dataset.classes[index] for index in row["label"])} if row["label"] else {}
+    return label | {"predicted": model.classes[row["decision"]]}

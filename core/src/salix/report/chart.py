@@ -1,7 +1,6 @@
 """The chart of a ranking: one dot and interval per combination, the random baseline as a dashed line."""
 
 import io
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .ranking import Entry, Ranking
@@ -9,14 +8,19 @@ from .ranking import Entry, Ranking
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "salix", "text.parse_math": False, "font.family": "sans-serif"}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "salix",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+}
 INK, ACCENT, MUTED = "#010101", "#020202", "#030303"
-THEME: Mapping[str, str] = {INK: "currentColor", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
+THEME = {INK: "currentColor", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
 """Colours that the page replaces, so that a chart follows its light or dark theme."""
 WIDTH, HEADROOM, ROW = 7.6, 0.75, 0.29
 """Inches: the width of a chart, its height without rows, and the height of a row."""
 LONGEST = 46
-"""Longer names are cut in the chart; the table beside it has them whole."""
+"""Longer names lose their middle in the chart; the table beside it has them whole."""
 
 
 def chart(ranking: Ranking, prefix: str) -> str:
@@ -28,7 +32,9 @@ def chart(ranking: Ranking, prefix: str) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, HEADROOM + ROW * len(ranking.entries)), layout="constrained")
         _draw(figure.subplots(), ranking)
-        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     return _inlined(text.getvalue(), prefix)
 
 
@@ -46,7 +52,9 @@ def _draw(axes: "Axes", ranking: Ranking) -> None:
 
 
 def _label(entry: Entry) -> str:
-    return entry.name if len(entry.name) <= LONGEST else entry.name[: LONGEST - 1] + "…"
+    if len(entry.name) <= LONGEST:
+        return entry.name
+    return f"{entry.name[: LONGEST // 2]}…{entry.name[-LONGEST // 2 + 1 :]}"
 
 
 def _plain(axes: "Axes") -> None:
@@ -62,8 +70,8 @@ def _plain(axes: "Axes") -> None:
 
 def _inlined(text: str, prefix: str) -> str:
     """The svg element alone, with ids that are unique on the page and the page's colours."""
-    changes: dict[str, Any] = {'id="': f'id="{prefix}-', 'href="#': f'href="#{prefix}-', "url(#": f"url(#{prefix}-"}
+    changes = {'id="': f'id="{prefix}-', 'href="#': f'href="#{prefix}-', "url(#": f"url(#{prefix}-"}
     svg = text[text.index("<svg") :]
-    for old, new in (changes | dict(THEME)).items():
+    for old, new in (changes | THEME).items():
         svg = svg.replace(old, new)
     return svg

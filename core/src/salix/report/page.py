@@ -51,7 +51,7 @@ def render(results: Results, catalog: Catalog) -> str:
         asked=asked(results.config, catalog),
         versions=_main_versions(results.provenance["versions"]),
         sections=_sections(catalog, results),
-        alpha=1 - results.config["statistics"]["confidence"],
+        alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
 
@@ -63,8 +63,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "p_value": p_value, "setting": setting}
-    environment.globals |= {"standing": standing}
+    environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
+    environment.globals.update(standing=standing)
     return environment
 
 
@@ -93,6 +93,18 @@ def setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def prose(text: str) -> Markup:
+    """Escaped text, with what stands between double backticks as code.
+
+    >>> prose("a < ``b``")
+    Markup('a &lt; <code>b</code>')
+    """
+    parts = text.split("``")
+    return Markup("").join(
+        Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(parts)
+    )
+
+
 def standing(ranking: Ranking, alpha: float) -> str:
     """How the leader stands against the random baseline, in words."""
     best = ranking.best
@@ -102,9 +114,10 @@ def standing(ranking: Ranking, alpha: float) -> str:
     if p != p:
         return "It could not be tested against the random baseline."
     better = (best.row["difference_to_random"] > 0) == ranking.standard.higher_is_better
+    told = f"p {p_value(p)} after Holm's correction"
     if p >= alpha:
-        return "These cases do not tell it apart from a random heatmap."
-    return "It is better than a random heatmap." if better else "It is worse than a random heatmap."
+        return f"The test does not tell it apart from a random heatmap ({told})."
+    return f"It is {'better' if better else 'worse'} than a random heatmap ({told})."
 
 
 def asked(config: Mapping[str, Any], catalog: Catalog) -> list[dict[str, Any]]:
@@ -114,7 +127,12 @@ def asked(config: Mapping[str, Any], catalog: Catalog) -> list[dict[str, Any]]:
         rows = [row[kind] for row in config["combinations"] if kind in row]
         for entry in [*config[listed], *rows]:
             settings = {name: value for name, value in entry.items() if name != "use"}
-            shown = {"kind": kind, "use": entry["use"], "settings": settings, "about": _about(catalog, kind, entry["use"])}
+            shown = {
+                "kind": kind,
+                "use": entry["use"],
+                "settings": settings,
+                "about": _about(catalog, kind, entry["use"]),
+            }
             found.setdefault(json.dumps([kind, entry], sort_keys=True), shown)
     return list(found.values())
 
@@ -133,7 +151,7 @@ def _main_versions(versions: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sections(catalog: Catalog, results: Results) -> list[tuple[str, Markup]]:
-    """What plugins add; their HTML is theirs to answer for, but none of it can run a script or reach the network."""
+    """What plugins add; their HTML is theirs to answer for, but no script in it runs and nothing is loaded by it."""
     answers = catalog.call("salix_report_sections", run=results.run)
     return [section for answer in answers for section in _checked(answer)]
 

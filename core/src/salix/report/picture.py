@@ -1,8 +1,8 @@
-"""Pictures for the page: photograph, outlined annotations and coloured heatmap on the model's grid, as WebP."""
+"""Pictures for the page: photograph and coloured heatmap as WebP, annotations as outlines, on the model's grid."""
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any
@@ -15,6 +15,10 @@ from ..records import Array, Geometry, Sample
 
 PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b9a2ff", "#c3c3c3")
 """Colours of findings, told apart by colour-blind readers and bright enough for photographs."""
+DASHES = ("none", "5 3", "2 2", "9 3 2 3", "12 4")
+"""Strokes of findings, so that colour is never the only difference."""
+MARGIN = 4
+"""Pixels round a picture in which outlines may run, so that they close."""
 SHARE = 99.5
 """Percentile of a heatmap at which its colours end, so that single pixels do not hide the rest."""
 STOPS = 9
@@ -23,12 +27,13 @@ STOPS = 9
 
 @dataclass(frozen=True)
 class Layer:
-    """The outline of one finding: its colour, the share of the field that it covers, and the picture."""
+    """The outline of one finding: its colour and stroke, the share of the field that it covers, and SVG path data."""
 
     finding: str
     colour: str
+    dash: str
     share: float
-    uri: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ def photograph(native: Sample, prepared: Sample) -> Image.Image:
     affine = np.linalg.solve(start.affine, prepared.geometry.affine)
     reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
     (down, across, top), (slant, right, left) = affine[:2] / reduced
-    return _shown(native.image).reduce(reduced).transform(
-        prepared.space[::-1], Image.Transform.AFFINE, (right, slant, left, across, down, top), Image.Resampling.BILINEAR
-    )  # fmt: skip
+    size, way = (prepared.space[1], prepared.space[0]), (right, slant, left, across, down, top)
+    picture = _shown(native.image).reduce(reduced)
+    return picture.transform(size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR)
 
 
 def _shown(image: Array) -> Image.Image:
@@ -94,30 +99,33 @@ def _shown(image: Array) -> Image.Image:
 
 
 def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Layer, ...]:
-    """A ring round every marked region of each finding that the sample shows."""
+    """A line round every marked region of each finding that the sample shows."""
     field = np.ones(sample.space, bool) if sample.field is None else sample.field
-    colours = palette([*findings, *sample.findings()])
+    styles = dict(zip(dict.fromkeys([*findings, *sample.findings()]), zip(cycle(PALETTE), cycle(DASHES))))
     masks = {finding: sample.mask(finding) for finding in sample.findings()}
     return tuple(
-        Layer(finding, colours[finding], float(mask.sum() / max(1, field.sum())), _ring(mask > 0, colours[finding]))
+        Layer(finding, *styles[finding], float(mask.sum() / max(1, field.sum())), _path(mask > 0))
         for finding, mask in masks.items()
         if mask is not None and mask.any()
     )
 
 
-def palette(findings: Iterable[str]) -> dict[str, str]:
-    """A colour for every finding, by its first place."""
-    return dict(zip(dict.fromkeys(findings), cycle(PALETTE)))
+def _path(mask: Array) -> str:
+    """SVG path data of lines that run some two pixels outside a mask (h, w) bool; close regions share a line."""
+    from matplotlib.figure import Figure
+
+    solid = Image.fromarray(np.pad(mask, MARGIN).astype(np.uint8) * 255)
+    soft = np.asarray(solid.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(1.5)))
+    lines = Figure().subplots().contour(soft, [96]).allsegs[0]
+    return "".join(map(_line, lines))
 
 
-def _ring(mask: Array, colour: str) -> str:
-    """Two pixels of colour just outside a mask (h, w) bool, with a dark rim for contrast."""
-    solid = Image.fromarray(mask.astype(np.uint8) * 255)
-    inner, outer, rim = (np.asarray(solid.filter(ImageFilter.MaxFilter(size))) > 0 for size in (3, 7, 9))
-    pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[rim & ~inner] = (0, 0, 0, 110)
-    pixels[outer & ~inner] = (*bytes.fromhex(colour[1:]), 255)
-    return webp(Image.fromarray(pixels), lossless=True)
+def _line(points: Array) -> str:
+    """A closed line through every second point (n, 2), each as a step from the one before."""
+    tenths = np.round(10 * (points[::2] + 0.5 - MARGIN)).astype(int)
+    steps = np.diff(tenths, axis=0, prepend=0) / 10
+    first, *others = (f"{x:g} {y:g}" for x, y in steps)
+    return f"M{first}l{' '.join(others)}z"
 
 
 def heat(values: Array) -> Heat:
@@ -132,7 +140,7 @@ def heat(values: Array) -> Heat:
     pixels = colours(scaled, bytes=True)
     pixels[..., 3] = np.round(255 * np.sqrt(np.abs(2 * scaled - 1) if signed else scaled))
     stops = [_hex(colour) for colour in colours(np.linspace(0, 1, STOPS), bytes=True)]
-    return Heat(webp(Image.fromarray(pixels), alpha_quality=70), low, high, signed, ", ".join(stops))
+    return Heat(webp(Image.fromarray(pixels), quality=60, alpha_quality=50), low, high, signed, ", ".join(stops))
 
 
 def _hex(colour: Array) -> str:

@@ -82,7 +82,9 @@ class Ranking:
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that any combination but the baseline has."""
         choose = max if self.standard.higher_is_better else min
-        values = {name: [entry.rows[name]["value"] for entry in self.compared if name in entry.rows] for name in self.measures}
+        values = {
+            name: [entry.rows[name]["value"] for entry in self.compared if name in entry.rows] for name in self.measures
+        }
         defined = {name: [value for value in each if value == value] for name, each in values.items()}
         return {name: choose(each) for name, each in defined.items() if each}
 
@@ -108,7 +110,8 @@ def _ranking(results: Results, catalog: Catalog, rows: list[dict[str, Any]]) -> 
     sign = -1 if standard.higher_is_better else 1
     entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
     comparisons = tuple(row for row in results.comparisons if _family(row) == _family(rows[0]))
-    return Ranking(*_family(rows[0]), standard, tuple(measures), tuple(entries), comparisons)
+    dataset, split, metric = _family(rows[0])
+    return Ranking(dataset, split, metric, standard, tuple(measures), tuple(entries), comparisons)
 
 
 def _standard(place: Mapping[str, Any], measures: Sequence[str], catalog: Catalog) -> Standard:
@@ -131,5 +134,7 @@ def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str
 
 def _absent(row: Mapping[str, Any], measure: str) -> dict[str, Any]:
     """A row for a measure that no case of a combination has."""
-    numbers = {name: float("nan") for name in ("value", "low", "high", "difference_to_random", "p_random", "p_random_holm")}
+    numbers = {
+        name: float("nan") for name in ("value", "low", "high", "difference_to_random", "p_random", "p_random_holm")
+    }
     return {**row, **numbers, "measure": measure, "n_valid": 0}

@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from ..catalog import Catalog
 from ..errors import StoreError
-from ..store import Run, connect, read_json
+from ..store import Run, connect, damaged, read_json
 
 
 def _number(text: str) -> float:
@@ -57,6 +57,14 @@ class Results:
         self.config = _yaml(self.run.folder / "config.yaml")
         self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
 
+    @property
+    def datasets(self) -> list[dict[str, Any]]:
+        """What the provenance knows of each dataset, with its ``name`` as the tables have it."""
+        return [
+            entry | {"name": entry["use"].rpartition("/")[2].rpartition(":")[2]}
+            for entry in self.provenance["datasets"]
+        ]
+
     @cached_property
     def selection(self) -> dict[str, Any]:
         """What was filled from the tuning split, by key."""
@@ -74,10 +82,18 @@ class Results:
             row |= {name: json.loads(row[name]) for name in ("settings", "metric_settings")}
         return {(row["combination"], row["metric"]): row for row in rows}
 
+    def scores(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All cases and measures of the combination and metric that a summary row names, by case."""
+        return self.query(
+            'select "case", patient, measure, value, heatmap, row from scores '
+            'where combination = ? and metric = ? and dataset = ? and split = ? order by "case", measure',
+            *(row[name] for name in ("combination", "metric", "dataset", "split")),
+        )
+
     def problems(self, statuses: Iterable[str]) -> list[dict[str, Any]]:
         """One row per reason why cases have no value: the cases and the combinations that it concerns."""
         return self.query(
-            "select dataset, split, metric, status, reason, list(distinct \"case\" order by \"case\") as cases, "
+            'select dataset, split, metric, status, reason, list(distinct "case" order by "case") as cases, '
             "list(distinct concat_ws(' × ', nullif(model, ''), nullif(explainer, '')) order by 1) as combinations "
             "from scores where list_contains(?, status) group by all order by status, dataset, split, metric, reason",
             list(statuses),
@@ -86,13 +102,12 @@ class Results:
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """The rows that a question to the table ``scores`` has."""
         path = self.run.folder / "scores.parquet"
-        try:
-            with connect() as connection:
-                connection.read_parquet(str(path)).create_view("scores")
-                return rows_of(connection.execute(sql, values))
-        except duckdb.IOException as error:
-            reason = str(error).splitlines()[0]
-            raise StoreError(f"{path} cannot be read ({reason}); run the same config again.") from error
+        with connect() as connection:
+            try:
+                connection.read_parquet(str(path), hive_partitioning=False).create_view("scores")
+            except duckdb.Error as error:
+                raise damaged(path, error) from error
+            return rows_of(connection.execute(sql, values))
 
 
 def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -121,7 +121,9 @@ def _marks(check: Check, expected: Mapping[str, str]) -> list[Any]:
 
 
 def _results_of(catalog: Any, entry: Any, params: Mapping[str, Any]) -> list[Result]:
-    """The results of one registered component; one line where it cannot be made."""
+    """The results of one registered component; one line where it has no laws or cannot be made."""
+    if entry.kind not in {interface.__name__.lower() for interface in KINDS}:
+        return [Result("has laws", "skipped", f"there are no laws of {entry.kind}s")]
     missing = _required(catalog.load(entry)) - params.keys()
     if missing:
         return [Result("can be made", "skipped", f"needs settings: {', '.join(sorted(missing))}")]

@@ -103,10 +103,11 @@ def test_nothing_works_in_place(model):
 
 
 def test_the_packaged_weights_enter_the_identity(model, monkeypatch, tmp_path):
+    identity = model.identity
     assert model.content() == file_digest(PACKAGED)
     monkeypatch.setattr("salix_lesionnet.lesionnet.PACKAGED", tmp_path / "other.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"other")
-    assert LesionNet().identity != model.identity
+    assert LesionNet().identity != identity
 
 
 def test_other_weights_replace_the_packaged_ones(model, tmp_path):

@@ -1,0 +1,73 @@
+"""Rectified backward passes: guided backpropagation and DeconvNet as rules that belong to one forward."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .modules import ACTIVATIONS, Kind
+
+Rule = Literal["gradient", "guided", "deconv"]
+ActPolicy = Literal["all", "relu_only"]
+RECTIFIED: Mapping[ActPolicy, tuple[Kind, ...]] = {"all": ACTIVATIONS, "relu_only": (nn.ReLU,)}
+"""The activations that a policy lets the rule act on; the others keep their derivative."""
+
+
+class Cell:
+    """What the activations of one forward do with the gradient; a rule holds only inside ``under``.
+
+    It belongs to that forward and lives in its graph: no hook, no global and no thread-local state, so that passes in
+    other threads, and the backward of a loss over the map, see the plain gradient. ``rectified`` counts the activations
+    that the rule acted on.
+    """
+
+    def __init__(self, act_policy: ActPolicy = "all"):
+        self.kinds, self.rule, self.rectified = RECTIFIED[act_policy], "gradient", 0
+
+    @contextmanager
+    def under(self, rule: Rule) -> Iterator[None]:
+        """Let ``rule`` hold round one ``autograd.grad``."""
+        self.rule, self.rectified = rule, 0
+        try:
+            yield
+        finally:
+            self.rule = "gradient"
+
+    def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
+        """What ``module`` made of ``values``, with the rule in its backward where the policy says so."""
+        if not isinstance(module, self.kinds):
+            return activated
+        # A ReLU keeps its output for its own backward, and the signs are the same: no more memory than without a rule.
+        signs = activated if isinstance(module, nn.ReLU) else values
+        made: Tensor = Rectify.apply(values, activated, signs, self)  # type: ignore[no-untyped-call]
+        return made
+
+
+class Rectify(torch.autograd.Function):
+    """An activation's output f(z) as it is; its backward obeys the rule of the forward's cell (specification 7.4).
+
+    With upstream gradient g: ``gradient`` f'(z) g; ``guided`` f'(z) max(g, 0) 1[z > 0] (Springenberg et al. 2015);
+    ``deconv`` max(g, 0) (Zeiler and Fergus 2014). The activation's own backward supplies f', so its bits are native and
+    every rule can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, activated: Tensor, signs: Tensor, cell: Cell) -> Tensor:
+        """The activated values; ``values``, before activation, take part for the backward of ``deconv``."""
+        ctx.cell = cell
+        ctx.save_for_backward(signs)
+        return activated.view_as(activated)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """The gradients of values and activated: what goes round the activation, and what goes through it."""
+        if ctx.cell.rule == "gradient":
+            return None, gradient, None, None
+        ctx.cell.rectified += 1
+        positive = gradient.relu()
+        if ctx.cell.rule == "deconv":
+            return positive, None, None, None
+        (signs,) = ctx.saved_tensors
+        return None, positive * (signs > 0), None, None

@@ -1,0 +1,86 @@
+"""What the tests of the engine share: a catalog of small parts, runs of them, and the file of their calls."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOGETHER = Path(__file__).parent / "together"
+Calls = Callable[..., list[list[Any]]]
+
+
+@pytest.fixture(scope="session")
+def parts() -> Iterator[Any]:
+    """The catalog of the parts and the random baseline; worker processes inherit the path to them."""
+    from salix.catalog import Catalog
+    from salix.discovery import Found
+
+    sys.path.insert(0, str(TOGETHER))
+    yield Catalog([
+        Found("parts", "salix_parts", "salix-parts", "1.0"), Found("baseline", "salix_baseline", "salix-baseline", "1.0")
+    ])  # fmt: skip
+    sys.path.remove(str(TOGETHER))
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What the parts were called for since the last time, of these kinds only."""
+    path = tmp_path / "calls.jsonl"
+    monkeypatch.setenv("SALIX_PARTS_NOTES", str(path))
+
+    def read(*kinds: str) -> list[list[Any]]:
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return [call for call in map(json.loads, lines) if call[0] in kinds]
+
+    return read
+
+
+@pytest.fixture
+def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
+    """A config of a small run: eight test pictures of four patients, in chunks of four, unless it is said otherwise."""
+    from salix.config import from_plain
+
+    def make(**settings: Any) -> Any:
+        usual = {
+            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 16}],
+            "models": ["regions"], "explainers": ["slope"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
+            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+        }  # fmt: skip
+        return from_plain({**usual, **settings}, parts)
+
+    return make
+
+
+@pytest.fixture
+def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
+    """A finished run of such a config."""
+    from salix.runner import run
+
+    def make(shard: tuple[int, int] = (1, 1), retry: bool = False, **settings: Any) -> Any:
+        return run(configured(**settings), parts, shard=shard, retry=retry)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def installed(parts: Any) -> Any:
+    """The catalog of what is installed and of the parts."""
+    from salix.catalog import Catalog
+    from salix.discovery import Found, discover
+
+    return Catalog([*discover()[0], Found("parts", "salix_parts", "salix-parts", "1.0")])
+
+
+@pytest.fixture
+def command(installed: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs the command line in this process, as ``salix WORDS`` would outside a terminal."""
+    from click.testing import CliRunner
+
+    from salix.cli import cli
+
+    monkeypatch.setattr("salix.catalog.default", lambda: installed)
+    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words], prog_name="salix")

@@ -1,0 +1,235 @@
+"""The documentation says what the code does: hooks, commands, keys, columns and laws; its examples run."""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import duckdb
+import pluggy
+import pytest
+from ruamel.yaml import YAML
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from salix import cli, config, hooks
+from salix.catalog import default
+from salix.runner import run
+from salix.testing.toys import Blobs, Regions, Slope
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+TEXTS = [*PAGES, ROOT / "README.md", *sorted(ROOT.glob("plugins/*/*/README.md"))]
+COMPLETE = {"datasets": ["phantom"], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["ecs"]}
+ASSET = re.compile(r"""<(?:script|img|iframe|source|embed|link)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^>]*>""")
+STYLE = re.compile(r"""(?:url\(|@import)\s*["']?(?:https?:)?//[^)"']*""")
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def snippets(path, language):
+    """The code blocks of a page in one language, with their lines."""
+    parsed = Sybil([CodeBlockParser(language, lambda example: None)]).parse(path)
+    return [(example.line, str(example.parsed)) for example in parsed.examples()]
+
+
+def section(page, heading):
+    """The text below a heading, up to the next one of its level or above."""
+    level = heading.split(" ")[0]
+    text = f"\n{(DOCS / page).read_text(encoding='utf-8')}"
+    body = text.split(f"\n{heading}\n")[1]
+    return re.split(rf"\n#{{1,{len(level)}}} ", body)[0]
+
+
+def rows(text):
+    """The rows of all tables in a text without their heads, as cells; code marks are kept."""
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    heads = {index - 1 for index, line in enumerate(lines) if set("".join(line)) <= set("-| ")}
+    return [[cell.strip() for cell in line] for index, line in enumerate(lines) if not {index, index - 1} & heads]
+
+
+def named(text):
+    """What the first cells of a text's tables name in code marks."""
+    return {word for row in rows(text) for word in re.findall(r"`([^`]+)`", row[0])}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run on toys, in the folder that the examples read."""
+    folder = tmp_path_factory.mktemp("docs")
+    settings = config.RunConfig(
+        output=folder / "runs/first",
+        datasets=[config.DatasetEntry(component=Blobs(), split="test")],
+        models=[Regions()],
+        explainers=[Slope()],
+        metrics=[default().create("metric", "ecs", {})],
+        statistics={"resamples": 100, "permutations": 100},
+    )
+    run(settings, default())
+    return folder
+
+
+def test_every_hook_has_a_heading_with_its_exact_signature_and_every_heading_a_hook():
+    manager = pluggy.PluginManager("salix")
+    manager.add_hookspecs(hooks)
+    specified = {
+        f"{hook}({', '.join(caller.spec.argnames)})" for hook, caller in vars(manager.hook).items() if caller.has_spec()
+    }
+    assert "salix_run_started(folder, config)" in specified
+    assert set(re.findall(r"^### (.*)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)) == specified
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_generated_parts_are_up_to_date(page):
+    filled = runpy.run_path(str(DOCS / "generated.py"))["filled"]
+    text = page.read_text(encoding="utf-8")
+    assert filled(text) == text, "run: python docs/generated.py"
+
+
+def test_the_page_of_commands_shows_every_command_of_the_core():
+    headings = re.findall(r"^## `(.*)`$", (DOCS / "cli.md").read_text(), re.MULTILINE)
+    assert {f"salix {command}" for command in cli.cli.commands} <= set(headings)
+
+
+@pytest.mark.parametrize(
+    ("heading", "model", "prefix"),
+    [
+        ("## Keys", config.RunConfig, ""),
+        ("## Explicit rows", config.Row, ""),
+        ("## Statistics and report", config.StatisticsSettings, "statistics."),
+        ("## Statistics and report", config.ReportSettings, "report."),
+    ],
+)
+def test_every_key_of_a_config_is_explained_and_none_besides(heading, model, prefix):
+    explained = {key for key in named(section("config.md", heading)) if key.startswith(prefix)}
+    assert explained == {f"{prefix}{key}" for key in model.model_fields}
+
+
+def test_what_is_taken_of_a_dataset_is_explained():
+    assert named(section("config.md", "## What is taken of a dataset")) == set(config.PICKED)
+
+
+@pytest.mark.parametrize(
+    ("heading", "model", "prefix"),
+    [
+        ("## Keys", config.RunConfig, ""),
+        ("## Statistics and report", config.StatisticsSettings, "statistics."),
+        ("## Statistics and report", config.ReportSettings, "report."),
+    ],
+)
+def test_defaults_of_a_config_are_as_documented(heading, model, prefix):
+    shown = {row[0].strip("`"): row[1] for row in rows(section("config.md", heading))}
+    made = model.model_validate({"output": "x", **COMPLETE} if model is config.RunConfig else {}, context=context())
+    for key, field in model.model_fields.items():
+        text = shown[f"{prefix}{key}"]
+        if text.startswith("`") and not field.is_required():
+            value = field.default if key == "executor" else getattr(made, key)
+            expected = list(value) if isinstance(value, tuple) else value
+            assert YAML(typ="safe").load(text.strip("`")) == expected, key
+
+
+def context():
+    return default().context(Path())
+
+
+@pytest.mark.parametrize("table", ["scores.parquet", "summary.csv", "comparisons.csv"])
+def test_every_column_of_a_table_is_explained_and_none_besides(table, finished):
+    read = duckdb.sql(f"select * from '{finished}/runs/first/{table}'")
+    assert named(section("run_folder.md", f"## {table}")) - {"valid", "excluded", "invalid", "failed"} == set(
+        read.columns
+    )
+
+
+def test_every_column_of_the_predictions_is_explained_and_none_besides(finished):
+    read = duckdb.sql(f"select * from '{finished}/runs/first/predictions/*/predictions.parquet'")
+    assert named(section("run_folder.md", "## predictions.parquet")) == set(read.columns)
+
+
+def test_every_file_of_a_run_is_explained(finished):
+    text = section("run_folder.md", "# The run's folder")
+    listed = set(re.findall(r"[├└]── ([\w.]+)", text))
+    assert {path.name for path in (finished / "runs/first").iterdir()} <= listed
+
+
+def test_every_module_of_the_core_is_explained():
+    found = {
+        path for path in (ROOT / "core/src/salix").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    modules = {path.stem for path in found} - {"__init__"}
+    assert named(section("architecture.md", "## Layout")) == modules
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_configs_in_the_texts_are_valid(path, tmp_path):
+    if path.name == "own_explainer.md":
+        pytest.skip("its config names a plugin that the reader installs")
+    for line, text in snippets(path, "yaml"):
+        merged = COMPLETE | YAML(typ="safe").load(text)
+        with open(tmp_path / f"line_{line}.yaml", "w") as stream:
+            YAML().dump(merged, stream)
+        assert config.load(tmp_path / f"line_{line}.yaml", default()).metrics
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yaml")), ids=name)
+def test_examples_are_valid(path, monkeypatch, tmp_path):
+    monkeypatch.setenv("IDRID", str(tmp_path))
+    assert config.load(path, default()).metrics
+
+
+@pytest.mark.parametrize("path", [page for page in PAGES if "tutorials" not in page.parts], ids=name)
+def test_python_in_the_pages_runs(path, finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    for example in Sybil([PythonCodeBlockParser()]).parse(path).examples():
+        example.evaluate()
+
+
+def test_one_liners_of_the_readme_read_a_run(finished):
+    (finished / "runs/main").symlink_to(finished / "runs/first")
+    lines = [line for _, text in snippets(ROOT / "README.md", "sh") for line in text.splitlines() if "python -c" in line]
+    assert len(lines) >= 2
+    for line in lines:
+        words = [sys.executable, *shlex.split(line)[1:]]
+        assert subprocess.run(words, cwd=finished, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name)
+def test_commands_in_the_texts_exist_with_their_options(path):
+    for line, text in snippets(path, "sh"):
+        for words in re.findall(r"(?:^|&& |--all-packages )salix ([^|&\n]+)", text, re.MULTILINE):
+            _require_command(shlex.split(words, comments=True), f"{name(path)}:{line}")
+
+
+def _require_command(words, place):
+    command = cli.cli
+    while isinstance(command, click.Group):
+        assert set(words[:1]) < set(command.commands), f"{place}: salix has no command {words[:1]}"
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, place
+
+
+def test_what_asks_the_network_is_found():
+    assert ASSET.search('<script defer src="https://cdn.example/x.js"></script>')
+    assert ASSET.search("<link rel='stylesheet' href='//fonts.example/css'>")
+    assert STYLE.search('@import "https://fonts.example/css"')
+    assert not ASSET.search('<a href="https://doi.org/10">paper</a><img src="_images/a.png">')
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_runs_its_tutorials_and_needs_no_network(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages, styles = sorted(tmp_path.rglob("*.html")), sorted(tmp_path.rglob("*.css"))
+    assert len(pages) > len(PAGES)
+    asked = [(page.name, found.group()) for page in pages for found in ASSET.finditer(page.read_text("utf-8"))]
+    asked += [(style.name, found.group()) for style in styles for found in STYLE.finditer(style.read_text("utf-8"))]
+    assert not asked
+    shown = (tmp_path / "tutorials/first_comparison.html").read_text("utf-8")
+    assert shown.count('class="cell_output') >= 8

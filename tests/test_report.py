@@ -1,0 +1,535 @@
+"""The report: its numbers against the stored scores, its pictures against plain ones, and that nothing leaves it."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+import types
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from salix.batch import Batch
+from salix.catalog import Catalog
+from salix.config import from_plain
+from salix.discovery import Found
+from salix.errors import DataError, StoreError
+from salix.explainer import Explainer
+from salix.hooks import hookimpl
+from salix.metric import Case, Metric, Undefined
+from salix.model import Model
+from salix.records import Annotation, Array, Geometry, Sample, Verdict
+from salix.report import read_summary, write_report
+from salix.report.page import standing
+from salix.report.picture import heat, outlines, photograph, picture
+from salix.report.ranking import Entry, Ranking, Standard
+from salix.runner import run
+from salix.testing.toys import Blobs, Regions, Slope, ToyParams
+from salix.transforms import Resize
+
+HOSTILE = "<script>alert('{}')</script>"
+NOTE = '"><img src=x onerror=alert(1)> $\\frac{'
+UNREADABLE, UNDEFINED, BROKEN, INFINITE = 1, 2, 4, 5
+
+
+def place(id: str) -> int:
+    return int(id.rsplit("-", 1)[1])
+
+
+class Pictures(Blobs):
+    """Blobs <b>with</b> hostile names; one of them cannot be read."""
+
+    synthetic = True
+    citation = HOSTILE.format("citation")
+
+    def ids(self, split: str | None = None) -> list[str]:
+        return [HOSTILE.format("id") + f"-{index:03}" for index in range(self.params.count)]
+
+    def load(self, id: str) -> Sample:
+        if place(id) == UNREADABLE:
+            raise DataError(f"/data/{HOSTILE.format('path')}.png is damaged.")
+        return super().load(id)
+
+
+class NetParams(ToyParams):
+    """A note that nothing reads."""
+
+    note: str = ""
+
+
+class Net(Regions):
+    """A network whose name comes with a hostile setting."""
+
+    Params = NetParams
+
+
+class Faulty(Slope):
+    """Raises on one sample, and is not finite on another."""
+
+    def explain(self, batch: Batch) -> Any:
+        values = super().explain(batch)
+        for row, id in enumerate(batch.ids):
+            if place(id) == BROKEN:
+                raise ValueError(HOSTILE.format("reason"))
+            if place(id) == INFINITE:
+                values[row] = float("nan")
+        return values
+
+
+class Random(Explainer):
+    """Noise."""
+
+    traits = frozenset({"model_free", "seeded"})
+
+    def explain(self, batch: Batch) -> Any:
+        return batch.uniform(0)[:, None]
+
+
+class Never(Explainer):
+    """Defined on nothing."""
+
+    def verdict(self, model: Model) -> Verdict:
+        return Verdict("undefined", HOSTILE.format("never"))
+
+    def explain(self, batch: Batch) -> Any:
+        raise NotImplementedError
+
+
+class Inside(Metric):
+    """The share of heat ``inside`` the <marked> blobs."""
+
+    primary = "zone"
+
+    def measure(self, case: Case) -> dict[str, float]:
+        if place(case.sample.id) == UNDEFINED:
+            raise Undefined("nothing <em>to</em> see")
+        assert case.heatmap is not None
+        heat = np.abs(case.heatmap.values.astype(np.float64))
+        marked = {mark.finding: float((heat * mark.values).sum() / heat.sum()) for mark in case.sample.annotations}
+        return {"zone": sum(marked.values())} | marked
+
+    def expected(self, measure: str) -> float:
+        return 0.1234
+
+
+def sections(run: Any) -> Any:
+    return [("From a plugin <1>", f"<p id='own'>units: {len(run.keys('heatmaps'))}</p>")]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Iterator[Catalog]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield plugin(patch, sections)
+
+
+def plugin(patch: pytest.MonkeyPatch, answer: Any) -> Catalog:
+    toys = types.ModuleType("toys")
+    declared: dict[str, dict[str, type]] = {
+        "salix_datasets": {"pictures": Pictures},
+        "salix_models": {"net": Net},
+        "salix_explainers": {"slope": Slope, "faulty": Faulty, "never": Never, "random": Random},
+        "salix_metrics": {"inside": Inside},
+    }
+    for hook, members in declared.items():
+        for member in members.values():
+            setattr(toys, member.__name__, member)
+        targets = {name: f"toys:{member.__name__}" for name, member in members.items()}
+        setattr(toys, hook, hookimpl(function(hook, targets)))
+    toys.salix_report_sections = hookimpl(specname="salix_report_sections")(answer)  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "toys", toys)
+    return Catalog([Found("toys", "toys", "salix-toys", "1.2")])
+
+
+def function(name: str, value: Any) -> Any:
+    def declare() -> Any:
+        return value
+
+    declare.__name__ = name
+    return declare
+
+
+@pytest.fixture(scope="module")
+def folder(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = {
+        "output": str(tmp_path_factory.mktemp("run")),
+        "datasets": [{"use": "pictures"}],
+        "models": [{"use": "net", "note": NOTE}],
+        "explainers": ["slope", "faulty", "never"],
+        "metrics": ["inside"],
+        "device": "cpu",
+        "rows": 4,
+        "threads": 1,
+        "statistics": {"resamples": 200, "permutations": 64},
+    }
+    return run(from_plain(config, catalog), catalog).folder
+
+
+@pytest.fixture(scope="module")
+def html(folder: Path, catalog: Catalog) -> str:
+    return write_report(folder, catalog).read_text()
+
+
+class Page(HTMLParser):
+    """Elements with attributes, the cells of every table, and whether every element is closed in order."""
+
+    VOID = frozenset({"meta", "img", "input", "br"})
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.stack: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.stack):
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def scores(folder: Path) -> list[dict[str, Any]]:
+    cursor = duckdb.execute(f"select * from '{folder}/scores.parquet'")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def test_summary_has_numbers(folder: Path) -> None:
+    rows = read_summary(folder)
+    slope = next(row for row in rows if row["explainer"] == "slope" and row["measure"] == "zone")
+    values = [row["value"] for row in scores(folder) if row["explainer"] == "slope" and row["measure"] == "zone"]
+    defined = [value for value in values if value is not None]
+    assert slope["value"] == pytest.approx(np.mean(defined))
+    assert (slope["n_valid"], slope["n_excluded"], slope["n_failed"]) == (len(defined), 1, 1)
+    assert all(np.isnan(row["p_random"]) for row in rows if row["explainer"] == "random")
+
+
+def test_folder_that_is_no_run(tmp_path: Path, catalog: Catalog) -> None:
+    with pytest.raises(StoreError, match="not a run's folder"):
+        read_summary(tmp_path)
+    (tmp_path / "config.yaml").write_text("output: here\n")
+    with pytest.raises(StoreError, match="has not finished"):
+        write_report(tmp_path, catalog)
+    (tmp_path / "summary.csv").write_text("value,n_valid\n0.5,many\n")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_summary(tmp_path)
+
+
+def test_page_is_well_formed_and_refers_to_nothing(html: str) -> None:
+    page = Page(html)
+    assert page.stack == []
+    found = [
+        value
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "action", "xlink:href", "data", "poster")
+    ]
+    assert found
+    assert all(value and value.startswith(("#", "data:image/webp;base64,")) for value in found)
+    assert "@import" not in html
+    assert set(re.findall(r"url\((.)", html)) <= {"#"}
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.elements}
+
+
+def test_links_and_ids_fit(html: str) -> None:
+    elements = Page(html).elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes.get("href") or attributes.get("xlink:href") for tag, attributes in elements]
+    assert {link[1:] for link in links if link} <= set(ids)
+
+
+def test_policy_allows_the_own_script_only(html: str) -> None:
+    (policy,) = [meta["content"] for meta in Page(html).all("meta") if "http-equiv" in meta]
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; ")
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_hostile_text_stays_text(html: str) -> None:
+    page = Page(html)
+    assert len(page.all("script")) == 1
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    for word in ("id", "path", "reason", "never", "citation"):
+        assert HOSTILE.format(word) not in html
+        assert HOSTILE.format(word) in unescape(html)
+    assert NOTE in unescape(html)
+    assert "&lt;marked&gt;" in html
+    assert "<code>inside</code>" in html
+
+
+def test_chart_shows_every_combination(html: str) -> None:
+    (svg,) = re.findall(r"<svg[^>]*viewBox[^>]*xmlns.*?</svg>", html, re.DOTALL)
+    texts = [
+        unescape("".join(re.findall(r">([^<]*)<", text))) for text in re.findall(r"<text.*?/text>", svg, re.DOTALL)
+    ]
+    assert {"random", "inside: zone"} <= set(texts)
+    assert [text[-8:] for text in texts if "<img src=x" in text] == ["× faulty", " × slope"]
+    assert svg.count("stroke-dasharray: 6,3.6") == 1
+
+
+def test_ranking_has_value_interval_and_counts(html: str, folder: Path) -> None:
+    rows = [row for row in read_summary(folder) if row["measure"] == "zone"]
+    table = [cells for cells in Page(html).rows if len(cells) == 11][1:]
+    ranked = sorted(rows, key=lambda row: -row["value"])
+    assert [cells[1] for cells in table] == [f"{row['value']:.3f}" for row in ranked]
+    for row, cells in zip(ranked, table):
+        assert cells[2] == f"[{row['low']:.3f}, {row['high']:.3f}]"
+        counts = [row[name] for name in ("n_valid", "n_excluded", "n_failed", "n_invalid", "n_patients")]
+        assert list(map(int, cells[5:10])) == counts
+    assert table[[row["explainer"] for row in ranked].index("random")][0].startswith(
+        "random baseline on the grid of net"
+    )
+    assert "expected of a random heatmap: 0.123" in html
+
+
+def test_every_measure_marks_its_best(html: str, folder: Path) -> None:
+    rows = [row for row in read_summary(folder) if row["explainer"] != "random"]
+    best = {name: max(row["value"] for row in rows if row["measure"] == name) for name in ("zone", "left", "right")}
+    starred = re.findall(r"★ ([0-9.]+)</span>", html)
+    assert set(starred) == {f"{value:.3f}" for value in best.values()}
+
+
+def test_pairs_are_listed(html: str, folder: Path) -> None:
+    pairs = list(csv.DictReader((folder / "comparisons.csv").open()))
+    cells = [cells for cells in Page(html).rows if len(cells) == 8][1:]
+    assert [(row["a"], row["b"]) for row in pairs] == [(first, second) for first, second, *_ in cells]
+    assert [f"{float(row['difference']):.3f}".replace("-", "−") for row in pairs] == [row[2] for row in cells]
+
+
+def test_best_and_worst_cases(html: str, folder: Path) -> None:
+    summary = [row for row in read_summary(folder) if row["measure"] == "zone" and row["explainer"] != "random"]
+    leader = max(summary, key=lambda row: row["value"])["explainer"]
+    values = {
+        row["case"]: row["value"]
+        for row in scores(folder)
+        if row["explainer"] == leader and row["measure"] == "zone" and row["value"] is not None
+    }
+    ranked = sorted(values, key=lambda case: (-values[case], case))
+    wanted = [*ranked[:2], ranked[-1], ranked[-2]]
+    shown = re.findall(r"<figcaption>\s*<strong>(.*?)</strong> · zone <strong>(.*?)</strong>", html)
+    assert [(unescape(case), value) for case, value in shown] == [(case, f"{values[case]:.3f}") for case in wanted]
+
+
+def test_every_case_has_a_labelled_slider(html: str) -> None:
+    cases = re.findall(r'<figure class="case">.*?</figure>', html, re.DOTALL)
+    assert len(cases) == 4
+    for case in cases:
+        page = Page(case)
+        (slider,) = [control for control in page.all("input") if control["type"] == "range"]
+        assert re.search(r"<label[^>]*>Heatmap opacity <input type=\"range\"", case)
+        moved = [attributes for _, attributes in page.elements if attributes.get("data-layer") == slider["data-moves"]]
+        assert len(moved) == 1
+        boxes = [control["data-moves"] for control in page.all("input") if control["type"] == "checkbox"]
+        assert boxes == ["0", "1"]
+        assert all(image["alt"] is not None for image in page.all("img"))
+        assert re.search(r"label: (left|right) · predicted: (left|right)", case)
+
+
+def test_failures_and_skipped_are_told(html: str) -> None:
+    rows = {(cells[0], cells[1]): cells for cells in Page(html).rows if len(cells) == 4}
+    unreadable = rows["failed", f"/data/{HOSTILE.format('path')}.png is damaged."]
+    assert "net" in unreadable[2]
+    assert "random" in unreadable[2]
+    assert unreadable[3] == f"1{HOSTILE.format('id')}-{UNREADABLE:03}"
+    assert rows["failed", f"ValueError: {HOSTILE.format('reason')}"][3].endswith(f"-{BROKEN:03}")
+    assert rows["invalid", "256 of 256 values of the heatmap are not finite"][3].endswith(f"-{INFINITE:03}")
+    assert rows["excluded", "nothing <em>to</em> see"][3].endswith(f"-{UNDEFINED:03}")
+    assert any(cells[2] == "never" and HOSTILE.format("never") in cells[3] for cells in rows.values())
+
+
+def test_provenance_methods_and_config(html: str, folder: Path) -> None:
+    origin = json.loads((folder / "provenance.json").read_text())
+    assert origin["models"][0]["weights"] in html
+    assert origin["datasets"][0]["identity"] in html
+    assert f"torch {origin['versions']['torch']}" in html
+    assert "200 bootstrap resamples" in html
+    assert "at most 64 of them" in html
+    assert (folder / "config.yaml").read_text() in unescape(html)
+
+
+def test_synthetic_data_are_flagged(html: str) -> None:
+    assert "<strong>Synthetic data.</strong> salix-toys/pictures" in html
+    assert html.count('<span class="tag">synthetic</span>') == 2
+
+
+def test_same_run_same_bytes(html: str, folder: Path, catalog: Catalog) -> None:
+    first = (folder / "report.html").read_bytes()
+    assert write_report(folder, catalog).read_bytes() == first == html.encode()
+
+
+def test_plugins_add_sections(html: str, folder: Path) -> None:
+    count = len(list((folder / "heatmaps").iterdir()))
+    assert "<h2>From a plugin &lt;1&gt;</h2>" in html
+    assert f"<p id='own'>units: {count}</p>" in html
+
+
+@pytest.mark.parametrize("answer", ["<p>no list</p>", [("heading", "html", "more")], 7])
+def test_section_of_another_shape_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    def own(run: Any) -> Any:
+        return answer
+
+    assert "it must be a list of (heading, HTML)" in write_report(folder, plugin(monkeypatch, own)).read_text()
+
+
+def test_plugins_that_are_gone_cost_pictures_only(folder: Path) -> None:
+    html = write_report(folder, Catalog([])).read_text()
+    assert html.count("This case cannot be shown: no dataset is named") == 4
+    assert "The metric cannot be asked how it ranks" in html
+    assert Page(html).stack == []
+
+
+def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
+    before = (folder / "summary.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(before)))
+    next(row for row in rows if row["measure"] == "zone")["flag"] = "weights <i>filled</i> on the reported split"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        (folder / "summary.csv").write_text(text.getvalue())
+        told = [cells for cells in Page(write_report(folder, catalog).read_text()).rows if len(cells) == 11]
+    finally:
+        (folder / "summary.csv").write_text(before)
+    assert sum("weights <i>filled</i> on the reported split" in cells[0] for cells in told) == 1
+
+
+def decoded(uri: str) -> Array:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def test_heat_with_sign_is_transparent_at_zero() -> None:
+    values = np.zeros((32, 32), np.float32)
+    values[:, :8], values[:, 24:] = -2.0, 1.0
+    made = heat(values)
+    pixels = decoded(made.uri).astype(int)
+    assert (made.signed, made.low, made.high) == (True, -2.0, 2.0)
+    assert pixels[16, 16, 3] < 10
+    assert pixels[16, 3, 3] > 245
+    assert pixels[16, 3, 2] > pixels[16, 3, 0]
+    assert pixels[16, 28, 0] > pixels[16, 28, 2]
+    assert abs(pixels[16, 28, 3] - 255 * 0.5**0.5) < 8
+
+
+def test_heat_without_sign_grows_with_the_value() -> None:
+    values = np.repeat(np.linspace(1, 3, 64, dtype=np.float32)[None], 64, axis=0)
+    made = heat(values)
+    alpha = decoded(made.uri)[32, :, 3].astype(int)
+    assert not made.signed
+    assert made.low == 1
+    assert alpha[2] < alpha[20] < alpha[40] < alpha[60]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7])
+def test_heat_of_one_value_has_colours(value: float) -> None:
+    assert np.isfinite(decoded(heat(np.full((8, 8), value, np.float32)).uri)).all()
+
+
+def test_photograph_lies_on_the_grid() -> None:
+    rows, columns = np.mgrid[0:120, 0:160]
+    image = np.stack([rows, columns, 0 * rows]).astype(np.uint8)
+    native = Sample("a", image)
+    prepared = Resize(size=40, fit="pad")(native)
+    shown = np.asarray(photograph(native, prepared)).astype(float)
+    assert shown.shape == (40, 40, 3)
+    plain = image.reshape(3, 30, 4, 40, 4).mean((2, 4)).transpose(1, 2, 0)
+    assert abs(shown[6:34, 1:39] - plain[1:29, 1:39]).max() <= 1
+    assert (shown[:4] == 0).all()
+
+
+def test_photograph_of_a_part_that_the_dataset_cut_out() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (1, 24, 24)).astype(np.uint8)
+    shifted = Geometry(np.array([[1.0, 0, 100], [0, 1, 50], [0, 0, 1]]), (300, 300))
+    native = Sample("a", image, geometry=shifted)
+    shown = np.asarray(photograph(native, Resize(size=24)(native)))
+    assert (shown[..., 0] == image[0]).all()
+
+
+def test_outline_runs_round_the_mask() -> None:
+    mask = np.zeros((40, 50), np.float32)
+    mask[10:14, 20:30] = 0.2
+    (layer,) = outlines(
+        Sample("a", np.zeros((3, 40, 50)), (Annotation("spot", mask), Annotation("none", 0 * mask))), ()
+    )
+    (line,) = re.findall(r"M([^z]*)z", layer.path)
+    points = np.cumsum(np.array(line.replace("l", " ").split(), float).reshape(-1, 2), axis=0)
+    low, high = points.min(0), points.max(0)
+    assert layer.finding == "spot"
+    assert layer.share == pytest.approx(0.2 * 40 / 2000)
+    assert np.abs(low - [20 - 2.5, 10 - 2.5]).max() < 1
+    assert np.abs(high - [30 + 2.5, 14 + 2.5]).max() < 1
+
+
+def test_findings_keep_their_style() -> None:
+    mask = np.ones((8, 8), np.float32)
+    alone = outlines(Sample("a", np.zeros((3, 8, 8)), (Annotation("second", mask),)), ("first", "second"))
+    both = outlines(Sample("a", np.zeros((3, 8, 8)), (Annotation("first", mask), Annotation("second", mask))), ())
+    assert (alone[0].colour, alone[0].dash) == (both[1].colour, both[1].dash)
+    assert both[0].colour != both[1].colour
+    assert both[0].dash != both[1].dash
+
+
+def test_volume_shows_its_fullest_slice() -> None:
+    image = np.zeros((1, 5, 16, 16), np.float32)
+    image[0, 3, :8] = 1
+    mask = np.zeros((5, 16, 16), np.float32)
+    mask[3, 4:8, 4:8] = 1
+    sample = Sample("a", image, (Annotation("spot", mask),), geometry=Geometry.identity((5, 16, 16)))
+    values = np.zeros((5, 16, 16), np.float32)
+    values[3] = np.arange(16)
+    made = picture(sample, sample, values, ())
+    assert made.remark.startswith("Slice 4 of 5")
+    assert decoded(made.photograph)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
+    assert made.heat.high == pytest.approx(15)
+
+
+def test_heatmap_of_another_size_is_refused() -> None:
+    sample = Sample("a", np.zeros((1, 8, 8), np.float32))
+    with pytest.raises(DataError, match="have changed"):
+        picture(sample, sample, np.zeros((4, 4), np.float32), ())
+
+
+@pytest.mark.parametrize(
+    ("p", "difference", "higher", "words"),
+    [
+        (0.01, 0.2, True, "It is better than"),
+        (0.01, 0.2, False, "It is worse than"),
+        (0.01, -0.2, False, "It is better than"),
+        (0.05, 0.2, True, "does not tell it apart"),
+        (float("nan"), 0.2, True, "could not be tested"),
+    ],
+)
+def test_leader_against_chance(p: float, difference: float, higher: bool, words: str) -> None:
+    row = {"value": 0.5, "p_random_holm": p, "difference_to_random": difference}
+    leader, chance = (Entry("a", "", baseline, "", {}, {}, row) for baseline in (False, True))
+    ranking = Ranking("d", "all", "m", Standard("v", higher), ("v",), (leader, chance), ())
+    assert words in standing(ranking, 0.05)
