@@ -1,9 +1,10 @@
-"""Rewrites the parts of the documentation that follow from the code: commands, laws, layers, plugins.
+"""Rewrites the parts of the documentation that follow from the code: commands, laws, modules and plugins.
 
 ``python docs/generated.py`` fills every block between ``<!-- generated: name -->`` and ``<!-- end -->``;
 ``tests/test_docs.py`` fails when a block is out of date.
 """
 
+import ast
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from salix.catalog import default
 from salix.testing import component, dataset, evidence, explainer, metric, model
 
 DOCS = Path(__file__).parent
-PLUGINS = DOCS.parent / "plugins"
+CORE, PLUGINS = DOCS.parent / "core/src/salix", DOCS.parent / "plugins"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -54,6 +55,15 @@ def _sentences(docstring: str | None) -> str:
     return " ".join((docstring or "").replace("``", "`").split())
 
 
+def modules() -> str:
+    """The modules and packages of the core with the first line of their docstrings."""
+    found = sorted(path for path in CORE.rglob("*.py") if path.parent == CORE or path.name == "__init__.py")
+    named = {(path.parent if path.name == "__init__.py" else path).stem: path for path in found}
+    docstrings = {name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) for name, path in named.items()}
+    rows = [(f"`{name}`", _sentences((text or "").split("\n\n")[0])) for name, text in sorted(docstrings.items())]
+    return _table(("module", "what it does"), rows) + "\n"
+
+
 def layers() -> str:
     """The modules of the core from the top down, as import-linter's contract has them."""
     settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
@@ -88,7 +98,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {"commands": commands, "laws": laws, "layers": layers, "plugins": plugins}
+BLOCKS: Mapping[str, Callable[[], str]] = {made.__name__: made for made in (commands, laws, modules, layers, plugins)}
 
 
 def filled(text: str) -> str:

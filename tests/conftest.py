@@ -2,27 +2,27 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 TOGETHER = Path(__file__).parent / "together"
+sys.path.insert(0, str(TOGETHER))  # worker processes inherit it
+FIRST = ("baseline", "cam", "ecs", "gradient", "idrid", "kaggle_dr", "phantom", "resnet50")
 Calls = Callable[..., list[list[Any]]]
 
 
 @pytest.fixture(scope="session")
-def parts() -> Iterator[Any]:
-    """The catalog of the parts and the random baseline; worker processes inherit the path to them."""
+def parts() -> Any:
+    """The catalog of the parts and the random baseline."""
     from salix.catalog import Catalog
     from salix.discovery import Found
 
-    sys.path.insert(0, str(TOGETHER))
-    yield Catalog([
+    return Catalog([
         Found("parts", "salix_parts", "salix-parts", "1.0"), Found("baseline", "salix_baseline", "salix-baseline", "1.0")
     ])  # fmt: skip
-    sys.path.remove(str(TOGETHER))
 
 
 @pytest.fixture
@@ -68,11 +68,12 @@ def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def installed(parts: Any) -> Any:
-    """The catalog of what is installed and of the parts."""
+    """The catalog of the first plugins and of the parts."""
     from salix.catalog import Catalog
     from salix.discovery import Found, discover
 
-    return Catalog([*discover()[0], Found("parts", "salix_parts", "salix-parts", "1.0")])
+    first = [found for found in discover()[0] if found.target.removeprefix("salix_") in FIRST]
+    return Catalog([*first, Found("parts", "salix_parts", "salix-parts", "1.0")])
 
 
 @pytest.fixture

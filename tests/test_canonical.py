@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.canonical import ACTIVATIONS, BATCH_NORMS, Opaque, View, canonical, convolutions, view
+from salix.canonical import Opaque, View, canonical, outline, view
 from salix.errors import ModelError
 from salix.model import Model
+from salix.modules import ACTIVATIONS, BATCH_NORMS
 
 OUTPUTS = ("logits",)
 
@@ -268,7 +269,8 @@ def test_a_network_that_cannot_be_traced_runs_as_it_is():
     assert torch.equal(opaque(inputs, {})[0]["logits"], network(inputs))
     with pytest.raises(ModelError, match="layer 'layer' cannot be observed"):
         opaque(inputs, {}, ["layer"])
-    assert convolutions(network) == ()
+    assert outline(network).convolutions == outline(network).activations == ()
+    assert outline(network).reason == opaque.reason
     assert Given(network).capabilities == {"gradients"}
 
 
@@ -325,7 +327,7 @@ def test_a_changed_weight_makes_a_new_folded_view():
 def test_convolutions_are_found_in_order_of_evaluation(build, layers, first, last):
     with torch.device("meta"):
         network = build()
-    found = convolutions(network.eval())
+    found = outline(network.eval()).convolutions
     assert len(found) == len(set(found)) == layers
     assert (found[0], found[-1]) == (first, last)
 

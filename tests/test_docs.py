@@ -157,14 +157,6 @@ def test_every_file_of_a_run_is_explained(finished):
     assert {path.name for path in (finished / "runs/first").iterdir()} <= listed
 
 
-def test_every_module_of_the_core_is_explained():
-    found = {
-        path for path in (ROOT / "core/src/salix").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
-    }
-    modules = {path.stem for path in found} - {"__init__"}
-    assert named(section("architecture.md", "## Layout")) == modules
-
-
 @pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_configs_in_the_texts_are_valid(path, tmp_path):
     if path.name == "own_explainer.md":
@@ -191,7 +183,9 @@ def test_python_in_the_pages_runs(path, finished, monkeypatch):
 
 def test_one_liners_of_the_readme_read_a_run(finished):
     (finished / "runs/main").symlink_to(finished / "runs/first")
-    lines = [line for _, text in snippets(ROOT / "README.md", "sh") for line in text.splitlines() if "python -c" in line]
+    lines = [
+        line for _, text in snippets(ROOT / "README.md", "sh") for line in text.splitlines() if "python -c" in line
+    ]
     assert len(lines) >= 2
     for line in lines:
         words = [sys.executable, *shlex.split(line)[1:]]

@@ -318,7 +318,8 @@ class Area(Metric):
 
     def summarise(self, measurements: Mapping[str, Any], counts: Any) -> dict[str, Any]:
         """``auc`` (r,): the share of pairs in order."""
-        score, label = measurements["score"], measurements["label"] > 0
+        defined = ~np.isnan(measurements["score"] + measurements["label"])
+        score, label, counts = measurements["score"][defined], measurements["label"][defined] > 0, counts[:, defined]
         order = (score[label][:, None] > score[~label][None]) + 0.5 * (score[label][:, None] == score[~label][None])
         pairs = counts[:, label][:, :, None] * counts[:, ~label][:, None, :]
         total = pairs.sum((1, 2))

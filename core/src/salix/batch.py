@@ -12,6 +12,7 @@ from .canonical import Opaque, View
 from .errors import ModelError
 from .keyed import generator
 from .model import Model
+from .rectification import Cell
 
 Result = TypeVar("Result")
 
@@ -72,14 +73,28 @@ class Batch:
                 self._results[key] = compute()
             return self._results[key]  # type: ignore[no-any-return]
 
-    def at(self, images: Tensor | None = None, targets: Sequence[int] | Tensor | None = None) -> "Batch":
-        """The same samples with other images (noisy, inpainted) or other targets: a batch with results of its own."""
-        return self._like(
+    def at(
+        self,
+        images: Tensor | None = None,
+        targets: Sequence[int] | Tensor | None = None,
+        layers: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> "Batch":
+        """The same samples with other images (noisy, inpainted), targets, layers or seed, and results of its own.
+
+        Where the images stay, the logits stay too.
+        """
+        made = self._like(
             self.ids,
             self.images if images is None else images,
             self.targets if targets is None else torch.as_tensor(targets),
             self.inputs,
         )
+        made.layers = self.layers if layers is None else tuple(layers)
+        made.seed = self.seed if seed is None else seed
+        if images is None and "logits" in self._results:
+            made._results["logits"] = self._results["logits"]
+        return made
 
     def select(self, index: Sequence[int]) -> "Batch":
         """The samples at these positions, with results of their own."""
@@ -99,9 +114,14 @@ class Batch:
         for start in range(0, len(self), self.rows):
             yield self.select(range(start, min(start + self.rows, len(self))))
 
-    def forward(self, images: Tensor | None = None, capture: Sequence[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output that is explained (n, class), and the activations of the layers in ``capture``."""
-        outputs, activations = self.view(self.images if images is None else images, self.inputs, capture)
+    def forward(
+        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output that is explained (n, class), and the activations of the layers in ``capture``.
+
+        With a ``cell`` the activations obey its rule in the backward of this forward.
+        """
+        outputs, activations = self.view(self.images if images is None else images, self.inputs, capture, cell)
         if self.output not in outputs:
             raise ModelError(f"{self.model.short} has no output {self.output!r}; it has {', '.join(outputs)}.")
         return outputs[self.output], activations

@@ -101,11 +101,12 @@ class Walk(fx.Interpreter):
         return value
 
     def call_module(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """Call a module; an activation under the cell of this walk."""
-        value = super().call_module(target, arguments, keywords)
-        if self.cell is None:
+        """Call a module; an activation hands its gradient to the cell of this walk."""
+        value, module = super().call_module(target, arguments, keywords), self.fetch_attr(target)
+        if self.cell is None or not isinstance(module, ACTIVATIONS):
             return value
-        return self.cell.activated(self.fetch_attr(target), *arguments, value)
+        (values,) = (*arguments, *keywords.values())
+        return self.cell.activated(module, values, value)
 
 
 def view(

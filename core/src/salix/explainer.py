@@ -35,12 +35,22 @@ class Explainer(Component):
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
-    traits: ClassVar[frozenset[str]] = frozenset()
     spaces: ClassVar[frozenset[int]] = frozenset({2, 3})
-    passes: ClassVar[tuple[int, int]] = (1, 1)
-    """Forward and backward passes per sample, for estimates before a run."""
-    shares: ClassVar[str] = ""
-    """The shared pass that ``passes`` belong to; explainers with the same one pay it once."""
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """Claims that the conformance kit holds it to; a subclass may name them as an attribute."""
+        return frozenset()
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and backward passes per sample, for estimates before a run."""
+        return (1, 1)
+
+    @property
+    def shares(self) -> str:
+        """The shared pass that ``passes`` belong to; explainers with the same one pay it once."""
+        return ""
 
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .canonical import Opaque, View, convolutions, named_outputs, view
+from .canonical import Opaque, Outline, View, named_outputs, outline, view
 from .component import Component
 from .errors import ModelError, near
 from .records import Array, Prediction, Sample
@@ -55,11 +55,12 @@ class Model(Component):
 
         A name stands for the tensor after the chain convolution → BatchNorm → activation.
         """
-        return self._layers
+        return self.outline.convolutions
 
     @cached_property
-    def _layers(self) -> tuple[str, ...]:
-        return convolutions(self.network)
+    def outline(self) -> Outline:
+        """The network's convolutions and activations, or why it cannot be traced."""
+        return outline(self.network)
 
     @property
     def last_layer(self) -> str:

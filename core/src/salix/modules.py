@@ -142,7 +142,7 @@ def _weighted(called: str, held: Mapping[str, Any], settings: Mapping[str, Any])
     widths = [weight.shape[1] * settings.get("groups", 1), weight.shape[0]]
     made: nn.Module
     if called == "linear":
-        made = nn.Linear(*widths, bias=bias is not None, device="meta")
+        made = nn.Linear(widths[0], widths[1], bias=bias is not None, device="meta")
     else:
         kind: Any = CONVOLUTIONS[weight.ndim - 3]
         made = kind(*widths, tuple(weight.shape[2:]), bias=bias is not None, device="meta", **settings)

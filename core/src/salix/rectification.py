@@ -41,8 +41,7 @@ class Cell:
             return activated
         # A ReLU keeps its output for its own backward, and the signs are the same: no more memory than without a rule.
         signs = activated if isinstance(module, nn.ReLU) else values
-        made: Tensor = Rectify.apply(values, activated, signs, self)  # type: ignore[no-untyped-call]
-        return made
+        return Rectify.apply(values, activated, signs, self)  # type: ignore[no-any-return]
 
 
 class Rectify(torch.autograd.Function):

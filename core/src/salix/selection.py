@@ -109,7 +109,7 @@ def _frozen(run: Run) -> dict[str, Any]:
         return {}
     try:
         return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
-    except (YAMLError, ValueError, OSError) as error:
+    except (YAMLError, TypeError, ValueError, OSError) as error:
         raise StoreError(f"{path} cannot be read ({error}); remove it and run again.") from error
 
 

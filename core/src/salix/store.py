@@ -192,11 +192,18 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.IOException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise StoreError(
-            f"cannot write to {folder}: {reason}; make room, or choose another output folder, and run the same command "
-            "again: everything committed so far is kept."
+            f"cannot write to {folder}: {_reason(error)}; make room, or choose another output folder, and run the same "
+            "command again: everything committed so far is kept."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, also where DuckDB wraps it in JSON."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return os.strerror(int(number[1])) if number else str(error).splitlines()[0]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Registers explainers from the plain gradient."""
+"""Registers explainers from plain gradients."""
 
 from collections.abc import Mapping
 
@@ -11,4 +11,5 @@ def salix_explainers() -> Mapping[str, str]:
     return {
         "gradient": "salix_gradient.gradient:Gradient",
         "input_x_gradient": "salix_gradient.input_x_gradient:InputXGradient",
+        "integrated_gradients": "salix_gradient.integrated_gradients:IntegratedGradients",
     }

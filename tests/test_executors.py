@@ -1,0 +1,90 @@
+"""Where tasks run: here, or in processes of which any may be killed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from salix.executors import Processes, Serial, torch_threads
+
+
+def work(job: tuple[str, str]) -> tuple[str, int, int]:
+    """Do what the job says in a folder of its own; the process and its threads."""
+    what, folder = job
+    (Path(folder) / f"{what}-{time.time_ns()}").touch()
+    if what == "kill" or (what == "kill once" and len([*Path(folder).glob("kill once*")]) == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "raise":
+        raise ValueError("the job cannot be done")
+    return what, os.getpid(), torch.get_num_threads()
+
+
+@pytest.fixture
+def executed(tmp_path: Path) -> Callable[..., Any]:
+    """Runs jobs; gives what each came to, or why it was lost, and how often each was begun."""
+
+    def run(executor: Any, names: list[str], threads: int = 1) -> tuple[dict[int, Any], dict[int, str], list[int]]:
+        jobs = []
+        for index, name in enumerate(names):
+            (tmp_path / str(index)).mkdir()
+            jobs.append((name, str(tmp_path / str(index))))
+        done: dict[int, Any] = {}
+        lost: dict[int, str] = {}
+        executor.run(
+            jobs, work, lambda job, result: done.setdefault(jobs.index(job), result),
+            lambda job, reason: lost.setdefault(jobs.index(job), reason), threads,
+        )  # fmt: skip
+        return done, lost, [len([*(tmp_path / str(index)).iterdir()]) for index in range(len(names))]
+
+    return run
+
+
+def test_serial_runs_in_order_in_this_process_and_restores_threads(executed: Any) -> None:
+    before = torch.get_num_threads()
+    done, lost, begun = executed(Serial(), ["a", "b", "c"], threads=3)
+    assert list(done.items()) == [(index, (name, os.getpid(), 3)) for index, name in enumerate("abc")]
+    assert lost == {}
+    assert begun == [1, 1, 1]
+    assert torch.get_num_threads() == before
+
+
+def test_threads_last_as_long_as_the_block() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="x"), torch_threads(before + 2):
+        assert torch.get_num_threads() == before + 2
+        raise ValueError("x")
+    assert torch.get_num_threads() == before
+
+
+def test_processes_survive_killed_workers(executed: Any) -> None:
+    """One job kills its worker once, one always; every other is done, in workers with the threads asked for."""
+    names = ["a", "kill once", "kill", "b", "c", "d"]
+    done, lost, begun = executed(Processes(workers=2), names, threads=3)
+    assert {index: (name, threads) for index, (name, _, threads) in done.items()} == {
+        index: (name, 3) for index, name in enumerate(names) if name != "kill"
+    }
+    assert os.getpid() not in {process for _, process, _ in done.values()}
+    assert lost == {2: "its worker process died 2 times (killed, or out of memory)"}
+    assert begun[1:3] == [2, 2]
+
+
+def test_an_error_of_a_task_is_raised_here(executed: Any) -> None:
+    with pytest.raises(ValueError, match="the job cannot be done"):
+        executed(Processes(workers=1), ["raise", "a"])
+
+
+def test_no_worker_outlives_an_interrupt(executed: Any, tmp_path: Path) -> None:
+    """What ``done`` raises here, Ctrl-C for one, ends the workers."""
+
+    def interrupted(job: Any, result: Any) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Processes(workers=1).run([("a", str(tmp_path))] * 3, work, interrupted, lambda job, reason: None, 1)
+    assert len([*tmp_path.glob("a-*")]) < 3 or time.monotonic() - started < 60

@@ -1,0 +1,122 @@
+"""Every distribution keeps to the template, and nothing is tracked that must not be."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salix.hooks import KINDS
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
+FORBIDDEN = ("uv.lock", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.dcm", "*.nii*")
+HOSTS = re.compile("|".join(rf"{name}\.{end}" for name, end in [("pypi", "org"), ("pythonhosted", "org")]))
+CHECKPOINT = 5_000_000
+PLUGIN = pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])
+
+
+def toml(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def package(folder: Path) -> str:
+    return f"salix_{folder.name.replace('-', '_')}"
+
+
+def declared(folder: Path) -> Iterator[str]:
+    """The names that a plugin registers."""
+    module = import_module(package(folder))
+    for hook, _ in KINDS.values():
+        yield from getattr(module, hook, dict)()
+
+
+def tracked() -> list[Path]:
+    """The files in the repository that are there."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"not a git checkout: {done.stderr.strip()}")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_there_are_plugins() -> None:
+    assert {path.parent.name for path in FOLDERS} <= {"models", "explainers", "datasets", "metrics", "tools"}
+    assert len(FOLDERS) >= 9
+
+
+@PLUGIN
+def test_pyproject_follows_the_template(folder: Path) -> None:
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    core, settings = toml(ROOT / "core/pyproject.toml")["project"], tomllib.loads(text)
+    project = settings["project"]
+    assert settings.keys() == {"project", "build-system"}
+    assert settings["build-system"] == {"requires": ["hatchling"], "build-backend": "hatchling.build"}
+    assert project.keys() == {
+        "name", "version", "description", "readme", "requires-python", "license", "dependencies", "entry-points",
+    }  # fmt: skip
+    assert project["name"] == f"salix-{folder.name}"
+    assert project["entry-points"] == {"salix": {folder.name: package(folder)}}
+    assert project["readme"] == "README.md"
+    assert "salix" in project["dependencies"]
+    for name in ("version", "requires-python", "license"):
+        assert project[name] == core[name]
+    assert project["description"].endswith(".")
+    assert len(text.splitlines()) <= 13
+
+
+@PLUGIN
+def test_folder_follows_the_template(folder: Path) -> None:
+    assert [path.name for path in (folder / "src").iterdir()] == [package(folder)]
+    assert list((folder / "tests").glob("test_*.py"))
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    names = list(declared(folder))
+    assert names
+    assert [name for name in names if name not in readme] == []
+
+
+@PLUGIN
+def test_registering_imports_nothing_heavy(folder: Path) -> None:
+    tree = ast.parse((folder / "src" / package(folder) / "__init__.py").read_text(encoding="utf-8"))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    assert modules <= {"salix.hooks", "collections.abc", "typing"}
+
+
+@PLUGIN
+def test_contracts_of_the_import_linter_name_the_plugin(folder: Path) -> None:
+    linter = toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
+    contracts = {contract["name"]: contract for contract in linter["contracts"]}
+    assert package(folder) in linter["root_packages"]
+    assert package(folder) in contracts["Plugins never import each other"]["modules"]
+    assert package(folder) in contracts["Plugins keep to the interfaces"]["source_modules"]
+    assert package(folder) in contracts["The core needs no plugin, and no library of one"]["forbidden_modules"]
+
+
+def test_contracts_name_no_plugin_that_is_gone() -> None:
+    linter = toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
+    assert set(linter["root_packages"]) == {"salix", *map(package, FOLDERS)}
+
+
+def test_workspace_is_in_lockstep() -> None:
+    root = toml(ROOT / "pyproject.toml")
+    assert root["project"]["version"] == toml(ROOT / "core/pyproject.toml")["project"]["version"]
+    assert root["tool"]["uv"]["workspace"]["members"] == ["core", "plugins/*/*"]
+    assert root["tool"]["uv"]["package"] is False
+
+
+def test_nothing_is_tracked_that_must_not_be() -> None:
+    files = tracked()
+    assert [path for path in files if any(path.match(pattern) for pattern in FORBIDDEN)] == []
+    checkpoints = [path for path in files if path.suffix == ".safetensors"]
+    assert [path for path in checkpoints if path.stat().st_size > CHECKPOINT] == []
+
+
+def test_no_host_of_a_package_index_is_named() -> None:
+    texts = {path: path.read_bytes().decode("utf-8", errors="ignore") for path in tracked()}
+    assert [str(path) for path, text in texts.items() if HOSTS.search(text)] == []
+    assert HOSTS.search("https://files." + "pythonhosted" + ".org/x.whl")
