@@ -6,10 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
+from salix import folding
 from salix.canonical import Opaque, View, canonical, outline, view
 from salix.errors import ModelError
 from salix.model import Model
 from salix.modules import ACTIVATIONS, BATCH_NORMS
+from salix.rectification import Cell
 
 OUTPUTS = ("logits",)
 
@@ -310,6 +312,244 @@ def test_a_changed_weight_makes_a_new_folded_view():
     after = model.view(inputs, {})
     assert after is not before
     torch.testing.assert_close(after(inputs, {})[0]["logits"], model.network(inputs), rtol=1e-12, atol=1e-12)
+
+
+class Calls(nn.Module):
+    """Calls each function on the same values and adds up what comes out."""
+
+    def __init__(self, *functions) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, images: Tensor) -> Tensor:
+        return sum(made(images * 1).flatten(1).sum(1, keepdim=True) for made in self.functions)
+
+
+ACTIVATING = {
+    nn.ReLU: [functional.relu, torch.relu, torch.relu_, functional.relu_, lambda values: values.relu(), lambda values: values.relu_(),
+              lambda values: functional.relu(input=values, inplace=True)],
+    nn.LeakyReLU: [lambda values: functional.leaky_relu(values, 0.3, True), functional.leaky_relu_],
+    nn.ELU: [lambda values: functional.elu(values, 0.7), functional.elu_],
+    nn.CELU: [lambda values: functional.celu(values, 0.7), torch.celu],
+    nn.SELU: [torch.selu, functional.selu], nn.GELU: [lambda values: functional.gelu(values, approximate="tanh")],
+    nn.Hardtanh: [lambda values: functional.hardtanh(values, -0.5, 0.7)], nn.ReLU6: [functional.relu6],
+    nn.Softplus: [lambda values: functional.softplus(values, 2.0, 5)], nn.Mish: [functional.mish],
+    nn.Threshold: [lambda values: functional.threshold(values, 0.1, -3.0)], nn.Softsign: [functional.softsign],
+    nn.Sigmoid: [torch.sigmoid, torch.sigmoid_, lambda values: values.sigmoid()], nn.Tanh: [torch.tanh, torch.tanh_],
+    nn.Hardswish: [functional.hardswish], nn.Hardsigmoid: [functional.hardsigmoid], nn.SiLU: [functional.silu],
+    nn.RReLU: [lambda values: functional.rrelu(values, 0.1, 0.4)],
+}  # fmt: skip
+POOLING = {
+    nn.MaxPool2d: [lambda values: functional.max_pool2d(values, 3, 2, 1), lambda values: torch.max_pool2d(values, 2),
+                   lambda values: functional.max_pool2d(values, (2, 3), ceil_mode=True)],
+    nn.AvgPool2d: [lambda values: functional.avg_pool2d(values, 3, 1, 1, False, False),
+                   lambda values: functional.avg_pool2d(values, kernel_size=2, divisor_override=3)],
+    nn.AdaptiveAvgPool2d: [lambda values: functional.adaptive_avg_pool2d(values, (2, 3))],
+    nn.AdaptiveMaxPool2d: [lambda values: functional.adaptive_max_pool2d(values, 2)],
+}  # fmt: skip
+
+
+CALLED = ACTIVATING | POOLING
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "functions"), CALLED.items(), ids=[kind.__name__ for kind in CALLED])
+def test_functions_become_modules_with_the_same_settings(kind, functions):
+    network, inputs = Calls(*functions), images(12)
+    module = canonical(network)
+    assert [type(made) for made in module.children()] == [kind] * len(functions)
+    assert not [node for node in module.graph.nodes if node.op == "call_function" and "pool" in str(node.target)]
+    assert torch.equal(module(inputs), network(inputs))
+
+
+@torch.no_grad()
+def test_a_pool_whose_size_the_network_computes_stays_a_function():
+    network, inputs = Calls(lambda values: functional.avg_pool2d(values, values.shape[2:])), images(12)
+    made = view(network, OUTPUTS, inputs, {}, folded=False)
+    assert list(made.module.children()) == []
+    assert torch.equal(made(images(8), {})[0]["logits"], network(images(8)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_pools_of_other_dimensions_become_modules(dimensions):
+    names = ["max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"]
+    functions = [getattr(functional, f"{name}{dimensions}d") for name in names]
+    network = Calls(*(lambda values, pool=pool: pool(values, 2) for pool in functions))
+    inputs = images(6, dimensions=dimensions)
+    module = canonical(network)
+    assert len(list(module.children())) == len(names)
+    assert torch.equal(module(inputs), network(inputs))
+
+
+class Opened(nn.Module):
+    """Convolution, BatchNorm and linear layer as timm writes them: functions of Parameters, between assertions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3, bias=False)
+        self.norm, self.act = NormAndActivation(6), nn.SiLU()
+        self.point, self.head = nn.Conv2d(6, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        stem = self.stem
+        values = functional.conv2d(images, stem.weight, stem.bias, stem.stride, stem.padding, groups=stem.groups)
+        values = self.norm(values)
+        values = functional.conv2d(input=values, weight=self.point.weight, bias=self.point.bias)
+        return functional.linear(self.act(values).mean((2, 3)), self.head.weight, self.head.bias)
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """A subclass that fx opens, and that holds a module of its own."""
+
+    __module__ = "elsewhere"  # fx takes what is below torch.nn as one call
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, values: Tensor) -> Tensor:
+        torch._assert(values.ndim == 4, "four dimensions")
+        torch._assert(values.shape[1] == self.num_features, "channels")
+        values = functional.batch_norm(
+            values, self.running_mean, self.running_var, self.weight, self.bias, False, 0.1, self.eps
+        )
+        return self.act(values)
+
+
+@torch.no_grad()
+def test_functions_of_parameters_become_modules_that_share_them():
+    network, inputs = made(Opened), images()
+    module = canonical(network)
+    assert not [node for node in module.graph.nodes if node.op == "get_attr"]
+    assert {id(value) for value in module.parameters()} == {id(value) for value in network.parameters()}
+    assert outline(network).convolutions == ("stem", "point")
+    assert outline(network).activations == (nn.ReLU, nn.SiLU)
+    assert torch.equal(view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {})[0]["logits"], network(inputs))
+    folded = view(network, OUTPUTS, inputs, {}, folded=True)
+    assert (folded.folded, folded.unfolded) == (1, ())
+    torch.testing.assert_close(folded(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
+
+
+def test_a_training_loss_reaches_the_shared_parameters():
+    network, inputs = made(Opened), images()
+    outputs, _ = view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {})
+    found = torch.autograd.grad(outputs["logits"].sum(), list(network.parameters()))
+    expected = torch.autograd.grad(network(inputs).sum(), list(network.parameters()))
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+class Standardised(nn.Module):
+    """A convolution whose weight is computed: no module holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.layer.weight * 2, self.layer.bias).mean((2, 3))
+
+
+def test_a_convolution_with_a_computed_weight_stays_a_function():
+    network, inputs = Standardised().double(), images()
+    made_view = view(network, OUTPUTS, inputs, {}, folded=True)
+    assert outline(network).convolutions == ()
+    torch.testing.assert_close(made_view(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
+
+
+class Shaped(Asserting):
+    """Somebody reads the shape of the convolution's output, before and after the norm."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.layer(images)
+        count = values.shape[0]
+        normed = self.norm(values)
+        return normed.reshape(count, values.size(1), -1).mean(2)
+
+
+def test_readers_of_the_shape_alone_do_not_prevent_folding():
+    network, inputs = made(Shaped), images()
+    folded = view(network, OUTPUTS, inputs, {}, folded=True)
+    assert (folded.folded, folded.unfolded) == (1, ())
+    torch.testing.assert_close(folded(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
+
+
+def test_norms_that_cannot_be_merged_are_named():
+    assert view(made(Reread), OUTPUTS, images(), {}, folded=True).unfolded == ("norm",)
+    network = made(Asserting)
+    network.norm = nn.BatchNorm2d(4, track_running_stats=False).double().eval()
+    nn.init.ones_(network.norm.bias)
+    assert view(network, OUTPUTS, images(), {}, folded=True).unfolded == ("norm",)
+
+
+def test_a_norm_that_is_left_over_though_it_could_be_merged_is_refused(monkeypatch):
+    monkeypatch.setattr(folding, "_merge", lambda *arguments: None)
+    with pytest.raises(ModelError, match="BatchNorm 'norm' follows a convolution, but was not merged"):
+        view(made(Functional), OUTPUTS, images(), {}, folded=True)
+
+
+class Late(nn.Module):
+    """Right up to a ReLU in place whose input is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.relu, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU(True), nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.norm(self.first(self.second(images)))
+        return (self.relu(values) + values).mean((2, 3))
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_refusal_names_the_first_node_that_differs(folded):
+    """Not the convolution that a BatchNorm was merged into, whose own value differs by intent."""
+    with pytest.raises(
+        ModelError, match="the first node that differs is 'add'; the first layer that works in place is"
+    ):
+        view(made(Late), OUTPUTS, images(), {}, folded)
+
+
+class Baked(nn.Module):
+    """Counts its calls in Python, which tracing runs once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Conv2d(3, 2, 1), 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(images).mean((2, 3)) * self.calls
+
+
+def test_the_refusal_says_when_the_trace_itself_took_another_way():
+    with pytest.raises(ModelError, match="logits"):
+        view(Baked().double(), OUTPUTS, images(), {}, folded=False)
+
+
+def test_an_activation_keeps_no_more_memory_for_a_rule():
+    """A ReLU keeps its output anyway; the rule keeps the same storage."""
+    network, inputs = made(Functional), images().requires_grad_()
+    made_view, kept = view(network, OUTPUTS, images(), {}, folded=True), {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    sizes = []
+    for cell in (None, Cell("relu_only")):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            held = made_view(inputs, {}, cell=cell)
+        sizes.append(sum(kept.values()))
+        del held
+    assert sizes[0] == sizes[1] > 0
+
+
+def test_activations_are_named_in_order_of_evaluation():
+    assert outline(made(Functional)).activations == (nn.ReLU, nn.Tanh, nn.ELU)
+    assert outline(made(Shared)).activations == (nn.ReLU,) * 3
+    assert outline(Branching()).reason
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Shared passes: the right values, one forward and one backward for everybody, in pieces of any size."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -170,3 +171,123 @@ def test_a_layer_that_serves_another_output_has_no_gradient():
     assert set(layers) == {"first", "side", "last"}
     assert float(layers["side"].gradient.abs().max()) == 0
     assert float(layers["first"].gradient.abs().max()) > 0
+
+
+def test_a_rule_takes_one_forward_and_one_backward(passed):
+    made = batch()
+    counts = passed(made)
+    for rule in ("guided", "deconv"):
+        for _ in range(2):
+            passes.rectified(made, rule)
+    assert counts == {"forward": 2, "backward": 2}
+
+
+def test_without_a_rule_the_walk_gives_the_native_bits():
+    made = batch()
+    assert torch.equal(passes.rectified(made, "gradient"), passes.gradients(made).images)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_any_number_of_rows_gives_the_same_maps(rows):
+    whole, parts = batch(), batch(rows=rows)
+    for ask in (
+        lambda made: passes.rectified(made, "guided"),
+        lambda made: passes.noise_moments(made, 3, 0.1).variance,
+        lambda made: passes.path_gradients(made, 3, "left", 0.2),
+        lambda made: passes.constant_scores(made, 0.5),
+    ):
+        torch.testing.assert_close(ask(parts), ask(whole), rtol=1e-9, atol=1e-12)
+
+
+def test_settings_are_part_of_the_key():
+    made = batch()
+    maps = [
+        passes.rectified(made, "guided"), passes.rectified(made, "deconv"),
+        passes.noise_moments(made, 2, 0.1).mean, passes.noise_moments(made, 2, 0.2).mean,
+        passes.noise_moments(made, 2, 0.1, relative=False).mean, passes.noise_moments(made, 3, 0.1).mean,
+        passes.path_gradients(made, 2), passes.path_gradients(made, 3), passes.path_gradients(made, 2, "left"),
+        passes.path_gradients(made, 2, baseline=0.1),
+    ]  # fmt: skip
+    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
+
+
+def test_noisy_and_path_gradients_observe_no_layer(monkeypatch):
+    made, seen = batch(), []
+    forward = View.__call__
+    monkeypatch.setattr(
+        View, "__call__", lambda view, images, inputs, capture=(), *rest: seen.append(tuple(capture))
+        or forward(view, images, inputs, capture, *rest),
+    )  # fmt: skip
+    passes.noise_moments(made, 2, 0.1)
+    passes.path_gradients(made, 2)
+    passes.rectified(made, "guided")
+    assert set(seen) == {()}
+
+
+def test_the_scores_of_a_constant_image_are_the_networks_own(passed):
+    made = batch()
+    counts = passed(made)
+    found = passes.constant_scores(made, 0.25)
+    assert counts == {"forward": 1}
+    expected = made.model.network(torch.full_like(made.images, 0.25)).gather(1, made.targets[:, None])[:, 0]
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_logits_stay_where_only_the_targets_change(passed):
+    made = batch()
+    counts = passed(made)
+    passes.logits(made)
+    passes.logits(made.at(targets=[0] * len(made)))
+    assert counts == {"forward": 1}
+    passes.logits(made.at(made.images + 1))
+    assert counts == {"forward": 2}
+
+
+def test_passes_in_threads_keep_their_rules_apart():
+    made = batch()
+    expected = {rule: passes.rectified(made, rule) for rule in ("gradient", "guided", "deconv")}
+    rules = list(expected) * 4
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda rule: passes.rectified(made.at(), rule), rules))
+    assert all(torch.equal(one, expected[rule]) for rule, one in zip(rules, found))
+
+
+def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
+    cells = []
+    make = passes.Cell
+    monkeypatch.setattr(passes, "Cell", lambda policy: cells.append(make(policy)) or cells[-1])
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        passes.rectified(batch(), "guided")
+    assert [cell.rule for cell in cells] == ["gradient"]
+
+
+def test_a_training_loss_reaches_the_weights_through_every_pass():
+    made = batch(count=2, differentiable=True)
+    for values in (
+        passes.rectified(made, "guided"),
+        passes.noise_moments(made, 2, 0.1).squares,
+        passes.path_gradients(made, 2),
+    ):
+        (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
+        assert float(found.abs().max()) > 0
+
+
+def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(passed):
+    """In samples: 1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 64 of the path; 2 rectified.
+
+    Integrated gradients also ask for the score of the image, which its prediction gives, and of the baseline.
+    """
+    made = batch(count=1)
+    counts = passed(made)
+    passes.logits(made)
+    assert counts.pop("forward") == 1
+    passes.gradients(made)
+    passes.noise_moments(made, 50, 0.15)
+    passes.path_gradients(made, 64)
+    passes.rectified(made, "guided")
+    passes.rectified(made, "deconv")
+    assert counts == {"forward": 1 + 50 + 64 + 2, "backward": 1 + 50 + 64 + 2}
+    passes.constant_scores(made, 0.0)
+    passes.logits(made.at(targets=[1]))
+    assert counts == {"forward": 117 + 1, "backward": 117}

@@ -45,13 +45,13 @@ def commit(run: Run, key: str, rows: list[list[Any]]) -> str:
 
 def entry(run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any) -> Scored:
     keys = (commit(run, f"{explainer}-{len(run.keys('scores'))}", rows),)
-    return Scored(place(explainer), metric or Mass(), keys, explainer == "random", dataset="d1", grid="g1", **more)
+    return Scored(place(explainer), metric or Mass(), "mass", keys, explainer == "random", dataset="d1", grid="g1", **more)
 
 
 def test_units_become_one_sorted_table(run: Run) -> None:
     one = [row("c", "value", 3.0), row("a", "value", 1.0)]
     two = [row("b", "value", 2.0), row("b", "left", None, "excluded", "absent")]
-    slope = Scored(place("slope"), Mass(), (commit(run, "u1", one), commit(run, "u2", two), "not there"), False)
+    slope = Scored(place("slope"), Mass(), "mass", (commit(run, "u1", one), commit(run, "u2", two), "not there"), False)
     cam = entry(run, "cam", [row("a", "value", 9.0)])
     made = write_scores(run, [slope, cam])
     table = read_table(run.folder / "scores.parquet")
@@ -71,9 +71,9 @@ def test_the_order_of_units_does_not_change_a_byte(run: Run) -> None:
 
 
 def test_without_any_unit_there_is_an_empty_table(run: Run) -> None:
-    write_scores(run, [Scored(place("slope"), Mass(), ("none",), False)])
+    write_scores(run, [Scored(place("slope"), Mass(), "mass", ("none",), False)])
     assert list(read_table(run.folder / "scores.parquet")) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
-    assert read_cases(run, [Scored(place("slope"), Mass(), ("none",), False)]) == []
+    assert read_cases(run, [Scored(place("slope"), Mass(), "mass", ("none",), False)]) == []
 
 
 def test_a_damaged_unit_among_many_is_named(run: Run) -> None:
@@ -119,8 +119,8 @@ def test_curves_are_pivoted_to_points(run: Run) -> None:
 
 def test_two_datasets_of_one_name_are_told_apart(run: Run) -> None:
     """Their combinations have different keys."""
-    one = Scored(place("slope", combination="k1"), Mass(), (commit(run, "u1", [row("a", "value", 1.0)]),), False)
-    two = Scored(place("slope", combination="k2"), Mass(), (commit(run, "u2", [row("a", "value", 2.0)]),), False)
+    one = Scored(place("slope", combination="k1"), Mass(), "mass", (commit(run, "u1", [row("a", "value", 1.0)]),), False)
+    two = Scored(place("slope", combination="k2"), Mass(), "mass", (commit(run, "u2", [row("a", "value", 2.0)]),), False)
     assert [case.values["value"].tolist() for case in pivoted(run, [one, two])] == [[1.0], [2.0]]
 
 

@@ -30,7 +30,7 @@ def main() -> None:
             dict.fromkeys(PLACE_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)
         ]
         start = time.perf_counter()
-        cases = read_cases(Run(Path(folder)), [Scored(place, metric, (), False) for place in places])
+        cases = read_cases(Run(Path(folder)), [Scored(place, metric, "ecs", (), False) for place in places])
         loaded = time.perf_counter()
         made = [summarise_cases(metric.summarise, each.values, each.patients, 10_000, 0.95, 0) for each in cases]
         end = time.perf_counter()

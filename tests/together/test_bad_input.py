@@ -290,6 +290,7 @@ CHECKPOINTS = {
         lambda path: path.write_text("weights"),
         ["is not a checkpoint that can be loaded safely", "give a safetensors file"],
     ),
+    "lines": ("lines.pt", lambda path: path.write_text("root:x:0:0:root\n"), ["is not a checkpoint that can be"]),
     "empty": ("empty.pt", lambda path: path.touch(), ["empty.pt is not a checkpoint that can be loaded safely"]),
     "other keys": (
         "other.safetensors",

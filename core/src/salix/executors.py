@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from multiprocessing.context import BaseContext
 from typing import Generic, TypeVar
 
 from pydantic import Field
@@ -97,9 +98,8 @@ class Processes(Executor[Job, Result]):
         threads: int,
     ) -> tuple[set[int], list[tuple[int, Job]]]:
         """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
-        context = multiprocessing.get_context("spawn")
         workers = min(self.params.workers, len(entries))
-        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+        pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(threads,))
         queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
         finished: set[int] = set()
 
@@ -125,6 +125,15 @@ class Processes(Executor[Job, Result]):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return finished, list(running.values())
+
+
+def _context() -> BaseContext:
+    """A server that imports what workers need once and forks each of them, where the system has it."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["salix.worker"])
+    return context
 
 
 _process = ExitStack()

@@ -49,6 +49,9 @@ def _flat(
     for entry in error.errors(include_url=False):
         location, context = entry["loc"], entry.get("ctx", {})
         inner, component = context.get("error"), context.get("component")
+        if isinstance(inner, Exception):
+            # Pydantic never frees what it holds: through a traceback's frames that would be all modules, also at exit.
+            inner.__traceback__ = inner.__context__ = None
         if component is not None and isinstance(inner, ValidationError):
             yield from _flat(inner, component.Params, (*above, *location), extra)
         else:

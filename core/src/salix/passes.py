@@ -182,8 +182,9 @@ class Moments:
 
     @property
     def relative_error(self) -> Tensor:
-        """Per sample (n,) the standard error of the mean map relative to it, both as L2 norms."""
-        return _size(self.standard_error) / _size(self.mean)
+        """Per sample (n,) the standard error of the mean map relative to it, both as L2 norms; 0 where both are 0."""
+        error = _size(self.standard_error)
+        return torch.where(error == 0, 0.0, error / _size(self.mean))
 
 
 def _size(maps: Tensor) -> Tensor:

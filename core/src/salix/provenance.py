@@ -12,7 +12,7 @@ from torch import nn
 from .component import Component
 from .keyed import digest
 from .store import Run
-from .task import Task
+from .task import Task, label
 
 
 def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
         "device": device_name(tasks[0].device),
         "threads": threads,
         "seed": tasks[0].seed,
-        "rows": {task.model.short: task.rows for task in tasks},
+        "rows": {label(task.model): task.rows for task in tasks},
         "models": [
             {**model.describe(), "identity": model.identity, "weights": weights_digest(model.network)}
             for model in models.values()

@@ -186,7 +186,7 @@ def _finish(
     store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, config: RunConfig, threads: int
 ) -> Finished:
     """Write the tables of all units that are there; again where other shards finished the rest meanwhile."""
-    entries, complete = scored(tasks, selection.flags), False
+    entries, complete = scored(tasks, selection.flags, selection.given), False
     statistics = config.statistics
     settings = Settings(statistics.resamples, statistics.permutations, statistics.confidence, config.seed)
     while True:

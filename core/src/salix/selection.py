@@ -29,6 +29,8 @@ class Selection:
     fitted: Fitted
     flags: Mapping[tuple[str, str, str], str]
     """(metric identity, dataset identity, split) → the remark."""
+    given: Mapping[str, Metric]
+    """Identity of a fitted metric → the metric as configured."""
 
 
 class _Readable:
@@ -72,7 +74,8 @@ def fill(plan: Plan, run: Run) -> Selection:
                 fitted[place] = metric.with_(**frozen[key]["filled"])
             if flag := _flag(frozen[key], source):
                 flags[fitted[place].identity, source.dataset.identity, source.split] = flag
-    return Selection(fitted, flags)
+    configured = {metric.identity: metric for metric in plan.metrics}
+    return Selection(fitted, flags, {made.identity: configured[place[0]] for place, made in fitted.items()})
 
 
 def _filled(metric: Metric, dataset: Dataset, model: Model) -> dict[str, Any]:

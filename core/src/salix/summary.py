@@ -110,7 +110,7 @@ def _summary_row(
     place, statuses = entry.entry.place, list(entry.statuses.get(measure, entry.overall))
     return {
         **{name: place[name] for name in (*PLACE, "verdict", "combination")},
-        "metric": entry.entry.metric.short,
+        "metric": entry.entry.name,
         "measure": measure,
         "value": summary.value,
         "low": summary.low,
@@ -148,7 +148,7 @@ def _comparable(a: Cases, b: Cases) -> bool:
 
 def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> dict[str, Any]:
     return {
-        "dataset": a.entry.place["dataset"], "split": a.entry.place["split"], "metric": a.entry.metric.short,
+        "dataset": a.entry.place["dataset"], "split": a.entry.place["split"], "metric": a.entry.name,
         "measure": measure, "a": name_of(a.entry.place), "b": name_of(b.entry.place), "difference": test.difference,
         "p": test.p, "p_holm": np.nan, "permutations": test.permutations, "exact": test.exact, "n_cases": test.cases,
         "n_patients": test.patients, "combination_a": a.entry.place["combination"],

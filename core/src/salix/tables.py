@@ -17,7 +17,7 @@ from .keyed import digest
 from .metric import Metric
 from .records import Array
 from .store import SCORE_COLUMNS, Run, connect, copy_table, insert, read_table, write_table, write_text
-from .task import Combination, Task, label
+from .task import Combination, Task, label, told_apart
 
 PLACE = ("dataset", "split", "model", "target", "explainer", "reduction")
 PLACE_COLUMNS: Mapping[str, str] = {name: "VARCHAR" for name in (
@@ -35,11 +35,13 @@ Flags = Mapping[tuple[str, str, str], str]
 class Scored:
     """One combination under one metric: which score units belong to it, and how they are named in the tables.
 
-    ``dataset`` and ``grid`` are identities: the same samples on the same grid have one random baseline.
+    ``name`` is the metric's in the tables. ``dataset`` and ``grid`` are identities: the same samples on the same grid
+    have one random baseline.
     """
 
     place: Mapping[str, str]
     metric: Metric
+    name: str
     units: tuple[str, ...]
     baseline: bool
     flag: str = ""
@@ -47,23 +49,38 @@ class Scored:
     grid: str = ""
 
 
-def scored(tasks: Sequence[Task], flags: Flags) -> list[Scored]:
-    """Every combination × metric of a plan with its score units, in the order of the plan."""
+def scored(tasks: Sequence[Task], flags: Flags, given: Mapping[str, Metric]) -> list[Scored]:
+    """Every combination × metric of a plan with its score units, in the order of the plan.
+
+    ``given`` holds by identity the metrics as configured, before their open Params were filled: those name them.
+    """
+    datasets = told_apart(task.source.dataset for task in tasks)
+    configured = {metric.identity: given.get(metric.identity, metric) for metric in _metrics(tasks)}
+    names = told_apart(configured.values())
+    metrics = {identity: names[metric.identity] for identity, metric in configured.items()}
     found: dict[tuple[str, str, str], Scored] = {}
     for task in tasks:
-        for entry in _scored(task, flags):
+        for entry in _scored(task, flags, datasets, metrics):
             name = (entry.place["combination"], entry.place["split"], entry.metric.identity)
             earlier = found[name].units if name in found else ()
             found[name] = replace(entry, units=tuple(dict.fromkeys((*earlier, *entry.units))))
     return list(found.values())
 
 
-def _scored(task: Task, flags: Flags) -> Iterable[Scored]:
+def _metrics(tasks: Sequence[Task]) -> Iterable[Metric]:
+    for task in tasks:
+        yield from task.metrics
+        for unit in task.units:
+            yield from unit.metrics
+
+
+def _scored(task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapping[str, str]) -> Iterable[Scored]:
     dataset, grid = task.source.dataset.identity, task.model.grid
 
     def entry(place: Mapping[str, str], metric: Metric, key: str, baseline: bool) -> Scored:
         flag = flags.get((metric.identity, dataset, task.source.split), "")
-        return Scored(place, metric, (key,), baseline, flag, dataset, grid)
+        named = {**place, "dataset": datasets[dataset]}
+        return Scored(named, metric, metrics[metric.identity], (key,), baseline, flag, dataset, grid)
 
     for metric in task.metrics:
         yield entry(_model_place(task), metric, task.scores(metric), False)
@@ -104,7 +121,7 @@ def write_scores(run: Run, rows: Sequence[Scored]) -> dict[str, Array]:
     """Rebuild ``scores.parquet`` from the committed units, sorted by key; returns its columns."""
     places = [name for name in PLACE_COLUMNS if not name.startswith("metric")]
     index = [
-        [str(run.unit("scores", key) / "scores.parquet"), *(entry.place[name] for name in places), entry.metric.short,
+        [str(run.unit("scores", key) / "scores.parquet"), *(entry.place[name] for name in places), entry.name,
          _metric_settings(entry.metric)]
         for entry in rows for key in entry.units if run.has("scores", key)
     ]  # fmt: skip

@@ -4,11 +4,13 @@ A *combination* is dataset split × model × target × explainer × reduction. A
 ids: one folder of the store. A *task* is all units of a model and chunk: what a worker runs, what a kill loses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .component import Component
 from .dataset import Dataset
 from .explainer import Explainer
 from .keyed import digest
@@ -133,7 +135,7 @@ class Task:
                 yield "scores", unit.scores(metric)
 
 
-def label(component: Dataset | Model | Explainer | Metric) -> str:
+def label(component: Component) -> str:
     """The registered name with the settings that differ from the defaults: ``gradcam(layer=conv1)``."""
     fields = type(component.params).model_fields
     defaults = {name: entry.default for name, entry in fields.items()}
@@ -142,6 +144,16 @@ def label(component: Dataset | Model | Explainer | Metric) -> str:
         f"{name}={_shown(described[name])}" for name in fields if getattr(component.params, name) != defaults[name]
     ]
     return component.short + (f"({', '.join(changed)})" if changed else "")
+
+
+def told_apart(components: Iterable[Component]) -> dict[str, str]:
+    """Identity → the shortest name that no other of these components has: the registered one, or with settings."""
+    distinct = {component.identity: component for component in components}
+    taken = Counter(component.short for component in distinct.values())
+    return {
+        identity: component.short if taken[component.short] == 1 else label(component)
+        for identity, component in distinct.items()
+    }
 
 
 def _shown(value: Any) -> str:

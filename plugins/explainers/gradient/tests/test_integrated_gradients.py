@@ -1,0 +1,177 @@
+"""Integrated gradients against its vector, closed forms, captum, and completeness."""
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from torch import Tensor, nn
+from torchvision import models
+
+from salix.batch import Batch
+from salix.errors import SalixError
+from salix.model import Model
+from salix.testing import conforms, toys
+from salix.testing.bench import in_float64
+from salix_gradient.integrated_gradients import IntegratedGradients
+
+COARSE = "a few steps are exact only on a path from zero, without its first point, where every gate is shut"
+
+
+class Given(Model):
+    """A model made from a ready network with so many classes."""
+
+    def __init__(self, made: nn.Module, classes: int):
+        super().__init__()
+        self.made, self.classes = made, tuple(map(str, range(classes)))
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+class Product(nn.Module):
+    """x1 x2 + x1², the function of vector V-IG."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = images.flatten(1)
+        return (values[:, 0] * values[:, 1] + values[:, 0] ** 2)[:, None]
+
+
+class Weighted(nn.Module):
+    """A network with a further input per sample."""
+
+    def forward(self, images: Tensor, weight: Tensor) -> Tensor:
+        return (images.flatten(1) * weight[:, None]).square().sum(1, keepdim=True)
+
+
+def images(count: int = 3, size: int = 16) -> Tensor:
+    return torch.rand(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def calibrated(network: nn.Module, size: int) -> nn.Module:
+    """The network with statistics of random images, in evaluation mode and float64."""
+    network = network.double().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network(images(4, size))
+    return network.eval()
+
+
+def pair() -> Batch:
+    made = torch.tensor([2.0, 3.0], dtype=torch.float64).reshape(1, 1, 1, 2)
+    return Batch(Given(Product(), 1), ["a"], made, [0])
+
+
+@conforms(IntegratedGradients(steps=8), IntegratedGradients(steps=5, rule="right"))
+def test_conformance(check):
+    check()
+
+
+@conforms(
+    IntegratedGradients(steps=5, rule="left"), IntegratedGradients(steps=5, baseline=-0.3),
+    expected={"values sum to the score where complete": COARSE},
+)  # fmt: skip
+def test_conformance_of_coarse_paths(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    ("steps", "rule", "expected", "gap"),
+    [
+        (4, "left", [5.25, 2.25], -2.5),
+        (4, "right", [8.75, 3.75], 2.5),
+        (4, "midpoint", [7, 3], 0),
+        (64, "left", [6.890625, 2.953125], -0.15625),
+        (64, "midpoint", [7, 3], 0),
+        (1, "midpoint", [7, 3], 0),
+    ],
+)
+def test_the_vector_v_ig(steps, rule, expected, gap):
+    explanation = IntegratedGradients(steps=steps, rule=rule)(pair())
+    assert explanation.values.flatten().tolist() == pytest.approx(expected, rel=1e-14)
+    assert explanation.notes["completeness_gap"] == pytest.approx([gap], abs=1e-13)
+
+
+@pytest.mark.parametrize("rule", ["left", "right", "midpoint"])
+def test_captum_agrees_on_a_residual_net(rule):
+    """With a power of two as number of steps: captum rounds its step sizes to float32."""
+    _assert_captum_agrees(in_float64(toys.Residual()).network, images(), 16, rule)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg16", "resnet50", "inception_v3"])
+def test_captum_agrees_on_the_three_networks(name):
+    _assert_captum_agrees(large(name), images(2, 80), 4, "midpoint")
+
+
+def large(name: str) -> nn.Module:
+    """A network of paper 000 with random weights and few classes."""
+    torch.manual_seed(0)
+    if name == "inception_v3":
+        return calibrated(models.inception_v3(num_classes=3, aux_logits=False, init_weights=False), 80)
+    if name == "resnet50":
+        return calibrated(models.resnet50(num_classes=3), 80)
+    network = models.vgg16(num_classes=3)
+    network.avgpool, network.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 3)
+    return network.double().eval()
+
+
+def _assert_captum_agrees(network: nn.Module, made: Tensor, steps: int, rule: str) -> None:
+    targets = torch.arange(len(made)) % 3
+    found = IntegratedGradients(steps=steps, rule=rule, baseline=0.1)(
+        Batch(Given(network, 3), [str(index) for index in range(len(made))], made, targets)
+    )
+    method = {"left": "riemann_left", "right": "riemann_right", "midpoint": "riemann_middle"}[rule]
+    expected, delta = CaptumIntegratedGradients(network).attribute(
+        made, torch.full_like(made, 0.1), target=targets, n_steps=steps, method=method, return_convergence_delta=True
+    )
+    assert float((found.values - expected).abs().max() / expected.abs().max()) <= 1e-8
+    assert found.notes["completeness_gap"] == pytest.approx(delta.tolist(), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "tolerance"), [(64, 0.05), (512, 0.01)])
+def test_values_sum_to_the_score_on_vgg16(steps, tolerance):
+    model, made = Given(large("vgg16"), 3), images(1, 48) * 2 - 1
+    batch = Batch(model, ["a"], made, [0])
+    explanation = IntegratedGradients(steps=steps)(batch)
+    gained = float(batch.score(made) - batch.score(torch.zeros_like(made)))
+    assert float(explanation.values.sum()) == pytest.approx(gained, rel=tolerance)
+
+
+def test_the_gap_shrinks_with_the_steps_and_is_what_the_sum_misses():
+    batch = Batch(in_float64(toys.Residual()), list("abc"), images() * 3, [0, 1, 2])
+    gaps = []
+    for steps in (1, 9, 81):
+        explanation = IntegratedGradients(steps=steps)(batch)
+        gained = batch.score(batch.images) - batch.score(torch.zeros_like(batch.images))
+        missed = explanation.values.flatten(1).sum(1) - gained
+        assert explanation.notes["completeness_gap"] == pytest.approx(missed.tolist(), abs=1e-12)
+        gaps.append(float(missed.abs().max()))
+    assert gaps[0] > 3 * gaps[1] > 9 * gaps[2] > 0
+
+
+@pytest.mark.parametrize("baseline", [0.0, -0.5])
+def test_further_inputs_belong_to_their_sample(baseline):
+    made, weights = images(3, 4), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    explanation = IntegratedGradients(baseline=baseline)(
+        Batch(Given(Weighted(), 1), list("abc"), made, [0] * 3, inputs={"weight": weights})
+    )
+    expected = (made.square() - baseline**2) * weights.square().reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(explanation.values, expected, rtol=1e-10, atol=1e-12)
+    assert explanation.notes["completeness_gap"] == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_every_number_of_steps_costs_as_many_passes(monkeypatch):
+    calls = []
+    backward = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
+    IntegratedGradients(steps=9)(pair())
+    assert len(calls) == 9
+    assert IntegratedGradients(steps=9).passes == (10, 9)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"rule": "trapezoid"}, {"baseline": float("inf")}])
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(SalixError, match=next(iter(settings))):
+        IntegratedGradients(**settings)

@@ -1,0 +1,240 @@
+"""The SmoothGrad family against its vector, plain loops over the draws, captum, and what it shares."""
+
+from collections import Counter
+
+import pytest
+import torch
+from captum.attr import NoiseTunnel, Saliency
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.component import Params
+from salix.errors import SalixError
+from salix.explainer import Explainer
+from salix.model import Model
+from salix.passes import gradients, rectified
+from salix.testing import conforms, toys
+from salix.testing.bench import in_float64
+from salix_smoothgrad.smoothgrad import SmoothGrad
+from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from salix_smoothgrad.vargrad import VarGrad
+
+DRAWS = torch.tensor([[1.0, -2.0], [3.0, 0.0], [2.0, 4.0]], dtype=torch.float64)
+FAMILY = (SmoothGrad, SmoothGradSquared, VarGrad)
+
+
+class Guided(Explainer):
+    """A base that is no gradient."""
+
+    traits = frozenset({"differentiable"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return rectified(batch, "guided")
+
+
+class Drawn(Explainer):
+    """A base that draws itself: the noise's product with the gradient."""
+
+    traits = frozenset({"seeded"})
+    passes = (2, 2)
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images * batch.noise(0)
+
+
+class FirstLayer(Explainer):
+    """A base that asks for a layer."""
+
+    requires = frozenset({"layers"})
+
+    def layers(self, model: Model) -> tuple[str, ...]:
+        return model.layers()[:1]
+
+    def explain(self, batch: Batch) -> Tensor:
+        layer = gradients(batch).layers[batch.model.layers()[0]]
+        return (layer.activation * layer.gradient).sum(1, keepdim=True)
+
+
+class FlatParams(Params):
+    width: PositiveFloat = 1.0
+
+
+class Flat(Explainer):
+    """A base for pictures only."""
+
+    Params = FlatParams
+    spaces = frozenset({2})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return gradients(batch).images
+
+
+class Listed(Explainer):
+    """Gives the vector's maps one after the other."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        draw = LISTED["calls"]
+        LISTED["calls"] += 1
+        return DRAWS[draw].reshape(1, 1, 1, 2)
+
+
+LISTED = Counter()
+
+
+def images(count: int = 3, dimensions: int = 2) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, *(toys.GRID,) * dimensions, dtype=torch.float64, generator=draw) * torch.arange(
+        1.0, count + 1
+    ).reshape(-1, *(1,) * (dimensions + 1))
+
+
+def batch(model: Model | None = None, **changes: object) -> Batch:
+    model, made = model or in_float64(toys.Residual()), images()
+    return Batch(model, list("abc"), made, [0, 1, 1], **changes)
+
+
+def plain_loop(made: Batch, samples: int, scale: Tensor | float) -> Tensor:
+    """The gradient of every noisy copy (draw, n, c, *space), by the network itself."""
+    maps = []
+    for draw in range(samples):
+        noisy = (made.images + scale * made.noise(draw)).requires_grad_()
+        chosen = made.model.network(noisy).gather(1, made.targets[:, None]).sum()
+        maps.append(torch.autograd.grad(chosen, noisy)[0])
+    return torch.stack(maps)
+
+
+@conforms(
+    SmoothGrad(samples=3), SmoothGradSquared(samples=2), VarGrad(samples=3, sigma=0.1, relative=False),
+    SmoothGrad(samples=1), SmoothGrad(samples=2, base=Guided()), VarGrad(samples=2, base=Drawn()),
+    SmoothGradSquared(samples=2, base=FirstLayer()),
+)  # fmt: skip
+def test_conformance(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(SmoothGrad, [2, 2 / 3]), (SmoothGradSquared, [14 / 3, 20 / 3]), (VarGrad, [2 / 3, 56 / 9])],
+)
+def test_the_vector_v_sg(kind, expected):
+    LISTED.clear()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3)).double()
+    model = toys.Residual()
+    model.__dict__["network"] = network.eval()
+    made = Batch(model, ["a"], torch.zeros(1, 1, 1, 2, dtype=torch.float64), [0])
+    found = kind(samples=3, base=Listed())(made).values
+    assert found.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_plain_loop_agrees(relative, rows):
+    made = batch(rows=rows)
+    flat = made.images.flatten(1)
+    scale = (flat.max(1).values - flat.min(1).values)[:, None, None, None] if relative else 1.0
+    maps = plain_loop(made, 6, 0.15 * scale)
+    settings = {"samples": 6, "relative": relative}
+    expected = maps.mean(0), maps.square().mean(0), maps.var(0, unbiased=False)
+    for kind, one in zip(FAMILY, expected):
+        torch.testing.assert_close(kind(**settings)(made).values, one, rtol=1e-9, atol=1e-12)
+    error = maps.std(0) / 6**0.5
+    notes = SmoothGrad(**settings)(made).notes["relative_error"]
+    ratio = error.flatten(1).norm(dim=1) / maps.mean(0).flatten(1).norm(dim=1)
+    assert notes == pytest.approx(ratio.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(SmoothGrad, "smoothgrad"), (SmoothGradSquared, "smoothgrad_sq"), (VarGrad, "vargrad")]
+)
+def test_captum_agrees_with_the_same_noise(monkeypatch, kind, name):
+    """Captum draws all copies of an image in a row from the global generator; here it is handed ours."""
+    made, samples = batch(), 5
+    noise = torch.stack([made.noise(draw) for draw in range(samples)], 1).flatten(0, 1)
+    monkeypatch.setattr(torch, "normal", lambda mean, std: noise * std)
+    tunnel = NoiseTunnel(Saliency(made.model.network))
+    expected = tunnel.attribute(
+        made.images, nt_type=name, nt_samples=samples, stdevs=0.2, target=made.targets, abs=False
+    )
+    found = kind(samples=samples, sigma=0.2, relative=False)(made).values
+    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+
+
+@pytest.mark.parametrize("base", [None, Guided()], ids=["gradient", "guided"])
+def test_one_copy_without_noise_is_the_base_to_the_bit(base):
+    made = batch()
+    expected = base(made).values if base else gradients(made).images
+    explanation = SmoothGrad(samples=1, sigma=0, base=base)(made)
+    assert torch.equal(explanation.values, expected)
+    assert explanation.notes == {}
+    assert float(VarGrad(samples=4, sigma=0, base=base)(made).values.abs().max()) == 0
+
+
+def test_a_linear_model_has_its_gradient_and_no_variance():
+    made = batch(in_float64(toys.Linear()))
+    assert torch.equal(SmoothGrad()(made).values, gradients(made).images)
+    assert float(VarGrad()(made).values.abs().max()) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_vargrad_is_squares_less_the_square(dtype):
+    model = in_float64(toys.Residual()) if dtype == torch.float64 else toys.Residual()
+    made = Batch(model, list("abc"), images().to(dtype), [0, 1, 2])
+    mean, squares, variance = (kind()(made).values for kind in FAMILY)
+    assert float((squares - mean.square() - variance).abs().max() / squares.max()) <= 1e-6
+    assert float(variance.min()) >= 0
+    assert float(squares.min()) >= 0
+
+
+def test_the_family_shares_its_noisy_gradients(monkeypatch):
+    calls = []
+    backward = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
+    made = batch()
+    for kind in FAMILY:
+        kind(samples=7)(made)
+    assert len(calls) == 7
+    SmoothGrad(samples=7, sigma=0.2)(made)
+    assert len(calls) == 14
+
+
+def test_costs_are_counted_per_copy_and_shared_by_equal_noise():
+    assert SmoothGrad().passes == VarGrad().passes == (25, 25)
+    assert SmoothGrad(samples=4, base=Drawn()).passes == (8, 8)
+    assert len({kind(samples=50).shares for kind in FAMILY}) == 1
+    others = [SmoothGrad(), SmoothGrad(sigma=0.2), SmoothGrad(relative=False), SmoothGrad(base=Guided())]
+    assert len({explainer.shares for explainer in others}) == 4
+
+
+def test_traits_and_layers_are_those_of_the_base():
+    assert SmoothGrad().traits == {"seeded", "signed", "differentiable"}
+    assert VarGrad().traits == {"seeded", "differentiable"}
+    assert SmoothGrad(base=Drawn()).traits == {"seeded"}
+    assert SmoothGrad(base=FirstLayer()).layers(toys.Residual()) == ("stem",)
+    assert SmoothGrad(base=FirstLayer()).verdict(toys.Linear()).level == "undefined"
+
+
+def test_the_noise_of_a_base_is_not_the_noise_it_is_put_under():
+    """Otherwise the product of gradient and noise would be the same draw twice over."""
+    made = batch(in_float64(toys.Linear()))
+    found = SmoothGrad(samples=1, base=Drawn())(made).values / gradients(made).images
+    weighted = gradients(made).images != 0
+    assert not torch.allclose(found[weighted], made.noise(0)[weighted])
+
+
+def test_a_volume_is_refused_where_the_base_takes_pictures_only():
+    model = toys.Residual(dimensions=3)
+    made = Batch(model, ["a"], images(1, 3).float(), [0])
+    with pytest.raises(SalixError, match="explains 2-D images; these have 3"):
+        SmoothGrad(samples=2, base=Flat())(made)
+
+
+def test_a_constant_image_has_no_range_hence_no_noise():
+    made = batch().at(torch.full_like(images(), 0.5))
+    assert torch.equal(SmoothGrad(samples=3)(made).values, gradients(made).images)
+
+
+@pytest.mark.parametrize("settings", [{"samples": 0}, {"sigma": -0.1}, {"sigma": float("nan")}, {"base": 3}])
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(SalixError, match=next(iter(settings))):
+        SmoothGrad(**settings)

@@ -1,0 +1,101 @@
+"""A method of somebody else, installed with pip from a folder outside the workspace: listed, checked and run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salix.store import read_table
+
+PYPROJECT = """
+[project]
+name = "salix-edges"
+version = "3.1"
+dependencies = ["salix"]
+entry-points.salix.edges = "salix_edges"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+EXPLAINER = '''
+"""Edges as a heatmap, weighed by the gradient."""
+
+from salix.explainer import Explainer
+from salix.hooks import hookimpl
+from salix.passes import gradients
+
+
+class Edges(Explainer):
+    """Where the picture has an edge and the gradient is not zero."""
+
+    def explain(self, batch):
+        edges = (batch.images - batch.images.roll(1, -1)).abs()
+        return edges * gradients(batch).images.abs()
+
+
+@hookimpl
+def salix_explainers():
+    return {"edges": "salix_edges:Edges"}
+'''
+PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+CONFIG = {
+    "output": "run", "datasets": [{"use": "phantom", "patients": 20, "height": 64, "split": "test"}],
+    "models": [{"use": "resnet50", "size": 32}], "explainers": ["edges"], "metrics": ["ecs"],
+    "rows": 1, "threads": 1, "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip put the plugin, which is not this environment."""
+    folder = tmp_path_factory.mktemp("somebody")
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "salix_edges.py").write_text(EXPLAINER.lstrip())
+    subprocess.run([*PIP, "--target", str(folder / "site"), str(folder)], check=True)
+    return folder / "site"
+
+
+def salix(site: Path, *words: str, cwd: Path | None = None) -> str:
+    """What the installed command prints."""
+    command = [Path(sys.executable).parent / "salix", *words]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_is_small_and_was_not_there() -> None:
+    assert len(EXPLAINER.strip().splitlines()) <= 20
+    command = [Path(sys.executable).parent / "salix", "show", "edges"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nothing is registered as 'edges'" in done.stderr
+
+
+def test_it_is_listed(site: Path) -> None:
+    rows = [line.split() for line in salix(site, "list").splitlines()]
+    assert ["explainer", "edges", "salix-edges", "3.1"] in rows
+
+
+def test_it_passes_the_laws(site: Path) -> None:
+    text = salix(site, "check", "edges")
+    assert "passed   explainer edges: " in text
+    assert "edges passes: " in text.splitlines()[-1]
+
+
+def test_it_runs_from_a_config(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(json.dumps(CONFIG))
+    text = salix(site, "run", "config.yaml", "--strict", cwd=tmp_path)
+    assert "resnet50(size=32) × edges" in text
+    scores = read_table(tmp_path / "run/scores.parquet")
+    assert set(scores["explainer"]) == {"edges", "random"}
+    chosen = scores["value"][(scores["explainer"] == "edges") & (scores["status"] == "valid")]
+    assert len(chosen)
+    assert np.isfinite(chosen).all()
+    provenance = json.loads((tmp_path / "run/provenance.json").read_text())
+    assert provenance["versions"]["salix-edges"] == "3.1"
