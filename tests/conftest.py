@@ -21,7 +21,8 @@ def parts() -> Any:
     from salix.discovery import Found
 
     return Catalog([
-        Found("parts", "salix_parts", "salix-parts", "1.0"), Found("baseline", "salix_baseline", "salix-baseline", "1.0")
+        Found("parts", "salix_parts", "salix-parts", "1.0"),
+        Found("baseline", "salix_baseline", "salix-baseline", "1.0"),
     ])  # fmt: skip
 
 

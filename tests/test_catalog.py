@@ -319,8 +319,8 @@ def test_wrong_params(good: Found) -> None:
         Catalog([good]).create("explainer", "over", params)
     said = str(caught.value)
     for part in (
-        "salix-good/over: base: no explainer is named 'plian'; did you mean 'plain'",
-        "more.0: scale: Input should be a valid number",
+        "salix-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
+        "; more.0.scale: should be a valid number",
         "more.1: should name a registered explainer, or be a mapping",
         "named.a: should name a registered explainer, or be a mapping",
     ):

@@ -45,9 +45,14 @@ def test_serial_runs_in_order_in_this_process_and_restores_threads(executed: Any
 
 def test_threads_last_as_long_as_the_block() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(ValueError, match="x"), torch_threads(before + 2):
-        assert torch.get_num_threads() == before + 2
-        raise ValueError("x")
+
+    def fail() -> None:
+        with torch_threads(before + 2):
+            assert torch.get_num_threads() == before + 2
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        fail()
     assert torch.get_num_threads() == before
 
 
@@ -60,7 +65,8 @@ def test_processes_survive_killed_workers(executed: Any) -> None:
     }
     assert os.getpid() not in {process for _, process, _ in done.values()}
     assert lost == {2: "its worker process died 2 times (killed, or out of memory)"}
-    assert begun[1:3] == [2, 2]
+    assert begun[1] == 2
+    assert begun[2] >= 2
 
 
 def test_an_error_of_a_task_is_raised_here(executed: Any) -> None:

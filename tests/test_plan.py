@@ -52,7 +52,11 @@ def test_lists_are_crossed_and_rows_are_added(planned: Planned) -> None:
 
 
 def test_the_same_row_twice_runs_once(planned: Planned) -> None:
-    row = {"dataset": {"use": "pictures", "split": "test", "count": 16}, "model": "regions", "explainer": {"use": "slope", "factor": 1.0}}
+    row = {
+        "dataset": {"use": "pictures", "split": "test", "count": 16},
+        "model": "regions",
+        "explainer": {"use": "slope", "factor": 1.0},
+    }
     plan = planned(explainers=["slope", {"use": "slope"}], metrics=["mass", {"use": "mass"}], combinations=[row])
     assert names(plan) == [("regions", "slope", "predicted", "max"), ("", "random", "", "max")]
     assert set(keys(plan).values()) == {1}
@@ -61,7 +65,10 @@ def test_the_same_row_twice_runs_once(planned: Planned) -> None:
 def test_two_models_of_one_grid_share_the_baseline(planned: Planned) -> None:
     shared = planned(models=["regions", "linear", "elsewhere"], explainers=["slope"])
     randoms = [item for item in shared.combinations if item.model_free]
-    assert [(item.model.short, label(item.explainer)) for item in randoms] == [("regions", "random"), ("elsewhere", "random")]
+    assert [(item.model.short, label(item.explainer)) for item in randoms] == [
+        ("regions", "random"),
+        ("elsewhere", "random"),
+    ]
     assert len({item.key for item in randoms}) == 2
 
 
@@ -74,7 +81,9 @@ def test_each_dataset_split_has_its_baseline(planned: Planned) -> None:
 
 
 def test_a_baseline_that_is_asked_for_is_not_added_again(planned: Planned) -> None:
-    plan = planned(models=["regions", "linear"], explainers=["random", "slope"], targets=["predicted", "label"], reductions=["sum"])
+    plan = planned(
+        models=["regions", "linear"], explainers=["random", "slope"], targets=["predicted", "label"], reductions=["sum"]
+    )
     assert Counter(name for _, name, *_ in names(plan)) == {"slope": 4, "random": 1}
 
 
@@ -89,7 +98,12 @@ def test_without_the_baseline_plugin_the_error_says_what_to_install(parts: Any, 
 
 
 def test_a_metric_without_heatmap_hangs_on_dataset_and_model(planned: Planned) -> None:
-    plan = planned(models=["regions", "linear"], explainers=["slope", "noted"], metrics=["accuracy", "mass"], targets=["predicted", "label"])
+    plan = planned(
+        models=["regions", "linear"],
+        explainers=["slope", "noted"],
+        metrics=["accuracy", "mass"],
+        targets=["predicted", "label"],
+    )
     for task in plan.tasks({}):
         assert [metric.short for metric in task.metrics] == ["accuracy"]
         assert {metric.short for unit in task.units for metric in unit.metrics} == {"mass"}
@@ -139,7 +153,9 @@ def test_a_config_of_which_nothing_runs_is_an_error(planned: Planned) -> None:
         planned(explainers=["demanding"])
 
 
-@pytest.mark.parametrize("error", [ModelError("checkpoint x.safetensors does not exist; give a file."), KeyError("head")])
+@pytest.mark.parametrize(
+    "error", [ModelError("checkpoint x.safetensors does not exist; give a file."), KeyError("head")]
+)
 def test_a_model_that_cannot_be_built_is_an_error_and_no_skip(
     planned: Planned, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +163,9 @@ def test_a_model_that_cannot_be_built_is_an_error_and_no_skip(
         raise error
 
     monkeypatch.setattr(salix_parts.Unbuildable, "build", fail)
-    with pytest.raises(ModelError, match=r"checkpoint x\.safetensors does not exist|unbuildable cannot build its network \(KeyError"):
+    with pytest.raises(
+        ModelError, match=r"checkpoint x\.safetensors does not exist|unbuildable cannot build its network \(KeyError"
+    ):
         planned(models=["regions", "unbuildable"])
 
 
@@ -217,7 +235,9 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "metric": ({"metrics": [{"use": "mass", "scale": 2.0}]}, {"scores"}),
     "target": ({"targets": ["label"]}, {"heatmaps", "scores"}),
     "reduction": ({"reductions": ["sum"]}, {"heatmaps", "scores"}),
-    "dataset": ({"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 1}]}, {"predictions", "heatmaps", "scores"}),
+    "dataset": (
+        {"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 1}]}, {"predictions", "heatmaps", "scores"}
+    ),
     "chunk": ({"chunk": 3}, {"predictions", "heatmaps", "scores"}),
     "rows": ({"rows": 4}, set()),
     "threads": ({"threads": 2}, set()),
@@ -226,7 +246,9 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "touched"), CHANGES.values(), ids=CHANGES)
-def test_keys_change_with_what_the_content_depends_on(planned: Planned, change: dict[str, Any], touched: set[str]) -> None:
+def test_keys_change_with_what_the_content_depends_on(
+    planned: Planned, change: dict[str, Any], touched: set[str]
+) -> None:
     def by_kind(plan: Plan) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for task in plan.tasks({}):
@@ -264,7 +286,9 @@ def test_a_file_of_weights_counts_by_content(planned: Planned, tmp_path: Path) -
     assert not set(with_bias(1.0, "one.safetensors")) & set(first) - set(keys(planned()))
 
 
-def test_a_dataset_counts_by_the_content_of_its_tables_and_the_size_of_its_files(planned: Planned, tmp_path: Path) -> None:
+def test_a_dataset_counts_by_the_content_of_its_tables_and_the_size_of_its_files(
+    planned: Planned, tmp_path: Path
+) -> None:
     def found() -> Counter[str]:
         return keys(planned(datasets=[{"use": "pictures", "count": 8, "root": str(tmp_path / "data")}]))
 

@@ -283,7 +283,9 @@ def test_tables_are_written_again_if_another_shard_finished_meanwhile(
     assert tables(whole.folder) == tables(other[1].folder)
 
 
-def test_failed_cases_are_tried_again_only_when_asked(ran: Ran, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_cases_are_tried_again_only_when_asked(
+    ran: Ran, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = ran(output=str(tmp_path / "whole"), metrics=["mass", "accuracy"], rows=1)
     load = Pictures.load
 
@@ -307,7 +309,9 @@ def test_failed_cases_are_tried_again_only_when_asked(ran: Ran, calls: Any, tmp_
     assert calls("explain") == []
 
 
-def test_failed_scores_are_tried_again_without_their_heatmaps(ran: Ran, calls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_scores_are_tried_again_without_their_heatmaps(
+    ran: Ran, calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(salix_parts.Mass, "measure", lambda self, case: 1 / 0)
         assert ran(explainers=["slope"]).failures == 16

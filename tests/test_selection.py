@@ -1,4 +1,4 @@
-"""Open settings: filled from the tuning split once, frozen in the run, and flagged where they were filled on what is reported."""
+"""Open settings: filled from the tuning split once, frozen, and flagged where that split is the reported one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,12 @@ def test_a_metric_is_filled_from_the_tuning_split(ran: Ran) -> None:
     finished = ran(metrics=["filled"])
     (entry,) = frozen(finished.folder)
     assert entry["filled"]["brightness"] == pytest.approx(brightness(TUNING), rel=1e-12)
-    assert (entry["metric"], entry["split"], entry["samples"], entry["unreadable"]) == ("salix-parts/filled", "tuning", 8, 0)
+    assert (entry["metric"], entry["split"], entry["samples"], entry["unreadable"]) == (
+        "salix-parts/filled",
+        "tuning",
+        8,
+        0,
+    )
     settings = set(read_table(finished.folder / "scores.parquet")["metric_settings"])
     assert len(settings) == 1
     assert str(entry["filled"]["brightness"][0]) in settings.pop()
@@ -107,13 +112,17 @@ def test_samples_that_cannot_be_read_are_left_out_and_counted(ran: Ran) -> None:
 
 def test_if_none_can_be_read_the_error_says_what_to_do(ran: Ran) -> None:
     data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": TUNING}]
-    with pytest.raises(PluginError, match=r"filled cannot fill brightness from pictures \(none of the 8 samples in split tuning"):
+    with pytest.raises(
+        PluginError, match=r"filled cannot fill brightness from pictures \(none of the 8 samples in split tuning"
+    ):
         ran(metrics=["filled"], datasets=data)
 
 
 def test_a_metric_that_cannot_fill_is_one_sentence(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Filled, "fit", lambda self, samples: 1 / 0)
-    with pytest.raises(PluginError, match=r"cannot fill brightness from pictures \(ZeroDivisionError: .*set them in the config"):
+    with pytest.raises(
+        PluginError, match=r"cannot fill brightness from pictures \(ZeroDivisionError: .*set them in the config"
+    ):
         ran(metrics=["filled"])
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -48,9 +49,13 @@ def test_a_unit_appears_only_when_it_is_whole(run: Run) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 def test_an_error_leaves_nothing(run: Run, error: BaseException) -> None:
-    with pytest.raises(type(error)), run.commit("scores", "a", {}) as folder:
-        (folder / "data").write_text("half")
-        raise error
+    def fail() -> None:
+        with run.commit("scores", "a", {}) as folder:
+            (folder / "data").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
     assert [*(run.folder / "scores").iterdir()] == []
 
 
@@ -107,6 +112,17 @@ def test_sweep_takes_what_dead_processes_of_this_machine_left(run: Run) -> None:
     assert [path.exists() for path in live] == [True] * 5
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says so in /proc")
+def test_sweep_takes_what_a_process_left_that_nobody_waited_for(run: Run) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        left = run.folder / "scores" / f".partial-{store.socket.gethostname()}-{child.pid}-abc"
+        left.mkdir()
+        while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        run.sweep()
+        assert not left.exists()
+
+
 def test_sweep_knows_the_names_that_commit_gives(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store.socket, "gethostname", lambda: "node-17-a.cluster")
     with run.commit("scores", "a", {}) as partial, run.replacing("summary.csv") as file:
@@ -115,7 +131,9 @@ def test_sweep_knows_the_names_that_commit_gives(run: Run, monkeypatch: pytest.M
         for path in renamed:
             path.mkdir()
         file.write_text("")
-        Run(run.folder).sweep()  # sweeps what carries this process's own number, too: nothing of it is under way at a start
+        Run(
+            run.folder
+        ).sweep()  # sweeps what carries this process's own number, too: nothing of it is under way at a start
         assert [path.exists() for path in renamed] == [False, False]
         partial.mkdir()
         file.parent.mkdir()
@@ -183,7 +201,7 @@ def test_a_damaged_unit_is_named(run: Run) -> None:
 
 ROWS = [
     ["a", "p", "value", 0.1 + 0.2, "valid", "", None, '{"steps": 3}', "heatmaps/x/maps.zarr", 0],
-    ["b", "p", "value", None, "failed", "it's; \"broken\"", None, "{}", "heatmaps/x/maps.zarr", 1],
+    ["b", "p", "value", None, "failed", 'it\'s; "broken"', None, "{}", "heatmaps/x/maps.zarr", 1],
     ["c", "q", "curve", None, "valid", "", [0.0, 1.5], "{}", None, None],
     ["d", "q", "curve", None, "valid", "", [], "{}", None, None],
 ]
@@ -239,9 +257,14 @@ def test_a_damaged_table_is_named(run: Run) -> None:
 def test_files_are_replaced_in_one_step(run: Run) -> None:
     write_json(run.folder / "provenance.json", {"b": 1, "a": "é"})
     assert (run.folder / "provenance.json").read_text(encoding="utf-8") == '{\n "a": "é",\n "b": 1\n}\n'
-    with pytest.raises(RuntimeError), run.replacing("provenance.json") as partial:
-        partial.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with run.replacing("provenance.json") as partial:
+            partial.write_text("half")
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fail()
     assert '"b": 1' in (run.folder / "provenance.json").read_text()
     assert partials(run) == []
 
@@ -312,7 +335,9 @@ def tiny(tmp_path: Path) -> object:
     """A disk of one megabyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small disk needs the right to mount: {mounted.stderr.strip()}")
     yield disk

@@ -45,7 +45,9 @@ def commit(run: Run, key: str, rows: list[list[Any]]) -> str:
 
 def entry(run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any) -> Scored:
     keys = (commit(run, f"{explainer}-{len(run.keys('scores'))}", rows),)
-    return Scored(place(explainer), metric or Mass(), "mass", keys, explainer == "random", dataset="d1", grid="g1", **more)
+    return Scored(
+        place(explainer), metric or Mass(), "mass", keys, explainer == "random", dataset="d1", grid="g1", **more
+    )
 
 
 def test_units_become_one_sorted_table(run: Run) -> None:
@@ -112,15 +114,23 @@ def test_rows_are_pivoted_by_case(run: Run) -> None:
 
 
 def test_curves_are_pivoted_to_points(run: Run) -> None:
-    rows = [row("a", "curve", [0.0, 1.0, 2.0]), row("b", "curve", [3.0]), row("c", "curve", None, "invalid", "infinite")]
+    rows = [
+        row("a", "curve", [0.0, 1.0, 2.0]),
+        row("b", "curve", [3.0]),
+        row("c", "curve", None, "invalid", "infinite"),
+    ]
     (found,) = pivoted(run, [entry(run, "slope", rows)])
     assert str(found.values["curve"].tolist()) == "[[0.0, 1.0, 2.0], [3.0, nan, nan], [nan, nan, nan]]"
 
 
 def test_two_datasets_of_one_name_are_told_apart(run: Run) -> None:
     """Their combinations have different keys."""
-    one = Scored(place("slope", combination="k1"), Mass(), "mass", (commit(run, "u1", [row("a", "value", 1.0)]),), False)
-    two = Scored(place("slope", combination="k2"), Mass(), "mass", (commit(run, "u2", [row("a", "value", 2.0)]),), False)
+    one = Scored(
+        place("slope", combination="k1"), Mass(), "mass", (commit(run, "u1", [row("a", "value", 1.0)]),), False
+    )
+    two = Scored(
+        place("slope", combination="k2"), Mass(), "mass", (commit(run, "u2", [row("a", "value", 2.0)]),), False
+    )
     assert [case.values["value"].tolist() for case in pivoted(run, [one, two])] == [[1.0], [2.0]]
 
 
@@ -167,7 +177,10 @@ VALUES = {"slope": (3.0, 5.0, 9.0, 2.0), "cam": (2.0, 5.5, 4.0, 2.5), "random": 
 
 
 def mass(run: Run) -> list[Scored]:
-    return [entry(run, name, [row(case, "value", value) for case, value in zip("abcd", values)]) for name, values in VALUES.items()]
+    return [
+        entry(run, name, [row(case, "value", value) for case, value in zip("abcd", values)])
+        for name, values in VALUES.items()
+    ]
 
 
 def exact(a: tuple[float, ...], b: tuple[float, ...]) -> float:
@@ -244,7 +257,10 @@ def test_tables_are_written_as_csv(run: Run) -> None:
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
-        ({"model": "resnet50", "explainer": "gradcam", "target": "predicted", "reduction": "max"}, "resnet50 × gradcam"),
+        (
+            {"model": "resnet50", "explainer": "gradcam", "target": "predicted", "reduction": "max"},
+            "resnet50 × gradcam",
+        ),
         ({"model": "", "explainer": "random", "target": "", "reduction": "max"}, "random"),
         ({"model": "a", "explainer": "b", "target": "left", "reduction": "sum"}, "a × b × left × sum"),
         ({"model": "a", "explainer": "", "target": "", "reduction": ""}, "a"),
@@ -252,6 +268,18 @@ def test_tables_are_written_as_csv(run: Run) -> None:
 )
 def test_a_combination_in_a_few_words(named: dict[str, str], expected: str) -> None:
     assert name_of(named) == expected
+
+
+def test_names_are_told_apart_by_settings(ran: Callable[..., Any]) -> None:
+    entries = [{"use": "pictures", "split": "test", "count": 16, "seed": seed} for seed in (0, 1)]
+    finished = ran(datasets=entries, metrics=["mass", {"use": "mass", "scale": 2.0}, "filled"])
+    names = {(row["dataset"], row["metric"]) for row in finished.summary}
+    datasets = ("pictures(count=16)", "pictures(count=16, seed=1)")
+    assert names == {(dataset, metric) for dataset in datasets for metric in ("mass", "mass(scale=2.0)", "filled")}
+    for row in finished.summary:
+        if row["explainer"] == "slope" and row["metric"].startswith("mass") and row["measure"] == "value":
+            assert row["n_valid"] == 8
+            assert (row["value"] > 1) == ("2.0" in row["metric"])
 
 
 def test_models_are_compared_by_metrics_of_predictions(ran: Callable[..., Any]) -> None:

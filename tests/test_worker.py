@@ -45,7 +45,9 @@ def scores(folder: Path, explainer: str = "slope", metric: str = "mass") -> list
 
 
 def statuses(folder: Path, measure: str = "value", **chosen: str) -> dict[str, tuple[str, str]]:
-    return {row["case"]: (row["status"], row["reason"]) for row in scores(folder, **chosen) if row["measure"] == measure}
+    return {
+        row["case"]: (row["status"], row["reason"]) for row in scores(folder, **chosen) if row["measure"] == measure
+    }
 
 
 def counted(finished: Any) -> None:
@@ -91,7 +93,9 @@ def test_scores_are_computed_from_the_stored_heatmap(ran: Ran) -> None:
         mask = masks.get(row["measure"], sum(masks.values()))
         assert row["value"] == pytest.approx((heat * mask).sum() / heat.sum(), rel=1e-12)
         assert row["heatmap"].startswith("heatmaps/")
-        assert np.array_equal(Run(finished.folder).maps(row["heatmap"].split("/")[1], int(row["row"])), stored[row["case"]])
+        assert np.array_equal(
+            Run(finished.folder).maps(row["heatmap"].split("/")[1], int(row["row"])), stored[row["case"]]
+        )
         assert row["patient"] == sample.group
 
 
@@ -130,7 +134,10 @@ def test_a_heatmap_with_nan_is_invalid(ran: Ran, whole: dict[str, np.ndarray]) -
     counted(finished)
 
 
-@pytest.mark.parametrize(("fault", "reason"), [("shape", r"returned shape \(1, 3, 16, 15\); allowed"), ("note", "the note 'steps' is object")])
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("shape", r"returned shape \(1, 3, 16, 15\); allowed"), ("note", "the note 'steps' is object")],
+)
 def test_a_plugin_that_breaks_its_word_fails_its_cases(ran: Ran, fault: str, reason: str) -> None:
     finished = ran(explainers=[*slope(on=IDS, fault=fault), "noted"])
     for status, why in statuses(finished.folder).values():
@@ -183,7 +190,6 @@ def test_without_memory_for_a_batch_it_is_split_and_said(ran: Ran, whole: dict[s
 
 
 def test_what_did_not_fit_is_free_when_the_halves_are_tried(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-
 
     large: list[Any] = []
     alive: list[int] = []
@@ -249,7 +255,9 @@ def test_an_infinite_measure_is_invalid(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"value": "much"}, [1.0]])
-def test_a_metric_that_breaks_its_word_fails_or_excludes(ran: Ran, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_breaks_its_word_fails_or_excludes(
+    ran: Ran, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     monkeypatch.setattr(salix_parts.Mass, "measure", lambda self, case: answer)
     finished = ran()
@@ -313,6 +321,7 @@ def test_logits_that_cannot_be_read_fail_that_one(ran: Ran, monkeypatch: pytest.
 
 def test_targets_follow_the_prediction_the_label_and_the_name(ran: Ran, tmp_path: Path) -> None:
     """The swapped model has the classes in the other order: by name the same heatmaps come out."""
+
     def heat(model: str, target: Any) -> dict[str, np.ndarray]:
         output = str(tmp_path / f"{model}-{target}")
         return maps(ran(output=output, models=[model], targets=[target], metrics=[]).folder)
@@ -336,11 +345,12 @@ def test_a_sample_without_a_usable_label_is_excluded_or_failed(ran: Ran) -> None
 
 def test_predictions_are_stored_with_labels(ran: Ran) -> None:
 
-
     folder = ran(rows=1).folder
     model, run = Regions(), Run(folder)
     tables = [read_table(run.unit("predictions", key) / "predictions.parquet") for key in run.keys("predictions")]
-    rows = {row["case"]: row for table in tables for row in (dict(zip(table, values)) for values in zip(*table.values()))}
+    rows = {
+        row["case"]: row for table in tables for row in (dict(zip(table, values)) for values in zip(*table.values()))
+    }
     assert sorted(rows) == IDS
     for id, row in rows.items():
         sample = model.prepare(Pictures(count=16).load(id))
@@ -353,7 +363,6 @@ def test_predictions_are_stored_with_labels(ran: Ran) -> None:
 
 
 def test_a_metric_may_ask_the_model(ran: Ran) -> None:
-
 
     finished = ran(metrics=["drop"], targets=["left"])
     stored, model = maps(finished.folder), Regions()

@@ -78,7 +78,7 @@ def changed(images: Tensor, lesions: Tensor, random: np.random.Generator) -> tup
     turn = turns(len(images), random)
     images, lesions = turned(images, turn), turned(lesions, turn)
     seen = images.abs().amax(1, keepdim=True) > 0
-    images = (compressed(images, random) * gain(len(images), random) + texture(len(images), random)).clamp(-1, 1) * seen
+    images = (images * gain(len(images), random) + texture(len(images), random)).clamp(-1, 1) * seen
     return images.contiguous(memory_format=torch.channels_last), lesions
 
 
@@ -88,16 +88,9 @@ def turned(images: Tensor, turn: Tensor) -> Tensor:
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def compressed(images: Tensor, random: np.random.Generator) -> Tensor:
-    """Images whose strong contrasts are bounded softly: the phantom's lesions stand out more than a person's do."""
-    bound = np.exp(random.uniform(np.log(0.2), np.log(2.0), (len(images), 1, 1, 1)))
-    limit = torch.from_numpy(bound).float()
-    return limit * torch.tanh(images / limit)
-
-
 def gain(count: int, random: np.random.Generator) -> Tensor:
-    """Factors (n, 3, 1, 1) of contrast, overall and by colour; blue is the weakest in photographs of people."""
-    overall = np.exp(random.uniform(np.log(0.5), np.log(1.5), (count, 1)))
+    """Factors (n, 3, 1, 1) of contrast, mostly below 1: photographs of people have less of it than the phantom's."""
+    overall = np.exp(random.uniform(np.log(0.3), np.log(1.3), (count, 1)))
     colours = random.uniform((0.75, 0.75, 0.3), (1.25, 1.25, 1.1), (count, 3))
     return torch.from_numpy(overall * colours).float()[:, :, None, None]
 
@@ -106,7 +99,7 @@ def texture(count: int, random: np.random.Generator) -> Tensor:
     """Grain and mottle (n, 3, 448, 448): normal noise at four scales, each of its own strength."""
     total = torch.zeros(count, 3, SIZE, SIZE)
     for scale in (1, 2, 4, 8):
-        strength = random.uniform(0, 0.04, (count, 1, 1, 1)).astype(np.float32)
+        strength = random.uniform(0, 0.05, (count, 1, 1, 1)).astype(np.float32)
         noise = strength * random.standard_normal((count, 3, SIZE // scale, SIZE // scale), dtype=np.float32)
         total += functional.interpolate(torch.from_numpy(noise), size=(SIZE, SIZE), mode="bilinear")
     return total
@@ -156,7 +149,7 @@ def held_out(network: LesionNetwork, eyes: Eyes) -> str:
 
 
 @click.command()
-@click.option("--patients", default=700, show_default=True, help="Patients of the phantom; 6 of 10 are for training.")
+@click.option("--patients", default=400, show_default=True, help="Patients of the phantom; 6 of 10 are for training.")
 @click.option("--epochs", default=12, show_default=True)
 @click.option("--batch", default=8, show_default=True, help="Eyes per step.")
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")

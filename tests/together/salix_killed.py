@@ -1,8 +1,9 @@
 """Runs a config again and again, killed at chosen moments, then once to the end.
 
 It imports everything once and forks each run, so that a kill costs milliseconds and not another import of torch. It
-reads a JSON list from standard input: the config, and the moments: seconds after the start, or the name of a step and
-its number, where a negative number dies before and a positive one after that step. The last run is not killed.
+reads requests from standard input: ``["run", config, moment]``, where the moment to kill it is null for never, a number
+of seconds, a pattern of which a file must be there, or a step with its number: a negative number dies before and a
+positive one after that step; or ``["shards", config, count]``, which runs all parts at once.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from salix import runner, store, tables
@@ -43,7 +45,8 @@ def die(name: str, number: int) -> None:
 def attempt(config: dict[str, Any], moment: Any, shard: tuple[int, int]) -> None:
     """One run, in the process that may be killed."""
     catalog = Catalog([
-        Found("parts", "salix_parts", "salix-parts", "1.0"), Found("baseline", "salix_baseline", "salix-baseline", "1.0")
+        Found("parts", "salix_parts", "salix-parts", "1.0"),
+        Found("baseline", "salix_baseline", "salix-baseline", "1.0"),
     ])  # fmt: skip
     if isinstance(moment, list):
         die(*moment)
@@ -70,6 +73,10 @@ def killed(config: dict[str, Any], moment: Any) -> tuple[int, float]:
     child = forked(config, moment)
     if isinstance(moment, (int, float)):
         time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+    if isinstance(moment, str):
+        while not [*Path(config["output"]).glob(moment)]:
+            time.sleep(0.01)
         os.kill(child, signal.SIGKILL)
     return ended(child), time.monotonic() - start
 

@@ -196,10 +196,6 @@ class Slope(Explainer):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class NotedParams(Params):
-    """Nothing to set."""
-
-
 class Noted(Explainer):
     """A heatmap with notes and kept arrays; the number of kept steps differs from sample to sample."""
 
@@ -207,7 +203,11 @@ class Noted(Explainer):
         """Ones, with notes of each kind."""
         size = len(batch)
         steps = [torch.arange(1.0 + int(id[-1]) % 3) for id in batch.ids]
-        notes = {"steps": [len(each) for each in steps], "word": ["done"] * size, "error": torch.full((size,), torch.inf)}
+        notes = {
+            "steps": [len(each) for each in steps],
+            "word": ["done"] * size,
+            "error": torch.full((size,), torch.inf),
+        }
         return Explanation(torch.ones_like(batch.images), notes, {"scores": steps})
 
 
@@ -287,7 +287,8 @@ class Accuracy(Metric):
 
     def measure(self, case: Case) -> dict[str, float]:
         """``value``: 1 or 0."""
-        assert case.prediction is not None and case.heatmap is None and case.batch is None
+        assert case.prediction is not None
+        assert case.heatmap is case.batch is None
         note("accuracy", case.sample.id)
         return {"value": float(case.prediction.decision == case.sample.label)}
 
@@ -352,7 +353,8 @@ class Filled(Metric):
 
     def measure(self, case: Case) -> dict[str, float]:
         """``value``."""
-        assert case.heatmap is not None and self.params.brightness is not None
+        assert case.heatmap is not None
+        assert self.params.brightness is not None
         return {"value": float(case.heatmap.values.mean(dtype=np.float64) / self.params.brightness[0])}
 
 
@@ -363,7 +365,8 @@ class Drop(Metric):
 
     def measure(self, case: Case) -> dict[str, float]:
         """``value``."""
-        assert case.heatmap is not None and case.batch is not None
+        assert case.heatmap is not None
+        assert case.batch is not None
         images = case.batch.images.clone()
         images[0].flatten(1)[:, int(case.heatmap.values.argmax())] = 0
         return {"value": float(case.batch.score(case.batch.images) - case.batch.score(images))}

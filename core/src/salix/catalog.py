@@ -117,7 +117,8 @@ class Catalog:
             return cls.made(params, self.context(base), entry.full)
         except ValidationError as error:
             wrong = findings(error, Document(entry.full, dict(params)), cls.Params, {})
-            raise SalixError("; ".join(map(str, wrong))) from None
+            said = "; ".join(f"{one.path}: {one.text}" if one.path else one.text for one in wrong)
+            raise SalixError(f"{entry.full}: {said}") from None
 
     def context(self, base: Path) -> dict[str, Any]:
         """What pydantic needs to validate whatever holds components; equal descriptions give one component."""

@@ -75,18 +75,17 @@ class Processes(Executor[Job, Result]):
         lost: Callable[[Job, str], None],
         threads: int,
     ) -> None:
-        """Keep every worker busy; a task during which workers died ``attempts`` times is handed to ``lost``."""
-        waiting, crashes = list(enumerate(tasks)), [0] * len(tasks)
+        """Keep every worker busy; a task that takes ``attempts`` workers down by itself is handed to ``lost``."""
+        waiting, suspects, deaths = list(enumerate(tasks)), set[int](), [0] * len(tasks)
         while waiting:
             # After a crash the suspects run alone, so that the culprit is known and takes nobody along.
-            suspects = [entry for entry in waiting if crashes[entry[0]]]
-            entries = suspects[:1] or waiting
-            finished, failed = self._round(entries, work, done, threads)
-            for index, _ in failed:
-                crashes[index] += 1
-            for index, task in failed:
-                if crashes[index] >= self.params.attempts and len(entries) == 1:
-                    lost(task, f"its worker process died {crashes[index]} times (killed, or out of memory)")
+            alone = [entry for entry in waiting if entry[0] in suspects]
+            finished, failed = self._round(alone[:1] or waiting, work, done, threads)
+            suspects |= {index for index, _ in failed}
+            for index, task in failed if len(failed) == 1 else ():
+                deaths[index] += 1
+                if deaths[index] >= self.params.attempts:
+                    lost(task, f"its worker process died {deaths[index]} times (killed, or out of memory)")
                     finished.add(index)
             waiting = [entry for entry in waiting if entry[0] not in finished]
 

@@ -175,15 +175,20 @@ def _abandoned(partial: Path) -> bool:
     match = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]+", partial.name)
     if match is None or match[1] != socket.gethostname():
         return False
-    process = int(match[2])
+    # A container that starts anew gives the same number again; a process sweeps before it writes.
+    return int(match[2]) == os.getpid() or not _running(int(match[2]))
+
+
+def _running(process: int) -> bool:
     try:
         os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    # A container that starts anew gives the same number again; a process sweeps before it writes.
-    return process == os.getpid()
+    except OSError:
+        return True
+    # A killed process keeps its number until somebody waits for it, which in a container may be nobody.
+    return state != "Z"
 
 
 @contextmanager

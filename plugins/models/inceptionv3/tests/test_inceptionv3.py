@@ -1,0 +1,109 @@
+"""InceptionV3: structure against torchvision's own network, and weights from a cache (acceptance row A03)."""
+
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import inception_v3
+
+from salix.errors import ModelError
+from salix.testing import conforms
+from salix_inceptionv3.inceptionv3 import InceptionV3
+
+CACHED = "inception_v3_google-0cc3c7bd.pth"
+BRANCHES = {"branch1x1": 320, "branch3x3_2a": 384, "branch3x3dbl_3b": 384, "branch_pool": 192}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return InceptionV3()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The folder of torchvision's downloads, empty, on a machine without network."""
+
+    def unreachable(*arguments, **keywords):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def images(size, count=1, dtype=torch.float32):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+@conforms(InceptionV3(size=80))
+def test_conformance(check):
+    check()
+
+
+@pytest.mark.slow
+def test_the_last_maps_have_12_cells_a_side_at_448(model):
+    layers = [f"Mixed_7c.{branch}.conv" for branch in BRANCHES]
+    with torch.no_grad():
+        outputs, kept = model.view(images(448), {})(images(448), {}, layers)
+    assert outputs["logits"].shape == (1, 1)
+    assert [kept[layer].shape for layer in layers] == [(1, width, 12, 12) for width in BRANCHES.values()]
+
+
+def test_94_convolutions_each_with_its_norm_and_a_rectifier_that_was_a_function(model):
+    assert len(model.layers()) == 94
+    assert model.last_layer == "Mixed_7c.branch_pool.conv"
+    assert model.outline.activations == (nn.ReLU,) * (94 + 2)
+    assert not any(isinstance(module, nn.ReLU) for module in model.network.Mixed_7c.modules())
+    seen = model.view(images(80), {})
+    assert (seen.folded, seen.unfolded) == (94, ())
+
+
+def test_views_agree_with_the_network_in_float64():
+    model, made = InceptionV3(size=80), images(80, dtype=torch.float64)
+    model.network.double()
+    expected = model.forward(made)["logits"].detach()
+    for folded in (True, False):
+        with torch.no_grad():
+            found, _ = model.view(made, {}, folded)(made, {})
+        torch.testing.assert_close(found["logits"], expected, rtol=1e-12, atol=0)
+
+
+def test_pooling_is_a_module_throughout(model):
+    graph = model.view(images(80), {}, folded=False).module.graph
+    functions = {node.target.__name__ for node in graph.nodes if node.op == "call_function"}
+    assert functions == {"cat", "flatten"}
+
+
+def test_backbone_and_head_are_the_published_ones(model):
+    plain = inception_v3(weights=None, aux_logits=False, init_weights=False)
+    plain.fc = nn.Sequential(
+        *(nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(128, 1),
+    )
+    plain.load_state_dict(model.network.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model.forward(images(96))["logits"], plain.eval()(images(96)))
+
+
+def test_the_seed_alone_decides_random_weights():
+    first, again, other = (InceptionV3(seed=seed).network.state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["Conv2d_1a_3x3.conv.weight"], other["Conv2d_1a_3x3.conv.weight"])
+    assert not torch.equal(first["fc.6.weight"], other["fc.6.weight"])
+
+
+def test_imagenet_weights_without_network_say_what_to_do(hub):
+    with pytest.raises(ModelError, match="no route to host") as caught:
+        InceptionV3(weights="torchvision").build()
+    assert f"put it at {hub / CACHED}" in str(caught.value)
+
+
+def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
+    plain = inception_v3(weights=None, init_weights=False)
+    torch.save(plain.state_dict(), hub / CACHED)
+    found, own = InceptionV3(weights="torchvision").network.state_dict(), InceptionV3().network.state_dict()
+    for name, value in found.items():
+        assert torch.equal(value, own[name] if name.startswith("fc.") else plain.state_dict()[name])
