@@ -236,7 +236,8 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "target": ({"targets": ["label"]}, {"heatmaps", "scores"}),
     "reduction": ({"reductions": ["sum"]}, {"heatmaps", "scores"}),
     "dataset": (
-        {"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 1}]}, {"predictions", "heatmaps", "scores"}
+        {"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 1}]},
+        {"predictions", "heatmaps", "scores"},
     ),
     "chunk": ({"chunk": 3}, {"predictions", "heatmaps", "scores"}),
     "rows": ({"rows": 4}, set()),

@@ -151,10 +151,10 @@ def test_measured_rows_are_small_where_more_saves_nothing(
     cost: dict[int, float] = {1: 1.0, 2: 1.2, 4: 2.3}
     monkeypatch.setattr("salix.rows._seconds", lambda model, sample, rows, device: cost[rows])
     assert measure_rows(task, "cpu") == 2
-    cost |= {2: 1.95, 4: 2.0}
+    cost |= {2: 1.2, 4: 1.3}
     assert measure_rows(task, "cpu") == 4
-    cost |= {2: 1.95, 4: 3.9}
-    assert measure_rows(task, "cpu") == 1
+    cost |= {2: 1.95, 4: 2.0}
+    assert measure_rows(task, "cpu") == 1, "measuring stops at the first doubling that saves nothing"
     monkeypatch.undo()
     assert measure_rows(task, "cpu") in (1, 2, 4)
 

@@ -142,9 +142,10 @@ def test_sweep_knows_the_names_that_commit_gives(run: Run, monkeypatch: pytest.M
 
 def maps() -> np.ndarray:
     """Maps with every kind of float: signed zeros, not a number, infinity, subnormal."""
-    drawn = np.random.default_rng(0).standard_normal((4, 6, 5)).astype(np.float32)
+    drawn = np.random.default_rng(0).standard_normal((5, 6, 5)).astype(np.float32)
     drawn[0] = -0.0
     drawn[1] = np.nan
+    drawn[4] = 0.0
     drawn[2, 0, :4] = [np.inf, -np.inf, 1e-45, -0.0]
     return drawn
 
@@ -167,7 +168,7 @@ def test_maps_are_zarr_v3_with_one_map_per_chunk(run: Run) -> None:
     stored = zarr.open_array(unit / "maps.zarr", mode="r")
     assert stored.metadata.zarr_format == 3
     assert stored.chunks == (1, 6, 5)
-    assert sorted(path.name for path in (unit / "maps.zarr" / "c").iterdir()) == ["0", "1", "2", "3"]
+    assert sorted(path.name for path in (unit / "maps.zarr" / "c").iterdir()) == ["0", "1", "2", "3", "4"]
     assert np.asarray(stored[:]).tobytes() == maps().tobytes()
     volume = np.random.default_rng(1).random((2, 3, 4, 5), dtype=np.float32)
     committed(run, "volume", volume)

@@ -28,10 +28,15 @@ def phantom(model: LesionNet, patients: int, cache: Path, workers: int) -> list[
 def idrid(model: LesionNet, root: Path) -> list[str]:
     """The grades given to IDRiD's photographs with lesion masks; every one shows lesions, no true grade is public."""
     dataset = Idrid(root=root)
-    images = np.stack([model.prepare(dataset.load(id)).image for id in dataset.ids()])
+    return [shares(model, dataset, split) for split in dataset.splits if dataset.ids(split)]
+
+
+def shares(model: LesionNet, dataset: Idrid, split: str) -> str:
+    """How many photographs of a split got each grade."""
+    images = np.stack([model.prepare(dataset.load(id)).image for id in dataset.ids(split)])
     predicted = Grades(graded(model.network, images), np.zeros(len(images), dtype=np.int64)).predicted
-    shares = ", ".join(f"grade {grade}: {count}" for grade, count in enumerate(np.bincount(predicted, minlength=5)))
-    return [f"IDRiD: n {len(images)}, {shares}; referable {(predicted >= REFERABLE).mean():.3f}"]
+    counts = ", ".join(f"grade {grade}: {count}" for grade, count in enumerate(np.bincount(predicted, minlength=5)))
+    return f"IDRiD {split}: n {len(images)}, {counts}; referable {(predicted >= REFERABLE).mean():.3f}"
 
 
 @click.command()

@@ -36,10 +36,9 @@ def note(*what: Any) -> None:
 
 
 class PicturesParams(BlobsParams):
-    """Blobs of which some cannot be read, or have another size, or an odd label."""
+    """Blobs of which some cannot be read, or have an odd label."""
 
     unreadable: tuple[str, ...] = ()
-    larger: tuple[str, ...] = ()
     labels: Mapping[str, int | None] = {}
     root: Location | None = None
 
@@ -83,7 +82,7 @@ class Elsewhere(Regions):
 
 
 class Native(Regions):
-    """A model that forgets to bring pictures to one grid where they are larger."""
+    """A model that forgets to bring every picture to one grid."""
 
     def prepare(self, sample: Sample) -> Sample:
         """The grid of the toys, one column more for every second sample."""
@@ -136,7 +135,7 @@ class Unbuildable(Regions):
 
 
 class Blind(Regions):
-    """A model that gives no finite logits, or raises, for some pictures: those whose first pixel is marked."""
+    """A model that gives no finite logits for some pictures."""
 
     def prepare(self, sample: Sample) -> Sample:
         """The second picture makes logits that are not finite."""
@@ -152,7 +151,7 @@ class SlopeParams(Params):
     factor: float = 1.0
     seconds: float = 0.0
     on: tuple[str, ...] = ()
-    fault: Literal["raise", "nan", "kill", "kill once", "memory", "shape", "note", "collate"] = "raise"
+    fault: Literal["raise", "nan", "kill", "kill once", "memory", "shape", "note"] = "raise"
     at: str = ""
 
 

@@ -47,6 +47,7 @@ CONFIG = {
     "output": "run", "datasets": [{"use": "phantom", "patients": 20, "height": 64, "split": "test"}],
     "models": [{"use": "resnet50", "size": 32}], "explainers": ["edges"], "metrics": ["ecs"],
     "rows": 1, "threads": 1, "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+    "report": {"examples": 0},
 }  # fmt: skip
 
 

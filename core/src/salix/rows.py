@@ -17,7 +17,7 @@ GAIN = 0.9
 
 
 def measure_rows(task: Task, device: str) -> int:
-    """The smallest number of images per pass beyond which a larger one saves no tenth of the time per image."""
+    """The number of images per pass at which doubling it saves no tenth of the time per image any more."""
     sample = first_readable(task.source, task.model)
     if sample is None:
         return 1
@@ -28,8 +28,9 @@ def measure_rows(task: Task, device: str) -> int:
         except Exception:
             # Too large for the memory; or a model that cannot run, whose rows will say so.
             break
-        if seconds < GAIN * best:
-            best, rows = seconds, candidate
+        if seconds >= GAIN * best:
+            break
+        best, rows = seconds, candidate
     return rows
 
 
@@ -45,11 +46,11 @@ def first_readable(source: Source, model: Model) -> Sample | None:
 
 
 def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
-    """The better time of two forward and backward passes over ``rows`` copies of a sample; the first ever warms up."""
+    """The time of a forward and backward pass over ``rows`` copies of a sample; the first ever warms up."""
     images = torch.from_numpy(np.stack([sample.image] * rows)).to(device)
     inputs = placed(model.collate([sample] * rows), device)
     times = []
-    for _ in range(3 if rows == 1 else 2):
+    for _ in range(2 if rows == 1 else 1):
         batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)
         start = time.perf_counter()
         gradients(batch)
