@@ -17,7 +17,7 @@ project_copyright = "the authors of salix, Apache-2.0"
 version = release = version_of("salix")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build", "**/.jupyter_cache", "training", "benchmarks/**/.*"]
+exclude_patterns = ["_build", "**/.jupyter_cache", "training", "benchmarks"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -16,7 +16,7 @@ from typing import Any
 
 import torchvision  # noqa: F401  (imported before the clock starts)
 
-from salix import canonical, model
+from salix import canonical, model, rows
 from salix.catalog import default
 from salix.config import load
 from salix.runner import run
@@ -68,6 +68,7 @@ def main() -> None:
                 clock.watch(type(component), method, "metrics")
         clock.watch(canonical.View, "__call__", "passes")
         clock.watch(model, "view", "passes")
+        clock.watch(rows, "gradients", "passes")
         start = time.perf_counter()
         finished = run(config, catalog)
         wall = time.perf_counter() - start

@@ -14,7 +14,7 @@ from .batch import Batch
 from .component import Component
 from .errors import ModelError, PluginError
 from .keyed import key
-from .model import Model
+from .model import Model, tensors
 from .records import Explanation, Verdict
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -114,7 +114,7 @@ def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
     networks = [] if "model_free" in explainer.traits else [batch.model.network, batch.view.module]
     modules = {id(module): module for network in networks for module in network.modules()}
     kept = [(module, _state(module)) for module in modules.values()]
-    versions = [(tensor, tensor._version) for network in networks for tensor in _tensors(network)]
+    versions = [(tensor, tensor._version) for network in networks for tensor in tensors(network)]
     image_version = batch.images._version
     try:
         with _random_states(batch):
@@ -129,31 +129,32 @@ def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
         raise PluginError(f"{explainer.name} changes weights or buffers of the model; work on a copy.")
 
 
-def _tensors(network: nn.Module) -> Iterable[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
-
-
-def _state(module: nn.Module) -> dict[str, Any]:
+def _state(module: nn.Module) -> tuple[dict[str, Any], list[tuple[Any, Any]], list[tuple[Any, ...]]]:
     """A module's attributes, the content of its dictionaries, and each Parameter's gradient state."""
-    kept = dict(module.__dict__)
-    contents = [(value, value.copy()) for value in kept.values() if isinstance(value, dict)]
+    attributes = module.__dict__.copy()
+    # Most dictionaries of a module are empty; copying only the others keeps the guard cheap.
+    contents = [(value, value.copy() if value else ()) for value in attributes.values() if isinstance(value, dict)]
     gradients = [
         (parameter, parameter.requires_grad, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
-        for parameter in module.parameters(recurse=False)
+        for parameter in module._parameters.values()
+        if parameter is not None
     ]
-    return {"attributes": kept, "contents": contents, "gradients": gradients}
+    return attributes, contents, gradients
 
 
-def _restore(module: nn.Module, state: dict[str, Any]) -> None:
+def _restore(module: nn.Module, state: tuple[dict[str, Any], list[tuple[Any, Any]], list[tuple[Any, ...]]]) -> None:
+    attributes, contents, gradients = state
     module.__dict__.clear()
-    module.__dict__.update(state["attributes"])
-    for dictionary, content in state["contents"]:  # the same objects: handles of the user's hooks refer to them
-        dictionary.clear()
-        dictionary.update(content)
-    for parameter, requires, gradient, values in state["gradients"]:
-        parameter.requires_grad_(requires)
-        parameter.grad = gradient
+    module.__dict__.update(attributes)
+    for dictionary, content in contents:  # the same objects: handles of the user's hooks refer to them
+        if dictionary or content:
+            dictionary.clear()
+            dictionary.update(content)
+    for parameter, requires, gradient, values in gradients:
+        if parameter.requires_grad != requires:
+            parameter.requires_grad_(requires)
+        if parameter.grad is not gradient:
+            parameter.grad = gradient
         if gradient is not None:
             gradient.data.copy_(values)
 

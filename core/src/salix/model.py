@@ -97,7 +97,8 @@ class Model(Component):
         """The view of the network for images of this shape, dtype and device; built anew when its weights changed."""
         views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
         key = (folded, images.dtype, images.device, tuple(images.shape[1:]))
-        self.network.to(images.device)
+        if any(tensor.device != images.device for tensor in tensors(self.network)):
+            self.network.to(images.device)
         weights = self._weights() if folded else None
         if key not in views or views[key][0] != weights:
             views[key] = weights, view(self.network, self.outputs, images, inputs, folded)
@@ -105,8 +106,7 @@ class Model(Component):
 
     def _weights(self) -> list[tuple[int, int]]:
         """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
-        tensors = [*self.network.parameters(), *self.network.buffers()]
-        return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
 
     def forget(self) -> None:
         """Drop the network and its views; the next use builds them anew."""
@@ -132,6 +132,19 @@ class Model(Component):
         """Logits (class,) as probabilities and a decision, by the model's head."""
         probabilities, decision = READERS[self.head](np.asarray(logits, dtype=np.float64), len(self.classes))
         return Prediction(np.asarray(logits), self.classes, probabilities, decision)
+
+
+def tensors(network: nn.Module) -> list[Tensor]:
+    """The parameters and buffers of a network, shared ones as often as they are used.
+
+    ``network.parameters()`` gives each once and tells its name, which takes several times as long.
+    """
+    return [
+        tensor
+        for module in network.modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None
+    ]
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:
