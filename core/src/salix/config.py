@@ -156,7 +156,7 @@ class RunConfig(Settings):
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(_some)] = ("max",)
     combinations: tuple[Row, ...] = ()
     rows: Literal["auto"] | Count = "auto"
-    chunk: Count = 8
+    chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
     threads: Count | None = None
     statistics: StatisticsSettings = StatisticsSettings()

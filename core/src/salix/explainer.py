@@ -129,11 +129,11 @@ def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
         raise PluginError(f"{explainer.name} changes weights or buffers of the model; work on a copy.")
 
 
-def _state(module: nn.Module) -> tuple[dict[str, Any], list[tuple[Any, Any]], list[tuple[Any, ...]]]:
+def _state(module: nn.Module) -> tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]:
     """A module's attributes, the content of its dictionaries, and each Parameter's gradient state."""
     attributes = module.__dict__.copy()
-    # Most dictionaries of a module are empty; copying only the others keeps the guard cheap.
-    contents = [(value, value.copy() if value else ()) for value in attributes.values() if isinstance(value, dict)]
+    # Most dictionaries of a module are empty, and thousands of copies would set off the garbage collector.
+    contents = {id(value): value.copy() for value in attributes.values() if isinstance(value, dict) and value}
     gradients = [
         (parameter, parameter.requires_grad, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
         for parameter in module._parameters.values()
@@ -142,14 +142,14 @@ def _state(module: nn.Module) -> tuple[dict[str, Any], list[tuple[Any, Any]], li
     return attributes, contents, gradients
 
 
-def _restore(module: nn.Module, state: tuple[dict[str, Any], list[tuple[Any, Any]], list[tuple[Any, ...]]]) -> None:
+def _restore(module: nn.Module, state: tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]) -> None:
     attributes, contents, gradients = state
     module.__dict__.clear()
     module.__dict__.update(attributes)
-    for dictionary, content in contents:  # the same objects: handles of the user's hooks refer to them
-        if dictionary or content:
-            dictionary.clear()
-            dictionary.update(content)
+    for value in attributes.values():  # the same objects: handles of the user's hooks refer to them
+        if isinstance(value, dict) and (value or id(value) in contents):
+            value.clear()
+            value.update(contents.get(id(value), {}))
     for parameter, requires, gradient, values in gradients:
         if parameter.requires_grad != requires:
             parameter.requires_grad_(requires)

@@ -62,7 +62,8 @@ def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The version of every installed distribution."""
-    return {name: found.version for found in distributions() if (name := found.metadata["Name"])}
+    found = (distribution.metadata for distribution in distributions())  # read once: it is parsed at every access
+    return {name: metadata["Version"] for metadata in found if (name := metadata["Name"])}
 
 
 def weights_digest(network: nn.Module) -> str:

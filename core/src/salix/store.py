@@ -124,7 +124,7 @@ class Run:
 
     def put_maps(self, unit: Path, maps: Array, name: str = MAPS) -> None:
         """Write maps (n, *space), one map per chunk."""
-        codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", typesize=maps.dtype.itemsize)
+        codec = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=maps.dtype.itemsize)
         stored = zarr.create_array(
             unit / name, shape=maps.shape, chunks=(1, *maps.shape[1:]), dtype=maps.dtype, compressors=codec,
             # A map of zeros is a chunk too: one that is missing is damage.
