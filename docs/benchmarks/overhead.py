@@ -75,9 +75,8 @@ def main() -> None:
     own = wall - sum(clock.seconds.values())
     for kind, seconds in [*clock.seconds.items(), ("the runner's own", own), ("wall", wall)]:
         print(f"{kind:<18} {seconds:8.2f} s {100 * seconds / wall:6.1f} %")
-    print(
-        f"{finished.units} units, {finished.failures} failed cases; own share {100 * own / wall:.1f} % (aim: at most 5 %)"
-    )
+    share = 100 * own / wall
+    print(f"{finished.units} units, {finished.failures} failed cases; own share {share:.1f} % (aim: at most 5 %)")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class Component(ABC):
         return str(cached)
 
     def content(self) -> str:
-        """A digest of what the numbers depend on besides the Params, such as a packaged checkpoint; empty for nothing."""
+        """A digest of what the numbers depend on besides the Params, such as a packaged checkpoint; else empty."""
         return ""
 
     def describe(self) -> dict[str, Any]:

@@ -146,8 +146,8 @@ class Score:
 class Explanation:
     """What an explainer returns when a tensor is not enough.
 
-    ``values`` is a torch tensor (n, c or 1, *space); ``notes`` holds one number or word per sample and name (they become
-    columns of the score rows); ``kept`` one array per sample and name (for the report).
+    ``values`` is a torch tensor (n, c or 1, *space). ``notes`` holds one number or word per sample and name; they go
+    into the score rows. ``kept`` holds one array per sample and name, beside the heatmaps.
     """
 
     values: Any
