@@ -1,6 +1,7 @@
 """What the tests of the engine share: a catalog of small parts, runs of them, and the file of their calls."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ TOGETHER = Path(__file__).parent / "together"
 sys.path.insert(0, str(TOGETHER))  # worker processes inherit it
 FIRST = ("baseline", "cam", "ecs", "gradient", "idrid", "kaggle_dr", "phantom", "resnet50")
 Calls = Callable[..., list[list[Any]]]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts a background job so, and every program that a test starts would be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -201,4 +201,5 @@ def _counted(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Interval, counts, and p against the random baseline, corrected after Holm."""
     interval = "" if row["low"] != row["low"] else f"{row['low']:.3f} – {row['high']:.3f}"
     failed = row["n_failed"] + row["n_invalid"]
-    return interval, row["n_valid"], row["n_excluded"], failed, row["p_random_holm"]
+    p = row["p_random_holm"]
+    return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
