@@ -129,20 +129,6 @@ Measurement: TypeAlias = Mapping[str, float | Array]
 
 
 @dataclass(frozen=True)
-class Score:
-    """One row of the results: the value of one measure of one metric on one case, or why there is none."""
-
-    case: str
-    patient: str
-    measure: str
-    value: float
-    status: Status = "valid"
-    reason: str = ""
-    array: Array | None = None
-    notes: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Explanation:
     """What an explainer returns when a tensor is not enough.
 
