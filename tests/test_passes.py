@@ -11,6 +11,7 @@ from salix import passes
 from salix.batch import Batch
 from salix.canonical import View
 from salix.model import Model
+from salix.passes import rules
 from salix.testing.bench import in_float64
 from salix.testing.toys import Residual
 
@@ -254,8 +255,8 @@ def test_passes_in_threads_keep_their_rules_apart():
 
 def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
     cells = []
-    make = passes.Cell
-    monkeypatch.setattr(passes, "Cell", lambda policy: cells.append(make(policy)) or cells[-1])
+    make = rules.Cell
+    monkeypatch.setattr(rules, "Cell", lambda policy: cells.append(make(policy)) or cells[-1])
     monkeypatch.setattr(torch.autograd, "grad", lambda *given, **settings: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         passes.rectified(batch(), "guided")

@@ -1,0 +1,74 @@
+"""The gradient of the score by the images and by every layer, from one forward and one backward pass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's activations and their gradients, both (n, channel, *space)."""
+
+    activation: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The gradient of the target's score by the images (n, c, *space) and by every layer of the batch."""
+
+    images: Tensor
+    layers: Mapping[str, Layer]
+
+
+def gradients(batch: Batch) -> Gradients:
+    """One forward and one backward pass give the gradient of the images and of every layer in ``batch.layers``."""
+
+    def compute() -> Gradients:
+        parts = [_gradients(piece) for piece in batch.pieces()]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    return batch.once("gradients", compute)
+
+
+def _gradients(batch: Batch) -> Gradients:
+    images = leaf(batch)
+    with torch.enable_grad():
+        scores, activations = batch.forward(images, batch.layers)
+        found = derived(batch, scores, [images, *activations.values()])
+    if not batch.differentiable:
+        activations = {name: value.detach() for name, value in activations.items()}
+    spatial = batch.model.spatial
+    layers = {
+        name: Layer(spatial(name, value), spatial(name, gradient))
+        for (name, value), gradient in zip(activations.items(), found[1:])
+    }
+    return Gradients(found[0], layers)
+
+
+def leaf(batch: Batch) -> Tensor:
+    """The images as what a gradient can be taken by; those of a training loss stay in its graph."""
+    if batch.differentiable and batch.images.requires_grad:
+        return batch.images
+    return batch.images.detach().requires_grad_()
+
+
+def derived(batch: Batch, scores: Tensor, asked: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradients of the targets' scores by what is asked; zero where nothing depends on it."""
+    total = batch.pick(scores).sum()
+    return torch.autograd.grad(total, asked, create_graph=batch.differentiable, materialize_grads=True)
+
+
+def _joined(parts: list[Gradients]) -> Gradients:
+    layers = {
+        name: Layer(
+            torch.cat([part.layers[name].activation for part in parts]),
+            torch.cat([part.layers[name].gradient for part in parts]),
+        )
+        for name in parts[0].layers
+    }
+    return Gradients(torch.cat([part.images for part in parts]), layers)
