@@ -10,7 +10,7 @@ from salix import folding
 from salix.canonical import Opaque, View, canonical, outline, view
 from salix.errors import ModelError
 from salix.model import Model
-from salix.modules import ACTIVATIONS, BATCH_NORMS
+from salix.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
 from salix.rectification import Cell
 
 OUTPUTS = ("logits",)
@@ -322,7 +322,7 @@ class Calls(nn.Module):
         self.functions = functions
 
     def forward(self, images: Tensor) -> Tensor:
-        return sum(made(images * 1).flatten(1).sum(1, keepdim=True) for made in self.functions)
+        return torch.stack([made(images * 1).flatten(1).sum(1, keepdim=True) for made in self.functions]).sum(0)
 
 
 ACTIVATING = {
@@ -360,6 +360,54 @@ def test_functions_become_modules_with_the_same_settings(kind, functions):
     module = canonical(network)
     assert [type(made) for made in module.children()] == [kind] * len(functions)
     assert not [node for node in module.graph.nodes if node.op == "call_function" and "pool" in str(node.target)]
+    assert torch.equal(module(inputs), network(inputs))
+
+
+def in_place(values: Tensor) -> Tensor:
+    made = values * 1
+    made += values
+    made *= values
+    return made
+
+
+JOINING = {
+    Add: [lambda values: values + values.cos(), lambda values: torch.add(values, values.cos()),
+          lambda values: values.add(values.cos()), lambda values: values.cos().add_(values)],
+    Multiply: [lambda values: values * values.cos(), lambda values: torch.mul(values, values.cos()),
+               lambda values: values.mul(values.cos()), lambda values: torch.multiply(values, values.cos())],
+    Concatenate: [lambda values: torch.cat([values, values.cos()], 1), lambda values: torch.cat((values, values), dim=2),
+                  lambda values: torch.concat([values, values], axis=3), lambda values: torch.cat([values])],
+    Mean: [lambda values: values.mean((2, 3)), lambda values: torch.mean(values, dim=(2, 3), keepdim=True),
+           lambda values: values.mean(1, True)],
+}  # fmt: skip
+KEPT = (
+    lambda values: values + 2.5, lambda values: 2 * values, lambda values: torch.add(values, values, alpha=0.5),
+    lambda values: values * values.shape[1], lambda values: values.flatten(1) + torch.ones(1, values.shape[2] + 0).sum(),
+)  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "functions"), JOINING.items(), ids=[kind.__name__ for kind in JOINING])
+def test_what_makes_one_tensor_of_several_becomes_a_module(kind, functions):
+    network, inputs = Calls(*functions), images(12)
+    module = canonical(network)
+    assert [type(made) for made in module.children()] == [kind] * len(functions)
+    assert torch.equal(module(inputs), network(inputs))
+
+
+@torch.no_grad()
+def test_what_is_done_in_place_to_a_tensor_becomes_a_module_too():
+    network, inputs = Calls(in_place), images(12)
+    module = canonical(network)
+    assert [type(made) for made in module.children()] == [Add, Multiply]
+    assert torch.equal(module(inputs), network(inputs))
+
+
+@torch.no_grad()
+def test_numbers_are_added_and_multiplied_as_before():
+    network, inputs = Calls(*KEPT), images(12)
+    module = canonical(network)
+    assert list(module.children()) == []
     assert torch.equal(module(inputs), network(inputs))
 
 

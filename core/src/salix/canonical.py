@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from .calls import attribute, own_modules
 from .errors import ModelError
 from .folding import fold, of_kind, only_reader
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, attribute, own_modules
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS
 from .rectification import Cell
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}

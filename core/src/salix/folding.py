@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .calls import reads_shape
 from .errors import ModelError
 from .modules import BATCH_NORMS, CONVOLUTIONS, Kind
-
-SHAPE_METHODS = frozenset({"size", "dim", "ndimension", "numel"})
-SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,8 @@ def of_kind(module: fx.GraphModule, node: fx.Node, kinds: tuple[Kind, ...]) -> b
 
 def only_reader(node: fx.Node) -> fx.Node | None:
     """The one node that reads a node's values, not only its shape; None where several do, or none does."""
-    readers = [reader for reader in node.users if not _reads_shape(reader)]
+    readers = [reader for reader in node.users if not reads_shape(reader)]
     return readers[0] if len(readers) == 1 else None
-
-
-def _reads_shape(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in SHAPE_METHODS
-    return node.op == "call_function" and node.target is getattr and node.args[1] in SHAPE_ATTRIBUTES
 
 
 def _pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:
