@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from salix.batch import Batch
+from salix.canonical import View
 from salix.errors import ModelError
 from salix.model import Model
+from salix.passes import gradients, logits
 
 
 class Sums(Model):
@@ -94,9 +96,65 @@ def test_singles_are_the_samples_one_by_one():
 
 @pytest.mark.parametrize(("rows", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (None, [5]), (9, [5])])
 def test_pieces_hold_at_most_so_many_rows(rows, sizes):
-    pieces = list(batch(rows=rows).pieces())
+    pieces = batch(rows=rows).pieced(lambda piece: piece)
     assert [len(piece) for piece in pieces] == sizes
     assert sum((piece.ids for piece in pieces), ()) == batch().ids
+
+
+class Cramped:
+    """Memory for so many images at once."""
+
+    def __init__(self, room: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
+        self.room, self.error, self.tried = room, error, []
+
+    def __call__(self, piece: Batch) -> Batch:
+        self.tried.append(len(piece))
+        if len(piece) > self.room:
+            raise self.error("no room")
+        return piece
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_a_piece_that_does_not_fit_is_halved_and_the_rest_goes_on(error):
+    made, cramped = batch(rows=5), Cramped(2, error)
+    pieces = made.pieced(cramped)
+    assert cramped.tried == [5, 2, 2, 1]
+    assert sum((piece.ids for piece in pieces), ()) == made.ids
+
+
+def test_what_did_not_fit_once_is_not_tried_again():
+    made, cramped = batch(rows=5), Cramped(1)
+    made.pieced(cramped)
+    assert made.budget.halved
+    assert made.rows == 1
+    assert [len(piece) for piece in made.at(made.images).pieced(cramped)] == [1] * 5
+    assert cramped.tried == [5, 2] + [1] * 10
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    with pytest.raises(torch.OutOfMemoryError):
+        batch(rows=2).pieced(Cramped(0))
+
+
+def test_another_error_is_not_met_by_smaller_pieces():
+    cramped = Cramped(2, ValueError)
+    with pytest.raises(ValueError, match="no room"):
+        batch(rows=5).pieced(cramped)
+    assert cramped.tried == [5]
+
+
+def test_passes_go_on_in_smaller_pieces_with_the_same_values(monkeypatch):
+    expected, made = gradients(batch()).images, batch(rows=5)
+    forward = View.__call__
+
+    def cramped(view, images, *rest, **settings):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return forward(view, images, *rest, **settings)
+
+    monkeypatch.setattr(View, "__call__", cramped)
+    torch.testing.assert_close(gradients(made).images, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(made.score(made.images), made.pick(logits(batch(rows=1))), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])

@@ -375,14 +375,14 @@ JOINING = {
           lambda values: values.add(values.cos()), lambda values: values.cos().add_(values)],
     Multiply: [lambda values: values * values.cos(), lambda values: torch.mul(values, values.cos()),
                lambda values: values.mul(values.cos()), lambda values: torch.multiply(values, values.cos())],
-    Concatenate: [lambda values: torch.cat([values, values.cos()], 1), lambda values: torch.cat((values, values), dim=2),
+    Concatenate: [lambda values: torch.cat([values, values.cos()], 1), lambda values: torch.cat((values,) * 2, dim=2),
                   lambda values: torch.concat([values, values], axis=3), lambda values: torch.cat([values])],
     Mean: [lambda values: values.mean((2, 3)), lambda values: torch.mean(values, dim=(2, 3), keepdim=True),
            lambda values: values.mean(1, True)],
 }  # fmt: skip
 KEPT = (
     lambda values: values + 2.5, lambda values: 2 * values, lambda values: torch.add(values, values, alpha=0.5),
-    lambda values: values * values.shape[1], lambda values: values.flatten(1) + torch.ones(1, values.shape[2] + 0).sum(),
+    lambda values: values * values.shape[1], lambda values: values + torch.ones(1, values.shape[2] + 0).sum(),
 )  # fmt: skip
 
 

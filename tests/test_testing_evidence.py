@@ -49,6 +49,24 @@ class Untargeted(Plain):
         return gradients(batch.at(targets=[0] * len(batch))).images
 
 
+class Strongest(Plain):
+    """The larger of both classes' gradients: one map for all targets."""
+
+    traits = frozenset({"targetless", "differentiable"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        return torch.maximum(*(gradients(batch.at(targets=[side] * len(batch))).images for side in range(2)))
+
+
+class Targeting(Plain):
+    traits = frozenset({"targetless"})
+
+
+class OneSided(Strongest):
+    def explain(self, batch: Batch) -> Tensor:
+        return super().explain(batch).flip(-1, -2)[..., 3:].new_zeros(batch.images.shape) + _corner(batch)
+
+
 class Uniform(Plain):
     def explain(self, batch: Batch) -> Tensor:
         return torch.ones_like(batch.images) * gradients(batch).images.abs().amax()

@@ -131,7 +131,7 @@ class BatchNoise(Plain):
 
 class PieceScaled(Plain):
     def explain(self, batch: Batch) -> Tensor:
-        found = [gradients(piece).images for piece in batch.pieces()]
+        found = batch.pieced(lambda piece: gradients(piece).images)
         return torch.cat([values / values.abs().max() for values in found])
 
 

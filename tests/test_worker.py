@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import salix_parts
+from salix.canonical import View
 from salix.store import Run, read_table
 from salix.testing.toys import Linear, Regions
 from salix_parts import Pictures
@@ -183,6 +184,25 @@ def test_without_memory_for_a_batch_it_is_split_and_said(ran: Ran, whole: dict[s
     finished = ran(explainers=slope(fault="memory"), rows=4)
     assert counts(finished) == (8, 0, 0, 0)
     assert {json.dumps(case["notes"]) for case in cases(finished.folder).values()} == {'{"split": "out of memory"}'}
+    assert {row["notes"] for row in scores(finished.folder)} == {'{"split": "out of memory"}'}
+    found = maps(finished.folder)
+    for id in IDS:
+        assert found[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
+
+
+def test_without_memory_for_a_pass_it_goes_on_in_smaller_ones_and_says_so(
+    ran: Ran, whole: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = View.__call__
+
+    def cramped(view: View, images: torch.Tensor, *rest: Any, **settings: Any) -> Any:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return forward(view, images, *rest, **settings)
+
+    monkeypatch.setattr(View, "__call__", cramped)
+    finished = ran(rows=4)
+    assert counts(finished) == (8, 0, 0, 0)
     assert {row["notes"] for row in scores(finished.folder)} == {'{"split": "out of memory"}'}
     found = maps(finished.folder)
     for id in IDS:

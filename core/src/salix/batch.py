@@ -1,6 +1,7 @@
 """Batch: prepared samples on the device and everything that may be asked about them once."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -12,16 +13,32 @@ from .canonical import Opaque, View
 from .errors import ModelError
 from .keyed import generator
 from .model import Model
-from .rectification import Cell
+from .records import Sample
+from .rectification import ActPolicy, Cell, Rule
 
 Result = TypeVar("Result")
+OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+
+
+@dataclass
+class Budget:
+    """How many images one pass may take, for a batch and all that are made of it; ``halved`` where memory ran out."""
+
+    rows: int
+    halved: bool = False
+
+    def halve(self, size: int) -> None:
+        """Allow half of a size that did not fit."""
+        self.rows, self.halved = max(1, size // 2), True
 
 
 class Batch:
     """Images (n, c, *space) with ids and targets; a shared computation runs once and is freed with the batch.
 
-    ``rows`` bounds how many images are in one pass; ``layers`` names all activations that some explainer of the task
-    will ask for; ``seed`` keys every draw together with the sample's id. It holds no annotation and no label.
+    ``rows`` bounds how many images are in one pass; ``layers`` names all activations, and ``rules`` all rectified
+    gradients, that some explainer of the task will ask for; ``seed`` keys every draw together with the sample's id;
+    ``field`` (n, *space) bool is true where there is picture, everywhere if not given. It holds no annotation and no
+    label.
     """
 
     def __init__(
@@ -32,16 +49,19 @@ class Batch:
         targets: Sequence[int] | Tensor,
         *,
         inputs: Mapping[str, Any] | None = None,
+        field: Tensor | None = None,
         layers: Sequence[str] = (),
-        rows: int | None = None,
+        rules: Sequence[tuple[Rule, ActPolicy]] = (),
+        rows: int | Budget | None = None,
         seed: int = 0,
         output: str = "logits",
         differentiable: bool = False,
     ):
         self.model, self.ids, self.images = model, tuple(ids), images
         self.targets = torch.as_tensor(targets, dtype=torch.long, device=images.device)
-        self.inputs, self.layers = dict(inputs or {}), tuple(layers)
-        self.rows, self.seed = rows or len(self.ids), seed
+        self.inputs, self.layers, self.rules = dict(inputs or {}), tuple(layers), tuple(rules)
+        self.budget = rows if isinstance(rows, Budget) else Budget(rows or len(self.ids))
+        self.seed = seed
         self.output, self.differentiable = output, differentiable
         self._results: dict[Hashable, Any] = {}
         self._lock = RLock()
@@ -50,9 +70,15 @@ class Batch:
                 f"a batch has one image and one target per id; these are {len(self.ids)} ids, {len(images)} images and "
                 f"{len(self.targets)} targets."
             )
+        self.field = torch.ones_like(images[:, 0], dtype=torch.bool) if field is None else field
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rows(self) -> int:
+        """How many images one pass takes."""
+        return self.budget.rows
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -82,16 +108,18 @@ class Batch:
     ) -> "Batch":
         """The same samples with other images (noisy, inpainted), targets, layers or seed, and results of its own.
 
-        Where the images stay, the logits stay too.
+        Where the images stay, the logits stay too; other images are asked for no rule as planned.
         """
         made = self._like(
             self.ids,
             self.images if images is None else images,
             self.targets if targets is None else torch.as_tensor(targets),
             self.inputs,
+            self.field,
         )
         made.layers = self.layers if layers is None else tuple(layers)
         made.seed = self.seed if seed is None else seed
+        made.rules = self.rules if images is None else ()
         if images is None and "logits" in self._results:
             made._results["logits"] = self._results["logits"]
         return made
@@ -100,19 +128,27 @@ class Batch:
         """The samples at these positions, with results of their own."""
         chosen = list(index)
         inputs = {name: _chosen(value, chosen, len(self)) for name, value in self.inputs.items()}
-        return self._like([self.ids[i] for i in chosen], self.images[chosen], self.targets[chosen], inputs)
+        ids = [self.ids[i] for i in chosen]
+        return self._like(ids, self.images[chosen], self.targets[chosen], inputs, self.field[chosen])
 
     def singles(self) -> Iterator["Batch"]:
         """One batch per sample."""
         return (self.select([index]) for index in range(len(self)))
 
-    def pieces(self) -> Iterator["Batch"]:
-        """This batch in parts of at most ``rows`` samples."""
-        if len(self) <= self.rows:
-            yield self
-            return
-        for start in range(0, len(self), self.rows):
-            yield self.select(range(start, min(start + self.rows, len(self))))
+    def pieced(self, act: Callable[["Batch"], Result]) -> list[Result]:
+        """What ``act`` makes of this batch in parts of at most ``rows`` samples; a part that does not fit is halved."""
+        made: list[Result] = []
+        start = 0
+        while start < len(self):
+            part = self if len(self) <= self.rows else self.select(range(start, min(start + self.rows, len(self))))
+            try:
+                made.append(act(part))
+                start += len(part)
+            except OUT_OF_MEMORY:
+                if len(part) == 1:
+                    raise
+                self.budget.halve(len(part))
+        return made
 
     def forward(
         self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
@@ -144,11 +180,8 @@ class Batch:
         owners = list(range(len(self))) if index is None else list(index)
         if len(owners) != len(images):
             raise ModelError(f"{len(images)} variants belong to {len(owners)} samples; give one index per variant.")
-        scores = []
-        for start in range(0, len(owners), self.rows):
-            piece = self.select(owners[start : start + self.rows]).at(images[start : start + self.rows])
-            scores.append(piece.pick(piece.forward()[0]))
-        return torch.cat(scores)
+        variants = self.select(owners).at(images)
+        return torch.cat(variants.pieced(lambda piece: piece.pick(piece.forward()[0])))
 
     def noise(self, draw: int) -> Tensor:
         """Standard normal noise (n, c, *space): it depends on seed, sample id and draw, on nothing else."""
@@ -161,11 +194,19 @@ class Batch:
         draws = [generator(self.seed, id, "uniform", draw).random(self.space) for id in self.ids]
         return torch.from_numpy(np.stack(draws)).to(self.images)
 
-    def _like(self, ids: Sequence[str], images: Tensor, targets: Tensor, inputs: Mapping[str, Any]) -> "Batch":
+    def _like(
+        self, ids: Sequence[str], images: Tensor, targets: Tensor, inputs: Mapping[str, Any], field: Tensor
+    ) -> "Batch":
         return Batch(
-            self.model, ids, images, targets, inputs=inputs, layers=self.layers, rows=self.rows, seed=self.seed,
-            output=self.output, differentiable=self.differentiable,
+            self.model, ids, images, targets, inputs=inputs, field=field, layers=self.layers, rules=self.rules,
+            rows=self.budget, seed=self.seed, output=self.output, differentiable=self.differentiable,
         )  # fmt: skip
+
+
+def fields(samples: Sequence[Sample]) -> Tensor:
+    """Where there is picture (n, *space) bool; everywhere in a sample without a field."""
+    found = [np.ones(sample.space, bool) if sample.field is None else sample.field for sample in samples]
+    return torch.from_numpy(np.stack(found))
 
 
 def _chosen(value: Any, index: list[int], size: int) -> Any:

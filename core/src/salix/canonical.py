@@ -133,12 +133,14 @@ def view(
 class Outline:
     """What a network is made of: its convolutions by name and its kinds of activation, in order of evaluation.
 
-    ``reason`` says why a network cannot be traced; then nothing else is known.
+    ``module`` is the canonical network itself, for what else of its graph a verdict depends on. ``reason`` says why a
+    network cannot be traced; then nothing else is known.
     """
 
     convolutions: tuple[str, ...] = ()
     activations: tuple[type[nn.Module], ...] = ()
     reason: str = ""
+    module: fx.GraphModule | None = None
 
 
 def outline(network: nn.Module) -> Outline:
@@ -148,7 +150,8 @@ def outline(network: nn.Module) -> Outline:
     except UNTRACEABLE as error:
         return Outline(reason=_reason(error))
     found = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
-    return Outline(tuple(_layers(module)), tuple(type(module.get_submodule(str(node.target))) for node in found))
+    kinds = tuple(type(module.get_submodule(str(node.target))) for node in found)
+    return Outline(tuple(_layers(module)), kinds, module=module)
 
 
 def canonical(network: nn.Module) -> fx.GraphModule:

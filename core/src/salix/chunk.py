@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from .batch import Batch
+from .batch import Batch, fields
 from .dataset import Dataset
-from .errors import DataError, SalixError
+from .errors import DataError, SalixError, Undefined
 from .model import Model
 from .records import Prediction, Sample, Status
 from .store import Run
@@ -84,7 +84,9 @@ class Chunk:
             return self.failure(f"sample {id}", error)
 
     def failure(self, what: str, error: Exception) -> Failure:
-        """A failure's reason in a line; the traceback goes to the log."""
+        """A failure's reason in a line; the traceback goes to the log. What is undefined is excluded, not failed."""
+        if isinstance(error, Undefined):
+            return Failure(str(error), "excluded")
         reason = str(error) if isinstance(error, SalixError) else f"{type(error).__name__}: {error}".strip()
         trace = "" if isinstance(error, SalixError) else "\n" + "".join(traceback.format_exception(error)).rstrip()
         self.outcome.messages.append(f"{what}: {reason}{trace}")
@@ -118,8 +120,8 @@ class Chunk:
         inputs = placed(self.model.collate(samples), self.task.device)
         ids = [sample.id for sample in samples]
         return Batch(
-            self.model, ids, images, [0] * len(ids), inputs=inputs, layers=self.task.layers, rows=self.task.rows,
-            seed=self.task.seed,
+            self.model, ids, images, [0] * len(ids), inputs=inputs, field=fields(samples).to(self.task.device),
+            layers=self.task.layers, rules=self.task.rules, rows=self.task.rows, seed=self.task.seed,
         )  # fmt: skip
 
     def target(self, sample: Sample, prediction: Prediction | Failure, combination: Combination) -> int | Failure:

@@ -28,6 +28,13 @@ class StoreError(SalixError):
     """A run's folder that cannot be read or written."""
 
 
+class Undefined(Exception):
+    """Raised where a metric or an explainer has no value for a case: it is ``excluded`` with this reason.
+
+    In a batch it is raised for the first such sample; the core splits the batch until that sample is alone.
+    """
+
+
 def near(name: str, allowed: Iterable[str]) -> str:
     """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'gradcam'?``."""
     names = sorted(allowed)

@@ -1,6 +1,6 @@
 """What a plan will cost: passes, memory and disk, before it runs."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,12 +54,17 @@ def _estimate(source: Source, model: Model, combinations: list[Combination]) -> 
     )
 
 
-def passes(combinations: Iterable[Combination]) -> tuple[int, int]:
-    """Forward and backward passes per sample; explainers of one target with the same shared pass pay it once."""
+def passes(combinations: Sequence[Combination]) -> tuple[int, int]:
+    """Forward and backward passes per sample.
+
+    Explainers of one target with the same shared pass pay it once, and the rules of one target share a forward.
+    """
     paid = {
         (item.target, item.explainer.shares or item.explainer.identity): item.explainer.passes for item in combinations
     }
-    return sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
+    rules = {(item.target, *rule) for item in combinations for rule in item.explainer.rules(item.model)}
+    forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)
+    return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
 
 
 def peak(model: Model, sample: Sample, layers: list[str]) -> int:

@@ -15,6 +15,7 @@ from .component import Component
 from .errors import ModelError, PluginError
 from .keyed import key
 from .model import Model, tensors
+from .passes import ActPolicy, Rule
 from .records import Explanation, Verdict
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -54,7 +55,10 @@ class Explainer(Component):
 
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:
-        """Values (n, c or 1, *space) in the dtype of ``batch.images``: positive speaks for the target."""
+        """Values (n, c or 1, *space) in the dtype of ``batch.images``: positive speaks for the target.
+
+        Raises ``Undefined`` for a sample that has no heatmap by definition.
+        """
         raise NotImplementedError
 
     def expand(self, model: Model) -> Iterable[Self]:
@@ -63,6 +67,10 @@ class Explainer(Component):
 
     def layers(self, model: Model) -> tuple[str, ...]:
         """The layers whose activations ``explain`` will ask for, by full name."""
+        return ()
+
+    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
+        """The rectified gradients that ``explain`` will ask for; those of one batch share a forward."""
         return ()
 
     def verdict(self, model: Model) -> Verdict:

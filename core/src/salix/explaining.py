@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .batch import Batch
+from .batch import OUT_OF_MEMORY, Batch
 from .chunk import Chunk, Failure, label_indices
 from .errors import ModelError, PluginError
 from .explainer import REDUCTIONS
@@ -71,7 +71,7 @@ class Explaining:
         except Exception as error:
             if len(batch) == 1:
                 return {batch.ids[0]: self.chunk.failure(f"{what} of {batch.ids[0]}", error)}
-            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            memory = isinstance(error, OUT_OF_MEMORY)
         # Only here, when the error is gone, are the tensors free that did not fit.
         middle = len(batch) // 2
         halves = batch.select(range(middle)), batch.select(range(middle, len(batch)))
@@ -117,7 +117,8 @@ class Explaining:
         def explain(batch: Batch) -> dict[str, Explained | Failure]:
             explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
             values = REDUCTIONS[combination.reduction](explanation.values.detach()).float().cpu().numpy()
-            return {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
+            found = {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
+            return {id: _noted(made) for id, made in found.items()} if batch.budget.halved else found
 
         return self._divided(batch, explain, explainer.short)
 

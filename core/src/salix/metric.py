@@ -9,6 +9,7 @@ import numpy as np
 
 from .batch import Batch
 from .component import Component
+from .errors import Undefined as Undefined
 from .records import Array, Explanation, Heatmap, Measurement, Prediction, Sample
 
 Need = Literal["prediction", "heatmap", "annotation", "label", "model", "explainer"]
@@ -27,10 +28,6 @@ class Case:
     heatmap: Heatmap | None = None
     batch: Batch | None = None
     explain: Callable[[Batch], Explanation] | None = None
-
-
-class Undefined(Exception):
-    """Raised by ``measure`` where a metric has no value for a case: the row is ``excluded`` with this reason."""
 
 
 class Metric(Component):

@@ -35,10 +35,11 @@ class Plan:
         tasks: list[Task] = []
         for source, model, combinations in self.jobs():
             layers = tuple(sorted({layer for item in combinations for layer in item.explainer.layers(model)}))
+            rules = tuple(sorted({rule for item in combinations for rule in item.explainer.rules(model)}))
             heatmap, other = self._fitted(fitted, source, model)
             for ids in _chunks(source.ids, self.chunk):
                 units = tuple(Unit(item, digest(["heatmaps", item.key, list(ids)]), heatmap) for item in combinations)
-                tasks.append(Task(source, model, ids, units, other, layers, self.seed))
+                tasks.append(Task(source, model, ids, units, other, layers, rules, self.seed))
         return tuple(tasks)
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:

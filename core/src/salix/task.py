@@ -16,6 +16,7 @@ from .explainer import Explainer
 from .keyed import digest
 from .metric import Metric
 from .model import Model
+from .passes import ActPolicy, Rule
 from .records import Kind, Verdict
 
 
@@ -101,8 +102,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk. ``layers`` is the union over them, finished or not, so that resuming gives the
-    same bits."""
+    """All units of a model and chunk. ``layers`` and ``rules`` are the unions over them, finished or not, so that
+    resuming gives the same bits."""
 
     source: Source
     model: Model
@@ -110,6 +111,7 @@ class Task:
     units: tuple[Unit, ...]
     metrics: tuple[Metric, ...]
     layers: tuple[str, ...]
+    rules: tuple[tuple[Rule, ActPolicy], ...]
     seed: int
     device: str = "cpu"
     rows: int = 1

@@ -11,9 +11,10 @@ import numpy as np
 
 from .batch import Batch
 from .chunk import Chunk, Failure, Outcome
+from .errors import Undefined
 from .explainer import Explainer
 from .explaining import Explaining
-from .metric import Case, Metric, Undefined
+from .metric import Case, Metric
 from .records import Array, Heatmap, Prediction, Sample
 from .store import SCORE_COLUMNS, Run, read_table, write_table
 from .task import Task, Unit
@@ -109,8 +110,6 @@ class Scoring:
         if failure is None:
             try:
                 return self._measured(metric, sample, prediction, heatmap, unit)  # type: ignore[arg-type]
-            except Undefined as error:
-                failure = Failure(str(error), "excluded")
             except Exception as error:
                 failure = self.chunk.failure(f"{metric.short} of {id}", error)
         return [[metric.primary, None, failure.status, failure.reason, None]]

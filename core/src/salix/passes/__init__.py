@@ -8,10 +8,11 @@ from ..rectification import ActPolicy, Rule
 from .gradient import Gradients, Layer, gradients
 from .noise import Base, Moments, noise_moments
 from .path import PathRule, path_gradients
+from .responses import responses
 from .rules import rectification, rectified
 from .scores import constant_scores, logits
 
 __all__ = [
     "ActPolicy", "Base", "Gradients", "Layer", "Moments", "PathRule", "Rule", "constant_scores", "gradients", "logits",
-    "noise_moments", "path_gradients", "rectification", "rectified",
+    "noise_moments", "path_gradients", "rectification", "rectified", "responses",
 ]  # fmt: skip

@@ -29,7 +29,7 @@ def gradients(batch: Batch) -> Gradients:
     """One forward and one backward pass give the gradient of the images and of every layer in ``batch.layers``."""
 
     def compute() -> Gradients:
-        parts = [_gradients(piece) for piece in batch.pieces()]
+        parts = batch.pieced(_gradients)
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     return batch.once("gradients", compute)
@@ -57,10 +57,16 @@ def leaf(batch: Batch) -> Tensor:
     return batch.images.detach().requires_grad_()
 
 
-def derived(batch: Batch, scores: Tensor, asked: list[Tensor]) -> tuple[Tensor, ...]:
-    """The gradients of the targets' scores by what is asked; zero where nothing depends on it."""
+def derived(batch: Batch, scores: Tensor, asked: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
+    """The gradients of the targets' scores by what is asked; zero where nothing depends on it.
+
+    ``again`` keeps the graph for a further backward pass.
+    """
     total = batch.pick(scores).sum()
-    return torch.autograd.grad(total, asked, create_graph=batch.differentiable, materialize_grads=True)
+    keep = again or batch.differentiable
+    return torch.autograd.grad(
+        total, asked, create_graph=batch.differentiable, retain_graph=keep, materialize_grads=True
+    )
 
 
 def _joined(parts: list[Gradients]) -> Gradients:

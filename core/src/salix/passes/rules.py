@@ -1,8 +1,10 @@
 """Gradients of which only positive parts pass activations: guided backpropagation and DeconvNet.
 
-They take a forward of their own: kept for them, the forward of the plain gradient would double the memory of all
-passes that follow.
+All rules of a batch share one forward. It is not that of the plain gradient: kept for them, it would double the memory
+of all passes that follow.
 """
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,29 +20,36 @@ from .gradient import derived, leaf
 def rectified(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
     """The gradient of the images (n, c, *space) under a rule: guided backpropagation or DeconvNet.
 
-    ``act_policy`` says which activations the rule acts on: all of them, or ReLU only. Raises ``ModelError`` where it
-    would act on none, since the map would silently be the plain gradient.
+    ``act_policy`` says which activations the rule acts on: all of them, or ReLU only. The rules of the batch share one
+    forward. Raises ``ModelError`` where one would act on nothing, since the map would silently be the plain gradient.
     """
+    planned = tuple(planned for planned, policy in batch.rules if policy == act_policy)
+    rules = planned if rule in planned else (rule,)
 
-    def compute() -> Tensor:
-        return torch.cat([_rectified(piece, rule, act_policy) for piece in batch.pieces()])
+    def compute() -> Mapping[Rule, Tensor]:
+        parts = batch.pieced(lambda piece: _rectified(piece, rules, act_policy))
+        return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
 
-    return batch.once(("rectified", rule, act_policy), compute)
+    return batch.once(("rectified", rules, act_policy), compute)[rule]
 
 
-def _rectified(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
+def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Mapping[Rule, Tensor]:
     images, cell = leaf(batch), Cell(act_policy)
+    found = {}
     with torch.enable_grad():
         scores, _ = batch.forward(images, cell=cell)
-        with cell.under(rule):
-            (found,) = derived(batch, scores, [images])
-    if rule != "gradient" and not cell.rectified:
-        raise ModelError(f"{rectification(batch.model, act_policy).reason or _unreached(batch)}.")
+        for rule in rules:
+            with cell.under(rule):
+                (found[rule],) = derived(batch, scores, [images], again=rule != rules[-1])
+            require_rectified(batch, cell, rule, act_policy)
     return found
 
 
-def _unreached(batch: Batch) -> str:
-    return f"no activation of {batch.model.short} lies between the image and the output {batch.output!r}"
+def require_rectified(batch: Batch, cell: Cell, rule: Rule, act_policy: ActPolicy) -> None:
+    """Raise ``ModelError`` where a rule acted on nothing in the backward pass before."""
+    if rule != "gradient" and not cell.rectified:
+        unreached = f"no activation of {batch.model.short} lies between the image and the output {batch.output!r}"
+        raise ModelError(f"{rectification(batch.model, act_policy).reason or unreached}.")
 
 
 def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:

@@ -11,7 +11,7 @@ def logits(batch: Batch) -> Tensor:
 
     @torch.no_grad()
     def compute() -> Tensor:
-        return torch.cat([piece.forward()[0] for piece in batch.pieces()])
+        return torch.cat(batch.pieced(lambda piece: piece.forward()[0]))
 
     return batch.once("logits", compute)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..batch import Batch
+from ..batch import Batch, fields
 from ..component import Component
 from ..errors import ModelError
 from ..explainer import Explainer
@@ -96,7 +96,9 @@ def batch_of(
     settings: dict[str, Any] = {
         "targets": [index % classes for index in range(len(samples))],
         "inputs": model.collate(samples),
+        "field": fields(samples),
         "layers": explainer.layers(model),
+        "rules": explainer.rules(model),
     }
     return Batch(model, [sample.id for sample in samples], images, **settings | changes)
 

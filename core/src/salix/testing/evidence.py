@@ -23,11 +23,15 @@ STEP = 1e-6
 def maps_follow_the_target(bench: ExplainerBench) -> None:
     """On a network whose two classes are driven by different regions, another target gives another map.
 
-    Every map must differ by more than 1e-6 of its largest value; explainers that are ``model_free`` are excused.
+    Every map must differ by more than 1e-6 of its largest value; with the trait ``targetless`` all must be the same, to
+    the bit. Explainers that are ``model_free`` are excused.
     """
     _require_model(bench)
     batch = bench.toy(Regions(dimensions=_dimensions(bench)))
     left, right = (_explained_for(bench, batch, side) for side in range(2))
+    if _targetless(bench):
+        claim(torch.equal(left, right), "claims the trait 'targetless', but another target gives another map.")
+        return
     closest = min(difference(one, other) for one, other in zip(left, right))
     claim(closest > NEGLIGIBLE, "the map is the same for every target.")
 
@@ -35,13 +39,13 @@ def maps_follow_the_target(bench: ExplainerBench) -> None:
 def heat_lies_on_the_region_that_decides(bench: ExplainerBench) -> None:
     """On a network whose classes each read one known region, the mean share of positive heat in it beats chance.
 
-    At least 1.5 times the region's share of the area; chance has 1, its spread over pictures stays below 1.1.
+    At least 1.5 times the region's share of the area; chance has 1, its spread over pictures stays below 1.1. For a
+    ``targetless`` map every region decides.
     """
     _require_model(bench)
     dimensions = _dimensions(bench)
     batch = bench.toy(Regions(dimensions=dimensions))
-    for side in range(2):
-        inside = region(side, dimensions)
+    for side, inside in enumerate(_deciding(bench, dimensions)):
         share, area = _share(_explained_for(bench, batch, side), inside), float(inside.mean())
         claim(
             share > CHANCE * area, f"{share:.0%} of the heat lies on the region that decides, {area:.0%} of the area."
@@ -155,6 +159,16 @@ def _require_trait(bench: ExplainerBench, trait: str) -> None:
 def _require_model(bench: ExplainerBench) -> None:
     if "model_free" in bench.explainer(bench.model).traits:
         raise NotApplicable("model_free: it knows no target")
+
+
+def _targetless(bench: ExplainerBench) -> bool:
+    return "targetless" in bench.explainer(bench.model).traits
+
+
+def _deciding(bench: ExplainerBench, dimensions: int) -> list[Array]:
+    """The region that decides for each target; both at once where all targets have one map."""
+    left, right = (region(side, dimensions) for side in range(2))
+    return [left | right] if _targetless(bench) else [left, right]
 
 
 def _dimensions(bench: ExplainerBench) -> int:

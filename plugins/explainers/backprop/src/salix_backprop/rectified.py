@@ -35,6 +35,10 @@ class Rectified(Explainer):
         verdict = super().verdict(model)
         return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
 
+    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
+        """Its one rule."""
+        return ((self.rule, self.params.act_policy),)
+
     def explain(self, batch: Batch) -> Tensor:
         """Maps (n, c, *space)."""
         return rectified(batch, self.rule, self.params.act_policy)
