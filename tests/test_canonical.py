@@ -11,7 +11,7 @@ from salix.canonical import Opaque, View, canonical, outline, view
 from salix.errors import ModelError
 from salix.model import Model
 from salix.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
-from salix.rectification import Cell
+from salix.rectification import Rectifying
 
 OUTPUTS = ("logits",)
 
@@ -585,7 +585,7 @@ def test_an_activation_keeps_no_more_memory_for_a_rule():
         return tensor
 
     sizes = []
-    for cell in (None, Cell("relu_only")):
+    for cell in (None, Rectifying("relu_only")):
         kept.clear()
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             held = made_view(inputs, {}, cell=cell)

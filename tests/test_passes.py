@@ -194,7 +194,7 @@ def test_any_number_of_rows_gives_the_same_maps(rows):
     for ask in (
         lambda made: passes.rectified(made, "guided"),
         lambda made: passes.noise_moments(made, 3, 0.1).variance,
-        lambda made: passes.path_gradients(made, 3, "left", 0.2),
+        lambda made: passes.path_gradients(made, 3, "left", 0.2).mean,
         lambda made: passes.constant_scores(made, 0.5),
     ):
         torch.testing.assert_close(ask(parts), ask(whole), rtol=1e-9, atol=1e-12)
@@ -206,8 +206,8 @@ def test_settings_are_part_of_the_key():
         passes.rectified(made, "guided"), passes.rectified(made, "deconv"),
         passes.noise_moments(made, 2, 0.1).mean, passes.noise_moments(made, 2, 0.2).mean,
         passes.noise_moments(made, 2, 0.1, relative=False).mean, passes.noise_moments(made, 3, 0.1).mean,
-        passes.path_gradients(made, 2), passes.path_gradients(made, 3), passes.path_gradients(made, 2, "left"),
-        passes.path_gradients(made, 2, baseline=0.1),
+        passes.path_gradients(made, 2).mean, passes.path_gradients(made, 3).mean,
+        passes.path_gradients(made, 2, "left").mean, passes.path_gradients(made, 2, baseline=0.1).mean,
     ]  # fmt: skip
     assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
 
@@ -255,8 +255,8 @@ def test_passes_in_threads_keep_their_rules_apart():
 
 def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
     cells = []
-    make = rules.Cell
-    monkeypatch.setattr(rules, "Cell", lambda policy: cells.append(make(policy)) or cells[-1])
+    make = rules.Rectifying
+    monkeypatch.setattr(rules, "Rectifying", lambda policy: cells.append(make(policy)) or cells[-1])
     monkeypatch.setattr(torch.autograd, "grad", lambda *given, **settings: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         passes.rectified(batch(), "guided")
@@ -268,7 +268,7 @@ def test_a_training_loss_reaches_the_weights_through_every_pass():
     for values in (
         passes.rectified(made, "guided"),
         passes.noise_moments(made, 2, 0.1).squares,
-        passes.path_gradients(made, 2),
+        passes.path_gradients(made, 2).mean,
     ):
         (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
         assert float(found.abs().max()) > 0

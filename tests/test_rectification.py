@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from salix.rectification import Cell
+from salix.rectification import Rectifying
 
 VALUES = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
 UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)
@@ -12,9 +12,9 @@ UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)
 
 def backward(rule, module=None, cell=None):
     """What comes out below one activation under a rule."""
-    module, cell = module or nn.ReLU(), cell or Cell()
+    module, cell = module or nn.ReLU(), cell or Rectifying()
     values = VALUES.clone().requires_grad_()
-    activated = cell.activated(module, values, module(values))
+    activated = cell.activated(module, values, module(values)) if isinstance(module, cell.kinds) else module(values)
     assert torch.equal(activated, module(values))
     with cell.under(rule):
         (found,) = torch.autograd.grad(activated, values, UPSTREAM)
@@ -45,14 +45,14 @@ def test_other_activations_keep_their_derivative_and_their_sign_is_that_of_the_i
 
 @pytest.mark.parametrize(("policy", "count"), [("all", 1), ("relu_only", 0)])
 def test_the_policy_says_where_the_rule_acts(policy, count):
-    cell = Cell(policy)
+    cell = Rectifying(policy)
     found = backward("guided", nn.SiLU(), cell)
     assert cell.rectified == count
     assert torch.equal(found, backward("gradient", nn.SiLU())) == (count == 0)
 
 
 def test_the_rule_holds_inside_only_also_after_an_error():
-    cell = Cell()
+    cell = Rectifying()
     with pytest.raises(RuntimeError, match="inside"), cell.under("deconv"):
         raise RuntimeError("inside")
     assert cell.rule == "gradient"
@@ -64,7 +64,7 @@ def test_rules_can_be_differentiated_again(rule, module):
     """Autograd's own check by finite differences, of the rule as a function of values and upstream gradient."""
 
     def ruled(values, upstream):
-        cell = Cell()
+        cell = Rectifying()
         activated = cell.activated(module, values, module(values))
         with cell.under(rule):
             (found,) = torch.autograd.grad(activated, values, upstream, create_graph=True)

@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from salix.batch import Batch
@@ -28,8 +29,9 @@ from salix.explainer import Explainer
 from salix.hooks import hookimpl
 from salix.metric import Case, Metric, Undefined
 from salix.model import Model
-from salix.records import Annotation, Array, Geometry, Sample, Verdict
+from salix.records import Annotation, Array, Explanation, Geometry, Sample, Verdict
 from salix.report import read_summary, write_report
+from salix.report.kept import PALETTE, SIZE, STEPS, kept, sequence
 from salix.report.page import standing
 from salix.report.picture import heat, outlines, photograph, picture
 from salix.report.ranking import Entry, Ranking, Standard
@@ -86,6 +88,22 @@ class Faulty(Slope):
         return values
 
 
+class Keeping(Slope):
+    """Keeps pictures, masks, class maps and numbers, of another length for every sample, under a hostile name."""
+
+    def explain(self, batch: Batch) -> Any:
+        steps = [2 + place(id) % 2 + 8 * (place(id) == 9) for id in batch.ids]
+        ramp = torch.linspace(0, 1, 16).expand(16, 16)
+        kept = {
+            "<b>images": [torch.stack(count * [image]) for image, count in zip(batch.images, steps)],
+            "masks": [torch.stack([ramp > step / count for step in range(count - 1)]) for count in steps],
+            "class": [(3 * ramp).long() - 1 for _ in steps],
+            "scores": [torch.arange(count) + 0.25 for count in steps],
+            "table": [torch.zeros(3, 5) for _ in steps],
+        }  # fmt: skip
+        return Explanation(super().explain(batch), kept=kept)
+
+
 class Random(Explainer):
     """Noise."""
 
@@ -137,7 +155,7 @@ def plugin(patch: pytest.MonkeyPatch, answer: Any) -> Catalog:
     declared: dict[str, dict[str, type]] = {
         "salix_datasets": {"pictures": Pictures},
         "salix_models": {"net": Net},
-        "salix_explainers": {"slope": Slope, "faulty": Faulty, "never": Never, "random": Random},
+        "salix_explainers": {"slope": Slope, "faulty": Faulty, "never": Never, "random": Random, "keeping": Keeping},
         "salix_metrics": {"inside": Inside},
     }
     for hook, members in declared.items():
@@ -533,3 +551,151 @@ def test_leader_against_chance(p: float, difference: float, higher: bool, words:
     leader, chance = (Entry("a", "", baseline, "", {}, {}, row) for baseline in (False, True))
     ranking = Ranking("d", "all", "m", Standard("v", higher), ("v",), (leader, chance), ())
     assert words in standing(ranking, 0.05)
+
+
+@pytest.fixture(scope="module")
+def keeping(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = {
+        "output": str(tmp_path_factory.mktemp("keeping")), "datasets": [{"use": "pictures"}], "models": ["net"],
+        "explainers": ["keeping"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
+        "statistics": {"resamples": 50, "permutations": 16}, "report": {"examples": 5},
+    }  # fmt: skip
+    return run(from_plain(config, catalog), catalog).folder
+
+
+def kept_parts(html: str) -> dict[int, str]:
+    """The place of a case → what its figure shows of the kept arrays."""
+    figures = re.findall(r'<figure class="case">.*?</figure>', html, re.DOTALL)
+    found = {}
+    for figure in figures:
+        (part,) = re.findall(r'<details class="kept">.*?</details>', figure, re.DOTALL)
+        found[place(unescape(re.findall(r"<strong>(.*?)</strong>", figure)[0]))] = part
+    return found
+
+
+def test_kept_arrays_are_shown_step_by_step(keeping: Path, catalog: Catalog) -> None:
+    html = write_report(keeping, catalog).read_text()
+    assert Page(html).stack == []
+    parts = kept_parts(html)
+    assert len(parts) == 10
+    assert 9 in parts
+    for case, part in parts.items():
+        count = 2 + case % 2 + 8 * (case == 9)
+        page = Page(part)
+        shown = min(count, STEPS)
+        rows = {cells[0].partition(" ")[0]: cells[1:] for cells in page.rows}
+        assert list(rows) == ["Step", "<b>images", "class", "masks", "scores"]
+        assert [rows["Step"][0], rows["Step"][-1], len(rows["Step"])] == ["0", str(count - 1), shown]
+        assert rows["scores"] == [f"{int(step) + 0.25:.3g}" for step in rows["Step"]]
+        told = [image["alt"] for image in page.all("img")]
+        assert told.count("class, step 0") == 1
+        assert sum(str(alt).startswith("<b>images, step ") for alt in told) == shown
+        assert sum(str(alt).startswith("masks, step ") for alt in told) == shown - 1
+        assert all(str(image["src"]).startswith("data:image/webp;base64,") for image in page.all("img"))
+        (region,) = [attributes for _, attributes in page.elements if attributes.get("role") == "region"]
+        assert region["tabindex"] == "0"
+        assert "What keeping kept: &lt;b&gt;images, class, masks, scores, table (3, 5)" in part
+        assert "In the run's folder only: table (3, 5)." in part
+        assert ("8 of 11 steps." in part) == (case == 9)
+        assert [label in part for label in ("none", "left", "right")] == [True] * 3
+
+
+def test_kept_arrays_give_the_same_bytes_again(keeping: Path, catalog: Catalog) -> None:
+    first = write_report(keeping, catalog).read_bytes()
+    assert write_report(keeping, catalog).read_bytes() == first
+
+
+def test_a_kept_array_that_is_damaged_costs_one_case(keeping: Path, catalog: Catalog) -> None:
+    (array,) = keeping.glob("heatmaps/*/kept_masks.zarr")
+    chunks = sorted((array / "c").iterdir(), key=lambda path: int(path.name))
+    moved = chunks[0].rename(keeping / "moved")
+    try:
+        html = write_report(keeping, catalog).read_text()
+    finally:
+        moved.rename(chunks[0])
+    assert "maps are missing" in html
+    assert "kept_masks.zarr is damaged" in html
+
+
+def sample(space: tuple[int, ...] = (16, 16)) -> Sample:
+    return Sample("a", np.zeros((3, *space), np.float32))
+
+
+def test_steps_that_only_fill_up_are_left_out() -> None:
+    pictures = np.full((5, 3, 16, 16), np.nan, np.float32)
+    pictures[:3] = 1
+    pictures[1] = np.nan
+    found = sequence(pictures, (16, 16))
+    assert found is not None
+    assert len(found) == 3
+    numbers = sequence(np.array([1, 2, np.nan, np.nan]), (16, 16))
+    assert numbers is not None
+    assert numbers.tolist() == [1, 2]
+    assert [sequence(np.zeros(shape), (16, 16)) for shape in ((3, 4), (2, 1, 3, 16, 16), (16, 3))] == [None] * 3
+
+
+def test_nothing_kept_shows_nothing() -> None:
+    values = np.zeros((16, 16), np.float32)
+    assert kept({}, sample(), values, ()) is None
+    assert kept({"masks": np.full((3, 16, 16), np.nan)}, sample(), values, ()) is None
+
+
+def test_masks_keep_every_pixel() -> None:
+    masks = np.random.default_rng(0).random((3, 300, 300)) > 0.5
+    made = kept({"masks": masks.astype(np.float32)}, sample((300, 300)), np.zeros((300, 300)), ())
+    assert made is not None
+    for mask, cell in zip(masks, made.strips[0].cells, strict=True):
+        assert np.array_equal(decoded(cell)[..., 0] > 127, mask)
+
+
+def test_class_maps_have_a_colour_per_class() -> None:
+    indices = np.arange(256, dtype=np.float32).reshape(16, 16) % 4 - 1
+    made = kept({"class": indices}, sample(), np.zeros((16, 16)), ("first", "second"))
+    assert made is not None
+    (strip,) = made.strips
+    assert [label for _, label in strip.legend] == ["none", "first", "second", "2"]
+    assert [colour for colour, _ in strip.legend][1:] == list(PALETTE[:3])
+    pixels = decoded(strip.cells[0])
+    for index, (colour, _) in enumerate(strip.legend, start=-1):
+        assert {"#" + bytes(pixel).hex() for pixel in pixels[indices == index].tolist()} == {colour}
+
+
+def test_a_map_of_two_classes_is_no_mask() -> None:
+    made = kept({"class": np.ones((16, 16), np.float32)}, sample(), np.zeros((16, 16)), ("first", "second"))
+    assert made is not None
+    assert made.strips[0].legend == ((PALETTE[1], "second"),)
+
+
+def test_brightness_and_heat_mean_the_same_at_every_step() -> None:
+    steps = np.array([0.0, 1.0, 2.0, 4.0])
+    maps = np.ones((4, 16, 16)) * steps[:, None, None]
+    made = kept({"maps": maps, "pictures": maps[:, None]}, sample(), maps[0], ())
+    assert made is not None
+    heats, pictures = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in made.strips)
+    assert heats == sorted(set(heats))
+    assert heats[0] == 0
+    grey = [decoded(cell)[..., 0].mean() for cell in made.strips[1].cells]
+    assert grey == pytest.approx(255 * steps / 4, abs=3)
+    assert len(set(pictures)) == 4
+
+
+def test_long_sequences_stay_small() -> None:
+    draw = np.random.default_rng(0)
+    pictures = draw.random((40, 3, 300, 250), np.float32)
+    made = kept({"images": pictures, "maps": pictures[:, 0]}, sample((300, 250)), pictures[0, 0], ())
+    assert made is not None
+    assert made.count == 40
+    assert len(made.steps) == STEPS
+    assert (made.steps[0], made.steps[-1]) == (0, 39)
+    sizes = {decoded(cell).shape for strip in made.strips for cell in strip.cells}
+    assert sizes == {(SIZE, round(SIZE * 250 / 300), 3)}
+
+
+def test_volumes_show_their_fullest_slice() -> None:
+    volume = np.zeros((2, 5, 16, 16), np.float32)
+    volume[:, 3, 4:8] = 1
+    heat = np.zeros((5, 16, 16), np.float32)
+    heat[3] = 1
+    made = kept({"masks": volume}, sample((5, 16, 16)), heat, ())
+    assert made is not None
+    assert np.array_equal(decoded(made.strips[0].cells[1])[..., 0] > 127, volume[1, 3] > 0)

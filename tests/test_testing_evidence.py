@@ -62,9 +62,9 @@ class Targeting(Plain):
     traits = frozenset({"targetless"})
 
 
-class OneSided(Strongest):
+class Misplaced(Strongest):
     def explain(self, batch: Batch) -> Tensor:
-        return super().explain(batch).flip(-1, -2)[..., 3:].new_zeros(batch.images.shape) + _corner(batch)
+        return super().explain(batch).flip(-1)
 
 
 class Uniform(Plain):
@@ -149,8 +149,10 @@ class Anonymous(Plain):
 
 FAULTS = (
     (Untargeted(), "maps follow the target"),
+    (Targeting(), "maps follow the target"),
     (Uniform(), "heat lies on the region that decides"),
     (Flipped(), "heat lies on the region that decides"),
+    (Misplaced(), "heat lies on the region that decides"),
     (Negated(), "signs follow the weights of a linear model"),
     (Absolute(), "signs follow the weights of a linear model"),
     (Spilling(), "pixels without weight get nothing on a linear model"),
@@ -166,7 +168,7 @@ FAULTS = (
 )
 
 
-@conforms(Contribution(), Keyed())
+@conforms(Contribution(), Keyed(), Strongest())
 def test_sound_explainers_pass_every_check(check):
     check()
 

@@ -7,7 +7,7 @@ frozen copy with BatchNorm merged into convolutions in float64 and channels_last
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,10 +15,9 @@ from torch import Tensor, fx, nn
 from .calls import attribute, own_modules
 from .errors import ModelError
 from .folding import fold, of_kind, only_reader
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS
-from .rectification import Cell
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Kind
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, RuntimeError, ValueError)
 
 
@@ -29,6 +28,15 @@ def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Tensor]:
     if isinstance(outputs, Tensor):
         return {names[0]: outputs}
     return dict(zip(names, outputs))
+
+
+class Cell(Protocol):
+    """What some kinds of module do with the gradient in the backward of one forward."""
+
+    kinds: tuple[Kind, ...]
+
+    def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
+        """What ``module`` made of ``values``, perhaps with a backward of its own."""
 
 
 class Opaque:
@@ -46,7 +54,7 @@ class Opaque:
         if missing := list(capture):
             raise ModelError(f"layer {missing[0]!r} cannot be observed: the network cannot be traced ({self.reason}).")
         if cell is not None:
-            raise ModelError(f"no activation can be rectified: the network cannot be traced ({self.reason}).")
+            raise ModelError(f"no rule reaches its layers: the network cannot be traced ({self.reason}).")
         return named_outputs(self.module(images, **inputs), self.names), {}
 
 
@@ -102,9 +110,9 @@ class Walk(fx.Interpreter):
         return value
 
     def call_module(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """Call a module; an activation hands its gradient to the cell of this walk."""
+        """Call a module; one of the kinds that the cell of this walk is for hands it its gradient."""
         value, module = super().call_module(target, arguments, keywords), self.fetch_attr(target)
-        if self.cell is None or not isinstance(module, ACTIVATIONS):
+        if self.cell is None or not isinstance(module, self.cell.kinds):
             return value
         (values,) = (*arguments, *keywords.values())
         return self.cell.activated(module, values, value)
@@ -125,8 +133,22 @@ def view(
     if folded:
         merged = fold(module, images)
         made = View(merged.module, names, merged.merged, merged.left)
-    _compare(made, network, images, inputs)
+    try:
+        _compare(made, network, images, inputs)
+    except ModelError:
+        if images.dtype == torch.float64:
+            raise
+        # In a deep network rounding alone can do this; in float64 only a wrong rewrite does.
+        view(network, names, images.double(), _doubled(inputs), folded)
     return made
+
+
+def _doubled(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Further inputs with every floating-point tensor in float64."""
+    return {
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Explainer(Component):
 
     ``requires`` names the model's capabilities it needs. ``traits`` are claims that the conformance kit holds it to:
     ``signed``, ``complete`` (values sum to the score, less the baseline's), ``seeded`` (draws by the batch's seed),
-    ``differentiable``, ``model_free`` (never looks at the model). ``spaces`` are the spatial dimensions it can do.
+    ``differentiable``, ``targetless`` (one map whatever the target), ``model_free`` (never looks at the model).
+    ``spaces`` are the spatial dimensions it can do.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})

@@ -1,7 +1,7 @@
 """Metrics: what one case measures, and how many cases, or resamples of them, are summarised."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from .batch import Batch
 from .component import Component
+from .errors import DataError, near
 from .errors import Undefined as Undefined
 from .records import Array, Explanation, Heatmap, Measurement, Prediction, Sample
 
@@ -20,7 +21,8 @@ class Case:
     """Everything a metric may see of one case.
 
     ``heatmap`` is as the store returns it (float32). ``batch`` (one sample) is there when ``model`` is among the
-    metric's needs, ``explain`` when ``explainer`` is; it also takes another model's batch.
+    metric's needs, ``explain`` when ``explainer`` is; it also takes another model's batch. ``classes`` are those of
+    the dataset, into which the sample's label is an index.
     """
 
     sample: Sample
@@ -28,6 +30,32 @@ class Case:
     heatmap: Heatmap | None = None
     batch: Batch | None = None
     explain: Callable[[Batch], Explanation] | None = None
+    classes: tuple[str, ...] = ()
+
+    def labels(self) -> tuple[int, ...]:
+        """The sample's labels as indices of the prediction's classes, met by name.
+
+        Raises ``Undefined`` without a label, or where the model has no such class.
+        """
+        assert self.prediction is not None
+        if self.sample.label is None:
+            raise Undefined("the sample has no label")
+        names = [self._class(int(index)) for index in np.atleast_1d(self.sample.label)]
+        missing = [name for name in names if name not in self.prediction.classes]
+        if missing:
+            raise Undefined(f"the model has no class {missing[0]!r}")
+        return tuple(self.prediction.classes.index(name) for name in names)
+
+    def label(self) -> int:
+        """The sample's only label as an index of the prediction's classes; ``Undefined`` as well for several."""
+        if self.sample.label is not None and np.ndim(self.sample.label):
+            raise Undefined("the sample has no single label")
+        return self.labels()[0]
+
+    def _class(self, index: int) -> str:
+        if not 0 <= index < len(self.classes):
+            raise DataError(f"label {index} of {self.sample.id} is outside the dataset's {len(self.classes)} classes.")
+        return self.classes[index]
 
 
 class Metric(Component):
@@ -75,3 +103,24 @@ def mean(values: Array, counts: Array) -> Array:
     sums = weights @ np.where(defined, values, 0.0)
     means: Array = np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
     return means
+
+
+def support(prediction: Prediction, names: Collection[str]) -> float:
+    """How much a prediction speaks for these classes together: the sum of their probabilities.
+
+    A single unit for several ordered classes grows with the class: it speaks for the upper ones, and its complement for
+    the lower ones. Raises ``DataError`` for a class that the model has not, or one that a single unit cannot tell.
+    """
+    classes, values = prediction.classes, prediction.probabilities
+    for name in names:
+        if name not in classes:
+            raise DataError(f"the model has no class {name!r}; {near(name, classes)}")
+    chosen = [name in names for name in classes]
+    if len(values) == len(classes):
+        return float(values[chosen].sum())
+    if chosen in (sorted(chosen), sorted(chosen, reverse=True)):
+        return float(values[0] if chosen[-1] else 1 - values[0])
+    raise DataError(
+        f"the model's single output for {len(classes)} ordered classes cannot tell {', '.join(names)} from the rest; "
+        f"give classes from one end as positive, such as [{', '.join(classes[len(classes) // 2 :])}]."
+    )

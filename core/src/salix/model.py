@@ -110,7 +110,7 @@ class Model(Component):
 
     def forget(self) -> None:
         """Drop the network and its views; the next use builds them anew."""
-        for name in ("network", "_views"):
+        for name in ("network", "outline", "_views"):
             self.__dict__.pop(name, None)
 
     def spatial(self, layer: str, values: Tensor) -> Tensor:

@@ -154,8 +154,8 @@ def _expanded(
 
 
 def _target(dataset: Dataset, model: Model, explainer: Explainer, target: int | str) -> str:
-    """The target as the tables name it: empty for model-free maps, ``logit`` where there is only one."""
-    if "model_free" in explainer.traits:
+    """The target as the tables name it: empty for maps that have none, ``logit`` where there is only one."""
+    if {"model_free", "targetless"} & explainer.traits:
         return ""
     if model.head in ("ordinal", "regression") or len(model.classes) == 1:
         return "logit"

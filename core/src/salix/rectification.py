@@ -15,7 +15,7 @@ RECTIFIED: Mapping[ActPolicy, tuple[Kind, ...]] = {"all": ACTIVATIONS, "relu_onl
 """The activations that a policy lets the rule act on; the others keep their derivative."""
 
 
-class Cell:
+class Rectifying:
     """What the activations of one forward do with the gradient; a rule holds only inside ``under``.
 
     It belongs to that forward and lives in its graph: no hook, no global and no thread-local state, so that passes in
@@ -36,9 +36,7 @@ class Cell:
             self.rule = "gradient"
 
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
-        """What ``module`` made of ``values``, with the rule in its backward where the policy says so."""
-        if not isinstance(module, self.kinds):
-            return activated
+        """What ``module`` made of ``values``, with the rule in its backward."""
         # A ReLU keeps its output for its own backward, and the signs are the same: no more memory than without a rule.
         signs = activated if isinstance(module, nn.ReLU) else values
         return Rectify.apply(values, activated, signs, self)  # type: ignore[no-any-return]
@@ -53,7 +51,7 @@ class Rectify(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, activated: Tensor, signs: Tensor, cell: Cell) -> Tensor:
+    def forward(ctx: Any, values: Tensor, activated: Tensor, signs: Tensor, cell: Rectifying) -> Tensor:
         """The activated values; ``values``, before activation, take part for the backward of ``deconv``."""
         ctx.cell = cell
         ctx.save_for_backward(signs)

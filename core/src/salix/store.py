@@ -146,6 +146,11 @@ class Run:
             raise damaged(path, error) from error
         return maps
 
+    def kept(self, key: str, index: int) -> dict[str, Array]:
+        """What an explainer kept of one case of a heatmap unit, by name; NaN where other cases have more."""
+        names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
+        return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+
 
 def damaged(path: Path, error: Exception) -> StoreError:
     """The error that a file of the run cannot be read, with what to remove: its unit, or the file itself."""

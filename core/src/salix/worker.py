@@ -120,7 +120,8 @@ class Scoring:
     ) -> list[list[Any]]:  # fmt: skip
         """The rows of a case that can be measured."""
         known = prediction if isinstance(prediction, Prediction) else None
-        case = Case(sample, known, heatmap, *self._asked(metric, sample, prediction, unit))
+        classes = self.chunk.task.source.dataset.classes
+        case = Case(sample, known, heatmap, *self._asked(metric, sample, prediction, unit), classes)
         with self.chunk.clock("metrics"):
             measured = metric.measure(case)
         if not measured:

@@ -7,12 +7,16 @@ forward and backward over one piece.
 from ..rectification import ActPolicy, Rule
 from .gradient import Gradients, Layer, gradients
 from .noise import Base, Moments, noise_moments
-from .path import PathRule, path_gradients
+from .path import PathMeans, PathRule, path_gradients
+from .rescale import Multipliers, multipliers, rescaling
 from .responses import responses
 from .rules import rectification, rectified
+from .sampling import Tolerance, sampling_notes
 from .scores import constant_scores, logits
 
 __all__ = [
-    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "PathRule", "Rule", "constant_scores", "gradients", "logits",
-    "noise_moments", "path_gradients", "rectification", "rectified", "responses",
+    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance", "constant_scores",
+    "gradients", "logits", "multipliers", "noise_moments", "path_gradients", "rectification", "rectified",
+    "rescaling", "responses",
+    "sampling_notes",
 ]  # fmt: skip

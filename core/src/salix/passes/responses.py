@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..rectification import ActPolicy, Cell, Rule
+from ..rectification import ActPolicy, Rectifying, Rule
 from .gradient import leaf
 from .rules import require_rectified
 
@@ -23,7 +23,7 @@ def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor
 
 
 def _responses(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
-    images, cell = leaf(batch), Cell(act_policy)
+    images, cell = leaf(batch), Rectifying(act_policy)
     with torch.enable_grad():
         totals = batch.forward(images, cell=cell)[0].sum(0).unbind()
         with cell.under(rule):

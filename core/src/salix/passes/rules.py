@@ -13,7 +13,7 @@ from ..batch import Batch
 from ..errors import ModelError
 from ..model import Model
 from ..records import Verdict
-from ..rectification import RECTIFIED, ActPolicy, Cell, Rule
+from ..rectification import RECTIFIED, ActPolicy, Rectifying, Rule
 from .gradient import derived, leaf
 
 
@@ -34,7 +34,7 @@ def rectified(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor
 
 
 def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Mapping[Rule, Tensor]:
-    images, cell = leaf(batch), Cell(act_policy)
+    images, cell = leaf(batch), Rectifying(act_policy)
     found = {}
     with torch.enable_grad():
         scores, _ = batch.forward(images, cell=cell)
@@ -45,7 +45,7 @@ def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Ma
     return found
 
 
-def require_rectified(batch: Batch, cell: Cell, rule: Rule, act_policy: ActPolicy) -> None:
+def require_rectified(batch: Batch, cell: Rectifying, rule: Rule, act_policy: ActPolicy) -> None:
     """Raise ``ModelError`` where a rule acted on nothing in the backward pass before."""
     if rule != "gradient" and not cell.rectified:
         unreached = f"no activation of {batch.model.short} lies between the image and the output {batch.output!r}"

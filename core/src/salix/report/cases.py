@@ -12,6 +12,7 @@ from ..errors import SalixError
 from ..model import Model
 from ..plugins import reason
 from ..store import connect
+from .kept import Kept, kept
 from .picture import Picture, picture
 from .ranking import Entry, Ranking
 from .results import Results, made, rows_of
@@ -19,7 +20,7 @@ from .results import Results, made, rows_of
 
 @dataclass(frozen=True)
 class Example:
-    """One case: its scores by measure, what was expected and predicted, and its picture or why there is none."""
+    """One case: its scores by measure, what was expected and predicted, and its pictures or why there are none."""
 
     case: str
     patient: str
@@ -27,6 +28,7 @@ class Example:
     scores: Mapping[str, float | None]
     prediction: Mapping[str, str] = field(default_factory=dict)
     picture: Picture | None = None
+    kept: Kept | None = None
     problem: str = ""
 
 
@@ -81,9 +83,15 @@ class Cases:
             dataset: Dataset = self._component("dataset", entry.settings["dataset"])
             model: Model = self._component("model", described.get("grid_of", described))
             native = dataset.load(case)
-            values = self.results.run.maps(PurePosixPath(row["heatmap"]).parts[1], int(row["row"]))
-            shown = picture(native, model.prepare(native), values, dataset.findings)
-            return replace(example, picture=shown, prediction=_words(told.get(case), dataset, model))
+            prepared = model.prepare(native)
+            heatmap = PurePosixPath(row["heatmap"]).parts[1], int(row["row"])
+            values, arrays = self.results.run.maps(*heatmap), self.results.run.kept(*heatmap)
+            return replace(
+                example,
+                picture=picture(native, prepared, values, dataset.findings),
+                kept=kept(arrays, prepared, values, model.classes),
+                prediction=_words(told.get(case), dataset, model),
+            )
         except Exception as error:  # whatever a plugin or a moved folder raises costs one picture
             return replace(example, problem=str(error) if isinstance(error, SalixError) else reason(error))
 

@@ -21,6 +21,8 @@ MARGIN = 4
 """Pixels round a picture in which outlines may run, so that they close."""
 SHARE = 99.5
 """Percentile of a heatmap at which its colours end, so that single pixels do not hide the rest."""
+SCALES = {False: "magma", True: "RdBu_r"}
+"""Colours of heatmaps without and with a sign."""
 STOPS = 9
 """Colours of the legend's bar."""
 
@@ -68,7 +70,7 @@ def picture(native: Sample, prepared: Sample, values: Array, findings: Sequence[
         raise DataError(f"the heatmap is {values.shape}, the prepared sample {prepared.space}: the data have changed.")
     remark = ""
     if values.ndim == 3:
-        place = _fullest(prepared, values)
+        place = fullest(prepared, values)
         remark = f"Slice {place + 1} of {len(values)}, the one with most annotation."
         prepared, values = _slice(prepared, place), values[place]
     photo = photograph(native, prepared)
@@ -78,17 +80,17 @@ def picture(native: Sample, prepared: Sample, values: Array, findings: Sequence[
 def photograph(native: Sample, prepared: Sample) -> Image.Image:
     """The picture as it was taken, on the model's grid; the model's own view where there is no way back."""
     if prepared.geometry is None:
-        return _shown(prepared.image)
+        return shown(prepared.image)
     start = native.geometry or Geometry.identity(native.space)
     affine = np.linalg.solve(start.affine, prepared.geometry.affine)
     reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
     (down, across, top), (slant, right, left) = affine[:2] / reduced
     size, way = (prepared.space[1], prepared.space[0]), (right, slant, left, across, down, top)
-    picture = _shown(native.image).reduce(reduced)
+    picture = shown(native.image).reduce(reduced)
     return picture.transform(size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR)
 
 
-def _shown(image: Array) -> Image.Image:
+def shown(image: Array) -> Image.Image:
     """An image (c, h, w) in colour (three channels) or grey (the first one); all but 8 bits span black to white."""
     values = image if len(image) == 3 else image[:1]
     if values.dtype != np.uint8:
@@ -132,15 +134,22 @@ def heat(values: Array) -> Heat:
     """A heatmap (h, w) in colours whose opacity grows with the value: magma, or blue and red where it has a sign."""
     from matplotlib import colormaps
 
+    pixels, low, high, signed = coloured(values)
+    stops = [_hex(colour) for colour in colormaps[SCALES[signed]](np.linspace(0, 1, STOPS), bytes=True)]
+    return Heat(webp(Image.fromarray(pixels), quality=60, alpha_quality=50), low, high, signed, ", ".join(stops))
+
+
+def coloured(values: Array) -> tuple[Array, float, float, bool]:
+    """Heat of any shape as RGBA (…, 4), the values at both ends of its colours, and whether it has a sign."""
+    from matplotlib import colormaps
+
     signed = bool(values.min() < 0)
     high = float(np.percentile(np.abs(values), SHARE))
     low = -high if signed else float(min(values.min(), high))
     scaled = np.clip((values - low) / (high - low or 1), 0, 1)
-    colours = colormaps["RdBu_r" if signed else "magma"]
-    pixels = colours(scaled, bytes=True)
+    pixels = colormaps[SCALES[signed]](scaled, bytes=True)
     pixels[..., 3] = np.round(255 * np.sqrt(np.abs(2 * scaled - 1) if signed else scaled))
-    stops = [_hex(colour) for colour in colours(np.linspace(0, 1, STOPS), bytes=True)]
-    return Heat(webp(Image.fromarray(pixels), quality=60, alpha_quality=50), low, high, signed, ", ".join(stops))
+    return pixels, low, high, signed
 
 
 def _hex(colour: Array) -> str:
@@ -154,7 +163,7 @@ def webp(image: Image.Image, **options: Any) -> str:
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _fullest(sample: Sample, values: Array) -> int:
+def fullest(sample: Sample, values: Array) -> int:
     """The slice along the first axis with most annotation, or else with most heat."""
     masses = [mark.values for mark in sample.annotations] or [np.abs(values)]
     total = np.sum(masses, axis=0)

@@ -14,7 +14,7 @@ from ..explainer import Explainer
 from ..model import Model
 from ..records import Explanation, Sample
 from .check import NotApplicable
-from .toys import Blobs, Residual, Toy
+from .toys import Blobs, Graded, Residual, Toy
 
 PICTURES = 4
 
@@ -32,8 +32,12 @@ class ExplainerBench:
 
     @cached_property
     def model(self) -> Model:
-        """The model it is tried on: the one given, or a small residual network."""
-        return self._model or Residual(dimensions=min(self._explainer.spaces & {2, 3}, default=2))
+        """The model it is tried on: the one given, or a small residual network; one with grades where those lack."""
+        if self._model:
+            return self._model
+        dimensions = min(self._explainer.spaces & {2, 3}, default=2)
+        toys = [toy(dimensions=dimensions) for toy in (Residual, Graded)]
+        return next((toy for toy in toys if self._explainer.verdict(toy).level != "undefined"), toys[0])
 
     @cached_property
     def samples(self) -> list[Sample]:

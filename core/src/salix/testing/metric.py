@@ -14,7 +14,7 @@ from ..metric import Case, Metric, Undefined
 from ..records import Array, Heatmap, Measurement, Sample
 from .bench import batch_of
 from .check import NotApplicable, claim
-from .toys import Regions, Slope
+from .toys import SIDES, Regions, Slope
 
 CASES = 6
 EXACT = 1e-12
@@ -63,7 +63,8 @@ class MetricBench:
         batch = batch_of(Slope(), self.model, [sample], torch.float32)
         noise = generator(sample.id, "heatmap").random(sample.space).astype(np.float32)
         logits = batch.forward()[0].detach().numpy()[0]
-        return Case(pickle.loads(pickle.dumps(sample)), self.model.read(logits), Heatmap(noise), batch, Slope())
+        own = pickle.loads(pickle.dumps(sample))
+        return Case(own, self.model.read(logits), Heatmap(noise), batch, Slope(), SIDES)
 
     def limited(self, case: Case) -> Case:
         """The case without what the metric does not declare to need."""
@@ -74,7 +75,7 @@ class MetricBench:
             label=case.sample.label if "label" in needs else None,
         )
         kept = {part: getattr(case, part) for part, reasons in PARTS.items() if needs & reasons}
-        return Case(sample, **kept)
+        return Case(sample, **kept, classes=case.classes)
 
     def measured(self, case: Case) -> Measurement | None:
         """What the metric measures; None where it is undefined."""

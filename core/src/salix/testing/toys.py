@@ -231,6 +231,25 @@ class _Residual(nn.Module):
         return self.head(self.mean(values).flatten(1))  # type: ignore[no-any-return]
 
 
+class Graded(Toy):
+    """One output on the scale of five grades, in the middle of it for any picture: for methods that need grades."""
+
+    classes = ("none", "mild", "moderate", "severe", "worst")
+    head = "regression"
+
+    def build(self) -> nn.Module:
+        """Two convolutions with ReLU, mean and a linear layer; drawn weights."""
+        kind, dimensions = CONVOLUTIONS[self.params.dimensions], self.params.dimensions
+        head = nn.Linear(4, 1)
+        network = nn.Sequential(
+            kind(3, 4, 3, padding=1), nn.ReLU(), kind(4, 4, 3, padding=1), nn.ReLU(), MEANS[dimensions](1),
+            nn.Flatten(), head,
+        )  # fmt: skip
+        drawn(network, self.params.seed)
+        head.bias.data.fill_(3.0)
+        return network
+
+
 class Slope(Explainer):
     """Image times gradient: the explainer with which metrics are tried."""
 

@@ -1,4 +1,4 @@
-"""Registers heatmaps that know nothing."""
+"""Registers heatmaps that know nothing of the model."""
 
 from collections.abc import Mapping
 
@@ -8,4 +8,8 @@ from salix.hooks import hookimpl
 @hookimpl
 def salix_explainers() -> Mapping[str, str]:
     """Declare the classes of this plugin."""
-    return {"random": "salix_baseline.random:Random"}
+    return {
+        "random": "salix_baseline.random:Random",
+        "centre": "salix_baseline.centre:Centre",
+        "edges": "salix_baseline.edges:Edges",
+    }

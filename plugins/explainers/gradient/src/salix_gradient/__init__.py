@@ -11,5 +11,6 @@ def salix_explainers() -> Mapping[str, str]:
     return {
         "gradient": "salix_gradient.gradient:Gradient",
         "input_x_gradient": "salix_gradient.input_x_gradient:InputXGradient",
+        "deeplift": "salix_gradient.deeplift:DeepLift",
         "integrated_gradients": "salix_gradient.integrated_gradients:IntegratedGradients",
     }

@@ -1,10 +1,25 @@
 """VarGrad."""
 
+from typing import Self
+
+from pydantic import model_validator
 from torch import Tensor
 
 from salix.passes import Moments
 
-from .noisy import Noisy
+from .noisy import Noisy, NoisyParams
+
+
+class VarGradParams(NoisyParams):
+    """As for all moments, but copies are independent: those of an antithetic pair are not, which biases a variance."""
+
+    @model_validator(mode="after")
+    def _independent(self) -> Self:
+        if self.antithetic:
+            raise ValueError(
+                "antithetic copies depend on one another, so their variance is biased; leave antithetic out for vargrad"
+            )
+        return self
 
 
 class VarGrad(Noisy):
@@ -12,6 +27,8 @@ class VarGrad(Noisy):
 
     Of the copies as a population: the mean of the squares less the square of the mean. On a linear model it is 0.
     """
+
+    Params = VarGradParams
 
     def moment(self, found: Moments) -> Tensor:
         """The variance."""

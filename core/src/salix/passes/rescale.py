@@ -1,0 +1,97 @@
+"""DeepLIFT's multipliers: differences from a reference picture, passed back through the network."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch
+from ..model import Model
+from ..modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
+from ..records import Verdict
+from ..rescaling import NOT_LINEAR, Recording, Rescaling
+from .gradient import leaf
+
+LINEAR = (
+    *CONVOLUTIONS, *BATCH_NORMS, nn.Linear, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.Identity,
+    Add, Concatenate, Mean,
+)  # fmt: skip
+"""Modules that pass differences as they pass gradients."""
+AFFINE = frozenset(
+    {
+        "add",
+        "cat",
+        "contiguous",
+        "dropout",
+        "flatten",
+        "getattr",
+        "getitem",
+        "interpolate",
+        "mul",
+        "permute",
+        "reshape",
+        "size",
+        "squeeze",
+        "stack",
+        "sub",
+        "sum",
+        "transpose",
+        "truediv",
+        "unsqueeze",
+        "view",
+    }
+)
+"""Functions and methods that do, with numbers or shapes for their other arguments."""
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """DeepLIFT's multipliers (n, c, *space) and by how much each score exceeds the reference's (n,)."""
+
+    values: Tensor
+    gained: Tensor
+
+
+def multipliers(batch: Batch, baseline: float = 0.0) -> Multipliers:
+    """The rescale rule's multipliers against a constant image, by its forward and a forward and backward of the batch.
+
+    ``baseline`` is the constant, in prepared units. Raises ``ModelError`` where the network cannot be traced.
+    """
+
+    def compute() -> Multipliers:
+        parts = batch.pieced(lambda piece: _multipliers(piece, baseline))
+        return Multipliers(torch.cat([part.values for part in parts]), torch.cat([part.gained for part in parts]))
+
+    return batch.once(("multipliers", baseline), compute)
+
+
+def _multipliers(batch: Batch, baseline: float) -> Multipliers:
+    reference = Recording()
+    with torch.no_grad():
+        rows = batch if batch.inputs else batch.select([0])
+        before, _ = rows.at(torch.full_like(rows.images, baseline)).forward(cell=reference)
+    images = leaf(batch)
+    with torch.enable_grad():
+        logits, _ = batch.forward(images, cell=Rescaling(reference))
+        scores = batch.pick(logits)
+        (found,) = torch.autograd.grad(scores.sum(), [images], materialize_grads=True)
+    return Multipliers(found, scores.detach() - batch.pick(before.expand(len(batch), -1)))
+
+
+def rescaling(model: Model) -> Verdict:
+    """Whether the rescale rule is defined on a model: exact where all but activations and max pools is linear."""
+    outline = model.outline
+    if outline.module is None:
+        return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({outline.reason})")
+    known = (*NOT_LINEAR, *LINEAR)
+    kinds = {type(module) for module in outline.module.modules() if not list(module.children())}
+    calls = {
+        str(getattr(node.target, "__name__", node.target))
+        for node in outline.module.graph.nodes
+        if node.op in ("call_function", "call_method")
+    }
+    others = sorted({kind.__name__ for kind in kinds if not issubclass(kind, known)} | (calls - AFFINE))
+    if others:
+        return Verdict("approximate", f"{', '.join(others)} of {model.short} pass the derivative, not the difference")
+    return Verdict("exact")

@@ -1,0 +1,104 @@
+"""The scores of pictures of which a window is replaced."""
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ..batch import OUT_OF_MEMORY, Batch, Budget
+from ..boxes import Windows
+from ..canonical import Opaque, View, named_outputs
+from ..errors import ModelError
+from ..incremental import Changes, Plan, Row
+
+
+def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:
+    """The targets' scores (n, window) of the images where each window in turn shows the replacement's pixels.
+
+    ``replacement`` broadcasts to the images (n, c, *space); ``named`` says what it depends on besides the batch. A
+    window's forward computes anew only what the window changes, and its scores are those of a full forward; full ones
+    are run where the network cannot be traced. Windows are computed together as long as their activations take no more
+    memory than those of ``rows`` images; where memory runs out their number is halved.
+    """
+
+    @torch.no_grad()
+    def compute() -> Tensor:
+        shown, view = replacement.expand_as(batch.images), batch.view
+        if isinstance(view, Opaque):
+            return torch.stack([_full(one, windows, shown[index]) for index, one in enumerate(batch.singles())])
+        plan = Plan(view.module, _explained(view, batch), windows)
+        scores = [_incremental(one, plan, shown[index : index + 1]) for index, one in enumerate(batch.singles())]
+        return torch.stack(scores)
+
+    return batch.once(("window scores", windows, named), compute)
+
+
+def _explained(view: View, batch: Batch) -> fx.Node:
+    """The node of the output that is explained."""
+    (output,) = view.module.graph.find_nodes(op="output")
+    made: Any = output.args[0]
+    nodes: dict[str, Any] = {view.names[0]: made} if isinstance(made, fx.Node) else named_outputs(made, view.names)
+    if batch.output not in nodes:
+        raise ModelError(f"{batch.model.short} has no output {batch.output!r}; it has {', '.join(nodes)}.")
+    node: fx.Node = nodes[batch.output]
+    return node
+
+
+def _incremental(batch: Batch, plan: Plan, replacement: Tensor) -> Tensor:
+    """The scores (window,) of a batch of one."""
+    changes = Changes(plan, batch.images, replacement, batch.inputs)
+    classes = torch.arange(changes.output.shape[1], device=batch.images.device)
+    target = int(batch.pick(classes[None]))
+    limits = Budget(plan.windows.shape[-1]), Budget(plan.windows.shape[-1])
+    outputs = [_outputs(changes, row, batch.rows, *limits) for row in plan.rows]
+    batch.budget.halved |= any(limit.halved for limit in limits)
+    return torch.cat(outputs)[:, target]
+
+
+def _outputs(changes: Changes, row: Row, rows: int, small: Budget, large: Budget) -> Tensor:
+    """The outputs (window, class) of a row: boxes of a piece of it at once, whole maps of parts of the piece."""
+    sizes = changes.boxes_at_once(row, rows), changes.outputs_at_once(row, rows)
+
+    def of_piece(piece: slice) -> Tensor:
+        boxes = changes.boxes(row, piece)
+        parts = _pieced(piece.stop - piece.start, sizes[1], large, partial(changes.outputs, row, piece, boxes))
+        return torch.cat(parts)
+
+    return torch.cat(_pieced(changes.plan.windows.shape[-1], sizes[0], small, of_piece))
+
+
+def _pieced(count: int, size: int, limit: Budget, act: Callable[[slice], Tensor]) -> list[Tensor]:
+    """What ``act`` makes of so many windows in pieces of a size; a piece that does not fit is halved."""
+    made: list[Tensor] = []
+    start = 0
+    while start < count:
+        piece = slice(start, min(start + min(size, limit.rows), count))
+        try:
+            made.append(act(piece))
+            start = piece.stop
+        except OUT_OF_MEMORY:
+            if piece.stop - start == 1:
+                raise
+            limit.halve(piece.stop - start)
+    return made
+
+
+def _full(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
+    """The scores (window,) of a batch of one, by a full forward of each window."""
+    scores = []
+    places = list(product(*(range(count) for count in windows.shape)))
+    for start in range(0, len(places), batch.rows):
+        images = [_shown(batch.images[0], windows, place, replacement) for place in places[start : start + batch.rows]]
+        scores.append(batch.score(torch.stack(images), [0] * len(images)))
+    return torch.cat(scores)
+
+
+def _shown(image: Tensor, windows: Windows, place: tuple[int, ...], replacement: Tensor) -> Tensor:
+    """A copy of the image (c, *space) that shows the replacement in one window."""
+    inside: Any = (..., *(slice(span.low[index], span.high[index]) for span, index in zip(windows.spans, place)))
+    shown = image.clone()
+    shown[inside] = replacement[inside]
+    return shown

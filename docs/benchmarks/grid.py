@@ -1,0 +1,281 @@
+"""The methods of paper 000 on one image: by salix, and by a loop over captum, Zennit and pytorch-grad-cam.
+
+Run it with ``python docs/benchmarks/grid.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--samples 50]``. For
+each network with random, calibrated weights it makes the same maps both ways (gradient, image x gradient, guided
+backpropagation, DeconvNet, integrated gradients, SmoothGrad, SmoothGrad-Squared, VarGrad, five LRP composites, Grad-CAM
+of every convolution), compares them by cosine, and prints seconds, passes, the time of the necessary passes at the best
+single-pass time, and peak memory. The libraries get the network with every activation as a module of its own (captum is
+wrong on InceptionV3 otherwise) and, for LRP, salix's folded graph (no canonizer of Zennit is right on these networks);
+the same noise and the same path.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import captum.attr
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
+from torch import Tensor, nn
+from torch.nn import functional
+from zennit.attribution import Gradient as ZennitGradient
+
+from salix.batch import Batch
+from salix.canonical import View, canonical
+from salix.explainer import Explainer
+from salix.model import Model
+from salix.passes import logits
+from salix_backprop.deconvnet import DeconvNet
+from salix_backprop.guided_backprop import GuidedBackprop
+from salix_cam.gradcam import GradCam
+from salix_gradient.gradient import Gradient
+from salix_gradient.input_x_gradient import InputXGradient
+from salix_gradient.integrated_gradients import IntegratedGradients
+from salix_inceptionv3.inceptionv3 import InceptionV3
+from salix_lrp.lrp import Lrp
+from salix_resnet50.resnet50 import ResNet50
+from salix_smoothgrad.smoothgrad import SmoothGrad
+from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from salix_smoothgrad.vargrad import VarGrad
+from salix_vgg16.vgg16 import VGG16
+
+NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
+COMPOSITES = ("epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "excitation_backprop")
+SIGMA = 0.15
+Maps = dict[str, Tensor]
+
+
+class Ready(Model):
+    """A network that is there already."""
+
+    classes = ("grade",)
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.made = network
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+@dataclass
+class Measured:
+    """Maps by name, seconds by method, and bytes at the peak beyond what was there before."""
+
+    maps: Maps = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak: int = 0
+
+    @contextmanager
+    def clock(self, method: str) -> Iterator[None]:
+        """Count the seconds of one method."""
+        start = time.perf_counter()
+        yield
+        self.seconds[method] = self.seconds.get(method, 0.0) + time.perf_counter() - start
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+def calibrated(name: str, size: int) -> nn.Module:
+    """A network of paper 000 with random weights, whose BatchNorms know the statistics of random images."""
+    network = NETWORKS[name](size=size).build().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network(pictures(4, 224))
+    return network.eval()
+
+
+def pictures(count: int, size: int) -> Tensor:
+    """Smooth random pictures in [-1, 1]."""
+    coarse = torch.rand(count, 3, size // 16, size // 16, generator=torch.Generator().manual_seed(1))
+    return 2 * functional.interpolate(coarse, size=size, mode="bilinear") - 1
+
+
+def methods(samples: int) -> list[Explainer]:
+    """The explainers of the grid."""
+    return [
+        Gradient(), InputXGradient(), GradCam(layer="all"), GuidedBackprop(), DeconvNet(),
+        IntegratedGradients(steps=samples), SmoothGrad(samples=samples, sigma=SIGMA),
+        SmoothGradSquared(samples=samples, sigma=SIGMA), VarGrad(samples=samples, sigma=SIGMA),
+        *(Lrp(composite=name) for name in COMPOSITES),
+    ]  # fmt: skip
+
+
+def by_salix(network: nn.Module, image: Tensor, samples: int, rows: int) -> Measured:
+    """The grid by salix: one batch, every explainer in turn."""
+    model, done = Ready(network), Measured()
+    explainers = [explainer for method in methods(samples) for explainer in method.expand(model)]
+    rules = [rule for explainer in explainers for rule in explainer.rules(model)]
+    batch = Batch(model, ["a"], image, [0], layers=model.layers(), rules=rules, rows=rows)
+    assert isinstance(batch.view, View)  # made, and compared with the network, before the clock starts
+    logits(batch)
+    with peak(done, image.device):
+        for explainer in explainers:
+            with done.clock(explainer.short):
+                done.maps[named(explainer)] = explainer(batch).values.detach()
+    return done
+
+
+def named(explainer: Explainer) -> str:
+    """The method with the setting that tells it from its like."""
+    settings = explainer.describe()
+    return " ".join([explainer.short, *(str(settings[key]) for key in ("layer", "composite") if settings.get(key))])
+
+
+def by_libraries(network: nn.Module, image: Tensor, samples: int) -> Measured:
+    """The grid by a loop over the libraries, each method by itself."""
+    done, plain = Measured(), canonical(network)
+    noise = Batch(Ready(network), ["a"], image, [0])
+    scale = SIGMA * (image.max() - image.min())
+    noisy = [image + scale * noise.noise(draw) for draw in range(samples)]
+    saliency = captum.attr.Saliency(plain)
+    with peak(done, image.device):
+        for name, made in (
+            ("gradient", lambda: saliency.attribute(image, target=0, abs=False)),
+            ("input_x_gradient", lambda: captum.attr.InputXGradient(plain).attribute(image, target=0)),
+            ("guided_backprop", lambda: captum.attr.GuidedBackprop(plain).attribute(image, target=0)),
+            ("deconvnet", lambda: captum.attr.Deconvolution(plain).attribute(image, target=0)),
+            ("integrated_gradients", lambda: _path(plain, image, samples)),
+            ("smoothgrad", lambda: _moments(saliency, noisy)[0]),
+            ("smoothgrad_squared", lambda: _moments(saliency, noisy)[1]),
+            ("vargrad", lambda: _variance(*_moments(saliency, noisy))),
+        ):
+            with done.clock(name):
+                done.maps[name] = made().detach()
+        _class_activation(done, network, plain, image)
+        _relevance(done, network, image)
+    return done
+
+
+def _path(plain: nn.Module, image: Tensor, samples: int) -> Tensor:
+    return captum.attr.IntegratedGradients(plain).attribute(
+        image, torch.zeros_like(image), target=0, n_steps=samples, method="riemann_middle", internal_batch_size=1
+    )
+
+
+def _moments(saliency: Any, noisy: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The means of the gradients and of their squares."""
+    mean, squares = torch.zeros_like(noisy[0]), torch.zeros_like(noisy[0])
+    for images in noisy:
+        found = saliency.attribute(images, target=0, abs=False)
+        mean, squares = mean + found / len(noisy), squares + found**2 / len(noisy)
+    return mean, squares
+
+
+def _variance(mean: Tensor, squares: Tensor) -> Tensor:
+    return squares - mean**2
+
+
+def _class_activation(done: Measured, network: nn.Module, plain: Any, image: Tensor) -> None:
+    """Grad-CAM of every convolution; the library scales each map to 0…1."""
+    layers = View(plain, ("logits",)).layers
+    nodes = {node.name: str(node.target) for node in plain.graph.nodes}
+    for layer, node in layers.items():
+        with done.clock("gradcam"), GradCAM(plain, [plain.get_submodule(nodes[node])]) as cam:
+            heat = cam(image, [RawScoresOutputTarget()])
+        done.maps[f"gradcam {layer}"] = torch.from_numpy(heat)[:, None]
+
+
+def _relevance(done: Measured, network: nn.Module, image: Tensor) -> None:
+    """LRP by Zennit on the graph that salix makes for it."""
+    model = Ready(network)
+    batch = Batch(model, ["a"], image, [0])
+    for name in COMPOSITES:
+        explainer = Lrp(composite=name)
+        graph, composite = explainer.graph(batch), explainer.composite(batch.model)
+        with done.clock("lrp"), ZennitGradient(graph, composite) as attributor:
+            done.maps[f"lrp {name}"] = attributor(image, lambda output: output)[1].detach()
+
+
+@contextmanager
+def peak(done: Measured, device: torch.device) -> Iterator[None]:
+    """Measure the memory at the peak beyond what is there at the start."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield
+        done.peak = torch.cuda.max_memory_allocated(device) - before
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = _status("VmRSS")
+    yield
+    done.peak = _status("VmHWM") - before
+
+
+def _status(name: str) -> int:
+    """A figure of this process in bytes, as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def best_pass(network: nn.Module, image: Tensor, rounds: int = 5) -> float:
+    """The least seconds of one forward and backward by the image on the folded network."""
+    batch = Batch(Ready(network), ["a"], image, [0])
+    seconds = []
+    for _ in range(rounds):
+        images, start = image.clone().requires_grad_(), time.perf_counter()
+        torch.autograd.grad(batch.forward(images)[0].sum(), images)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def agreement(ours: Maps, theirs: Maps) -> dict[str, float]:
+    """The least cosine of the maps of each method; Grad-CAM's after the scaling that the library does."""
+    found: dict[str, float] = {}
+    for name, theirs_map in theirs.items():
+        mine = ours[name]
+        if name.startswith("gradcam"):
+            mine = mine - mine.amin()
+        cosine = float(functional.cosine_similarity(mine.flatten().double(), theirs_map.flatten().double(), 0))
+        silent = float(mine.abs().max()) == float(theirs_map.abs().max()) == 0
+        found[name.split()[0]] = min(found.get(name.split()[0], 1.0), 1.0 if silent else cosine)
+    return found
+
+
+def report(name: str, ours: Measured, theirs: Measured, floor: float) -> None:
+    """One network's figures."""
+    print(f"\n{name}: salix {ours.total:.1f} s, libraries {theirs.total:.1f} s: {theirs.total / ours.total:.2f} x faster")
+    print(f"  necessary passes at the best single-pass time {floor:.1f} s: salix takes {ours.total / floor:.2f} of it")
+    print(f"  peak memory: salix {ours.peak / 1e6:.0f} MB, libraries {theirs.peak / 1e6:.0f} MB")
+    cosines = agreement(ours.maps, theirs.maps)
+    for method, cosine in cosines.items():
+        print(
+            f"  {method:22} salix {ours.seconds.get(method, 0):7.2f} s   libraries {theirs.seconds[method]:7.2f} s"
+            f"   least cosine {cosine:.6f}"
+        )
+
+
+def main() -> None:
+    """Time the grid on each network and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--size", type=int, default=448)
+    parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args()
+    sums = [0.0, 0.0, 0.0]
+    for name in asked.networks:
+        network, image = calibrated(name, asked.size).to(asked.device), pictures(1, asked.size).to(asked.device)
+        single = best_pass(network, image)
+        ours = by_salix(network, image, asked.samples, asked.rows)
+        theirs = by_libraries(network, image, asked.samples)
+        floor = single * (2 * asked.samples + 3) + ours.seconds["lrp"]
+        report(name, ours, theirs, floor)
+        sums = [one + other for one, other in zip(sums, (ours.total, theirs.total, floor))]
+    print(f"\nall: salix {sums[0]:.1f} s, libraries {sums[1]:.1f} s: {sums[1] / sums[0]:.2f} x; {sums[0] / sums[2]:.2f} of the floor")
+
+
+if __name__ == "__main__":
+    main()

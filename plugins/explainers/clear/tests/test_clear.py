@@ -1,0 +1,190 @@
+"""CLEAR against its vector, captum's deconvolution of every class, and the invariants of its two maps."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import Deconvolution
+from torch import Tensor, nn
+from torchvision import models
+
+from salix.batch import Batch
+from salix.canonical import canonical
+from salix.model import Model
+from salix.passes import responses
+from salix.records import Explanation
+from salix.testing import conforms, toys
+from salix_clear.clear import Clear, dominant
+
+LABELS = "labels are no heat: a pixel of class 0 is as much answered for as one of class 1"
+
+
+class Given(Model):
+    """A model made from a ready network with so many classes."""
+
+    def __init__(self, made: nn.Module, classes: int):
+        super().__init__()
+        self.made, self.classes = made, tuple(map(str, range(classes)))
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+def images(count: int = 3, size: int = 16) -> Tensor:
+    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def small(classes: int = 3) -> nn.Sequential:
+    """Two convolutions with BatchNorm, ReLU and max-pooling, drawn weights, in float64."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(5, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 8 * 8, classes),
+    )  # fmt: skip
+    return toys.drawn(network, 0).double().eval()
+
+
+def batch(network: nn.Module, made: Tensor, classes: int = 3, target: int = 0, **changes: object) -> Batch:
+    ids = [str(index) for index in range(len(made))]
+    return Batch(Given(network, classes), ids, made, [target] * len(made), **changes)
+
+
+def explained(network: nn.Module, made: Tensor, classes: int = 3, **params: str) -> Explanation:
+    return Clear(**params)(batch(network, made, classes))
+
+
+@conforms(Clear(), Clear(reduction="sum", act_policy="relu_only"))
+def test_conformance(check):
+    check()
+
+
+@conforms(Clear(map="class"), expected={"heat lies on the region that decides": LABELS})
+def test_conformance_of_the_class_map(check):
+    check()
+
+
+def test_the_vector_v_clear():
+    maps = [[[[0.1, 0.9], [0.3, 0.0]], [[0.4, 0.2], [0.3, -0.1]], [[0.2, 0.5], [0.6, -0.3]]]]
+    response, classes = dominant(torch.tensor(maps, dtype=torch.float64))
+    assert response[0].tolist() == [[0.4, 0.9], [0.6, 0.0]]
+    assert classes[0].tolist() == [[1, 0], [2, -1]]
+
+
+def test_where_classes_share_the_response_the_lowest_has_it():
+    response, classes = dominant(torch.tensor([[[-1.0, 2.0, 3.0]], [[-1.0, 2.0, 4.0]], [[-2.0, 2.0, 4.0]]])[None])
+    assert response.tolist() == [[[-1.0, 2.0, 4.0]]]
+    assert classes.tolist() == [[[-1, 0, 1]]]
+
+
+REDUCED = {
+    "max": lambda values: values.max(1),
+    "abs_max": lambda values: np.abs(values).max(1),
+    "sum": lambda values: values.sum(1),
+    "l2": lambda values: np.sqrt((values**2).sum(1)),
+}
+
+
+@pytest.mark.parametrize("reduction", REDUCED)
+def test_captums_deconvolution_of_every_class_agrees(reduction):
+    _assert_captum_agrees(small(), images(), reduction)
+
+
+def test_captums_deconvolution_of_every_class_agrees_on_resnet18():
+    torch.manual_seed(0)
+    _assert_captum_agrees(models.resnet18(num_classes=3).double().eval(), images(2), "max")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg16", "resnet50", "inception_v3"])
+def test_captum_agrees_on_the_three_networks(name):
+    torch.manual_seed(0)
+    settings = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
+    network = getattr(models, name)(num_classes=3, **settings).double().eval()
+    _assert_captum_agrees(network, images(1, 96), "max")
+
+
+def _assert_captum_agrees(network: nn.Module, made: Tensor, reduction: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces that it sets hooks
+        reference = Deconvolution(canonical(network))
+        each = [reference.attribute(made.clone().requires_grad_(), target=index).detach() for index in range(3)]
+    reduced = np.stack([REDUCED[reduction](values.numpy()) for values in each], 1)
+    found = explained(network, made, reduction=reduction)
+    scale = np.abs(reduced).max()
+    np.testing.assert_allclose(found.values[:, 0].numpy(), reduced.max(1), rtol=0, atol=1e-8 * scale)
+    ordered = np.sort(reduced, 1)
+    clear = (ordered[:, -1] - ordered[:, -2] > 1e-6 * scale) & (np.abs(ordered[:, -1]) > 1e-6 * scale)
+    expected = np.where(reduced.max(1) > 0, reduced.argmax(1), -1)
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(found.kept["class"].numpy()[clear], expected[clear])
+
+
+def test_channels_are_reduced_before_classes_meet():
+    """In the other order a pixel's class would be that of its strongest channel for every reduction."""
+    network, made = small(), images()
+    each = responses(batch(network, made), "deconv").numpy()
+    late = each.max(1).sum(1)
+    found = explained(network, made, reduction="sum").values[:, 0].numpy()
+    np.testing.assert_allclose(found, each.sum(2).max(1), rtol=1e-12)
+    assert np.abs(found - late).max() > 0.01 * np.abs(late).max()
+
+
+def test_the_response_is_that_of_the_class():
+    network, made = small(), images()
+    explanation = explained(network, made)
+    each = responses(batch(network, made), "deconv").amax(2)
+    classes = explanation.kept["class"].long()
+    assert {-1, 0, 1, 2} == set(classes.unique().tolist())
+    own = each.gather(1, classes.clamp_min(0)[:, None])
+    answered = classes[:, None] >= 0
+    assert torch.equal(explanation.values[answered], own[answered])
+    assert bool((explanation.values[~answered] <= 0).all())
+
+
+def test_the_order_of_the_classes_changes_labels_only():
+    network, turned, order = small(), small(), [2, 0, 1]
+    turned[-1].weight.data, turned[-1].bias.data = network[-1].weight[order].data, network[-1].bias[order].data
+    first, second = explained(network, images()), explained(turned, images())
+    torch.testing.assert_close(first.values, second.values, rtol=1e-12, atol=1e-15)
+    labels = torch.tensor([*order, -1], dtype=torch.float64)
+    assert torch.equal(first.kept["class"], labels[second.kept["class"].long()])
+
+
+def test_the_map_that_is_not_the_heatmap_is_kept():
+    network, made = small(), images()
+    response, classes = explained(network, made), explained(network, made, map="class")
+    assert response.kept.keys() == {"class"}
+    assert classes.kept.keys() == {"response"}
+    assert torch.equal(response.kept["class"], classes.values[:, 0])
+    assert torch.equal(classes.kept["response"], response.values[:, 0])
+
+
+def test_no_target_changes_the_maps():
+    network, made = small(), images()
+    maps = [Clear()(batch(network, made, target=target)) for target in range(3)]
+    assert all(torch.equal(maps[0].values, other.values) for other in maps[1:])
+    assert all(torch.equal(maps[0].kept["class"], other.kept["class"]) for other in maps[1:])
+
+
+def test_one_logit_is_one_class():
+    explanation = explained(small(1), images(), 1)
+    assert set(explanation.kept["class"].unique().tolist()) == {-1.0, 0.0}
+    assert bool(((explanation.values[:, 0] > 0) == (explanation.kept["class"] == 0)).all())
+
+
+@pytest.mark.parametrize("shown", ["response", "class"])
+def test_a_network_that_answers_nowhere_is_noted_as_degenerate(shown):
+    network = small()
+    network[-1].weight.data.zero_()
+    explanation = explained(network, images(2), map=shown)
+    assert explanation.notes == {"degenerate": [1.0, 1.0]}
+    assert bool(((explanation.values if shown == "class" else explanation.kept["class"]) == -1).all())
+    assert explained(small(), images(2), map=shown).notes == {"degenerate": [0.0, 0.0]}
+
+
+def test_the_verdict_follows_from_the_activations():
+    assert Clear().verdict(Given(small(), 3)).level == "exact"
+    assert Clear(act_policy="relu_only").verdict(Given(nn.Sequential(nn.Conv2d(3, 1, 1), nn.SiLU()), 1)).level == (
+        "undefined"
+    )
+    assert "no activation" in Clear().verdict(toys.Linear()).reason
