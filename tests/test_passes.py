@@ -288,7 +288,7 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(passed):
     passes.path_gradients(made, 64)
     passes.rectified(made, "guided")
     passes.rectified(made, "deconv")
-    assert counts == {"forward": 1 + 50 + 64 + 2, "backward": 1 + 50 + 64 + 2}
+    assert counts == {"forward": 1 + 50 + 64 + 2 + 1, "backward": 1 + 50 + 64 + 2}
     passes.constant_scores(made, 0.0)
     passes.logits(made.at(targets=[1]))
     assert counts == {"forward": 117 + 1, "backward": 117}

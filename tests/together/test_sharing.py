@@ -66,4 +66,4 @@ def test_the_estimate_before_a_run_is_what_is_taken():
     combinations = [
         Combination(source, model, "predicted", explainer, "max", 0, Verdict("exact")) for explainer in explainers
     ]
-    assert passes(combinations) == (116 + 1, 117)
+    assert passes(combinations, (32, 32)) == (116 + 1, 117)

@@ -123,7 +123,7 @@ def view(
 ) -> View | Opaque:
     """A view of ``network`` for images like these, compared with the network itself on a random batch.
 
-    Raises ``ModelError`` naming the first differing node when the view's outputs are not the network's own.
+    Raises ``ModelError`` naming the first differing node when, beyond rounding, its outputs are not the network's own.
     """
     try:
         module = canonical(network)
@@ -144,11 +144,9 @@ def view(
 
 
 def _doubled(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Further inputs with every floating-point tensor in float64."""
-    return {
-        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
-        for name, value in inputs.items()
-    }
+    """Further inputs, with those of floating-point numbers in float64."""
+    floats = {name: value for name, value in inputs.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    return {**inputs, **{name: value.double() for name, value in floats.items()}}
 
 
 @dataclass(frozen=True)

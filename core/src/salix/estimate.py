@@ -43,7 +43,7 @@ def _estimate(source: Source, model: Model, combinations: list[Combination]) -> 
             f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
             "folder with `salix data check`."
         )
-    forwards, backwards = passes(combinations)
+    forwards, backwards = passes(combinations, sample.space)
     count, maps = len(source.ids), len(source.ids) * len(combinations)
     # Raw float32: heatmaps of noise-like methods hardly compress.
     disk = maps * int(np.prod(sample.space)) * 4
@@ -54,13 +54,14 @@ def _estimate(source: Source, model: Model, combinations: list[Combination]) -> 
     )
 
 
-def passes(combinations: Sequence[Combination]) -> tuple[int, int]:
+def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
     """Forward and backward passes per sample.
 
     Explainers of one target with the same shared pass pay it once, and the rules of one target share a forward.
     """
     paid = {
-        (item.target, item.explainer.shares or item.explainer.identity): item.explainer.passes for item in combinations
+        (item.target, item.explainer.shares or item.explainer.identity): item.explainer.cost(item.model, space)
+        for item in combinations
     }
     rules = {(item.target, *rule) for item in combinations for rule in item.explainer.rules(item.model)}
     forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)

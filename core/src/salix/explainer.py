@@ -49,6 +49,10 @@ class Explainer(Component):
         """Forward and backward passes per sample, for estimates before a run."""
         return (1, 1)
 
+    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
+        """``passes`` on a model and grid, where they depend on these."""
+        return self.passes
+
     @property
     def shares(self) -> str:
         """The shared pass that ``passes`` belong to; explainers with the same one pay it once."""

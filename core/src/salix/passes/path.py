@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from .sampling import Tolerance, joined, ratio, sizes, variant_gradients
+from .scores import constant_scores, logits
 
 PathRule = Literal["midpoint", "left", "right"]
 POSITIONS: Mapping[PathRule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}
@@ -22,14 +23,17 @@ START = 25
 class PathMeans:
     """The mean gradient (n, c, *space) over ``passes`` (n,) points of each sample's path.
 
-    ``relative_error`` (n,) estimates the error of the map, image less baseline times mean, relative to it, both as L2
-    norms. Along a piecewise linear network the gradient jumps, and where in its step a jump lies is unknown: evenly
-    spread, it shifts a step's part of the mean by the jump times step / √12 (root mean square), and the jumps are seen
-    between neighbouring midpoints. Other rules also shift every step the same way: NaN for them, and for one step.
+    Image less baseline times ``mean`` is a map. ``gap`` (n,) is by how much its sum misses the gain of the score from
+    the baseline to the image. ``relative_error`` (n,) estimates the map's error relative to the map, both as L2 norms.
+    The gradient jumps where a gate opens, and where in its step that is nobody knows: evenly spread, a jump seen
+    between neighbouring midpoints puts the mean wrong by itself times the step / √12. Where jumps of that size do not
+    explain the gap, something happens unseen between the points, and the error is as much larger as the gap. Other
+    rules also put every step wrong the same way: NaN for them, and for a single step.
     """
 
     mean: Tensor
     passes: Tensor
+    gap: Tensor
     relative_error: Tensor
 
 
@@ -44,12 +48,14 @@ def path_gradients(
     """
 
     def compute() -> PathMeans:
+        gained = batch.pick(logits(batch)) - constant_scores(batch, baseline)
         if isinstance(steps, int):
-            path = _Path(batch, baseline)
+            path = _Path(batch, baseline, gained)
             path.extend(_positions(steps, rule))
             return path.means(rule)
         # One sample at a time, so that rounding in a pass shared with others never decides when it stops.
-        return joined([_refined(_Path(one, baseline), steps) for one in batch.singles()])
+        paths = (_Path(one, baseline, gained[index : index + 1]) for index, one in enumerate(batch.singles()))
+        return joined([_refined(path, steps) for path in paths])
 
     return batch.once(("path gradients", steps, rule, baseline), compute)
 
@@ -68,29 +74,42 @@ def _refined(path: "_Path", tolerance: Tolerance) -> PathMeans:
 
 
 class _Path:
-    """Gradients along the paths of a batch: their sum, and how far they jump from each point to the next."""
+    """Gradients along the paths of a batch: their sum, and how far they jump from each point to the next.
 
-    def __init__(self, batch: Batch, baseline: float):
-        self.batch, self.start = batch, torch.full_like(batch.images, baseline)
+    ``jumps`` are the squared norms of the jumps of the map, ``slopes`` the squares of those of its sum, added up.
+    """
+
+    def __init__(self, batch: Batch, baseline: float, gained: Tensor):
+        self.batch, self.start, self.gained = batch, torch.full_like(batch.images, baseline), gained
         self.way = (batch.images - self.start).detach()
         self.total, self.steps = torch.zeros_like(self.start), 0
-        self.jumps = torch.zeros(())
+        self.jumps = self.slopes = torch.zeros_like(gained)
 
     def extend(self, positions: Iterable[float]) -> None:
         """Take in the gradients at further points, in order; the jumps are those between them."""
         points = (torch.lerp(self.start, self.batch.images, position) for position in positions)
-        self.jumps, last = torch.zeros_like(sizes(self.way)), None
+        self.jumps, self.slopes, last = torch.zeros_like(self.jumps), torch.zeros_like(self.slopes), None
         for found in variant_gradients(self.batch, points):
             self.total, self.steps = self.total + found, self.steps + 1
             if last is not None:
-                self.jumps = self.jumps + sizes((found.detach() - last) * self.way).square()
+                jump = (found.detach() - last) * self.way
+                self.jumps = self.jumps + sizes(jump).square()
+                self.slopes = self.slopes + jump.flatten(1).sum(1).square()
             last = found.detach()
 
     def means(self, rule: PathRule = "midpoint") -> PathMeans:
         """The mean over all points so far, which lie as the rule says."""
         mean = self.total / self.steps
-        # Of all steps, the jumps in the first and the last half are not seen.
+        maps = mean.detach() * self.way
+        gap = maps.flatten(1).sum(1) - self.gained
         known = rule == "midpoint" and self.steps > 1
-        spread = self.jumps / (12 * self.steps * (self.steps - 1)) if known else self.jumps * float("nan")
-        error = ratio(spread.sqrt(), mean.detach() * self.way)
-        return PathMeans(mean, torch.full((len(mean),), self.steps), error)
+        error = ratio(self._error(gap), maps) if known else gap * float("nan")
+        return PathMeans(mean, torch.full((len(mean),), self.steps), gap, error)
+
+    def _error(self, gap: Tensor) -> Tensor:
+        """The estimated L2 error (n,) of the maps."""
+        # Of all steps, the jumps in the first and the last half are not seen.
+        share = 1 / (12 * self.steps * (self.steps - 1))
+        explained = self.slopes * share
+        unexplained = torch.where(explained > 0, gap.square() / explained, 1.0).clamp(min=1)
+        return (self.jumps * share * unexplained).sqrt()

@@ -14,8 +14,8 @@ from .gradient import leaf
 
 LINEAR = (
     *CONVOLUTIONS, *BATCH_NORMS, nn.Linear, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.Identity,
-    Add, Concatenate, Mean,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d,
+    nn.Identity, Add, Concatenate, Mean,
 )  # fmt: skip
 """Modules that pass differences as they pass gradients."""
 AFFINE = frozenset(

@@ -48,8 +48,10 @@ def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Ma
 def require_rectified(batch: Batch, cell: Rectifying, rule: Rule, act_policy: ActPolicy) -> None:
     """Raise ``ModelError`` where a rule acted on nothing in the backward pass before."""
     if rule != "gradient" and not cell.rectified:
-        unreached = f"no activation of {batch.model.short} lies between the image and the output {batch.output!r}"
-        raise ModelError(f"{rectification(batch.model, act_policy).reason or unreached}.")
+        verdict = rectification(batch.model, act_policy)
+        kind = "ReLU" if act_policy == "relu_only" else "activation"
+        unreached = f"no {kind} of {batch.model.short} lies between the image and the output {batch.output!r}"
+        raise ModelError(f"{verdict.reason if verdict.level == 'undefined' else unreached}.")
 
 
 def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:

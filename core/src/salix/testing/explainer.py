@@ -1,9 +1,15 @@
 """Laws of explainers that hold on any network: form, repeatability, independence of the batch, and leaving no trace."""
 
+import gc
 import pickle
-from collections.abc import Callable, Mapping
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,12 +17,16 @@ from ..batch import Batch
 from ..explainer import Explainer
 from ..passes import gradients, logits
 from . import snapshot
-from .bench import PICTURES, ExplainerBench, difference, networks_of, values_of
+from .bench import PICTURES, ExplainerBench, batch_of, difference, networks_of, values_of
 from .check import NotApplicable, claim
 from .toys import Regions
 
 TOLERANCE = 1e-10
 COSINE = 0.9999
+CALLS, FEWEST = 200, 15
+"""How often memory is put to the test with an explainer of one pass, and with one of many."""
+ARRAYS = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
+"""The memory of numpy's arrays, which the garbage collector does not know."""
 
 
 def is_defined_on_the_model_it_is_tried_with(bench: ExplainerBench) -> None:
@@ -148,6 +158,21 @@ def a_pickled_copy_gives_the_same_map(bench: ExplainerBench) -> None:
     claim(torch.equal(one, other), "a pickled copy gives another map.")
 
 
+def memory_does_not_grow(bench: ExplainerBench) -> None:
+    """Of 200 calls, each of another sample, the later ones leave nothing alive: no tensor, graph, hook or array.
+
+    Explainers that take several passes per sample are called less often, in proportion, but 15 times at least.
+    """
+    part = max(CALLS // max(1, *_explainer(bench).passes), FEWEST) // 3
+    with _counting():
+        first, second, third = (_alive_after(bench, part * turn, part) for turn in range(3))
+        kinds = Counter(type(known).__name__ for known in gc.get_objects()).most_common(3)
+    # What is made once and for good may come late; what every call leaves is there after either part.
+    left = min(second - first, third - second)
+    seen = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    claim(left < part, f"{part} calls leave {left} more objects and arrays; of new objects there are {seen}.")
+
+
 LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
     is_defined_on_the_model_it_is_tried_with,
     layers_belong_to_the_model,
@@ -163,6 +188,7 @@ LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
     the_model_is_left_as_it_was,
     the_model_is_left_as_it_was_after_an_error,
     a_pickled_copy_gives_the_same_map,
+    memory_does_not_grow,
 )
 
 
@@ -219,6 +245,29 @@ def _explains_while_failing(bench: ExplainerBench, batch: Batch, networks: list[
 def _middle(network: nn.Module) -> nn.Module:
     leaves = [module for module in network.modules() if not list(module.children())]
     return leaves[len(leaves) // 2]
+
+
+@contextmanager
+def _counting() -> Iterator[None]:
+    """Let the garbage collector know new objects only, and have the memory of arrays traced."""
+    traced = tracemalloc.is_tracing()
+    gc.freeze()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if not traced:
+            tracemalloc.stop()
+
+
+def _alive_after(bench: ExplainerBench, start: int, calls: int) -> int:
+    """How many new objects and arrays are alive after some calls under ids of their own."""
+    explainer = _explainer(bench)
+    for number in range(start, start + calls):
+        explainer(batch_of(explainer, bench.model, [replace(bench.samples[0], id=str(number))], torch.float32))
+    gc.collect()
+    return len(gc.get_objects()) + len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)
 
 
 def _fail(module: nn.Module, arguments: Any) -> None:

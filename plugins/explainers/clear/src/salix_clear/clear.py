@@ -49,6 +49,10 @@ class Clear(Explainer):
         verdict = super().verdict(model)
         return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
 
+    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
+        """One forward, and a backward for every class."""
+        return 1, 1 if model.head in ("ordinal", "regression") else len(model.classes)
+
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""
         found = responses(batch, "deconv", self.params.act_policy)

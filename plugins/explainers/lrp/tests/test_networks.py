@@ -1,0 +1,336 @@
+"""Real networks, what the reference gets wrong on them, verdicts, and what a call leaves behind."""
+
+import gc
+import re
+import weakref
+from functools import partial
+from importlib.metadata import version
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision import models
+from zennit.attribution import Gradient
+from zennit.canonizers import SequentialMergeBatchNorm
+from zennit.composites import EpsilonPlus, EpsilonPlusFlat
+
+from salix.batch import Batch
+from salix.canonical import View
+from salix.errors import ModelError
+from salix.testing import toys
+from salix_lrp.lrp import Lrp
+from salix_lrp.relevance import relevance_network
+
+from_score = partial(Lrp, start="score")
+"""Relevance that starts as the score, as in the specification's vectors and in Zennit."""
+
+
+def pictures(count: int = 2, size: int = 16) -> Tensor:
+    draw = torch.Generator().manual_seed(2)
+    return torch.rand(count, 3, size, size, dtype=torch.float64, generator=draw)
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """The largest difference relative to the largest value."""
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def zennit_map(network: nn.Module, images: Tensor, targets: list[int], composite) -> Tensor:
+    """The map of Zennit on a network as it is, started as the scores."""
+    with Gradient(network, composite) as attribution:
+        _, relevance = attribution(
+            images, lambda output: output.detach() * functional.one_hot(torch.tensor(targets), output.shape[1])
+        )
+    return relevance
+
+
+def vgg16() -> nn.Module:
+    network = models.vgg16(num_classes=3, init_weights=False)
+    network.classifier = nn.Sequential(nn.Linear(25088, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 3))
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def resnet50() -> nn.Module:
+    return models.resnet50(num_classes=3)
+
+
+def inceptionv3() -> nn.Module:
+    return models.inception_v3(num_classes=3, aux_logits=False, transform_input=False, init_weights=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "size", "folded"), [(vgg16, 64, 0), (resnet50, 64, 53), (inceptionv3, 96, 94)],
+    ids=["vgg16", "resnet50", "inceptionv3"],
+)  # fmt: skip
+def test_real_networks_conserve_relevance_and_agree_with_the_walk(walk, batch_of, calibrated, build, size, folded):
+    torch.manual_seed(0)
+    batch = batch_of(calibrated(build(), size), pictures(2, size), [0, 2])
+    assert batch.view.folded == folded
+    assert Lrp().verdict(batch.model).level == "exact"
+    made = from_score(composite="epsilon_plus", zero_params="bias")(batch)
+    assert made.notes["relevance_share"] == pytest.approx([1.0] * 2, abs=1e-4)
+    assert apart(made.values, walk(batch, "epsilon_plus_ib")) <= 1e-8
+    for preset in ("z", "alpha_2_beta_1_ib", "sequential_preset_b_flat"):
+        assert apart(from_score(preset=preset)(batch).values, walk(batch, preset)) <= (1e-7 if preset == "z" else 1e-8)
+
+
+@pytest.mark.slow
+def test_zennit_agrees_on_vgg16(batch_of):
+    torch.manual_seed(0)
+    batch = batch_of(vgg16().double().eval(), pictures(1, 64), [1])
+    expected = zennit_map(batch.model.network, batch.images, [1], EpsilonPlusFlat(epsilon=0.1))
+    assert apart(from_score(preset="sequential_preset_a_flat")(batch).values, expected) <= 1e-8
+
+
+@pytest.mark.slow
+def test_zennit_alone_doubles_relevance_at_every_addition_of_resnet50(batch_of, calibrated):
+    torch.manual_seed(0)
+    network = calibrated(resnet50(), 64)
+    batch = batch_of(network, pictures(1, 64), [0])
+    wrong = zennit_map(network, batch.images, [0], EpsilonPlus(zero_params="bias"))
+    right = from_score(composite="epsilon_plus", zero_params="bias")(batch)
+    assert float(wrong.sum() / batch.score(batch.images)) == pytest.approx(2**16, rel=1e-3)
+    assert right.notes["relevance_share"] == pytest.approx([1.0], abs=1e-4)
+
+
+def normalised() -> nn.Module:
+    """A convolution, BatchNorm with a large eps, and a linear layer."""
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=1e-3)
+    norm.running_mean, norm.running_var = torch.randn(4), torch.rand(4) + 0.5
+    return nn.Sequential(convolution, norm, nn.Flatten(), nn.Linear(4 * 36, 1, bias=False)).double().eval()
+
+
+@pytest.mark.skipif(version("zennit") >= "1", reason="Zennit 1.0 sets eps to zero as well")
+def test_zennits_merging_of_batch_norm_moves_the_output():
+    """It leaves eps in the emptied layer, which still divides by the root of 1 + eps."""
+    network, images = normalised(), pictures(2, 8)
+    expected = network(images).detach() / (1 + 1e-3) ** 0.5
+    with EpsilonPlus(canonizers=[SequentialMergeBatchNorm()]).context(network) as moved:
+        assert apart(moved(images).detach(), expected) <= 1e-12
+
+
+def test_the_folded_view_leaves_the_output(batch_of):
+    network, images = normalised(), pictures(2, 8)
+    batch, expected = batch_of(network, images, [0, 0], 1), network(images).detach()[:, 0]
+    assert apart(batch.score(images), expected) <= 1e-12
+    found = from_score(preset="z_ib")(batch).values.flatten(1).sum(1)
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+class Pooled(nn.Module):
+    """A functional ReLU and average pool, and a linear layer that reads positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 16, 1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(functional.avg_pool2d(functional.relu(images), 2).flatten(1))
+
+
+def test_zennit_spreads_relevance_evenly_over_a_functional_average_pool(batch_of):
+    torch.manual_seed(0)
+    network, images = Pooled().double(), pictures(1, 8) - 0.5
+    batch = batch_of(network, images, [0], 1)
+    pooled = functional.avg_pool2d(images.relu(), 2)
+    relevance = pooled * network.head.weight.detach().reshape(1, 3, 4, 4)
+    uniform = functional.interpolate(relevance, scale_factor=2.0) / 4
+    by_contribution = images.relu() / 4 * functional.interpolate(relevance / (pooled + 1e-300), scale_factor=2.0)
+    wrong = zennit_map(network, images, [0], EpsilonPlus(epsilon=1e-15))
+    assert apart(wrong, uniform * (images > 0)) <= 1e-12
+    right = from_score(preset="z_ib", stabilizer=1e-15)(batch).values
+    assert apart(right, by_contribution) <= 1e-6
+    assert float(functional.cosine_similarity(right.flatten(), wrong.flatten(), dim=0)) < 0.95
+
+
+def test_the_first_layer_is_the_one_that_reads_the_image(batch_of):
+    """Zennit takes the first module by name, which in a traced network is the least nested."""
+    torch.manual_seed(0)
+    network = nn.Sequential()
+    network.add_module("features", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()))
+    network.add_module("flat", nn.Flatten())
+    network.add_module("head", nn.Linear(4 * 16, 3))
+    batch = batch_of(network.double().eval(), pictures(2, 8), [0, 1])
+    right = from_score(composite="epsilon_plus_flat")(batch).values
+    assert apart(right, zennit_map(network, batch.images, [0, 1], EpsilonPlusFlat())) <= 1e-12
+    wrong = zennit_map(batch.view.module, batch.images, [0, 1], EpsilonPlusFlat())
+    layers = [{"name": "head", "rule": "flat"}, {"kind": "weighted", "rule": "z_plus"}]
+    assert apart(from_score(layers=layers)(batch).values, wrong) <= 1e-12
+    assert apart(right, wrong) > 1e-2
+
+
+class Gated(nn.Module):
+    """Features with a squeeze-and-excitation gate; ``swapped`` writes the gate first, as torchvision does."""
+
+    def __init__(self, swapped: bool = False, constant: Tensor | None = None) -> None:
+        super().__init__()
+        self.features, self.squeeze, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4 * 36, 3)
+        self.swapped, self.constant = swapped, constant
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = torch.relu(self.features(images))
+        gate = torch.sigmoid(self.squeeze(values.mean((2, 3), keepdim=True)))
+        gate = gate if self.constant is None else self.constant
+        return self.head((gate * values if self.swapped else values * gate).flatten(1))
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_gate_counts_as_a_constant(batch_of, swapped):
+    network, images = toys.drawn(Gated(swapped), 3).double(), pictures(1, 8)
+    batch = batch_of(network, images, [2])
+    gate = torch.sigmoid(network.squeeze(torch.relu(network.features(images)).mean((2, 3), keepdim=True))).detach()
+    frozen = Gated(swapped, gate).double()
+    frozen.load_state_dict(network.state_dict())
+    made = from_score(preset="z_ib")(batch)
+    folded = nn.Sequential(network.features, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).double()
+    folded[3].weight.data = network.head.weight.detach() * gate.expand(1, 4, 6, 6).flatten()
+    folded[3].bias.data = network.head.bias.detach()
+    assert made.notes["relevance_share"] == pytest.approx([1.0], abs=1e-4)
+    assert apart(made.values, from_score(preset="z_ib")(batch_of(folded, images, [2])).values) <= 1e-6
+    verdict = Lrp().verdict(batch.model)
+    assert verdict.level == "approximate"
+    assert verdict.reason.endswith("in products (Multiply) the gate counts as a constant")
+    assert "Sigmoid" not in verdict.reason  # no relevance reaches it
+    assert Lrp().verdict(batch_of(frozen, images, [2]).model).reason.endswith("unchanged")
+
+
+class Transforming(nn.Module):
+    """torchvision's ``transform_input`` before a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+
+    def transformed(self, images: Tensor) -> Tensor:
+        channels = [torch.unsqueeze(images[:, k], 1) * (0.2 + 0.1 * k) / 0.5 + (0.4 - 0.5) / 0.5 for k in range(3)]
+        return torch.cat(channels, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(self.transformed(images))
+
+
+def test_relevance_passes_arithmetic_before_the_first_convolution(batch_of):
+    torch.manual_seed(0)
+    network, images = Transforming().double(), pictures(2, 8)
+    batch = batch_of(network, images, [0, 1])
+    inner = batch_of(network.network, network.transformed(images), [0, 1])
+    for preset in ("z", "sequential_preset_b_flat"):
+        assert apart(from_score(preset=preset)(batch).values, from_score(preset=preset)(inner).values) <= 1e-12
+    verdict = Lrp().verdict(batch.model)
+    assert (verdict.level, "constants (mul, truediv, add)" in verdict.reason) == ("approximate", True)
+
+
+class Branching(nn.Module):
+    """Control flow on values, which cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(images.flatten(1)) if images.sum() > 0 else self.head(-images.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(144, 3)), "through LeakyReLU"),
+        (nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 3)), r"BatchNorm .* can take up \(0\) passes"),
+        (
+            nn.Sequential(*(nn.BatchNorm2d(3) for _ in range(5)), nn.Flatten(), nn.Linear(192, 3)),
+            r"\(0, 1, 2 and 2 more\)",
+        ),
+        (nn.Sequential(nn.Upsample(9), nn.Flatten(), nn.Linear(243, 3)), "no rule exists for Upsample"),
+    ],
+)
+def test_verdicts_name_what_has_no_rule(batch_of, network, reason):
+    batch = batch_of(network.double().eval(), pictures(2, 8), [0, 1])
+    verdict = Lrp().verdict(batch.model)
+    assert verdict.level == "approximate"
+    assert re.search(reason, verdict.reason)
+    assert from_score()(batch).values.isfinite().all()
+
+
+def test_a_network_that_cannot_be_traced_is_undefined(batch_of):
+    batch = batch_of(Branching().double(), pictures(2, 8), [0, 1])
+    assert Lrp().verdict(batch.model).level == "undefined"
+    with pytest.raises(ModelError, match=r"cannot be traced .*, so no layer has a rule\.$"):
+        from_score()(batch)
+
+
+@pytest.mark.slow
+def test_efficientnet_is_approximate_and_finite(batch_of, calibrated):
+    torch.manual_seed(0)
+    network = calibrated(pytest.importorskip("timm").create_model("efficientnet_b0", num_classes=3), 64)
+    batch = batch_of(network, pictures(2, 64), [0, 2])
+    verdict = Lrp().verdict(batch.model)
+    assert verdict.level == "approximate"
+    assert all(word in verdict.reason for word in ("SiLU", "Multiply"))
+    for preset in ("z", "alpha_1_beta_0_ib", "sequential_preset_a_flat"):
+        made = from_score(preset=preset)(batch)
+        assert made.values.isfinite().all()
+        assert made.notes["degenerate"] == [0.0, 0.0]
+
+
+def test_passes_go_over_the_batch_by_rows(batch_of, monkeypatch):
+    calls, forward = [], View.__call__
+    batch = batch_of(toys.Residual().build().double(), pictures(3), [0, 1, 2])
+    expected = from_score()(batch).values
+    batch = Batch(batch.model, batch.ids, batch.images, batch.targets, rows=2)
+    monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append(len(given[1])) or forward(*given, **set))
+    assert apart(from_score()(batch).values, expected) <= 1e-10
+    assert calls == [2, 1]
+    assert Lrp().passes == (1, 1)
+
+
+def test_the_parameters_are_the_same_objects_afterwards(batch_of):
+    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    before = [id(parameter) for parameter in batch.view.module.parameters()]
+    Lrp(preset="alpha_2_beta_1").explain(batch)
+    assert [id(parameter) for parameter in batch.view.module.parameters()] == before
+    assert all(parameter.grad is None for parameter in batch.view.module.parameters())
+
+
+def test_memory_does_not_grow_over_200_calls(batch_of):
+    batch = batch_of(toys.Piecewise().build(), pictures(1).float(), [0], 2)
+    counts = []
+    for _ in range(200):
+        from_score(preset="z").explain(batch)
+        counts.append(len(gc.get_objects()) if len(counts) in (19, 199) else 0)
+    assert counts[199] - counts[19] < 200
+
+
+def test_the_rewritten_network_lives_as_long_as_the_view(batch_of):
+    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    Lrp().explain(batch)
+    made, view = weakref.ref(relevance_network(batch.view.module)), weakref.ref(batch.view.module)
+    assert made() is relevance_network(batch.view.module)
+    shared = {id(parameter) for parameter in batch.view.module.parameters()}
+    assert {id(parameter) for parameter in made().parameters()} == shared
+    batch.model.forget()
+    gc.collect()
+    assert view() is None
+    gc.collect()
+    assert made() is None
+
+
+def test_an_image_without_relevance_is_degenerate(batch_of):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    images = torch.cat([pictures(1, 8), torch.zeros(1, 3, 8, 8, dtype=torch.float64)])
+    made = from_score(preset="z")(batch_of(network.double(), images, [0, 1]))
+    assert made.notes["degenerate"] == [0.0, 1.0]
+    assert made.notes["relevance_share"][1] == 0.0
+
+
+def test_an_output_that_does_not_exist(batch_of):
+    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    batch.output = "mask"
+    with pytest.raises(ModelError, match="has no output 'mask'; it has logits"):
+        from_score()(batch)

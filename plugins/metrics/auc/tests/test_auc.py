@@ -1,0 +1,168 @@
+"""The metric as the runner uses it: V-AUC-4, classes met by name, single outputs, several findings, refusals."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from salix.errors import DataError, SalixError
+from salix.metric import Case, Undefined
+from salix.model import READERS, Head
+from salix.records import Label, Prediction, Sample
+from salix.testing import conforms
+from salix_auc.auc import Auc
+
+Array = NDArray[Any]
+
+ABC = ("a", "b", "c")
+GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
+REFERABLE = ("moderate", "severe", "proliferative")
+V_AUC_4 = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.4, 0.5, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]]
+
+
+def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple[str, ...] = ABC,
+         head: Head = "softmax") -> Case:  # fmt: skip
+    sample = Sample("one", np.zeros((1, 2, 2)), label=label)
+    logits = np.array(logits, dtype=np.float32)
+    probabilities, decision = READERS[head](logits.astype(float), len(classes))
+    return Case(sample, Prediction(logits, classes, probabilities, decision), classes=known)
+
+
+def table(metric: Auc, cases: list[Case]) -> dict[str, Array]:
+    rows = [metric.measure(each) for each in cases]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def summary(metric: Auc, cases: list[Case]) -> dict[str, float]:
+    found = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+@conforms(Auc(), Auc(scores="sigmoid"), Auc(positive=("right",)))
+def test_conformance(check: Any) -> None:
+    check()
+
+
+class TestOneVersusRest:
+    def cases(self) -> list[Case]:
+        """Probabilities as printed: of their logarithms two would be tied in print only."""
+        cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        return [replace(each, prediction=replace(each.prediction, probabilities=np.array(row)))
+                for each, row in zip(cases, V_AUC_4)]  # fmt: skip
+
+    def test_vector(self) -> None:
+        """V-AUC-4."""
+        assert summary(Auc(), self.cases()) == pytest.approx({"a": 0.875, "b": 0.9375, "c": 0.8125, "auc": 0.875})
+
+    def test_against_scikit_learn(self) -> None:
+        random = np.random.default_rng(0)
+        for _ in range(100):
+            labels = random.permutation([*range(3), *random.integers(0, 3, 20)])
+            logits = random.normal(size=(len(labels), 3)).astype(np.float32).astype(float)
+            found = summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
+            shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            expected = roc_auc_score(labels, shares, multi_class="ovr", average="macro")
+            assert found["auc"] == pytest.approx(expected, abs=1e-9)
+
+    def test_sigmoids_rank_by_the_logit(self) -> None:
+        random = np.random.default_rng(1)
+        labels, logits = random.integers(0, 3, 40), random.normal(size=(40, 3))
+        found = summary(Auc(scores="sigmoid"), [case(int(label), row) for label, row in zip(labels, logits)])
+        for index, name in enumerate(ABC):
+            assert found[name] == pytest.approx(roc_auc_score(labels == index, logits[:, index]))
+        assert found != summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
+
+    def test_a_resample_without_a_class_has_no_value(self) -> None:
+        counts = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 1, 0]])
+        found = Auc().summarise(table(Auc(), self.cases()), counts)
+        assert np.isnan(found["auc"]).tolist() == np.isnan(found["c"]).tolist() == [False, True]
+        assert not np.isnan([found["a"], found["b"]]).any()
+
+    def test_the_label_scores_best_and_its_inverse_worst(self) -> None:
+        for sign, area in ((1, 1), (-1, 0)):
+            cases = [case(label, sign * np.eye(3)[label]) for label in (0, 1, 2, 1)]
+            assert summary(Auc(), cases) == dict.fromkeys((*ABC, "auc"), area)
+
+
+class TestLabels:
+    def test_met_by_name(self) -> None:
+        """The model knows the classes in another order, and one that the dataset has not."""
+        other = ("x", "c", "b", "a")
+        straight = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        turned = [case(label, [0.0, *row[::-1]], other) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        assert set(table(Auc(), turned)) == set(ABC)
+        found, expected = (summary(Auc(scores="sigmoid"), each) for each in (turned, straight))
+        assert found == expected
+
+    def test_a_class_that_the_model_has_not(self) -> None:
+        with pytest.raises(Undefined, match="no class 'c'"):
+            Auc().measure(case(2, [1, 2], ("a", "b")))
+        assert set(Auc().measure(case(1, [1, 2], ("a", "b")))) == {"a", "b"}
+
+    def test_several_findings(self) -> None:
+        found = Auc(scores="sigmoid").measure(case((0, 2), [1, 2, 3]))
+        assert [found[name][1] for name in ABC] == [1, 0, 1]
+        assert [row[1] for row in Auc().measure(case((), [1, 2, 3])).values()] == [0, 0, 0]
+        assert Auc(positive=("b", "c")).measure(case((0, 2), [1, 2, 3]))["auc"][1] == 1
+
+    def test_no_label(self) -> None:
+        with pytest.raises(Undefined, match="no label"):
+            Auc().measure(case(None, [1, 2, 3]))
+
+    @pytest.mark.parametrize("label", [-1, 3])
+    def test_a_label_outside_the_classes(self, label: int) -> None:
+        with pytest.raises(DataError, match=rf"label {label} of one is outside the dataset's 3 classes"):
+            Auc().measure(case(label, [1, 2, 3]))
+
+
+class TestPositive:
+    def test_their_probabilities_together(self) -> None:
+        measured = Auc(positive=("b", "c")).measure(case(1, np.log([0.5, 0.2, 0.3])))
+        assert measured["auc"] == pytest.approx([0.5, 1], abs=1e-7)
+
+    def test_against_scikit_learn(self) -> None:
+        random = np.random.default_rng(2)
+        labels, logits = random.integers(0, 5, 60), random.normal(size=60) * 3
+        for head, scores in (("ordinal", 1 / (1 + np.exp(-logits))), ("regression", logits)):
+            cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
+            found = summary(Auc(positive=REFERABLE), cases)
+            assert found == {"auc": pytest.approx(roc_auc_score(labels >= 2, scores))}
+            lower = summary(Auc(positive=("no_dr", "mild")), cases)
+            assert lower == {"auc": pytest.approx(roc_auc_score(labels < 2, -scores))}
+
+    def test_two_classes_with_one_output(self) -> None:
+        random = np.random.default_rng(3)
+        labels, logits = random.integers(0, 2, 30), random.normal(size=30)
+        cases = [case(int(label), [z], ("a", "b"), ("a", "b"), "sigmoid") for label, z in zip(labels, logits)]
+        area = pytest.approx(roc_auc_score(labels, logits))
+        assert summary(Auc(), cases) == {"a": area, "b": area, "auc": area}
+
+    def test_one_output_cannot_tell_a_middle_class(self) -> None:
+        grade = case(1, [0.2], GRADES, GRADES, "ordinal")
+        for metric in (Auc(), Auc(positive=("mild", "severe"))):
+            with pytest.raises(DataError, match=r"single output for 5 ordered classes cannot tell mild.*\[mod"):
+                metric.measure(grade)
+
+    def test_an_unknown_class(self) -> None:
+        with pytest.raises(DataError, match="no class 'modrate'; did you mean 'moderate'"):
+            Auc(positive=("modrate",)).measure(case(1, [0.2], GRADES, GRADES, "ordinal"))
+
+    @pytest.mark.parametrize("wrong", [{"positive": ()}, {"scores": "logits"}, {"average": "macro"}])
+    def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(SalixError, match=f"Auc: .*{next(iter(wrong))}"):
+            Auc(**wrong)
+
+
+def test_expected() -> None:
+    assert Auc().expected("auc") == Auc().expected("pneumonia") == 0.5
+
+
+def test_excluded_cases_are_left_out() -> None:
+    """The store gives a case without measurements as NaN."""
+    cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+    measured = table(Auc(), cases)
+    longer = {name: np.vstack([values, [[np.nan, np.nan]]]) for name, values in measured.items()}
+    assert Auc().summarise(longer, np.ones((1, 7), int)) == Auc().summarise(measured, np.ones((1, 6), int))

@@ -1,0 +1,57 @@
+"""Both statistics against the vector V-DOC-1, their printed formulas, and their closed forms at the ends."""
+
+from math import exp
+
+import numpy as np
+import pytest
+
+from salix_doctor.discriminators import DISCRIMINATORS, alpha, beta
+
+ROWS = {
+    (0.7, 0.2, 0.1): (0.85185185, 0.42857143),
+    (0.5, 0.3, 0.2): (1.63157895, 1),
+    (0.5, 0.25, 0.25): (1.66666667, 1),
+    (0.9, 0.1): (0.21951220, 0.11111111),
+    (1 / 3, 1 / 3, 1 / 3): (2, 2),
+}
+
+
+@pytest.mark.parametrize(("row", "expected"), ROWS.items())
+def test_vector(row: tuple[float, ...], expected: tuple[float, float]) -> None:
+    """V-DOC-1."""
+    weights = np.array(row)
+    assert (alpha(weights), beta(weights)) == pytest.approx(expected, abs=5e-9)
+
+
+def test_a_thousand_random_rows_against_the_formulas() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(1000):
+        share = random.dirichlet(np.ones(random.integers(2, 9)))
+        squares = float((share**2).sum())
+        assert alpha(share) == pytest.approx((1 - squares) / squares, rel=1e-9)
+        assert beta(share) == pytest.approx((1 - share.max()) / share.max(), rel=1e-9)
+        for statistic in DISCRIMINATORS.values():
+            assert 0 <= statistic(share) <= len(share) - 1 + 1e-12
+            assert statistic(7 * share) == pytest.approx(statistic(share), rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 14])
+def test_ends(classes: int) -> None:
+    for statistic in DISCRIMINATORS.values():
+        assert statistic(np.eye(classes)[1]) == 0
+        assert statistic(np.ones(classes)) == pytest.approx(classes - 1)
+
+
+def test_almost_certain_decisions_are_kept_apart() -> None:
+    """Beyond the digits of 1 - p: with logits (z, 0) beta is exp(-z), alpha twice that."""
+    for z in (50, 60, 300):
+        weights = np.exp(np.array([0.0, -z]))
+        assert beta(weights) == pytest.approx(exp(-z), rel=1e-12)
+        assert alpha(weights) == pytest.approx(2 * exp(-z), rel=1e-12)
+
+
+def test_two_classes_are_ranked_alike() -> None:
+    shares = np.random.default_rng(1).random(500)
+    rows = np.stack([shares, 1 - shares], axis=1)
+    orders = [np.argsort([statistic(row) for row in rows]) for statistic in (alpha, beta)]
+    np.testing.assert_array_equal(*orders)

@@ -1,0 +1,148 @@
+"""The metric as the runner uses it: distributions, wrong decisions by class name, invariants, refusals."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from salix.errors import SalixError
+from salix.metric import Case, Undefined
+from salix.model import READERS, Head
+from salix.records import Label, Prediction, Sample
+from salix.testing import conforms
+from salix_doctor.doctor import Doctor
+
+Array = NDArray[Any]
+
+ABC = ("a", "b", "c")
+
+
+def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple[str, ...] = ABC,
+         head: Head = "softmax") -> Case:  # fmt: skip
+    sample = Sample("one", np.zeros((1, 2, 2)), label=label)
+    logits = np.array(logits, dtype=np.float64)
+    probabilities, decision = READERS[head](logits, len(classes))
+    return Case(sample, Prediction(logits, classes, probabilities, decision), classes=known)
+
+
+def drawn(classes: int, count: int = 200, seed: int = 0) -> tuple[list[Case], Array, Array]:
+    random = np.random.default_rng(seed)
+    names = tuple("abcdefgh"[:classes])
+    labels, logits = random.integers(0, classes, count), random.normal(size=(count, classes)) * 2
+    logits[np.arange(count), labels] += 1.5
+    return [case(int(label), row, names, names) for label, row in zip(labels, logits)], labels, logits
+
+
+def table(metric: Doctor, cases: list[Case]) -> dict[str, Array]:
+    rows = [metric.measure(each) for each in cases]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def summary(metric: Doctor, cases: list[Case]) -> dict[str, Any]:
+    found = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+    return {name: values[0] for name, values in found.items()}
+
+
+@conforms(Doctor(), Doctor(distribution="sigmoid", gamma=0.5), Doctor(temperature=1.5))
+def test_conformance(check: Any) -> None:
+    check()
+
+
+class TestMeasure:
+    def test_softmax_of_the_logits(self) -> None:
+        found = Doctor().measure(case(1, np.log([0.7, 0.2, 0.1])))
+        assert found == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 1})
+        assert Doctor().measure(case(0, np.log([0.7, 0.2, 0.1])))["wrong"] == 0
+
+    def test_temperature_divides_the_logits(self) -> None:
+        found = Doctor(temperature=2).measure(case(0, 2 * np.log([0.7, 0.2, 0.1])))
+        assert found == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 0})
+
+    def test_normalised_sigmoids(self) -> None:
+        """Sigmoids .75, .6, .15 are divided by their sum 1.5, to .5, .4, .1."""
+        shares = np.array([0.75, 0.6, 0.15])
+        found = Doctor(distribution="sigmoid").measure(case(0, np.log(shares / (1 - shares)), head="sigmoid"))
+        assert found == pytest.approx({"alpha": (1 - 0.42) / 0.42, "beta": 1, "wrong": 0})
+
+    @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
+    def test_one_logit_of_two_classes(self, distribution: Any) -> None:
+        """Its sigmoid is .9; DOCTOR of (.1, .9)."""
+        found = Doctor(distribution=distribution).measure(case(0, [np.log(9)], ABC[:2], head="sigmoid"))
+        assert found == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
+
+    def test_extreme_logits(self) -> None:
+        assert Doctor().measure(case(0, [2000.0, -2000.0, 0.0])) == {"alpha": 0, "beta": 0, "wrong": 0}
+
+    def test_decisions_and_labels_meet_by_name(self) -> None:
+        turned = ("c", "b", "x", "a")
+        assert Doctor().measure(case(0, [0, 0, 0, 3], turned))["wrong"] == 0
+        assert Doctor().measure(case(0, [3, 0, 0, 0], turned))["wrong"] == 1
+
+    @pytest.mark.parametrize(
+        ("label", "reason"), [(None, "no label"), ((0, 1), "no single label"), (2, "no class 'c'")]
+    )
+    def test_what_cannot_be_judged(self, label: Label, reason: str) -> None:
+        with pytest.raises(Undefined, match=reason):
+            Doctor().measure(case(label, [1, 2], ABC[:2]))
+
+    @pytest.mark.parametrize("head", ["ordinal", "regression"])
+    def test_one_output_for_many_grades(self, head: Head) -> None:
+        with pytest.raises(Undefined, match="one output for 3 grades is no distribution"):
+            Doctor().measure(case(0, [0.4], head=head))
+
+
+class TestSummarise:
+    @pytest.mark.parametrize("classes", [2, 3, 7])
+    def test_beta_is_as_good_as_the_largest_probability(self, classes: int) -> None:
+        cases, labels, logits = drawn(classes)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        expected = roc_auc_score(labels != logits.argmax(axis=1), 1 - shares.max(axis=1))
+        assert summary(Doctor(), cases)["beta_auroc"] == pytest.approx(expected)
+
+    def test_two_classes_make_alpha_and_beta_one(self) -> None:
+        found = summary(Doctor(), drawn(2)[0])
+        for measure in ("auroc", "frr_at_95", "curve"):
+            np.testing.assert_array_equal(found[f"alpha_{measure}"], found[f"beta_{measure}"])
+
+    def test_more_classes_tell_them_apart(self) -> None:
+        found = summary(Doctor(), drawn(5)[0])
+        assert found["alpha_auroc"] != found["beta_auroc"]
+
+    def test_rates_at_gamma(self) -> None:
+        cases = drawn(4)[0]
+        measured = table(Doctor(), cases)
+        found = summary(Doctor(gamma=0.7), cases)
+        for name in ("alpha", "beta"):
+            for measure, kind in (("frr", 0), ("trr", 1)):
+                rejected = measured[name][measured["wrong"] == kind] > 0.7
+                assert found[f"{name}_{measure}"] == pytest.approx(rejected.mean())
+
+    def test_frr_at_95_is_on_the_curve(self) -> None:
+        found = summary(Doctor(), drawn(4)[0])
+        assert found["alpha_frr_at_95"] == found["alpha_curve"][95]
+        assert (np.diff(found["alpha_curve"]) >= 0).all()
+
+    def test_without_a_wrong_decision_there_is_nothing_to_compare(self) -> None:
+        found = summary(Doctor(), [case(label, 4 * np.eye(3)[label]) for label in (0, 1, 2)])
+        assert np.isnan([found["alpha_auroc"], found["alpha_trr"], found["beta_frr_at_95"]]).all()
+        assert found["alpha_frr"] == 0
+
+    def test_excluded_cases_are_left_out(self) -> None:
+        measured = table(Doctor(), drawn(3)[0])
+        longer = {name: np.append(values, np.nan) for name, values in measured.items()}
+        one, other = (Doctor().summarise(each, np.ones((1, n), int)) for each, n in ((measured, 200), (longer, 201)))
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name])
+
+
+def test_expected() -> None:
+    assert (Doctor().expected("alpha_auroc"), Doctor().expected("beta_auroc")) == (0.5, 0.5)
+    assert Doctor().expected("alpha_frr") is None
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"gamma": -1}, {"distribution": "raw"}, {"epsilon": 0.1}])
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SalixError, match=f"Doctor: .*{next(iter(wrong))}"):
+        Doctor(**wrong)

@@ -1,0 +1,121 @@
+"""Kappa, accuracy and rates against the vectors V-QWK and V-CM, scikit-learn, and what must not change them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn
+from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
+
+from salix_grading.confusion import Weights, accuracy, kappa, rates
+
+Array = NDArray[Any]
+
+V_CM = [[4, 2], [1, 3]]
+"""TP 3, FN 1, FP 2, TN 4; the second class is positive."""
+
+
+def matrix(labels: Any, decisions: Any, classes: int) -> Array:
+    """One confusion matrix (1, classes, classes), counted case by case."""
+    counted = np.zeros((1, classes, classes))
+    for label, decision in zip(labels, decisions):
+        counted[0, label, decision] += 1
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("labels", "decisions", "expected"),
+    [
+        ((0, 1, 2, 3, 4, 0, 1, 2), (0, 2, 2, 3, 3, 1, 1, 2), 1 - 3 / 21.5),
+        ((0, 0, 0, 1, 2, 3, 4, 4), (0, 0, 1, 1, 2, 2, 4, 3), 0.91549296),
+        ((0, 4), (4, 0), -1),
+        ((0, 1, 2, 3), (2, 2, 2, 2), 0),
+        ((0, 1, 2, 3), (0, 1, 2, 3), 1),
+        ((2, 2), (2, 2), np.nan),
+        ((), (), np.nan),
+    ],
+)
+def test_kappa_vectors(labels: Any, decisions: Any, expected: float) -> None:
+    """V-QWK."""
+    assert kappa(matrix(labels, decisions, 5)) == pytest.approx(expected, abs=5e-9, nan_ok=True)
+
+
+def test_rates_vector() -> None:
+    """V-CM."""
+    found = {name: values[0, 1] for name, values in rates(np.array([V_CM])).items()}
+    expected = {"sensitivity": 0.75, "specificity": 2 / 3, "precision": 0.6, "f1": 2 / 3}
+    assert found == pytest.approx(expected)
+    assert accuracy(np.array([V_CM])) == pytest.approx(0.7)
+
+
+def test_nothing_over_nothing_is_undefined() -> None:
+    """Two cases of the first class, decided as it; the third class occurs nowhere, the second is only decided."""
+    found = {name: values[0] for name, values in rates(np.array([[[2, 1, 0], [0, 0, 0], [0, 0, 0]]])).items()}
+    np.testing.assert_array_equal(found["sensitivity"], [2 / 3, np.nan, np.nan])
+    np.testing.assert_array_equal(found["specificity"], [np.nan, 2 / 3, 1])
+    np.testing.assert_array_equal(found["precision"], [1, 0, np.nan])
+    np.testing.assert_array_equal(found["f1"], [0.8, 0, np.nan])
+
+
+def test_a_thousand_random_cases_against_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    kinds: tuple[tuple[Weights, str | None], ...] = (
+        ("quadratic", "quadratic"),
+        ("linear", "linear"),
+        ("equal", None),
+    )
+    for turn in range(1000):
+        classes = int(random.integers(2, 6))
+        labels, decisions = random.integers(0, classes, (2, random.integers(8, 60)))
+        counted, names = matrix(labels, decisions, classes), list(range(classes))
+        ours, theirs = kinds[turn % 3]
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            reference = cohen_kappa_score(labels, decisions, weights=theirs, labels=names)
+            precision, recall, f1, _ = precision_recall_fscore_support(
+                labels, decisions, labels=names, zero_division=np.nan
+            )
+        assert kappa(counted, ours) == pytest.approx(reference, abs=1e-12, nan_ok=True)
+        assert accuracy(counted) == pytest.approx(np.mean(labels == decisions))
+        found = rates(counted)
+        np.testing.assert_allclose(found["precision"][0], precision, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found["sensitivity"][0], recall, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found["f1"][0], f1, rtol=0, atol=1e-12)
+
+
+def test_specificity_is_the_sensitivity_for_all_others() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        counted = random.integers(1, 9, (1, 4, 4))
+        for index in range(4):
+            rest = np.delete(counted[0], index, axis=0)
+            assert rates(counted)["specificity"][0, index] == pytest.approx(1 - rest[:, index].sum() / rest.sum())
+
+
+@pytest.mark.parametrize("weights", ["quadratic", "linear", "equal"])
+def test_kappa_invariants(weights: Weights) -> None:
+    counted = np.random.default_rng(2).integers(0, 9, (30, 5, 5))
+    values = kappa(counted, weights)
+    np.testing.assert_allclose(kappa(counted.swapaxes(1, 2), weights), values, atol=1e-12)
+    np.testing.assert_allclose(kappa(counted[:, ::-1, ::-1], weights), values, atol=1e-12)
+    np.testing.assert_allclose(kappa(7 * counted, weights), values, atol=1e-12)
+    assert (np.abs(values) <= 1).all()
+
+
+def test_two_classes_have_one_kappa() -> None:
+    counted = np.random.default_rng(3).integers(1, 9, (20, 2, 2))
+    np.testing.assert_allclose(kappa(counted, "quadratic"), kappa(counted, "equal"), atol=1e-12)
+
+
+def test_kappa_of_independent_decisions_is_zero() -> None:
+    """A table that is the product of its margins."""
+    assert kappa(np.outer([3, 5, 2, 7], [1, 4, 4, 2])[None]) == pytest.approx(0, abs=1e-12)
+
+
+def test_accuracy_lies_between_sensitivity_and_specificity() -> None:
+    """The law on which the consistency check stands."""
+    counted = np.random.default_rng(4).integers(0, 9, (500, 2, 2)) + np.eye(2, dtype=int)
+    found = rates(counted)
+    bounds = np.sort([found["sensitivity"][:, 1], found["specificity"][:, 1]], axis=0)
+    assert (bounds[0] - 1e-12 <= accuracy(counted)).all()
+    assert (accuracy(counted) <= bounds[1] + 1e-12).all()
