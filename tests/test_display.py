@@ -146,7 +146,7 @@ def test_a_ranking() -> None:
     entries = [ranked("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), ranked("random", 0.15)]
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
-        standard=SimpleNamespace(primary="combined", expected=0.15),
+        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
     )  # fmt: skip
     text = printed(*ranking_tables(ranking))  # type: ignore[arg-type]
     first, second = (cells(part) for part in text.split("\n\n")[:2])
@@ -156,6 +156,8 @@ def test_a_ranking() -> None:
     assert first[2] == ["combination", "value", "interval", "valid", "p vs random"]
     assert first[4] == ["net × gradcam(layer=layer4.2.conv3)", "0.500", "0.400 – 0.600", "8", "0.010"]
     assert second[1] == ["combination", "soft_exudates"]
+    ranking.flag = "parity"
+    assert "reach 0.15; parity" in " ".join(printed(*ranking_tables(ranking)).split())  # type: ignore[arg-type]
     assert second[3:] == [["net × gradcam(layer=layer4.2.conv3)", "0.250"], ["random"]]
 
 

@@ -138,7 +138,7 @@ def context():
     return default().context(Path())
 
 
-@pytest.mark.parametrize("table", ["scores.parquet", "summary.csv", "comparisons.csv"])
+@pytest.mark.parametrize("table", ["scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv"])
 def test_every_column_of_a_table_is_explained_and_none_besides(table, finished):
     read = duckdb.sql(f"select * from '{finished}/runs/first/{table}'")
     assert named(section("run_folder.md", f"## {table}")) == set(read.columns)

@@ -119,25 +119,26 @@ def test_the_estimate_of_the_vector_is_its_closed_form():
 
 def test_every_midpoint_is_taken_once_and_stays_in_use(passed):
     made = batch(rows=1)
-    found = path_gradients(made, Tolerance(1e-12, 230))
-    assert found.passes.tolist() == [225] * 3
-    assert passed[1]["b"] == 3 * 225
-    torch.testing.assert_close(found.mean, midpoints(made, 225), rtol=1e-12, atol=1e-14)
+    found = path_gradients(made, Tolerance(1e-12, 80))
+    assert found.passes.tolist() == [75] * 3
+    assert passed[1]["b"] == 3 * 75
+    torch.testing.assert_close(found.mean, midpoints(made, 75), rtol=1e-12, atol=1e-14)
 
 
 def test_samples_stop_by_themselves_and_are_the_same_alone():
     made = batch()
-    found = path_gradients(made, Tolerance(0.006, 675))
-    assert len(set(found.passes.tolist())) > 1
+    found = path_gradients(made, Tolerance(0.03, 675))
+    assert found.passes.tolist() == [75, 75, 25]
     for index, single in enumerate(made.singles()):
-        alone = path_gradients(single, Tolerance(0.006, 675))
-        for name in ("mean", "passes", "gap", "relative_error"):
-            assert torch.equal(getattr(found, name)[[index]], getattr(alone, name))
+        alone = path_gradients(single, Tolerance(0.03, 675))
+        assert torch.equal(found.mean[[index]], alone.mean)
+        assert torch.equal(found.passes[[index]], alone.passes)
+        torch.testing.assert_close(found.relative_error[[index]], alone.relative_error, rtol=1e-9, atol=0)
         steps = int(alone.passes)
         torch.testing.assert_close(alone.mean, midpoints(single, steps), rtol=1e-12, atol=1e-14)
-        assert float(alone.relative_error) <= 0.006
+        assert float(alone.relative_error) <= 0.03
         if steps > 25:
-            assert float(path_gradients(single, Tolerance(0.006, steps - 1)).relative_error) > 0.006
+            assert float(path_gradients(single, Tolerance(0.03, steps - 1)).relative_error) > 0.03
 
 
 def test_the_limit_is_kept_and_said():
@@ -208,7 +209,7 @@ def test_an_image_at_the_baseline_has_no_error():
 def test_an_image_that_is_not_finite_does_not_go_on():
     images = batch().images.clone()
     images[1, 0, 0, 0] = float("nan")
-    assert path_gradients(batch().at(images), Tolerance(0.006, 675)).passes[1] == 25
+    assert path_gradients(batch().at(images), Tolerance(0.03, 675)).passes[1] == 25
 
 
 @pytest.mark.parametrize(("count", "rows", "expected"), [(1, 8, [8, 8, 4]), (3, 7, [7] * 8 + [4]), (3, 2, [2] * 30)])
@@ -219,9 +220,9 @@ def test_few_samples_fill_a_pass(passed, count, rows, expected):
 
 
 def test_rows_do_not_change_when_a_sample_stops():
-    reference = path_gradients(batch(rows=1), Tolerance(0.006, 675))
+    reference = path_gradients(batch(rows=1), Tolerance(0.03, 675))
     for rows in (2, 3, 16):
-        found = path_gradients(batch(rows=rows), Tolerance(0.006, 675))
+        found = path_gradients(batch(rows=rows), Tolerance(0.03, 675))
         assert torch.equal(found.passes, reference.passes)
         torch.testing.assert_close(found.mean, reference.mean, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(found.relative_error, reference.relative_error, rtol=1e-9, atol=0)

@@ -338,9 +338,17 @@ def test_every_measure_marks_its_best(html: str, folder: Path) -> None:
 
 def test_pairs_are_listed(html: str, folder: Path) -> None:
     pairs = list(csv.DictReader((folder / "comparisons.csv").open()))
-    cells = [cells for cells in Page(html).rows if len(cells) == 8][1:]
+    cells = [cells for cells in Page(html).rows if len(cells) == 9][1:]
     assert [(row["a"], row["b"]) for row in pairs] == [(first, second) for first, second, *_ in cells]
     assert [f"{float(row['difference']):.3f}".replace("-", "−") for row in pairs] == [row[2] for row in cells]
+
+
+def test_the_order_is_shown_with_its_firmness(html: str, folder: Path) -> None:
+    ranks = list(csv.DictReader((folder / "ranks.csv").open()))
+    rows = [cells for cells in Page(html).rows if len(cells) == 6][1:]
+    assert [cells[0] for cells in rows] == [row["name"] for row in ranks]
+    assert [cells[2] for cells in rows] == [f"{float(row['best_share']):.3f}" for row in ranks]
+    assert f"Friedman's test of 2 combinations over {ranks[0]['n_patients']} patients" in unescape(html)
 
 
 def test_best_and_worst_cases(html: str, folder: Path) -> None:
@@ -551,6 +559,18 @@ def test_leader_against_chance(p: float, difference: float, higher: bool, words:
     leader, chance = (Entry("a", "", baseline, "", {}, {}, row) for baseline in (False, True))
     ranking = Ranking("d", "all", "m", Standard("v", higher), ("v",), (leader, chance), ())
     assert words in standing(ranking, 0.05)
+
+
+def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) -> None:
+    config = {
+        "output": str(tmp_path), "datasets": [{"use": "pictures"}], "models": ["net"], "explainers": ["slope"],
+        "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
+        "statistics": {"permutations": 16, "interval": "parity", "correction": "benjamini_hochberg"},
+    }  # fmt: skip
+    html = unescape(write_report(run(from_plain(config, catalog), catalog).folder, catalog).read_text())
+    assert html.count("⚑ parity with paper 004: median and percentiles of 30 resamples of 55 to 60 cases") == 4
+    assert "after correction by Benjamini and Hochberg" in html
+    assert "Holm" not in html
 
 
 @pytest.fixture(scope="module")

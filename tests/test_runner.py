@@ -24,7 +24,7 @@ from salix.testing.toys import Regions
 from salix_parts import Pictures
 
 Ran = Callable[..., Any]
-TABLES = ("scores.parquet", "summary.csv", "comparisons.csv")
+TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
 
 
 def content(folder: Path) -> dict[str, bytes]:

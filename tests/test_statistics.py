@@ -1,4 +1,4 @@
-"""Intervals, paired tests and Holm's correction against scipy, closed forms and plain loops."""
+"""Intervals, paired tests and corrections against scipy, closed forms and plain loops."""
 
 import itertools
 import time
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from salix.metric import mean
+from salix.resampling import leave_one_out, once, parity_counts, resample_counts, sampling, swap_counts
 from salix.statistics import (
+    bca_interval,
+    benjamini_hochberg,
     holm,
-    once,
     paired_test,
     percentile_interval,
-    resample_counts,
     summarise_cases,
-    swap_counts,
 )
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class TestResampling:
 
     def test_shared_counts_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="read-only"):
-            resample_counts(PATIENTS, 5, seed=0)[0, 0] = 9
+            sampling(PATIENTS, 5, 0, "percentile").counts[0, 0] = 9
 
     def test_no_cases(self) -> None:
         assert resample_counts([], 5, seed=0).shape == (5, 0)
@@ -190,13 +190,155 @@ class TestSummary:
         other = summarise_cases(means, {"v": values[order]}, moved, 300, 0.95, seed=1)["v"]
         assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), abs=1e-12)
 
-    def test_ten_thousand_resamples_of_31_combinations(self) -> None:
+    @pytest.mark.parametrize(("interval", "rows"), [("percentile", 51), ("bca", 55), ("parity", 301)])
+    def test_all_rows_are_summarised_in_one_call(self, interval: str, rows: int) -> None:
+        calls = []
+
+        def counting(measurements: Mapping[str, Floats], counts: Floats) -> dict[str, Floats]:
+            calls.append(counts.shape)
+            return means(measurements, counts)
+
+        summarise_cases(counting, {"v": np.arange(7.0)}, PATIENTS, 50, 0.9, 0, interval)
+        assert calls == [(rows, 7)]
+
+    @pytest.mark.parametrize("interval", ["percentile", "bca"])
+    def test_ten_thousand_resamples_of_31_combinations(self, interval: str) -> None:
         values = np.random.default_rng(0).random((31, 5, 81))
         start = time.perf_counter()
         for combination in values:
             measurements = {f"measure {number}": row for number, row in enumerate(combination)}
-            summarise_cases(means, measurements, singletons(81), 10_000, 0.95, seed=0)
+            summarise_cases(means, measurements, singletons(81), 10_000, 0.95, 0, interval)
         assert time.perf_counter() - start < 10
+
+
+def scipy_bca(patients: Floats, sizes: Floats, resampled: Floats, confidence: float) -> tuple[float, float]:
+    """scipy's BCa interval of a mean over cases from each patient's sum and number, on given resamples."""
+
+    def clustered(sums: Floats, counts: Floats, axis: int) -> Floats:
+        ratio: Floats = sums.sum(axis) / counts.sum(axis)
+        return ratio
+
+    known = stats.bootstrap((patients, sizes), clustered, n_resamples=9, paired=True, rng=0)
+    known.bootstrap_distribution = resampled
+    made = stats.bootstrap(
+        (patients, sizes), clustered, n_resamples=0, paired=True, confidence_level=confidence, bootstrap_result=known
+    ).confidence_interval
+    return float(made.low), float(made.high)
+
+
+class TestAcceleratedIntervals:
+    @pytest.mark.parametrize("confidence", [0.8, 0.95])
+    def test_cases_agree_with_scipy_on_the_same_resamples(self, confidence: float) -> None:
+        values = np.random.default_rng(0).gamma(0.7, size=25)
+        found = summarise_cases(means, {"v": values}, singletons(25), 1500, confidence, 1, "bca")["v"]
+        expected = scipy_bca(np.sort(values), np.ones(25), found.resampled, confidence)
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-8)
+        assert found.value == pytest.approx(values.mean())
+        assert (found.undefined, found.reason) == (0, "")
+        assert found.high - found.value > 1.1 * (found.value - found.low), "the interval is skewed as the values are"
+
+    def test_patients_agree_with_scipy_on_the_same_resamples(self) -> None:
+        random = np.random.default_rng(1)
+        sizes = random.integers(1, 5, size=18)
+        groups = [f"{patient:02}" for patient, size in enumerate(sizes) for _ in range(size)]
+        values = random.exponential(size=len(groups)) + np.repeat(random.exponential(size=18), sizes)
+        found = summarise_cases(means, {"v": values}, groups, 1500, 0.9, 2, "bca")["v"]
+        sums = np.array([part.sum() for part in np.split(values, np.cumsum(sizes)[:-1])])
+        expected = scipy_bca(sums, sizes.astype(float), found.resampled, 0.9)
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-8)
+
+    def test_symmetric_values_give_percentiles(self) -> None:
+        """Neither bias nor skewness: the mean of values that are symmetric about zero, and symmetric resamples."""
+        values, half = np.array([-3.0, -1.0, 0.0, 1.0, 3.0]), np.random.default_rng(2).normal(size=500)
+        resampled = np.concatenate([half, -half])
+        left_out = -values / 4
+        found, plain = bca_interval(0.0, resampled, left_out, 0.9), percentile_interval(resampled, 0.9)
+        assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
+
+    def test_undefined_resamples_are_counted(self) -> None:
+        resampled = np.random.default_rng(3).normal(size=200)
+        left_out = np.random.default_rng(4).normal(size=20)
+        gaps = np.concatenate([np.full(7, np.nan), resampled])
+        plain, with_gaps = (bca_interval(0.1, values, left_out) for values in (resampled, gaps))
+        assert (with_gaps.low, with_gaps.high, with_gaps.undefined) == (plain.low, plain.high, 7)
+
+    @pytest.mark.parametrize(
+        ("value", "resampled", "left_out", "why"),
+        [
+            (0.5, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "no patient makes a difference"),
+            (0.3, [0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2], "no patient makes a difference"),
+            (0.5, [0.5, 0.5], [np.nan], "only one patient"),
+            (0.5, [0.4, 0.6], [0.4, np.nan, 0.5], "without one of the patients"),
+            (0.9, [0.4, 0.6], [0.4, 0.3], "one side"),
+            (np.nan, [np.nan, np.nan], [np.nan, np.nan], "no resample has a value"),
+            (0.5, [0.4] + 999 * [0.6], np.r_[np.zeros(2000), 1.0], "acceleration"),
+        ],
+    )  # fmt: skip
+    def test_where_there_is_none_the_reason_is_told(
+        self, value: float, resampled: list[float], left_out: list[float], why: str
+    ) -> None:
+        confidence = 1 - 1e-15 if why == "acceleration" else 0.95
+        found = bca_interval(value, np.array(resampled), np.array(left_out), confidence)
+        assert np.isnan([found.low, found.high]).all()
+        assert why in found.reason
+
+    def test_one_patient_has_no_accelerated_interval(self) -> None:
+        found = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, "bca")["v"]
+        assert (found.value, found.reason) == (1.5, "there is only one patient")
+
+    def test_each_row_lacks_one_patient(self) -> None:
+        values = np.random.default_rng(5).normal(size=len(PATIENTS))
+        for name, found in zip(sorted(set(PATIENTS)), mean(values, leave_one_out(PATIENTS))):
+            assert found == pytest.approx(np.mean([v for v, patient in zip(values, PATIENTS) if patient != name]))
+
+
+def either_class(measurements: Mapping[str, Floats], counts: Floats) -> dict[str, Floats]:
+    """The share of positive cases, without a value unless a resample has both classes."""
+    share = mean(measurements["v"], counts)
+    return {"v": np.where((share > 0) & (share < 1), share, np.nan)}
+
+
+class TestParity:
+    def test_draws_have_55_to_60_cases(self) -> None:
+        counts = parity_counts(singletons(96), seed=0)
+        sizes, times = np.unique(counts.sum(1), return_counts=True)
+        assert sizes.tolist() == [55, 56, 57, 58, 59, 60]
+        assert stats.chisquare(times).pvalue > 0.001
+        assert stats.chisquare(counts.sum(0)).pvalue > 0.001
+        assert counts.max() > 1
+
+    def test_order_of_cases_is_only_labelling(self) -> None:
+        order = np.random.default_rng(0).permutation(20)
+        moved = parity_counts([singletons(20)[position] for position in order], seed=5)
+        assert np.array_equal(moved, parity_counts(singletons(20), seed=5)[:, order])
+
+    def test_median_and_percentiles_of_the_first_thirty(self) -> None:
+        values = np.random.default_rng(1).normal(size=96)
+        found = summarise_cases(means, {"v": values}, singletons(96), 10_000, 0.95, 3, "parity")["v"]
+        counts = parity_counts(singletons(96), seed=3)[:30]
+        plain = sorted(np.repeat(values, row).mean() for row in counts)
+        assert found.value == pytest.approx((plain[14] + plain[15]) / 2)
+        assert found.low == pytest.approx(plain[0] + 0.725 * (plain[1] - plain[0]))
+        assert found.high == pytest.approx(plain[28] + 0.275 * (plain[29] - plain[28]))
+        assert (found.resamples, found.undefined, found.n) == (30, 0, 96)
+
+    def test_draws_without_a_class_are_replaced_and_counted(self) -> None:
+        values = np.zeros(90)
+        values[0] = 1
+        found = summarise_cases(either_class, {"v": values}, singletons(90), 10, 0.9, 0, "parity")["v"]
+        shares = [np.repeat(values, row).mean() for row in parity_counts(singletons(90), seed=0)]
+        places = [place for place, share in enumerate(shares) if share > 0][:30]
+        assert 0 < found.undefined == places[-1] + 1 - 30
+        assert found.value == pytest.approx(np.median([shares[place] for place in places]))
+
+    def test_too_few_draws_with_a_value(self) -> None:
+        values = np.zeros(5000)
+        values[0] = 1
+        found = summarise_cases(either_class, {"v": values}, singletons(5000), 10, 0.9, 0, "parity")["v"]
+        defined = np.count_nonzero(parity_counts(singletons(5000), seed=0)[:, 0])
+        assert defined < 30
+        assert np.isnan([found.value, found.low, found.high]).all()
+        assert found.reason == f"{defined} of 300 resamples have a value, and 30 are needed"
 
 
 class TestSwaps:
@@ -362,6 +504,24 @@ class TestHolm:
         values = np.array([0.5, 0.01])
         holm(values)
         assert values.tolist() == [0.5, 0.01]
+
+
+class TestFalseDiscovery:
+    def test_scipy_agrees(self) -> None:
+        random = np.random.default_rng(0)
+        for count in range(1, 40):
+            values = np.round(random.random(count) ** 3, 2)
+            assert benjamini_hochberg(values) == pytest.approx(stats.false_discovery_control(values))
+
+    def test_missing_values_do_not_count(self) -> None:
+        values = np.array([np.nan, 0.02, 0.5, np.nan, 0.03])
+        expected = stats.false_discovery_control(values[[1, 2, 4]])
+        assert benjamini_hochberg(values) == pytest.approx([np.nan, *expected[:2], np.nan, expected[2]], nan_ok=True)
+        assert np.isnan(benjamini_hochberg(np.full(2, np.nan))).all()
+
+    def test_never_above_holm(self) -> None:
+        values = np.random.default_rng(1).random(50) ** 4
+        assert (benjamini_hochberg(values) <= holm(values) + 1e-15).all()
 
 
 def test_once_takes_every_case() -> None:

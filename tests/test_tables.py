@@ -12,13 +12,20 @@ import pytest
 
 from salix.errors import StoreError
 from salix.metric import Metric
-from salix.statistics import holm
+from salix.resampling import resample_counts
+from salix.statistics import benjamini_hochberg, holm
 from salix.store import SCORE_COLUMNS, Run, read_table, write_table
-from salix.summary import COMPARISON_COLUMNS, SUMMARY_COLUMNS, Settings, comparisons, results, summaries
+from salix.summary import Settings, comparisons, ranks, results, summaries, summary_columns
 from salix.tables import PLACE_COLUMNS, Scored, cases_of, name_of, read_cases, write_csv, write_scores
 from salix_parts import Area, Mass
 
 SETTINGS = Settings(resamples=40, permutations=1000, confidence=0.9, seed=3)
+
+
+def tables(cases: Any, settings: Settings = SETTINGS) -> tuple[Any, Any]:
+    """The rows of the summary and of the comparisons."""
+    made = results(cases, settings)
+    return made["summary"].rows, made["comparisons"].rows
 
 
 def place(explainer: str, **more: str) -> dict[str, str]:
@@ -148,7 +155,7 @@ PAIRS = {"a": (0.1, 0.0), "b": (0.4, 0.0), "c": (0.35, 1.0), "d": (0.8, 1.0)}
 
 def test_a_measure_made_of_others_counts_its_cases(run: Run) -> None:
     """Three of four pairs are in order, as in the textbook example; a case that failed is counted, not used."""
-    summary, _ = results(pivoted(run, [entry(run, "slope", area_rows(PAIRS, "ef"), Area())]), SETTINGS)
+    summary, _ = tables(pivoted(run, [entry(run, "slope", area_rows(PAIRS, "ef"), Area())]))
     (found,) = summary
     assert (found["measure"], found["value"]) == ("auc", 0.75)
     assert [found[f"n_{name}"] for name in ("valid", "failed", "excluded", "invalid")] == [4, 2, 0, 0]
@@ -158,7 +165,7 @@ def test_a_measure_made_of_others_counts_its_cases(run: Run) -> None:
 def test_a_measure_made_of_others_is_tested(run: Run) -> None:
     better = PAIRS | {"c": (0.5, 1.0)}
     entries = [entry(run, "slope", area_rows(better, "e"), Area()), entry(run, "random", area_rows(PAIRS, "e"), Area())]
-    summary, compared = results(pivoted(run, entries), SETTINGS)
+    summary, compared = tables(pivoted(run, entries))
     assert summary[0]["difference_to_random"] == pytest.approx(0.25)
     assert [(one["a"], one["b"], one["n_cases"]) for one in compared] == [("m × slope", "m × random", 4)]
 
@@ -166,7 +173,7 @@ def test_a_measure_made_of_others_is_tested(run: Run) -> None:
 def test_if_every_case_failed_the_primary_measure_says_so(run: Run) -> None:
     for metric in (Area(), Mass()):
         rows = [failing(case, metric.primary) for case in "abc"]
-        (found,), compared = results(pivoted(run, [entry(run, "slope", rows, metric)]), SETTINGS)
+        (found,), compared = tables(pivoted(run, [entry(run, "slope", rows, metric)]))
         assert found["measure"] == metric.primary
         assert np.isnan(found["value"])
         assert found["n_failed"] == 3
@@ -191,7 +198,7 @@ def exact(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def test_combinations_are_tested_against_random_and_each_other(run: Run) -> None:
-    summary, compared = results(pivoted(run, mass(run)), SETTINGS)
+    summary, compared = tables(pivoted(run, mass(run)))
     found = {one["explainer"]: one for one in summary}
     chance = [exact(VALUES[name], VALUES["random"]) for name in ("slope", "cam")]
     for name, p, adjusted in zip(("slope", "cam"), chance, holm(np.array(chance))):
@@ -221,7 +228,7 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
     ]  # fmt: skip
     made = pivoted(run, [*others, slope, random])
     assert len(made) == 5
-    summary, compared = results(made, SETTINGS)
+    summary, compared = tables(made)
     (found,) = [one for one in summary if one["explainer"] == "slope"]
     assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
     # Another grid of the same samples is compared; other samples are not.
@@ -231,7 +238,7 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
 def test_a_case_without_a_value_leaves_the_pair(run: Run) -> None:
     slope = entry(run, "slope", [row("a", "value", 3.0), row("b", "value", 5.0), failing("c", "value")])
     random = entry(run, "random", [row("a", "value", 1.0), failing("b", "value"), row("c", "value", 2.0)])
-    _, (compared,) = results(pivoted(run, [slope, random]), SETTINGS)
+    _, (compared,) = tables(pivoted(run, [slope, random]))
     assert (compared["difference"], compared["n_cases"]) == (2.0, 1)
 
 
@@ -242,13 +249,83 @@ def test_the_seed_decides_the_resamples(run: Run) -> None:
     assert one == again != other
 
 
+def test_another_correction_has_columns_of_its_own(run: Run) -> None:
+    cases = pivoted(run, mass(run))
+    made = results(cases, replace(SETTINGS, correction="benjamini_hochberg"))
+    for name, p in (("summary", "p_random"), ("comparisons", "p")):
+        rows = made[name].rows
+        assert set(rows[0]) == set(made[name].columns)
+        assert f"{p}_holm" not in rows[0]
+        expected = benjamini_hochberg(np.array([row[p] for row in rows]))
+        found = [row[f"{p}_benjamini_hochberg"] for row in rows]
+        assert found == pytest.approx(expected.tolist(), nan_ok=True)
+
+
+def test_ranks_are_those_of_the_summary(run: Run) -> None:
+    table = results(pivoted(run, mass(run)), SETTINGS)["ranks"]
+    first, second = table.rows
+    assert set(first) == set(table.columns)
+    assert [first[name] for name in ("name", "rank", "value", "n_combinations")] == ["m × slope", 1, 4.75, 2]
+    assert [second[name] for name in ("name", "rank", "value", "n_patients")] == ["m × cam", 2, 3.5, 4]
+    # Of four patients two rank slope first, two rank cam first.
+    assert (first["mean_rank"], first["friedman"], first["p_friedman"]) == (1.5, 0, 1)
+    assert first["best_share"] + second["best_share"] == pytest.approx(1)
+    assert first["best_share"] > 0.5
+
+
+def test_wins_are_shares_of_the_resamples(run: Run) -> None:
+    made = results(pivoted(run, mass(run)), SETTINGS)
+    counts = resample_counts([f"patient-{case}" for case in "abcd"], 40, 3)
+    slope, cam = (counts @ np.array(VALUES[name]) / 4 for name in ("slope", "cam"))
+    wins = float((slope > cam + 1e-9).mean() + (abs(slope - cam) <= 1e-9).mean() / 2)
+    assert made["comparisons"].rows[0]["win_share"] == pytest.approx(wins)
+    assert made["ranks"].rows[0]["best_share"] == pytest.approx(wins)
+
+
+def test_where_less_is_better_the_least_leads(run: Run) -> None:
+    class Error(Mass):
+        higher_is_better = False
+
+    entries = [
+        entry(run, name, [row(case, "value", value) for case, value in zip("abcd", VALUES[name])], Error())
+        for name in ("slope", "cam")
+    ]
+    made = results(pivoted(run, entries), SETTINGS)
+    assert [one["name"] for one in made["ranks"].rows] == ["m × cam", "m × slope"]
+    assert made["comparisons"].rows[0]["win_share"] < 0.5
+
+
+def test_a_measure_of_many_cases_has_ranks_without_a_test(run: Run) -> None:
+    better = PAIRS | {"c": (0.5, 1.0)}
+    entries = [entry(run, "slope", area_rows(better), Area()), entry(run, "cam", area_rows(PAIRS), Area())]
+    rows = results(pivoted(run, entries), SETTINGS)["ranks"].rows
+    assert [(one["name"], one["rank"]) for one in rows] == [("m × slope", 1), ("m × cam", 2)]
+    assert all(np.isnan(one["friedman"]) and one["n_patients"] == 0 for one in rows)
+
+
+def test_parity_is_flagged_in_every_table(run: Run) -> None:
+    made = results(pivoted(run, mass(run)), replace(SETTINGS, interval="parity"))
+    for table in made.values():
+        assert table.rows
+        assert all(one["flag"].startswith("parity with paper 004") for one in table.rows)
+    assert {one["resamples"] for one in made["summary"].rows} == {30}
+
+
+def test_an_interval_that_cannot_be_made_is_explained(run: Run) -> None:
+    same = entry(run, "slope", [row(case, "value", 2.0) for case in "abc"])
+    found = results(pivoted(run, [same]), replace(SETTINGS, interval="bca"))["summary"].rows[0]
+    assert np.isnan([found["low"], found["high"]]).all()
+    assert found["flag"] == "no bca interval: no patient makes a difference to the value"
+
+
 def test_tables_are_written_as_csv(run: Run) -> None:
-    summary, compared = results(pivoted(run, mass(run)), SETTINGS)
-    write_csv(run, "summary.csv", SUMMARY_COLUMNS, summary)
-    write_csv(run, "comparisons.csv", COMPARISON_COLUMNS, compared)
+    made = results(pivoted(run, mass(run)), SETTINGS)
+    for name, each in made.items():
+        write_csv(run, f"{name}.csv", each.columns, each.rows)
+    summary = made["summary"].rows
     with open(run.folder / "summary.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert tuple(rows[0]) == SUMMARY_COLUMNS
+    assert tuple(rows[0]) == summary_columns("holm")
     assert [float(one["value"]) for one in rows] == [one["value"] for one in summary]
     assert rows[2]["p_random"] == ""
     assert (run.folder / "summary.csv").read_bytes().count(b"\r") == 0
@@ -290,4 +367,4 @@ def test_models_are_compared_by_metrics_of_predictions(ran: Callable[..., Any]) 
     assert [(one["model"], one["explainer"], one["n_valid"]) for one in finished.summary] == [
         ("regions", "", 8), ("linear", "", 8)
     ]  # fmt: skip
-    assert summaries([], SETTINGS) == comparisons([], SETTINGS) == []
+    assert summaries([], SETTINGS) == comparisons([], SETTINGS) == ranks([], SETTINGS) == []

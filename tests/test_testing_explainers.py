@@ -1,6 +1,10 @@
 """Every law of explainers catches a planted fault, and lets sound explainers pass."""
 
+import gc
 import random
+import tracemalloc
+import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -209,6 +213,52 @@ class Moody(Plain):
         return gradients(batch).images * self.mood
 
 
+class Keeps(Plain):
+    """Keeps every map in a list of its class."""
+
+    maps: ClassVar[list[object]] = []
+
+    def explain(self, batch: Batch) -> Tensor:
+        values = gradients(batch).images
+        self.maps.append(self.kept(values))
+        return values
+
+    def kept(self, values: Tensor) -> object:
+        return values
+
+
+class KeepsArrays(Keeps):
+    """Keeps what the garbage collector does not know."""
+
+    def kept(self, values: Tensor) -> object:
+        return values.numpy().copy()
+
+
+class Warns(Plain):
+    """Warns each time, which pytest keeps."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        warnings.warn("this will change", DeprecationWarning, stacklevel=2)
+        return gradients(batch).images
+
+
+class KeepsLast(Keeps):
+    """Keeps one map at a time, which is no growth."""
+
+    def kept(self, values: Tensor) -> object:
+        self.maps.clear()
+        return values
+
+
+class KeepsGraph(Keeps):
+    """Keeps, by sample, no map but the graph of one."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        images = batch.images.clone().requires_grad_()
+        self.maps.append(batch.pick(batch.model.network(images)).grad_fn)
+        return gradients(batch).images
+
+
 SOUND = (Plain(), Smooth(), Volume(), Slope())
 FAULTS = (
     (Needy(), "is defined on the model it is tried with"),
@@ -237,6 +287,7 @@ FAULTS = (
     (Hopeful(), "the model is left as it was after an error"),
     (Swallows(), "the model is left as it was after an error"),
     (Moody(), "a pickled copy gives the same map"),
+    (KeepsGraph(), "memory does not grow"),
 )
 
 
@@ -253,6 +304,24 @@ def test_a_planted_fault_is_caught(fault, law):
             run(fault.short, [check for check in checks(fault) if check.name == law])
     finally:
         torch.set_grad_enabled(True)
+
+
+@pytest.mark.filterwarnings("always:this will change")
+@pytest.mark.parametrize("sound", [KeepsLast(), Warns()])
+def test_what_is_kept_once_or_by_others_is_no_growth(sound):
+    run(sound.short, [check for check in checks(sound) if check.name == "memory does not grow"])
+
+
+@pytest.mark.parametrize(("fault", "seen"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")])
+def test_growth_is_said_in_numbers(fault, seen):
+    with pytest.raises(ConformanceError, match=seen):
+        run(fault.short, [check for check in checks(fault) if check.name == "memory does not grow"])
+
+
+def test_measuring_memory_leaves_no_trace():
+    before = gc.get_freeze_count(), tracemalloc.is_tracing()
+    run("Plain", [check for check in checks(Plain()) if check.name == "memory does not grow"])
+    assert (gc.get_freeze_count(), tracemalloc.is_tracing()) == before
 
 
 def test_every_law_has_a_planted_fault():

@@ -51,7 +51,7 @@ EQUIVALENTS = {
 
 def main() -> None:
     """Time every metric on every kind of heatmap, print the milliseconds."""
-    metrics = {name: default().create("metric", name, dict(params)) for name, params in TIMED.items()}
+    metrics = {name: made(name, params) for name, params in TIMED.items()}
     masks = [lesions(seed) for seed in range(BATCH)]
     kinds = {"noise": noise, "smooth": smooth, "relu": relu, "cam": cam}
     own: dict[str, float] = {}
@@ -62,6 +62,12 @@ def main() -> None:
         print(f"{name:15} " + "  ".join(f"{kind} {value:7.3f}" for kind, value in found.items()))
     compare(own, [noise(seed) for seed in range(BATCH)], masks)
     summarise(metrics["froc"])
+
+
+def made(name: str, params: Mapping[str, Any]) -> Metric:
+    metric = default().create("metric", name, dict(params))
+    assert isinstance(metric, Metric)
+    return metric
 
 
 def compare(own: Mapping[str, float], maps: Sequence[Array], masks: Sequence[Array]) -> None:
@@ -124,7 +130,8 @@ def case(heat: Array, mask: Array) -> Case:
 def lesions(seed: int) -> Array:
     """Some hundred small lesions with borders that cover pixels in part."""
     field = smooth(1000 + seed, sigma=2)
-    return gaussian_filter((field > np.quantile(field, 1 - LESIONS)).astype(np.float32), 0.5, truncate=2)
+    marked = (field > np.quantile(field, 1 - LESIONS)).astype(np.float32)
+    return np.asarray(gaussian_filter(marked, 0.5, truncate=2))
 
 
 def noise(seed: int) -> Array:
@@ -132,7 +139,7 @@ def noise(seed: int) -> Array:
 
 
 def smooth(seed: int, sigma: float = 6) -> Array:
-    return gaussian_filter(noise(seed), sigma).astype(np.float32)
+    return np.asarray(gaussian_filter(noise(seed), sigma), dtype=np.float32)
 
 
 def relu(seed: int) -> Array:
@@ -140,7 +147,8 @@ def relu(seed: int) -> Array:
 
 
 def cam(seed: int) -> Array:
-    return zoom(np.random.default_rng(seed).random((14, 14)), SIDE // 14, order=1).astype(np.float32)
+    coarse = np.random.default_rng(seed).random((14, 14))
+    return np.asarray(zoom(coarse, SIDE // 14, order=1), dtype=np.float32)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from salix.store import Run, read_table
 
 HERE = Path(__file__).parent
-TABLES = ("scores.parquet", "summary.csv", "comparisons.csv")
+TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
 Ask = Callable[..., Any]
 
 

@@ -164,6 +164,11 @@ class Batch:
 
     def pick(self, logits: Tensor) -> Tensor:
         """The target's score of each row (n,); with one logit every target is that logit."""
+        if logits.ndim != 2:
+            raise ModelError(
+                f"{self.model.short} gives {self.output!r} of shape {tuple(logits.shape)}; what is explained has one "
+                "row of scores per image."
+            )
         if logits.shape[1] == 1:
             return logits[:, 0]
         outside = (self.targets < 0) | (self.targets >= logits.shape[1])

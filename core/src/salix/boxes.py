@@ -51,12 +51,13 @@ class Windows:
     def sliding(cls, space: Sequence[int], size: int, stride: int) -> "Windows":
         """Windows of one size at every multiple of the stride; those at the far borders are cut off by them.
 
-        Raises ``ModelError`` where the window is larger than the picture, or pixels would be left out.
+        With a stride up to the size they cover the picture. Raises ``ModelError`` where the window is larger than it.
         """
         if size > min(space):
-            raise ModelError(f"a window of {size} pixels is larger than the image {tuple(space)}; make it smaller.")
-        if stride > size:
-            raise ModelError(f"stride {stride} leaves gaps between windows of {size} pixels; make it {size} or less.")
+            raise ModelError(
+                f"a window of {size} pixels is larger than the image, which has {' x '.join(map(str, space))}; make it "
+                f"{min(space)} or less."
+            )
         return cls(tuple(Spans.sliding(length, size, stride) for length in space))
 
     @property

@@ -125,12 +125,14 @@ class Chunk:
         )  # fmt: skip
 
     def target(self, sample: Sample, prediction: Prediction | Failure, combination: Combination) -> int | Failure:
-        """The index of the logit to explain."""
+        """The index of the logit to explain; what has no prediction has none, unless no model is asked."""
         target = combination.target
-        if target in ("", "logit"):
+        if target == "":
             return 0
         if isinstance(prediction, Failure):
             return prediction
+        if target == "logit":
+            return 0
         if target == "predicted":
             return prediction.decision
         if target != "label":

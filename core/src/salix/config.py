@@ -129,11 +129,13 @@ class Row(Settings):
 
 
 class StatisticsSettings(Settings):
-    """How sure the report is: resamples of the bootstrap, permutations of the tests, width of intervals."""
+    """How sure the report is: resamples, permutations, kind and width of intervals, correction of many p-values."""
 
     resamples: Count = 10_000
     permutations: Count = 10_000
     confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_number)] = 0.95
+    interval: Literal["percentile", "bca", "parity"] = "percentile"
+    correction: Literal["holm", "benjamini_hochberg"] = "holm"
 
 
 class ReportSettings(Settings):

@@ -187,8 +187,9 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
     about = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {primary}"
     chance = ranking.standard.expected
     title = about if chance is None else f"{about}; chance is expected to reach {chance:.3g}"
+    title = f"{title}; {ranking.flag}" if ranking.flag else title
     columns = ("combination", "value", "interval", "valid", "excluded", "failed", "p vs random")
-    rows = [(entry.name, entry.value, *_counted(entry.row)) for entry in entries]
+    rows = [(entry.name, entry.value, *_counted(entry.row, ranking.correction)) for entry in entries]
     yield table(title, columns, rows, numbers=columns[1:], fold=("excluded", "failed"))
     others = [name for name in ranking.measures if name != primary]
     for part in np.array_split(others, -(-len(others) // MEASURES)) if others else ():
@@ -197,9 +198,9 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
         yield table(f"{ranking.metric} by other measures", ("combination", *names), rows, numbers=names)
 
 
-def _counted(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Interval, counts, and p against the random baseline, corrected after Holm."""
+def _counted(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
+    """Interval, counts, and the corrected p against the random baseline."""
     interval = "" if row["low"] != row["low"] else f"{row['low']:.3f} – {row['high']:.3f}"
     failed = row["n_failed"] + row["n_invalid"]
-    p = row["p_random_holm"]
+    p = row[f"p_random_{correction}"]
     return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .batch import Batch
 from .component import Component
-from .errors import ModelError, PluginError
+from .errors import DataError, ModelError, PluginError
 from .keyed import key
 from .model import Model, tensors
 from .passes import ActPolicy, Rule
@@ -82,8 +82,10 @@ class Explainer(Component):
         """Whether the method's definition holds on this model."""
         lacking = [] if "model_free" in self.traits else sorted(self.requires - model.capabilities)
         if lacking:
+            reason = model.outline.reason if "layers" in lacking else ""
+            why = f": it cannot be traced ({reason})" if reason else ""
             return Verdict(
-                "undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer"
+                "undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer{why}"
             )
         return Verdict("exact")
 
@@ -100,6 +102,8 @@ class Explainer(Component):
             raise PluginError(
                 f"{self.name} needs {unseen[0]!r} among the batch's layers; make it with layers=layers(model)."
             )
+        if "model_free" not in self.traits:
+            _require_finite(batch)
         with _guard(self, batch):
             made = self.explain(batch)
         return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
@@ -119,6 +123,16 @@ class Explainer(Component):
         if values.dtype != images.dtype:
             raise PluginError(f"{self.name} returned {values.dtype}; the images are {images.dtype}.")
         return explanation
+
+
+def _require_finite(batch: Batch) -> None:
+    """Raise ``DataError`` for an image that is not finite: activations would make a map of zeros of it."""
+    broken = ~batch.images.isfinite().flatten(1).all(1)
+    if bool(broken.any()):
+        raise DataError(
+            f"the image of {batch.ids[int(broken.nonzero()[0])]} holds values that are not finite; repair it, or leave "
+            "it out."
+        )
 
 
 @contextmanager

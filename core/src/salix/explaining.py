@@ -185,6 +185,8 @@ def _share(explanation: Explanation, values: Array, row: int) -> Explained | Fai
         count = int((~np.isfinite(values)).sum())
         return Failure(f"{count} of {values.size} values of the heatmap are not finite", "invalid")
     notes = {name: _note(name, entry[row]) for name, entry in explanation.notes.items()}
+    if not values.any():
+        notes["degenerate"] = 1.0
     kept = {name: np.asarray(torch.as_tensor(entry[row]).cpu()) for name, entry in explanation.kept.items()}
     return Explained(values, notes, kept)
 

@@ -67,8 +67,11 @@ class Model(Component):
         return self.layers()[-1]
 
     def layer(self, name: str) -> str:
-        """A layer by name, or ``last``; raises ``ModelError`` with near names."""
-        if name == "last" and self.layers():
+        """A layer by name, or ``last``; raises ``ModelError`` with near names, or saying why there is none."""
+        if not self.layers():
+            why = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
+            raise ModelError(f"no layer of {self.short} can be observed: {why}.")
+        if name == "last":
             return self.last_layer
         if name not in self.layers():
             raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*self.layers(), 'last'])}")

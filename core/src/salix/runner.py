@@ -24,7 +24,7 @@ from .records import Array, Kind
 from .rows import measure_rows
 from .selection import Selection, fill
 from .store import Run, read_table, write_json, write_text, writing
-from .summary import COMPARISON_COLUMNS, SUMMARY_COLUMNS, Settings, results
+from .summary import Settings, results
 from .tables import cases_of, scored, write_csv, write_scores
 from .task import Skipped, Task
 from .worker import lose, perform
@@ -187,21 +187,19 @@ def _finish(
 ) -> Finished:
     """Write the tables of all units that are there; again where other shards finished the rest meanwhile."""
     entries, complete = scored(tasks, selection.flags, selection.given), False
-    statistics = config.statistics
-    settings = Settings(statistics.resamples, statistics.permutations, statistics.confidence, config.seed)
+    settings = Settings(seed=config.seed, **config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, entries)
-        summary, comparisons = results(cases_of(table, entries), settings)
-        write_csv(store, "summary.csv", SUMMARY_COLUMNS, summary)
-        write_csv(store, "comparisons.csv", COMPARISON_COLUMNS, comparisons)
+        tables = results(cases_of(table, entries), settings)
+        for name, made in tables.items():
+            write_csv(store, f"{name}.csv", made.columns, made.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
     write_json(store.folder / "provenance.json", provenance(store, tasks, threads))
     write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
-    return Finished(
-        store.folder, sum(map(_size, tasks)), complete, _failures(store, tasks, table), plan.skipped, summary
-    )
+    failures, summary = _failures(store, tasks, table), tables["summary"].rows
+    return Finished(store.folder, sum(map(_size, tasks)), complete, failures, plan.skipped, summary)
 
 
 def _failures(store: Run, tasks: Sequence[Task], table: Mapping[str, Array]) -> int:

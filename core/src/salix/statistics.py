@@ -1,18 +1,14 @@
-"""How sure a number is: patient-clustered bootstrap intervals, paired permutation tests and Holm's correction.
-
-Everything here is a matrix of counts (rows, cases) that says how often each case occurs; ``Metric.summarise`` turns all
-rows into values in one call. Patients, never single cases, are drawn or swapped, as cases of one patient are alike.
-"""
+"""How sure a number is: bootstrap intervals, paired permutation tests, and corrections for many of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
 
-from .keyed import generator
 from .records import Array
+from .resampling import PARITY_RESAMPLES, Sampling, sampling, swap_counts
 
 Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
@@ -22,16 +18,21 @@ TIE = 1e-10
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval, and how many resamples were left out because they have no value."""
+    """An interval, how many resamples have no value, and the reason where it could not be made."""
 
     low: float
     high: float
     undefined: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over ``n`` cases with its interval; ``undefined`` of the ``resamples`` had no value."""
+    """A measure over ``n`` cases with its interval; ``undefined`` resamples had no value.
+
+    ``resampled`` (r,) holds the value of each resample, in the same order for all combinations on the same cases;
+    ``reason`` says why there is no interval.
+    """
 
     value: float
     low: float
@@ -39,6 +40,8 @@ class Summary:
     resamples: int
     undefined: int
     n: int
+    reason: str = ""
+    resampled: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -57,53 +60,11 @@ class PairedTest:
     patients: int
 
 
-@dataclass(frozen=True)
-class Swaps:
-    """Counts (rows, 2 n) of the two combinations [a; b] after patients changed sides; the first row swaps nobody."""
-
-    first: Array
-    second: Array
-    exact: bool
-
-
-def once(cases: int) -> Array:
-    """The counts (1, cases) that take every case once: those of the value itself."""
-    return np.ones((1, cases), dtype=np.int32)
-
-
-def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:
-    """How often each case occurs (resamples, cases) when whole patients are drawn with replacement; read-only.
-
-    The draws belong to the sorted patients, so that the order of the cases does not matter.
-
-    >>> resample_counts(["one", "one", "one"], 2, seed=0).tolist()
-    [[1, 1, 1], [1, 1, 1]]
-    """
-    return _resampled(tuple(groups), resamples, seed)
-
-
-@lru_cache(maxsize=1)
-def _resampled(groups: tuple[str, ...], resamples: int, seed: int) -> Array:
-    count, position = _patients(groups)
-    drawn = generator(seed, "bootstrap").integers(0, count, size=(resamples, count))
-    cells = drawn + count * np.arange(resamples)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=resamples * count).reshape(resamples, count)
-    spread = counts.astype(np.int32)[:, position]
-    spread.setflags(write=False)
-    return spread
-
-
-def _patients(groups: Sequence[str]) -> tuple[int, Array]:
-    """The number of patients, and each case's position among the sorted patients (cases,)."""
-    names, position = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
-    return len(names), position
-
-
 def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
     """The central interval of resampled values (r,), by linear percentiles; NaN resamples are left out and counted.
 
     >>> percentile_interval(np.array([0.0, 1.0, 2.0, np.nan]), 0.5)
-    Interval(low=0.5, high=1.5, undefined=1)
+    Interval(low=0.5, high=1.5, undefined=1, reason='')
     """
     defined = values[~np.isnan(values)]
     undefined = len(values) - len(defined)
@@ -114,6 +75,49 @@ def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
     return Interval(float(low), float(high), undefined)
 
 
+def bca_interval(value: float, resampled: Array, left_out: Array, confidence: float = 0.95) -> Interval:
+    """The bias-corrected and accelerated interval of a value with resamples (r,); NaN with a reason where undefined.
+
+    ``left_out`` (patients,) holds the value without each patient, whose skewness is the acceleration.
+
+    Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82 (1987).
+    """
+    defined = resampled[~np.isnan(resampled)]
+    undefined = len(resampled) - len(defined)
+    margin = TIE * np.abs(defined).max(initial=0)
+    below = np.mean([defined < value - margin, defined <= value + margin]) if len(defined) else np.nan
+    reason = _no_bca(float(below), left_out, margin)
+    if reason:
+        return Interval(np.nan, np.nan, undefined, reason)
+    normal, tail = NormalDist(), (1 - confidence) / 2
+    bias, acceleration = normal.inv_cdf(float(below)), _acceleration(left_out)
+    steps = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
+    if any(acceleration * step >= 1 for step in steps):
+        return Interval(np.nan, np.nan, undefined, "the acceleration is too large for this confidence")
+    shares = [normal.cdf(bias + step / (1 - acceleration * step)) for step in steps]
+    low, high = np.quantile(defined, shares)
+    return Interval(float(low), float(high), undefined)
+
+
+def _no_bca(below: float, left_out: Array, margin: float) -> str:
+    """Why there is no BCa interval; empty where there is one. ``below``: the share of resamples below the value."""
+    if np.isnan(below):
+        return "no resample has a value"
+    if len(left_out) < 2:
+        return "there is only one patient"
+    if np.isnan(left_out).any():
+        return "without one of the patients there is no value"
+    if np.ptp(left_out) <= margin:
+        return "no patient makes a difference to the value"
+    return "" if 0 < below < 1 else "all resamples lie on one side of the value"
+
+
+def _acceleration(left_out: Array) -> float:
+    """A sixth of the skewness of the patients' influence, by the jackknife."""
+    influence = left_out.mean() - left_out
+    return float((influence**3).sum() / (6 * (influence**2).sum() ** 1.5))
+
+
 def summarise_cases(
     summarise: Summarise,
     measurements: Mapping[str, Array],
@@ -121,24 +125,55 @@ def summarise_cases(
     resamples: int,
     confidence: float,
     seed: int,
+    interval: str = "percentile",
 ) -> dict[str, Summary]:
-    """Measure → value and patient-clustered percentile interval of one combination.
+    """Measure → value and interval of one combination: ``percentile``, ``bca``, or ``parity`` with paper 004.
 
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
     single number per resample, are left out.
     """
-    points = summarise(measurements, once(len(groups)))
-    resampled = summarise(measurements, resample_counts(groups, resamples, seed))
-    scalars = {name: values for name, values in resampled.items() if values.ndim == 1}
+    drawn = sampling(groups, resamples, seed, interval)
+    found = summarise(measurements, drawn.counts)
     return {
-        name: _summary(points[name], percentile_interval(values, confidence), resamples, _defined(measurements, name))
-        for name, values in scalars.items()
+        name: INTERVALS[interval](drawn, values, confidence, int(np.count_nonzero(_defined(measurements, name))))
+        for name, values in found.items()
+        if values.ndim == 1
     }
 
 
-def _summary(point: Array, interval: Interval, resamples: int, defined: Array) -> Summary:
-    undefined, n = interval.undefined, int(np.count_nonzero(defined))
-    return Summary(float(point[0]), interval.low, interval.high, resamples, undefined, n)
+def _percentile(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    value, resampled, _ = drawn.split(values)
+    return _summary(value, percentile_interval(resampled, confidence), resampled, n)
+
+
+def _bca(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    value, resampled, left_out = drawn.split(values)
+    return _summary(value, bca_interval(value, resampled, left_out, confidence), resampled, n)
+
+
+def _parity(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    """Median and percentiles of the first resamples that have a value; those passed over for it are counted."""
+    _, resampled, _ = drawn.split(values)
+    defined = np.flatnonzero(~np.isnan(resampled))[:PARITY_RESAMPLES]
+    used = resampled[: defined[-1] + 1 if len(defined) == PARITY_RESAMPLES else len(resampled)]
+    made = percentile_interval(used, confidence)
+    if len(defined) < PARITY_RESAMPLES:
+        reason = f"{len(defined)} of {len(used)} resamples have a value, and {PARITY_RESAMPLES} are needed"
+        return Summary(np.nan, np.nan, np.nan, PARITY_RESAMPLES, made.undefined, n, reason, used)
+    median = float(np.median(resampled[defined]))
+    return Summary(median, made.low, made.high, PARITY_RESAMPLES, made.undefined, n, "", used)
+
+
+def _summary(value: float, made: Interval, resampled: Array, n: int) -> Summary:
+    return Summary(value, made.low, made.high, len(resampled), made.undefined, n, made.reason, resampled)
+
+
+INTERVALS: Mapping[str, Callable[[Sampling, Array, float, int], Summary]] = {
+    "percentile": _percentile,
+    "bca": _bca,
+    "parity": _parity,
+}
+"""The kinds of intervals: of the values of a sampling's rows, at a confidence, over so many cases."""
 
 
 def _defined(measurements: Mapping[str, Array], measure: str) -> Array:
@@ -148,29 +183,6 @@ def _defined(measurements: Mapping[str, Array], measure: str) -> Array:
     missing = [np.isnan(each).any(axis=tuple(range(1, each.ndim))) for each in values]
     defined: Array = ~np.logical_or.reduce(missing)
     return defined
-
-
-def swap_counts(groups: Sequence[str], permutations: int, seed: int) -> Swaps:
-    """The counts of both sides when whole patients are swapped between two combinations [a; b].
-
-    All patterns where there are no more of them than ``permutations``, else that many random ones after the first.
-    """
-    count, position = _patients(groups)
-    exact = 2**count <= permutations
-    swapped = _patterns(count) if exact else _random_patterns(count, permutations, seed)
-    sides = [(swapped == moved)[:, position].astype(np.int32) for moved in (False, True)]
-    return Swaps(np.hstack(sides), np.hstack(sides[::-1]), exact)
-
-
-def _patterns(count: int) -> Array:
-    """Every choice of whom to swap (2^count, count) bool, nobody first."""
-    return (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
-
-
-def _random_patterns(count: int, permutations: int, seed: int) -> Array:
-    """Nobody, then random choices of whom to swap (1 + permutations, count) bool."""
-    drawn = generator(seed, "permutation").integers(0, 2, size=(permutations, count), dtype=np.uint8)
-    return np.vstack([np.zeros((1, count), dtype=bool), drawn.astype(bool)])
 
 
 def paired_test(
@@ -224,8 +236,32 @@ def holm(p_values: Array) -> Array:
     >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
     [0.03, 0.06, 0.06, nan]
     """
-    adjusted = np.asarray(p_values, dtype=np.float64).copy()
-    order = np.argsort(adjusted, kind="stable")[: np.count_nonzero(~np.isnan(adjusted))]
+    adjusted, order = _ascending(p_values)
     steps = adjusted[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def benjamini_hochberg(p_values: Array) -> Array:
+    """The false discovery rate at which each comparison would be reported; NaN stays NaN and does not count.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate: a practical and powerful approach to multiple
+    testing", Journal of the Royal Statistical Society B 57 (1995).
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
+    [0.03, 0.04, 0.04, nan]
+    """
+    adjusted, order = _ascending(p_values)
+    steps = adjusted[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    return adjusted
+
+
+def _ascending(p_values: Array) -> tuple[Array, Array]:
+    """A copy of the p-values, and the positions of those defined, the smallest first."""
+    copied = np.array(p_values, dtype=np.float64)
+    return copied, np.argsort(copied, kind="stable")[: np.count_nonzero(~np.isnan(copied))]
+
+
+CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
+"""Corrections of all p-values that one table shows together."""

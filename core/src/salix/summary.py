@@ -1,4 +1,4 @@
-"""What a run comes to: every combination's value with its interval, against chance, and against every other one."""
+"""What a run comes to: every combination's value with its interval, against chance, against every other, in order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from .metric import Metric
+from .ranks import Friedman, Stability, friedman, patient_means, stability, win_share
 from .records import Array
-from .statistics import PairedTest, Summary, holm, paired_test, summarise_cases
+from .resampling import PARITY_RESAMPLES, PARITY_SIZES
+from .statistics import CORRECTIONS, PairedTest, Summary, paired_test, summarise_cases
 from .tables import PLACE, Cases, name_of
 
-SUMMARY_COLUMNS = (
-    *PLACE, "metric", "measure", "value", "low", "high", "confidence", "n_valid", "n_failed", "n_excluded", "n_invalid",
-    "n_patients", "resamples", "undefined_resamples", "difference_to_random", "p_random", "p_random_holm", "verdict",
-    "flag", "combination",
-)  # fmt: skip
-COMPARISON_COLUMNS = (
-    "dataset", "split", "metric", "measure", "a", "b", "difference", "p", "p_holm", "permutations", "exact", "n_cases",
-    "n_patients", "combination_a", "combination_b",
-)  # fmt: skip
 STATUSES = ("valid", "excluded", "invalid", "failed")
+FLAGS: Mapping[str, str] = {
+    "parity": f"parity with paper 004: median and percentiles of {PARITY_RESAMPLES} resamples of "
+    f"{PARITY_SIZES[0]} to {PARITY_SIZES[1]} cases; not comparable with other intervals",
+}  # fmt: skip
+"""Kinds of intervals → what every table says of a run that uses them."""
+
+Made = Sequence[tuple[Cases, Mapping[str, Summary]]]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,54 @@ class Settings:
     permutations: int
     confidence: float
     seed: int
+    interval: str = "percentile"
+    correction: str = "holm"
+
+    @property
+    def flag(self) -> str:
+        """What every table says of such intervals."""
+        return FLAGS.get(self.interval, "")
 
 
-def results(cases: Sequence[Cases], settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of ``summary.csv`` and of ``comparisons.csv``."""
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table and the columns as it is written."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+
+
+def summary_columns(correction: str) -> tuple[str, ...]:
+    """The columns of ``summary.csv``."""
+    return (
+        *PLACE, "metric", "measure", "value", "low", "high", "confidence", "n_valid", "n_failed", "n_excluded",
+        "n_invalid", "n_patients", "resamples", "undefined_resamples", "difference_to_random", "p_random",
+        f"p_random_{correction}", "verdict", "flag", "combination",
+    )  # fmt: skip
+
+
+def comparison_columns(correction: str) -> tuple[str, ...]:
+    """The columns of ``comparisons.csv``."""
+    return (
+        "dataset", "split", "metric", "measure", "a", "b", "difference", "p", f"p_{correction}", "permutations",
+        "exact", "n_cases", "n_patients", "win_share", "flag", "combination_a", "combination_b",
+    )  # fmt: skip
+
+
+RANK_COLUMNS = (
+    "dataset", "split", "metric", "measure", "name", "value", "rank", "best_share", "rank_share", "resamples",
+    "mean_rank", "critical_difference", "friedman", "p_friedman", "n_combinations", "n_patients", "flag", "combination",
+)  # fmt: skip
+
+
+def results(cases: Sequence[Cases], settings: Settings) -> dict[str, Table]:
+    """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``."""
     made = [_summarised(entry, settings) for entry in cases]
-    return summaries(made, settings), comparisons(made, settings)
+    return {
+        "summary": Table(summary_columns(settings.correction), summaries(made, settings)),
+        "comparisons": Table(comparison_columns(settings.correction), comparisons(made, settings)),
+        "ranks": Table(RANK_COLUMNS, ranks(made, settings)),
+    }
 
 
 def _summarised(entry: Cases, settings: Settings) -> tuple[Cases, Mapping[str, Summary]]:
@@ -46,17 +88,23 @@ def _summarised(entry: Cases, settings: Settings) -> tuple[Cases, Mapping[str, S
     none = {metric.primary: Summary(np.nan, np.nan, np.nan, settings.resamples, settings.resamples, 0)}
     if not entry.values:
         return entry, none
+    # Paper 004 draws single cases.
+    groups = entry.ids if settings.interval == "parity" else entry.patients
     try:
         return entry, summarise_cases(
-            metric.summarise, entry.values, entry.patients, settings.resamples, settings.confidence, settings.seed
-        )
+            metric.summarise, entry.values, groups, settings.resamples, settings.confidence, settings.seed,
+            settings.interval,
+        )  # fmt: skip
     except Exception as error:
         reason = f"{metric.short} cannot summarise these cases ({type(error).__name__}: {error})"
-        flag = "; ".join(filter(None, (entry.entry.flag, reason)))
-        return replace(entry, entry=replace(entry.entry, flag=flag), values={}), none
+        return replace(entry, entry=replace(entry.entry, flag=_joined(entry.entry.flag, reason)), values={}), none
 
 
-def summaries(made: Sequence[tuple[Cases, Mapping[str, Summary]]], settings: Settings) -> list[dict[str, Any]]:
+def _joined(*remarks: str) -> str:
+    return "; ".join(filter(None, remarks))
+
+
+def summaries(made: Made, settings: Settings) -> list[dict[str, Any]]:
     """The rows of ``summary.csv``: value, interval, counts, and the comparison with the random baseline."""
     baselines = {_ground(entry): entry for entry, _ in reversed(made) if entry.entry.baseline}
     rows = []
@@ -65,7 +113,7 @@ def summaries(made: Sequence[tuple[Cases, Mapping[str, Summary]]], settings: Set
         for measure, found in summary.items():
             test = _tested(entry, baseline, measure, settings)
             rows.append(_summary_row(entry, measure, found, test, settings))
-    _correct(rows, "p_random")
+    _correct(rows, "p_random", settings)
     return rows
 
 
@@ -75,14 +123,15 @@ def _ground(entry: Cases) -> tuple[str, str, str, str, tuple[str, ...]]:
     return scored.dataset, scored.place["split"], scored.grid, scored.metric.identity, entry.ids
 
 
-def _correct(rows: Sequence[dict[str, Any]], name: str) -> None:
-    """Holm's correction over each family: the rows that one table shows together."""
+def _correct(rows: Sequence[dict[str, Any]], name: str, settings: Settings) -> None:
+    """The correction of each family of p-values: the rows that one table shows together."""
     families: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
         families.setdefault(tuple(row[key] for key in ("dataset", "split", "metric", "measure")), []).append(row)
     for family in families.values():
-        for row, adjusted in zip(family, holm(np.array([row[name] for row in family], dtype=np.float64))):
-            row[f"{name}_holm"] = float(adjusted)
+        adjusted = CORRECTIONS[settings.correction](np.array([row[name] for row in family], dtype=np.float64))
+        for row, value in zip(family, adjusted):
+            row[f"{name}_{settings.correction}"] = float(value)
 
 
 def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings) -> PairedTest | None:
@@ -122,35 +171,87 @@ def _summary_row(
         "undefined_resamples": summary.undefined,
         "difference_to_random": test.difference if test else np.nan,
         "p_random": test.p if test else np.nan,
-        "p_random_holm": np.nan,
-        "flag": entry.entry.flag,
+        "flag": _joined(entry.entry.flag, settings.flag, _unmade(summary, settings)),
     }
 
 
-def comparisons(made: Sequence[tuple[Cases, Mapping[str, Summary]]], settings: Settings) -> list[dict[str, Any]]:
+def _unmade(summary: Summary, settings: Settings) -> str:
+    """Why a summary has no interval, in a remark."""
+    return f"no {settings.interval} interval: {summary.reason}" if summary.reason else ""
+
+
+def comparisons(made: Made, settings: Settings) -> list[dict[str, Any]]:
     """The rows of ``comparisons.csv``: every pair on the same samples, by the metric's primary measure."""
     rows = []
     for (a, one), (b, other) in pairs(made, 2):
         measure = a.entry.metric.primary
-        tested = measure in one and measure in other and _comparable(a, b)
+        tested = measure in one and measure in other and _family(a) == _family(b)
         test = _tested(a, b, measure, settings) if tested else None
         if test is not None:
-            rows.append(_comparison_row(a, b, measure, test))
-    _correct(rows, "p")
+            wins = win_share(*(_better(a.entry.metric) * each[measure].resampled for each in (one, other)))
+            rows.append(_comparison_row(a, b, measure, test) | {"win_share": wins, "flag": settings.flag})
+    _correct(rows, "p", settings)
     return rows
 
 
-def _comparable(a: Cases, b: Cases) -> bool:
-    one, other = a.entry, b.entry
-    samples = [(each.entry.dataset, each.entry.place["split"], each.ids) for each in (a, b)]
-    return one.metric.identity == other.metric.identity and samples[0] == samples[1]
+def _family(entry: Cases) -> tuple[str, str, str, tuple[str, ...]]:
+    """What combinations that are compared have in common: samples and metric."""
+    return entry.entry.dataset, entry.entry.place["split"], entry.entry.metric.identity, entry.ids
+
+
+def _better(metric: Metric) -> int:
+    """The sign that makes larger values better."""
+    return 1 if metric.higher_is_better else -1
 
 
 def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> dict[str, Any]:
     return {
         "dataset": a.entry.place["dataset"], "split": a.entry.place["split"], "metric": a.entry.name,
         "measure": measure, "a": name_of(a.entry.place), "b": name_of(b.entry.place), "difference": test.difference,
-        "p": test.p, "p_holm": np.nan, "permutations": test.permutations, "exact": test.exact, "n_cases": test.cases,
+        "p": test.p, "permutations": test.permutations, "exact": test.exact, "n_cases": test.cases,
         "n_patients": test.patients, "combination_a": a.entry.place["combination"],
         "combination_b": b.entry.place["combination"],
+    }  # fmt: skip
+
+
+def ranks(made: Made, settings: Settings) -> list[dict[str, Any]]:
+    """The rows of ``ranks.csv``: the order by the primary measure, and how firm it is; random baselines aside."""
+    families: dict[Any, list[tuple[Cases, Summary]]] = {}
+    for entry, summary in made:
+        found = summary.get(entry.entry.metric.primary)
+        if found is not None and not np.isnan(found.value) and not entry.entry.baseline:
+            families.setdefault(_family(entry), []).append((entry, found))
+    return [row for family in families.values() if len(family) > 1 for row in _ranked(family, settings)]
+
+
+def _ranked(family: Sequence[tuple[Cases, Summary]], settings: Settings) -> list[dict[str, Any]]:
+    metric = family[0][0].entry.metric
+    values = _better(metric) * np.array([summary.value for _, summary in family])
+    firm = stability(values, [_better(metric) * summary.resampled for _, summary in family])
+    test = friedman(np.stack([_by_patient(entry) for entry, _ in family], axis=1), settings.confidence)
+    rows = [
+        _rank_row(entry, summary, firm, test, place) | {"flag": settings.flag}
+        for place, (entry, summary) in enumerate(family)
+    ]
+    return sorted(rows, key=lambda row: (row["rank"], row["name"]))
+
+
+def _by_patient(entry: Cases) -> Array:
+    """The primary measure of each patient (patients,), the larger the better; NaN where it is no number per case."""
+    metric = entry.entry.metric
+    values = entry.values.get(metric.primary, np.full(len(entry.ids), np.nan))
+    per_case = values if values.ndim == 1 else np.full(len(entry.ids), np.nan)
+    return _better(metric) * patient_means(per_case, entry.patients)
+
+
+def _rank_row(entry: Cases, summary: Summary, firm: Stability, test: Friedman, place: int) -> dict[str, Any]:
+    scored = entry.entry
+    return {
+        **{name: scored.place[name] for name in ("dataset", "split", "combination")},
+        "metric": scored.name, "measure": scored.metric.primary, "name": name_of(scored.place), "value": summary.value,
+        "rank": float(firm.ranks[place]), "best_share": float(firm.best[place]),
+        "rank_share": float(firm.kept[place]), "resamples": firm.resamples,
+        "mean_rank": float(test.mean_ranks[place]), "critical_difference": test.critical_difference,
+        "friedman": test.statistic, "p_friedman": test.p, "n_combinations": len(test.mean_ranks),
+        "n_patients": test.blocks,
     }  # fmt: skip

@@ -13,10 +13,10 @@ from .responses import responses
 from .rules import rectification, rectified
 from .sampling import Tolerance, sampling_notes
 from .scores import constant_scores, logits
+from .windows import Windows, window_scores
 
 __all__ = [
-    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance", "constant_scores",
-    "gradients", "logits", "multipliers", "noise_moments", "path_gradients", "rectification", "rectified",
-    "rescaling", "responses",
-    "sampling_notes",
+    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance",
+    "Windows", "constant_scores", "gradients", "logits", "multipliers", "noise_moments", "path_gradients",
+    "rectification", "rectified", "rescaling", "responses", "sampling_notes", "window_scores",
 ]  # fmt: skip

@@ -88,7 +88,7 @@ def noise_moments(
 
         if isinstance(samples, int):
             return _moments(made(batch), (samples,))
-        # One sample at a time, so that rounding in a pass shared with others never decides when it stops.
+        # One sample at a time: when it stops must not depend on the rounding of a pass shared with others.
         return joined([_moments(made(one), _counts(samples.most), samples.error) for one in batch.singles()])
 
     return batch.once(("noise moments", base and base.identity, samples, sigma, relative, antithetic), compute)

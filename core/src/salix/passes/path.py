@@ -53,7 +53,7 @@ def path_gradients(
             path = _Path(batch, baseline, gained)
             path.extend(_positions(steps, rule))
             return path.means(rule)
-        # One sample at a time, so that rounding in a pass shared with others never decides when it stops.
+        # One sample at a time: when it stops must not depend on the rounding of a pass shared with others.
         paths = (_Path(one, baseline, gained[index : index + 1]) for index, one in enumerate(batch.singles()))
         return joined([_refined(path, steps) for path in paths])
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ..catalog import Catalog
 from ..errors import PluginError
 from ..store import write_text
+from ..summary import FLAGS
 from .cases import Cases
 from .chart import chart
 from .ranking import Ranking, rankings
@@ -23,6 +24,10 @@ KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer
 FAILURES, EXCLUSIONS = ("failed", "invalid"), ("excluded",)
 MAIN = ("salix", "torch", "torchvision", "numpy", "zarr", "duckdb")
 """Distributions whose versions are shown at once, besides those of plugins; the rest can be opened."""
+
+
+AUTHORS: Mapping[str, str] = {"holm": "Holm", "benjamini_hochberg": "Benjamini and Hochberg"}
+"""Whose correction it is."""
 
 
 def write_report(folder: Path, catalog: Catalog) -> Path:
@@ -64,7 +69,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
-    environment.globals.update(standing=standing)
+    environment.globals.update(standing=standing, AUTHORS=AUTHORS, FLAGS=FLAGS)
     return environment
 
 
@@ -110,11 +115,11 @@ def standing(ranking: Ranking, alpha: float) -> str:
     best = ranking.best
     if best is None or not ranking.baselines:
         return "There is no random baseline to compare with."
-    p = best.row["p_random_holm"]
+    p = best.row[f"p_random_{ranking.correction}"]
     if p != p:
         return "It could not be tested against the random baseline."
     better = (best.row["difference_to_random"] > 0) == ranking.standard.higher_is_better
-    told = f"p {p_value(p)} after Holm's correction"
+    told = f"p {p_value(p)} after correction by {AUTHORS[ranking.correction]}"
     if p >= alpha:
         return f"The test does not tell it apart from a random heatmap ({told})."
     return f"It is {'better' if better else 'worse'} than a random heatmap ({told})."

@@ -10,6 +10,7 @@ from typing import Any
 from ..catalog import Catalog
 from ..errors import SalixError
 from ..metric import Metric
+from ..summary import FLAGS
 from ..tables import name_of
 from .results import Results, made
 
@@ -62,6 +63,9 @@ class Ranking:
     measures: tuple[str, ...]
     entries: tuple[Entry, ...]
     comparisons: tuple[Mapping[str, Any], ...]
+    ranks: tuple[Mapping[str, Any], ...] = ()
+    correction: str = "holm"
+    flag: str = ""
 
     @property
     def compared(self) -> list[Entry]:
@@ -109,9 +113,14 @@ def _ranking(results: Results, catalog: Catalog, rows: list[dict[str, Any]]) -> 
     entries = [_entry(results, each, measures[0]) for each in by_combination.values()]
     sign = -1 if standard.higher_is_better else 1
     entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
-    comparisons = tuple(row for row in results.comparisons if _family(row) == _family(rows[0]))
-    dataset, split, metric = _family(rows[0])
-    return Ranking(dataset, split, metric, standard, tuple(measures), tuple(entries), comparisons)
+    dataset, split, metric = family = _family(rows[0])
+    comparisons, ranks = (
+        tuple(row for row in table if _family(row) == family) for table in (results.comparisons, results.ranks)
+    )
+    correction, flag = results.statistics.correction, FLAGS.get(results.statistics.interval, "")
+    return Ranking(
+        dataset, split, metric, standard, tuple(measures), tuple(entries), comparisons, ranks, correction, flag
+    )
 
 
 def _standard(place: Mapping[str, Any], measures: Sequence[str], catalog: Catalog) -> Standard:
@@ -134,7 +143,5 @@ def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str
 
 def _absent(row: Mapping[str, Any], measure: str) -> dict[str, Any]:
     """A row for a measure that no case of a combination has."""
-    numbers = {
-        name: float("nan") for name in ("value", "low", "high", "difference_to_random", "p_random", "p_random_holm")
-    }
-    return {**row, **numbers, "measure": measure, "n_valid": 0}
+    numbers = {name: float("nan") for name, value in row.items() if isinstance(value, float)}
+    return {**row, **numbers, "confidence": row["confidence"], "measure": measure, "n_valid": 0}

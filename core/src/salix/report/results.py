@@ -12,7 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..catalog import Catalog
+from ..config import StatisticsSettings
 from ..errors import StoreError
+from ..statistics import CORRECTIONS
 from ..store import Run, connect, damaged, read_json
 
 
@@ -22,9 +24,11 @@ def _number(text: str) -> float:
 
 TYPES: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("n_valid", "n_failed", "n_excluded", "n_invalid", "n_patients", "n_cases", "resamples",
-                     "undefined_resamples", "permutations"), int),
-    **dict.fromkeys(("value", "low", "high", "confidence", "difference_to_random", "p_random", "p_random_holm",
-                     "difference", "p", "p_holm"), _number),
+                     "undefined_resamples", "permutations", "n_combinations"), int),
+    **dict.fromkeys(("value", "low", "high", "confidence", "difference_to_random", "p_random", "difference", "p",
+                     "win_share", "rank", "best_share", "rank_share", "mean_rank", "critical_difference", "friedman",
+                     "p_friedman"), _number),
+    **{f"{name}_{correction}": _number for name in ("p_random", "p") for correction in CORRECTIONS},
     "exact": "True".__eq__,
 }  # fmt: skip
 
@@ -52,6 +56,7 @@ class Results:
         self.run = Run.open(folder)
         self.summary = read_summary(folder)
         self.comparisons = read_rows(self.run.folder / "comparisons.csv")
+        self.ranks = read_rows(self.run.folder / "ranks.csv")
         self.skipped: list[dict[str, str]] = read_json(self.run.folder / "skipped.json")["skipped"]
         self.provenance = read_json(self.run.folder / "provenance.json")
         self.config = _yaml(self.run.folder / "config.yaml")
@@ -64,6 +69,11 @@ class Results:
             entry | {"name": entry["use"].rpartition("/")[2].rpartition(":")[2]}
             for entry in self.provenance["datasets"]
         ]
+
+    @cached_property
+    def statistics(self) -> StatisticsSettings:
+        """How the tables were made."""
+        return StatisticsSettings.model_validate(self.config["statistics"])
 
     @cached_property
     def selection(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import gc
 import pickle
 import tracemalloc
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -164,13 +165,18 @@ def memory_does_not_grow(bench: ExplainerBench) -> None:
     Explainers that take several passes per sample are called less often, in proportion, but 15 times at least.
     """
     part = max(CALLS // max(1, *_explainer(bench).passes), FEWEST) // 3
-    with _counting():
-        first, second, third = (_alive_after(bench, part * turn, part) for turn in range(3))
+    with _new_objects_only():
+        first, second = (_alive_after(bench, part * turn, part) for turn in range(2))
+        with _traced():
+            before = _arrays()
+            third = _alive_after(bench, part * 2, part)
+            arrays = _arrays() - before
         kinds = Counter(type(known).__name__ for known in gc.get_objects()).most_common(3)
     # What is made once and for good may come late; what every call leaves is there after either part.
-    left = min(second - first, third - second)
+    objects = min(second - first, third - second)
     seen = ", ".join(f"{count} {kind}" for kind, count in kinds)
-    claim(left < part, f"{part} calls leave {left} more objects and arrays; of new objects there are {seen}.")
+    claim(objects < part, f"{part} calls leave {objects} objects; the new ones are {seen} and others.")
+    claim(arrays < part, f"{part} calls leave {arrays} arrays.")
 
 
 LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
@@ -248,26 +254,41 @@ def _middle(network: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _counting() -> Iterator[None]:
-    """Let the garbage collector know new objects only, and have the memory of arrays traced."""
-    traced = tracemalloc.is_tracing()
+def _new_objects_only() -> Iterator[None]:
+    """Let the garbage collector know new objects only, and let no warning be collected."""
     gc.freeze()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """Have new memory traced."""
+    before = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
         yield
     finally:
-        gc.unfreeze()
-        if not traced:
+        if not before:
             tracemalloc.stop()
 
 
+def _arrays() -> int:
+    """How many arrays are alive of those that were made while memory was traced."""
+    return len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)
+
+
 def _alive_after(bench: ExplainerBench, start: int, calls: int) -> int:
-    """How many new objects and arrays are alive after some calls under ids of their own."""
+    """How many objects the garbage collector knows after some calls with samples of their own ids."""
     explainer = _explainer(bench)
     for number in range(start, start + calls):
         explainer(batch_of(explainer, bench.model, [replace(bench.samples[0], id=str(number))], torch.float32))
     gc.collect()
-    return len(gc.get_objects()) + len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)
+    return len(gc.get_objects())
 
 
 def _fail(module: nn.Module, arguments: Any) -> None:

@@ -1,0 +1,36 @@
+"""Divides patients among splits where the authors of a dataset published no division."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from .component import Params
+from .keyed import key
+
+SPLITS = ("train", "tuning", "test")
+
+
+class Shares(Params):
+    """The share of patients that each split gets; together one."""
+
+    train: float = Field(default=0.7, ge=0, le=1)
+    tuning: float = Field(default=0.15, ge=0, le=1)
+    test: float = Field(default=0.15, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _together_one(self) -> Self:
+        total = self.train + self.tuning + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the shares of train, tuning and test are {total:g} together; make them 1")
+        return self
+
+
+def split_of(patient: str, shares: Shares, seed: int) -> str:
+    """The split of a patient: drawn by its name and the seed alone, so the same on every machine.
+
+    Neither missing pictures nor a filter moves anybody to another split; in return shares hold up to chance.
+    """
+    place = key("split", seed, patient) / 2**128
+    if place < shares.train:
+        return "train"
+    return "tuning" if place < shares.train + shares.tuning or not shares.test else "test"

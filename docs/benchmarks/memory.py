@@ -1,0 +1,83 @@
+"""Memory at the peak of paper 000's grid on ResNet50: salix's folded view against the network unfolded and contiguous.
+
+Run it with ``python docs/benchmarks/memory.py [--network resnet50] [--size 448] [--rows 1]``. Each side runs the same
+explainers over the same batch in a process of its own and prints the bytes at the high-water mark beyond what lay in
+memory once the view was made. The aim is at most 0.6 times on ResNet50. Linux only.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from grid import NETWORKS, Ready, calibrated, methods, pictures
+from torch import Tensor
+
+from salix.batch import Batch
+from salix.canonical import Opaque, View
+
+SAMPLES = 2
+"""Of the methods that draw: more of them take longer, and no more memory."""
+
+
+class Unfolded(Ready):
+    """The network as it is: BatchNorm beside the convolutions, tensors contiguous, frozen as in the folded view."""
+
+    def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
+        """The canonical view for every pass."""
+        return super().view(images, inputs, folded=False)
+
+
+KINDS = {"folded": Ready, "unfolded": Unfolded}
+
+
+def resident() -> int:
+    """The bytes of this process that lie in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def peak(kind: str, name: str, size: int, rows: int) -> int:
+    """The bytes at the peak of the grid beyond what lay in memory before."""
+    model = KINDS[kind](calibrated(name, size).requires_grad_(False))
+    explainers = methods(model, SAMPLES)
+    rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
+    ids = [str(row) for row in range(rows)]
+    batch = Batch(model, ids, pictures(rows, size), [0] * rows, layers=model.layers(), rules=rules, rows=rows)
+    assert isinstance(batch.view, View)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = resident()
+    for explainer in explainers.values():
+        explainer(batch)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    mark = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return mark - before
+
+
+def main() -> None:
+    """Print both peaks and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet50", choices=NETWORKS)
+    parser.add_argument("--size", type=int, default=448)
+    parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--kind", choices=KINDS)
+    asked = parser.parse_args()
+    if asked.kind:
+        torch.manual_seed(0)
+        print(peak(asked.kind, asked.network, asked.size, asked.rows))
+        return
+    words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--kind"]
+    found = {
+        kind: int(subprocess.run([*words, kind], check=True, capture_output=True, text=True).stdout) for kind in KINDS
+    }
+    for kind, size in found.items():
+        print(f"{kind:9} {size / 1e6:8.0f} MB")
+    print(f"ratio     {found['folded'] / found['unfolded']:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""AML-Cytomorphology_LMU: its table and folders, damaged ones, and a twin."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from salix.errors import DataError
+from salix.records import Sample
+from salix.testing import check_dataset
+from salix_aml_cells.aml_cells import AmlCells
+
+LINES = (
+    "BAS/BAS_0001.tiff BAS nan nan",
+    "BAS/BAS_0002.tiff BAS EOS BAS",
+    "EOS/EOS_0001.tiff EOS NaN NaN",
+    "MYO/MYO_0001.tiff MYO MYO MOB",
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "AML-Cytomorphology_LMU"
+    for number, line in enumerate(LINES):
+        path = folder / "AML-Cytomorphology_LMU" / line.split()[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (9, 7), (number, 100, 200, 255)).save(path)
+    (folder / "annotations.dat").write_text("\n".join(LINES) + "\n")
+    return tmp_path
+
+
+def counts(dataset: AmlCells) -> dict[str, tuple[int, int | None]]:
+    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+
+
+def test_cells_and_labels(root: Path) -> None:
+    (path,) = root.rglob("BAS_0002.tiff")
+    path.rename(path.with_name("BAS_0002.tiff.tiff"))
+    dataset = AmlCells(root=root)
+    assert dataset.ids() == ["BAS_0001", "BAS_0002", "EOS_0001", "MYO_0001"]
+    assert [dataset.classes[dataset.entry(id).label or 0] for id in dataset.ids()] == ["BAS", "BAS", "EOS", "MYO"]
+    image = dataset.load("BAS_0002").image
+    assert image.shape == (3, 7, 9)
+    assert image[:, 0, 0].tolist() == [1, 100, 200]
+    check_dataset(dataset)
+    found = counts(dataset)
+    assert (found["samples"], found["samples of BAS"]) == ((4, 18_365), (2, 79))
+    assert not any(count for count, expected in found.values() if expected == 0)
+
+
+def test_the_table_beside_the_folders_of_cells(root: Path) -> None:
+    outer = root / "AML-Cytomorphology_LMU"
+    (outer / "annotations.dat").rename(outer / "AML-Cytomorphology_LMU/annotations.dat")
+    assert AmlCells(root=root).load("EOS_0001").label == 2
+
+
+def test_other_readings(root: Path) -> None:
+    first, second = (AmlCells(root=root, reading=f"{name}_reannotation") for name in ("first", "second"))
+    assert first.ids() == second.ids() == ["BAS_0002", "MYO_0001"]
+    assert [first.classes[first.entry(id).label or 0] for id in first.ids()] == ["EOS", "MYO"]
+    assert [second.classes[second.entry(id).label or 0] for id in second.ids()] == ["BAS", "MOB"]
+    assert counts(first)["cells without this reading"] == (2, None)
+
+
+def test_types_may_be_left_out(root: Path) -> None:
+    dataset = AmlCells(root=root, cells=("EOS", "LYT", "MON", "MYO"))
+    assert dataset.ids() == ["EOS_0001", "MYO_0001"]
+    assert dataset.load("MYO_0001").label == AmlCells.classes.index("MYO")
+    found = counts(dataset)
+    assert found["cells of types to leave out"] == (2, None)
+    # Paper 003 states these four counts: 424, 3937, 1789 and 3268.
+    assert found["samples"] == (2, 9418)
+
+
+def test_lines_that_are_not_as_published(root: Path) -> None:
+    (path,) = root.rglob("annotations.dat")
+    extra = (
+        "XYZ/XYZ_0001.tiff XYZ nan nan",
+        "BAS/BAS_0003.tiff BAS",
+        "BAS/BAS_0001.tiff BAS nan nan",
+        "EOS/EOS_0001.tiff MON nan nan",
+        "MON/MON_0001.tiff MON nan nan",
+    )
+    path.write_text("\n".join((*LINES, *extra)), encoding="utf-8-sig")
+    dataset = AmlCells(root=root)
+    assert dataset.ids() == ["BAS_0001", "BAS_0002", "MYO_0001", "MON_0001"]
+    found = counts(dataset)
+    assert found["lines without picture or known cell"] == (2, 0)
+    assert (found["samples listed twice"], found["ids with two meanings"]) == ((1, 0), (1, 0))
+    assert found["missing pictures"] == (1, 0)
+    with pytest.raises(DataError, match=r"MON_0001\.tiff does not exist"):
+        dataset.load("MON_0001")
+
+
+def test_a_missing_or_doubled_table(root: Path) -> None:
+    (path,) = root.rglob("annotations.dat")
+    (root / "annotations.dat").write_text(path.read_text())
+    with pytest.raises(DataError, match=r"holds 2 files named annotations\.dat"):
+        AmlCells(root=root).ids()
+    path.unlink()
+    (root / "annotations.dat").unlink()
+    with pytest.raises(DataError, match=r"no file named annotations\.dat; obtain it from the collection AML"):
+        AmlCells(root=root).ids()
+
+
+def test_the_table_counts_by_content_in_the_identity(root: Path) -> None:
+    before = AmlCells(root=root).identity
+    (path,) = root.rglob("annotations.dat")
+    path.write_text(path.read_text().replace("BAS nan nan", "EOS nan nan"))
+    assert AmlCells(root=root).identity != before
+
+
+def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    drawn = [Sample(f"a cell {n}", image + np.uint8(n), label=n % 15) for n in range(45)]
+    assert AmlCells(root=tmp_path).write(drawn, tmp_path / "twin") == 45
+    dataset = AmlCells(root=tmp_path / "twin")
+    assert dataset.ids() == [sample.id for sample in drawn]
+    for sample in drawn:
+        read = dataset.load(sample.id)
+        assert read.label == sample.label
+        np.testing.assert_array_equal(read.image, sample.image)
+    assert all(dataset.ids(split) for split in dataset.splits)
+    check_dataset(dataset)
+    with pytest.raises(DataError, match="is not empty"):
+        dataset.write(drawn, tmp_path / "twin")

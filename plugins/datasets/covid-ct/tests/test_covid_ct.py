@@ -1,0 +1,124 @@
+"""COVID-CT with its lists and odd file names, damaged ones, and a twin."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salix.errors import DataError
+from salix.images import write_image
+from salix.records import Sample
+from salix.testing import check_dataset
+from salix_covid_ct.covid_ct import CovidCt
+
+COVID = {
+    "train": ["2020.01.24.919183-p27-132.png", "Coronavirus disease 2019%0.png"],
+    "val": ["a b%3.png"],
+    "test": ["c.png"],
+}
+OTHERS = {"train": ["1%0.jpg", "7.jpg", "7.png"], "val": ["c.png"], "test": ["12.jpg"]}
+
+
+def lists(root: Path, part: str, split: str, names: list[str]) -> Path:
+    path = root / "Data-split" / part / f"{split}CT_{part}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\r\n".join(names))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for part, named in (("COVID", COVID), ("NonCOVID", OTHERS)):
+        for split, names in named.items():
+            lists(tmp_path, part, split, names)
+            for name in names:
+                write_image(
+                    np.full((1, 6, 9), len(name), dtype=np.uint8), tmp_path / "Images-processed" / f"CT_{part}" / name
+                )
+    return tmp_path
+
+
+def counts(dataset: CovidCt) -> dict[str, tuple[int, int | None]]:
+    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+
+
+def test_splits_labels_and_names(root: Path) -> None:
+    dataset = CovidCt(root=root)
+    assert dataset.ids("train") == [
+        "1%0",
+        "7.jpg",
+        "7.png",
+        "2020.01.24.919183-p27-132",
+        "Coronavirus disease 2019%0",
+    ]
+    assert dataset.ids("tuning") == ["CT_NonCOVID/c.png", "a b%3"]
+    assert dataset.ids("test") == ["12", "CT_COVID/c.png"]
+    assert [dataset.load(id).label for id in dataset.ids("test")] == [0, 1]
+    assert (dataset.load("a b%3").image == len("a b%3.png")).all()
+    assert dataset.group("7.jpg") == "7.jpg"
+    check_dataset(dataset)
+    found = counts(dataset)
+    assert (found["samples of covid"], found["samples of non_covid"]) == ((4, 349), (5, 397))
+    assert not any(count for count, expected in found.values() if expected == 0)
+
+
+def test_folders_unpacked_in_folders(root: Path) -> None:
+    outer = root / "Images-processed/CT_COVID"
+    outer.rename(root / "inner")
+    outer.mkdir()
+    (root / "inner").rename(outer / "CT_COVID")
+    (root / "__MACOSX/CT_COVID").mkdir(parents=True)
+    (root / "__MACOSX/CT_COVID/._c.png").write_bytes(b"\0")
+    assert CovidCt(root=root).load("a b%3").label == 1
+
+
+def test_a_slice_in_two_splits_is_left_out(root: Path) -> None:
+    lists(root, "COVID", "test", ["c.png", "a b%3.png", "c.png", "gone.png"])
+    dataset = CovidCt(root=root)
+    assert "a b%3" not in dataset.ids()
+    found = counts(dataset)
+    assert found["ids with two meanings"] == (1, 0)
+    assert found["samples listed twice"] == (1, 0)
+    assert found["missing pictures"] == (1, 0)
+    with pytest.raises(DataError, match=r"gone\.png does not exist"):
+        dataset.load("gone")
+
+
+def test_lists_that_are_missing(root: Path) -> None:
+    for path in (root / "Data-split").rglob("test*"):
+        path.unlink()
+    assert CovidCt(root=root).ids("test") == []
+    assert counts(CovidCt(root=root))["missing lists"] == (2, 0)
+    for path in (root / "Data-split").rglob("*.txt"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"trainCT_COVID\.txt; obtain it from the repository UCSD-AI4H"):
+        CovidCt(root=root).ids()
+
+
+def test_damaged_pictures_and_other_encodings(root: Path) -> None:
+    (root / "Images-processed/CT_COVID/c.png").write_bytes(b"no picture")
+    path = lists(root, "COVID", "val", [])
+    path.write_bytes("é.png".encode("latin-1"))
+    dataset = CovidCt(root=root)
+    assert "é" in dataset.ids("tuning")
+    assert counts(dataset)["unreadable samples"] == (1, 0)
+
+
+def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    splits = ("train", "tuning", "test")
+    drawn = [
+        Sample(f"synthetic_{n}", image + np.uint8(n), label=n % 2, extras={"split": splits[n % 3]}) for n in range(12)
+    ]
+    drawn.append(Sample("severe", image, label=4))
+    assert CovidCt(root=tmp_path).write(drawn, tmp_path / "twin") == 13
+    dataset = CovidCt(root=tmp_path / "twin")
+    assert sorted(dataset.ids()) == sorted(sample.id for sample in drawn)
+    for sample in drawn[:-1]:
+        read = dataset.load(sample.id)
+        assert (read.label, dataset.entry(sample.id).split) == (sample.label, sample.extras["split"])
+        np.testing.assert_array_equal(read.image, sample.image)
+    assert (dataset.load("severe").label, "severe" in dataset.ids("train")) == (1, True)
+    check_dataset(dataset)
+    with pytest.raises(DataError, match="is not empty"):
+        dataset.write(drawn, tmp_path / "twin")

@@ -1,0 +1,259 @@
+"""Pictures of one's own: class folders, tables, masks, boxes and densities, and what is wrong with them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salix.errors import DataError, SalixError
+from salix.images import write_image, write_mask
+from salix.records import Annotation, Sample
+from salix.testing import check_dataset
+from salix_image_folder.image_folder import ImageFolder
+
+SHAPE = (8, 10)
+
+
+def picture(path: Path, value: int = 0) -> Path:
+    write_image(np.full((3, *SHAPE), value, dtype=np.uint8), path)
+    return path
+
+
+def table(root: Path, text: str, name: str = "samples.csv") -> Path:
+    (root / name).write_text(text)
+    return root
+
+
+def counts(dataset: ImageFolder) -> dict[str, int]:
+    return {finding.what: finding.count for finding in dataset.check()}
+
+
+def faults(dataset: ImageFolder) -> dict[str, int]:
+    return {finding.what: finding.count for finding in dataset.check() if finding.expected == 0 and finding.count}
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("ill/7_a.png", "ill/7_b.JPG", "healthy/9_a.tif", "healthy/deeper/8.png", "masks/scar/ill/7_a.png"):
+        picture(tmp_path / name)
+    (tmp_path / "ill/notes.txt").write_text("no picture")
+    (tmp_path / "ill/.7_c.png").write_bytes(b"no picture")
+    dataset = ImageFolder(root=tmp_path, patient="^([0-9]+)_")
+    assert dataset.classes == ("healthy", "ill")
+    assert dataset.ids() == ["healthy/9_a", "healthy/deeper/8", "ill/7_a", "ill/7_b"]
+    assert [dataset.load(id).label for id in dataset.ids()] == [0, 0, 1, 1]
+    assert [dataset.group(id) for id in dataset.ids()] == ["9", "healthy/deeper/8", "7", "7"]
+    assert dataset.load("ill/7_a").findings() == ("scar",)
+    assert ImageFolder(root=tmp_path, classes=("ill", "healthy")).load("ill/7_a").label == 0
+    check_dataset(dataset)
+    assert faults(dataset) == {}
+
+
+def test_class_folders_within_folders_of_splits(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "val/a/1.png", "val/b/2.png", "test/b/3.png"):
+        picture(tmp_path / name)
+    dataset = ImageFolder(root=tmp_path)
+    assert [dataset.ids(split) for split in dataset.splits] == [["train/a/1"], ["val/a/1", "val/b/2"], ["test/b/3"]]
+    assert dataset.classes == ("a", "b")
+
+
+TABLE = """file,label,patient,split,id
+scans/7.png,ill,p7,Training,seven
+scans/8.png,ill | old,p8,validation,
+scans/9.png,,p9,test,nine
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number in (7, 8, 9):
+        picture(tmp_path / f"scans/{number}.png", number)
+    return table(tmp_path, TABLE)
+
+
+def test_a_table(root: Path) -> None:
+    dataset = ImageFolder(root=root)
+    assert dataset.classes == ("ill", "old")
+    assert dataset.ids() == ["seven", "scans/8", "nine"]
+    assert [dataset.ids(split) for split in dataset.splits] == [["seven"], ["scans/8"], ["nine"]]
+    assert [dataset.load(id).label for id in dataset.ids()] == [0, (0, 1), None]
+    assert dataset.load("nine").image[0, 0, 0] == 9
+    assert [dataset.group(id) for id in dataset.ids()] == ["p7", "p8", "p9"]
+    check_dataset(dataset)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16"])
+def test_a_table_of_another_program(tmp_path: Path, encoding: str) -> None:
+    picture(tmp_path / "é.png")
+    (tmp_path / "samples.csv").write_text("File;Label\né.png;maláde\n", encoding=encoding)
+    dataset = ImageFolder(root=tmp_path)
+    assert (dataset.classes, dataset.load("é").label) == (("maláde",), 0)
+
+
+def test_patients_are_divided_where_no_split_is_given(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{number // 4}" for number in range(200)]
+    table(tmp_path, "\n".join(("file,patient", *rows)))
+    dataset = ImageFolder(root=tmp_path)
+    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 50
+    everything = ImageFolder(root=tmp_path, shares={"train": 0, "tuning": 0, "test": 1})
+    assert len(everything.ids("test")) == 200
+    with pytest.raises(SalixError, match="make them 1"):
+        ImageFolder(root=tmp_path, shares={"train": 1})
+
+
+def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+    rows = (
+        "../secret.png,ill,p1,test,\n/etc/x.png,ill,p1,test,\n,ill,p1,test,\nscans/a.png,ill,p1,nowhere,\n"
+        "scans/b.png,ill,p1,,\nscans/c.png,new,p1,test,\nscans/d.png,ill,p1,test,d,more\n"
+        "scans/7.png,ill,p7,train,seven\nscans/7.png,old,p9,test,nine\nscans/e.png,ill,p8,test,e\n"
+        "scans/f.png,ill,p5,test,f\n"
+    )
+    dataset = ImageFolder(root=table(root, TABLE + rows), classes=("ill", "old"))
+    assert dataset.ids() == ["seven", "f"]
+    assert faults(dataset) == {
+        "rows that cannot be used": 7,
+        "samples listed twice": 1,
+        "ids with two meanings": 1,
+        "patients in two splits": 1,
+        "missing pictures": 1,
+    }
+    with pytest.raises(DataError, match=r"f\.png does not exist"):
+        dataset.load("f")
+    assert ImageFolder(root=root, classes=("ill", "old"), absent="skip").ids() == ["seven"]
+
+
+def test_masks_and_densities(root: Path) -> None:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[1:3, 4:6] = True
+    write_mask(mask, root / "masks/scar/seven.tif")
+    write_mask(mask.T, root / "masks/scar/nine.tif")
+    write_mask(mask, root / "masks/scar/scans/stray.tif")
+    write_image((mask * 51).astype(np.uint8)[None], root / "densities/gaze/scans/8.png")
+    dataset = ImageFolder(root=root)
+    assert dataset.findings == ("gaze", "scar")
+    np.testing.assert_array_equal(dataset.load("seven").mask("scar"), mask)
+    (density,) = dataset.load("scans/8").annotations
+    assert (density.kind, density.finding) == ("density", "gaze")
+    np.testing.assert_allclose(density.values, mask * 0.2, rtol=1e-6)
+    with pytest.raises(DataError, match=r"nine\.tif has \(10, 8\) pixels, its picture \(8, 10\)"):
+        dataset.load("nine")
+    assert faults(dataset) == {"unreadable samples": 1, "masks without a picture": 1}
+    assert [path.name for path in dataset.files()][-3:] == ["seven.tif", "8.png", "nine.tif"]
+    picture(root / "masks/scar/scans/8.jpg")
+    with pytest.raises(DataError, match=r"8\.jpg is of a kind that cannot be used"):
+        ImageFolder(root=root).load("scans/8")
+
+
+def test_a_finding_without_a_mark(root: Path) -> None:
+    (root / "masks/scar").mkdir(parents=True)
+    assert ImageFolder(root=root).load("seven").annotations == ()
+    (annotation,) = ImageFolder(root=root, unmarked="absent").load("seven").annotations
+    assert (annotation.finding, annotation.values.shape, annotation.values.any()) == ("scar", SHAPE, False)
+
+
+def test_an_empty_folder_of_masks_counts_in_the_identity(root: Path) -> None:
+    before = ImageFolder(root=root, unmarked="absent").identity
+    (root / "masks/scar").mkdir(parents=True)
+    assert ImageFolder(root=root, unmarked="absent").identity != before
+
+
+BOXES = "file,finding,x1,y1,x2,y2\n"
+
+
+def test_boxes(root: Path) -> None:
+    table(
+        root,
+        f"{BOXES}scans/7.png,nodule,1.5,2,4,3.25\nscans/7.png,nodule,0,0,10,8\nscans/8.png,nodule,,,,\n",
+        "boxes.csv",
+    )
+    dataset = ImageFolder(root=root)
+    first, second = dataset.load("seven").annotations
+    expected = np.zeros(SHAPE)
+    expected[2, 1:4], expected[3, 1:4] = (0.5, 1, 1), (0.125, 0.25, 0.25)
+    np.testing.assert_allclose(first.values, expected, atol=1e-7)
+    assert float(first.values.sum()) == pytest.approx(2.5 * 1.25)
+    assert second.values.min() == 1
+    (absent,) = dataset.load("scans/8").annotations
+    assert (absent.kind, absent.values.any()) == ("box", False)
+    assert dataset.load("nine").annotations == ()
+    check_dataset(dataset)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("scans/7.png,nodule,1,1,11,2", "leaves the picture"),
+        ("scans/7.png,nodule,-1,1,5,2", "leaves the picture"),
+        ("scans/7.png,nodule,5,1,5,2", "is empty"),
+        ("scans/7.png,nodule,nan,1,5,2", "leaves the picture"),
+        ("scans/7.png,nodule,left,1,5,2", "a corner is no number"),
+        ("scans/7.png,nodule,1,1,5,", "a corner is no number"),
+    ],
+)
+def test_boxes_that_do_not_fit(root: Path, row: str, message: str) -> None:
+    table(root, f"{BOXES}scans/none.png,nodule,0,0,1,1\n{row}\n", "boxes.csv")
+    dataset = ImageFolder(root=root)
+    with pytest.raises(DataError, match=f"line 3: .*{message}"):
+        dataset.load("seven")
+    assert faults(dataset) == {"unreadable samples": 1, "boxes without a picture": 1}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, r"no pictures in class folders and no samples\.csv"),
+        ({"table": "mine.csv"}, r"mine\.csv does not exist"),
+    ],
+)
+def test_an_empty_folder(tmp_path: Path, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root=tmp_path, **params).ids()
+
+
+@pytest.mark.parametrize("pattern", ["(", "[0-9]+", "(a)(b)"])
+def test_patterns_without_one_group(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(SalixError, match="pattern"):
+        ImageFolder(root=tmp_path, patient=pattern)
+
+
+def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    mask, box = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE)
+    mask[2:4, 1:9], box[2:6, 3:5], box[6, 3:5] = True, 1, 0.25
+    density = generator.random(SHAPE)
+    marks = (Annotation("scar", mask), Annotation("nodule", box, "box"), Annotation("gaze", density, "density"))
+    splits = ("train", "tuning", "test")
+    drawn = [
+        Sample(
+            f"s{n}",
+            generator.integers(0, 256, (3, *SHAPE), dtype=np.uint8),
+            marks,
+            n % 3,
+            f"p{n}",
+            extras={"split": splits[n % 3]},
+        )
+        for n in range(6)
+    ]
+    drawn.append(
+        Sample("both", drawn[0].image, (Annotation("nodule", box * 0, "box"),), (0, 2), extras={"split": "test"})
+    )
+    assert ImageFolder(root=tmp_path, classes=("no", "yes")).write(drawn, tmp_path / "twin") == 7
+    dataset = ImageFolder(root=tmp_path / "twin", classes=("no", "yes", "class_2"))
+    assert dataset.ids() == [sample.id for sample in drawn]
+    for sample in drawn:
+        read = dataset.load(sample.id)
+        assert (read.label, read.patient, dataset.entry(sample.id).split) == (
+            sample.label,
+            sample.patient,
+            sample.extras["split"],
+        )
+        np.testing.assert_array_equal(read.image, sample.image)
+        for finding in sample.findings():
+            expected = sample.mask(finding) / (density.max() if finding == "gaze" else 1)
+            np.testing.assert_allclose(read.mask(finding), expected, atol=1e-5)
+    assert faults(dataset) == {}
+    check_dataset(dataset)
+    with pytest.raises(DataError, match="is not empty"):
+        dataset.write(drawn, tmp_path / "twin")

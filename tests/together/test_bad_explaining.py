@@ -1,0 +1,401 @@
+"""What cannot be explained: one sentence where nothing can run, a row with a reason where one case cannot.
+
+A map of zeros is never silent: its row says so.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.catalog import Catalog
+from salix.discovery import Found, discover
+from salix.errors import DataError, ModelError
+from salix.explainer import Explainer
+from salix.hooks import hookimpl
+from salix.records import Annotation, Sample
+from salix.store import Run, read_table
+from salix.testing.toys import GRID, Blobs, Residual
+from salix_backprop.guided_backprop import GuidedBackprop
+
+KINDS = ("baseline", "backprop", "cam", "clear", "ecs", "gradient", "iterative", "lrp", "perturbation", "smoothgrad")
+LAYERED = ("gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam")
+SIDES = {"left": 1.0, "right": 1.0}
+METHODS = (
+    "gradient", "input_x_gradient", {"use": "integrated_gradients", "steps": 4}, "deeplift", "guided_backprop",
+    "deconvnet", {"use": "smoothgrad", "samples": 2}, {"use": "smoothgrad_squared", "samples": 2},
+    {"use": "vargrad", "samples": 2}, "lrp", "cam", "gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam",
+    {"use": "occlusion", "patch": 4, "stride": 4}, {"use": "lime", "samples": 20}, "clear",
+)  # fmt: skip
+ODD = ("nan", "infinite", "black", "grey")
+Runs = Callable[..., Any]
+
+
+class Odd(Residual):
+    """A model whose prepared pictures are odd, one after the other as ``ODD`` says."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        image = super().prepare(sample).image.copy()
+        match ODD[int(sample.id[-1]) % len(ODD)]:
+            case "nan":
+                image[0, 3, 4] = np.nan
+            case "infinite":
+                image[0, 3, 4] = np.inf
+            case "black":
+                image[:] = 0
+            case "grey":
+                image[:] = 0.5
+        return replace(super().prepare(sample), image=image)
+
+
+class Graded(Residual):
+    """One logit, which is read as a grade: its target needs no prediction."""
+
+    classes = ("none", "mild", "severe")
+    head = "ordinal"
+
+    def build(self) -> nn.Module:
+        network: Any = super().build()
+        network.head = nn.Linear(8, 1)
+        nn.init.constant_(network.head.weight, 1.0)
+        nn.init.constant_(network.head.bias, 1.0)
+        return network
+
+
+class OddGraded(Odd, Graded):
+    """Both."""
+
+
+class Masks(Residual):
+    """A model whose only output is a mask."""
+
+    def build(self) -> nn.Module:
+        """Two convolutions."""
+        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1))
+
+
+class Branching(nn.Module):
+    """Control flow on values, which cannot be traced."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits if logits.sum() > 0 else logits * 1
+
+
+class Closed(Residual):
+    """A model whose layers are out of reach."""
+
+    def build(self) -> nn.Module:
+        return Branching(super().build())
+
+
+class Everywhere(Blobs):
+    """Pictures whose masks cover everything."""
+
+    def load(self, id: str) -> Sample:
+        sample = super().load(id)
+        everywhere = np.ones(sample.space, np.float32)
+        return replace(sample, annotations=tuple(Annotation(one.finding, everywhere) for one in sample.annotations))
+
+
+class OddPlugin:
+    """Registers these parts."""
+
+    @staticmethod
+    @hookimpl
+    def salix_models() -> Mapping[str, str]:
+        return {name.lower(): f"salix_parts:{name}" for name in ("Odd", "Graded", "OddGraded", "Closed")}
+
+    @staticmethod
+    @hookimpl
+    def salix_datasets() -> Mapping[str, str]:
+        return {"everywhere": "salix_parts:Everywhere"}
+
+
+@pytest.fixture
+def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    """All explainers, the parts, and those of this module."""
+    for part in (Odd, Graded, OddGraded, Closed, Everywhere):
+        monkeypatch.setattr(f"salix_parts.{part.__name__}", part, raising=False)
+    monkeypatch.setattr("salix_parts.odd", OddPlugin, raising=False)
+    plugins = [found for found in discover()[0] if found.target.removeprefix("salix_") in KINDS]
+    parts = [
+        Found("parts", "salix_parts", "salix-parts", "1.0"), Found("odd", "salix_parts:odd", "salix-odd", "1.0")
+    ]  # fmt: skip
+    return Catalog([*plugins, *parts])
+
+
+@pytest.fixture
+def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """``salix run`` of a config over four test pictures of the residual toy."""
+    monkeypatch.setattr("salix.catalog.default", lambda: catalog)
+
+    def made(verb: str = "run", *words: str, **settings: Any) -> Any:
+        usual = {
+            "output": "run", "datasets": [{"use": "pictures", "split": "test", "count": 8}], "models": ["residual"],
+            "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4, "threads": 1, "device": "cpu",
+            "statistics": {"resamples": 50, "permutations": 50}, "report": {"examples": 0},
+        }  # fmt: skip
+        (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
+        return command(verb, tmp_path / "config.yaml", *words)
+
+    return made
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """The score rows of the run's heatmaps that have these values."""
+
+    def read(**values: Any) -> list[dict[str, Any]]:
+        table = read_table(tmp_path / "run/scores.parquet")
+        found = [dict(zip(table, each)) for each in zip(*table.values())]
+        found = [row | {"notes": json.loads(row["notes"])} for row in found]
+        return [row for row in found if all(row[name] == value for name, value in values.items())]
+
+    return read
+
+
+@pytest.fixture
+def method(catalog: Catalog) -> Callable[[Any], Explainer]:
+    """An explainer as a config writes it."""
+
+    def made(given: Any) -> Explainer:
+        settings = {"use": given} if isinstance(given, str) else dict(given)
+        return catalog.create("explainer", settings.pop("use"), settings)
+
+    return made
+
+
+def refused(result: Any) -> str:
+    """The one sentence of a refusal."""
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    sentence: str = result.stderr.splitlines()[-1]
+    assert sentence.startswith("Error: ")
+    return sentence
+
+
+def named(given: Any) -> str:
+    return given if isinstance(given, str) else given["use"]
+
+
+def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None, **changes: Any) -> Batch:
+    """Two pictures for one explainer."""
+    model = model or Residual()
+    if images is None:
+        images = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)])
+    asked = {"layers": explainer.layers(model), "rules": explainer.rules(model), "targets": [0, 1], **changes}
+    return Batch(model, ["a", "b"], images, **asked)
+
+
+# layers
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_a_layer_that_does_not_exist(name: str, runs: Runs, method: Any) -> None:
+    sentence = refused(runs("plan", explainers=[{"use": name, "layer": "sten"}]))
+    assert "residual has no layer 'sten'; did you mean 'stem'?" in sentence
+    with pytest.raises(ModelError, match="Residual has no layer 'sten'; did you mean 'stem'"):
+        batch(method({"use": name, "layer": "sten"}))
+
+
+@pytest.mark.parametrize("outer", [{"use": "smoothgrad", "samples": 2}, "vargrad"])
+def test_a_layer_that_does_not_exist_under_another_explainer(outer: Any, runs: Runs) -> None:
+    given = {"use": outer} if isinstance(outer, str) else outer
+    sentence = refused(runs("plan", explainers=[given | {"base": {"use": "gradcam", "layer": "sten"}}]))
+    assert "residual has no layer 'sten'; did you mean 'stem'?" in sentence
+
+
+def test_a_layer_that_no_name_is_near_to(runs: Runs) -> None:
+    sentence = refused(runs("plan", explainers=[{"use": "gradcam", "layer": "features.28"}]))
+    assert "residual has no layer 'features.28'; allowed: block, last, last, stem" in sentence
+
+
+def test_the_other_explainers_run_and_the_skipped_one_is_named(runs: Runs, rows: Any) -> None:
+    result = runs(explainers=["gradient", {"use": "gradcam", "layer": "sten"}])
+    assert result.exit_code == 0, result.output
+    assert "skipped: gradcam(layer=sten) on residual (pictures): residual has no layer 'sten'" in result.stdout
+    assert {row["explainer"] for row in rows()} == {"gradient", "random"}
+
+
+# targets
+
+TARGETS = {
+    "above": (3, "residual has no class 3; allowed: left, neither, right, an index below 3, 'predicted' or 'label'"),
+    "below": (-1, "targets.0: should be greater than or equal to 0"),
+    "no index": (1.5, "targets.0: should be a valid integer or should be a valid string (seen: 1.5)"),
+    "no class": ("lfet", "residual has no class 'lfet'; did you mean 'left'?"),
+}
+
+
+@pytest.mark.parametrize(("target", "seen"), TARGETS.values(), ids=TARGETS)
+def test_a_target_outside_the_classes(target: Any, seen: str, runs: Runs) -> None:
+    assert seen in refused(runs("plan", targets=[target]))
+
+
+@pytest.mark.parametrize("target", [3, -1])
+@pytest.mark.parametrize("given", METHODS, ids=named)
+def test_every_method_refuses_a_target_outside_the_classes(given: Any, target: int, method: Any) -> None:
+    explainer = method(given)
+    with pytest.raises(ModelError, match=f"target {target} is outside the 3 classes of Residual"):
+        explainer(batch(explainer, targets=[0, target]))
+
+
+def test_a_label_outside_the_classes_fails_its_case_only(runs: Runs, rows: Any) -> None:
+    dataset = {"use": "pictures", "split": "test", "count": 8, "labels": {"blob-004": 7, "blob-005": None}}
+    assert runs(datasets=[dataset], targets=["label"]).exit_code == 0
+    seen = {row["case"]: (row["status"], row["reason"]) for row in rows(explainer="gradient", measure="combined")}
+    assert seen == {
+        "blob-004": ("failed", "label 7 is outside the 2 classes of pictures"),
+        "blob-005": ("excluded", "the sample has no single label to explain"),
+        "blob-006": ("valid", ""),
+        "blob-007": ("valid", ""),
+    }
+
+
+@pytest.mark.parametrize("given", METHODS, ids=named)
+def test_an_output_that_is_a_mask_is_not_explained(given: Any, method: Any) -> None:
+    """One channel is no logit: its pixels would be summed in silence."""
+    explainer, model = method(given), Masks()
+    if explainer.verdict(model).level == "undefined":
+        pytest.skip(explainer.verdict(model).reason)
+    with pytest.raises(ModelError, match=r"Masks gives 'logits' of shape \(\d, 1, 16, 16\)"):
+        explainer(batch(explainer, model))
+
+
+# models
+
+
+UNTRACED = "cannot be traced (symbolically traced variables cannot be used as inputs to control flow)"
+
+
+@pytest.mark.parametrize("name", [*LAYERED, "cam", "guided_backprop", "deconvnet", "clear", "deeplift", "lrp"])
+def test_a_model_without_the_capability(name: str, runs: Runs, method: Any) -> None:
+    sentence = refused(runs("plan", models=["closed"], explainers=[name]))
+    assert UNTRACED in sentence
+    explainer, closed = method(name), Closed()
+    with pytest.raises(ModelError, match="cannot be traced"):
+        explainer(Batch(closed, ["a"], torch.rand(1, 3, GRID, GRID), [0]))
+
+
+def test_what_needs_no_layer_still_runs(runs: Runs, rows: Any) -> None:
+    result = runs(models=["closed"], explainers=["gradient", {"use": "occlusion", "patch": 4, "stride": 4}, "gradcam"])
+    assert result.exit_code == 0, result.output
+    assert "skipped: gradcam on closed (pictures): no layer of closed can be observed: it cannot" in result.stdout
+    assert {row["status"] for row in rows()} == {"valid"}
+    assert len({row["explainer"] for row in rows()}) == 3
+
+
+def test_a_network_without_convolutions_has_no_layer(runs: Runs) -> None:
+    sentence = refused(runs("plan", models=["linear"], explainers=["gradcam"]))
+    assert "no layer of linear can be observed: it has no convolution" in sentence
+
+
+# dimensions
+
+
+VOLUMES = {"use": "pictures", "split": "test", "count": 8, "dimensions": 3, "size": 32}
+
+
+def test_volumes_in_a_method_for_pictures(runs: Runs, rows: Any) -> None:
+    settings = {"datasets": [VOLUMES], "models": [{"use": "residual", "dimensions": 3}]}
+    result = runs(**settings, explainers=["lime", "gradient"], metrics=["mass"])
+    assert result.exit_code == 0, result.output
+    assert "4 cases are invalid or failed; their rows say why" in result.stdout
+    assert {row["status"] for row in rows(explainer="gradient")} == {"valid"}
+    seen = {(row["status"], row["reason"]) for row in rows(explainer="lime")}
+    assert seen == {("failed", "lime explains 2-D images; these have 3 dimensions.")}
+
+
+@pytest.mark.parametrize("name", ["lime", "iterative"])
+def test_methods_for_pictures_refuse_volumes(name: str, method: Any) -> None:
+    explainer, model = method(name), Residual(dimensions=3)
+    with pytest.raises(ModelError, match="explains 2-D images; these have 3 dimensions"):
+        explainer(Batch(model, ["a"], torch.rand(1, 3, 8, 8, 8), [0]))
+
+
+def test_a_patch_that_is_larger_than_the_picture(runs: Runs, rows: Any) -> None:
+    assert runs(explainers=[{"use": "occlusion", "patch": 17}]).exit_code == 0
+    seen = {(row["status"], row["reason"]) for row in rows() if row["explainer"] != "random"}
+    assert len(seen) == 1
+    status, reason = seen.pop()
+    assert status == "failed"
+    assert "17 pixels is larger than the image (16, 16); make it smaller" in reason
+
+
+# images
+
+
+@pytest.mark.parametrize(("model", "targets"), [("odd", ["left"]), ("oddgraded", ["predicted"])])
+def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_path: Path) -> None:
+    """Their rows say what is wrong, or hold a map; one of zeros is noted. The target is fixed: it needs no logits."""
+    explainers = [given for given in METHODS if named(given) != "cam" or model == "odd"]
+    result = runs(models=[model], targets=targets, explainers=explainers)
+    assert result.exit_code == 0, result.output
+    made, store = [row for row in rows(measure="combined") if row["explainer"] != "random"], Run(tmp_path / "run")
+    assert len(made) == len(ODD) * len(explainers)
+    for row in made:
+        kind, key = ODD[int(row["case"][-1]) % len(ODD)], row["heatmap"].split("/")[1]
+        values = store.maps(key, int(row["row"]))
+        if kind in ("nan", "infinite"):
+            assert (row["status"], row["reason"]) == ("invalid", "the logits are not finite")
+            assert np.isnan(values).all()
+        else:
+            assert (row["status"], row["reason"]) == ("valid", "")
+            assert np.isfinite(values).all()
+            assert values.any() == (row["notes"].get("degenerate", 0.0) == 0.0), row
+    degenerate = {
+        (row["explainer"].partition("(")[0], row["notes"]["degenerate"]) for row in made if "degenerate" in row["notes"]
+    }
+    assert {("vargrad", 1.0), ("input_x_gradient", 1.0)} <= degenerate
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("given", METHODS, ids=named)
+def test_every_method_refuses_an_image_that_is_not_finite(given: Any, value: float, method: Any) -> None:
+    """Guided backpropagation, for one, makes zeros of a NaN: none of its activations is positive."""
+    explainer = method(given)
+    made = batch(explainer)
+    made.images[1, 0, 3, 4] = value
+    with pytest.raises(DataError, match="the image of b holds values that are not finite; repair it, or leave it out"):
+        explainer(made)
+
+
+def test_guided_backpropagation_would_make_zeros_of_nan() -> None:
+    explainer = GuidedBackprop()
+    made = batch(explainer, images=torch.full((2, 3, GRID, GRID), torch.nan))
+    assert not explainer.explain(made).any()
+
+
+# masks
+
+
+def test_masks_that_cover_everything_give_the_score_of_chance(runs: Runs, rows: Any) -> None:
+    """All cells have the same lesion mass: the top ones are tied, and any heatmap reaches top / grid²."""
+    result = runs(datasets=[{"use": "everywhere", "split": "test"}], explainers=["gradient", "gradcam"])
+    assert result.exit_code == 0, result.output
+    assert {row["status"] for row in rows()} == {"valid"}
+    assert {row["measure"] for row in rows()} == {"combined", "left", "right"}
+    assert [row["value"] for row in rows()] == pytest.approx([0.15] * len(rows()), rel=1e-9)
+
+
+def test_a_refinement_whose_mask_covers_everything_is_excluded(runs: Runs, rows: Any) -> None:
+    usual, all_of_it = {"use": "iterative", "max_iter": 2}, {"use": "iterative", "share": 1.0, "dilation": 16}
+    assert runs(models=["graded"], explainers=[usual, all_of_it]).exit_code == 0
+    for row in rows(measure="combined"):
+        if "share=1.0" in row["explainer"]:
+            assert row["status"] == "excluded"
+            assert "the mask covers the whole field, so that nothing is left to fill it in from" in row["reason"]
+        else:
+            assert row["status"] == "valid"

@@ -1,0 +1,346 @@
+"""Mistakes that were found in other libraries, each beside what is right: salix must give the right value.
+
+The mistakes are those of ``peers.md`` as it describes them; the formulas are written down here, nothing is copied. Of
+its further entries, captum's guided backpropagation on torchvision's InceptionV3 is in the tests of ``salix-backprop``,
+captum's DeepLIFT in those of ``salix-gradient``, and Zennit's canonizers in those of ``salix-lrp``.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from salix.batch import Batch
+from salix.catalog import Catalog
+from salix.config import from_plain
+from salix.discovery import Found
+from salix.errors import ModelError, SalixError
+from salix.explainer import Explainer
+from salix.hooks import hookimpl
+from salix.metric import Case, Metric
+from salix.model import Model
+from salix.runner import run
+from salix.store import read_table
+from salix.testing.bench import in_float64
+from salix.testing.toys import Residual, drawn
+from salix_cam.gradcam import GradCam
+from salix_cam.gradcam_plus_plus import GradCamPlusPlus
+from salix_gradient.integrated_gradients import IntegratedGradients
+from salix_smoothgrad.smoothgrad import SmoothGrad
+from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from salix_smoothgrad.vargrad import VarGrad
+
+COPIES, SIGMA = 5, 0.15
+LAYER, SIDE = "last", 8
+"""The last layer of the residual toy, and the side of its activations."""
+
+
+def batch(count: int = 4, **changes: Any) -> Batch:
+    """Pictures of the residual toy in float64, the first three with different targets."""
+    model = in_float64(Residual())
+    samples = model.pictures(count)
+    images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
+    ids, targets = [sample.id for sample in samples], [place % 3 for place in range(count)]
+    return Batch(model, ids, images, targets, **{"layers": ["last"], **changes})
+
+
+def activations(made: Batch) -> tuple[Tensor, Tensor]:
+    """The last layer's activations (n, channel, height, width) and the logits that the toy makes of them."""
+    network: Any = made.model.network
+    values = network.relu(network.stem_norm(network.stem(made.images)))
+    values = network.relu(network.block_norm(network.block(values)) + values)
+    last = network.relu(network.last_norm(network.last(values)))
+    return last, network.head(network.mean(last).flatten(1))
+
+
+def drawn_gradients(made: Batch, scale: Tensor | float) -> Tensor:
+    """The gradients (draw, n, c, height, width) at the noisy copies of every image, one image at a time."""
+    found = []
+    for draw in range(COPIES):
+        noisy = (made.images + scale * made.noise(draw)).requires_grad_()
+        scores = [made.model.network(noisy[i : i + 1])[0, target] for i, target in enumerate(made.targets)]
+        found.append(torch.autograd.grad(torch.stack(scores).sum(), noisy)[0])
+    return torch.stack(found)
+
+
+def own_range(made: Batch) -> Tensor:
+    flat = made.images.flatten(1)
+    return SIGMA * (flat.amax(1) - flat.amin(1))[:, None, None, None]
+
+
+def cam(weights: Tensor, values: Tensor, size: int = 16) -> Tensor:
+    """ReLU of the weighted channels, at the size of the image."""
+    heat = (weights * values).sum(1, keepdim=True).relu()
+    return functional.interpolate(heat, (size, size), mode="bilinear", align_corners=False)
+
+
+def gap(one: Tensor, other: Tensor) -> float:
+    """The largest difference relative to the largest value."""
+    return float(((one - other).abs().max() / other.abs().max()).detach())
+
+
+def right_not_wrong(found: Tensor, right: Tensor, wrong: Tensor) -> None:
+    assert gap(found, right) <= 1e-10
+    assert gap(found, wrong) > 1e-2
+
+
+# targets of a batch
+
+
+def test_grad_cam_explains_each_images_own_class():
+    """1: MONAI indexes the logits by all classes of a batch, so that each image explains the sum of all of them."""
+    made = batch()
+    values, logits = activations(made)
+    own = logits.gather(1, made.targets[:, None]).sum()
+    summed = logits[:, made.targets].sum()
+    right, wrong = (
+        cam(torch.autograd.grad(score, values, retain_graph=True)[0].mean((2, 3), keepdim=True), values)
+        for score in (own, summed)
+    )
+    right_not_wrong(GradCam(layer=LAYER)(made).values, right, wrong)
+    alone = torch.cat([GradCam(layer=LAYER)(single).values for single in made.singles()])
+    assert gap(alone, right) <= 1e-10
+
+
+def test_grad_cam_plus_plus_weighs_samples_not_columns():
+    """1: MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
+
+    Where as many images as columns are in a batch, that weighs the columns. exp(score) belongs to the image as a whole:
+    one positive factor, which salix leaves out.
+    """
+    made = batch(count=SIDE)
+    values, logits = activations(made)
+    scores = logits.gather(1, made.targets[:, None])[:, 0]
+    (slopes,) = torch.autograd.grad(scores.sum(), values)
+    alpha = slopes**2 / (2 * slopes**2 + (values.sum((2, 3), keepdim=True)) * slopes**3)
+    alpha = torch.where(slopes == 0, 0.0, alpha)
+    by_image, by_column = scores.exp()[:, None, None, None], scores.exp()
+    right, wrong = (
+        cam((alpha * (factor * slopes).relu()).sum((2, 3), keepdim=True), values) / by_image
+        for factor in (by_image, by_column)
+    )
+    found = GradCamPlusPlus(layer=LAYER)(made).values
+    right_not_wrong(found, right, wrong)
+    assert (found.flatten(1).amax(1) > 0).any()
+
+
+def test_fewer_targets_than_images_are_an_error():
+    """6: pytorch-grad-cam zips targets with outputs, so that the images after the last target get maps of zeros."""
+    made = batch()
+    values, logits = activations(made)
+    zipped = sum(output[target] for target, output in zip([0, 1], logits))
+    wrong = cam(torch.autograd.grad(zipped, values)[0].mean((2, 3), keepdim=True), values)
+    assert not wrong[2:].any()
+    for targets in ([0, 1], [0, 1, 2, 0, 1]):
+        with pytest.raises(ModelError, match=f"4 ids, 4 images and {len(targets)} targets"):
+            made.at(targets=targets)
+        with pytest.raises(ModelError, match="one target per id"):
+            Batch(made.model, made.ids, made.images, targets)
+
+
+# moments under noise
+
+
+def test_smoothgrad_is_a_mean_and_smoothgrad_squared_a_mean_of_squares():
+    """2: MONAI's ``magnitude`` gives the root of the sum of squares, divided by their number: neither of the two."""
+    made = batch()
+    maps = drawn_gradients(made, own_range(made))
+    wrong = maps.square().sum(0).sqrt() / COPIES
+    settings = {"samples": COPIES, "sigma": SIGMA}
+    right_not_wrong(SmoothGrad(**settings)(made).values, maps.mean(0), wrong)
+    right_not_wrong(SmoothGradSquared(**settings)(made).values, maps.square().mean(0), wrong)
+    assert gap(wrong * COPIES**0.5, maps.square().mean(0).sqrt()) <= 1e-10
+
+
+def test_vargrad_subtracts_the_square_of_the_mean():
+    """4: pnpxai subtracts the mean itself. 9: xplique divides by one copy less than captum does."""
+    made = batch()
+    maps = drawn_gradients(made, own_range(made))
+    found = VarGrad(samples=COPIES, sigma=SIGMA)(made).values
+    right_not_wrong(found, maps.var(0, correction=0), maps.square().mean(0) - maps.mean(0))
+    right_not_wrong(found, maps.var(0, correction=0), maps.var(0, correction=1))
+    assert bool((found >= 0).all())
+
+
+def test_noise_is_a_share_of_each_images_own_range():
+    """9: OmniXAI takes the range of the batch, captum and xplique a number of their own, whatever the image's range."""
+    made = batch()
+    dim = torch.tensor([1.0, 0.1, 1.0, 0.01], dtype=torch.float64)[:, None, None, None]
+    made = made.at(made.images * dim)
+    found = SmoothGradSquared(samples=COPIES, sigma=SIGMA)(made).values
+    right = drawn_gradients(made, own_range(made)).square().mean(0)
+    whole = SIGMA * (made.images.max() - made.images.min())
+    for scale in (whole, SIGMA):
+        right_not_wrong(found, right, drawn_gradients(made, scale).square().mean(0))
+    absolute = SmoothGradSquared(samples=COPIES, sigma=SIGMA, relative=False)(made).values
+    assert gap(absolute, drawn_gradients(made, SIGMA).square().mean(0)) <= 1e-10
+
+
+# heads and input channels
+
+
+class Grey(Model):
+    """Three classes, one input channel."""
+
+    classes = ("a", "b", "c")
+
+    def build(self) -> nn.Module:
+        return drawn(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), 0)
+
+
+def test_channels_of_the_image_say_nothing_of_the_head():
+    """3: MONAI reads a greyscale image's logits by a sigmoid, however many classes there are."""
+    model = Grey()
+    logits = model.network(torch.ones(1, 1, 4, 4)).detach()[0]
+    found = model.read(logits.numpy()).probabilities
+    assert found == pytest.approx(torch.softmax(logits, 0).numpy(), rel=1e-6)
+    assert np.abs(found - torch.sigmoid(logits).numpy()).max() > 0.01
+
+
+def test_occlusion_measures_the_score_whatever_the_channels():
+    """3: the fall of MONAI's sigmoid is not the fall of the score."""
+    perturbation = pytest.importorskip("salix_perturbation.occlusion", reason="salix-perturbation is not installed")
+    model = in_float64(Grey())
+    images = torch.rand(1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = perturbation.Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
+    falls = {}
+    for name, read in (("score", lambda logits: logits), ("sigmoid", torch.sigmoid)):
+        fall = torch.zeros(16, dtype=torch.float64)
+        for pixel in range(16):
+            without = images.flatten().clone()
+            without[pixel] = 0
+            scores = [read(model.network(values.reshape(1, 1, 4, 4)))[0, 1] for values in (images, without)]
+            fall[pixel] = (scores[0] - scores[1]).detach()
+        falls[name] = fall.reshape(1, 1, 4, 4)
+    right_not_wrong(found, falls["score"], falls["sigmoid"])
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(IntegratedGradients, {"n_steps": 10}), (SmoothGrad, {"nt_samples": 5}), (GradCam, {"target_layer": "last"})],
+)
+def test_a_setting_of_another_name_is_refused(kind: type[Explainer], settings: dict[str, Any]):
+    """5: Quantus ignores ``n_steps`` and explains with 10 steps."""
+    with pytest.raises(SalixError, match=f"{kind.__name__}: {next(iter(settings))}: "):
+        kind(**settings)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_as_many_steps_are_taken_as_are_asked_for(steps: int):
+    """5: Quantus takes 10 steps whatever is asked for."""
+    made = batch(2)
+    total = torch.zeros_like(made.images)
+    for step in range(steps):
+        at = (made.images * (step + 0.5) / steps).requires_grad_()
+        scores = made.model.network(at).gather(1, made.targets[:, None])
+        total += torch.autograd.grad(scores.sum(), at)[0]
+    assert gap(IntegratedGradients(steps=steps)(made).values, made.images * total / steps) <= 1e-10
+
+
+class Again(Metric):
+    """How far a heatmap lies from what its explainer gives when it is asked again."""
+
+    needs = frozenset({"heatmap", "explainer"})
+
+    def measure(self, case: Case) -> dict[str, float]:
+        assert case.heatmap is not None
+        assert case.explain is not None
+        assert case.batch is not None
+        again = case.explain(case.batch).values.amax(1)[0].numpy()
+        return {"value": float(np.abs(again - case.heatmap.values).max() / np.abs(again).max())}
+
+
+class Asking:
+    """A plugin that registers the metric."""
+
+    @staticmethod
+    @hookimpl
+    def salix_metrics() -> Mapping[str, str]:
+        return {"again": "salix_parts:Again"}
+
+
+@pytest.fixture
+def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """The score rows of a run of these explainers over four pictures, random ones left out."""
+    monkeypatch.setattr("salix_parts.Again", Again, raising=False)
+    monkeypatch.setattr("salix_parts.asking", Asking, raising=False)
+    found = [Found("parts", "salix_parts", "salix-parts", "1"), Found("asking", "salix_parts:asking", "salix-ask", "1")]
+    for name in ("baseline", "cam", "gradient", "smoothgrad"):
+        found.append(Found(name, f"salix_{name}", f"salix-{name}", "1"))
+    catalog = Catalog(found)
+
+    def rows(*explainers: Any, metrics: Any = ("mass",), **settings: Any) -> dict[str, Any]:
+        config = {
+            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 8}],
+            "models": ["residual"], "explainers": list(explainers), "metrics": list(metrics), "rows": 2, "threads": 1,
+            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+        }  # fmt: skip
+        run(from_plain({**config, **settings}, catalog), catalog)
+        found = read_table(tmp_path / "run/scores.parquet")
+        return {name: values[found["explainer"] != "random"] for name, values in found.items()}
+
+    return rows
+
+
+def test_a_metric_that_explains_again_sees_the_explainer_of_the_heatmap(table: Any):
+    """5: in Quantus the map is a plain gradient, while the metric's own explanations are integrated gradients."""
+    explainers = [{"use": "integrated_gradients", "steps": 3}, {"use": "smoothgrad", "samples": 3}, "gradient"]
+    rows = table(*explainers, metrics=["again"])
+    assert set(rows["status"]) == {"valid"}
+    assert rows["value"].max() <= 1e-5
+    assert len(rows["value"]) == 4 * len(explainers)
+
+
+ESTIMATORS = (
+    {"use": "smoothgrad", "samples": 2}, {"use": "smoothgrad", "samples": 3},
+    {"use": "smoothgrad", "samples": 3, "sigma": 0.1}, {"use": "smoothgrad", "samples": 3, "relative": False},
+    {"use": "smoothgrad", "samples": 3, "base": "input_x_gradient"}, {"use": "vargrad", "samples": 3},
+    {"use": "integrated_gradients", "steps": 4}, {"use": "integrated_gradients", "steps": 4, "rule": "left"},
+    {"use": "integrated_gradients", "steps": 4, "baseline": 0.5}, {"use": "gradcam", "layer": "stem"},
+    {"use": "gradcam", "layer": "block"},
+)  # fmt: skip
+
+
+def test_every_row_names_the_estimator(table: Any):
+    """9: under one name libraries give other numbers; each row of salix has every setting that changes its number."""
+    rows = table(*ESTIMATORS, reductions=["max", "sum"])
+    names = sorted(set(zip(rows["explainer"], rows["reduction"])))
+    assert len(names) == 2 * len(ESTIMATORS)
+    assert len(set(rows["combination"])) == 2 * len(ESTIMATORS)
+    for place, text in enumerate(rows["settings"]):
+        settings = json.loads(text)
+        name = rows["explainer"][place].partition("(")[0]
+        kind = {"smoothgrad": SmoothGrad, "vargrad": VarGrad, "integrated_gradients": IntegratedGradients}.get(name)
+        assert settings["explainer"].keys() == {"use", *(kind or GradCam).Params.model_fields}
+        assert settings["seed"] == 0
+    seen = {json.dumps(json.loads(text)["explainer"], sort_keys=True) for text in rows["settings"]}
+    assert len(seen) == len(ESTIMATORS)
+    described = [json.loads(text) for text in seen]
+    for asked in ESTIMATORS:
+        matches = [one for one in described if all(_says(one[name], value) for name, value in asked.items())]
+        assert matches
+
+
+def _says(found: Any, asked: Any) -> bool:
+    found = found["use"] if isinstance(found, dict) else found
+    return found == asked or str(found).endswith(f"/{asked}")
+
+
+def test_estimators_of_other_settings_are_other_numbers(table: Any):
+    """9: what would be lost were two of them listed under one name."""
+    rows = table(*ESTIMATORS)
+    values = {
+        name: rows["value"][(rows["explainer"] == name) & (rows["measure"] == "value")]
+        for name in set(rows["explainer"])
+    }
+    for one, other in combinations(values, 2):
+        assert not np.allclose(values[one], values[other], rtol=1e-6, atol=0), (one, other)

@@ -1,0 +1,83 @@
+"""The errors that tolerances go by are honest on the packaged network: the true error is at most 1.5 times as large."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from salix.batch import Batch
+from salix.testing.bench import in_float64
+from salix_gradient.integrated_gradients import IntegratedGradients
+from salix_lesionnet.lesionnet import LesionNet
+from salix_phantom.phantom import Phantom
+from salix_smoothgrad.smoothgrad import SmoothGrad
+
+LIMIT = 1.5
+CALM, PEAKED = "synthetic_00008_left", "synthetic_00019_right"
+"""Eyes of grade 1 and 4; in the middle of the second one the gradient has narrow peaks."""
+
+
+@pytest.fixture(scope="module")
+def model() -> LesionNet:
+    return in_float64(LesionNet())
+
+
+def batch(model: LesionNet, id: str, size: int = 448, seed: int = 0) -> Batch:
+    """The middle of a phantom eye; one image in a pass."""
+    image = torch.from_numpy(model.prepare(Phantom().load(id)).image).double()
+    start = (image.shape[-1] - size) // 2
+    image = image[:, start : start + size, start : start + size].contiguous()
+    return Batch(model, [id], image[None], [0], rows=1, seed=seed)
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """How far a map is from another, relative to the other."""
+    return float((one - other).norm() / other.norm())
+
+
+def integrated(made: Batch, tolerance: float) -> tuple[int, float, float]:
+    """Passes, estimate and true error of integrated gradients."""
+    found = IntegratedGradients(tolerance=tolerance)(made)
+    exact = IntegratedGradients(steps=243)(made).values
+    assert found.notes["stopped_by"] == ["tolerance"]
+    assert found.notes["relative_error"][0] <= tolerance
+    return found.notes["passes"][0], found.notes["relative_error"][0], distance(found.values, exact)
+
+
+def smooth(made: Batch, other: Batch, tolerance: float, antithetic: bool) -> tuple[float, float]:
+    """Estimate and true error of SmoothGrad, less the error of what it is compared with."""
+    found = SmoothGrad(tolerance=tolerance, antithetic=antithetic)(made)
+    exact = SmoothGrad(samples=100, antithetic=True)(other)
+    assert found.notes["stopped_by"] == ["tolerance"]
+    squares = distance(found.values, exact.values) ** 2 - exact.notes["relative_error"][0] ** 2
+    return found.notes["relative_error"][0], max(squares, 0) ** 0.5
+
+
+@pytest.mark.parametrize("id", [CALM, PEAKED])
+def test_the_error_of_integrated_gradients_in_the_middle_of_eyes(model, id):
+    passes, estimate, error = integrated(batch(model, id, 112), 0.05)
+    assert 0.1 * estimate < error <= LIMIT * estimate
+    assert passes <= (75 if id == PEAKED else 25)
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_the_error_of_smoothgrad_in_the_middle_of_an_eye(model, antithetic):
+    pair = (batch(model, PEAKED, 112, seed) for seed in range(2))
+    estimate, error = smooth(*pair, 0.3, antithetic)
+    assert estimate / LIMIT < error <= LIMIT * estimate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grade", range(5))
+def test_the_error_of_integrated_gradients_of_whole_eyes(model, grade):
+    """Below grade 3 one look at 25 points is enough for 5 %; the bright lesions above make narrow peaks."""
+    dataset = Phantom()
+    id = next(id for id in dataset.ids("test") if dataset.grade(id) == grade)
+    passes, estimate, error = integrated(batch(model, id), 0.05)
+    assert 0.1 * estimate < error <= LIMIT * estimate
+    assert passes <= (25 if grade < 3 else 75)
+
+
+@pytest.mark.slow
+def test_the_error_of_smoothgrad_of_a_whole_eye(model):
+    estimate, error = smooth(batch(model, CALM), batch(model, CALM, seed=1), 0.3, antithetic=True)
+    assert estimate / LIMIT < error <= LIMIT * estimate
