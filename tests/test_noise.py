@@ -217,6 +217,22 @@ def test_few_samples_fill_a_pass(passed, count, rows, expected):
     assert_equal(found, noise_moments(batch(count, rows=1), 20, SIGMA))
 
 
+def test_copies_that_do_not_fit_are_taken_in_smaller_passes(monkeypatch, passed):
+    """Out of memory halves the pass at which it happens, and all that follow."""
+    made, forward = batch(1, rows=8), View.__call__
+    whole = noise_moments(batch(1, rows=1), 20, SIGMA)
+    passed.clear()
+
+    def narrow(view, images, *rest, **settings):
+        if len(images) > 4:
+            raise torch.OutOfMemoryError
+        return forward(view, images, *rest, **settings)
+
+    monkeypatch.setattr(View, "__call__", narrow)
+    assert_equal(noise_moments(made, 20, SIGMA), whole)
+    assert passed == [4] * 5
+
+
 def test_rows_do_not_change_when_a_sample_stops():
     reference = noise_moments(batch(rows=1), Tolerance(0.15, 60), SIGMA)
     for rows in (2, 16):

@@ -144,8 +144,9 @@ def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.Mon
     def made(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {
             "output": "run", "datasets": [{"use": "pictures", "split": "test", "count": 8}], "models": ["residual"],
-            "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4, "threads": 1, "device": "cpu",
-            "statistics": {"resamples": 50, "permutations": 50}, "report": {"examples": 0},
+            "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4,
+            "threads": 1, "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+            "report": {"examples": 0},
         }  # fmt: skip
         (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
         return command(verb, tmp_path / "config.yaml", *words)
@@ -248,6 +249,8 @@ def test_a_target_outside_the_classes(target: Any, seen: str, runs: Runs) -> Non
 @pytest.mark.parametrize("given", METHODS, ids=named)
 def test_every_method_refuses_a_target_outside_the_classes(given: Any, target: int, method: Any) -> None:
     explainer = method(given)
+    if "targetless" in explainer.traits:
+        pytest.skip("it explains all classes")
     with pytest.raises(ModelError, match=f"target {target} is outside the 3 classes of Residual"):
         explainer(batch(explainer, targets=[0, target]))
 
@@ -331,7 +334,8 @@ def test_a_patch_that_is_larger_than_the_picture(runs: Runs, rows: Any) -> None:
     assert len(seen) == 1
     status, reason = seen.pop()
     assert status == "failed"
-    assert "17 pixels is larger than the image (16, 16); make it smaller" in reason
+    assert "17 pixels is larger than the image" in reason
+    assert "make it" in reason
 
 
 # images
@@ -354,11 +358,11 @@ def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_p
         else:
             assert (row["status"], row["reason"]) == ("valid", "")
             assert np.isfinite(values).all()
-            assert values.any() == (row["notes"].get("degenerate", 0.0) == 0.0), row
-    degenerate = {
-        (row["explainer"].partition("(")[0], row["notes"]["degenerate"]) for row in made if "degenerate" in row["notes"]
-    }
-    assert {("vargrad", 1.0), ("input_x_gradient", 1.0)} <= degenerate
+            silent = row["notes"].get("degenerate", 0.0) == 1.0
+            assert silent or values.any(), row
+            assert not silent or np.abs(values).max() < 1e-20, row
+    noted = {row["explainer"].partition("(")[0] for row in made if row["notes"].get("degenerate") == 1.0}
+    assert noted >= {"vargrad", "input_x_gradient", "integrated_gradients", "deeplift", "lrp", "lime"}
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

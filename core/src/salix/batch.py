@@ -158,17 +158,22 @@ class Batch:
         With a ``cell`` the activations obey its rule in the backward of this forward.
         """
         outputs, activations = self.view(self.images if images is None else images, self.inputs, capture, cell)
+        return self.explained(outputs), activations
+
+    def explained(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The output that is explained (n, class), among those of a network; raises ``ModelError`` for any other."""
         if self.output not in outputs:
             raise ModelError(f"{self.model.short} has no output {self.output!r}; it has {', '.join(outputs)}.")
-        return outputs[self.output], activations
+        found = outputs[self.output]
+        if found.ndim != 2:
+            raise ModelError(
+                f"{self.model.short} gives {self.output!r} of shape {tuple(found.shape)}; what is explained must have "
+                "one row of logits per image."
+            )
+        return found
 
     def pick(self, logits: Tensor) -> Tensor:
         """The target's score of each row (n,); with one logit every target is that logit."""
-        if logits.ndim != 2:
-            raise ModelError(
-                f"{self.model.short} gives {self.output!r} of shape {tuple(logits.shape)}; what is explained has one "
-                "row of scores per image."
-            )
         if logits.shape[1] == 1:
             return logits[:, 0]
         outside = (self.targets < 0) | (self.targets >= logits.shape[1])

@@ -127,11 +127,11 @@ class Chunk:
     def target(self, sample: Sample, prediction: Prediction | Failure, combination: Combination) -> int | Failure:
         """The index of the logit to explain; what has no prediction has none, unless no model is asked."""
         target = combination.target
-        if target == "":
+        if combination.model_free:
             return 0
         if isinstance(prediction, Failure):
             return prediction
-        if target == "logit":
+        if target in ("", "logit"):
             return 0
         if target == "predicted":
             return prediction.decision

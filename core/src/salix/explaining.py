@@ -54,7 +54,7 @@ class Explaining:
 
     def _predictions(self, batch: Batch) -> dict[str, Prediction | Failure]:
         found = logits(batch).cpu().numpy()
-        if found.shape[:1] != (len(batch),) or found.ndim != 2:
+        if len(found) != len(batch):
             raise ModelError(
                 f"{self.chunk.model.short} gave logits of shape {found.shape} for {len(batch)} images; it must give "
                 "one row of logits per image."

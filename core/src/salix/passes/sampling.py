@@ -78,5 +78,6 @@ def ratio(error: Tensor, maps: Tensor) -> Tensor:
 
 def joined(parts: Sequence[Record]) -> Record:
     """One record of the tensors of several, each (n, …)."""
-    first: Any = parts[0]
-    return type(first)(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(first)))  # type: ignore[no-any-return]
+    kind: Any = type(parts[0])
+    made: Record = kind(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(kind)))
+    return made

@@ -1,0 +1,74 @@
+"""Candidate lists: the vectors V-FROC-1 and V-FROC-2, CAMELYON16's habits, and plain counting."""
+
+import numpy as np
+import pytest
+
+from salix.errors import DataError
+from salix_froc.candidates import candidate_curve, matched
+from salix_froc.curve import sensitivity_at
+
+FIRST = (np.array([0.9, 0.8, 0.7, 0.35, np.nan]), np.array([0.95, 0.6, 0.5, 0.4, 0.3, 0.2]), 4)
+SECOND = (np.array([0.9, 0.4]), np.array([0.5]), 1)
+
+
+class TestVectors:
+    def test_v_froc_1(self) -> None:
+        curve = candidate_curve(*FIRST)
+        assert curve.false_positives.tolist() == [1.5, 1.25, 1, 1, 0.75, 0.5, 0.25, 0.25, 0.25, 0.25, 0]
+        assert curve.sensitivity.tolist() == [0.8, 0.8, 0.8, 0.6, 0.6, 0.6, 0.6, 0.4, 0.2, 0, 0]
+        read = sensitivity_at(curve.false_positives, curve.sensitivity)
+        assert read.tolist() == [0, 0.6, 0.6, 0.8, 0.8, 0.8, 0.8]
+        assert read.mean() == pytest.approx(0.62857143, abs=1e-8)
+        assert read[1:].mean() == pytest.approx(0.73333333, abs=1e-8)
+
+    def test_v_froc_2(self) -> None:
+        curve = candidate_curve(*SECOND)
+        assert curve.sensitivity.tolist() == [1, 0.5, 0.5, 0]
+        assert curve.false_positives.tolist() == [1, 1, 0, 0]
+
+    def test_camelyon_drops_the_lowest_score_where_all_are_found(self) -> None:
+        assert candidate_curve(*SECOND, drop_lowest=True).sensitivity.tolist() == [0.5, 0.5, 0]
+        kept = candidate_curve(*FIRST, drop_lowest=True)
+        assert kept.sensitivity.tolist() == candidate_curve(*FIRST).sensitivity.tolist()
+
+
+class TestMatched:
+    LESIONS = np.array([[1, 1, 0], [0, -1, 2], [0, 0, 2]])
+
+    def test_best_score_of_each_lesion_and_the_rest(self) -> None:
+        points = np.array([[0, 0], [0, 1], [0, 2], [1, 1], [2, 0]])
+        best, false = matched(points, np.array([0.2, 0.7, 0.4, 0.9, 0.1]), self.LESIONS)
+        assert best[0] == 0.7
+        assert np.isnan(best[1])
+        assert false.tolist() == [0.4, 0.1]
+
+    def test_no_candidates_and_no_lesions(self) -> None:
+        best, false = matched(np.empty((0, 2), dtype=int), np.empty(0), self.LESIONS)
+        assert np.isnan(best).tolist() == [True, True]
+        assert false.size == 0
+        best, false = matched(np.array([[0, 0]]), np.array([0.3]), np.zeros((3, 3), dtype=int))
+        assert best.size == 0
+        assert false.tolist() == [0.3]
+
+    def test_scores_must_be_finite(self) -> None:
+        with pytest.raises(DataError, match="not finite"):
+            matched(np.array([[0, 0]]), np.array([np.nan]), self.LESIONS)
+
+
+def test_against_counting_at_every_threshold() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        best = random.integers(0, 8, 6).astype(float)
+        best[random.random(6) < 0.3] = np.nan
+        false = random.integers(0, 8, random.integers(0, 9)).astype(float)
+        curve = candidate_curve(best, false, 3)
+        assert set(curve.thresholds[:-1]) == {*best[~np.isnan(best)], *false}
+        for threshold, x, y in zip(curve.thresholds, curve.false_positives, curve.sensitivity):
+            assert x == sum(score >= threshold for score in false) / 3
+            assert y == sum(score >= threshold for score in best) / 6
+
+
+@pytest.mark.parametrize(("best", "images"), [([], 3), ([0.5], 0)])
+def test_nothing_to_draw(best: list[float], images: int) -> None:
+    with pytest.raises(DataError, match="needs images and lesions"):
+        candidate_curve(np.array(best), np.array([0.1]), images)

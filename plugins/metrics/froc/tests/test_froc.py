@@ -1,0 +1,299 @@
+"""The metric as the runner uses it: V-FROC-3, a plain implementation of every rule, oracles, exclusions, refusals."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass, gaussian_filter, generate_binary_structure, label
+
+from salix.errors import DataError, SalixError
+from salix.metric import Case, Undefined
+from salix.records import Annotation, Heatmap, Sample
+from salix.statistics import summarise_cases
+from salix.testing import conforms
+from salix_froc.curve import RATES, sensitivity_at
+from salix_froc.froc import Froc
+from salix_froc.pooled import Pooled
+from salix_froc.steps import RULES, lesions
+
+Array = NDArray[Any]
+
+
+def drawn(shape: tuple[int, ...], pixels: dict[tuple[int, ...], float]) -> Array:
+    values = np.zeros(shape, dtype=np.float32)
+    for place, value in pixels.items():
+        values[place] = value
+    return values
+
+
+def case(heat: Array, *marks: Array | Annotation, id: str = "one") -> Case:
+    annotations = tuple(each if isinstance(each, Annotation) else Annotation("lesion", each) for each in marks)
+    sample = Sample(id, np.zeros((3, *heat.shape), dtype=np.float32), annotations)
+    return Case(sample, heatmap=Heatmap(heat.astype(np.float32)))
+
+
+def table(metric: Froc, cases: list[Case]) -> dict[str, Array]:
+    rows = [metric.measure(each) for each in cases]
+    return {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
+
+
+def summary(metric: Froc, cases: list[Case]) -> dict[str, Array]:
+    return metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+
+
+FIRST = drawn((5, 5), {(0, 0): 9, (0, 1): 8, (1, 4): 3, (3, 0): 4, (3, 3): 6, (3, 4): 6})
+SECOND = drawn((3, 3), {(1, 1): 5, (2, 2): 2})
+VECTOR = [
+    case(FIRST, drawn((5, 5), {(0, 1): 1, (3, 3): 1, (4, 4): 1})),
+    case(SECOND, drawn((3, 3), {(0, 2): 1})),
+]
+
+
+@conforms(
+    Froc(), Froc(cover=0.5, scale="quantile", connectivity=4), Froc(readers="each", interpolation="step", thresholds=7)
+)
+def test_conformance(check):
+    check()
+
+
+def at(row: dict[str, Any], threshold: float) -> Array:
+    """The lesions hit and the false positives of one case where its heatmap is cut at ``threshold``."""
+    place = np.count_nonzero(row["threshold"] >= threshold) - 1
+    return np.array([row[f"overlap_{what}"][place] if place >= 0 else 0 for what in ("hits", "false_positives")])
+
+
+class TestVector:
+    @pytest.mark.parametrize(("connectivity", "count", "last"), [(8, 3, 1.5), (4, 4, 2)])
+    def test_v_froc_3(self, connectivity: int, count: int, last: float) -> None:
+        rows = [Froc(connectivity=connectivity).measure(each) for each in VECTOR]
+        assert sum(row["lesions"] for row in rows) == count
+        states = np.array([sum(at(row, threshold) for row in rows) for threshold in (9, 8, 6, 5, 4, 3, 2)])
+        assert states[:, 0].tolist() == [0, 1, 2, 2, 2, 2, 2]
+        assert (states[:, 1] / 2).tolist() == [0.5, 0, 0, 0.5, 1, 1.5, last]
+        assert sorted(set(np.concatenate([row["threshold"] for row in rows]))) == [2, 3, 4, 5, 6, 8, 9]
+
+    def test_common_thresholds(self) -> None:
+        """8 neighbours: nothing happens at 2, where a pixel joins a region."""
+        curves = Pooled.of(table(Froc(), VECTOR), RULES, np.ones((1, 2)), points=50).curves(np.ones((1, 2)))
+        assert curves[0][0, 0].tolist() == [0, 0.5, 0, 0, 0.5, 1, 1.5]
+        assert (3 * curves[1][0, 0]).tolist() == pytest.approx([0, 0, 1, 2, 2, 2, 2])
+
+    def test_what_is_read_from_it(self) -> None:
+        found = summary(Froc(), VECTOR)
+        assert found["at_0.125"][0] == pytest.approx(2 / 3)
+        assert found["overlap"][0] == pytest.approx(2 / 3)
+        assert found["extrapolated"][0] == pytest.approx(3 / 7)
+
+
+def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least: float) -> dict[str, tuple[int, int]]:
+    """Per rule the lesions hit and the false positives of one image at one threshold, region by region."""
+    structure = generate_binary_structure(heat.ndim, heat.ndim if connectivity == 8 else 1)
+    numbers, _ = label(marks, structure)
+    regions, count = label(heat >= threshold, structure)
+    hits: dict[str, set[int]] = {rule: set() for rule in RULES}
+    false = dict.fromkeys(RULES, 0)
+    for region in range(1, count + 1):
+        inside = regions == region
+        touched = set(numbers[inside].tolist()) - {0}
+        centre = tuple(round(axis) for axis in center_of_mass(inside))
+        peak = np.unravel_index(np.argmax(np.where(inside, heat, -np.inf)), heat.shape)
+        alike = {n for n in touched if (inside & (numbers == n)).sum() >= least * (inside | (numbers == n)).sum()}
+        found = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
+        for rule, own in zip(RULES, found):
+            hits[rule] |= own
+            false[rule] += not own
+    return {rule: (len(hits[rule]), false[rule]) for rule in RULES}
+
+
+def noisy(seed: int, shape: tuple[int, ...] = (20, 23), sigma: float = 1, levels: int = 0) -> tuple[Array, Array]:
+    random = np.random.default_rng(seed)
+    heat = gaussian_filter(random.normal(size=shape), sigma).astype(np.float32)
+    marks = (gaussian_filter(random.normal(size=shape), 1) > 0.28).astype(np.float32)
+    heat += 0.2 * gaussian_filter(marks, 1)
+    return (np.round(heat * levels) if levels else heat).astype(np.float32), marks
+
+
+class TestPlainImplementation:
+    @pytest.mark.parametrize("connectivity", [4, 8])
+    @pytest.mark.parametrize(("shape", "levels"), [((20, 23), 0), ((20, 23), 12), ((7, 8, 9), 0)])
+    def test_every_threshold_and_rule(self, shape: tuple[int, ...], levels: int, connectivity: int) -> None:
+        for seed in range(4):
+            heat, marks = noisy(seed, shape, levels=levels)
+            row = Froc(connectivity=connectivity, least_iou=0.2, thresholds=15).measure(case(heat, marks))
+            assert row["lesions"] > 1
+            for place, threshold in enumerate(row["threshold"]):
+                for rule, expected in plain(heat, marks, threshold, connectivity, 0.2).items():
+                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected
+
+    @pytest.mark.parametrize("interpolation", ["linear", "step"])
+    def test_the_summary_of_several_images(self, interpolation: Any) -> None:
+        """All thresholds of all images, each image cut anew, lesion-free ones among them."""
+        images = [noisy(seed, (13, 14)) for seed in range(5)]
+        images[2][1][:] = 0
+        metric = Froc(thresholds=400, cover=0.5, points=5000, interpolation=interpolation)
+        found = summary(metric, [case(*image) for image in images])
+        assert found["overlap"][0] > 0
+        cuts = [hottest_values(heat, 0.5) for heat, _ in images]
+        lesions = sum(label(marks, np.ones((3, 3)))[1] for _, marks in images)
+        points = []
+        for threshold in sorted({*np.concatenate(cuts)}):
+            own = [max(threshold, values.min()) for values in cuts]
+            states = [plain(*image, level, 8, 0.5) for image, level in zip(images, own)]
+            points.append([[sum(state[rule][side] for state in states) for side in (0, 1)] for rule in RULES])
+        hits, false = np.moveaxis(np.array(points), 2, 0) / np.array([[lesions], [5]])[:, None]
+        for rule, x, y in zip(RULES, false.T, hits.T):
+            expected = sensitivity_at(x, y, RATES, interpolation)
+            np.testing.assert_allclose(found[f"{rule}_curve"][0], expected, rtol=1e-10)
+            assert found[rule][0] == pytest.approx(expected.mean())
+        assert [found[f"at_{rate:g}"][0] for rate in RATES] == found["overlap_curve"][0].tolist()
+
+    def test_few_points_are_close_to_all(self) -> None:
+        cases = [case(*noisy(seed, (40, 40))) for seed in range(12)]
+        coarse, fine = (summary(Froc(points=points), cases)["overlap_curve"][0] for points in (128, 5000))
+        assert np.abs(coarse - fine).max() < 0.02
+        assert fine[-1] > 0.2
+
+
+def hottest_values(heat: Array, cover: float) -> Array:
+    values = np.unique(heat)[::-1]
+    return np.array([value for value in values if (heat >= value).sum() <= int(cover * heat.size)])
+
+
+class TestOracles:
+    def test_the_annotation_itself_finds_everything_and_its_inverse_nothing(self) -> None:
+        marks = [noisy(seed, (30, 30))[1] for seed in range(4)]
+        itself, inverse = (summary(Froc(), [case(sign * each, each) for each in marks]) for sign in (1, -1))
+        assert [itself[rule][0] for rule in ("overlap", "iou", "peak")] == [1, 1, 1]
+        assert [inverse[rule][0] for rule in RULES] == [0, 0, 0, 0]
+
+    def test_the_hottest_pixel_of_random_heatmaps_hits_by_chance(self) -> None:
+        random = np.random.default_rng(0)
+        marks = drawn((10, 10), dict.fromkeys([(row, column) for row in (2, 3) for column in (5, 6, 7)], 1))
+        first = [Froc(thresholds=2).measure(case(random.random((10, 10)), marks))["peak_hits"][0] for _ in range(800)]
+        assert np.mean(first) == pytest.approx(0.06, abs=4 * np.sqrt(0.06 * 0.94 / 800))
+
+    def test_a_heatmap_that_cannot_be_cut_finds_nothing(self) -> None:
+        found = summary(Froc(), [case(np.ones((8, 8)), drawn((8, 8), {(1, 1): 1}))])
+        assert found["overlap"][0] == 0
+        assert found["extrapolated"][0] == 1
+
+    def test_scaled_heatmaps_are_the_same(self) -> None:
+        cases, scaled = ([case(factor * heat, marks) for heat, marks in map(noisy, range(4))] for factor in (1, 8))
+        one, other = summary(Froc(), cases), summary(Froc(), scaled)
+        assert {name: values.tolist() for name, values in one.items()} == {
+            name: values.tolist() for name, values in other.items()
+        }
+
+    def test_quantiles_ignore_the_scale_of_each_image(self) -> None:
+        images = [noisy(seed) for seed in range(4)]
+        alike, mixed = ([case(f * heat, marks) for f, (heat, marks) in zip(factors, images)]
+                        for factors in ((1, 1, 1, 1), (1, 4, 16, 1 / 8)))  # fmt: skip
+        metric = Froc(scale="quantile")
+        assert summary(metric, alike)["overlap"][0] == summary(metric, mixed)["overlap"][0]
+        assert summary(Froc(), alike)["overlap"][0] != summary(Froc(), mixed)["overlap"][0]
+
+
+class TestCases:
+    def test_images_without_lesions_count_as_images(self) -> None:
+        heat = drawn((8, 8), {(1, 1): 5, (6, 6): 4})
+        marks = drawn((8, 8), {(6, 6): 1})
+        alone = summary(Froc(rates=[0.5]), [case(heat, marks)])
+        beside = summary(Froc(rates=[0.5]), [case(heat, marks), case(0 * heat, 0 * marks)])
+        assert alone["at_0.5"][0] == 0
+        assert beside["at_0.5"][0] == 1
+
+    def test_a_resample_without_lesions_has_no_value(self) -> None:
+        heat = drawn((8, 8), {(1, 1): 5})
+        values = table(Froc(), [case(heat, drawn((8, 8), {(1, 1): 1})), case(heat, 0 * heat)])
+        found = Froc().summarise(values, np.array([[1, 1], [0, 3], [2, 0]]))
+        assert np.isnan(found["overlap"]).tolist() == [False, True, False]
+        assert np.isnan(found["extrapolated"]).tolist() == [False, True, False]
+
+    def test_a_case_that_was_not_measured_is_left_out(self) -> None:
+        values = table(Froc(), VECTOR)
+        missing = {name: np.concatenate([each, np.full_like(each[:1], np.nan)]) for name, each in values.items()}
+        found, expected = Froc().summarise(missing, np.ones((1, 3))), Froc().summarise(values, np.ones((1, 2)))
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+    def test_many_resamples_and_one_by_one_agree(self) -> None:
+        values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
+        counts = np.random.default_rng(0).poisson(1, (1100, 6))
+        counts[0] = 1
+        together = Froc().summarise(values, counts)["overlap"]
+        assert together.shape == (1100,)
+        for row in (0, 511, 512, 1099):
+            assert together[row] == pytest.approx(Froc().summarise(values, counts[[0, row]])["overlap"][1], nan_ok=True)
+
+    def test_the_core_summarises_it_with_an_interval(self) -> None:
+        values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
+        made = summarise_cases(Froc().summarise, values, list("aabbcc"), 200, 0.95, 0)
+        assert {*RULES, "at_0.125", "at_8", "extrapolated"} <= made.keys()
+        assert "overlap_curve" not in made
+        assert made["overlap"].low <= made["overlap"].value <= made["overlap"].high
+        assert made["overlap"].n == 6
+
+    def test_findings_are_united_and_anatomy_is_left_out(self) -> None:
+        one, other = drawn((9, 9), {(2, 2): 1}), drawn((9, 9), {(6, 6): 1, (6, 7): 1})
+        marks = [Annotation("a", one), Annotation("b", other), Annotation("optic_disc", 1 - one)]
+        assert Froc().measure(case(one, *marks))["lesions"] == 2
+        assert Froc(findings=["b"]).measure(case(one, *marks))["lesions"] == 1
+        assert Froc(findings=["b"]).measure(case(one, *marks))["overlap_false_positives"][0] == 1
+
+    def test_readers(self) -> None:
+        both, left, right = ({(2, 2): 1, **own} for own in ({}, {(0, 0): 1}, {(6, 6): 1}))
+        marks = [Annotation("a", drawn((8, 8), each), reader=name) for name, each in zip("xyz", (both, left, right))]
+        heat = drawn((8, 8), {(2, 2): 3, (6, 6): 2})
+        counted = {
+            readers: Froc(readers=readers).measure(case(heat, *marks)) for readers in ("union", "majority", "each")
+        }
+        assert [(row["lesions"], row["images"]) for row in counted.values()] == [(3, 1), (1, 1), (5, 3)]
+        assert [row["overlap_hits"][1] for row in counted.values()] == [2, 1, 4]
+        assert [row["overlap_false_positives"][1] for row in counted.values()] == [0, 1, 2]
+
+    def test_nothing_examined(self) -> None:
+        with pytest.raises(Undefined, match="no finding was examined"):
+            Froc().measure(case(FIRST))
+        with pytest.raises(Undefined, match="only densities"):
+            Froc().measure(case(FIRST, Annotation("gaze", FIRST, kind="density")))
+        assert Froc().measure(case(FIRST, 0 * FIRST))["lesions"] == 0
+
+    def test_refusals(self) -> None:
+        broken = FIRST.copy()
+        broken[0, 0] = np.nan
+        with pytest.raises(DataError, match="not finite"):
+            Froc().measure(case(broken, FIRST))
+        odd = Case(VECTOR[0].sample, heatmap=Heatmap(SECOND))
+        with pytest.raises(DataError, match=r"\(3, 3\).*\(5, 5\)"):
+            Froc().measure(odd)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"cover": 0}, {"connectivity": 6}, {"thresholds": 1}, {"rates": []}, {"rates": [0]}, {"scale": "log"}]
+    )
+    def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(SalixError, match=f"Froc: .*{next(iter(wrong))}"):
+            Froc(**wrong)
+
+
+class TestLesions:
+    def test_no_lesion_is_lost_for_being_small(self) -> None:
+        coverage = np.array([[0.1, 0.3, 0, 0.2, 0.9, 1, 0, 0.05]])
+        assert lesions(coverage, 0.5, 8).numbers.tolist() == [[0, 1, 0, 0, 2, 2, 0, 3]]
+        assert lesions(coverage, 0.0, 8).numbers.tolist() == [[1, 1, 0, 2, 2, 2, 0, 3]]
+
+    @pytest.mark.parametrize(("connectivity", "count"), [(8, 1), (4, 2)])
+    def test_diagonal_neighbours(self, connectivity: int, count: int) -> None:
+        assert lesions(np.eye(2), 0.5, connectivity).count == count
+
+    def test_as_many_as_were_drawn(self) -> None:
+        """F03: the number of components is that of the file, also when the picture is made ten times smaller."""
+        random = np.random.default_rng(0)
+        native = np.zeros((400, 400))
+        for row, column in np.ndindex(8, 8):
+            top, left = 50 * row + random.integers(5, 35), 50 * column + random.integers(5, 35)
+            native[top : top + 4, left : left + 3] = 1
+        small = native.reshape(40, 10, 40, 10).mean(axis=(1, 3))
+        assert (small < 0.5).all()
+        assert lesions(native, 0.5, 8).count == 64
+        assert lesions(small, 0.5, 8).count == label(small > 0, np.ones((3, 3)))[1] >= 60

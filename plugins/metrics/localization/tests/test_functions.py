@@ -1,0 +1,162 @@
+"""The pure functions: the vector V-LOC, breaking ties in every way, plain loops and constructed heatmaps."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from salix_localization.iou import box, hot, iou
+from salix_localization.localization import cut, mask
+from salix_localization.pointing import pointing, widened
+from salix_localization.relevance import relevance_mass, relevance_rank
+
+Array = NDArray[Any]
+
+HEAT = np.array([[0.1, 0.2, 0, 0], [0, 0.9, 0.3, 0], [0, 0, 0.4, 0], [-0.5, 0, 0, 0.1]])
+MASK = np.zeros((4, 4), dtype=bool)
+MASK[1, 1] = MASK[1, 2] = MASK[2, 2] = True
+
+
+def tops(heatmap: Array, count: int) -> list[list[int]]:
+    """Every set of the ``count`` hottest pixels."""
+    order = np.sort(heatmap.ravel())[::-1][:count].tolist()
+    places = itertools.combinations(range(heatmap.size), count)
+    return [list(each) for each in places if sorted(heatmap.ravel()[list(each)], reverse=True) == order]
+
+
+class TestVector:
+    def test_v_loc(self) -> None:
+        assert pointing(HEAT, MASK[None]).tolist() == [1]
+        masses = [relevance_mass(HEAT, MASK[None], sign)[0] for sign in ("positive", "signed", "absolute")]
+        assert masses == pytest.approx([0.8, 1.06666667, 0.64], abs=1e-8)
+        assert relevance_rank(HEAT, MASK[None]) == [1]
+
+    def test_v_loc_with_one_pixel_more(self) -> None:
+        wider = MASK.copy()
+        wider[0, 0] = True
+        assert relevance_rank(HEAT, np.stack([MASK, wider])).tolist() == [1, 3 / 4]
+
+    @pytest.mark.parametrize("value", [0.3, 7])
+    def test_a_constant_heatmap_gets_the_share_of_the_mask(self, value: float) -> None:
+        constant = np.full((4, 4), value)
+        assert pointing(constant, MASK[None])[0] == relevance_rank(constant, MASK[None])[0] == pytest.approx(3 / 16)
+        assert relevance_mass(constant, MASK[None])[0] == pytest.approx(3 / 16)
+
+
+class TestPointing:
+    @pytest.mark.parametrize(("tolerance", "hit"), [(0, 0), (1, 0), (2, 0), (2.0001, 1), (2.24, 1)])
+    def test_a_distance_below_the_tolerance_is_accepted(self, tolerance: float, hit: int) -> None:
+        heat, area = np.zeros((2, 7, 9))
+        heat[1, 2], area[3, 2] = 1, 1
+        assert pointing(heat, widened(area > 0, tolerance)[None]).tolist() == [hit]
+
+    def test_distances_of_every_pixel(self) -> None:
+        area = np.random.default_rng(0).random((9, 13)) > 0.97
+        marked = np.argwhere(area)
+        for tolerance in (1, 1.5, 3, 5):
+            near = [np.hypot(*(marked - place).T).min() < tolerance for place in np.ndindex(area.shape)]
+            assert widened(area, tolerance).ravel().tolist() == near
+
+    def test_nothing_marked_stays_nothing(self) -> None:
+        assert not widened(np.zeros((3, 3), dtype=bool), 15).any()
+
+    def test_share_of_tied_maxima(self) -> None:
+        heat = np.array([[5, 5, 1], [5, 0, 5]])
+        areas = np.array([[[1, 0, 1], [0, 0, 0]], [[1, 1, 0], [1, 0, 1]], [[0, 0, 1], [0, 1, 0]]], dtype=bool)
+        assert pointing(heat, areas).tolist() == [0.25, 1, 0]
+
+
+class TestRank:
+    def test_every_way_to_break_ties(self) -> None:
+        random = np.random.default_rng(0)
+        for _ in range(40):
+            heat = random.integers(0, 4, (3, 3)).astype(np.float32)
+            area = random.random((3, 3)) > 0.5
+            area[0, 0] = True
+            ways = tops(heat, int(area.sum()))
+            expected = np.mean([area.ravel()[each].mean() for each in ways])
+            assert relevance_rank(heat, area[None])[0] == pytest.approx(expected)
+
+    def test_cut(self) -> None:
+        random = np.random.default_rng(1)
+        for count in range(1, 10):
+            heat = random.integers(0, 4, (3, 3))
+            last, share = cut(heat, count)
+            ways = tops(heat, count)
+            assert last == np.sort(heat, axis=None)[-count]
+            often = np.mean([[place in each for place in range(9)] for each in ways], axis=0)
+            assert often[heat.ravel() == last] == pytest.approx(share)
+
+
+class TestMass:
+    def test_pixels_count_by_the_share_that_is_marked(self) -> None:
+        random = np.random.default_rng(0)
+        heat, areas = random.normal(size=(5, 8)).astype(np.float32), random.random((3, 5, 8)).astype(np.float32)
+        total = sum(max(0.0, float(value)) for value in heat.ravel())
+        for found, area in zip(relevance_mass(heat, areas), areas):
+            inside = sum(max(0.0, float(h)) * float(a) for h, a in zip(heat.ravel(), area.ravel()))
+            assert found == pytest.approx(inside / total, rel=1e-12)
+
+    @pytest.mark.parametrize(
+        ("sign", "values"), [("positive", [-1, 0, -3]), ("signed", [1, -1, 0]), ("absolute", [0, 0, 0])]
+    )
+    def test_no_relevance_is_undefined(self, sign: Any, values: list[float]) -> None:
+        assert np.isnan(relevance_mass(np.array(values), np.eye(3), sign)).all()
+
+
+class TestIou:
+    @pytest.mark.parametrize(
+        ("threshold", "level", "pixels"),
+        [
+            ("share", 3 / 16, [(1, 1), (1, 2), (2, 2)]),
+            ("share", 0.01, [(1, 1)]),
+            ("maximum", 0.4, [(1, 1), (2, 2)]),
+            ("maximum", 1, [(1, 1)]),
+            ("absolute", 0.25, [(1, 1), (1, 2), (2, 2)]),
+            ("absolute", 5, []),
+        ],
+    )
+    def test_hot_pixels(self, threshold: Any, level: float, pixels: list[tuple[int, int]]) -> None:
+        found = hot(HEAT, threshold, level)
+        assert [tuple(place) for place in np.argwhere(found)] == pixels
+        assert set(np.unique(found)) <= {0, 1}
+
+    def test_ties_are_shared(self) -> None:
+        found = hot(np.array([[3.0, 1, 1], [1, 0, 0]]), "share", 0.5)
+        assert found.ravel().tolist() == pytest.approx([1, 2 / 3, 2 / 3, 2 / 3, 0, 0])
+        assert found.sum() == pytest.approx(3)
+
+    @pytest.mark.parametrize("value", [0, -1])
+    def test_without_positive_values_nothing_reaches_a_share_of_the_maximum(self, value: float) -> None:
+        heat = np.full((4, 4), value)
+        assert not hot(heat, "maximum", 0.5).any()
+        assert iou(hot(heat, "maximum", 0.5), MASK[None]).tolist() == [0]
+
+    def test_counting_pixels(self) -> None:
+        random = np.random.default_rng(0)
+        areas, chosen = random.random((4, 6, 7)) > 0.6, random.random((6, 7)) > 0.5
+        for found, area in zip(iou(chosen, areas), areas):
+            one, other = ({*map(tuple, np.argwhere(each))} for each in (chosen, area))
+            assert found == len(one & other) / len(one | other)
+
+    def test_box_round_the_largest_region(self) -> None:
+        chosen = np.zeros((6, 8), dtype=bool)
+        chosen[0, 0] = chosen[0, 1] = chosen[2, 3] = chosen[3, 4] = chosen[4, 4] = True
+        assert [tuple(place) for place in np.argwhere(box(chosen))] == [*itertools.product((2, 3, 4), (3, 4))]
+        assert not box(np.zeros((3, 3), dtype=bool)).any()
+
+
+@pytest.mark.parametrize(
+    ("coverage", "covered", "kept"),
+    [
+        ([0, 0.2, 0.5, 0.7], 0.5, [0, 0, 1, 1]),
+        ([0, 0.2, 0.4, 0.4], 0.5, [0, 0, 1, 1]),
+        ([0, 0.2, 0.4, 0.4], 0, [0, 1, 1, 1]),
+        ([0, 0, 0, 0], 0.5, [0, 0, 0, 0]),
+        ([0, 0, 0, 0], 0, [0, 0, 0, 0]),
+    ],
+)
+def test_mask(coverage: list[float], covered: float, kept: list[int]) -> None:
+    assert mask(np.array(coverage, dtype=np.float32), covered).tolist() == [bool(each) for each in kept]

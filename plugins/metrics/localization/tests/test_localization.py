@@ -1,0 +1,211 @@
+"""The metrics as the runner uses them: oracles, findings, readers, boxes, exclusions and refusals."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from salix.errors import DataError, SalixError
+from salix.metric import Case, Undefined
+from salix.readings import readings
+from salix.records import Annotation, Heatmap, Sample
+from salix.testing import conforms
+from salix_localization.iou import Iou
+from salix_localization.localization import Localization
+from salix_localization.pointing import Pointing
+from salix_localization.relevance import RelevanceMass, RelevanceRank
+
+Array = NDArray[Any]
+ALL: list[Localization] = [Pointing(), RelevanceMass(), RelevanceRank(), Iou(level=0.1)]
+
+
+def drawn(*pixels: tuple[int, ...], shape: tuple[int, ...] = (6, 9)) -> Array:
+    values = np.zeros(shape, dtype=np.float32)
+    for place in pixels:
+        values[place] = 1
+    return values
+
+
+def case(heat: Any, *annotations: Annotation) -> Case:
+    heat = np.asarray(heat, dtype=np.float32)
+    return Case(Sample("one", np.zeros((3, *heat.shape), dtype=np.float32), annotations), heatmap=Heatmap(heat))
+
+
+def marked(values: Array, finding: str = "lesion", **more: Any) -> Annotation:
+    return Annotation(finding, values, **more)
+
+
+@conforms(
+    Pointing(), Pointing(tolerance=3, covered=0), RelevanceMass(), RelevanceMass(sign="absolute"),
+    RelevanceMass(sign="signed"), RelevanceRank(readers="mean"), Iou(),
+    Iou(threshold="maximum", level=0.2, shape="box"), Iou(threshold="absolute", level=0.9, readers="each"),
+)  # fmt: skip
+def test_conformance(check):
+    check()
+
+
+class TestOracles:
+    AREA = np.zeros((20, 27), dtype=np.float32)
+    AREA[4:10, 15:24] = 1
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_the_mask_itself_is_best_and_its_inverse_worst(self, metric: Localization) -> None:
+        assert metric.measure(case(self.AREA, marked(self.AREA)))["combined"] == pytest.approx(1)
+        assert metric.measure(case(1 - self.AREA, marked(self.AREA)))["combined"] == 0
+
+    @pytest.mark.parametrize("metric", ALL[:3], ids=lambda metric: type(metric).__name__)
+    def test_random_heatmaps_reach_chance(self, metric: Localization) -> None:
+        random = np.random.default_rng(0)
+        rows = [metric.measure(case(random.random((20, 27)), marked(self.AREA))) for _ in range(400)]
+        values = np.array([row["combined"] for row in rows])
+        assert [row["chance"] for row in rows] == pytest.approx([0.1] * 400)
+        assert values.mean() == pytest.approx(0.1, abs=4 * values.std() / np.sqrt(400))
+
+    def test_chance_of_what_the_tolerance_accepts(self) -> None:
+        random = np.random.default_rng(1)
+        metric, area = Pointing(tolerance=2.5), drawn((3, 4))
+        rows = [metric.measure(case(random.random((6, 9)), marked(area))) for _ in range(400)]
+        assert rows[0]["chance"] == pytest.approx(21 / 54)
+        assert np.mean([row["combined"] for row in rows]) == pytest.approx(21 / 54, abs=0.1)
+
+    def test_chance_only_where_it_is_known(self) -> None:
+        for metric in (RelevanceMass(sign="signed"), Iou()):
+            assert metric.measure(case(self.AREA, marked(self.AREA))).keys() == {"combined", "lesion"}
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_axes_are_not_swapped_and_volumes_work(self, metric: Localization) -> None:
+        random = np.random.default_rng(2)
+        heat, area = random.random((4, 5, 6)), random.random((4, 5, 6)) > 0.8
+        turned = (2, 0, 1)
+        one = metric.measure(case(heat, marked(area.astype(np.float32))))
+        other = metric.measure(case(heat.transpose(turned), marked(area.transpose(turned).astype(np.float32))))
+        assert one == pytest.approx(other)
+        assert 0 < one["combined"] <= 1
+
+    def test_scale_and_sign(self) -> None:
+        """Only ``relevance_mass`` asks for a sign; none depends on the size of the values."""
+        heat = np.random.default_rng(3).normal(size=self.AREA.shape)
+        for metric in (*ALL, Iou(threshold="maximum", level=0.5, shape="box")):
+            one, other = (metric.measure(case(factor * heat, marked(self.AREA))) for factor in (1, 4))
+            assert one == pytest.approx(other)
+
+
+class TestFindings:
+    def test_combined_and_each_by_itself(self) -> None:
+        heat = drawn((1, 1), (1, 2), (4, 4))
+        found = RelevanceMass().measure(case(heat, marked(drawn((1, 1)), "a"), marked(drawn((4, 4), (5, 5)), "b")))
+        assert found == pytest.approx({"combined": 2 / 3, "a": 1 / 3, "b": 1 / 3, "chance": 3 / 54})
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_absent_is_nan_and_unexamined_is_left_out(self, metric: Localization) -> None:
+        found = metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "a"), marked(drawn(), "b")))
+        assert found.keys() - {"chance"} == {"combined", "a", "b"}
+        assert np.isnan(found["b"])
+        assert found["combined"] == found["a"]
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_nothing_to_find(self, metric: Localization) -> None:
+        with pytest.raises(Undefined, match="looked for and absent: a, b"):
+            metric.measure(case(drawn((1, 1)), marked(drawn(), "a"), marked(drawn(), "b")))
+        with pytest.raises(Undefined, match="no finding was examined"):
+            metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "optic_disc")))
+        with pytest.raises(Undefined, match="only densities are annotated"):
+            metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "gaze", kind="density")))
+
+    def test_anatomy_only_where_it_is_named(self) -> None:
+        marks = marked(drawn((1, 1)), "optic_disc"), marked(drawn((2, 2)), "a")
+        assert "optic_disc" not in Pointing().measure(case(drawn((1, 1)), *marks))
+        found = Pointing(findings=["optic_disc"]).measure(case(drawn((1, 1)), *marks))
+        assert found["combined"] == found["optic_disc"] == 1
+
+    def test_boxes_are_masks_of_what_they_cover(self) -> None:
+        left, right = (marked(drawn(*places), kind="box") for places in ([(1, 1), (1, 2)], [(4, 4), (4, 5)]))
+        heat = drawn((1, 1), (1, 2), (4, 4), (4, 5))
+        assert Iou(level=4 / 54).measure(case(heat, left, right))["lesion"] == pytest.approx(1)
+        assert Iou(level=4 / 54).measure(case(heat, left))["lesion"] == pytest.approx(1 / 2)
+
+    def test_a_lesion_below_half_a_pixel(self) -> None:
+        heat = drawn((1, 1))
+        small, large = 0.4 * drawn((1, 1)), drawn((4, 4))
+        assert Pointing().measure(case(heat, marked(small)))["combined"] == 1
+        assert Pointing().measure(case(heat, marked(small + large)))["combined"] == 0
+        assert Pointing(covered=0).measure(case(heat, marked(small + large)))["combined"] == 1
+        assert Pointing().measure(case(heat, marked(small, "a"), marked(large, "b")))["combined"] == 1
+        assert RelevanceMass().measure(case(heat, marked(small + large)))["combined"] == pytest.approx(0.4)
+
+
+class TestReaders:
+    MARKS = (
+        marked(drawn((1, 1), (2, 2)), reader="x"),
+        marked(drawn((1, 1)), reader="y"),
+        marked(drawn((1, 1), (5, 5)), reader="z"),
+        marked(drawn((3, 3)), reader="z", kind="box"),
+    )
+
+    def counted(self, readers: Any, *marks: Annotation) -> list[float]:
+        found = readings(case(drawn(), *(marks or self.MARKS)).sample, None, readers)
+        return [round(float(each["lesion"].sum()), 6) for each in found]
+
+    def test_together_or_each(self) -> None:
+        assert self.counted("union") == [4]
+        assert self.counted("majority") == [1]
+        assert self.counted("mean") == [2]
+        assert self.counted("each") == [2, 1, 3]
+
+    def test_majority_of_two_is_both_and_of_four_is_three(self) -> None:
+        assert self.counted("majority", *self.MARKS[:2]) == [1]
+        fourth = marked(drawn((1, 1), (2, 2)), reader="w")
+        assert self.counted("majority", *self.MARKS, fourth) == [1]
+        assert self.counted("majority", *self.MARKS, fourth, marked(drawn((2, 2)), reader="v")) == [2]
+
+    def test_the_mean_score_of_each(self) -> None:
+        heat = drawn((2, 2), (5, 5))
+        scores = [RelevanceMass().measure(case(heat, mark))["lesion"] for mark in self.MARKS[:3]]
+        together = RelevanceMass(readers="each").measure(case(heat, *self.MARKS[:3]))
+        assert together["lesion"] == together["combined"] == pytest.approx(np.mean(scores)) == pytest.approx(1 / 3)
+
+    def test_a_reader_who_marks_nothing_has_no_score(self) -> None:
+        nothing = marked(drawn(), reader="w"), marked(drawn(), "other", reader="w")
+        found = Pointing(readers="each").measure(case(drawn((1, 1)), self.MARKS[0], *nothing))
+        assert found["combined"] == found["lesion"] == 1
+        with pytest.raises(Undefined, match="looked for and absent: lesion, other"):
+            Pointing(readers="each").measure(case(drawn((1, 1)), *nothing))
+
+    def test_a_finding_that_one_reader_saw(self) -> None:
+        marks = self.MARKS[0], self.MARKS[1], marked(drawn((4, 4)), "other", reader="y")
+        found = RelevanceMass(readers="each").measure(case(drawn((4, 4), (2, 2)), *marks))
+        assert found["lesion"] == pytest.approx(1 / 4)
+        assert found["other"] == pytest.approx(1 / 2)
+        assert found["combined"] == pytest.approx(1 / 2)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_not_finite_and_another_grid(self, metric: Localization) -> None:
+        heat = drawn((1, 1))
+        heat[0, 0] = np.inf
+        found = metric.measure(case(heat, marked(drawn((1, 1)))))
+        assert np.isnan(found["combined"])
+        odd = Case(case(heat, marked(drawn((1, 1)))).sample, heatmap=Heatmap(drawn(shape=(3, 3))))
+        with pytest.raises(DataError, match=r"\(3, 3\).*\(6, 9\)"):
+            metric.measure(odd)
+
+    @pytest.mark.parametrize(
+        ("kind", "wrong"),
+        [
+            (Pointing, {"tolerance": -1}),
+            (Pointing, {"covered": 1.5}),
+            (Pointing, {"readers": "all"}),
+            (RelevanceMass, {"covered": 0.5}),
+            (RelevanceMass, {"sign": "negative"}),
+            (Iou, {"level": 2}),
+            (Iou, {"threshold": "otsu"}),
+        ],
+    )
+    def test_wrong_settings(self, kind: type[Localization], wrong: dict[str, Any]) -> None:
+        with pytest.raises(SalixError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
+            kind(**wrong)
+
+    def test_an_absolute_level_may_exceed_1(self) -> None:
+        assert Iou(threshold="absolute", level=40).expected("combined") is None
