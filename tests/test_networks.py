@@ -244,6 +244,18 @@ def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_
         explainer(batch)
 
 
+def test_a_layer_that_the_classes_never_see_is_noted():
+    """The U-Net's decoder makes the mask only; Grad-CAM there is zero for every class, and says so."""
+    model = Given(calibrated("unet"), BOTH)
+    images, layers = pictures(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
+    assert set(layers) <= set(model.layers())
+    made = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
+    encoder, decoder = (GradCam(layer=layer)(made) for layer in layers)
+    assert encoder.values.any()
+    assert not decoder.values.any()
+    assert decoder.notes["degenerate"] == [1.0, 1.0]
+
+
 def plain_gradient(model: Given, images: Tensor) -> Tensor:
     """The gradient of the first class for the first image and of the last for the second, by the network itself."""
     leaf = images.clone().requires_grad_()

@@ -186,6 +186,8 @@ def test_windows_cover_the_picture_and_are_cut_off_by_its_far_border():
     assert windows.spans[1].high == (4, 7, 9)
     assert Windows.sliding((448, 448), 32, 16).shape == (27, 27)
     assert Windows.sliding((5, 5), 5, 5).shape == (1, 1)
+    assert Windows.sliding((9, 10), 2, 4).spans[1].low == (0, 4, 8)
+    assert Windows.sliding((9, 10), 1, 10).shape == (1, 1)
 
 
 def test_a_window_larger_than_the_picture():

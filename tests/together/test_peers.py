@@ -32,6 +32,7 @@ from salix.testing.toys import Residual, drawn
 from salix_cam.gradcam import GradCam
 from salix_cam.gradcam_plus_plus import GradCamPlusPlus
 from salix_gradient.integrated_gradients import IntegratedGradients
+from salix_perturbation.occlusion import Occlusion
 from salix_smoothgrad.smoothgrad import SmoothGrad
 from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from salix_smoothgrad.vargrad import VarGrad
@@ -205,10 +206,9 @@ def test_channels_of_the_image_say_nothing_of_the_head():
 
 def test_occlusion_measures_the_score_whatever_the_channels():
     """3: the fall of MONAI's sigmoid is not the fall of the score."""
-    perturbation = pytest.importorskip("salix_perturbation.occlusion", reason="salix-perturbation is not installed")
     model = in_float64(Grey())
     images = torch.rand(1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = perturbation.Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
+    found = Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
     falls = {}
     for name, read in (("score", lambda logits: logits), ("sigmoid", torch.sigmoid)):
         fall = torch.zeros(16, dtype=torch.float64)

@@ -21,9 +21,9 @@ class Spans:
 
     @classmethod
     def sliding(cls, length: int, size: int, stride: int) -> "Spans":
-        """Windows at every multiple of the stride; the last one, if need be, cut off by the border."""
-        count = -(-(length - size) // stride) + 1
-        low = tuple(stride * index for index in range(count))
+        """Windows at every multiple of the stride up to one that reaches the border, by which it may be cut off."""
+        last = -(-(length - size) // stride) * stride
+        low = tuple(range(0, min(last + 1, length), stride))
         return cls(low, tuple(min(start + size, length) for start in low), length)
 
     def through(self, reach: Reach) -> "Spans":

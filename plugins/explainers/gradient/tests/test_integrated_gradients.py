@@ -1,5 +1,7 @@
 """Integrated gradients against its vector, closed forms, captum, and completeness."""
 
+import pickle
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
@@ -62,7 +64,10 @@ def pair() -> Batch:
     return Batch(Given(Product(), 1), ["a"], made, [0])
 
 
-@conforms(IntegratedGradients(steps=8), IntegratedGradients(steps=5, rule="right"))
+@conforms(
+    IntegratedGradients(steps=8), IntegratedGradients(steps=5, rule="right"),
+    IntegratedGradients(tolerance=0.01, max_steps=4),
+)  # fmt: skip
 def test_conformance(check):
     check()
 
@@ -169,6 +174,49 @@ def test_every_number_of_steps_costs_as_many_passes(monkeypatch):
     IntegratedGradients(steps=9)(pair())
     assert len(calls) == 9
     assert IntegratedGradients(steps=9).passes == (10, 9)
+
+
+def test_each_sample_takes_the_steps_that_its_tolerance_needs():
+    batch = Batch(
+        in_float64(toys.Residual()), list("abc"), images() * torch.tensor([1, 3, 0.2])[:, None, None, None], [0, 1, 2]
+    )
+    found = IntegratedGradients(tolerance=0.03)(batch)
+    assert found.notes["passes"] == [75, 75, 25]
+    assert found.notes["stopped_by"] == ["tolerance"] * 3
+    assert max(found.notes["relative_error"]) <= 0.03
+    for index, single in enumerate(batch.singles()):
+        alone = IntegratedGradients(steps=found.notes["passes"][index])(single)
+        torch.testing.assert_close(found.values[[index]], alone.values, rtol=1e-10, atol=1e-14)
+        exact = IntegratedGradients(steps=225)(single).values
+        assert float((alone.values - exact).norm() / exact.norm()) <= 1.5 * found.notes["relative_error"][index]
+
+
+def test_notes_name_passes_gap_and_the_error_where_it_is_known():
+    assert set(IntegratedGradients(steps=4)(pair()).notes) == {"completeness_gap", "passes", "relative_error"}
+    assert set(IntegratedGradients(steps=4, rule="left")(pair()).notes) == {"completeness_gap", "passes"}
+    assert IntegratedGradients(tolerance=1e-6, max_steps=30)(pair()).notes["stopped_by"] == ["limit"]
+    assert IntegratedGradients(tolerance=0.05, max_steps=80).passes == (81, 80)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tolerance": 0}, "tolerance"),
+        ({"tolerance": 0.1, "rule": "left"}, "a tolerance refines midpoints, not rule: left"),
+        ({"tolerance": 0.1, "steps": 50}, "steps has no effect with a tolerance"),
+        ({"max_steps": 50}, "max_steps has no effect without a tolerance"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(SalixError, match=message):
+        IntegratedGradients(**settings)
+
+
+def test_a_tolerance_survives_changes_and_copies():
+    made = IntegratedGradients(tolerance=0.05)
+    assert made.with_(baseline=0.1).params.tolerance == 0.05
+    assert pickle.loads(pickle.dumps(made)).identity == made.identity
+    assert len({made.identity, made.with_(tolerance=0.1).identity, made.with_(max_steps=100).identity}) == 3
 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"rule": "trapezoid"}, {"baseline": float("inf")}])

@@ -1,5 +1,6 @@
 """The SmoothGrad family against its vector, plain loops over the draws, captum, and what it shares."""
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -107,7 +108,8 @@ def plain_loop(made: Batch, samples: int, scale: Tensor | float) -> Tensor:
 @conforms(
     SmoothGrad(samples=3), SmoothGradSquared(samples=2), VarGrad(samples=3, sigma=0.1, relative=False),
     SmoothGrad(samples=1), SmoothGrad(samples=2, base=Guided()), VarGrad(samples=2, base=Drawn()),
-    SmoothGradSquared(samples=2, base=FirstLayer()),
+    SmoothGradSquared(samples=2, base=FirstLayer()), SmoothGrad(samples=4, antithetic=True),
+    VarGrad(tolerance=0.01, max_samples=3),
 )  # fmt: skip
 def test_conformance(check):
     check()
@@ -196,6 +198,58 @@ def test_the_family_shares_its_noisy_gradients(monkeypatch):
     assert len(calls) == 7
     SmoothGrad(samples=7, sigma=0.2)(made)
     assert len(calls) == 14
+
+
+def test_with_a_tolerance_the_family_stops_at_the_same_copies_and_shares_them(monkeypatch):
+    calls = []
+    backward = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
+    made = batch()
+    found = [kind(tolerance=0.12, max_samples=120)(made) for kind in FAMILY]
+    assert found[0].notes == found[1].notes == found[2].notes
+    assert len(set(found[0].notes["passes"])) > 1
+    assert found[0].notes["stopped_by"] == ["tolerance"] * 3
+    assert max(found[0].notes["relative_error"]) <= 0.12
+    # A pass takes up to 3 copies of one sample.
+    assert sum(found[0].notes["passes"]) / 3 <= len(calls) < sum(found[0].notes["passes"])
+
+
+def test_pairs_agree_with_a_plain_loop_over_opposite_noise():
+    made = batch()
+    flat = made.images.flatten(1)
+    scale = 0.15 * (flat.max(1).values - flat.min(1).values)[:, None, None, None]
+    both = [plain_loop(made, 3, sign * scale) for sign in (1, -1)]
+    found, squared = (kind(samples=6, antithetic=True)(made) for kind in (SmoothGrad, SmoothGradSquared))
+    maps, means = torch.cat(both), (both[0] + both[1]) / 2
+    torch.testing.assert_close(found.values, maps.mean(0), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(squared.values, maps.square().mean(0), rtol=1e-9, atol=1e-12)
+    error = (means.std(0) / 3**0.5).flatten(1).norm(dim=1) / maps.mean(0).flatten(1).norm(dim=1)
+    assert found.notes["relative_error"] == pytest.approx(error.tolist(), rel=1e-9)
+    assert found.notes["passes"] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (VarGrad, {"antithetic": True, "samples": 10}, "leave antithetic out for vargrad"),
+        (SmoothGrad, {"antithetic": True}, "samples must be even, not 25"),
+        (SmoothGrad, {"antithetic": True, "tolerance": 0.1, "max_samples": 99}, "max_samples must be even, not 99"),
+        (SmoothGrad, {"tolerance": 0.1, "samples": 50}, "samples has no effect with a tolerance"),
+        (SmoothGrad, {"max_samples": 50}, "max_samples has no effect without a tolerance"),
+        (SmoothGrad, {"tolerance": -1}, "tolerance"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(kind, settings, message):
+    with pytest.raises(SalixError, match=message):
+        kind(**settings)
+
+
+def test_a_tolerance_survives_changes_and_copies():
+    made = SmoothGrad(tolerance=0.1, antithetic=True)
+    assert made.with_(sigma=0.2).params.tolerance == 0.1
+    assert pickle.loads(pickle.dumps(made)).identity == made.identity
+    assert made.passes == (1000, 1000)
+    assert len({made.shares, made.with_(antithetic=False).shares, made.with_(tolerance=0.2).shares}) == 3
 
 
 def test_costs_are_counted_per_copy_and_shared_by_equal_noise():

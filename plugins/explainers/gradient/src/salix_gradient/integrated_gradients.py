@@ -9,7 +9,7 @@ from torch import Tensor
 from salix.batch import Batch
 from salix.component import Params
 from salix.explainer import Explainer
-from salix.passes import PathRule, Tolerance, constant_scores, logits, path_gradients, sampling_notes
+from salix.passes import PathRule, Tolerance, path_gradients, sampling_notes
 from salix.records import Explanation
 
 
@@ -34,6 +34,11 @@ class IntegratedGradientsParams(Params):
         if self.tolerance is not None and self.rule != "midpoint":
             raise ValueError(f"a tolerance refines midpoints, not rule: {self.rule}; leave out one of the two")
         return self
+
+    @property
+    def count(self) -> int | Tolerance:
+        """The number of points, or what decides it."""
+        return self.steps if self.tolerance is None else Tolerance(self.tolerance, self.max_steps)
 
 
 class IntegratedGradients(Explainer):
@@ -63,9 +68,8 @@ class IntegratedGradients(Explainer):
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
         settings = self.params
-        steps = settings.steps if settings.tolerance is None else Tolerance(settings.tolerance, settings.max_steps)
-        found = path_gradients(batch, steps, settings.rule, settings.baseline)
+        found = path_gradients(batch, settings.count, settings.rule, settings.baseline)
         values = (batch.images - self.baseline(batch)) * found.mean
-        gained = batch.pick(logits(batch)) - constant_scores(batch, settings.baseline)
-        gap = values.detach().flatten(1).sum(1) - gained
-        return Explanation(values, notes={"completeness_gap": gap.tolist()} | sampling_notes(found, steps))
+        return Explanation(
+            values, notes={"completeness_gap": found.gap.tolist()} | sampling_notes(found, settings.count)
+        )

@@ -9,7 +9,6 @@ from pydantic import field_validator, model_validator
 from torch import Tensor, fx
 
 from salix.batch import Batch
-from salix.errors import ModelError
 from salix.explainer import Explainer
 from salix.model import Model
 from salix.records import Explanation, Verdict
@@ -118,9 +117,7 @@ class Lrp(Explainer):
         images = batch.images.detach().requires_grad_()
         with torch.enable_grad(), attached(network, assigned(network, self.params.assignments())):
             outputs, _ = view(images, batch.inputs)
-            if batch.output not in outputs:
-                raise ModelError(f"{batch.model.short} has no output {batch.output!r}; it has {', '.join(outputs)}.")
-            score = batch.pick(outputs[batch.output])
+            score = batch.pick(batch.explained(outputs))
             start = STARTS[self.params.start](score)
             (relevance,) = torch.autograd.grad(score, images, start, materialize_grads=True)
         return relevance, start

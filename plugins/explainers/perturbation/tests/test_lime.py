@@ -1,0 +1,207 @@
+"""LIME against its invariants, captum's Lime and an enumeration of all masks."""
+
+import itertools
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from captum._utils.models.linear_model import SkLearnRidge
+from skimage.segmentation import quickshift, slic
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.errors import ModelError, SalixError, Undefined
+from salix.keyed import generator
+from salix.model import Model
+from salix.testing import conforms, toys
+from salix.testing.bench import in_float64
+from salix_perturbation.lime import Lime, coefficients, superpixel_means
+
+QUARTERS = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
+
+
+class Given(Model):
+    """A model made from a ready network."""
+
+    def __init__(self, made: nn.Module, classes: int):
+        super().__init__()
+        self.made, self.classes = made.double(), tuple(map(str, range(classes)))
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+def weighted(weights: Tensor) -> Model:
+    """The sum of weights (class, c, *space) times values, per class."""
+    layer = nn.Linear(weights[0].numel(), len(weights), bias=False)
+    layer.weight.data = weights.flatten(1)
+    return Given(nn.Sequential(nn.Flatten(), layer), len(weights))
+
+
+def quarters(channels: int = 3, noise: float = 0.02) -> Tensor:
+    """Pictures (2, c, 8, 8) of four quarters of different colour, which SLIC and quickshift tell apart."""
+    draw = torch.Generator().manual_seed(2)
+    colours = torch.tensor([[0.1, 0.9, 0.5, 0.3], [0.8, 0.2, 0.4, 0.0]], dtype=torch.float64)
+    made = colours[:, QUARTERS][:, None].expand(2, channels, 8, 8) * torch.linspace(1, 0.5, channels)[:, None, None]
+    return made + noise * torch.rand(2, channels, 8, 8, dtype=torch.float64, generator=draw)
+
+
+def explained(model: Model, made: Tensor, targets: list[int], ids: str = "ab", rows: int | None = None, **settings):
+    settings = {"segments": 4, "samples": 300} | settings
+    return Lime(**settings)(Batch(model, list(ids)[: len(made)], made, targets, rows=rows))
+
+
+@conforms(
+    Lime(segments=9, samples=60), Lime(segments=9, samples=60, off="zero"),
+    Lime(segments=16, samples=40, off="zero", kernel_width=1.0, ridge=0.0),
+)  # fmt: skip
+def test_conformance(check):
+    check()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_equal_weights_inside_each_superpixel_get_nothing(channels):
+    """Invariant of 7.12: a superpixel's mean has the same weighted sum as its pixels."""
+    weights = torch.tensor([[1.0, 2.0, 3.0, 0.5], [0.3, 4.0, 1.0, 2.0]], dtype=torch.float64)[:, QUARTERS]
+    model = weighted(weights[:, None].expand(2, channels, 8, 8))
+    explanation = explained(model, quarters(channels), [0, 1])
+    assert explanation.notes["superpixels"] == [4, 4]
+    assert explanation.notes["degenerate"] == [1.0, 1.0]
+    assert float(explanation.values.abs().max()) < 1e-10
+
+
+def test_an_additive_model_gets_the_sum_of_each_superpixel():
+    """Invariant of 7.12, off = 0: with 300 samples of 4 superpixels all 16 masks are drawn, and ridge is none."""
+    made, weights = quarters(), torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    explanation = explained(weighted(weights), made, [1, 0], off="zero", ridge=0.0)
+    sums = torch.stack([(weights[target] * image).sum(0) for target, image in zip([1, 0], made)])
+    expected = sums.reshape(2, 2, 4, 2, 4).sum((2, 4)).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    torch.testing.assert_close(explanation.values[:, 0], expected, rtol=1e-9, atol=0)
+    assert explanation.notes == {"superpixels": [4, 4], "degenerate": [0.0, 0.0]}
+
+
+def test_coefficients_of_all_masks_are_those_of_the_normal_equations():
+    masks = np.array(list(itertools.product((0, 1), repeat=5)))
+    scores = np.random.default_rng(0).normal(size=32) + masks @ np.arange(5.0)
+    distances = [1 - (mask @ np.ones(5)) / (np.sqrt(mask.sum()) * np.sqrt(5)) if mask.any() else 1.0 for mask in masks]
+    weights = np.diag(np.exp(-np.square(distances) / (2 * 0.25**2)))
+    design = np.column_stack([masks, np.ones(32)])
+    penalty = np.diag([0.7] * 5 + [0.0])
+    expected = np.linalg.solve(design.T @ weights @ design + penalty, design.T @ weights @ scores)[:5]
+    assert coefficients(masks, scores, 0.25, 0.7) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("off", ["mean", "zero"])
+def test_captum_agrees_with_the_same_masks(off):
+    """Captum's Lime rounds masks, scores and coefficients to float32, hence 1e-4."""
+    model = in_float64(toys.Residual())
+    sample = torch.from_numpy(model.pictures(1)[0].image).double()[None]
+    made = Batch(model, ["a"], sample, [1], seed=7)
+    explainer = Lime(segments=12, samples=80, off=off)
+    labels = torch.from_numpy(explainer._superpixels(sample[0].numpy()))
+    count = int(labels.max()) + 1
+    masks = generator(7, "a", "lime").integers(0, 2, (80, count))
+    masks[0] = 1
+
+    def drawn(original, **settings):
+        yield from torch.from_numpy(masks)[:, None]
+
+    def similarity(original, perturbed, mask, **settings):
+        distance = 1 - torch.cosine_similarity(mask.double(), torch.ones(1, count, dtype=torch.float64))
+        return torch.exp(-distance.square() / (2 * 0.25**2))
+
+    lime = captum.attr.Lime(model.network, SkLearnRidge(alpha=1.0), similarity, drawn)
+    shown = superpixel_means(sample[0], labels)[None] if off == "mean" else 0
+    expected = lime.attribute(sample, baselines=shown, target=1, feature_mask=labels[None, None], n_samples=80)
+    found = explainer(made).values
+    assert count >= 6
+    assert float((found - expected[:, :1]).abs().max() / expected.abs().max()) <= 1e-4
+
+
+def test_equal_masks_are_scored_once(monkeypatch):
+    scored, score = [], Batch.score
+    monkeypatch.setattr(
+        Batch, "score", lambda self, images, index: scored.append(len(images)) or score(self, images, index)
+    )
+    model = weighted(torch.ones(1, 3, 8, 8, dtype=torch.float64))
+    explained(model, quarters()[:1], [0], rows=5)
+    assert scored == [5, 5, 5, 1]
+
+
+def test_draws_are_the_sample_s_own():
+    model = in_float64(toys.Residual())
+    made = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(3)]).double()
+    settings = {"segments": 9, "samples": 30, "off": "zero"}
+    together = explained(model, made, [0, 1, 2], "abc", **settings).values
+    alone = explained(model, made[2:], [2], "c", **settings).values
+    torch.testing.assert_close(together[2:], alone, rtol=1e-10, atol=0)
+    renamed = explained(model, made[2:], [2], "d", **settings).values
+    assert not torch.allclose(renamed, alone)
+
+
+def test_superpixel_means_keep_each_mean():
+    image = quarters()[0]
+    means = superpixel_means(image, QUARTERS)
+    for label in range(4):
+        inside = label == QUARTERS
+        torch.testing.assert_close(means[:, inside], image[:, inside].mean(1, keepdim=True).expand(-1, 16))
+
+
+@pytest.mark.parametrize("segmentation", ["slic", "quickshift"])
+def test_superpixels_are_those_of_scikit_image(segmentation):
+    picture = toys.Blobs().load("blob-000").image.astype(np.float64)
+    scaled = np.moveaxis((picture - picture.min()) / np.ptp(picture), 0, -1)
+    expected = {
+        "slic": lambda: slic(scaled, n_segments=30, compactness=20, start_label=0),
+        "quickshift": lambda: quickshift(scaled, kernel_size=4, max_dist=200, ratio=0.2),
+    }[segmentation]()
+    found = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(picture)
+    pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist()))
+    assert len(pairs) == found.max() + 1 == len(np.unique(expected)) > 1
+
+
+def test_superpixels_follow_the_shades_of_a_picture_without_colours():
+    disc = np.hypot(*(np.indices((32, 32)) - 13.3)) < 8
+    found = Lime(segments=12)._superpixels(np.stack([disc * 1.0 + 5]))
+    assert all(len(set(disc[found == label])) == 1 for label in range(found.max() + 1))
+
+
+def test_superpixels_ignore_the_scale_of_the_prepared_image():
+    sample = toys.Residual().pictures(1)[0].image.astype(np.float64)
+    explainer = Lime(segments=12)
+    expected = explainer._superpixels(sample)
+    assert np.array_equal(explainer._superpixels(sample * 4.0 - 2.0), expected)
+    assert sorted(set(expected.ravel())) == list(range(expected.max() + 1))
+
+
+def test_a_constant_image_says_so():
+    model, made = in_float64(toys.Residual()), torch.full((1, 3, 16, 16), 0.4, dtype=torch.float64)
+    explanation = explained(model, made, [0], segments=9)
+    assert explanation.notes["degenerate"] == [1.0]
+    with pytest.raises(Undefined, match="quickshift finds only one superpixel in the image"):
+        explained(model, made, [0], segmentation="quickshift")
+
+
+def test_a_volume_is_refused():
+    made = Batch(toys.Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
+    with pytest.raises(ModelError, match="2-D images; these have 3 dimensions"):
+        Lime()(made)
+
+
+def test_traits_and_passes():
+    assert Lime().traits == {"seeded"}
+    assert Lime(off="zero").traits == {"seeded", "signed"}
+    assert Lime(samples=50).passes == (50, 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"segmentation": "grid"}, {"segments": 0}, {"compactness": 0}, {"off": "blur"}, {"samples": 1},
+        {"kernel_width": 0}, {"kernel_width": float("inf")}, {"ridge": -1},
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(SalixError, match=next(iter(settings))):
+        Lime(**settings)
