@@ -4,6 +4,7 @@ Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph,
 forward and backward over one piece.
 """
 
+from ..boxes import Windows
 from ..rectification import ActPolicy, Rule
 from .gradient import Gradients, Layer, gradients
 from .noise import Base, Moments, noise_moments
@@ -13,7 +14,7 @@ from .responses import responses
 from .rules import rectification, rectified
 from .sampling import Tolerance, sampling_notes
 from .scores import constant_scores, logits
-from .windows import Windows, window_scores
+from .windows import window_scores
 
 __all__ = [
     "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance",
