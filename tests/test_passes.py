@@ -1,5 +1,6 @@
 """Shared passes: the right values, one forward and one backward for everybody, in pieces of any size."""
 
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -292,3 +293,18 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(passed):
     passes.constant_scores(made, 0.0)
     passes.logits(made.at(targets=[1]))
     assert counts == {"forward": 117 + 1, "backward": 117}
+
+
+def test_released_layers_are_freed_and_the_gradient_of_the_images_stays(passed):
+    made = batch()
+    counts = passed(made)
+    passes.release_layers(made)
+    assert not counts
+    found = passes.gradients(made)
+    kept = weakref.ref(found.layers["stem"].gradient)
+    images = found.images
+    del found
+    passes.release_layers(made)
+    assert kept() is None
+    assert passes.gradients(made).images is images
+    assert counts == {"forward": 1, "backward": 1}

@@ -4,7 +4,7 @@ A map of zeros is never silent: its row says so.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,17 +123,19 @@ class OddPlugin:
         return {"everywhere": "salix_parts:Everywhere"}
 
 
-@pytest.fixture
-def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
+@pytest.fixture(scope="module")
+def catalog() -> Iterator[Catalog]:
     """All explainers, the parts, and those of this module."""
-    for part in (Odd, Graded, OddGraded, Closed, Everywhere):
-        monkeypatch.setattr(f"salix_parts.{part.__name__}", part, raising=False)
-    monkeypatch.setattr("salix_parts.odd", OddPlugin, raising=False)
     plugins = [found for found in discover()[0] if found.target.removeprefix("salix_") in KINDS]
     parts = [
-        Found("parts", "salix_parts", "salix-parts", "1.0"), Found("odd", "salix_parts:odd", "salix-odd", "1.0")
-    ]  # fmt: skip
-    return Catalog([*plugins, *parts])
+        Found("parts", "salix_parts", "salix-parts", "1.0"),
+        Found("odd", "salix_parts:odd", "salix-odd", "1.0"),
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        for part in (Odd, Graded, OddGraded, Closed, Everywhere):
+            patched.setattr(f"salix_parts.{part.__name__}", part, raising=False)
+        patched.setattr("salix_parts.odd", OddPlugin, raising=False)
+        yield Catalog([*plugins, *parts])
 
 
 @pytest.fixture

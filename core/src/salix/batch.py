@@ -99,6 +99,12 @@ class Batch:
                 self._results[key] = compute()
             return self._results[key]  # type: ignore[no-any-return]
 
+    def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
+        """Keep only what ``reduce`` leaves of a shared result, if it was computed, so that the rest is freed."""
+        with self._lock:
+            if key in self._results:
+                self._results[key] = reduce(self._results[key])
+
     def at(
         self,
         images: Tensor | None = None,

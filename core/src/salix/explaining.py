@@ -14,7 +14,7 @@ from .chunk import Chunk, Failure, label_indices
 from .errors import ModelError, PluginError
 from .explainer import REDUCTIONS
 from .keyed import file_digest
-from .passes import logits
+from .passes import logits, release_layers
 from .records import Array, Explanation, Prediction, Sample
 from .store import PREDICTION_COLUMNS, write_table
 from .task import Combination, Unit
@@ -85,14 +85,21 @@ class Explaining:
         predictions: Mapping[str, Prediction | Failure],
         missing: Sequence[Unit],
     ) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
-        """The heatmaps of every missing unit; combinations of one target share their batch."""
-        aimed: dict[str, tuple[Batch | None, dict[str, Failure]]] = {}
-        for unit in missing:
-            target = unit.combination.target
-            if target not in aimed:
-                aimed[target] = self._aimed(batch, samples, predictions, unit.combination)
-            at, failures = aimed[target]
-            yield unit, {**failures, **(self._heatmaps(at, unit.combination) if at is not None else {})}
+        """The heatmaps of every missing unit, target by target; combinations of one target share their batch.
+
+        Explainers that look at layers come first: what was kept of the layers is freed before the others run.
+        """
+        for target in dict.fromkeys(unit.combination.target for unit in missing):
+            units = [unit for unit in missing if unit.combination.target == target]
+            at, failures = self._aimed(batch, samples, predictions, units[0].combination)
+            units.sort(key=lambda unit: not self._layers(unit))
+            for place, unit in enumerate(units):
+                yield unit, {**failures, **(self._heatmaps(at, unit.combination) if at is not None else {})}
+                if at is not None and not any(map(self._layers, units[place + 1 :])):
+                    release_layers(at)
+
+    def _layers(self, unit: Unit) -> tuple[str, ...]:
+        return tuple(unit.combination.explainer.layers(self.chunk.model))
 
     def _aimed(
         self,

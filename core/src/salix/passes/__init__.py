@@ -6,7 +6,7 @@ forward and backward over one piece.
 
 from ..boxes import Windows
 from ..rectification import ActPolicy, Rule
-from .gradient import Gradients, Layer, gradients
+from .gradient import Gradients, Layer, gradients, release_layers
 from .noise import Base, Moments, noise_moments
 from .path import PathMeans, PathRule, path_gradients
 from .rescale import Multipliers, multipliers, rescaling
@@ -19,5 +19,5 @@ from .windows import window_scores
 __all__ = [
     "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance",
     "Windows", "constant_scores", "gradients", "logits", "multipliers", "noise_moments", "path_gradients",
-    "rectification", "rectified", "rescaling", "responses", "sampling_notes", "window_scores",
+    "rectification", "rectified", "release_layers", "rescaling", "responses", "sampling_notes", "window_scores",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The gradient of the score by the images and by every layer, from one forward and one backward pass."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,11 @@ def gradients(batch: Batch) -> Gradients:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     return batch.once("gradients", compute)
+
+
+def release_layers(batch: Batch) -> None:
+    """Free the activations and gradients of the layers, once nobody will ask for them any more."""
+    batch.release("gradients", lambda found: replace(found, layers={}))
 
 
 def _gradients(batch: Batch) -> Gradients:
