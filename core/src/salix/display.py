@@ -170,7 +170,7 @@ def cost_table(estimates: Iterable["Estimate"]) -> Group:
         for entry in estimates
     ]  # fmt: skip
     columns = ("dataset", "model", "samples", "forward", "backward", "heatmaps", "disk", "memory")
-    title = "Estimated cost: passes over all samples, disk at most, memory for one image in a pass"
+    title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
     return table(title, columns, rows, numbers=columns[2:])
 
 

@@ -220,7 +220,7 @@ def test_a_map_without_the_sign_that_counts_is_noted():
 
 def test_scores_that_are_not_finite_are_told():
     with pytest.raises(ModelError, match="the score of Vector is not finite"):
-        filled()(vector(torch.full((1, 1, 1, 4), float("nan"), dtype=torch.float64)))
+        filled()(vector(torch.full((1, 1, 1, 4), -1e308, dtype=torch.float64)))
 
 
 def test_a_plain_loop_over_captum_and_opencv_agrees():

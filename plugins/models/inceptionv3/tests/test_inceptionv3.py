@@ -74,7 +74,7 @@ def test_views_agree_with_the_network_in_float64():
 def test_pooling_is_a_module_throughout(model):
     graph = model.view(images(80), {}, folded=False).module.graph
     functions = {node.target.__name__ for node in graph.nodes if node.op == "call_function"}
-    assert functions == {"cat", "flatten"}
+    assert functions == {"flatten"}
 
 
 def test_backbone_and_head_are_the_published_ones(model):

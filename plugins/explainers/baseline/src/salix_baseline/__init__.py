@@ -11,5 +11,5 @@ def salix_explainers() -> Mapping[str, str]:
     return {
         "random": "salix_baseline.random:Random",
         "centre": "salix_baseline.centre:Centre",
-        "edges": "salix_baseline.edges:Edges",
+        "input_edges": "salix_baseline.input_edges:InputEdges",
     }

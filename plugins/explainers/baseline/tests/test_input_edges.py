@@ -7,14 +7,14 @@ from scipy import ndimage
 
 from salix.batch import Batch
 from salix.testing import conforms, toys
-from salix_baseline.edges import Edges
+from salix_baseline.input_edges import InputEdges
 
 
 def explained(images):
-    return Edges()(Batch(toys.Residual(), [str(index) for index in range(len(images))], images, [0] * len(images)))
+    return InputEdges()(Batch(toys.Residual(), [str(index) for index in range(len(images))], images, [0] * len(images)))
 
 
-@conforms(Edges())
+@conforms(InputEdges())
 def test_conformance(check):
     check()
 

@@ -11,7 +11,7 @@ SLOPE = (-1.0, 0.0, 1.0)
 SMOOTHING = (1.0, 2.0, 1.0)
 
 
-class Edges(Explainer):
+class InputEdges(Explainer):
     """The size of the picture's own gradient, by Sobel's filter: what a heatmap is worth that only traces edges.
 
     A map that looks like this one need not say anything of the model (Adebayo et al. 2018, "Sanity checks for saliency
