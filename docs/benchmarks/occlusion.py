@@ -55,7 +55,8 @@ def main() -> None:
         network, image = calibrated(name, asked.size), pictures(1, asked.size)
         ours = by_salix(network, image, PATCH, STRIDE)[1]
         theirs, seconds = by_captum(network, image, coarse)
-        same = functional.cosine_similarity(by_salix(network, image, coarse, coarse)[0].flatten(), theirs.flatten(), 0)
+        mine = by_salix(network, image, coarse, coarse)[0]
+        same = functional.cosine_similarity(mine.flatten().double(), theirs.flatten().double(), 0)
         each, captums = 1000 * ours / count, 1000 * seconds / asked.across**2
         print(f"{name:12} {count} positions in {ours:.1f} s, {each:.1f} ms each; captum {captums:.1f} ms: ", end="")
         print(f"{captums / each:.1f} x; cosine {float(same):.6f}")

@@ -89,9 +89,14 @@ class View:
 
         With a ``cell`` the activations obey its rule in the backward of this forward, and of no other.
         """
-        walk = Walk(self.module, {self.layers[layer]: layer for layer in capture}, cell)
-        outputs = walk.run(*_arguments(self.module.graph, images, inputs))
-        return named_outputs(outputs, self.names), walk.kept
+        arguments, wanted = (
+            _arguments(self.module.graph, images, inputs),
+            {self.layers[layer]: layer for layer in capture},
+        )
+        if not wanted and cell is None:
+            return named_outputs(self.module(*arguments), self.names), {}
+        walk = Walk(self.module, wanted, cell)
+        return named_outputs(walk.run(*arguments), self.names), walk.kept
 
 
 class Walk(fx.Interpreter):

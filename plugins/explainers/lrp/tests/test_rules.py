@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from zennit.attribution import Gradient
 from zennit.composites import COMPOSITES
+from zennit.rules import AlphaBeta, ZPlus
 
 from salix.errors import ModelError, SalixError
 from salix.passes import gradients
 from salix.testing import conforms, toys
 from salix_lrp.lrp import Lrp
 from salix_lrp.presets import PRESETS, preset_name
+from salix_lrp.sparing import sparing
 
 from_score = partial(Lrp, start="score")
 """Relevance that starts as the score, as in the specification's vectors and in Zennit."""
@@ -344,3 +346,27 @@ def test_a_layer_that_no_rule_reaches_is_an_error(batch_of):
         from_score(layers=[{"kind": "convolution", "rule": "flat"}])(batch)
     with pytest.raises(ModelError, match=r"no layer fits '5\?'"):
         from_score(layers=[{"name": "5?", "rule": "flat"}, {"kind": "weighted", "rule": "flat"}])(batch)
+
+
+class Counted(nn.Conv2d):
+    """A convolution that counts its runs."""
+
+    runs = 0
+
+    def forward(self, values: Tensor) -> Tensor:
+        self.runs += 1
+        return super().forward(values)
+
+
+@pytest.mark.parametrize(("rule", "parts"), [(ZPlus(), 2), (AlphaBeta(2, 1), 4), (AlphaBeta(zero_params="bias"), 4)])
+@pytest.mark.parametrize("negative", [False, True])
+def test_half_a_rule_is_all_of_it_where_no_input_is_negative(rule, parts, negative):
+    """To the bit Zennit's whole rule; a layer with a negative input runs all of it."""
+    torch.manual_seed(0)
+    layer, values, found = Counted(3, 4, 3).double(), pictures()[:2].abs() - 0.5 * negative, []
+    for made, expected in ((rule, parts), (sparing(rule), parts if negative else parts // 2)):
+        handles, leaf, layer.runs = made.copy().register(layer), values.clone().requires_grad_(), 0
+        found.append(torch.autograd.grad(layer(leaf).sum(), leaf)[0])
+        handles.remove()
+        assert layer.runs == 1 + expected
+    assert torch.equal(*found)

@@ -19,6 +19,7 @@ from .graph import first_layers
 from .presets import PRESETS, Rule
 from .rules import RULES, fitted, require_taken, settings_of
 from .settings import KINDS, Kinds, LayerRule
+from .sparing import sparing
 
 STABILIZER = 1e-6
 PROPAGATING: Mapping[str, Callable[..., Any]] = {
@@ -101,5 +102,5 @@ def assigned(network: fx.GraphModule, assignments: Sequence[Assignment]) -> dict
             raise ModelError(
                 f"no rule holds at layer {name!r}; add a last entry such as {{kind: weighted, rule: epsilon}}."
             )
-        rules |= {name: fitting[0]} if fitting else {}
+        rules |= {name: sparing(fitting[0])} if fitting else {}
     return rules
