@@ -42,8 +42,8 @@ def resident() -> int:
     return pages * resource.getpagesize()
 
 
-def peak(kind: str, name: str, size: int, rows: int) -> int:
-    """The bytes at the peak of the grid beyond what lay in memory before."""
+def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
+    """The bytes at the peak beyond what lay in memory before: of all methods but LRP, and of the whole grid."""
     model = KINDS[kind](calibrated(name, size).requires_grad_(False))
     explainers = methods(model, SAMPLES)
     rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
@@ -52,16 +52,24 @@ def peak(kind: str, name: str, size: int, rows: int) -> int:
     assert isinstance(batch.view, View)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = resident()
-    watching = [explainer for explainer in explainers.values() if explainer.layers(model)]
-    for explainer in watching:
-        explainer(batch)
-    release_layers(batch)  # as a run does
     for explainer in explainers.values():
-        if not explainer.layers(model):
+        if explainer.layers(model):
             explainer(batch)
+    release_layers(batch)  # as a run does, which takes those that look at layers first
+    others = {name: explainer for name, explainer in explainers.items() if not explainer.layers(model)}
+    marks = []
+    for relevance in (False, True):
+        for name, explainer in others.items():
+            if name.startswith("lrp") == relevance:
+                explainer(batch)
+        marks.append(high_water() - before)
+    return marks
+
+
+def high_water() -> int:
+    """The most bytes of this process that ever lay in memory since the mark was set."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    mark = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    return mark - before
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:
@@ -74,15 +82,15 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.kind:
         torch.manual_seed(0)
-        print(peak(asked.kind, asked.network, asked.size, asked.rows))
+        print(*peaks(asked.kind, asked.network, asked.size, asked.rows))
         return
     words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--kind"]
-    found = {
-        kind: int(subprocess.run([*words, kind], check=True, capture_output=True, text=True).stdout) for kind in KINDS
-    }
-    for kind, size in found.items():
-        print(f"{kind:9} {size / 1e6:8.0f} MB")
-    print(f"ratio     {found['folded'] / found['unfolded']:8.2f}")
+    found = {}
+    for kind in KINDS:
+        done = subprocess.run([*words, kind], check=True, capture_output=True, text=True)
+        found[kind] = [int(size) for size in done.stdout.split()]
+    for what, folded, unfolded in zip(("without LRP", "whole grid"), found["folded"], found["unfolded"]):
+        print(f"{what}: folded {folded / 1e6:.0f} MB, unfolded {unfolded / 1e6:.0f} MB, ratio {folded / unfolded:.2f}")
 
 
 if __name__ == "__main__":
