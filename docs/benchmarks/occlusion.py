@@ -12,9 +12,8 @@ import time
 
 import captum.attr
 import torch
-from grid import NETWORKS, Ready, calibrated, pictures
+from grid import NETWORKS, Ready, calibrated, cosine, pictures
 from torch import Tensor, nn
-from torch.nn import functional
 
 from salix.batch import Batch
 from salix.canonical import View
@@ -56,10 +55,10 @@ def main() -> None:
         ours = by_salix(network, image, PATCH, STRIDE)[1]
         theirs, seconds = by_captum(network, image, coarse)
         mine = by_salix(network, image, coarse, coarse)[0]
-        same = functional.cosine_similarity(mine.flatten().double(), theirs.flatten().double(), 0)
+        same = cosine(mine, theirs)
         each, captums = 1000 * ours / count, 1000 * seconds / asked.across**2
         print(f"{name:12} {count} positions in {ours:.1f} s, {each:.1f} ms each; captum {captums:.1f} ms: ", end="")
-        print(f"{captums / each:.1f} x; cosine {float(same):.6f}")
+        print(f"{captums / each:.1f} x; cosine {same:.6f}")
 
 
 if __name__ == "__main__":
