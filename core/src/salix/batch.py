@@ -27,9 +27,20 @@ class Budget:
     rows: int
     halved: bool = False
 
-    def halve(self, size: int) -> None:
-        """Allow half of a size that did not fit."""
-        self.rows, self.halved = max(1, size // 2), True
+    def pieced(self, count: int, act: Callable[[slice], Result], most: int | None = None) -> list[Result]:
+        """What ``act`` makes of so many things in pieces of ``rows``, or ``most``; one that does not fit is halved."""
+        made: list[Result] = []
+        start = 0
+        while start < count:
+            piece = slice(start, min(start + min(self.rows, most or self.rows), count))
+            try:
+                made.append(act(piece))
+                start = piece.stop
+            except OUT_OF_MEMORY:
+                if piece.stop - start == 1:
+                    raise
+                self.rows, self.halved = (piece.stop - start) // 2, True
+        return made
 
 
 class Batch:
@@ -143,18 +154,10 @@ class Batch:
 
     def pieced(self, act: Callable[["Batch"], Result]) -> list[Result]:
         """What ``act`` makes of this batch in parts of at most ``rows`` samples; a part that does not fit is halved."""
-        made: list[Result] = []
-        start = 0
-        while start < len(self):
-            part = self if len(self) <= self.rows else self.select(range(start, min(start + self.rows, len(self))))
-            try:
-                made.append(act(part))
-                start += len(part)
-            except OUT_OF_MEMORY:
-                if len(part) == 1:
-                    raise
-                self.budget.halve(len(part))
-        return made
+        count = len(self)
+        return self.budget.pieced(
+            count, lambda piece: act(self if piece == slice(0, count) else self.select(range(count)[piece]))
+        )
 
     def forward(
         self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None

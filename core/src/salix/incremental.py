@@ -19,7 +19,8 @@ from torch import Tensor, fx, nn
 
 from .boxes import Box, Spans, Windows, cut, merged
 from .calls import reads_shape
-from .reaches import MAX_POOLS, Reach, pointwise, reaches
+from .modules import MAX_POOLS
+from .reaches import Reach, pointwise, reaches
 
 DENSE = 0.7
 """Whole maps are computed from where a box takes more than this share of its map."""

@@ -9,9 +9,8 @@ import torch
 from torch import fx, nn
 
 from .calls import attribute
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Multiply
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, Add, Concatenate, Multiply
 
-MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 POINTWISE = (*ACTIVATIONS, *BATCH_NORMS, Add, Multiply, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d)
 ARITHMETIC = frozenset({

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .modules import ACTIVATIONS, MAX_POOLS, Kind
+from .modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, Kind
 
 Passed = dict[nn.Module, tuple[Tensor, Tensor]]
-NOT_LINEAR: tuple[Kind, ...] = (*ACTIVATIONS, *MAX_POOLS)
+POOLS: tuple[Kind, ...] = (*MAX_POOLS, *ADAPTIVE_MAX_POOLS)
+NOT_LINEAR: tuple[Kind, ...] = (*ACTIVATIONS, *POOLS)
 SMALL = {torch.float32: 1e-6, torch.float64: 1e-10}
 """A difference below which a derivative stands for the quotient of differences."""
 
@@ -37,7 +38,7 @@ class Rescaling:
 
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
         """What ``module`` made of ``values``, with the rule in its backward."""
-        rule = Pooled if isinstance(module, MAX_POOLS) else Rescaled
+        rule = Pooled if isinstance(module, POOLS) else Rescaled
         made: Tensor = rule.apply(values, activated, *self.passed[module], module)
         return made
 

@@ -43,8 +43,8 @@ def release_layers(batch: Batch) -> None:
 def _gradients(batch: Batch) -> Gradients:
     images = leaf(batch)
     with torch.enable_grad():
-        scores, activations = batch.forward(images, batch.layers)
-        found = derived(batch, scores, [images, *activations.values()])
+        logits, activations = batch.forward(images, batch.layers)
+        found = derived(batch, batch.pick(logits), [images, *activations.values()])
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
     spatial = batch.model.spatial
@@ -63,14 +63,13 @@ def leaf(batch: Batch) -> Tensor:
 
 
 def derived(batch: Batch, scores: Tensor, asked: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
-    """The gradients of the targets' scores by what is asked; zero where nothing depends on it.
+    """The gradients of scores (n,) by what is asked; zero where nothing depends on it.
 
     ``again`` keeps the graph for a further backward pass.
     """
-    total = batch.pick(scores).sum()
     keep = again or batch.differentiable
     return torch.autograd.grad(
-        total, asked, create_graph=batch.differentiable, retain_graph=keep, materialize_grads=True
+        scores.sum(), asked, create_graph=batch.differentiable, retain_graph=keep, materialize_grads=True
     )
 
 

@@ -11,6 +11,7 @@ from ..modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
 from ..records import Verdict
 from ..rescaling import NOT_LINEAR, Recording, Rescaling
 from .gradient import leaf
+from .sampling import joined
 
 LINEAR = (
     *CONVOLUTIONS, *BATCH_NORMS, nn.Linear, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
@@ -60,21 +61,25 @@ def multipliers(batch: Batch, baseline: float = 0.0) -> Multipliers:
     """
 
     def compute() -> Multipliers:
-        parts = batch.pieced(lambda piece: _multipliers(piece, baseline))
-        return Multipliers(torch.cat([part.values for part in parts]), torch.cat([part.gained for part in parts]))
+        # With further inputs every image has a reference of its own.
+        shared = None if batch.inputs else _reference(batch.select([0]), baseline)
+        return joined(batch.pieced(lambda piece: _multipliers(piece, *(shared or _reference(piece, baseline)))))
 
     return batch.once(("multipliers", baseline), compute)
 
 
-def _multipliers(batch: Batch, baseline: float) -> Multipliers:
+@torch.no_grad()
+def _reference(batch: Batch, baseline: float) -> tuple[Recording, Tensor]:
+    """What a forward of the constant images passed, and their logits."""
     reference = Recording()
-    with torch.no_grad():
-        rows = batch if batch.inputs else batch.select([0])
-        before, _ = rows.at(torch.full_like(rows.images, baseline)).forward(cell=reference)
+    return reference, batch.at(torch.full_like(batch.images, baseline)).forward(cell=reference)[0]
+
+
+def _multipliers(batch: Batch, reference: Recording, before: Tensor) -> Multipliers:
     images = leaf(batch)
     with torch.enable_grad():
-        logits, _ = batch.forward(images, cell=Rescaling(reference))
-        scores = batch.pick(logits)
+        scores = batch.pick(batch.forward(images, cell=Rescaling(reference))[0])
+        # Quotients of differences are no constants: never with a graph, which a training loss would take for right.
         (found,) = torch.autograd.grad(scores.sum(), [images], materialize_grads=True)
     return Multipliers(found, scores.detach() - batch.pick(before.expand(len(batch), -1)))
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..rectification import ActPolicy, Rectifying, Rule
-from .gradient import leaf
+from .gradient import derived, leaf
 from .rules import require_rectified
 
 
@@ -25,17 +25,8 @@ def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor
 def _responses(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
     images, cell = leaf(batch), Rectifying(act_policy)
     with torch.enable_grad():
-        totals = batch.forward(images, cell=cell)[0].sum(0).unbind()
+        classes = batch.forward(images, cell=cell)[0].unbind(1)
         with cell.under(rule):
-            found = [_response(batch, total, images, retain=total is not totals[-1]) for total in totals]
+            found = [derived(batch, one, [images], again=one is not classes[-1])[0] for one in classes]
     require_rectified(batch, cell, rule, act_policy)
     return torch.stack(found, 1)
-
-
-def _response(batch: Batch, total: Tensor, images: Tensor, retain: bool) -> Tensor:
-    """The gradient of one class's scores; the graph stays for the next class, and for a training loss."""
-    keep = batch.differentiable
-    (found,) = torch.autograd.grad(
-        total, [images], retain_graph=retain or keep, create_graph=keep, materialize_grads=True
-    )
-    return found

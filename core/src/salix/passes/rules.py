@@ -37,7 +37,8 @@ def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Ma
     images, cell = leaf(batch), Rectifying(act_policy)
     found = {}
     with torch.enable_grad():
-        scores, _ = batch.forward(images, cell=cell)
+        logits, _ = batch.forward(images, cell=cell)
+        scores = batch.pick(logits)
         for rule in rules:
             with cell.under(rule):
                 (found[rule],) = derived(batch, scores, [images], again=rule != rules[-1])

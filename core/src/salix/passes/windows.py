@@ -1,6 +1,6 @@
 """The scores of pictures of which a window is replaced."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..batch import OUT_OF_MEMORY, Batch, Budget
+from ..batch import Batch, Budget
 from ..boxes import Windows
 from ..canonical import Opaque, View, named_outputs
 from ..errors import ModelError
@@ -64,26 +64,10 @@ def _outputs(changes: Changes, row: Row, rows: int, small: Budget, large: Budget
 
     def of_piece(piece: slice) -> Tensor:
         boxes = changes.boxes(row, piece)
-        parts = _pieced(piece.stop - piece.start, sizes[1], large, partial(changes.outputs, row, piece, boxes))
-        return torch.cat(parts)
+        act = partial(changes.outputs, row, piece, boxes)
+        return torch.cat(large.pieced(piece.stop - piece.start, act, sizes[1]))
 
-    return torch.cat(_pieced(changes.plan.windows.shape[-1], sizes[0], small, of_piece))
-
-
-def _pieced(count: int, size: int, limit: Budget, act: Callable[[slice], Tensor]) -> list[Tensor]:
-    """What ``act`` makes of so many windows in pieces of a size; a piece that does not fit is halved."""
-    made: list[Tensor] = []
-    start = 0
-    while start < count:
-        piece = slice(start, min(start + min(size, limit.rows), count))
-        try:
-            made.append(act(piece))
-            start = piece.stop
-        except OUT_OF_MEMORY:
-            if piece.stop - start == 1:
-                raise
-            limit.halve(piece.stop - start)
-    return made
+    return torch.cat(small.pieced(changes.plan.windows.shape[-1], of_piece, sizes[0]))
 
 
 def _full(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:

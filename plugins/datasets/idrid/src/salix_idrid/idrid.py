@@ -13,6 +13,7 @@ from salix.dataset import Dataset, Finding
 from salix.errors import DataError, near
 from salix.images import read_image, read_mask, write_image, write_mask
 from salix.keyed import digest
+from salix.listing import require_new
 from salix.records import Annotation, Sample
 
 from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find
@@ -135,8 +136,7 @@ class Idrid(Dataset):
         split, unless ``extras["split"]`` names one. Raises ``DataError`` for what the layout cannot hold: more than 99
         samples, other findings, or a finding that was examined in some samples of a split only.
         """
-        if root.exists() and any(root.iterdir()):
-            raise DataError(f"{root} is not empty; give a new folder, so that no download is overwritten.")
+        require_new(root)
         root.mkdir(parents=True, exist_ok=True)
         origins: list[tuple[str, str, str]] = []
         examined: dict[str, set[str]] = {}

@@ -11,6 +11,7 @@ from salix.component import Location, Params
 from salix.dataset import Dataset, Finding
 from salix.errors import DataError, near
 from salix.images import read_image, write_image
+from salix.listing import require_new
 from salix.records import Sample
 
 TABLES = {"trainLabels.csv": ("image", "level"), "retinopathy_solution.csv": ("image", "level", "Usage")}
@@ -97,8 +98,7 @@ class KaggleDr(Dataset):
 
         ``extras["split"]`` names the split, train where it is not set.
         """
-        if root.exists() and any(root.iterdir()):
-            raise DataError(f"{root} is not empty; give a new folder, so that no download is overwritten.")
+        require_new(root)
         written: dict[str, Entry] = {}
         for sample in samples:
             written[sample.id] = entry = self._written(sample)

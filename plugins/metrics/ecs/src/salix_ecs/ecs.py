@@ -10,12 +10,10 @@ from pydantic import Field
 from salix.component import Params
 from salix.errors import DataError
 from salix.metric import Case, Metric, Undefined
+from salix.readings import ANATOMY
 from salix.records import Array, Sample
 
 from .agreement import Partition, Ties, cells, ecs
-
-ANATOMY = frozenset({"optic_disc"})
-"""Findings that are no lesions: scored only where ``findings`` names them."""
 
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
