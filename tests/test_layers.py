@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LINTER = "import sys; from importlinter.cli import lint_imports_command as main; sys.argv[1:] = {!r}; main()"
 FOR_PLUGINS = {
-    "batch", "component", "dataset", "errors", "explainer", "grading", "hooks", "images", "keyed", "listing", "metric",
+    "area", "batch", "component", "dataset", "errors", "explainer", "grading", "hooks", "images", "keyed", "listing", "metric",
     "model", "modules", "partition", "passes", "readings", "records", "tabular", "testing", "transforms",
 }  # fmt: skip
 PLANTED: Mapping[str, tuple[str, str, str]] = {

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from salix.area import Grid, averaged, blurred, coverage
 from salix.errors import DataError, SalixError
 from salix.records import Annotation, Array, Geometry, Sample
-from salix.transforms import Fundus, Grid, Resize, averaged, blurred, coverage
+from salix.transforms import Fundus, Resize
 
 RANDOM = np.random.default_rng(5)
 
