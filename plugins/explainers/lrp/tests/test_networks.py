@@ -19,6 +19,7 @@ from salix.batch import Batch
 from salix.canonical import View
 from salix.errors import ModelError
 from salix.testing import toys
+from salix_lrp.graph import entry
 from salix_lrp.lrp import Lrp
 from salix_lrp.relevance import relevance_network
 
@@ -286,8 +287,57 @@ def test_passes_go_over_the_batch_by_rows(batch_of, monkeypatch):
     batch = Batch(batch.model, batch.ids, batch.images, batch.targets, rows=2)
     monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append(len(given[1])) or forward(*given, **set))
     assert apart(from_score()(batch).values, expected) <= 1e-10
-    assert calls == [2, 1]
+    assert calls == [2, 1, 2, 1]  # all above the first layer, then the first layer
     assert Lrp().passes == (1, 1)
+
+
+SHARED = [
+    ({"composite": "epsilon_plus"}, {"composite": "epsilon_plus_flat"}),
+    ({"composite": "epsilon_alpha2_beta1"}, {"composite": "epsilon_alpha2_beta1_flat"}),
+    ({"preset": "sequential_preset_b_flat"}, {"preset": "sequential_preset_b"}),
+    ({"preset": "z_plus"}, {"preset": "alpha_1_beta_0_ib"}),
+    (
+        {"layers": [{"kind": "first", "rule": "flat"}, {"kind": "weighted", "rule": "z_plus"}]},
+        {"layers": [{"kind": "first", "rule": "w_square"}, {"kind": "weighted", "rule": "z_plus"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SHARED)
+def test_rules_that_differ_in_the_first_layer_share_all_above(batch_of, one, other):
+    """One walk down to the first layer for both, and each the same map to the bit as alone."""
+    network, walks = toys.Residual().build().double(), []
+    batch = batch_of(network, pictures(), [0, 1])
+    made = [Lrp(**params)(batch).values for params in (one, other)]
+    alone = [Lrp(**params)(batch_of(network, pictures(), [0, 1])).values for params in (one, other)]
+    assert all(map(torch.equal, made, alone))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lrp, "_above", lambda *given: walks.append(given) or 1 / 0)
+        assert torch.equal(Lrp(**other)(batch).values, made[1])
+        with pytest.raises(ZeroDivisionError):
+            Lrp(**other, start="score").explain(batch)
+    assert len(walks) == 1
+
+
+def test_an_image_read_by_two_layers_has_no_first_layer_to_stop_at(batch_of):
+    class Twofold(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head((torch.relu(self.one(images)) + torch.relu(self.two(images))).mean((2, 3)))
+
+    class Skipping(Twofold):
+        def forward(self, images: Tensor) -> Tensor:
+            values = self.one(images)
+            return self.head(torch.cat([values[:, :1], images[:, :, 1:-1, 1:-1]], 1).mean((2, 3)))
+
+    for network in (Twofold(), Skipping()):
+        view = batch_of(network.double().eval(), pictures(), [0, 1]).view
+        assert entry(relevance_network(view.module), (nn.Conv2d, nn.Linear)) is None
+    batch = batch_of(Twofold().double().eval(), pictures(), [0, 1])
+    assert Lrp(preset="z_plus")(batch).notes["relevance_share"] == pytest.approx([1.0, 1.0], abs=1e-4)
 
 
 def test_the_parameters_are_the_same_objects_afterwards(batch_of):

@@ -47,6 +47,20 @@ def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozens
     return frozenset(found)
 
 
+def entry(network: fx.GraphModule, weighted: tuple[type, ...]) -> str | None:
+    """The layer with weights that everything from the image passes, where there is one."""
+    first = first_layers(network, weighted)
+    if len(first) != 1:
+        return None
+    (name,) = first
+    reached = set(network.graph.find_nodes(op="placeholder")[:1])
+    for node in network.graph.nodes:
+        past = not (node.op == "call_module" and node.target == name)
+        if past and called(node) not in SHAPES and not reached.isdisjoint(node.all_input_nodes):
+            reached.add(node)
+    return None if any(node.op == "output" for node in reached) else name
+
+
 def carrier(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:
     """What all relevance of a node belongs to: the features that a gate multiplies, or a tensor among constants.
 

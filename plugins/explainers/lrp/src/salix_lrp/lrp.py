@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import field_validator, model_validator
 from torch import Tensor, fx
+from zennit.core import Hook
+from zennit.types import Linear
 
 from salix.batch import Batch
 from salix.explainer import Explainer
@@ -15,8 +18,10 @@ from salix.records import Explanation, Verdict
 
 from .assignment import PROPAGATING, Assignment, assigned, of_composite, of_layers, of_preset
 from .exactness import exactness
-from .presets import preset_name
-from .relevance import attached, relevance_network
+from .graph import entry
+from .presets import PRESETS, preset_name
+from .propagation import Propagation
+from .relevance import relevance_network, stem, unchanged
 from .rules import BatchNormRule
 from .settings import KINDS, LayerRule, Settings, known
 
@@ -25,6 +30,13 @@ CHOICES: Mapping[str, Callable[[Any, Mapping[str, Any]], list[Assignment]]] = {
     "preset": of_preset, "composite": of_composite, "layers": of_layers,
 }  # fmt: skip
 """The Param that chooses rules → what it assigns to layers."""
+
+ABOVE: Mapping[str, Callable[[Any], Any]] = {
+    "preset": lambda name: replace(PRESETS[name], first=None),
+    "composite": lambda name: name.removesuffix("_flat"),
+    "layers": lambda layers: [layer for layer in layers if layer.kind != "first"],
+}
+"""The Param that chooses rules → what of its value says which rules hold above the first layer."""
 
 STARTS: Mapping[str, Callable[[Tensor], Tensor]] = {"score": Tensor.detach, "one": torch.ones_like}
 """Where relevance starts: with the target's score, or with 1."""
@@ -71,9 +83,18 @@ class LrpParams(Settings):
 
     def assignments(self) -> list[Assignment]:
         """Which rule holds where; raises ``ValueError`` for a setting that the chosen rules do not take."""
-        choice = next(choice for choice in CHOICES if getattr(self, choice))
+        choice = self._choice()
         made = CHOICES[choice](getattr(self, choice), self.given())
         return [Assignment(BatchNormRule(), KINDS["batch_norm"]), *made] if self.batch_norm == "innvestigate" else made
+
+    def above(self) -> str:
+        """What decides everything above the first layer; two Params of which this is the same share it."""
+        choice = self._choice()
+        settings = (sorted(self.given().items()), self.start, self.batch_norm)
+        return repr((choice, ABOVE[choice](getattr(self, choice)), settings))
+
+    def _choice(self) -> str:
+        return next(choice for choice in CHOICES if getattr(self, choice))
 
 
 class Lrp(Explainer):
@@ -103,21 +124,57 @@ class Lrp(Explainer):
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
-        parts = batch.pieced(self._propagated)
-        relevance, start = (torch.cat(part) for part in zip(*parts))
+        network = self._network(batch)
+        rules, first = assigned(network, self.params.assignments()), entry(network, (Linear,))
+        shared = self.params.above() if first else repr(self.params)
+        relevance, start = batch.once(("lrp", shared), lambda: self._above(batch, rules, first))
+        if first:
+            relevance = self._below(batch, stem(network, first), rules, relevance)
         sums, dark = relevance.flatten(1).sum(1), relevance.flatten(1).abs().amax(1) == 0
         notes = {"relevance_share": (sums / start).tolist(), "degenerate": dark.double().tolist()}
         return Explanation(relevance, notes=notes)
 
-    def _propagated(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The relevance of the images (n, c, *space), and with what it started (n,)."""
-        view = copy(batch.model.view(batch.images, batch.inputs, folded=self.params.batch_norm == "merged"))
-        assert isinstance(view.module, fx.GraphModule)
-        view.module = network = relevance_network(view.module)
-        images = batch.images.detach().requires_grad_()
-        with torch.enable_grad(), attached(network, assigned(network, self.params.assignments())):
-            outputs, _ = view(images, batch.inputs)
-            score = batch.pick(batch.explained(outputs))
-            start = STARTS[self.params.start](score)
-            (relevance,) = torch.autograd.grad(score, images, start, materialize_grads=True)
+    def _above(self, batch: Batch, rules: Mapping[str, Hook], first: str | None) -> tuple[Tensor, Tensor]:
+        """The relevance of what the first layer makes of the images, or of the images; and its start (n,)."""
+
+        def act(piece: Batch) -> tuple[Tensor, Tensor]:
+            walk = Propagation(self._network(piece), rules, first)
+            images = piece.images.detach().requires_grad_(first is None)
+            with torch.enable_grad(), unchanged(walk.module):
+                score = piece.pick(piece.explained(self._outputs(piece, walk, images)))
+                start = STARTS[self.params.start](score)
+                return self._relevance(score, images if walk.entered is None else walk.entered, start), start
+
+        relevance, start = (torch.cat(part) for part in zip(*batch.pieced(act)))
         return relevance, start
+
+    def _below(self, batch: Batch, network: fx.GraphModule, rules: Mapping[str, Hook], given: Tensor) -> Tensor:
+        """The relevance of the images, where that of what the first layer makes of them is given."""
+
+        def act(piece: slice) -> Tensor:
+            part = batch.select(range(len(batch))[piece])
+            images = part.images.detach().requires_grad_()
+            with torch.enable_grad(), unchanged(network):
+                (made,) = self._outputs(part, Propagation(network, rules), images).values()
+                return self._relevance(made, images, given[piece])
+
+        return torch.cat(batch.budget.pieced(len(batch), act))
+
+    def _network(self, batch: Batch) -> fx.GraphModule:
+        view = self._view(batch)
+        assert isinstance(view.module, fx.GraphModule)
+        return relevance_network(view.module)
+
+    def _view(self, batch: Batch) -> Any:
+        return batch.model.view(batch.images, batch.inputs, folded=self.params.batch_norm == "merged")
+
+    def _outputs(self, batch: Batch, walk: Propagation, images: Tensor) -> Mapping[str, Tensor]:
+        """What the walk makes of images, and of the batch's inputs, by name."""
+        view = copy(self._view(batch))
+        view.module = walk
+        outputs: Mapping[str, Tensor] = view(images, batch.inputs)[0]
+        return outputs
+
+    @staticmethod
+    def _relevance(made: Tensor, asked: Tensor, start: Tensor) -> Tensor:
+        return torch.autograd.grad(made, asked, start, materialize_grads=True)[0]

@@ -1,18 +1,17 @@
 """A network made ready for Zennit: relevance has a way through its sums, its products and its constants.
 
-Zennit's hooks see modules only, and of these one input. What would silently go wrong for that reason is rewritten; no
-canonizer of Zennit's is attached, since they look for kinds of blocks that a traced network no longer has, and their
-merging of BatchNorm moves the output.
+Zennit's rules see modules only, and of these one input. What would silently go wrong for that reason is rewritten, so
+that Zennit's own hooks could follow it too; no canonizer of Zennit's is attached, since they look for kinds of blocks
+that a traced network no longer has, and their merging of BatchNorm moves the output.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
-from zennit.core import Composite, Hook
 from zennit.layer import Sum
 
 from salix.modules import Add
@@ -20,6 +19,7 @@ from salix.modules import Add
 from .graph import carrier, dependent, module_of
 
 _NETWORKS: WeakKeyDictionary[nn.Module, fx.GraphModule] = WeakKeyDictionary()
+_STEMS: WeakKeyDictionary[nn.Module, dict[str, fx.GraphModule]] = WeakKeyDictionary()
 
 
 class Through(torch.autograd.Function):
@@ -95,16 +95,33 @@ def _attribute(network: fx.GraphModule, path: str) -> Any:
     return getattr(network.get_submodule(owner), leaf)
 
 
+def stem(network: fx.GraphModule, name: str) -> fx.GraphModule:
+    """The part of a relevance network that ends with this layer; made once, and freed with the network."""
+    parts = _STEMS.setdefault(network, {})
+    if name not in parts:
+        parts[name] = _until(network, name)
+    return parts[name]
+
+
+def _until(network: fx.GraphModule, name: str) -> fx.GraphModule:
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in network.graph.nodes:
+        if node.op != "output":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    (last,) = (node for node in graph.nodes if node.op == "call_module" and node.target == name)
+    graph.output(last)
+    made = fx.GraphModule(network, graph).eval()
+    made.graph.eliminate_dead_code()
+    made.recompile()
+    return made
+
+
 @contextmanager
-def attached(network: fx.GraphModule, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Hold a rule at each module named; afterwards, also after an error, the modules are as they were."""
-    composite = Composite(module_map=lambda context, name, module: hooks.get(name))
-    # Zennit 1.0 gives back the weights that it modifies as new Parameters.
+def unchanged(network: nn.Module) -> Iterator[None]:
+    """Leave the Parameters as they were: Zennit 1.0 gives those that a rule modifies back as new ones."""
     kept = [(module, dict(module._parameters)) for module in network.modules()]
     try:
-        composite.register(network)
         yield
     finally:
-        composite.remove()
         for module, parameters in kept:
             module._parameters.update(parameters)

@@ -29,13 +29,14 @@ class BatchNormRule(Hook):  # type: ignore[misc]
 
     EPSILON = 1e-7
 
-    def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Tensor) -> None:
-        """Keep what went in and what came out."""
-        self.stored_tensors["values"] = input[0].detach(), output.detach()
+    def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Any) -> None:
+        """Keep what went in."""
+        self.stored_tensors["values"] = input[0].detach()
 
     def backward(self, module: Any, grad_input: Any, grad_output: tuple[Tensor, ...]) -> tuple[Tensor]:
         """The relevance of the input."""
-        values, output = self.stored_tensors["values"]
+        values = self.stored_tensors["values"]
+        output = module.forward(values)
         axes = (1, -1, *(1,) * (values.ndim - 2))
         beta = torch.zeros_like(module.running_mean) if module.bias is None else module.bias.detach()
         above = values * (output - beta.reshape(axes))
