@@ -3,14 +3,18 @@
 Run it with ``python docs/benchmarks/grid.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--samples 50]``. For
 each network with random, calibrated weights it makes the same maps both ways (gradient, image x gradient, guided
 backpropagation, DeconvNet, integrated gradients, SmoothGrad, SmoothGrad-Squared, VarGrad, five LRP composites, Grad-CAM
-of every convolution), compares them by cosine, and prints seconds, passes, the time of the necessary passes at the best
-single-pass time, and peak memory. The libraries get the network with every activation as a module of its own (captum is
-wrong on InceptionV3 otherwise) and, for LRP, salix's folded graph (no canonizer of Zennit is right on these networks);
-the same noise and the same path.
+of every convolution), compares them by cosine, and prints seconds, the time of the necessary passes at the best
+single-pass time, and peak memory. Each side runs in a process of its own, salix's as ``salix run`` has it. The
+libraries get the network with every activation as a module of its own (captum is wrong on InceptionV3 otherwise) and,
+for LRP, salix's folded graph (no canonizer of Zennit is right on these networks); the same noise and the same path.
 """
 
 import argparse
 import gc
+import json
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +27,12 @@ import torch
 import zennit.composites
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from zennit.attribution import Gradient as ZennitGradient
 
+from salix.allocation import keep_freed_memory
 from salix.batch import Batch
 from salix.canonical import View, canonical
 from salix.explainer import Explainer
@@ -70,11 +76,12 @@ class Ready(Model):
 
 @dataclass
 class Measured:
-    """Maps by name, seconds by method, and bytes at the peak beyond what was there before."""
+    """Maps by name, seconds by method, bytes at the peak beyond what was there before, and the best single pass."""
 
     maps: Maps = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak: int = 0
+    single: float = 0.0
 
     @contextmanager
     def clock(self, method: str) -> Iterator[None]:
@@ -255,13 +262,41 @@ def report(name: str, ours: Measured, theirs: Measured, floor: float) -> None:
         f"\n{name}: salix {ours.total:.1f} s, libraries {theirs.total:.1f} s: {theirs.total / ours.total:.2f} x faster"
     )
     print(f"  necessary passes at the best single-pass time {floor:.1f} s: salix takes {ours.total / floor:.2f} of it")
-    print(f"  peak memory: salix {ours.peak / 1e6:.0f} MB, libraries {theirs.peak / 1e6:.0f} MB")
+    less = ours.peak / theirs.peak
+    print(f"  peak memory: salix {ours.peak / 1e6:.0f} MB, libraries {theirs.peak / 1e6:.0f} MB: {less:.2f} of it")
     cosines = agreement(ours.maps, theirs.maps)
     for method, same in cosines.items():
         print(
             f"  {method:22} salix {ours.seconds.get(method, 0):7.2f} s   libraries {theirs.seconds[method]:7.2f} s"
             f"   least cosine {same:.6f}"
         )
+
+
+def one_side(asked: argparse.Namespace, name: str) -> Measured:
+    """What one side makes of a network, in this process."""
+    network, image = calibrated(name, asked.size).to(asked.device), pictures(1, asked.size).to(asked.device)
+    if asked.side == "libraries":
+        return by_libraries(network, image, asked.samples)
+    keep_freed_memory()
+    single = best_pass(network, image)
+    done = by_salix(network, image, asked.samples, asked.rows)
+    done.single = min(single, best_pass(network, image))
+    return done
+
+
+def in_its_own_process(side: str, name: str, folder: Path) -> Measured:
+    """What one side makes of a network, in a process of its own with the same settings."""
+    words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--side", side, "--into", str(folder)]
+    subprocess.run([*words, "--networks", name], check=True)
+    figures = json.loads((folder / f"{side}.json").read_text())
+    return Measured(load_file(folder / f"{side}.safetensors"), **figures)
+
+
+def hand_over(done: Measured, side: str, folder: Path) -> None:
+    """Leave what was measured for the process that asked."""
+    save_file({name: maps.cpu().contiguous() for name, maps in done.maps.items()}, folder / f"{side}.safetensors")
+    figures = {"seconds": done.seconds, "peak": done.peak, "single": done.single}
+    (folder / f"{side}.json").write_text(json.dumps(figures))
 
 
 def main() -> None:
@@ -272,14 +307,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--side", choices=("salix", "libraries"))
+    parser.add_argument("--into", type=Path)
     asked = parser.parse_args()
+    if asked.side:
+        hand_over(one_side(asked, *asked.networks), asked.side, asked.into)
+        return
     sums = [0.0, 0.0, 0.0]
     for name in asked.networks:
-        network, image = calibrated(name, asked.size).to(asked.device), pictures(1, asked.size).to(asked.device)
-        single = best_pass(network, image)
-        ours = by_salix(network, image, asked.samples, asked.rows)
-        theirs = by_libraries(network, image, asked.samples)
-        floor = single * (2 * asked.samples + 3) + ours.seconds["lrp"]
+        with tempfile.TemporaryDirectory() as folder:
+            ours, theirs = (in_its_own_process(side, name, Path(folder)) for side in ("salix", "libraries"))
+        floor = ours.single * (2 * asked.samples + 3) + ours.seconds["lrp"]
         report(name, ours, theirs, floor)
         sums = [one + other for one, other in zip(sums, (ours.total, theirs.total, floor))]
     ratios = f"{sums[1] / sums[0]:.2f} x faster; {sums[0] / sums[2]:.2f} of the necessary passes' time"

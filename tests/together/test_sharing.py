@@ -35,10 +35,11 @@ METHODS = (
 
 
 def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypatch):
-    """108 each: 1 for gradient, image x gradient and all Grad-CAM; 50 of the path; 50 noisy for three; 5 of LRP.
+    """106 each: 1 for gradient, image x gradient and all Grad-CAM; 50 of the path; 50 noisy for three; 3 of LRP.
 
     Guided backpropagation and DeconvNet are 2 backwards of 1 forward, and the baseline of the path takes a forward
-    without gradient. The score of the image is that of its prediction, which is one forward more.
+    without gradient. The score of the image is that of its prediction, which is one forward more. Two of the five
+    composites differ from others in the layer that reads the image only; this layer is walked for each by itself.
     """
     counts = Counter()
     model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
@@ -50,7 +51,10 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
     assert isinstance(predicted.view, View)
 
     def counted_forward(view, images, *rest, **settings):
-        counts["with gradient" if images.requires_grad else "without"] += len(images)
+        if len(view.module.graph.nodes) < 5:
+            counts["first layer"] += len(images)
+        else:
+            counts["without" if view.module is predicted.view.module and not images.requires_grad else "passes"] += 1
         return forward(view, images, *rest, **settings)
 
     def counted_backward(*arguments, **settings):
@@ -67,10 +71,11 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
     batch = predicted.at(targets=[1])
     for explainer in explainers:
         explainer(batch)
-    assert counts["backward"] == 1 + 50 + 50 + 2 + 5 == 108
-    assert counts["with gradient"] == 1 + 50 + 50 + 1 + 5
+    assert counts["first layer"] == 5
+    assert counts["backward"] - counts["first layer"] == 1 + 50 + 50 + 2 + 3 == 106
+    assert counts["passes"] == 1 + 50 + 50 + 1 + 3
     assert counts["without"] == 1 + 1
-    assert counts["with gradient"] + counts["without"] - 1 == 108
+    assert counts["passes"] + counts["without"] - 1 == 106
 
 
 def test_the_estimate_before_a_run_is_what_is_taken():
@@ -79,4 +84,4 @@ def test_the_estimate_before_a_run_is_what_is_taken():
     combinations = [
         Combination(source, model, "predicted", explainer, "max", 0, Verdict("exact")) for explainer in explainers
     ]
-    assert passes(combinations, (32, 32)) == (108, 108)
+    assert passes(combinations, (32, 32)) == (106, 106)

@@ -116,6 +116,11 @@ class Lrp(Explainer):
         signed = self.params.preset in ("z", "z_ib", "epsilon", "epsilon_ib") and self.params.start == "score"
         return frozenset({"signed"} if signed else ())
 
+    @property
+    def shares(self) -> str:
+        """All above the layer that reads the image, where there is one: it is walked once for rules alike there."""
+        return f"lrp {self.params.above()}"
+
     def verdict(self, model: Model) -> Verdict:
         """Exact, approximate or undefined by the layers of the model."""
         verdict = super().verdict(model)
