@@ -7,8 +7,13 @@ import numpy as np
 
 from .records import Array, Sample
 
-ANATOMY = frozenset({"optic_disc"})
-"""Findings that are no lesions: taken only where they are asked for by name."""
+ANATOMY = frozenset({
+    "optic_disc", "chest", "right_lung", "right_upper_lung_zone", "right_mid_lung_zone", "right_lower_lung_zone",
+    "right_hilar_structures", "right_costophrenic_angle", "right_clavicle", "left_lung", "left_upper_lung_zone",
+    "left_mid_lung_zone", "left_lower_lung_zone", "left_hilar_structures", "left_costophrenic_angle", "left_clavicle",
+    "upper_mediastinum", "cardiac_silhouette", "trachea",
+})  # fmt: skip
+"""Findings that are no lesions (the optic disc; what EGD-CXR and REFLACX outline): taken only if asked for by name."""
 
 Readers = Literal["union", "majority", "mean", "each"]
 
@@ -49,6 +54,19 @@ def _together(values: Sequence[Array], readers: Readers) -> Array:
         return np.asarray(stacked.mean(axis=0, dtype=np.float64))
     place = len(values) // 2 if readers == "majority" else 0
     return np.asarray(np.sort(stacked, axis=0)[-1 - place])
+
+
+def averaged(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each measure over the readings that define it.
+
+    >>> averaged([{"a": 1.0, "b": np.nan}, {"a": 2.0, "b": 3.0}])
+    {'a': 1.5, 'b': 3.0}
+    """
+    if len(rows) == 1:
+        return dict(rows[0])
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row[name] for row in rows if row.get(name, np.nan) == row.get(name, np.nan)] for name in names}
+    return {name: float(np.mean(each)) if each else np.nan for name, each in values.items()}
 
 
 def absent(sample: Sample, found: Sequence[Mapping[str, Array]]) -> str:

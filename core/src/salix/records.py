@@ -66,6 +66,8 @@ class Sample:
 
     ``image`` is (c, *space): as decoded (unsigned integers) when a dataset loads it, float32 once a model prepared it.
     ``field`` is (*space) bool, true where there is picture: field of view, no padding. ``group`` is the patient.
+    ``extras`` are for some models and metrics only. Spatial ones move with the image, by area: arrays whose last axes
+    are ``space``, and ``salix.gaze.Frames`` of it. All else stays as it is, points in native indices as well.
     """
 
     id: str

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from .area import Grid, averaged, blurred, coverage, reach
 from .component import Component, Params
 from .errors import DataError
+from .gaze import Frames
 from .records import Annotation, Array, Geometry, Sample
 
 GREY = 128.0
@@ -33,17 +34,21 @@ class Preparation(Component):
 
 
 class ResizeParams(PreparationParams):
-    """The grid's size (one number for a square or cube), and what happens to another aspect ratio."""
+    """The grid's size (one number for a square or cube), what happens to another aspect ratio, and what is white.
+
+    White is the integer type's largest value, or the picture's own ``maximum``, as paper 004 has it.
+    """
 
     size: PositiveInt | tuple[PositiveInt, ...]
     fit: Literal["stretch", "pad"] = "stretch"
+    white: Literal["type", "maximum"] = "type"
 
 
 class Resize(Preparation):
-    """The whole picture on a grid of fixed size, as [0, 1] by its integer type's largest value, then normalised.
+    """The whole picture on a grid of fixed size, as [0, 1] by the value that is white, then normalised.
 
     ``stretch`` fills the grid, ``pad`` keeps the aspect ratio and centres the picture on black. Every value is the mean
-    over the cell, also when the picture grows. Extras stay as they are.
+    over the cell, also when the picture grows. Spatial extras move along; others stay as they are.
     """
 
     Params = ResizeParams
@@ -52,8 +57,13 @@ class Resize(Preparation):
     def __call__(self, sample: Sample) -> Sample:
         """The sample on the grid: image (c, *size), field where the picture covers at least half of the cell."""
         grid = self._grid(sample)
-        image = averaged(sample.image, grid) / _largest(sample)
+        image = averaged(sample.image, grid) / self._white(sample)
         return _placed(sample, grid, _normalised(sample, image, self.params), grid.share >= 0.5)
+
+    def _white(self, sample: Sample) -> float:
+        """The value that becomes 1; a picture that is black everywhere stays so."""
+        largest = _largest(sample)
+        return largest if self.params.white == "type" else float(sample.image.max()) or largest
 
     def _grid(self, sample: Sample) -> Grid:
         size = self.params.size
@@ -91,7 +101,7 @@ class Fundus(Preparation):
 
     The result is (value - 128) / 128, so that grey, the natural baseline, is 0; the normalisation follows.
     ``extras["outside_field"]`` holds for each finding with marks the share of their mass that lies outside the field;
-    they are kept unless ``drop_outside_field``. Other extras stay as they are.
+    they are kept unless ``drop_outside_field``. Other extras move or stay as in ``Resize``.
     """
 
     Params = FundusParams
@@ -113,7 +123,7 @@ class Fundus(Preparation):
         return replace(
             placed,
             annotations=inside if self.params.drop_outside_field else placed.annotations,
-            extras={**sample.extras, "outside_field": _outside(sample, inside, float(np.prod(grid.step)))},
+            extras={**placed.extras, "outside_field": _outside(sample, inside, float(np.prod(grid.step)))},
         )
 
     def _grid(self, sample: Sample) -> Grid:
@@ -156,7 +166,7 @@ def _disc(size: int, radius: float) -> Array:
 
 
 def _placed(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
-    """The sample with this image, its annotations, field and geometry moved to the grid."""
+    """The sample with this image, its annotations, field, geometry and spatial extras moved to the grid."""
     if sample.field is not None:
         field = field & (coverage(sample.field, grid.edges) >= 0.5 * grid.share)
     geometry = sample.geometry or Geometry.identity(sample.space)
@@ -168,7 +178,17 @@ def _placed(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
         ),
         geometry=geometry.through(grid.affine),
         field=field,
+        extras={name: _moved(value, sample.space, grid) for name, value in sample.extras.items()},
     )
+
+
+def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
+    """An extra on the grid: arrays whose last axes are ``space`` and ``Frames`` of it; all else as it is."""
+    if isinstance(value, Frames) and value.space == space:
+        return value.on(grid.edges)
+    if isinstance(value, np.ndarray) and value.shape[-len(space) :] == space:
+        return np.ascontiguousarray(coverage(value, grid.edges))
+    return value
 
 
 def _normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
@@ -199,7 +219,9 @@ def _outside(sample: Sample, inside: Sequence[Annotation], area: float) -> dict[
 
 
 def _mass(annotations: Sequence[Annotation], finding: str) -> float:
-    return float(sum(mark.values.sum(dtype=np.float64) for mark in annotations if mark.finding == finding))
+    marks = [mark.values for mark in annotations if mark.finding == finding]
+    # Counting takes a twentieth of the time of summing.
+    return float(sum(np.count_nonzero(v) if v.dtype == bool else v.sum(dtype=np.float64) for v in marks))
 
 
 def _source(sample: Sample) -> str:

@@ -1,6 +1,7 @@
 """The metric as the runner uses it: weights from masks, findings, exclusions and refusals."""
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,46 @@ class TestMeasure:
     def test_four_lesions(self, top: int, ties: str, combined: float) -> None:
         metric = Ecs(grid=2, top=top, ties=ties, weights=WEIGHTS)
         assert metric.measure(case(drawn(PIXELS)))["combined"] == pytest.approx(combined)
+
+    def test_further_grids_and_tops(self) -> None:
+        """Each is what an Ecs of these settings gives, and is expected at K / S² by chance."""
+        masks = {name: np.kron(mask, np.ones((3, 3), dtype=np.float32)) for name, mask in drawn(PIXELS).items()}
+        given = case(masks, np.random.default_rng(0).random((12, 12)))
+        metric = Ecs(grid=2, top=2, grids=(3, 4), tops=(1, 3), weights=WEIGHTS)
+        found = metric.measure(given)
+        further = {(grid, top): f"combined S={grid} K={top}" for grid in (2, 3, 4) for top in (2, 1, 3)}
+        assert set(found) == {*PIXELS, "combined", *(name for pair, name in further.items() if pair != (2, 2))}
+        for (grid, top), name in further.items():
+            alone = Ecs(grid=grid, top=top, weights=WEIGHTS)
+            measure = "combined" if (grid, top) == (2, 2) else name
+            assert found[measure] == pytest.approx(alone.measure(given)["combined"], abs=1e-12)
+            assert metric.expected(measure) == alone.expected("combined") == min(1, top / grid**2)
+
+    def test_several_readers(self) -> None:
+        """By default what any of them marked; ``each`` is the mean of their scores, ``majority`` what most marked."""
+        places = ([(0, 0)], [(0, 0), (3, 3)], [(3, 3), (3, 0)])
+        marks = tuple(
+            Annotation("haemorrhages", drawn({"a": own})["a"], reader=f"reader{number}")
+            for number, own in enumerate(places)
+        )
+        several = Case(replace(sample({}), annotations=marks), heatmap=Heatmap(np.array(HEAT, dtype=np.float32)))
+
+        def score(readers: str) -> float:
+            metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}, readers=readers)
+            return metric.measure(several)["combined"]
+
+        alone = [
+            Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}).measure(case(drawn({"haemorrhages": own})))
+            for own in places
+        ]
+        assert score("each") == pytest.approx(np.mean([row["combined"] for row in alone]))
+        assert (score("union"), score("majority"), score("each")) == (0.5, 1.0, pytest.approx(5 / 6))
+
+    def test_a_density_is_no_lesion(self) -> None:
+        gaze = Annotation("gaze", np.ones((4, 4), dtype=np.float32), "density")
+        looked = replace(sample({}), annotations=(gaze,))
+        with pytest.raises(Undefined, match="only densities are annotated"):
+            Ecs(weights=WEIGHTS).measure(Case(looked, heatmap=Heatmap(np.array(HEAT, dtype=np.float32))))
 
     def test_each_lesion_alone(self) -> None:
         """DH = [[3, 0], [0, 4]] has its two largest cells at the haemorrhages and the microaneurysm."""

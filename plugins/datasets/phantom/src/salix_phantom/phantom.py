@@ -1,83 +1,111 @@
-"""The phantom dataset: synthetic fundus photographs of any number of patients, drawn when they are loaded."""
+"""The phantom dataset: synthetic pictures of any number of patients, drawn when they are loaded."""
 
 import re
+from dataclasses import replace
+from typing import Any, Literal
 
 from pydantic import Field
 
 from salix.component import Params
 from salix.dataset import Dataset
 from salix.errors import DataError
-from salix.records import Annotation, Geometry, Sample
+from salix.records import Geometry, Label, Sample
 
-from .drawing import draw
-from .patients import eyes
+from .subject import LESIONS as LESIONS
+from .subject import SUBJECTS, Subject
 
-LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates")
 BLOCKS = {"train": range(6), "tuning": range(6, 8), "test": range(8, 10)}
 
 
 class PhantomParams(Params):
-    """How many patients, from which seed, and how high the pictures are in pixels (width / height = 4288 / 2848)."""
+    """How many patients, from which seed, how high the pictures are in pixels, and what they show.
+
+    The width follows: 4288 / 2848 of the height for an eye, 2544 / 3056 for a chest; a thorax is as wide as high, at
+    most 192 voxels, and half as long. ``optic_disc`` adds that finding to eyes.
+    """
 
     patients: int = Field(default=40, ge=1)
     seed: int = Field(default=0, ge=0)
     height: int = Field(default=712, ge=64, le=2848)
     optic_disc: bool = False
+    subject: Literal["eye", "chest", "thorax"] = "eye"
 
 
 class Phantom(Dataset):
-    """Synthetic fundus photographs with exact masks of four lesion types; no pixel comes from a person.
+    """Synthetic pictures with exact masks; no pixel comes from a person.
 
-    A patient has two eyes and belongs to a split by the last digit of the patient's number (0–5 train, 6–7 tuning,
-    8–9 test), so that more patients never move one between splits. The label is the grade (0–4) that follows from the
-    lesions drawn.
+    ``eye``: fundus photographs with four lesion types, the label being the grade (0–4) that follows from them.
+    ``chest``: radiographs of normal chests, enlarged hearts and opacities, with the gaze of three synthetic readers.
+    ``thorax``: CT volumes with nodules, each outlined and rated by four synthetic readers, one per patient, no label.
+    Otherwise a patient has two pictures. The split follows from the last digit of the patient's number (0–5 train,
+    6–7 tuning, 8–9 test), so that more patients never move one between splits.
     """
 
     Params = PhantomParams
     params: PhantomParams
     revision = 1
-    classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
-    findings = (*LESIONS, "optic_disc")
     splits = ("train", "tuning", "test")
     tuning = "tuning"
     synthetic = True
 
+    @property
+    def subject(self) -> Subject:
+        """What is drawn."""
+        return SUBJECTS[self.params.subject]
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The subject's classes."""
+        return self.subject.classes
+
+    @property
+    def findings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The subject's findings."""
+        return self.subject.findings
+
+    @property
+    def extras(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The subject's extras."""
+        return self.subject.extras
+
     def ids(self, split: str | None = None) -> list[str]:
-        """``synthetic_00012_left`` and so on, by patient and eye."""
+        """``synthetic_00012_left`` and so on, by patient and view."""
         self.require_split(split)
         digits = {digit for name, block in BLOCKS.items() if split in (None, name) for digit in block}
         patients = (patient for patient in range(self.params.patients) if patient % 10 in digits)
-        return [f"synthetic_{patient:05d}_{eye}" for patient in patients for eye in ("left", "right")]
+        return [f"synthetic_{patient:05d}_{view}" for patient in patients for view in self.subject.views]
 
     def group(self, id: str) -> str:
         """The patient's number."""
         return f"{self._patient(id)[0]:05d}"
 
-    def grade(self, id: str) -> int:
-        """The grade of an eye, without drawing it."""
-        patient, eye = self._patient(id)
-        return eyes(patient, self.params.seed)[eye].grade
+    def grade(self, id: str) -> Label:
+        """The class of a picture, without drawing it."""
+        return self.subject.label(*self._patient(id), self.params.seed)
 
     def load(self, id: str) -> Sample:
-        """Draw one eye: image (3, height, width) uint8, one mask per finding, all zero where absent."""
-        patient, eye = self._patient(id)
-        drawing = draw(patient, eye, self.params.seed, self.params.height)
-        wanted = self.findings if self.params.optic_disc else LESIONS
-        return Sample(
+        """Draw one picture (c, height, width), with a mask per finding, all zero where absent."""
+        sample = self.subject.draw(*self._patient(id), self.params.seed, self.params.height)
+        left_out = () if self.params.optic_disc else self.subject.optional
+        return replace(
+            sample,
             id=id,
-            image=drawing.image,
-            annotations=tuple(Annotation(finding, drawing.masks[finding], reader="phantom") for finding in wanted),
-            label=drawing.grade,
+            annotations=tuple(mark for mark in sample.annotations if mark.finding not in left_out),
             group=self.group(id),
-            geometry=Geometry.identity(drawing.image.shape[1:], f"phantom seed {self.params.seed} {id}"),
-            field=drawing.field,
+            geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )
 
+    def _keyed(self) -> dict[str, Any]:
+        """The Params of the identity: what is drawn unless told otherwise does not change that of earlier results."""
+        keyed = super()._keyed()
+        return {name: value for name, value in keyed.items() if (name, value) != ("subject", "eye")}
+
     def _patient(self, id: str) -> tuple[int, str]:
-        match = re.fullmatch(r"synthetic_(\d{5,})_(left|right)", id)
+        views = self.subject.views
+        match = re.fullmatch(rf"synthetic_(\d{{5,}})_({'|'.join(views)})", id)
         if match is None or int(match[1]) >= self.params.patients:
             raise DataError(
-                f"phantom has no sample {id!r}; ids are synthetic_00000_left to "
-                f"synthetic_{self.params.patients - 1:05d}_right."
+                f"phantom has no sample {id!r}; ids are synthetic_00000_{views[0]} to "
+                f"synthetic_{self.params.patients - 1:05d}_{views[-1]}."
             )
         return int(match[1]), match[2]

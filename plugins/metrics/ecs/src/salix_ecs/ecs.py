@@ -1,28 +1,35 @@
 """The Explainability Consistency Score of a heatmap against expert lesion masks."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from math import fsum
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
+from salix.agreement import Partition, Ties, cells, ecs
 from salix.component import Params
 from salix.errors import DataError
 from salix.metric import Case, Metric, Undefined
-from salix.readings import ANATOMY
+from salix.readings import Readers, absent, averaged, readings
 from salix.records import Array, Sample
 
-from .agreement import Partition, Ties, cells, ecs
-
+Cells = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class EcsParams(Params):
-    """Grid and top cells as in paper 000 (S = 10, K = 15); lesion weights counted from the masks or given."""
+    """Grid and top cells as in paper 000 (S = 10, K = 15); lesion weights counted from the masks or given.
 
-    grid: int = Field(10, ge=1)
-    top: int = Field(15, ge=1)
+    ``grids`` and ``tops`` ask for ``combined`` at further numbers of cells, to see how much hangs on the choice.
+    """
+
+    grid: Cells = 10
+    top: Cells = 15
+    grids: tuple[Cells, ...] = ()
+    tops: tuple[Cells, ...] = ()
+    readers: Readers = "union"
     partition: Partition = "area"
     ties: Ties = "expected"
     weights: Literal["masks"] | Mapping[str, Weight] = "masks"
@@ -34,7 +41,8 @@ class Ecs(Metric):
 
     Heatmap and weighted lesion mass are summed over a grid; the score is the share of the cells with most lesion mass
     that are among the hottest ones. ``combined`` weighs each lesion type by its rarity; each type also has a score of
-    its own, NaN where the image shows none of it. A random heatmap is expected to reach top / grid².
+    its own, NaN where the image shows none of it. A random heatmap is expected to reach top / grid². Densities, such as
+    gaze, are no lesions and do not count.
 
     Van Craenendonck et al., "Systematic comparison of heatmapping techniques in deep learning in the context of
     diabetic retinopathy lesion detection", Translational Vision Science & Technology 9 (2020).
@@ -59,7 +67,7 @@ class Ecs(Metric):
             return self
         masses: dict[str, list[float]] = {}
         for sample in samples:
-            for finding, mask in self._masks(sample).items():
+            for finding, mask in readings(sample, self.params.findings)[0].items():
                 masses.setdefault(finding, []).append(float(mask.sum(dtype=np.float64)))
         totals = {finding: total for finding, each in masses.items() if (total := fsum(each)) > 0}
         if not totals:
@@ -67,26 +75,42 @@ class Ecs(Metric):
         return self.with_(weights={finding: max(totals.values()) / total for finding, total in totals.items()})
 
     def measure(self, case: Case) -> dict[str, float]:
-        """``combined`` and every examined finding's own score, each in [0, 1] or NaN."""
-        lesions = {finding: self._cells(mask) for finding, mask in self._masks(case.sample).items()}
-        if not any(mass.any() for mass in lesions.values()):
-            raise Undefined(_reason(lesions))
-        heatmap = self._cells(_values(case))
-        return {name: self._score(mass, heatmap) for name, mass in (self._combined(lesions) | lesions).items()}
+        """``combined`` and every examined finding's own score, each in [0, 1] or NaN; with ``each``, the readers' mean.
+
+        At a further number of cells ``combined`` is called ``combined S=8 K=10``.
+        """
+        found, values = readings(case.sample, self.params.findings, self.params.readers), _values(case)
+        rows = [self._reading(values, reading) for reading in found if any(mask.any() for mask in reading.values())]
+        if not rows:
+            raise Undefined(absent(case.sample, found))
+        return averaged(rows)
 
     def expected(self, measure: str) -> float:
         """``top`` of ``grid`` x ``grid`` cells, whatever the annotation."""
-        return min(1.0, self.params.top / self.params.grid**2)
+        grid, top = self._variants().get(measure, (self.params.grid, self.params.top))
+        return min(1.0, top / grid**2)
 
-    def _masks(self, sample: Sample) -> dict[str, Array]:
-        listed = self.params.findings
-        if listed is None:
-            listed = tuple(name for name in sample.findings() if name not in ANATOMY)
-        return {name: mask for name in listed if (mask := sample.mask(name)) is not None}
+    def _variants(self) -> dict[str, tuple[int, int]]:
+        """The further measures, each with its grid and its top cells."""
+        chosen = self.params.grid, self.params.top
+        crossed = product((chosen[0], *self.params.grids), (chosen[1], *self.params.tops))
+        return {f"combined S={grid} K={top}": (grid, top) for grid, top in crossed if (grid, top) != chosen}
 
-    def _combined(self, lesions: Mapping[str, Array]) -> dict[str, Array]:
-        present = {finding: mass for finding, mass in lesions.items() if mass.any()}
-        return {"combined": np.sum([self._weight(finding) * mass for finding, mass in present.items()], axis=0)}
+    def _reading(self, values: Array, reading: Mapping[str, Array]) -> dict[str, float]:
+        """The scores of a heatmap on what one reading marked."""
+        grids = {grid: self._cells(values, reading, grid) for grid in (self.params.grid, *self.params.grids)}
+        heatmap, lesions = grids[self.params.grid]
+        row = {name: self._score(mass, heatmap) for name, mass in lesions.items()}
+        for name, (grid, top) in self._variants().items():
+            heatmap, lesions = grids[grid]
+            row[name] = ecs(lesions["combined"], heatmap, top, self.params.ties)
+        return row
+
+    def _cells(self, values: Array, reading: Mapping[str, Array], grid: int) -> tuple[Array, dict[str, Array]]:
+        """The sums over the cells of a grid: of the heatmap, and of the lesions together (weighed) and each."""
+        lesions = {finding: cells(mask, grid, self.params.partition) for finding, mask in reading.items()}
+        weighed = [self._weight(finding) * mass for finding, mass in lesions.items() if mass.any()]
+        return cells(values, grid, self.params.partition), {"combined": np.sum(weighed, axis=0), **lesions}
 
     def _weight(self, finding: str) -> float:
         weights = self.params.weights
@@ -99,9 +123,6 @@ class Ecs(Metric):
             )
         return weights[finding]
 
-    def _cells(self, values: Array) -> Array:
-        return cells(values, self.params.grid, self.params.partition)
-
     def _score(self, annotation: Array, heatmap: Array) -> float:
         return ecs(annotation, heatmap, self.params.top, self.params.ties)
 
@@ -112,7 +133,3 @@ def _values(case: Case) -> Array:
     if shape != space:
         raise DataError(f"ecs compares on one grid; the heatmap is {shape}, the annotation {space}.")
     return case.heatmap.values
-
-
-def _reason(lesions: Mapping[str, Array]) -> str:
-    return f"looked for and absent: {', '.join(lesions)}" if lesions else "no finding was examined"

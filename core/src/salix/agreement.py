@@ -1,12 +1,12 @@
-"""How far the hottest cells of a heatmap agree with the cells where most lesion mass lies."""
+"""How far the hottest cells of a heatmap agree with the cells where most annotated mass lies: ECS, the formula."""
 
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from salix.errors import DataError
-from salix.records import Array
+from .errors import DataError
+from .records import Array
 
 Partition = Literal["area", "floor"]
 Ties = Literal["expected", "stable"]
@@ -27,7 +27,7 @@ def cells(values: Array, grid: int, partition: Partition = "area") -> Array:
     [[12.0, 33.0], [93.0, 162.0]]
     """
     if values.ndim != 2:
-        raise DataError(f"ecs lays its grid on maps (height, width); this one has the shape {values.shape}.")
+        raise DataError(f"a grid of cells is laid on maps (height, width); this one has the shape {values.shape}.")
     rows, columns = (_overlaps(length, grid, partition) for length in values.shape)
     with np.errstate(invalid="ignore"):
         mass: Array = rows @ np.asarray(values, dtype=np.float64) @ columns.T / grid**2

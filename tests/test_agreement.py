@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from salix.agreement import Partition, Ties, cells, chosen, ecs
 from salix.errors import DataError
-from salix_ecs.agreement import Partition, Ties, cells, chosen, ecs
 
 Array = NDArray[Any]
 

@@ -1,0 +1,11 @@
+"""Registers LIDC-IDRI."""
+
+from collections.abc import Mapping
+
+from salix.hooks import hookimpl
+
+
+@hookimpl
+def salix_datasets() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {"lidc": "salix_lidc.lidc:Lidc"}

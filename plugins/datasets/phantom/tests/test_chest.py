@@ -1,0 +1,97 @@
+"""Tests of the synthetic chest radiographs: classes that follow from what is drawn, exact masks, fitting gaze."""
+
+import numpy as np
+import pytest
+
+from salix.errors import DataError
+from salix.gaze import fixations_of
+from salix.testing import check_dataset
+from salix_phantom.chest import CLASSES, ENLARGED, READERS, STUDIES, draw, masks, planned, radiograph
+from salix_phantom.phantom import Phantom
+
+HEIGHT = 192
+PLANS = [planned(patient, study, 3) for patient in range(300) for study in STUDIES]
+
+
+def test_the_class_follows_from_what_is_drawn():
+    """An enlarged heart, else opacities, else nothing; all classes come up about equally often."""
+    for plan in PLANS:
+        assert plan.label == (1 if plan.ratio > ENLARGED else 2 if plan.opacities else 0)
+    assert (np.bincount([plan.label for plan in PLANS]) > 0.25 * len(PLANS)).all()
+    assert {len(plan.opacities) for plan in PLANS} == {0, 1, 2, 3, 4}
+
+
+def test_the_cardiothoracic_ratio_can_be_measured_in_the_masks():
+    """The widths of heart and lungs in the masks give the ratio of the plan."""
+    for plan in PLANS[:20]:
+        rows, columns = (np.arange(400) + 0.5)[:, None] / 400, (np.arange(340) + 0.5 - 170)[None] / 400
+        found = masks(plan, rows, columns)
+        heart = np.flatnonzero(found["cardiac_silhouette"].any(axis=0))
+        chest = np.flatnonzero((found["right_lung"] | found["left_lung"]).any(axis=0))
+        assert np.ptp(heart) / np.ptp(chest) == pytest.approx(plan.ratio, abs=0.01)
+
+
+def test_opacities_change_the_image_exactly_in_their_mask():
+    """Outside of the mask no grey level depends on the opacities; inside nearly every one does."""
+    plan = next(plan for plan in PLANS if len(plan.opacities) >= 3)
+    sample = draw(plan.patient, plan.study, 3, HEIGHT)
+    changed = (sample.image != radiograph(plan, HEIGHT, suppressed=True))[0]
+    opacity = sample.mask("consolidation")
+    assert not (changed & ~opacity).any()
+    assert changed[opacity].mean() > 0.95
+    np.testing.assert_array_equal(sample.image, radiograph(plan, HEIGHT))
+
+
+def test_opacities_of_a_picture_do_not_touch():
+    """Each opacity is a connected part of the mask of its own."""
+    from scipy.ndimage import label
+
+    for plan in PLANS:
+        if plan.opacities:
+            rows, columns = (np.arange(256) + 0.5)[:, None] / 256, (np.arange(213) + 0.5 - 106.5)[None] / 256
+            assert label(masks(plan, rows, columns)["consolidation"])[1] == len(plan.opacities)
+
+
+def test_readers_look_at_opacities():
+    """Gaze is denser on opacities than elsewhere; readers differ; nobody looks beside the picture."""
+    plan = next(plan for plan in PLANS if len(plan.opacities) == 2)
+    sample = draw(plan.patient, plan.study, 3, HEIGHT)
+    gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}
+    opacity = sample.mask("consolidation")
+    assert set(gaze) == set(READERS) == set(fixations_of(sample))
+    for values in gaze.values():
+        assert values[opacity].mean() > 3 * values.mean()
+    points = sample.extras["fixations"]
+    assert ((points[:, :2] > 1) & (points[:, :2] < np.array(sample.space) - 1)).all()
+    assert (points[:, 2] > 0).all()
+    correlations = np.corrcoef([values.ravel() for values in gaze.values()])
+    assert 0.3 < correlations.min() < 0.999
+    total = sample.extras["gaze_frames"].total()
+    np.testing.assert_allclose(total, np.sum(list(gaze.values()), axis=0), rtol=1e-5, atol=1e-9)
+
+
+def test_two_heights_show_the_same_scene():
+    """Masks, gaze and grey levels of a drawing twice as high agree with the low one."""
+    low, high = (draw(5, "first", 3, height) for height in (96, 192))
+    halved = high.image[0].reshape(96, 2, 80, 2).mean(axis=(1, 3))
+    assert np.abs(halved - low.image[0]).mean() < 0.02 * 65535
+    np.testing.assert_allclose(high.extras["fixations"], low.extras["fixations"] * (2, 2, 1))
+
+
+def test_conformance():
+    """The laws of datasets hold; the same sample is drawn whatever was drawn before."""
+    dataset = Phantom(patients=12, subject="chest", height=96)
+    check_dataset(dataset)
+    assert (dataset.classes, dataset.ids()[:2]) == (CLASSES, ["synthetic_00000_first", "synthetic_00000_second"])
+    assert [dataset.grade(id) for id in dataset.ids()] == [dataset.load(id).label for id in dataset.ids()]
+    with pytest.raises(DataError, match="synthetic_00000_first to synthetic_00011_second"):
+        dataset.load("synthetic_00000_left")
+
+
+def test_the_identity_of_eyes_is_that_of_earlier_versions():
+    """Results are kept by identity; those of eyes stay valid, chests have their own."""
+    eye = Phantom()
+    eye.registered = "salix-phantom/phantom"
+    assert eye.identity == "fe95d962a6450cdd74ab3bef0e980743"
+    assert len({eye.identity, Phantom(subject="chest").identity, Phantom().identity}) == 3
+    assert Phantom(optic_disc=True, height=64).load("synthetic_00000_left").findings()[-1] == "optic_disc"

@@ -1,0 +1,295 @@
+"""REFLACX in the forms that downloads have, damaged ones, and a twin of the phantom's chests."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from salix.dicom import write_dicom
+from salix.errors import DataError
+from salix.gaze import dwelt, fixations_of
+from salix.records import Sample
+from salix.testing import check_dataset
+from salix_reflacx.folder import LABELS
+from salix_reflacx.reflacx import Reflacx, named
+
+SHAPE = (60, 50)
+SHEET = (
+    "id",
+    "split",
+    "eye_tracking_data_discarded",
+    "image",
+    "dicom_id",
+    "subject_id",
+    "image_size_x",
+    "image_size_y",
+)
+PHASES = {1: ("Atelectasis", "Fibrosis", "Other", "Support devices"),
+          2: ("Atelectasis", "Consolidation", "Other", "Support devices")}  # fmt: skip
+FIXATIONS = (
+    "timestamp_start_fixation,timestamp_end_fixation,x_position,y_position,pupil_area_normalized,"
+    "angular_resolution_x_pixels_per_degree,angular_resolution_y_pixels_per_degree,window_width,window_level,"
+    "xmin_shown_from_image,ymin_shown_from_image,xmax_shown_from_image,ymax_shown_from_image"
+)
+ELLIPSES = "xmin,ymin,xmax,ymax,certainty,Atelectasis,Consolidation,Other"
+
+
+def row(id: str, number: int, values: str, split: str = "train", **other: Any) -> str:
+    known = {"discarded": False, "subject": f"s{number // 2}", "size": "50,60", "dicom": f"d{number}"} | other
+    image = f"physionet.org/files/mimic-cxr/2.0.0/files/p10/s{number}/d{number}.dcm"
+    return ",".join(
+        map(str, (id, split, known["discarded"], image, known["dicom"], known["subject"], known["size"], values))
+    )
+
+
+def looked(x: object, y: object, end: object = 1.5, shown: str = "0,0,50,60", degree: object = 5) -> str:
+    return f"1.0,{end},{x},{y},0.9,{degree},6,1,0.5,{shown}"
+
+
+def sheet(root: Path, phase: int, *rows: str) -> None:
+    path = root / "main_data" / f"metadata_phase_{phase}.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join([",".join((*SHEET, *PHASES[min(phase, 2)])), *rows]) + "\n")
+
+
+def reading(root: Path, id: str, fixations: list[str] | None, *ellipses: str) -> None:
+    folder = root / "main_data" / id
+    folder.mkdir(parents=True, exist_ok=True)
+    if fixations is not None:
+        (folder / "fixations.csv").write_text("\n".join([FIXATIONS, *fixations]) + "\n")
+    (folder / "anomaly_location_ellipses.csv").write_text("\n".join([ELLIPSES, *ellipses]) + "\n")
+    (folder / "chest_bounding_box.csv").write_text("xmin,ymin,xmax,ymax\n5,6,45,50\n")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two pictures of phase 1, one of them read three times; two of phase 2; one of phase 3."""
+    sheet(tmp_path, 1, row("P1R1", 0, "4,1,,True"), row("P1R2", 0, "5,3,scar|line,False"),
+          row("P1R3", 0, "1,0,,False", discarded=True), row("P1R4", 1, "0,0,,False"))  # fmt: skip
+    sheet(tmp_path, 2, row("P2R1", 2, "0,5,,False", "validate"), row("P2R2", 3, "2,2,,False", "validate"))
+    sheet(tmp_path, 3, row("P3R1", 4, "3,0,,False", "test"))
+    for number, id in enumerate(("P1R1", "P1R2", "P1R4", "P2R1", "P2R2", "P3R1")):
+        reading(tmp_path, id, [looked(20 + number, 30)])
+    reading(tmp_path, "P1R3", None, "0,0,10,10,5,True,False,False")
+    for number in range(5):
+        image = np.full((1, *SHAPE), 1000 * number, dtype=np.uint16)
+        write_dicom(image, tmp_path / f"files/p10/s{number}/d{number}.dcm")
+    return tmp_path
+
+
+def counts(dataset: Reflacx) -> dict[str, tuple[int, int | None]]:
+    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+
+
+def test_one_sample_per_picture(root: Path) -> None:
+    dataset = Reflacx(root=root)
+    assert dataset.ids() == ["d0", "d1", "d2", "d3", "d4"]
+    assert (dataset.ids("tuning"), dataset.ids("test")) == (["d2", "d3"], ["d4"])
+    sample = dataset.load("d0")
+    assert sample.group == "s0"
+    np.testing.assert_array_equal(dataset.load("d3").image, np.full((1, *SHAPE), 3000))
+    gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}
+    assert set(gaze) == {"P1R1", "P1R2"}, "the gaze of the third reading was discarded"
+    assert sample.extras["fixation_readers"].tolist() == ["P1R1", "P1R2"]
+    np.testing.assert_allclose(sample.extras["fixations"], [[30, 20, 0.5], [30, 21, 0.5]])
+    check_dataset(dataset)
+
+
+def test_labels_by_majority(root: Path) -> None:
+    dataset = Reflacx(root=root)
+    expected = {"d0": ("Atelectasis", "Other"), "d1": "No finding", "d2": "Consolidation", "d3": "No finding",
+                "d4": "Atelectasis"}  # fmt: skip
+    for id, names in expected.items():
+        label = dataset.load(id).label
+        found = tuple(dataset.classes[at] for at in label) if isinstance(label, tuple) else dataset.classes[label]
+        assert found == names, "atelectasis by two of three; other by the only one who says anything; devices by one"
+    strict, lenient = Reflacx(root=root, certainty=5), Reflacx(root=root, certainty=1)
+    assert strict.classes[strict.load("d4").label] == "No finding"
+    assert [lenient.classes[at] for at in lenient.load("d3").label] == ["Atelectasis", "Consolidation"]
+
+
+def test_gaze_equals_the_official_program(root: Path) -> None:
+    fixations = [looked(10, 20, 1.7), looked(40, 50, 2.0, "5,10,45,55", 4), looked(30, 5, 1.1, "0,20,50,60")]
+    reading(root, "P2R1", fixations)
+    rows, columns = np.mgrid[:60, :50]
+    total = np.zeros(SHAPE)
+    for (x, y), seconds, degree, (left, top, right, bottom) in zip(
+        ((10, 20), (40, 50), (30, 5)), (0.7, 1.0, 0.1), (5, 4, 5), ((0, 0, 50, 60), (5, 10, 45, 55), (0, 20, 50, 60))
+    ):
+        density = multivariate_normal([y - 0.5, x - 0.5], np.diag([36, degree**2])).pdf(np.dstack([rows, columns]))
+        shown = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+        total += seconds * density * shown
+    sample = Reflacx(root=root, frames=True).load("d2")
+    np.testing.assert_allclose(sample.annotations[0].values, total / total.sum(), rtol=1e-5, atol=1e-10)
+    np.testing.assert_allclose(sample.extras["gaze_frames"].total(), total / total.sum(), rtol=1e-9, atol=1e-15)
+    assert sample.annotations[0].values.sum() == pytest.approx(1)
+    linear = Reflacx(root=root, scale="linear").load("d2").annotations[0].values
+    assert (linear.min(), linear.max()) == (0, 1)
+
+
+def test_ellipses(root: Path) -> None:
+    reading(root, "P1R1", [looked(1, 1)], "10,20,30,50,4,True,False,False", "0,0,8,8,2,True,True,False",
+            "30,30,41,40,3,True,False,True")  # fmt: skip
+    marks = {(mark.finding, mark.reader): mark.values for mark in Reflacx(root=root).load("d0").annotations}
+    rows, columns = np.mgrid[:60, :50] + 0.5
+    first = ((columns - 20) / 10) ** 2 + ((rows - 35) / 15) ** 2 <= 1
+    second = ((columns - 35.5) / 5.5) ** 2 + ((rows - 35) / 5) ** 2 <= 1
+    np.testing.assert_array_equal(marks["atelectasis", "P1R1"], first | second)
+    np.testing.assert_array_equal(marks["other", "P1R1"], second)
+    assert not marks["fibrosis", "P1R1"].any(), "certainty 1: looked for and absent"
+    assert ("consolidation", "P1R1") not in marks, "phase 1 did not ask for it, and the ellipse is not certain enough"
+    assert ("atelectasis", "P1R2") not in marks, "stated, but not outlined"
+    assert marks["atelectasis", "P1R3"].sum() > 50, "only the gaze of this reading was discarded"
+    assert marks["fibrosis", "P1R3"].shape == SHAPE
+    lenient = {mark.finding for mark in Reflacx(root=root, certainty=1).load("d0").annotations if mark.reader == "P1R1"}
+    assert "consolidation" in lenient
+
+
+def test_boxes_of_the_chest(root: Path) -> None:
+    assert "chest" not in Reflacx(root=root).load("d1").findings()
+    (chest,) = (mark for mark in Reflacx(root=root, chest=True).load("d1").annotations if mark.finding == "chest")
+    expected = np.zeros(SHAPE)
+    expected[6:50, 5:45] = 1
+    np.testing.assert_array_equal(chest.values, expected)
+    (root / "main_data/P1R4/chest_bounding_box.csv").write_text("xmin,ymin,xmax,ymax\n5,6,5,50\n")
+    with pytest.raises(DataError, match=r"line 2: .* which is no box"):
+        Reflacx(root=root, chest=True).load("d1")
+    (root / "main_data/P1R4/chest_bounding_box.csv").write_text("xmin,ymin,xmax,ymax\n")
+    with pytest.raises(DataError, match="has 0 rows"):
+        Reflacx(root=root, chest=True).load("d1")
+
+
+def test_fixations_that_cannot_be_used(root: Path) -> None:
+    reading(root, "P2R1", [looked("nan", 5), looked(5, ""), looked(5, 5, 0.5), looked(5, 5, degree=0), looked(5, 5)])
+    reading(root, "P2R2", [looked(50, 5), looked(-1, 5), looked(5, 60)])
+    reading(root, "P3R1", [])
+    dataset = Reflacx(root=root)
+    assert len(dataset.load("d2").extras["fixations"]) == 1
+    for id in ("d3", "d4"):
+        sample = dataset.load(id)
+        assert sample.extras["fixations"].shape == (0, 3)
+        assert not sample.annotations[0].values.any()
+    found = counts(dataset)
+    assert found["fixations without place, duration or resolution"] == (4, 0)
+    assert found["fixations beside their picture"] == (3, None)
+    assert found["readings without a fixation on the picture"] == (2, 0)
+    assert (found["readings"], found["samples"]) == ((7, 3032), (5, 2616))
+    assert found["readings whose gaze was discarded"] == (1, None)
+
+
+def test_rows_that_cannot_be_used(root: Path) -> None:
+    sheet(root, 2, row("P2R1", 2, "0,5,,False"), row("P2R1", 2, "0,5,,False"), row("P2R2", 3, "0,0,,", "val"),
+          row("", 3, "0,0,,"), row("../x", 3, "0,0,,"), row("P2R3", 3, "0,0,,", size="a,60"), row("P2R4", 3, "0,0,,,9"),
+          row("P2R5", 1, "0,0,,", "test"), row("P2R6", 7, "0,0,,"))  # fmt: skip
+    sheet(root, 3, row("P3R1", 4, "0,0,,", "test", subject="s3"))
+    dataset = Reflacx(root=root)
+    found = counts(dataset)
+    assert found["rows that cannot be used"] == (5, 0)
+    assert found["readings listed twice"] == (1, 0)
+    assert found["ids with two meanings"] == (1, 0)
+    assert found["patients in two splits"] == (1, 0)
+    assert found["missing pictures"] == (0, 0)
+    assert dataset.ids() == ["d0", "d2"]
+    divided = Reflacx(root=root, division="shares", absent="skip")
+    assert set(divided.ids()) == {"d0", "d1", "d2", "d3", "d4"}
+
+
+def test_missing_pictures_and_files(root: Path) -> None:
+    (root / "files/p10/s1/d1.dcm").unlink()
+    (root / "main_data/P2R1/fixations.csv").unlink()
+    sheet(root, 3, row("P3R1", 4, "0,0,,", "test", size="60,60"))
+    dataset = Reflacx(root=root)
+    with pytest.raises(DataError, match=r"d1\.dcm does not exist"):
+        dataset.load("d1")
+    with pytest.raises(DataError, match=r"fixations\.csv does not exist"):
+        dataset.load("d2")
+    with pytest.raises(DataError, match=r"d4\.dcm has \(60, 50\) pixels, but was read at \(60, 60\)"):
+        dataset.load("d4")
+    assert (counts(dataset)["missing pictures"], counts(dataset)["unreadable samples"]) == ((1, 0), (2, 0))
+
+
+def test_dicom_without_pixels(root: Path) -> None:
+    import pydicom
+
+    data = pydicom.dcmread(root / "files/p10/s0/d0.dcm")
+    del data.PixelData
+    data.save_as(root / "files/p10/s0/d0.dcm")
+    with pytest.raises(DataError, match=r"d0\.dcm .*no pixel data"):
+        Reflacx(root=root).load("d0")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16"])
+def test_encodings(root: Path, encoding: str) -> None:
+    for path in [*root.rglob("*.csv")]:
+        path.write_text(path.read_text().replace("scar|line", "Kälte"), encoding=encoding)
+    assert Reflacx(root=root).load("d0").label == (LABELS.index("Atelectasis"), LABELS.index("Other"))
+
+
+def test_missing_tables_and_renamed_columns(root: Path) -> None:
+    path = root / "main_data/metadata_phase_2.csv"
+    path.write_text(path.read_text().replace("dicom_id", "dicom"))
+    with pytest.raises(DataError, match="has no column 'dicom_id'; did you mean 'dicom'"):
+        Reflacx(root=root).ids()
+    path.unlink()
+    with pytest.raises(DataError, match=r"phase_2\.csv does not exist; obtain it from .*leave the phase out"):
+        Reflacx(root=root).ids()
+    dataset = Reflacx(root=root, phases=(1, 3))
+    assert len(dataset.ids()) == 3
+    assert dataset.published == {}
+    (root / "main_data/P3R1/fixations.csv").write_text("timestamp,x,y\n")
+    with pytest.raises(DataError, match="has no column"):
+        dataset.load("d4")
+
+
+def test_identity_follows_the_files_of_the_readings(root: Path, tmp_path: Path) -> None:
+    before = Reflacx(root=root).identity
+    reading(root, "P3R1", [looked(11, 12)])
+    assert Reflacx(root=root).identity != before
+
+
+def test_findings_are_named_once() -> None:
+    assert len(set(Reflacx.findings)) == len(Reflacx.findings) == len(LABELS) + 2
+    assert named("Pulmonary edema") == "pulmonary_edema"
+
+
+def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
+    phantom = pytest.importorskip("salix_phantom.phantom", reason="the phantom dataset is not installed")
+    drawn = phantom.Phantom(patients=4, subject="chest", height=192)
+    samples = [
+        replace(drawn.load(id), extras={**drawn.load(id).extras, "split": split})
+        for split in drawn.splits
+        for id in drawn.ids(split)
+    ]
+    assert Reflacx(root=tmp_path).write(samples, tmp_path / "twin") == len(samples)
+    dataset = Reflacx(root=tmp_path / "twin")
+    for sample in samples:
+        read = dataset.load(sample.id)
+        assert (read.label, read.group) == (sample.label, sample.group)
+        np.testing.assert_array_equal(read.image, sample.image)
+        np.testing.assert_allclose(read.extras["fixations"], sample.extras["fixations"], atol=1e-9)
+        gaze = [mark.values for mark in read.annotations if mark.finding == "gaze"]
+        assert len(gaze) == 3
+        degrees, shown = np.full((1, 2), 150 / 3056 * 192), np.array([[[0, 192], [0, read.space[1]]]])
+        for values, points in zip(gaze, fixations_of(sample).values()):
+            count = len(points)
+            theirs = dwelt(points[:, :2], points[:, 2], degrees.repeat(count, 0), shown.repeat(count, 0), read.space)
+            np.testing.assert_allclose(values, theirs.total(), rtol=1e-5, atol=1e-10)
+        for finding in ("consolidation", "enlarged_cardiac_silhouette"):
+            mask, theirs = read.mask(finding), sample.mask(finding)
+            assert (mask & theirs).sum() >= 0.9 * (mask | theirs).sum()
+        assert read.findings() == ("gaze", "consolidation", "enlarged_cardiac_silhouette")
+    assert {split: len(dataset.ids(split)) for split in dataset.splits} == {"train": 8, "tuning": 0, "test": 0}
+    check_dataset(dataset)
+    with pytest.raises(DataError, match="is not empty"):
+        dataset.write(samples, tmp_path / "twin")
+
+
+def test_samples_of_other_datasets_are_written_too(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 20, 30)).astype(np.uint8)
+    dataset = Reflacx(root=tmp_path / "twin")
+    dataset.write([Sample("eye", image, label=999, group="p", extras={"split": "tuning"})], tmp_path / "twin")
+    read = dataset.load("eye")
+    assert (dataset.classes[read.label], read.annotations, dataset.ids("tuning")) == ("No finding", (), ["eye"])
