@@ -100,6 +100,17 @@ def test_absent_pictures_fail_by_themselves_or_are_skipped(root: Path) -> None:
     assert [path.name for path in skipping.files()] == ["a.png", "c.png"]
 
 
+def test_extras_reach_the_sample_and_must_agree(root: Path) -> None:
+    class Third(Two):
+        def listed(self) -> Listing:
+            return Listing({"a": Entry(self.params.root / "a.png", "train", extras={"risk": 2})})
+
+    assert dict(Third(root=root).load("a").extras) == {"risk": 2}
+    path = root / "a.png"
+    entries, faults = gathered([("a", Entry(path, "train", extras={"risk": risk})) for risk in (1, 2)])
+    assert (entries, len(faults["ids with two meanings"])) == ({}, 1)
+
+
 def test_what_can_be_written(root: Path) -> None:
     dataset, image = Two(root=root), np.zeros((1, 2, 2), dtype=np.uint8)
     assert [dataset.class_to_write(Sample("s", image, label=label)) for label in (0, 1, 4)] == [0, 1, 1]

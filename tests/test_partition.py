@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from salix.partition import SPLITS, Shares, split_of
+from salix.partition import SPLITS, Shares, patient_in, split_of
 
 
 def drawn(patient: str, seed: int) -> float:
@@ -42,3 +42,8 @@ def test_shares_are_one_together() -> None:
         Shares(train=0.85)
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         Shares(train=1.2, tuning=-0.2, test=0)
+
+
+def test_a_pattern_finds_the_patient() -> None:
+    assert [patient_in(name, "^p([0-9]+)?_") for name in ("p7_a", "p_a", "q7_a")] == ["7", "", ""]
+    assert patient_in("p7_a", None) == ""

@@ -36,6 +36,9 @@ class Dataset(Component):
     tuning: ClassVar[str | None] = None
     synthetic: ClassVar[bool] = False
     citation: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    obtain: ClassVar[str] = ""
+    """Where what is missing is found, as a request: ``obtain it from …``."""
     tables: ClassVar[tuple[str, ...]] = ("*.csv", "*.txt", "*.json")
     """File name patterns that enter the identity by content; other files by relative path and size."""
 
@@ -72,6 +75,18 @@ class Dataset(Component):
     def _entry(self, root: Path, path: Path) -> list[str | int]:
         table = any(fnmatch(path.name, pattern) for pattern in self.tables)
         return [path.relative_to(root).as_posix(), file_digest(path) if table else path.stat().st_size]
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a sample may have several labels at once."""
+        return False
+
+    def left_out(self) -> list[Finding]:
+        """What of the download is no sample, or cannot become one, because something is wrong with it.
+
+        Every run counts it, a strict one refuses it; no picture is decoded to find it.
+        """
+        return []
 
     def check(self) -> list[Finding]:
         """What is there, missing or unreadable, against the published counts."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from .component import Location, Params
 from .dataset import Dataset, Finding
@@ -20,13 +20,14 @@ ABSENT = "pictures that are absent"
 
 @dataclass(frozen=True)
 class Entry:
-    """One sample as it is listed: picture, split, label, patient, and the place (file and line) that says so."""
+    """One sample as it is listed: picture, split, label, patient, extras, and the place (file, line) that says so."""
 
     path: Path
     split: str
     label: Label = None
     group: str = ""
     place: str = field(default="", compare=False)
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,12 @@ class ListedParams(Params):
 class ListedDataset(Dataset):
     """A dataset that reads its list once, leaves out what cannot be meant, and counts it. A subclass gives ``listed``.
 
-    ``published`` holds the counts of ``check`` that the authors state; ``obtain`` says where missing files are found.
+    ``published`` holds the counts of ``check`` that the authors state.
     """
 
     Params = ListedParams
     params: ListedParams
     published: ClassVar[Mapping[str, int]] = {}
-    obtain: ClassVar[str] = ""
 
     @abstractmethod
     def listed(self) -> Listing:
@@ -108,26 +108,36 @@ class ListedDataset(Dataset):
         return digest([super().content(), [file_digest(path) for path in self.listing.tables]])
 
     def load(self, id: str) -> Sample:
-        """One picture (c, h, w) as stored, with its label, patient and annotations."""
+        """One picture (c, h, w) as stored, with its label, patient, annotations and extras."""
         entry = self.entry(id)
         image, geometry = read_image(entry.path)
         annotations = self.annotations(id, geometry.native)
-        return Sample(id, image, annotations, entry.label, self.group(id), geometry)
+        return Sample(id, image, annotations, entry.label, self.group(id), geometry, extras=entry.extras)
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether the list gives several labels to a sample."""
+        return any(isinstance(entry.label, tuple) for entry in self.listing.entries.values())
+
+    def left_out(self) -> list[Finding]:
+        """What is wrong with the list, and pictures that are missing."""
+        return [found for found in self._found(self._faults()) if found.count]
 
     def check(self) -> list[Finding]:
         """Counts against the published ones, what was left out, what is missing, and what cannot be loaded."""
         chosen = self.listing.left_out
-        missing = [entry.path for entry in self.listing.entries.values() if not entry.path.is_file()]
-        faults = {
-            **self.listing.faults,
-            "missing pictures": [f"{path}; {self.obtain}" for path in missing],
-            "unreadable samples": self._unreadable(),
-        }
         return [
             *(Finding(what, count, self.published.get(what)) for what, count in self._counts().items()),
             *(Finding(what, len(cases), self.published.get(what), *cases[:1]) for what, cases in chosen.items()),
-            *(Finding(what, len(cases), self.published.get(what, 0), *cases[:1]) for what, cases in faults.items()),
+            *self._found(self._faults() | {"unreadable samples": self._unreadable()}),
         ]
+
+    def _faults(self) -> dict[str, Sequence[str]]:
+        missing = [entry.path for entry in self.listing.entries.values() if not entry.path.is_file()]
+        return {**self.listing.faults, "missing pictures": [f"{path}; {self.obtain}" for path in missing]}
+
+    def _found(self, faults: Mapping[str, Sequence[str]]) -> list[Finding]:
+        return [Finding(what, len(cases), self.published.get(what, 0), *cases[:1]) for what, cases in faults.items()]
 
     def _counts(self) -> dict[str, int]:
         entries = self.listing.entries.values()

@@ -1,8 +1,9 @@
 """Divides patients among splits where the authors of a dataset published no division."""
 
-from typing import Self
+import re
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .component import Params
 from .keyed import key
@@ -23,6 +24,30 @@ class Shares(Params):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of train, tuning and test are {total:g} together; make them 1")
         return self
+
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"the pattern cannot be read ({error})") from None
+    if groups != 1:
+        raise ValueError("give a pattern with exactly one group, such as ^([0-9]+)_")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_one_group)]
+"""A regular expression with one group, which finds the patient in the name of a file."""
+
+
+def patient_in(name: str, pattern: str | None) -> str:
+    """The patient whom a name tells; empty where it tells none, or there is no pattern.
+
+    >>> patient_in("10_left", "^([0-9]+)_")
+    '10'
+    """
+    match = re.search(pattern, name) if pattern else None
+    return (match[1] or "") if match else ""
 
 
 def split_of(patient: str, shares: Shares, seed: int) -> str:

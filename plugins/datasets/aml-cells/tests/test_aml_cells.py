@@ -78,6 +78,7 @@ def test_lines_that_are_not_as_published(root: Path) -> None:
     extra = (
         "XYZ/XYZ_0001.tiff XYZ nan nan",
         "BAS/BAS_0003.tiff BAS",
+        "BAS/BAS_0003.tiff BAS nan nan nan",
         "BAS/BAS_0001.tiff BAS nan nan",
         "EOS/EOS_0001.tiff MON nan nan",
         "MON/MON_0001.tiff MON nan nan",
@@ -86,11 +87,25 @@ def test_lines_that_are_not_as_published(root: Path) -> None:
     dataset = AmlCells(root=root)
     assert dataset.ids() == ["BAS_0001", "BAS_0002", "MYO_0001", "MON_0001"]
     found = counts(dataset)
-    assert found["lines without picture or known cell"] == (2, 0)
+    assert found["lines without picture or known cell"] == (3, 0)
     assert (found["samples listed twice"], found["ids with two meanings"]) == ((1, 0), (1, 0))
     assert found["missing pictures"] == (1, 0)
     with pytest.raises(DataError, match=r"MON_0001\.tiff does not exist"):
         dataset.load("MON_0001")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_in_another_encoding(root: Path, encoding: str) -> None:
+    (path,) = root.rglob("annotations.dat")
+    path.write_text("BAS/é_0001.tiff BAS nan nan\n", encoding=encoding)
+    assert AmlCells(root=root).ids() == ["é_0001"]
+
+
+def test_damaged_pictures(root: Path) -> None:
+    next(root.rglob("BAS_0001.tiff")).write_bytes(b"no picture")
+    assert counts(AmlCells(root=root))["unreadable samples"] == (1, 0)
+    with pytest.raises(DataError, match=r"BAS_0001\.tiff is damaged"):
+        AmlCells(root=root).load("BAS_0001")
 
 
 def test_a_missing_or_doubled_table(root: Path) -> None:

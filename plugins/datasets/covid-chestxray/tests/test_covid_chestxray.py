@@ -130,9 +130,21 @@ def test_missing_tables_and_columns(tmp_path: Path, break_it: Callable[[Path], N
 
 def test_other_encodings(tmp_path: Path) -> None:
     row = "é1,0,COVID-19,PA,X-ray,images,a.jpg,u,,"
-    for encoding in ("utf-8-sig", "latin-1"):
+    for encoding in ("utf-8-sig", "utf-16", "latin-1"):
         (tmp_path / "metadata.csv").write_text(f"{HEADER}\n{row}\n", encoding=encoding)
         assert CovidChestxray(root=tmp_path).group("a") == "é1"
+
+
+def test_absent_and_damaged_pictures(tmp_path: Path) -> None:
+    rows = [f"{name},0,SARS,PA,X-ray,images,{name}.jpg,u,," for name in "ab"]
+    dataset = CovidChestxray(root=folder(tmp_path, *rows))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/b.jpg").write_bytes(b"no picture")
+    found = counts(dataset)
+    assert (found["missing pictures"], found["unreadable samples"]) == (1, 1)
+    for id, message in (("a", r"a\.jpg does not exist"), ("b", r"b\.jpg is damaged")):
+        with pytest.raises(DataError, match=message):
+            dataset.load(id)
 
 
 def samples() -> list[Sample]:

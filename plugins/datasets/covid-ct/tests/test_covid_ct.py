@@ -98,10 +98,10 @@ def test_lists_that_are_missing(root: Path) -> None:
 def test_damaged_pictures_and_other_encodings(root: Path) -> None:
     (root / "Images-processed/CT_COVID/c.png").write_bytes(b"no picture")
     path = lists(root, "COVID", "val", [])
-    path.write_bytes("é.png".encode("latin-1"))
-    dataset = CovidCt(root=root)
-    assert "é" in dataset.ids("tuning")
-    assert counts(dataset)["unreadable samples"] == (1, 0)
+    for encoding in ("latin-1", "utf-8-sig", "utf-16"):
+        path.write_text("é.png", encoding=encoding)
+        assert "é" in CovidCt(root=root).ids("tuning")
+    assert counts(CovidCt(root=root))["unreadable samples"] == (1, 0)
 
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:

@@ -84,6 +84,20 @@ def test_masks_annotate_the_lesion(root: Path) -> None:
     assert sum(path.parent.name == MASKS for path in dataset.files()) == 2
 
 
+def test_an_empty_mask_was_looked_at(root: Path) -> None:
+    write_image(np.zeros((1, 8, 10), dtype=np.uint8), root / MASKS / "ISIC_0000004_segmentation.png")
+    (annotation,) = Ham10000(root=root).load("ISIC_0000004").annotations
+    assert (annotation.finding, annotation.values.any()) == ("lesion", False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_tables_in_other_encodings(root: Path, encoding: str) -> None:
+    (root / "HAM10000_metadata.csv").write_text(
+        "\n".join((HEADER, *(row.replace("HAM_", "HÄM_") for row in ROWS))), encoding=encoding
+    )
+    assert Ham10000(root=root).group("ISIC_0000003") == "HÄM_0000001"
+
+
 def test_counts_against_the_published_ones(root: Path) -> None:
     found = counts(Ham10000(root=root))
     assert (found["samples"], found["groups"]) == ((60, 10_015), (30, 7_470))

@@ -1,5 +1,6 @@
 """IDRiD in the layouts that downloads have, with tiny pictures; and two of the real ones where they lie at hand."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from salix.errors import DataError, SalixError
+from salix.keyed import digest
 from salix.records import Annotation, Sample
 from salix_idrid.idrid import Idrid
 
@@ -115,6 +117,12 @@ def test_an_empty_folder_was_examined_and_counts_in_the_identity(root: Path) -> 
     assert Idrid(root=root).identity != before
 
 
+def test_an_empty_mask_is_absent_and_was_drawn(root: Path) -> None:
+    path = mask(root, 2, "HE", red(np.zeros(SHAPE, dtype=bool)))
+    haemorrhages = Idrid(root=root, findings=("haemorrhages",)).load("IDRiD_02").annotations[0]
+    assert (haemorrhages.values.any(), haemorrhages.source) == (False, str(path))
+
+
 def test_the_optic_disc_and_chosen_findings(root: Path) -> None:
     mask(root, 2, "OD")
     assert Idrid(root=root, findings=("haemorrhages",), optic_disc=True).load("IDRiD_02").findings() == (
@@ -212,6 +220,18 @@ def test_identity_follows_the_files(root: Path, tmp_path_factory: pytest.TempPat
     assert Idrid(root=root).identity != before
 
 
+def test_part_a_has_the_identity_that_it_had_when_it_was_the_only_one(root: Path) -> None:
+    folder = root / "A. Segmentation"
+    files = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in sorted(folder.rglob("IDRiD_*"))]
+    examined = [("test", "haemorrhages"), ("test", "microaneurysms"), ("tuning", "haemorrhages")]
+    examined += [("tuning", "microaneurysms"), ("tuning", "soft_exudates")]
+    lesions = ["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates"]
+    params = {"root": "", "findings": lesions, "optic_disc": False}
+    content = digest([digest(files), examined])
+    assert Idrid(root=root).identity == digest(["salix_idrid.idrid:Idrid", 1, params, content])
+    assert Idrid(root=root, optic_disc=True).identity != Idrid(root=root).identity
+
+
 def samples(count: int) -> Iterator[Sample]:
     for number in range(count):
         ramp = np.linspace(40, 200, SHAPE[1])[None, None] * np.ones((3, SHAPE[0], 1))
@@ -263,8 +283,8 @@ def test_two_real_pictures() -> None:
         pytest.skip(f"no download of IDRiD at {REAL}")
     dataset = Idrid(root=REAL, optic_disc=True)
     assert len(dataset.ids("tuning")) == 54
-    published = {"microaneurysms": 54, "haemorrhages": 53, "hard_exudates": 54, "soft_exudates": 26, "optic_disc": 54}
-    assert {finding: dataset._masks("tuning", finding) for finding in dataset.findings} == published
+    codes = Counter(path.stem[-2:] for path in dataset.files() if path.suffix == ".tif")
+    assert codes == {"MA": 54, "HE": 53, "EX": 54, "SE": 26, "OD": 54}
     for id in ("IDRiD_01", "IDRiD_43"):
         sample = dataset.load(id)
         assert sample.image.shape == (3, 2848, 4288)

@@ -146,6 +146,43 @@ def test_masks_and_densities(root: Path) -> None:
         ImageFolder(root=root).load("scans/8")
 
 
+def test_an_empty_mask_was_looked_at(root: Path) -> None:
+    write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/scar/seven.tif")
+    (annotation,) = ImageFolder(root=root).load("seven").annotations
+    assert (annotation.finding, annotation.kind, annotation.values.any()) == ("scar", "mask", False)
+
+
+def test_a_mask_that_is_there_twice(root: Path) -> None:
+    for suffix in ("tif", "tiff"):
+        write_mask(np.ones(SHAPE, dtype=bool), root / f"masks/scar/seven.{suffix}")
+    dataset = ImageFolder(root=root)
+    with pytest.raises(DataError, match=r"seven\.tif and .*seven\.tiff mark the same finding of one picture"):
+        dataset.load("seven")
+    assert faults(dataset) == {"unreadable samples": 1}
+
+
+def test_contours(root: Path) -> None:
+    (root / "contours").mkdir()
+    table(root / "contours", "finding,contour,x,y\nscar,a,2,1\nscar,a,5,1\nscar,a,5,3\nscar,a,2,3\n", "seven.csv")
+    table(root / "contours", '[{"finding": "scar", "points": []}]', "nine.json")
+    dataset = ImageFolder(root=root)
+    expected = np.zeros(SHAPE)
+    expected[1:3, 2:5] = 1
+    np.testing.assert_array_equal(dataset.load("seven").mask("scar"), expected)
+    (annotation,) = dataset.load("nine").annotations
+    assert (annotation.finding, annotation.values.any()) == ("scar", False)
+    assert dataset.load("scans/8").annotations == ()
+    check_dataset(dataset)
+    assert faults(dataset) == {}
+    (root / "contours/seven.csv").rename(root / "contours/stray.csv")
+    assert faults(ImageFolder(root=root)) == {"contours without a picture": 1}
+
+
+def test_a_table_without_the_column_that_is_required(root: Path) -> None:
+    with pytest.raises(DataError, match="has no column 'file'; did you mean"):
+        ImageFolder(root=table(root, TABLE.replace("file,", "files,"))).ids()
+
+
 def test_a_finding_without_a_mark(root: Path) -> None:
     (root / "masks/scar").mkdir(parents=True)
     assert ImageFolder(root=root).load("seven").annotations == ()

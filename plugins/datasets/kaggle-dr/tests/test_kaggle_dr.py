@@ -9,6 +9,7 @@ from PIL import Image
 
 from salix.errors import DataError
 from salix.records import Sample
+from salix.testing import check_dataset
 from salix_kaggle_dr.kaggle_dr import KaggleDr
 
 
@@ -20,36 +21,87 @@ def photograph(path: Path, red: int) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "trainLabels.csv").write_text("image,level\n10_left,0\n10_right,4\n13_left,2\n")
-    (tmp_path / "retinopathy_solution.csv").write_text("image,level,Usage\n1_left,1,Private\n1_right,3,Public\n")
-    for name, red in (("train/10_left", 50), ("train/10_right", 90), ("test/1_left", 130), ("test/1_right", 170)):
+    (tmp_path / "retinopathy_solution.csv").write_text("image,level,Usage\n1_left,1,Private\n2_right,3,Public\n")
+    for name, red in (("train/10_left", 50), ("train/10_right", 90), ("test/1_left", 130), ("test/2_right", 170)):
         photograph(tmp_path / f"{name}.jpeg", red)
     return tmp_path
 
 
+def counts(dataset: KaggleDr) -> dict[str, tuple[int, int | None]]:
+    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+
+
 def test_splits_grades_and_patients(root: Path) -> None:
+    photograph(root / "train/13_left.jpeg", 10)
     dataset = KaggleDr(root=root)
     assert dataset.ids("train") == ["10_left", "10_right", "13_left"]
-    assert dataset.ids("public") == ["1_right"]
-    assert dataset.ids("private") == ["1_left"]
-    assert len(dataset.ids()) == 5
+    assert dataset.ids("tuning") == ["2_right"]
+    assert dataset.ids("test") == ["1_left"]
     sample = dataset.load("10_right")
     assert (sample.label, sample.group, sample.annotations, sample.field) == (4, "10", (), None)
     assert dataset.classes[4] == "proliferative"
     assert sample.image.dtype == np.uint8
     np.testing.assert_allclose(sample.image.mean(axis=(1, 2)), [90, 10, 20], atol=2)
     np.testing.assert_allclose(dataset.load("1_left").image[0], 130, atol=2)
+    check_dataset(dataset)
+    found = counts(dataset)
+    assert [found[f"samples in {split}"][1] for split in dataset.splits] == [35_126, 10_906, 42_670]
+    assert found["samples"] == (5, 88_702)
+    assert not any(count for count, expected in found.values() if expected == 0)
 
 
 def test_one_table_is_enough(root: Path) -> None:
     (root / "retinopathy_solution.csv").unlink()
     dataset = KaggleDr(root=root)
     assert dataset.ids() == dataset.ids("train")
-    assert dataset.ids("public") == []
+    assert dataset.ids("tuning") == []
+    assert counts(dataset)["missing tables"] == (1, None)
 
 
-def test_headers_with_blanks_and_a_byte_order_mark(root: Path) -> None:
-    (root / "trainLabels.csv").write_bytes("\ufeffimage , level\n10_left, 3\n".encode())
+def many(root: Path, patients: int) -> Path:
+    """Tables of this many patients in each part, both eyes each; no photograph is read."""
+    for name, first, end in (("trainLabels.csv", 0, ""), ("retinopathy_solution.csv", patients, ",Private")):
+        numbers = range(first, first + patients)
+        rows = [f"{number}_{eye},{number % 5}{end}" for number in numbers for eye in ("left", "right")]
+        (root / name).write_text("\n".join((f"image,level{',Usage' if end else ''}", *rows)))
+    return root
+
+
+def parts(dataset: KaggleDr) -> dict[str, set[str]]:
+    """The patients of each split; both eyes of each are there."""
+    ids = {split: dataset.ids(split) for split in dataset.splits}
+    groups = {split: {dataset.group(id) for id in own} for split, own in ids.items()}
+    assert all(len(own) == 2 * len(groups[split]) for split, own in ids.items())
+    assert len(set.union(*groups.values())) == sum(map(len, groups.values()))
+    return groups
+
+
+def test_a_share_of_the_training_patients_is_held_out(tmp_path: Path) -> None:
+    shares = {"train": 0.8, "tuning": 0.2, "test": 0}
+    dataset = KaggleDr(root=many(tmp_path, 2000), division="held_out", shares=shares)
+    found = parts(dataset)
+    assert found["test"] == {str(number) for number in range(2000, 4000)}
+    # Paper 001: 7,028 of 35,126 photographs; 2,000 patients stray by 1.8 % (two standard deviations).
+    assert abs(len(found["tuning"]) / 2000 - 7_028 / 35_126) < 0.018
+    other = KaggleDr(root=tmp_path, division="held_out", shares=shares, seed=1)
+    assert parts(other)["tuning"] != found["tuning"]
+    assert dataset.published == {"samples": 88_702}
+
+
+def test_all_patients_are_pooled(tmp_path: Path) -> None:
+    shares = {"train": 0.773, "tuning": 0.1135, "test": 0.1135}
+    found = parts(KaggleDr(root=many(tmp_path, 2000), division="pooled", shares=shares))
+    # Paper 000: 68,074, 10,000 and 10,000 photographs.
+    for split, count in (("train", 68_074), ("tuning", 10_000), ("test", 10_000)):
+        assert abs(len(found[split]) / 4000 - count / 88_074) < 0.013
+    assert {int(number) // 2000 for number in found["tuning"]} == {0, 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_headers_with_blanks_in_other_encodings(root: Path, encoding: str) -> None:
+    (root / "trainLabels.csv").write_text("Image ; level\n10_left; 3\né_left;1\n", encoding=encoding)
     assert KaggleDr(root=root).load("10_left").label == 3
+    assert KaggleDr(root=root).group("é_left") == "é"
 
 
 @pytest.mark.parametrize(
@@ -57,29 +109,60 @@ def test_headers_with_blanks_and_a_byte_order_mark(root: Path) -> None:
     [
         ("trainLabels.csv", "image,grade\n10_left,0\n", "has no column 'level'"),
         ("trainLabels.csv", "", "has no column 'image'"),
-        ("trainLabels.csv", "image,level\n10_left,0\n10_right,7\n", r"line 3: level '7'"),
-        ("trainLabels.csv", "image,level\n10_left\n", r"line 2: level ''"),
-        ("trainLabels.csv", "image,level\n1_left,0\n", "names 1_left a second time"),
-        ("retinopathy_solution.csv", "image,level,Usage\n1_left,0,Secret\n", "usage 'secret'"),
+        ("retinopathy_solution.csv", "image,level\n1_left,0\n", "has no column 'Usage'"),
     ],
 )
-def test_tables_that_are_not_as_published(root: Path, table: str, text: str, message: str) -> None:
+def test_tables_without_a_column(root: Path, table: str, text: str, message: str) -> None:
     (root / table).write_text(text)
     with pytest.raises(DataError, match=message):
         KaggleDr(root=root).ids()
 
 
+def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+    rows = (
+        "10_left,0", "10_right,7", "13_left", "14_up,1", "../15_left,1", "16_left,1,more", "17_left,1,,", "17_left,1",
+        "18_left,1", "18_left,2", "1_left,0",
+    )  # fmt: skip
+    (root / "trainLabels.csv").write_text("\n".join(("image,level", *rows)))
+    (root / "retinopathy_solution.csv").write_text("image,level,Usage\n1_left,1,Private\n2_right,3,Secret\n")
+    dataset = KaggleDr(root=root)
+    assert dataset.ids() == ["10_left", "17_left"]
+    found = counts(dataset)
+    assert found["rows that cannot be used"] == (6, 0)
+    assert found["samples listed twice"] == (1, 0)
+    assert found["ids with two meanings"] == (2, 0)
+
+
+def test_a_patient_in_two_splits_is_left_out(root: Path) -> None:
+    (root / "retinopathy_solution.csv").write_text(
+        "image,level,Usage\n1_left,1,Private\n1_right,1,Public\n13_right,1,Public"
+    )
+    dataset = KaggleDr(root=root)
+    assert dataset.ids() == ["10_left", "10_right"]
+    assert counts(dataset)["patients in two splits"] == (2, 0)
+    assert KaggleDr(root=root, division="pooled").ids() == [
+        "10_left",
+        "10_right",
+        "13_left",
+        "1_left",
+        "1_right",
+        "13_right",
+    ]
+
+
 def test_missing_tables_pictures_and_ids(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.raises(DataError, match=r"neither trainLabels\.csv nor retinopathy_solution\.csv; download"):
+    with pytest.raises(DataError, match=r"neither trainLabels\.csv nor retinopathy_solution\.csv; obtain it from"):
         KaggleDr(root=tmp_path_factory.mktemp("empty")).ids()
     with pytest.raises(DataError, match=r"13_left\.jpeg does not exist"):
         KaggleDr(root=root).load("13_left")
-    with pytest.raises(DataError, match="no image '14_left'"):
+    with pytest.raises(DataError, match="has no '14_left'"):
         KaggleDr(root=root).load("14_left")
+    (root / "train/10_left.jpeg").write_bytes(b"no picture")
     found = {finding.what: finding for finding in KaggleDr(root=root).check()}
     assert (found["missing pictures"].count, found["missing pictures"].expected) == (1, 0)
-    assert found["missing pictures"].example.endswith("13_left.jpeg")
-    assert (found["rows of train"].count, found["rows of train"].expected) == (3, 35126)
+    assert "13_left.jpeg; obtain it from the Kaggle competition" in found["missing pictures"].example
+    assert found["unreadable samples"].count == 1
+    assert KaggleDr(root=root, absent="skip").ids("train") == ["10_left", "10_right"]
 
 
 def test_identity_counts_tables_by_content_and_pictures_by_size(root: Path) -> None:
@@ -97,34 +180,36 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     eyes = [
         Sample("synthetic_3_left", image, label=4),
         Sample("synthetic_3_right", image + np.uint8(50), label=0),
-        Sample("synthetic_4_left", image, label=2, extras={"split": "private"}),
-        Sample("synthetic_5_left", image, label=1, extras={"split": "public"}),
+        Sample("synthetic_4_left", image, label=2, extras={"split": "test"}),
+        Sample("synthetic_5_left", image, label=1, extras={"split": "tuning"}),
     ]
     assert KaggleDr(root=tmp_path).write(eyes, tmp_path / "twin") == 4
     dataset = KaggleDr(root=tmp_path / "twin")
     assert dataset.ids("train") == ["synthetic_3_left", "synthetic_3_right"]
-    assert (dataset.ids("private"), dataset.ids("public")) == (["synthetic_4_left"], ["synthetic_5_left"])
+    assert (dataset.ids("test"), dataset.ids("tuning")) == (["synthetic_4_left"], ["synthetic_5_left"])
     for eye in eyes:
         read = dataset.load(eye.id)
         assert (read.label, read.group) == (eye.label, eye.id.rsplit("_", 1)[0])
         np.testing.assert_allclose(read.image, eye.image, atol=2)
     assert (tmp_path / "twin/retinopathy_solution.csv").read_text().split() == [
         "image,level,Usage",
-        "synthetic_4_left,2,Private",
         "synthetic_5_left,1,Public",
+        "synthetic_4_left,2,Private",
     ]
+    check_dataset(dataset)
 
 
 def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
     eye = Sample("synthetic_3_left", np.zeros((3, 8, 12), dtype=np.uint8), label=4)
     dataset = KaggleDr(root=tmp_path)
-    with pytest.raises(DataError, match="end with _left or _right"):
-        dataset.write([replace(eye, id="a")], tmp_path / "a")
-    for label in (None, 5, (1, 2)):
-        with pytest.raises(DataError, match="needs a grade"):
-            dataset.write([replace(eye, label=label)], tmp_path / "b")
-    with pytest.raises(DataError, match="no split 'tuning'"):
-        dataset.write([replace(eye, extras={"split": "tuning"})], tmp_path / "c")
+    for id in ("a", "a/b_left", "_left"):
+        with pytest.raises(DataError, match="end with _left or _right"):
+            dataset.write([replace(eye, id=id)], tmp_path / "a")
+    for label in (None, -1, (1, 2)):
+        with pytest.raises(DataError, match="only hold one class"):
+            dataset.write([replace(eye, label=label)], tmp_path / f"b{label}")
+    with pytest.raises(DataError, match="no split 'private'"):
+        dataset.write([replace(eye, extras={"split": "private"})], tmp_path / "c")
     (tmp_path / "d").mkdir()
     (tmp_path / "d/trainLabels.csv").write_text("mine")
     with pytest.raises(DataError, match="is not empty"):

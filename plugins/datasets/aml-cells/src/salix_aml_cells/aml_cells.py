@@ -51,6 +51,7 @@ class AmlCells(ListedDataset):
     splits = SPLITS
     tuning = "tuning"
     citation = "Matek et al. 2019, Nature Machine Intelligence 1:538–544, doi:10.1038/s42256-019-0101-9"
+    licence = "CC BY 3.0, as far as is known; the page of the collection says"
     obtain = "obtain it from the collection AML-Cytomorphology_LMU of The Cancer Imaging Archive"
 
     @property

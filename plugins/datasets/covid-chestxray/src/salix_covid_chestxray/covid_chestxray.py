@@ -49,6 +49,7 @@ class CovidChestxray(ListedDataset):
     citation = (
         "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv:2006.11988 (table Apache-2.0, pictures each own)"
     )
+    licence = "each picture's own, in the column license of metadata.csv"
     obtain = "obtain it from the repository ieee8023/covid-chestxray-dataset on GitHub, and set root to its folder"
 
     def listed(self) -> Listing:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from salix.errors import DataError
+from salix.folders import class_folders
 from salix.images import write_image
 from salix.listing import Entry, ListedDataset, Listing, gathered, require_new
 from salix.records import Sample
@@ -43,16 +44,14 @@ class CovidCt(ListedDataset):
     splits = tuple(LISTS)
     tuning = "tuning"
     citation = "Yang et al. 2020, COVID-CT-Dataset, arXiv:2003.13865"
+    licence = "as the repository says; the pictures come from publications"
     obtain = "obtain it from the repository UCSD-AI4H/COVID-CT on GitHub, and unpack the zip files of Images-processed"
     published = {"samples": 746, "samples of non_covid": 397, "samples of covid": 349}  # noqa: RUF012
 
     @cached_property
     def folders(self) -> Mapping[str, Path]:
-        """The folder of each class that holds pictures, at any depth below root."""
-        found = sorted(
-            path for path in self.params.root.rglob("CT_*COVID") if path.is_dir() and "__MACOSX" not in path.parts
-        )
-        return {path.name: path for path in found if any(entry.is_file() for entry in path.iterdir())}
+        """The folder of each class, at any depth below root."""
+        return class_folders(self.params.root, [f"CT_{part}" for part in PARTS])
 
     def listed(self) -> Listing:
         """The lines of the six lists; raises ``DataError`` where none of them is there."""

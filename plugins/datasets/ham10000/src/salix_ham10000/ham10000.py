@@ -47,6 +47,7 @@ class Ham10000(ListedDataset):
     splits = SPLITS
     tuning = "tuning"
     citation = "Tschandl et al. 2018, Scientific Data 5:180161, doi:10.1038/sdata.2018.161"
+    licence = "CC BY-NC 4.0 or as the page says; not for commercial use"
     obtain = "obtain it from the page 'The HAM10000 dataset' of Harvard Dataverse, doi:10.7910/DVN/DBW86T"
 
     @property

@@ -57,7 +57,7 @@ def find(root: Path) -> Layout:
     if not pictures:
         raise DataError(_absent(root))
     splits = {id: _split(path, root) for id, path in pictures.items()}
-    folders = {(split, finding) for path, finding in _folders(paths) if (split := _split_of(path, root))}
+    folders = {(split, finding) for path, finding in _folders(paths) if (split := split_of(path, root))}
     return Layout(pictures, masks, splits, frozenset(folders | {(_split(masks[key], root), key[1]) for key in masks}))
 
 
@@ -83,7 +83,7 @@ def _folders(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _split(path: Path, root: Path) -> str:
-    split = _split_of(path, root)
+    split = split_of(path, root)
     if split is None:
         raise DataError(
             f"{path} lies in no folder named after the training or the testing set; keep the published folders, such "
@@ -92,7 +92,7 @@ def _split(path: Path, root: Path) -> str:
     return split
 
 
-def _split_of(path: Path, root: Path) -> str | None:
+def split_of(path: Path, root: Path) -> str | None:
     """The split that the nearest folder below ``root`` names."""
     for folder in path.relative_to(root).parents:
         for split, word in (("tuning", "train"), ("test", "test")):

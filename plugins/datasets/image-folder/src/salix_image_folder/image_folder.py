@@ -4,19 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field, field_validator
 
 from salix.errors import DataError
-from salix.images import LOSSLESS, LOSSY, write_image
-from salix.keyed import digest
-from salix.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
-from salix.partition import SPLITS, Shares, split_of
-from salix.records import Annotation, Label, Sample
+from salix.folders import pictures
+from salix.listing import Entry, Listing, gathered, require_new
+from salix.marks import BOXES, CONTOURS, DENSITIES, MASKS, MarkedDataset, MarkedFolder, MarkedParams
+from salix.partition import SPLITS, patient_in
+from salix.records import Label, Sample
 from salix.tabular import Row, Table, plain_name, read_table, write_table
-
-from .marks import BOXES, DENSITIES, MASKS, Marks, box_row, write_marks
 
 COLUMNS = ("file", "label", "patient", "split", "id")
 PARTS = {"train": "train", "training": "train", "tuning": "tuning", "validation": "tuning", "valid": "tuning"}
@@ -24,35 +19,20 @@ PARTS |= {"val": "tuning", "dev": "tuning", "test": "test", "testing": "test"}
 BETWEEN = re.compile(r"[|;]")
 
 
-class ImageFolderParams(ListedParams):
+class ImageFolderParams(MarkedParams):
     """Which table to read, which classes there are, and what holds where files say nothing."""
 
     table: str = "samples.csv"
     classes: tuple[str, ...] = ()
-    patient: str | None = None
-    unmarked: Literal["unexamined", "absent"] = "unexamined"
-    shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
-
-    @field_validator("patient")
-    @classmethod
-    def _one_group(cls, pattern: str | None) -> str | None:
-        try:
-            groups = re.compile(pattern or "()").groups
-        except re.error as error:
-            raise ValueError(f"the pattern cannot be read ({error})") from None
-        if groups != 1:
-            raise ValueError("give a pattern with exactly one group, such as ^([0-9]+)_")
-        return pattern
 
 
-class ImageFolder(ListedDataset):
+class ImageFolder(MarkedDataset):
     """Pictures of one's own: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
 
     Only ``file`` is required; several labels are parted by ``|``. Without a table the folders under root are classes,
     or splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold a picture of the
-    id's name for each sample; ``boxes.csv`` has columns file, finding, x1, y1, x2, y2 (empty: looked for and absent).
-    Where no split is given for any sample, patients are divided by name and seed.
+    id's name for each sample, ``contours/`` a table or JSON; ``boxes.csv`` has columns file, finding, x1, y1, x2, y2
+    (empty: looked for and absent). Where no split is given for any sample, patients are divided by name and seed.
     """
 
     Params = ImageFolderParams
@@ -65,15 +45,6 @@ class ImageFolder(ListedDataset):
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """The classes in the order given, or all that there are by name."""
         return self.params.classes or tuple(sorted({name for row in self._candidates for name in _names(row["label"])}))
-
-    @cached_property
-    def findings(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The findings that anything marks, by name."""
-        return self._marks.findings
-
-    @cached_property
-    def _marks(self) -> Marks:
-        return Marks(self.params.root, self.params.unmarked == "absent")
 
     @cached_property
     def _table(self) -> Table:
@@ -111,61 +82,38 @@ class ImageFolder(ListedDataset):
         problems = [f"{row.place}: {problem}" for row in self._table.rows if (problem := self._problem(row))]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
-        stray = self._marks.stray(set(entries), files)
+        stray = self.found.stray(set(entries), files)
         tables = [path for path in (self.params.root / self.params.table, self.params.root / BOXES) if path.is_file()]
         return Listing(entries, {**faults, **stray}, tables=tables)
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, Entry]]:
         for row in rows:
             path = Path(row["file"])
-            id, patient = row["id"] or path.with_suffix("").as_posix(), row["patient"] or self._patient(path)
-            drawn = split_of(patient or id, self.params.shares, self.params.seed)
-            split = PARTS[plain_name(row["split"])] if self._divided else drawn
+            id, patient = row["id"] or path.with_suffix("").as_posix(), row["patient"]
+            patient = patient or patient_in(path.stem, self.params.patient)
+            split = PARTS[plain_name(row["split"])] if self._divided else self.params.split_of(patient or id)
             yield id, Entry(self.params.root / path, split, self._label(row["label"]), patient, row.place)
-
-    def _patient(self, path: Path) -> str:
-        match = re.search(self.params.patient, path.stem) if self.params.patient else None
-        return (match[1] or "") if match else ""
 
     def _label(self, text: str) -> Label:
         labels = tuple(dict.fromkeys(self.classes.index(name) for name in _names(text)))
         return labels if len(labels) > 1 else (labels[0] if labels else None)
 
-    def content(self) -> str:
-        """The digest of the files, and of classes and findings, which empty folders name too."""
-        return digest([super().content(), self.classes, self.findings])
-
-    def marks(self) -> Iterable[Path]:
-        """The masks and densities of listed pictures."""
-        return [path for id in self.listing.entries for path in self._marks.files(id)]
-
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """Masks and densities, and one annotation for each box; raises ``DataError`` where one does not fit."""
-        file = self.entry(id).path.relative_to(self.params.root).as_posix()
-        return self._marks.of(id, file, shape)
-
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples under an empty folder as PNG, with a table and their masks, densities and boxes; how many.
 
         Class ``n`` is written as its name where this dataset has one, else as ``class_n``; ``extras["split"]`` names
-        the split. Densities keep 16 bits of their largest value.
+        the split. Densities keep 16 bits of their largest value; contours become masks.
         """
         require_new(root)
-        rows, boxes = [], []
+        folder, rows = MarkedFolder(root), []
         for sample in samples:
             name = self.name_to_write(sample)
-            file = f"images/{name}.png"
-            write_image(sample.image, root / file)
-            labels = (
-                () if sample.label is None else sample.label if isinstance(sample.label, tuple) else (sample.label,)
-            )
+            labels = sample.label if isinstance(sample.label, tuple) else (sample.label,)
+            written = "|".join(self._written_class(label) for label in labels if label is not None)
             split = self.split_to_write(sample) if "split" in sample.extras else ""
-            rows.append((file, "|".join(self._written_class(label) for label in labels), sample.group, split, name))
-            write_marks(sample, name, root)
-            boxes += [box_row(mark, file) for mark in sample.annotations if mark.kind == "box"]
+            rows.append((folder.add(sample, name), written, sample.group, split, name))
         write_table(root / self.params.table, COLUMNS, rows)
-        if boxes:
-            write_table(root / BOXES, ("file", "finding", "x1", "y1", "x2", "y2"), boxes)
+        folder.close()
         return len(rows)
 
     def _written_class(self, label: int) -> str:
@@ -178,12 +126,12 @@ def _names(text: str) -> list[str]:
 
 def _rows(root: Path) -> Iterator[Row]:
     """A row for each picture in a class folder, or in a class folder within the folder of a split."""
-    folders = [path for path in sorted(root.glob("*/")) if path.name not in (MASKS, DENSITIES) and path.is_dir()]
+    marks = (MASKS, DENSITIES, CONTOURS)
+    folders = [path for path in sorted(root.glob("*/")) if path.name not in marks and path.is_dir()]
     divided = bool(folders) and all(plain_name(path.name) in PARTS for path in folders)
     for folder in folders:
         for part in sorted(path for path in folder.iterdir() if path.is_dir()) if divided else [folder]:
-            for path in sorted(part.rglob("*")):
-                if path.suffix.lower() in LOSSY + LOSSLESS and not path.name.startswith("."):
-                    values = dict.fromkeys(COLUMNS, "") | {"file": path.relative_to(root).as_posix()}
-                    split = folder.name if divided else ""
-                    yield Row(values | {"label": part.name, "split": split}, str(path))
+            for path in pictures(part):
+                values = dict.fromkeys(COLUMNS, "") | {"file": path.relative_to(root).as_posix()}
+                split = folder.name if divided else ""
+                yield Row(values | {"label": part.name, "split": split}, str(path))

@@ -1,0 +1,251 @@
+"""Fundus photographs with lesions as masks and as contours, grades in a table, and what is wrong with them."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from salix.errors import DataError
+from salix.images import write_image, write_mask
+from salix.records import Annotation, Array, Sample
+from salix.testing import check_dataset
+from salix_fundus_lesions.fundus_lesions import FundusLesions
+
+SHAPE = (40, 60)
+
+
+def photograph(path: Path, value: int = 0) -> Path:
+    write_image(np.full((3, *SHAPE), value, dtype=np.uint8), path)
+    return path
+
+
+def spot(top: int, left: int) -> Array:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[top : top + 3, left : left + 4] = True
+    return mask
+
+
+def text(path: Path, content: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding=encoding)
+    return path
+
+
+def faults(dataset: FundusLesions) -> dict[str, int]:
+    return {finding.what: finding.count for finding in dataset.check() if finding.expected == 0 and finding.count}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Both eyes of patient 7 and one of 8; red lesions as a mask in 7_left, hard exudates as contours in 8_left."""
+    for value, name in enumerate(("7_left.jpg", "7_right.png", "8_left.tif")):
+        photograph(tmp_path / "images" / name, 40 * value)
+    write_mask(spot(2, 5), tmp_path / "masks/red_lesions/7_left.tif")
+    text(
+        tmp_path / "contours/8_left.csv",
+        "finding,reader,contour,x,y\nhard_exudates,A,1,10,4\nhard_exudates,A,1,14.5,4\nhard_exudates,A,1,14.5,6\n"
+        "hard_exudates,A,1,10,6\nhard_exudates,B,1,30,20\nhard_exudates,B,1,34,20\nhard_exudates,B,1,34,24\n"
+        "cotton_wool_spots,A,,,\n",
+    )
+    text(
+        tmp_path / "grades.csv",
+        "name,grade,patient,reader\n7_left,2,7,consensus\n7_right.png,3,7,\n8_left,,8,consensus\n",
+    )
+    return tmp_path
+
+
+def test_grades_patients_and_marks(root: Path) -> None:
+    dataset = FundusLesions(root=root)
+    assert dataset.ids() == dataset.ids("test") == ["7_left", "7_right", "8_left"]
+    assert dataset.findings == ("cotton_wool_spots", "hard_exudates", "red_lesions")
+    left, right, other = (dataset.load(id) for id in dataset.ids())
+    assert [(sample.label, sample.group) for sample in (left, right, other)] == [(2, "7"), (3, "7"), (None, "8")]
+    (mask,) = left.annotations
+    assert (mask.finding, mask.reader, mask.kind) == ("red_lesions", "consensus", "mask")
+    np.testing.assert_array_equal(mask.values, spot(2, 5))
+    assert right.annotations == ()
+    assert [(mark.finding, mark.reader) for mark in other.annotations] == [
+        ("hard_exudates", "A"),
+        ("hard_exudates", "B"),
+        ("cotton_wool_spots", "A"),
+    ]
+    rectangle, triangle, nothing = (mark.values for mark in other.annotations)
+    assert rectangle[4:6, 10:14].min() == 1
+    assert rectangle[4:6, 14].tolist() == [0.5, 0.5]
+    assert (float(rectangle.sum()), float(triangle.sum())) == (4.5 * 2, 4 * 4 / 2)
+    assert not nothing.any()
+    check_dataset(dataset)
+    assert faults(dataset) == {}
+    assert [path.name for path in dataset.files()][-2:] == ["7_left.tif", "8_left.csv"]
+
+
+def test_a_missing_mark_means_what_the_setting_says(root: Path) -> None:
+    absent = FundusLesions(root=root, unmarked="absent").load("7_right")
+    assert absent.findings() == ("cotton_wool_spots", "hard_exudates", "red_lesions")
+    assert not any(mark.values.any() for mark in absent.annotations)
+    write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/red_lesions/7_right.tif")
+    looked = FundusLesions(root=root).load("7_right")
+    assert looked.findings() == ("red_lesions",)
+    assert not looked.annotations[0].values.any()
+
+
+def test_contours_are_drawn_one_component_each(tmp_path: Path) -> None:
+    """Acceptance F03: the components of what is drawn are as many as the contours in the file."""
+    generator = np.random.default_rng(3)
+    written: Counter[str] = Counter()
+    for number in range(6):
+        photograph(tmp_path / f"images/{number}.png")
+        contours = []
+        for cell in generator.permutation(15)[: generator.integers(1, 15)]:
+            centre = np.array([12 * (cell % 5) + 6, 12 * (cell // 5) + 8])
+            angles = np.sort(generator.random(9)) * 2 * np.pi
+            corners = centre + generator.uniform(0.3, 4.5) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            finding = ("red_lesions", "hard_exudates")[cell % 2]
+            contours.append({"finding": finding, "points": corners.tolist()})
+            written[finding] += 1
+        text(tmp_path / f"contours/{number}.json", json.dumps(contours))
+    dataset = FundusLesions(root=tmp_path)
+    drawn: Counter[str] = Counter()
+    for id in dataset.ids():
+        for mark in dataset.load(id).annotations:
+            drawn[mark.finding] += ndimage.label(mark.values > 0, np.ones((3, 3)))[1]
+    assert drawn == written
+    assert sum(written.values()) > 30
+
+
+def test_without_a_table_the_photographs_are_the_list(root: Path) -> None:
+    (root / "grades.csv").unlink()
+    photograph(root / "images/deeper/9_left.png")
+    write_mask(spot(1, 1), root / "masks/red_lesions/deeper/9_left.tif")
+    dataset = FundusLesions(root=root, patient="^([0-9]+)_")
+    assert dataset.ids() == ["7_left", "7_right", "8_left", "deeper/9_left"]
+    assert [dataset.group(id) for id in dataset.ids()] == ["7", "7", "8", "9"]
+    assert dataset.load("7_left").label is None
+    assert dataset.load("deeper/9_left").findings() == ("red_lesions",)
+    assert faults(dataset) == {}
+
+
+def test_patients_may_be_divided(root: Path) -> None:
+    rows = [f"{number}_{eye},2,{number}," for number in range(100) for eye in ("left", "right")]
+    text(root / "grades.csv", "\n".join(("name,grade,patient,reader", *rows)))
+    dataset = FundusLesions(root=root, shares={"train": 0, "tuning": 0.5, "test": 0.5})
+    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    assert parts[0] == set()
+    assert all(parts[1:])
+    assert len(parts[1]) + len(parts[2]) == len(parts[1] | parts[2]) == 100
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_tables_of_other_programs(root: Path, encoding: str) -> None:
+    text(root / "grades.csv", "Name;Grade\n7_left;4\né;1\n", encoding)
+    text(root / "contours/7_left.csv", "Finding;Contour;X;Y\nnävus;1;1;1\nnävus;1;4;1\nnävus;1;4;4\n", encoding)
+    dataset = FundusLesions(root=root)
+    assert (dataset.load("7_left").label, dataset.ids()) == (4, ["7_left", "é"])
+    assert dataset.load("7_left").findings() == ("red_lesions", "nävus")
+
+
+def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+    rows = (
+        "7_left,2,7,", "7_left,2,7,", "7_right,3,7,", "7_right,4,7,", "8_left,5,8,", "../x,1,1,", ",1,1,",
+        "9_left,1,9,A,more", "10_left,1,10,",
+    )  # fmt: skip
+    text(root / "grades.csv", "\n".join(("name,grade,patient,reader", *rows)))
+    dataset = FundusLesions(root=root)
+    assert dataset.ids() == ["7_left", "10_left"]
+    assert faults(dataset) == {
+        "samples listed twice": 1,
+        "ids with two meanings": 1,
+        "rows that cannot be used": 4,
+        "contours without a picture": 1,
+        "missing pictures": 1,
+    }
+    with pytest.raises(DataError, match=r"10_left\.png does not exist"):
+        dataset.load("10_left")
+    assert FundusLesions(root=root, absent="skip").ids() == ["7_left"]
+
+
+def test_photographs_without_a_row_and_given_twice(root: Path) -> None:
+    photograph(root / "images/9_left.png")
+    photograph(root / "images/7_left.png")
+    dataset = FundusLesions(root=root)
+    assert dataset.ids() == ["7_right", "8_left"]
+    found = {finding.what: finding.count for finding in dataset.check()}
+    assert (found["photographs without a row"], found["ids with two meanings"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: (root / "grades.csv").write_text("image,grade\n7_left,1\n"), "has no column 'name'"),
+        (
+            lambda root: (root / "grades.csv").write_text("name,grade\n"),
+            r"no photograph in images/ and no row in grades",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_read(root: Path, break_it: Any, message: str) -> None:
+    break_it(root)
+    with pytest.raises(DataError, match=message):
+        FundusLesions(root=root).ids()
+
+
+def test_marks_that_do_not_fit(root: Path) -> None:
+    write_mask(spot(1, 1)[:, :30], root / "masks/red_lesions/7_right.tif")
+    write_mask(spot(1, 1), root / "masks/red_lesions/nobody.tif")
+    text(root / "contours/nobody.json", "[]")
+    dataset = FundusLesions(root=root)
+    with pytest.raises(DataError, match=r"7_right\.tif has \(40, 30\) pixels, its picture \(40, 60\)"):
+        dataset.load("7_right")
+    assert faults(dataset) == {
+        "masks without a picture": 1,
+        "contours without a picture": 1,
+        "unreadable samples": 1,
+    }
+    photograph(root / "masks/red_lesions/7_left.png")
+    with pytest.raises(DataError, match=r"7_left\.png and .*7_left\.tif mark the same finding of one picture"):
+        FundusLesions(root=root).load("7_left")
+
+
+def test_a_contour_that_cannot_be_drawn_fails_its_own_photograph(root: Path) -> None:
+    text(root / "contours/8_left.csv", "finding,contour,x,y\nscar,1,1,1\nscar,1,61,1\nscar,1,2,2\n")
+    dataset = FundusLesions(root=root)
+    with pytest.raises(DataError, match=r"line 2: the contour leaves the picture of 40 × 60 pixels"):
+        dataset.load("8_left")
+    assert dataset.load("7_left").findings() == ("red_lesions",)
+    assert faults(dataset) == {"unreadable samples": 1}
+
+
+def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+    image = np.full((3, *SHAPE), 90, dtype=np.uint8)
+    box = np.zeros(SHAPE)
+    box[2:6, 3:5] = 1
+    marks = (
+        Annotation("red_lesions", spot(3, 4), reader="phantom"),
+        Annotation("hard_exudates", np.zeros(SHAPE, dtype=bool), reader="phantom"),
+        Annotation("cotton_wool_spots", box, "box", reader="phantom"),
+    )
+    drawn = [Sample(f"s{n}", image + np.uint8(n), marks, n % 5, f"p{n // 2}") for n in range(6)]
+    drawn.append(replace(drawn[0], id="ungraded", label=None, annotations=()))
+    assert FundusLesions(root=tmp_path).write(drawn, tmp_path / "twin") == 7
+    dataset = FundusLesions(root=tmp_path / "twin")
+    assert dataset.ids() == [sample.id for sample in drawn]
+    for sample in drawn:
+        read = dataset.load(sample.id)
+        assert (read.label, read.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(read.image, sample.image)
+        assert {(mark.finding, mark.kind, mark.reader) for mark in read.annotations} == {
+            (mark.finding, mark.kind, mark.reader) for mark in sample.annotations
+        }
+        for finding in sample.findings():
+            np.testing.assert_array_equal(read.mask(finding), sample.mask(finding))
+    assert faults(dataset) == {}
+    check_dataset(dataset)
+    with pytest.raises(DataError, match="is not empty"):
+        dataset.write(drawn, tmp_path / "twin")
+    with pytest.raises(DataError, match="cannot be the name of a file"):
+        dataset.write([replace(drawn[0], id="a/b")], tmp_path / "other")

@@ -1,0 +1,103 @@
+"""Each dataset that has a layout takes the phantom's samples, gives them back, and is checked, by the command line."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from salix.catalog import default
+from salix.cli import cli
+from salix.dataset import Dataset
+from salix.records import Label, Sample
+
+SMALL = {"patients": 3, "height": 64}
+DRAWN: dict[tuple[str, str], Sample] = {}
+SUBJECTS = {"egd_cxr": "chest", "reflacx": "chest", "lidc": "thorax"}
+"""What the phantom has to draw for a dataset; eyes where nothing is said."""
+READ: dict[str, dict[str, Any]] = {"reflacx": {"phases": [3]}, "lidc": {"crop": "scan"}}
+"""How a twin is read, where only a part of the layout is written."""
+
+
+def last_at_most(label: Label, dataset: Dataset) -> Label:
+    """What ``class_to_write`` says: a label beyond the classes becomes the last of them."""
+    assert isinstance(label, int)
+    return min(label, len(dataset.classes) - 1)
+
+
+LABELS: dict[str, Callable[[Label, Dataset], Label]] = {
+    "idrid": lambda label, dataset: None,
+    "lidc": lambda label, dataset: None,
+    "image_folder": lambda label, dataset: dataset.classes.index(f"class_{label}"),
+}
+"""What becomes of a label elsewhere: part A of IDRiD and whole scans have none, a folder numbers its classes."""
+
+
+def layouts() -> list[str]:
+    """The datasets of this project that write a layout of their own."""
+    entries = [entry for entry in default().entries if entry.kind == "dataset"]
+    own = [entry for entry in entries if entry.distribution.startswith("salix-")]
+    return [entry.name for entry in own if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
+
+
+def salix(*words: object) -> Result:
+    """The command line, in lines that are long enough for an example each."""
+    environment = {"COLUMNS": "1000"}
+    return CliRunner(env=environment).invoke(cli, [str(word) for word in words], prog_name="salix")
+
+
+def given(settings: dict[str, Any]) -> list[str]:
+    """Settings as words of the command line."""
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def phantom(subject: str) -> Dataset:
+    """The phantom of a subject."""
+    made: Dataset = default().create("dataset", "phantom", SMALL | {"subject": subject})  # type: ignore[assignment]
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time, and what is drawn follows from the settings."""
+    drawing = default().load(default().resolve("dataset", "phantom"))
+
+    def load(self: Any, id: str) -> Sample:
+        if (self.params.subject, id) not in DRAWN:
+            DRAWN[self.params.subject, id] = draw(self, id)
+        return DRAWN[self.params.subject, id]
+
+    draw: Any = drawing.load  # type: ignore[attr-defined]
+    monkeypatch.setattr(drawing, "load", load)
+
+
+@pytest.mark.parametrize("name", layouts())
+def test_a_twin(name: str, tmp_path: Path) -> None:
+    subject, settings, root = SUBJECTS.get(name, "eye"), READ.get(name, {}), tmp_path / "twin"
+    origin = phantom(subject)
+    labels = [origin.load(id).label for id in origin.ids()]
+    written = salix("data", "write", name, *given(SMALL | {"subject": subject}), "--root", root)
+    assert written.exit_code == 0, written.output
+    assert f"wrote {len(labels)} samples" in written.output
+    twin: Any = default().create("dataset", name, {"root": str(root)} | settings)
+    read = [twin.load(id) for id in twin.ids()]
+    expected = LABELS.get(name, last_at_most)
+    assert Counter(sample.label for sample in read) == Counter(expected(label, twin) for label in labels)
+    checked = salix("data", "check", name, *given(settings), "--root", root)
+    assert checked.exit_code == 0, checked.output
+    rows = [line.split() for line in checked.output.splitlines()]
+    for finding in twin.check():
+        expected_row = [
+            *finding.what.split(),
+            str(finding.count),
+            *([str(finding.expected)] * (finding.expected is not None)),
+        ]
+        assert expected_row in [row[: len(expected_row)] for row in rows], checked.output
+
+
+def test_all_datasets_on_files_have_a_layout() -> None:
+    """Every dataset but the phantom, which draws what it loads."""
+    names = {entry.name for entry in default().entries if entry.kind == "dataset"}
+    assert names - set(layouts()) == {"phantom"}
