@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
 
+from salix.batch import Batch
 from salix.errors import SalixError
 from salix.metric import Case, Undefined
-from salix.model import READERS, Head
+from salix.model import READERS, Head, Model
 from salix.records import Label, Prediction, Sample
 from salix.testing import conforms
 from salix_doctor.doctor import Doctor
@@ -45,7 +48,8 @@ def summary(metric: Doctor, cases: list[Case]) -> dict[str, Any]:
     return {name: values[0] for name, values in found.items()}
 
 
-@conforms(Doctor(), Doctor(distribution="sigmoid", gamma=0.5), Doctor(temperature=1.5))
+@conforms(Doctor(), Doctor(distribution="sigmoid", gamma=0.5), Doctor(temperature=1.5),
+          Doctor(epsilon=0.01), Doctor(epsilon=0.01, towards="doubt", distribution="sigmoid"))  # fmt: skip
 def test_conformance(check: Any) -> None:
     check()
 
@@ -142,7 +146,78 @@ def test_expected() -> None:
     assert Doctor().expected("alpha_frr") is None
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"gamma": -1}, {"distribution": "raw"}, {"epsilon": 0.1}])
+@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"gamma": -1}, {"distribution": "raw"}, {"epsilon": -0.1}])
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(SalixError, match=f"Doctor: .*{next(iter(wrong))}"):
         Doctor(**wrong)
+
+
+class Linear(Model):
+    """Logits that are weighted sums of the pixels."""
+
+    def __init__(self, weights: Tensor):
+        super().__init__()
+        self.weights, self.names = weights.double(), ABC[: len(weights)] if len(weights) > 1 else ABC[:2]
+        self.head = "softmax" if len(weights) > 1 else "sigmoid"
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.names
+
+    def build(self) -> nn.Module:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(self.weights.shape[1], len(self.weights), bias=False)).double()
+        network[1].weight.data = self.weights.clone()
+        return network
+
+
+def moved(weights: Tensor, image: Tensor, **settings: Any) -> dict[str, float]:
+    """The statistics of one image (4,) under a linear model."""
+    model = Linear(weights)
+    batch = Batch(model, ["one"], image.double().reshape(1, 1, 2, 2), [0])
+    logits = batch.forward()[0][0].numpy()
+    probabilities, decision = READERS[model.head](logits, len(model.classes))
+    prediction = Prediction(logits, model.classes, probabilities, decision)
+    sample = Sample("one", np.zeros((1, 2, 2)), label=0)
+    return Doctor(**settings).measure(Case(sample, prediction, batch=batch, classes=model.classes))
+
+
+class TestPartiallyBlackBox:
+    @pytest.mark.parametrize("towards", ["certainty", "doubt"])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_one_logit_in_closed_form(self, towards: str, sign: int) -> None:
+        """For two classes both statistics fall with |z|; a step of epsilon changes |z| by epsilon times the L1 norm."""
+        weights, image = torch.tensor([[0.5, -1.0, 2.0, 0.25]]), sign * torch.tensor([0.2, 0.1, 0.3, -0.4]).double()
+        certain = abs(float(weights[0].double() @ image)) + (1 if towards == "certainty" else -1) * 0.01 * 3.75
+        found = moved(weights, image, epsilon=0.01, towards=towards)
+        assert found["beta"] == pytest.approx(np.exp(-certain), rel=1e-12)
+        p = 1 / (1 + np.exp(-certain))
+        assert found["alpha"] == pytest.approx(2 * p * (1 - p) / (p**2 + (1 - p) ** 2), rel=1e-12)
+
+    @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
+    @pytest.mark.parametrize("temperature", [1.0, 1.5])
+    def test_against_differences(self, distribution: str, temperature: float) -> None:
+        """The step follows the signs of finite differences of the statistics of the unmoved picture."""
+        torch.manual_seed(3)
+        weights, image, epsilon = torch.randn(3, 4), torch.rand(4), 0.05
+        settings = {"distribution": distribution, "temperature": temperature}
+
+        def statistic(name: str, values: Tensor) -> float:
+            return moved(weights, values, **settings)[name]
+
+        found = moved(weights, image, **settings, epsilon=epsilon)
+        for name in ("alpha", "beta"):
+            steps = 1e-5 * torch.eye(4)
+            slopes = torch.tensor([statistic(name, image + step) - statistic(name, image - step) for step in steps])
+            assert found[name] == pytest.approx(statistic(name, image - epsilon * slopes.sign()), rel=1e-6)
+            assert found[name] < statistic(name, image)
+
+    def test_what_is_certain_beyond_rounding_still_moves(self) -> None:
+        found = moved(torch.tensor([[200.0, 0, 0, 0], [0, 0, 0, 0]]), torch.tensor([1.0, 0, 0, 0]), epsilon=0.1,
+                      towards="doubt")  # fmt: skip
+        assert found["beta"] == pytest.approx(np.exp(-180), rel=1e-9)
+
+    def test_passes_are_priced_only_where_they_are_taken(self) -> None:
+        assert Doctor().needs == {"prediction", "label"}
+        assert Doctor(epsilon=0.1).needs == {"prediction", "label", "model"}
+        assert Doctor().cost(Linear(torch.ones(2, 4)), (2, 2), (1, 1)) == (0, 0)
+        assert Doctor(epsilon=0.1).cost(Linear(torch.ones(2, 4)), (2, 2), (1, 1)) == (3, 2)

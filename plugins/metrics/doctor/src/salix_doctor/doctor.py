@@ -5,12 +5,16 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
 
 from salix.component import Params
-from salix.metric import Case, Metric, Undefined
+from salix.metric import Case, Metric, Need, Undefined
+from salix.model import Model
 from salix.records import Array, Prediction
 
 from .discriminators import DISCRIMINATORS
+from .perturbed import perturbed_logits
 from .rejection import ranked, rates
 
 
@@ -19,18 +23,24 @@ class DoctorParams(Params):
 
     ``softmax`` divides the logits by ``temperature`` first; ``sigmoid`` normalises each logit's own sigmoid. The single
     logit of two classes has one distribution only, its sigmoid.
+
+    With ``epsilon`` each statistic is that of a picture moved by so much (in prepared units) in every pixel, by the
+    sign of the statistic's gradient, ``towards`` more certainty or more doubt.
     """
 
     distribution: Literal["softmax", "sigmoid"] = "softmax"
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     gamma: float = Field(1.0, ge=0)
+    epsilon: float = Field(0.0, ge=0, allow_inf_nan=False)
+    towards: Literal["certainty", "doubt"] = "certainty"
 
 
 class Doctor(Metric):
     """Do the model's own outputs tell which of its decisions are wrong?
 
     A decision is rejected when the odds that it is wrong, estimated from the outputs, exceed a threshold: ``alpha``
-    from the sum of squared probabilities, ``beta`` from the largest one (totally black box: no input is perturbed).
+    from the sum of squared probabilities, ``beta`` from the largest one. Without ``epsilon`` only the outputs are asked
+    for (totally black box), with it also the gradient by the picture (partially black box).
     Each has the AUROC for wrong decisions, from ranks; the shares of right (``frr``) and of wrong decisions (``trr``)
     rejected at ``gamma``; and the curve of the first over the second, with its value where 95 % of the wrong ones are
     rejected.
@@ -40,16 +50,25 @@ class Doctor(Metric):
 
     Params = DoctorParams
     params: DoctorParams
-    needs = frozenset({"prediction", "label"})
     primary = "alpha_auroc"
+
+    @property
+    def needs(self) -> frozenset[Need]:  # type: ignore[override]
+        """The model only where pictures are moved."""
+        return frozenset({"prediction", "label", "model"} if self.params.epsilon else {"prediction", "label"})
 
     def measure(self, case: Case) -> dict[str, float]:
         """``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label."""
         label, prediction = case.label(), case.prediction
         assert prediction is not None
-        weights = self._weights(prediction)
-        statistics = {name: statistic(weights) for name, statistic in DISCRIMINATORS.items()}
+        self._require_distribution(prediction)
+        logits = self._logits(case, prediction)
+        statistics = {name: statistic(self._weights(logits[name])) for name, statistic in DISCRIMINATORS.items()}
         return statistics | {"wrong": float(prediction.decision != label)}
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        """With ``epsilon`` a forward for both statistics, and a backward and a forward for each."""
+        return (3, 2) if self.params.epsilon else (0, 0)
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
         """Of ``alpha`` and ``beta`` each: auroc, frr, trr, frr_at_95 (r,) and curve (r, levels)."""
@@ -68,13 +87,29 @@ class Doctor(Metric):
         """One half for the AUROC of statistics that know nothing."""
         return 0.5 if measure.endswith("_auroc") else None
 
-    def _weights(self, prediction: Prediction) -> Array:
-        """The distribution over the classes (class,), up to a factor."""
-        logits, classes = np.asarray(prediction.logits, dtype=np.float64), len(prediction.classes)
-        single = len(logits) == 1 and classes == 2
-        if len(logits) != classes and not single:
+    def _logits(self, case: Case, prediction: Prediction) -> Mapping[str, Array]:
+        """The logits that each statistic is taken of."""
+        if not self.params.epsilon:
+            return dict.fromkeys(DISCRIMINATORS, np.asarray(prediction.logits, dtype=np.float64))
+        assert case.batch is not None
+        away = self.params.towards == "doubt"
+        return perturbed_logits(case.batch, self._logarithms, self.params.epsilon, away)
+
+    def _require_distribution(self, prediction: Prediction) -> None:
+        count, classes = len(prediction.logits), len(prediction.classes)
+        if count != classes and (count, classes) != (1, 2):
             raise Undefined(f"one output for {classes} grades is no distribution over them")
-        if self.params.distribution == "sigmoid" and not single:
+
+    def _weights(self, logits: Array) -> Array:
+        """The distribution over the classes (class,), up to a factor."""
+        if self.params.distribution == "sigmoid" and len(logits) > 1:
             return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-        scaled = (np.array([0.0, logits[0]]) if single else logits) / self.params.temperature
+        scaled = (np.array([0.0, logits[0]]) if len(logits) == 1 else logits) / self.params.temperature
         return np.asarray(np.exp(scaled - scaled.max()))
+
+    def _logarithms(self, logits: Tensor) -> Tensor:
+        """The same distribution as log-probabilities (n, class)."""
+        if self.params.distribution == "sigmoid" and logits.shape[1] > 1:
+            return functional.logsigmoid(logits).log_softmax(1)
+        scaled = functional.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+        return (scaled / self.params.temperature).log_softmax(1)

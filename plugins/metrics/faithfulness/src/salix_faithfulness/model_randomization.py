@@ -1,0 +1,128 @@
+"""The model randomization test: does a heatmap change when the model forgets what it has learned?"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from torch import nn
+
+from salix.batch import Batch
+from salix.component import Params
+from salix.errors import Undefined
+from salix.metric import Case, Metric
+from salix.model import Model
+from salix.modules import BATCH_NORMS
+from salix.records import Array
+
+from .ranking import examined, finite
+from .similarity import spearman, ssim
+
+NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
+MEASURES = ("absolute_spearman", "spearman", "ssim")
+
+
+class ModelRandomizationParams(Params):
+    """Layers are drawn anew from the output down, in at most ``stages`` groups (None: each by itself): ``cascading``,
+    group by group until all are random, or ``independent``, one group at a time while the others keep their weights.
+    """
+
+    order: Literal["cascading", "independent"] = "cascading"
+    stages: int | None = Field(10, ge=1)
+
+
+class ModelRandomization(Metric):
+    """How much does the heatmap of a model whose layers were drawn anew look like the original? The less the better.
+
+    Measured are the rank correlation ``spearman``, that of absolute values ``absolute_spearman``, and structural
+    similarity ``ssim``, each with its mean over the stages and by stage; a stage whose heatmap is constant has none,
+    and ``constant`` is the share of such stages. Only the sample's field counts. Weights are drawn by the seed and the
+    layer's name; a normalisation layer is reset together with the layer before it.
+
+    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
+    """
+
+    Params = ModelRandomizationParams
+    params: ModelRandomizationParams
+    needs = frozenset({"heatmap", "explainer"})
+    higher_is_better = False
+    primary = "absolute_spearman"
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        """One explanation per stage."""
+        count = len(self.groups(model))
+        return count * explanation[0], count * explanation[1]
+
+    def measure(self, case: Case) -> dict[str, float | Array]:
+        """The means, and by stage (stage,) each similarity; ``Undefined`` for a constant heatmap."""
+        if "model_free" in case.traits:
+            raise Undefined("the explainer never looks at the model, so that no change of it can show")
+        assert case.batch is not None
+        heat, field = finite(case), examined(case.sample)
+        if np.ptp(heat[field]) == 0:
+            raise Undefined("the heatmap is constant, so that no other can be compared with it")
+        found = [alike(heat, self._explained(case, model), field) for model in self.models(case.batch)]
+        if not found:
+            raise Undefined("the model has no weights that could be drawn anew")
+        stages = dict(zip(MEASURES, np.transpose(found)))
+        means = {name: _mean(values) for name, values in stages.items()}
+        constant = {"constant": float(np.isnan(stages["spearman"]).mean())}
+        return means | constant | {f"{name}_stages": values for name, values in stages.items()}
+
+    def models(self, batch: Batch) -> Iterator[Model]:
+        """The model of each stage; they are made once per model and share what is not drawn anew."""
+        model = batch.model
+        # The network is put where the images are before copies are made of it.
+        model.view(batch.images, batch.inputs)
+        for group in self.groups(model):
+            model = (batch.model if self.params.order == "independent" else model).randomized(group, batch.seed)
+            yield model
+
+    def groups(self, model: Model) -> list[list[str]]:
+        """The names of the modules that are drawn anew at each stage."""
+        found = layers(model)[::-1]
+        count = min(self.params.stages or len(found), len(found))
+        parts = np.array_split(np.arange(len(found)), count) if found else []
+        return [[name for index in part for name in found[index]] for part in parts]
+
+    def _explained(self, case: Case, model: Model) -> Array:
+        """The heatmap (*space) of the case by another model."""
+        batch = case.batch
+        assert batch is not None
+        assert case.explain is not None
+        again = Batch(
+            model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, field=batch.field, rows=batch.budget,
+            seed=batch.seed, output=batch.output,
+        )  # fmt: skip
+        return np.asarray(case.explain(again)[0], dtype=np.float64)
+
+
+def layers(model: Model) -> list[list[str]]:
+    """The modules that hold weights, in order of evaluation; a normalisation stands with the layer before it.
+
+    Where the network cannot be traced they are in the order in which it lists them.
+    """
+    modules = {name: module for name, module in model.network.named_modules() if [*module.parameters(recurse=False)]}
+    graph = model.outline.module
+    order = [str(node.target) for node in graph.graph.nodes] if graph is not None else []
+    found: list[list[str]] = []
+    for name in sorted(modules, key=order.index) if set(modules) <= set(order) else modules:
+        if found and isinstance(modules[name], NORMS):
+            found[-1].append(name)
+        else:
+            found.append([name])
+    return found
+
+
+def alike(one: Array, other: Array, field: Array) -> tuple[float, float, float]:
+    """The ``MEASURES`` of two heatmaps (*space); NaN for another that is constant or not finite."""
+    if not np.isfinite(other).all() or np.ptp(other[field]) == 0:
+        return np.nan, np.nan, np.nan
+    a, b = one[field], other[field]
+    return spearman(np.abs(a), np.abs(b)), spearman(a, b), ssim(one, other, field)
+
+
+def _mean(values: Array) -> float:
+    """The mean of the values that are defined; NaN where none is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,357 @@
+"""Deletion, insertion and pixel flipping: conformance, plain loops, oracles, and bad input."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.errors import DataError, SalixError, Undefined
+from salix.testing import conforms
+from salix_faithfulness.deletion import Deletion, Insertion
+from salix_faithfulness.max_sensitivity import MaxSensitivity
+from salix_faithfulness.model_randomization import ModelRandomization
+from salix_faithfulness.pixel_flipping import PixelFlipping
+from salix_faithfulness.ranking import patch_count, patches, ranking
+from salix_faithfulness.road import Road
+
+Array = NDArray[Any]
+RANDOM = np.random.default_rng(0)
+PICTURE, HEAT = RANDOM.random((2, 6, 7)), RANDOM.normal(size=(6, 7))
+FIELD = np.ones((6, 7), dtype=bool)
+FIELD[0] = FIELD[:, 6] = False
+
+
+class Sum(nn.Module):
+    """The sum of all values against 0 and 0: with one channel the value of each pixel is its relevance."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = images.flatten(1).sum(1)
+        return torch.stack([total, 0 * total, 0 * total], 1)
+
+
+class Dying(nn.Module):
+    """1 as long as every pixel is there, then 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        alive = (images > 0).flatten(1).all(1).to(images)
+        return torch.stack([alive, 0 * alive], 1)
+
+
+class Doubled(nn.Module):
+    """Quantus gives float32."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.double()
+
+
+def curved() -> nn.Module:
+    """A small network with drawn weights: two channels to three classes."""
+    torch.manual_seed(0)
+    head = nn.Linear(4, 3)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def plain(network: nn.Module, pictures: list[Array], target: int, logit: bool) -> list[float]:
+    """The target's score of each picture, one forward each."""
+    found = []
+    for picture in pictures:
+        with torch.no_grad():
+            row = network(torch.from_numpy(picture)[None])[0]
+        found.append(float((row if logit else row.softmax(0))[target]))
+    return found
+
+
+def areas(xs: list[float], ys: list[float]) -> float:
+    return sum((x1 - x0) * (y0 + y1) / 2 for x0, x1, y0, y1 in zip(xs, xs[1:], ys, ys[1:]))
+
+
+@conforms(
+    Deletion(steps=5), Deletion(steps=4, baseline="uniform", of="logit"), Insertion(steps=5), PixelFlipping(patch=5),
+    PixelFlipping(patch=4, features_in_step=3, steps=None, baseline=0.5), Road(percentages=(20, 80)),
+    MaxSensitivity(samples=3), ModelRandomization(), ModelRandomization(order="independent", stages=2),
+)  # fmt: skip
+def test_conformance(check):
+    check()
+
+
+class TestSecondImplementation:
+    """Plain loops over pixels, a list of pictures and one forward each."""
+
+    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    @pytest.mark.parametrize("baseline", [0.25, "mean", "blur"])
+    @pytest.mark.parametrize("kind", [Deletion, Insertion])
+    @pytest.mark.parametrize("steps", [1, 4, 42])
+    def test_deletion_and_insertion(self, case: Any, kind: Any, baseline: Any, steps: int, field: Any) -> None:
+        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
+        made = case(network, PICTURE, HEAT, field=field, target=1, rows=3)
+        pixels = sorted(map(tuple, np.argwhere(inside)), key=lambda place: -HEAT[place])
+        pictures, shares = [], []
+        for step in range(steps + 1):
+            count = int(np.ceil(round(step * len(pixels) / steps, 9)))
+            gone = pixels[:count] if kind is Deletion else pixels[count:]
+            pictures.append(self.without(gone, self.fill(baseline, inside)))
+            shares.append(count / len(pixels))
+        expected = plain(network, pictures, 1, logit=False)
+        found = kind(steps=steps, baseline=baseline, sigma=1.5).measure(made)
+        assert found["curve"] == pytest.approx(expected, rel=1e-12)
+        assert found["value"] == pytest.approx(areas(shares, expected), rel=1e-12)
+
+    def fill(self, baseline: Any, inside: Array) -> Array:
+        if baseline == "mean":
+            return np.stack([np.full((6, 7), channel[inside].mean()) for channel in PICTURE])
+        if baseline == "blur":
+            return np.stack([gaussian_filter(channel, 1.5) for channel in PICTURE])
+        return np.full((2, 6, 7), baseline)
+
+    def without(self, gone: list[tuple[int, ...]], fill: Array) -> Array:
+        picture = PICTURE.copy()
+        for place in gone:
+            picture[(slice(None), *place)] = fill[(slice(None), *place)]
+        return picture
+
+    @pytest.mark.parametrize(("patch", "at_once", "steps"), [(1, 5, None), (2, 1, 4), (3, 2, None), (4, 1, 100)])
+    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    def test_pixel_flipping(self, case: Any, patch: int, at_once: int, steps: int | None, field: Any) -> None:
+        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
+        made = case(network, PICTURE, HEAT, field=field, target=2, rows=4)
+        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for y, x in np.argwhere(inside):
+            groups.setdefault((y // patch, x // patch), []).append((y, x))
+        order = sorted(groups.values(), key=lambda group: -sum(HEAT[place] for place in group))
+        total = -(-(-(-6 // patch) * -(-7 // patch)) // at_once)
+        length = min(total, steps or total)
+        pictures = [
+            self.without([place for group in order[: step * at_once] for place in group], np.full((2, 6, 7), 0.5))
+            for step in range(length + 1)
+        ]
+        expected = plain(network, pictures, 2, logit=True)
+        metric = PixelFlipping(patch=patch, features_in_step=at_once, steps=steps, baseline=0.5, of="logit")
+        found = metric.measure(made)
+        assert found["curve"] == pytest.approx(expected, rel=1e-12)
+        assert found["value"] == pytest.approx(
+            areas([step / length for step in range(length + 1)], expected), rel=1e-12
+        )
+        assert found["aopc"] == pytest.approx(np.mean([expected[0] - value for value in expected]), abs=1e-14)
+
+    def test_uniform_noise_lies_in_the_range_of_each_channel(self, case: Any, passes: Any) -> None:
+        picture = PICTURE * np.array([1.0, 5.0]).reshape(2, 1, 1)
+        one, again, other = (case(curved(), picture, HEAT, id=id) for id in ("one", "one", "other"))
+        found = [Deletion(steps=1, baseline="uniform").measure(each)["value"] for each in (one, again, other)]
+        assert found[0] == found[1] != found[2]
+        shown = passes.images[0].numpy()
+        for noise, channel in zip(shown, picture):
+            assert channel.min() <= noise.min() < noise.max() <= channel.max()
+            assert np.unique(noise).size == noise.size
+
+    def test_volumes(self, case: Any) -> None:
+        picture, heat = RANDOM.random((1, 3, 4, 5)), RANDOM.normal(size=(3, 4, 5))
+        found = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), picture, heat))
+        values = picture.ravel()[np.argsort(-heat.ravel())]
+        assert found["curve"] == pytest.approx([values[count:].sum() for count in range(0, 61, 10)])
+
+
+class TestOracles:
+    def test_the_values_of_a_sum_are_its_best_heatmap(self, case: Any) -> None:
+        """f = sum(x): no order beats phi = x, none is beaten by phi = -x, and both are known in closed form."""
+        picture = RANDOM.random((1, 6, 7))
+        metrics = Deletion(steps=42, baseline=0.0, of="logit"), Insertion(steps=42, baseline=0.0, of="logit")
+        falling = np.sort(picture.ravel())[::-1]
+        lost = np.concatenate([[0], falling.cumsum()])
+        for metric, best in zip(metrics, (picture.sum() - lost, lost)):
+            found = {
+                name: metric.measure(case(Sum(), picture, heat))
+                for name, heat in (("best", picture[0]), ("random", HEAT), ("worst", -picture[0]))
+            }
+            assert found["best"]["curve"] == pytest.approx(best, abs=1e-12)
+            values = [found[name]["value"] for name in ("best", "random", "worst")]
+            assert values == sorted(values, reverse=metric.higher_is_better)
+        flipping = PixelFlipping(patch=1, steps=None, baseline=0.0, of="logit").measure(
+            case(Sum(), picture, picture[0])
+        )
+        assert flipping["curve"] == pytest.approx(picture.sum() - lost, abs=1e-12)
+
+    def test_a_model_that_dies_at_the_first_missing_pixel(self, case: Any) -> None:
+        """Only the corner of the first trapezoid is left; inserted pixels help with the very last one alone."""
+        picture = 1 + RANDOM.random((1, 6, 7))
+        deleted = Deletion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), picture, HEAT))
+        assert deleted["curve"].tolist() == [1] + 42 * [0]
+        assert deleted["value"] == pytest.approx(0.5 / 42)
+        inserted = Insertion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), picture, HEAT))
+        assert inserted["curve"].tolist() == 42 * [0] + [1]
+
+    def test_a_model_that_looks_nowhere(self, case: Any) -> None:
+        made = case(Sum(), np.zeros((1, 6, 7)), HEAT)
+        for metric in (Deletion(baseline=0.0), Insertion(baseline=0.0), PixelFlipping(baseline=0.0)):
+            assert metric.measure(made)["value"] == pytest.approx(1 / 3)
+
+    def test_constant_heatmaps_score_as_random_ones(self, case: Any) -> None:
+        """Over many samples the mean curve of a sum is the straight line that random orders have."""
+        picture, metric = RANDOM.random((1, 6, 7)), Deletion(steps=42, baseline=0.0, of="logit")
+        model = case(Sum(), picture, HEAT).batch.model
+        found = {
+            value: np.array([
+                metric.measure(case(model, picture, np.full((6, 7), value), id=str(id)))["value"] for id in range(100)
+            ])
+            for value in (0.0, -3.0)
+        }  # fmt: skip
+        assert np.array_equal(found[0.0], found[-3.0])
+        spread = 4 * found[0.0].std() / np.sqrt(100)
+        assert found[0.0].mean() == pytest.approx(picture.sum() / 2, abs=spread)
+        assert found[0.0].std() > 0
+
+
+class TestRanking:
+    def test_the_field_alone_is_ranked(self, case: Any) -> None:
+        order = ranking(case(Sum(), PICTURE, HEAT, field=FIELD))
+        assert order.count == FIELD.sum() == 30
+        assert (order.places[~FIELD] == 30).all()
+        assert sorted(order.places[FIELD]) == list(range(30))
+        assert HEAT[FIELD][np.argsort(order.places[FIELD])].tolist() == sorted(HEAT[FIELD], reverse=True)
+        assert (order.reversed().places[FIELD] == 29 - order.places[FIELD]).all()
+        assert (order.reversed().places[~FIELD] == 30).all()
+
+    def test_ties_depend_on_seed_and_id_only(self, case: Any) -> None:
+        def places(heat: Array, **settings: Any) -> list[int]:
+            return ranking(case(Sum(), PICTURE, heat, **settings)).places.ravel().tolist()
+
+        flat = np.zeros((6, 7))
+        assert places(flat) == places(flat + 5) == places(flat, rows=1)
+        assert len({tuple(each) for each in (places(flat), places(flat, id="two"), places(flat, seed=1))}) == 3
+        halves = np.repeat([1.0, 0.0], 21).reshape(6, 7)
+        assert max(places(halves)[:21]) == 20
+
+    def test_no_pixel_comes_first_more_often(self, case: Any) -> None:
+        model = case(Sum(), PICTURE, HEAT).batch.model
+        first = [ranking(case(model, PICTURE, np.zeros((6, 7)), id=str(id))).places.argmin() for id in range(420)]
+        assert np.bincount(first, minlength=42).max() < 10 + 4 * np.sqrt(10)
+
+    def test_patches(self) -> None:
+        assert [np.bincount(patches((6, 7), side).ravel()).max() for side in (1, 2, 4, 9)] == [1, 4, 16, 42]
+        assert [patch_count((6, 7), side) for side in (1, 2, 4, 9)] == [42, 12, 4, 1]
+        assert patches((2, 3, 4), 2).max() + 1 == patch_count((2, 3, 4), 2) == 4
+
+
+class TestPasses:
+    @pytest.mark.parametrize(
+        ("metric", "forwards"),
+        [
+            (Deletion(steps=11), 11), (Insertion(steps=11), 11), (PixelFlipping(patch=2, features_in_step=5), 3),
+            (PixelFlipping(patch=1, steps=9), 9), (Road(percentages=(5, 50, 95)), 6),
+        ],
+        ids=lambda value: type(value).__name__,
+    )  # fmt: skip
+    def test_the_picture_itself_never_passes_again(self, case: Any, passes: Any, metric: Any, forwards: int) -> None:
+        made = case(curved(), PICTURE, HEAT, rows=4)
+        metric.measure(made)
+        assert (len(passes), passes.backwards) == (forwards, 0) == metric.cost(made.batch.model, (6, 7), (1, 1))
+        assert passes.largest <= 4
+        assert not any(np.allclose(image.numpy(), PICTURE) for image in passes.images)
+
+    def test_the_stored_prediction_is_what_counts(self, case: Any) -> None:
+        made = case(curved(), PICTURE, HEAT)
+        made.prediction.logits[...], made.prediction.probabilities[...] = 5.0, 0.75
+        assert Deletion(steps=3).measure(made)["curve"][0] == 0.75
+        assert Insertion(steps=3, of="logit").measure(made)["curve"][-1] == 5.0
+        assert PixelFlipping(patch=3).measure(made)["curve"][0] == 0.75
+
+    def test_pieces_do_not_change_the_values(self, case: Any) -> None:
+        for metric in (Deletion(steps=7), Insertion(steps=7), PixelFlipping(patch=2), Road(percentages=(30, 60, 90))):
+            found = [metric.measure(case(curved(), PICTURE, HEAT, rows=rows))["value"] for rows in (1, 3, 100)]
+            assert found == pytest.approx(found[:1] * 3, rel=1e-12)
+
+    def test_without_memory_the_pieces_are_halved(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = Deletion(steps=9).measure(case(curved(), PICTURE, HEAT))
+        forward = Batch.forward
+
+        def cramped(batch: Batch, *rest: Any, **settings: Any) -> Any:
+            if len(batch) > 2:
+                raise torch.OutOfMemoryError("no room")
+            return forward(batch, *rest, **settings)
+
+        monkeypatch.setattr(Batch, "forward", cramped)
+        made = case(curved(), PICTURE, HEAT, rows=8)
+        assert Deletion(steps=9).measure(made)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
+        assert made.batch.budget.halved
+
+    @pytest.mark.parametrize(("head", "logit"), [("sigmoid", 0.3), ("regression", 2.0), ("ordinal", -1.0)])
+    def test_the_head_reads_the_score(self, case: Any, head: Any, logit: float) -> None:
+        """One logit is the target whatever the index, and its probability is what the head makes of it."""
+        picture = np.full((1, 2, 2), logit / 4)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
+        network[1].weight.data.fill_(1.0)
+        found = Deletion(steps=1, baseline=0.0).measure(case(network, picture, np.eye(2), head=head, target=2))
+        read = (lambda value: value) if head == "regression" else lambda value: 1 / (1 + np.exp(-value))
+        assert found["curve"] == pytest.approx([read(logit), read(0.0)])
+
+
+class TestBadInput:
+    ALL = Deletion(), Insertion(), PixelFlipping(), Road()
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_undefined_with_a_reason(self, case: Any, metric: Any, passes: Any) -> None:
+        for value in (np.nan, np.inf):
+            heat = HEAT.copy()
+            heat[2, 3] = value
+            with pytest.raises(Undefined, match="the heatmap holds values that are not finite"):
+                metric.measure(case(curved(), PICTURE, heat))
+        with pytest.raises(Undefined, match="the field of the sample is empty"):
+            metric.measure(case(curved(), PICTURE, HEAT, field=np.zeros((6, 7), dtype=bool)))
+        with pytest.raises(DataError, match=r"the heatmap of one is \(3, 7\), its picture \(6, 7\)"):
+            metric.measure(case(curved(), PICTURE, HEAT[:3]))
+        assert len(passes) == 0
+
+    def test_a_field_of_one_pixel(self, case: Any) -> None:
+        field = np.zeros((6, 7), dtype=bool)
+        field[2, 2] = True
+        for metric in self.ALL:
+            assert np.isfinite(metric.measure(case(curved(), PICTURE, HEAT, field=field))["value"])
+
+    @pytest.mark.parametrize(
+        ("kind", "wrong"),
+        [
+            (Deletion, {"steps": 0}), (Deletion, {"baseline": "black"}), (Deletion, {"baseline": float("nan")}),
+            (Insertion, {"sigma": 0}), (Insertion, {"of": "loss"}), (PixelFlipping, {"patch": 0}),
+            (PixelFlipping, {"features_in_step": 0}), (Road, {"percentages": ()}), (Road, {"percentages": (0, 10)}),
+            (Road, {"percentages": (100,)}), (Road, {"noise": -1}), (MaxSensitivity, {"radius": 0}),
+            (MaxSensitivity, {"samples": 0}), (ModelRandomization, {"order": "bottom"}),
+            (ModelRandomization, {"stages": 0}),
+        ],
+    )  # fmt: skip
+    def test_wrong_settings(self, kind: Any, wrong: dict[str, Any]) -> None:
+        with pytest.raises(SalixError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
+            kind(**wrong)
+
+    def test_directions(self) -> None:
+        better = [Deletion, PixelFlipping, MaxSensitivity, ModelRandomization], [Insertion, Road]
+        assert [[kind.higher_is_better for kind in kinds] for kinds in better] == [4 * [False], 2 * [True]]
+        assert [kind().expected("value") for kind in (*better[0], *better[1])] == [None] * 5 + [0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
+class TestQuantus:
+    """With one channel Quantus' features are pixels too; its curve begins after the first step."""
+
+    @pytest.mark.parametrize("at_once", [1, 3])
+    def test_pixel_flipping(self, case: Any, at_once: int) -> None:
+        import quantus
+
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 36, 3))
+        picture, heat = RANDOM.random((1, 6, 6)).astype(np.float32), RANDOM.normal(size=(6, 6)).astype(np.float32)
+        metric = PixelFlipping(patch=1, features_in_step=at_once, steps=None, baseline=0.0)
+        found = metric.measure(case(network, picture, heat, target=1))["curve"]
+        reference = quantus.PixelFlipping(
+            features_in_step=at_once, perturb_baseline=0.0, abs=False, normalise=False, disable_warnings=True
+        )
+        (expected,) = reference(
+            model=nn.Sequential(Doubled(), network).eval(), x_batch=picture[None], y_batch=np.array([1]),
+            a_batch=heat[None, None], softmax=True, device="cpu",
+        )  # fmt: skip
+        assert found[1:] == pytest.approx(np.ravel(expected), rel=1e-8)

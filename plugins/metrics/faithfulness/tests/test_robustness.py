@@ -1,0 +1,303 @@
+"""Max-sensitivity and model randomization: against plain loops, captum and Quantus, and where they are undefined."""
+
+import copy
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from captum.metrics import sensitivity_max
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.errors import Undefined
+from salix.explainer import Explainer
+from salix.passes import gradients
+from salix.testing.toys import Piecewise, Residual
+from salix_faithfulness.max_sensitivity import MaxSensitivity
+from salix_faithfulness.model_randomization import ModelRandomization, alike, layers
+from salix_faithfulness.similarity import spearman, ssim
+
+Array = NDArray[Any]
+RANDOM = np.random.default_rng(0)
+PICTURE = RANDOM.random((3, 16, 16)).astype(np.float32).astype(np.float64)
+
+
+class Product(Explainer):
+    """Image times gradient."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.images * gradients(batch).images
+
+
+class Picture(Explainer):
+    """The image itself; it runs no model but does not say so."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.images.clone()
+
+
+class Silent(Explainer):
+    """Zero, unless the network is the one it was made for."""
+
+    network: Any = None
+
+    def explain(self, batch: Batch) -> Tensor:
+        return batch.images * float(batch.model.network is self.network)
+
+
+class Blind(Picture):
+    """The image itself, and says that it asks no model."""
+
+    traits = frozenset({"model_free"})
+
+
+def network() -> nn.Module:
+    return copy.deepcopy(Residual().network).double()
+
+
+def product(model: nn.Module, pictures: Array, target: int) -> Array:
+    """Image times gradient, summed over channels, by autograd on the network itself."""
+    images = torch.from_numpy(pictures).double().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(model(images)[:, target].sum(), images)
+    return (images * found).sum(1).detach().numpy().astype(np.float32)
+
+
+def made(case: Any, explainer: Explainer, **settings: Any) -> Any:
+    heat = product(network(), PICTURE[None], 1)[0]
+    return case(network(), PICTURE, heat, target=1, explainer=explainer, **settings)
+
+
+class TestMaxSensitivity:
+    METRIC = MaxSensitivity(samples=7, radius=0.05)
+
+    def noise(self, case: Any) -> Array:
+        return np.stack([self.METRIC.noise(case.batch, number) for number in range(7)])
+
+    def test_plain_loops(self, case: Any, passes: Any) -> None:
+        one = made(case, Product(), rows=3)
+        found = self.METRIC.measure(one)
+        assert (len(passes), passes.backwards, passes.largest) == (7, 7, 3)
+        heat = np.float64(one.heatmap.values)
+        changes = []
+        for noise in self.noise(one):
+            gap = product(network(), (PICTURE + noise)[None], 1)[0] - heat
+            changes.append(np.sqrt((gap**2).sum() / (heat**2).sum()))
+        assert found["value"] == pytest.approx(max(changes), rel=1e-6)
+        assert found["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
+
+    def test_closed_forms(self, case: Any) -> None:
+        """A heatmap that is the picture moves as the noise does; one that does not see it stays."""
+
+        class Constant(Explainer):
+            def explain(self, batch: Batch) -> Tensor:
+                return torch.ones_like(batch.images)
+
+        picture = RANDOM.random((1, 5, 5)).astype(np.float32).astype(np.float64)
+        flat = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
+        one = case(flat, picture, picture[0], explainer=Picture())
+        noise = self.noise(one)
+        assert self.METRIC.measure(one)["value"] == pytest.approx(
+            max(np.linalg.norm(each) for each in noise) / np.linalg.norm(picture), rel=1e-6
+        )
+        other = case(flat, picture, np.ones((5, 5)), explainer=Constant())
+        assert self.METRIC.measure(other) == {"value": 0, "mean": 0}
+
+    def test_noise_is_uniform_and_keyed(self, case: Any) -> None:
+        noise = self.noise(made(case, Product()))
+        assert np.abs(noise).max() <= 0.05
+        assert np.abs(noise).max() > 0.0499
+        assert noise.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.05)
+        assert np.unique(noise).size == noise.size
+        assert np.array_equal(noise, self.noise(made(case, Picture(), rows=1)))
+        assert not np.array_equal(noise, self.noise(made(case, Product(), id="two")))
+
+    def test_captum(self, case: Any) -> None:
+        one = made(case, Product())
+        noise = torch.from_numpy(self.noise(one))
+
+        def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (torch.from_numpy(product(network(), images[0].detach().numpy(), 1)).double(),)
+
+        expected = sensitivity_max(
+            explain, torch.from_numpy(PICTURE)[None], lambda images: (images[0] + noise,), n_perturb_samples=7
+        )
+        assert self.METRIC.measure(one)["value"] == pytest.approx(float(expected), rel=1e-8)
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
+    def test_quantus(self, case: Any) -> None:
+        import quantus
+
+        one = made(case, Product())
+        noise = iter(self.noise(one))
+
+        def explain(model: Any, inputs: Array, targets: Any, **settings: Any) -> Array:
+            return np.float64(product(network(), inputs, 1))[:, None]
+
+        reference = quantus.MaxSensitivity(
+            nr_samples=7, perturb_func=lambda arr, indices, **settings: arr + next(noise).reshape(1, -1), abs=False,
+            normalise=False, disable_warnings=True,
+        )  # fmt: skip
+        (expected,) = reference(
+            model=network().float().eval(), x_batch=PICTURE[None], y_batch=np.array([1]),
+            a_batch=np.float64(one.heatmap.values)[None, None], explain_func=explain, device="cpu",
+        )  # fmt: skip
+        assert self.METRIC.measure(one)["value"] == pytest.approx(expected, rel=1e-8)
+
+    def test_undefined(self, case: Any) -> None:
+        class Broken(Explainer):
+            def explain(self, batch: Batch) -> Tensor:
+                return batch.images * float("nan")
+
+        with pytest.raises(Undefined, match="zero everywhere"):
+            self.METRIC.measure(case(network(), PICTURE, np.zeros((16, 16)), explainer=Product()))
+        with pytest.raises(Undefined, match="not finite"):
+            self.METRIC.measure(case(network(), PICTURE, np.full((16, 16), np.nan), explainer=Product()))
+        with pytest.raises(Undefined, match="a picture nearby holds values that are not finite"):
+            self.METRIC.measure(made(case, Broken()))
+
+
+class TestSimilarity:
+    def test_spearman(self) -> None:
+        for values in (RANDOM.normal(size=50), RANDOM.integers(0, 4, 50)):
+            other = RANDOM.integers(0, 9, 50)
+            assert spearman(values, other) == pytest.approx(spearmanr(values, other).statistic, rel=1e-12)
+        assert np.isnan(spearman(np.ones(5), np.arange(5)))
+
+    def test_structural_similarity(self) -> None:
+        """Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
+        one, other = RANDOM.normal(size=(9, 10)), RANDOM.normal(size=(9, 10))
+        field = RANDOM.random((9, 10)) > 0.5
+        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (one, other)]
+        found = []
+        for y, x in np.argwhere(field):
+            a, b = (values[y : y + 7, x : x + 7].ravel() for values in scaled)
+            covariance = np.cov(a, b)
+            top = (2 * a.mean() * b.mean() + 0.01**2) * (2 * covariance[0, 1] + 0.03**2)
+            bottom = (a.mean() ** 2 + b.mean() ** 2 + 0.01**2) * (np.trace(covariance) + 0.03**2)
+            found.append(top / bottom)
+        assert ssim(one, other, field) == pytest.approx(np.mean(found), rel=1e-10)
+
+    def test_scale_does_not_matter_and_sign_does(self) -> None:
+        one, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
+        assert alike(one, 1e-9 * one, field) == pytest.approx((1, 1, 1))
+        assert alike(one, -one, field)[:2] == pytest.approx((1, -1))
+        assert alike(one, -one, field)[2] == pytest.approx(1)
+        assert np.isnan(alike(one, np.zeros((16, 16)), field)).all()
+        assert np.isnan(ssim(one, np.zeros((16, 16)), field))
+        assert ssim(one[:4, :4], one[:4, :4], field[:4, :4]) == pytest.approx(1)
+
+
+class TestModelRandomization:
+    @pytest.mark.parametrize("order", ["cascading", "independent"])
+    @pytest.mark.parametrize("stages", [None, 2])
+    def test_plain_loops(self, case: Any, order: Any, stages: int | None, passes: Any) -> None:
+        """Copies of the network itself, layer by layer with the drawn weights, explained by autograd."""
+        metric = ModelRandomization(order=order, stages=stages)
+        field = np.ones((16, 16), dtype=bool)
+        field[:3] = False
+        one = made(case, Product(), field=field)
+        found = metric.measure(one)
+        drawn = [model.network.state_dict() for model in metric.models(one.batch)]
+        heat, expected = np.float64(one.heatmap.values), []
+        copied = network()
+        for stage, group in enumerate(metric.groups(one.batch.model)):
+            copied = network() if order == "independent" else copied
+            state = copied.state_dict()
+            changed = {name for name in state if name.rpartition(".")[0] in group}
+            copied.load_state_dict({**state, **{name: drawn[stage][name] for name in changed}})
+            again = product(copied, PICTURE[None], 1)[0]
+            pairs = (np.abs(heat[field]), np.abs(again[field])), (heat[field], again[field])
+            expected.append([*(spearmanr(*pair).statistic for pair in pairs), ssim(heat, np.float64(again), field)])
+        for column, name in enumerate(("absolute_spearman", "spearman", "ssim")):
+            values = np.array(expected)[:, column]
+            assert found[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
+            assert found[name] == pytest.approx(found[f"{name}_stages"].mean())
+        count = len(expected)
+        assert count == (4 if stages is None else 2)
+        assert (len(passes), passes.backwards) == metric.cost(one.batch.model, (16, 16), (1, 1)) == (count, count)
+
+    def test_a_heatmap_that_does_not_see_the_model_is_as_before(self, case: Any) -> None:
+        heat = PICTURE.sum(0)
+        found = ModelRandomization().measure(case(network(), PICTURE, heat, explainer=Picture()))
+        for name in ("absolute_spearman", "spearman", "ssim"):
+            assert found[name] == pytest.approx(1)
+        assert found["constant"] == 0
+
+    def test_a_random_network_explains_something_else(self, case: Any) -> None:
+        found = ModelRandomization(stages=None).measure(made(case, Product()))
+        assert found["absolute_spearman"] < 0.95
+        assert np.ptp(found["spearman_stages"]) > 0
+
+    def test_the_order_is_that_of_evaluation_from_the_output_down(self, case: Any) -> None:
+        model = Residual()
+        assert layers(model) == [["stem", "stem_norm"], ["block", "block_norm"], ["last", "last_norm"], ["head"]]
+        assert ModelRandomization(stages=2).groups(model) == [
+            ["head", "last", "last_norm"], ["block", "block_norm", "stem", "stem_norm"]
+        ]  # fmt: skip
+        assert ModelRandomization(stages=None).groups(Piecewise()) == [["7"], ["3"], ["0"]]
+
+    def test_a_network_that_cannot_be_traced(self, case: Any) -> None:
+        class Branching(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.later, self.first = nn.Linear(4, 2), nn.Linear(3 * 256, 4)
+                self.scale = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+            def forward(self, images: Tensor) -> Tensor:
+                values = self.first(images.flatten(1))
+                return self.scale * self.later(values if values.sum() > 0 else -values)
+
+        one = case(Branching(), PICTURE, PICTURE.sum(0), explainer=Product())
+        assert layers(one.batch.model) == [[""], ["later"], ["first"]]
+        found = ModelRandomization().measure(one)
+        assert found["spearman_stages"].shape == (3,)
+
+    def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
+        metric, one, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
+        other.batch.model = one.batch.model
+        own = one.batch.model.network
+        before = {name: value.clone() for name, value in own.state_dict().items()}
+        first, again = ([*metric.models(each.batch)] for each in (one, other))
+        assert all(a is b for a, b in zip(first, again))
+        for each in (one, other):
+            metric.measure(each)
+        assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+        networks = [own, *(model.network for model in first)]
+        assert len({value.data_ptr() for each in networks for value in each.parameters()}) == 2 * len(
+            [*own.parameters()]
+        )
+        views = [model.view(one.batch.images, {}).module for model in (one.batch.model, *first)]
+        weights = [[*view.parameters()] for view in views]
+        assert len({value.data_ptr() for each in weights for value in each}) == 2 * len(weights[0])
+
+    def test_a_stage_with_a_constant_heatmap(self, case: Any) -> None:
+        explainer = Silent()
+        one = case(network(), PICTURE, PICTURE.sum(0), explainer=explainer)
+        explainer.network = one.batch.model.network
+        found = ModelRandomization(order="independent").measure(one)
+        assert found["constant"] == 1
+        assert np.isnan(found["spearman_stages"]).all()
+        assert np.isnan(found["absolute_spearman"])
+
+    def test_undefined(self, case: Any) -> None:
+        metric = ModelRandomization()
+        with pytest.raises(Undefined, match="the explainer never looks at the model"):
+            metric.measure(made(case, Blind()))
+        with pytest.raises(Undefined, match="the heatmap is constant"):
+            metric.measure(case(network(), PICTURE, np.ones((16, 16)), explainer=Product()))
+        with pytest.raises(Undefined, match="not finite"):
+            metric.measure(case(network(), PICTURE, np.full((16, 16), np.nan), explainer=Product()))
+        nowhere = np.zeros((16, 16), dtype=bool)
+        with pytest.raises(Undefined, match="the field of the sample is empty"):
+            metric.measure(case(network(), PICTURE, PICTURE.sum(0), explainer=Product(), field=nowhere))
+        with pytest.raises(Undefined, match="no weights"):
+            metric.measure(
+                case(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), PICTURE, PICTURE.sum(0), explainer=Picture())
+            )
+        assert metric.cost(Residual(), (16, 16), (0, 0)) == (0, 0)

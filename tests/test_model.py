@@ -1,0 +1,147 @@
+"""Models with layers drawn anew: what changes, what is shared, and that the model itself stays as it is."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from salix.batch import Batch
+from salix.errors import PluginError
+from salix.explainer import Explainer
+from salix.model import Model, redrawn, share
+from salix.passes import gradients
+from salix.testing.toys import Residual
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def weights(model: Model) -> dict[str, Tensor]:
+    return model.network.state_dict()
+
+
+def changed(one: Model, other: Model) -> set[str]:
+    """The modules whose weights differ."""
+    pairs = {name: (value, weights(other)[name]) for name, value in weights(one).items()}
+    return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
+
+
+def test_only_the_named_modules_are_drawn_anew() -> None:
+    model = Residual()
+    before = {name: value.clone() for name, value in weights(model).items()}
+    made = model.randomized(["head", "last", "last_norm"], 0)
+    assert changed(model, made) == {"head", "last", "last_norm"}
+    assert changed(made, made.randomized(["stem"], 0)) == {"stem"}
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    assert not made.network.training
+    assert torch.equal(weights(made)["last_norm.running_var"], torch.ones(8))
+
+
+def test_weights_depend_on_seed_and_name_only() -> None:
+    one, other = Residual(), Residual(seed=3)
+    _ = one.network, other.network
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = weights(one.randomized(["head"], 0))["head.weight"]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(weights(other.randomized(["last", "head"], 0))["head.weight"], first)
+    assert not torch.equal(weights(one.randomized(["head"], 1))["head.weight"], first)
+    both = redrawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), ["0", "1"], 0).state_dict()
+    assert not torch.equal(both["0.weight"], both["1.weight"])
+
+
+def test_drawn_weights_are_those_of_the_modules_own_initialisation() -> None:
+    drawn = weights(Residual().randomized(["block"], 0))["block.weight"]
+    bound = (6 * 9) ** -0.5
+    assert drawn.abs().max() <= bound
+    assert drawn.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+
+
+def test_parameters_of_a_module_that_draws_none_keep_mean_and_deviation() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(3 + 0.5 * torch.randn(5000, generator=torch.Generator().manual_seed(1)))
+
+    network = Scaled()
+    found = redrawn(network, [""], 0).scale.detach()
+    assert not torch.equal(found, network.scale)
+    assert float(found.mean()) == pytest.approx(3, abs=0.03)
+    assert float(found.std()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_tied_weights_stay_tied() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    made: Any = redrawn(network, ["0"], 0)
+    assert made[1].weight is made[0].weight
+    assert not torch.equal(made[0].weight, network[0].weight)
+
+
+def test_both_views_are_those_of_the_new_network() -> None:
+    made = Residual().randomized(["block", "block_norm", "head"], 0)
+    expected = copy.deepcopy(made.network)(IMAGES)
+    for folded in (True, False):
+        found, _ = made.view(IMAGES, {}, folded)(IMAGES, {})
+        assert found["logits"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
+
+
+def test_what_is_not_drawn_lies_in_the_memory_of_the_model() -> None:
+    model = Residual()
+    made = model.randomized(["head"], 0)
+    views = [each.view(IMAGES, {}).module for each in (model, made)]
+    for one, other in ((model.network, made.network), views):
+        pairs = zip(one.named_parameters(), other.parameters())
+        shared = {name: a.data_ptr() == b.data_ptr() for (name, a), b in pairs}
+        assert {name for name, same in shared.items() if not same} == {"head.weight", "head.bias"}
+        assert all(a is not b for a, b in zip(one.parameters(), other.parameters()))
+
+
+def test_equal_tensors_alone_are_shared() -> None:
+    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    other.bias.data = one.bias.data.clone()
+    other.extra = nn.Parameter(torch.zeros(1))
+    share(other, one)
+    assert other.bias.data_ptr() == one.bias.data_ptr()
+    assert other.weight.data_ptr() != one.weight.data_ptr()
+
+
+def test_it_is_made_once_and_anew_when_the_weights_changed() -> None:
+    model = Residual()
+    made = model.randomized(["head"], 0)
+    assert model.randomized(("head",), 0) is made
+    assert model.randomized(["head"], 1) is not made
+    with torch.no_grad():
+        model.network.stem.weight.mul_(2)
+    again = model.randomized(["head"], 0)
+    assert again is not made
+    assert changed(model, again) == {"head"}
+
+
+def test_it_has_an_identity_of_its_own() -> None:
+    model = Residual()
+    identities = [
+        each.identity
+        for each in (model, model.randomized(["head"], 0), model.randomized(["head"], 1), model.randomized(["stem"], 0))
+    ]
+    assert len(set(identities)) == 4
+    assert model.randomized(["head"], 0).identity == Residual().randomized(["head"], 0).identity
+    assert model.randomized(["head"], 0).layers() == model.layers()
+    assert model.randomized(["head"], 0).classes == model.classes
+
+
+def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> None:
+    class Spoiling(Explainer):
+        def explain(self, batch: Batch) -> Tensor:
+            with torch.no_grad():
+                batch.model.network.stem.weight.zero_()
+            return gradients(batch).images
+
+    model = Residual()
+    expected = weights(Residual())["stem.weight"]
+    made = model.randomized(["head"], 0)
+    with pytest.raises(PluginError, match="changes weights"):
+        Spoiling()(Batch(made, ["a", "b"], IMAGES, [0, 0]))
+    assert torch.equal(weights(model)["stem.weight"], expected)
+    assert changed(model, model.randomized(["head"], 0)) == {"head"}

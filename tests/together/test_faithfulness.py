@@ -1,0 +1,195 @@
+"""Faithfulness, robustness and randomization in runs: what they cost, what they see, and what is undefined."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from salix.batch import Batch
+from salix.catalog import Catalog
+from salix.config import from_plain
+from salix.discovery import Found
+from salix.estimate import estimates
+from salix.parquet import read_table
+from salix.plan import make_plan
+from salix.runner import run
+from salix.testing.toys import Regions
+from salix_parts import Pictures
+
+METRICS = [
+    {"use": "deletion", "steps": 7}, {"use": "insertion", "steps": 6}, {"use": "pixel_flipping", "patch": 4},
+    {"use": "road", "percentages": [20, 60]}, {"use": "max_sensitivity", "samples": 3}, "model_randomization",
+]  # fmt: skip
+NAMES = ("deletion", "insertion", "pixel_flipping", "road", "max_sensitivity", "model_randomization")
+EXPLAINERS = ["gradient", {"use": "gradcam", "layer": "all"}, {"use": "smoothgrad", "samples": 5}]
+Configured = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    found = [Found("parts", "salix_parts", "salix-parts", "1")]
+    for name in ("baseline", "cam", "gradient", "smoothgrad", "faithfulness"):
+        found.append(Found(name, f"salix_{name}", f"salix-{name}", "1"))
+    return Catalog(found)
+
+
+@pytest.fixture
+def configured(catalog: Catalog, tmp_path: Path) -> Configured:
+    def make(**settings: Any) -> Any:
+        usual = {
+            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 8}],
+            "models": ["regions"], "explainers": EXPLAINERS, "metrics": METRICS, "rows": 3, "threads": 1,
+            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+        }  # fmt: skip
+        return from_plain({**usual, **settings}, catalog)
+
+    return make
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images passed forward and backward from here on, and the most in one forward."""
+    counts, forward = [0, 0, 0], Batch.forward
+
+    def backward(gradient: torch.Tensor) -> None:
+        counts[1] += len(gradient)
+
+    def counting(batch: Batch, *rest: Any, **settings: Any) -> Any:
+        logits, activations = forward(batch, *rest, **settings)
+        counts[0], counts[2] = counts[0] + len(logits), max(counts[2], len(logits))
+        if logits.requires_grad:
+            logits.register_hook(backward)
+        return logits, activations
+
+    monkeypatch.setattr(Batch, "forward", counting)
+    return counts
+
+
+def rows(finished: Any, **chosen: str) -> list[dict[str, Any]]:
+    table = read_table(finished.folder / "scores.parquet")
+    found = (dict(zip(table, values)) for values in zip(*table.values()))
+    return [row for row in found if all(row[name] == value for name, value in chosen.items())]
+
+
+def priced(config: Any, catalog: Catalog) -> tuple[int, int, dict[str, tuple[int, int]]]:
+    (found,) = estimates(make_plan(config, catalog))
+    costs = found.metrics.values()
+    total = [found.forwards + sum(cost[0] for cost in costs), found.backwards + sum(cost[1] for cost in costs)]
+    return total[0], total[1], dict(found.metrics)
+
+
+def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog: Catalog, passed: list[int]) -> None:
+    config = configured()
+    forwards, backwards, metrics = priced(config, catalog)
+    passed[:] = [0, 0, 0]
+    finished = run(config, catalog)
+    assert finished.failures == 0
+    assert passed == [forwards, backwards, 3]
+    # Four pictures; gradient, gradcam of two layers, smoothgrad and random; three layers with weights.
+    again = (1 + 2 + 5) * 4
+    assert metrics == {
+        "deletion": (7 * 5 * 4, 0), "insertion": (6 * 5 * 4, 0), "pixel_flipping": (16 * 5 * 4, 0),
+        "road": (4 * 5 * 4, 0), "max_sensitivity": (3 * again, 3 * again),
+        "model_randomization": (3 * again, 3 * again),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_metric_takes_its_own_share(
+    name: str, configured: Configured, catalog: Catalog, passed: list[int]
+) -> None:
+    """Two metrics of one kind with other settings have one price each."""
+    other = {"max_sensitivity": {"samples": 2}, "model_randomization": {"stages": 2}, "road": {"percentages": [5]}}
+    metric = {"use": name} | other.get(name, {"steps": 4})
+    config = configured(
+        metrics=[metric, {**metric, **({"noise": 0} if name == "road" else {})}], explainers=["gradient"]
+    )
+    forwards, backwards, metrics = priced(config, catalog)
+    passed[:] = [0, 0, 0]
+    run(config, catalog)
+    assert passed[:2] == [forwards, backwards]
+    assert len(metrics) == (2 if name == "road" else 1)
+
+
+def test_metrics_that_ask_nobody_are_not_priced(configured: Configured, catalog: Catalog) -> None:
+    assert priced(configured(metrics=["mass", "accuracy"]), catalog)[2] == {}
+    assert priced(configured(metrics=["mass", "drop"], explainers=["gradient"]), catalog)[2] == {"drop": (16, 0)}
+
+
+def test_stored_maps_are_explained_again_as_they_were(configured: Configured, catalog: Catalog) -> None:
+    """With a tiny radius hardly anything moves, whatever the layer and the reduction."""
+    metric = {"use": "max_sensitivity", "samples": 2, "radius": 1e-7}
+    finished = run(configured(metrics=[metric], reductions=["max", "l2", "sum"]), catalog)
+    found = rows(finished, measure="value")
+    valid = [row for row in found if row["status"] == "valid"]
+    assert len(valid) >= 4 * 3 * 3
+    assert max(row["value"] for row in valid) < 1e-3
+    assert {row["reason"] for row in found if row["status"] != "valid"} <= {
+        "the heatmap is zero everywhere: no change is relative to it"
+    }
+
+
+def test_the_deletion_of_a_run_is_that_of_plain_loops(configured: Configured, catalog: Catalog) -> None:
+    finished = run(
+        configured(metrics=[{"use": "deletion", "steps": 4, "baseline": 0.25}], explainers=["gradient"]), catalog
+    )
+    model, dataset = Regions(), Pictures(count=8)
+    for row in rows(finished, explainer="gradient", measure="curve"):
+        image = torch.from_numpy(model.prepare(dataset.load(row["case"])).image)[None].requires_grad_()
+        logits = model.network(image)
+        target = int(logits.argmax())
+        (gradient,) = torch.autograd.grad(logits[0, target], image)
+        order = np.argsort(-gradient[0].amax(0).numpy().ravel(), kind="stable")
+        heat = gradient[0].amax(0).numpy().ravel()[order]
+        for step, score in enumerate(row["array"]):
+            count = 64 * step
+            if 0 < count < 256 and heat[count - 1] == heat[count]:
+                continue  # the drawn order of equal pixels decides
+            shown = image.detach().clone()
+            shown[0].flatten(1)[:, order[:count].copy()] = 0.25
+            assert score == pytest.approx(model.network(shown).softmax(1)[0, target].item(), abs=1e-5)
+
+
+def test_maps_without_a_model_are_judged_by_its_decision(configured: Configured, catalog: Catalog) -> None:
+    finished = run(configured(metrics=METRICS, explainers=["gradient", "centre"]), catalog)
+    starts = {
+        name: {
+            row["case"]: row["array"][0] for row in rows(finished, explainer=name, metric="deletion", measure="curve")
+        }
+        for name in ("gradient", "random", "centre")
+    }
+    assert starts["gradient"] == starts["random"] == starts["centre"]
+    assert min(starts["random"].values()) >= 0.5
+    assert len(starts["random"]) == 4
+    for name in ("random", "centre"):
+        (reason,) = {
+            (row["status"], row["reason"]) for row in rows(finished, explainer=name, metric="model_randomization")
+        }
+        assert reason == ("excluded", "the explainer never looks at the model, so that no change of it can show")
+        assert {row["value"] for row in rows(finished, explainer=name, metric="max_sensitivity")} == {0}
+
+
+def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Catalog) -> None:
+    data = [{"use": "pictures", "split": "test", "count": 8, "labels": {"blob-004": None}}]
+    finished = run(configured(datasets=data, targets=["label"], explainers=["gradient"]), catalog)
+    for name in NAMES:
+        found = {
+            (row["status"], row["reason"]) for row in rows(finished, explainer="gradient", case="blob-004", metric=name)
+        }
+        assert found == {("excluded", "the sample has no single label to explain")}
+        others = rows(finished, explainer="gradient", case="blob-005", metric=name)
+        assert {row["status"] for row in others} == {"valid"}
+
+
+def test_a_picture_that_the_model_cannot_read_has_a_reason(configured: Configured, catalog: Catalog) -> None:
+    finished = run(
+        configured(models=["blind"], datasets=[{"use": "pictures", "count": 4}], explainers=["gradient"]), catalog
+    )
+    for name in NAMES:
+        found = {
+            (row["status"], row["reason"]) for row in rows(finished, explainer="random", case="blob-001", metric=name)
+        }
+        assert found == {("invalid", "the logits are not finite")}
