@@ -1,5 +1,10 @@
-"""Before anything is imported: one thread per test process, since several processes share the cores."""
+"""Before anything is imported: one thread per test process, since several share the cores, and no user's cache."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["SALIX_CACHE"] = tempfile.mkdtemp(prefix="salix-cache-")
+atexit.register(shutil.rmtree, os.environ["SALIX_CACHE"], ignore_errors=True)

@@ -54,7 +54,7 @@ def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
         usual = {
             "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 16}],
             "models": ["regions"], "explainers": ["slope"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
-            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+            "device": "cpu", "cache": False, "statistics": {"resamples": 50, "permutations": 50},
         }  # fmt: skip
         return from_plain({**usual, **settings}, parts)
 

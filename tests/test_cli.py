@@ -20,7 +20,8 @@ from salix.catalog import Catalog
 from salix.cli import cli
 from salix.discovery import Found
 from salix.hooks import KINDS, hookimpl
-from salix.store import Run, read_table
+from salix.parquet import read_table
+from salix.store import Run
 from salix.terminal import INTERRUPTED
 
 COMMANDS = ["check", "data", "list", "new", "plan", "report", "run", "show"]

@@ -126,6 +126,18 @@ def test_costs() -> None:
     assert rows[-1] == ["phantom", "resnet50(size=64)", "16", "32", "16", "64", "2.5 MB", "299 MB"]
 
 
+def test_costs_of_metrics_that_ask_the_model() -> None:
+    """They stand beneath those of the heatmaps, in a table that then says what each row is for."""
+    asked = {"deletion": (1600, 0), "max_sensitivity": (160, 160)}
+    made = cost_table([Estimate("phantom", "resnet50", 16, 32, 16, 64, 2_500_000, 299_000_000, asked)])
+    rows = cells(printed(made, width=120))
+    assert rows[-3:] == [
+        ["phantom", "resnet50", "heatmaps", "16", "32", "16", "64", "2.5 MB", "299 MB"],
+        ["phantom", "resnet50", "deletion", "16", "1600", "0"],
+        ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
+    ]
+
+
 def test_findings() -> None:
     found = [Finding("pictures", 54, 81), Finding("unreadable files", 1, 0, "a.jpg is damaged")]
     rows = cells(printed(findings_table("idrid", found)))

@@ -18,9 +18,10 @@ from salix.errors import Undefined
 from salix.hooks import hookimpl
 from salix.metric import Case, Metric
 from salix.model import Model
+from salix.parquet import read_table
 from salix.records import Explanation, Sample
 from salix.runner import run
-from salix.store import Run, read_table
+from salix.store import Run
 from salix.testing.toys import Blobs, Regions, Slope
 
 IDS = [f"blob-{index:03}" for index in range(8, 16)]

@@ -1,13 +1,18 @@
 """Pictures and masks on disk: every stored kind that datasets publish, and every way a file can be unusable."""
 
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from salix.dicom import read_dicom, write_dicom
 from salix.errors import DataError
 from salix.images import read_image, read_mask, write_image, write_mask
+from salix.nifti import read_nifti
 
 RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
 MARK = np.zeros((12, 17), dtype=bool)
@@ -111,8 +116,10 @@ def test_truncated_masks_are_errors(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"allowed: \.jpg, \.jpeg, \.png, \.tif, \.tiff"):
-        read_image(tmp_path / "a.dcm")
+    with pytest.raises(
+        DataError, match=r"allowed: \.jpg, \.jpeg, \.png, \.tif, \.tiff, \.dcm, \.dicom, \.nii, \.nii\.gz"
+    ):
+        read_image(tmp_path / "a.gif")
     with pytest.raises(DataError, match=r"allowed: \.png"):
         read_mask(tmp_path / "a.jpg")
     (tmp_path / "b.png").write_text("a table")
@@ -149,3 +156,75 @@ def test_images_that_a_file_cannot_hold_are_refused(tmp_path: Path, image: np.nd
     with pytest.raises(DataError, match="cannot hold an image"):
         write_image(image, tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("width", [16, 17])
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "group4"])
+@pytest.mark.parametrize("tags", [{}, {266: 2}, {274: 3}], ids=["usual", "bits reversed", "turned"])
+def test_single_bits_are_read_as_pillow_reads_them(
+    tmp_path: Path, width: int, compression: str | None, tags: dict[int, int]
+) -> None:
+    path = tmp_path / "bits.tif"
+    mark = np.random.default_rng(width).random((300, width)) < 0.2
+    mark[20:250] = False
+    Image.fromarray(mark).save(path, compression=compression, tiffinfo={278: 7, **tags})
+    with Image.open(path) as picture:
+        assert picture.tag_v2.get(258, (1,)) == (1,)
+        expected = np.asarray(picture) > 0
+    np.testing.assert_array_equal(read_mask(path), expected)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+def test_single_bits_in_a_damaged_file_are_an_error(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "bits.tif"
+    Image.fromarray(np.random.default_rng(0).random((300, 40)) < 0.5).save(path, compression=compression)
+    with Image.open(path) as picture:
+        start = picture.tag_v2[273][0]
+    content = path.read_bytes()
+    path.write_bytes(content[: start + 100] + bytes(60) + content[start + 160 :])
+    if compression:
+        with pytest.raises(DataError, match="damaged"):
+            read_mask(path)
+    path.write_bytes(content[:start])
+    with pytest.raises(DataError, match="damaged"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P"])
+def test_pictures_of_many_lines_are_those_of_pillow(tmp_path: Path, mode: str) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (301, 7, 3)).astype(np.uint8)
+    path = tmp_path / ("many.png" if mode == "P" else "many.jpg")
+    Image.fromarray(pixels).convert(mode).save(path)
+    with Image.open(path) as picture:
+        expected = np.atleast_3d(np.asarray(picture if mode in ("L", "RGB") else picture.convert("RGB")))
+    np.testing.assert_array_equal(read_image(path)[0], expected.transpose(2, 0, 1))
+
+
+def test_dicom_and_nifti_are_read_by_their_own_readers(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    picture = np.arange(12, dtype=np.uint16).reshape(1, 3, 4) * 5000
+    write_dicom(picture, tmp_path / "one.DCM")
+    volume = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "two.nii.gz")
+    assert all(map(np.array_equal, read_image(tmp_path / "one.DCM")[:1], read_dicom(tmp_path / "one.DCM")[:1]))
+    image, geometry = read_image(tmp_path / "two.nii.gz")
+    np.testing.assert_array_equal(image, read_nifti(tmp_path / "two.nii.gz")[0])
+    assert (image.shape, geometry.orientation) == ((1, 4, 3, 2), "SPL")
+
+
+def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:
+    write_mask(np.zeros((64, 64)), tmp_path / "mask.tif")
+    stored = (tmp_path / "mask.tif").read_bytes()
+    with Image.open(tmp_path / "mask.tif") as picture:
+        (size,) = picture.tag_v2[279]
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    changed = struct.pack("<I", size), struct.pack("<I", len(stored)), struct.pack("<I", len(bomb))
+    at = stored.index(struct.pack("<HHI", 273, 4, 1)) + 8, stored.index(struct.pack("<HHI", 279, 4, 1)) + 8
+    stored = stored[: at[0]] + changed[1] + stored[at[0] + 4 : at[1]] + changed[2] + stored[at[1] + 4 :] + bomb
+    (tmp_path / "bomb.tif").write_bytes(stored)
+    tracemalloc.start()
+    try:
+        assert not read_mask(tmp_path / "bomb.tif").any()
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

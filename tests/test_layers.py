@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LINTER = "import sys; from importlinter.cli import lint_imports_command as main; sys.argv[1:] = {!r}; main()"
 FOR_PLUGINS = {
-    "area", "batch", "component", "dataset", "errors", "explainer", "grading", "hooks", "images", "keyed", "listing", "metric",
-    "model", "modules", "partition", "passes", "readings", "records", "tabular", "testing", "transforms",
+    "agreement", "area", "batch", "component", "contours", "dataset", "dicom", "errors", "explainer", "folders", "gaze",
+    "grading", "hooks", "images", "keyed", "listing", "marks", "metric", "mimic", "model", "modules", "nifti",
+    "partition", "passes", "readings", "records", "series", "tabular", "testing", "transforms",
 }  # fmt: skip
 PLANTED: Mapping[str, tuple[str, str, str]] = {
     "The core imports one way only": ("salix/errors.py", "from . import store", "salix.errors -> salix.store"),

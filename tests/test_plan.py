@@ -72,6 +72,18 @@ def test_two_models_of_one_grid_share_the_baseline(planned: Planned) -> None:
     assert len({item.key for item in randoms}) == 2
 
 
+def test_maps_that_a_metric_judges_by_the_model_have_a_baseline_each(planned: Planned) -> None:
+    """A random map is the same for all models; what a model makes of it is not."""
+    plan = planned(models=["regions", "linear"], targets=["predicted", "left"], metrics=["mass", "drop"])
+    randoms = [item for item in plan.combinations if item.explainer.short == "random"]
+    described = [item.describe() for item in randoms]
+    owners = [(one["model"], one["target"]) for one in described]
+    assert owners == [(model, target) for model in ("regions", "linear") for target in ("predicted", "left")]
+    assert len({item.key for item in plan.combinations}) == len(plan.combinations) == 8
+    assert not any(item.model_free for item in plan.combinations)
+    assert set(keys(plan).values()) == {1}
+
+
 def test_each_dataset_split_has_its_baseline(planned: Planned) -> None:
     entries = [{"use": "pictures", "split": split, "count": count} for split in ("tuning", "test") for count in (8, 16)]
     plan = planned(datasets=entries)
@@ -203,6 +215,27 @@ def test_labels_need_a_class_in_common(planned: Planned, monkeypatch: pytest.Mon
     assert names(plan)[0][2] == "predicted"
 
 
+def test_several_labels_at_once_are_a_target_each(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(salix_parts.Pictures, "multilabel", True, raising=False)
+    plan = planned(models=["swapped"], targets=["label"])
+    assert [target for _, _, target, _ in names(plan)[:-1]] == ["label=left", "label=right"]
+
+
+def test_a_patient_in_two_splits_that_are_used_is_an_error(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is tuned on may not be tested on; neither reporting ``all``, nor another download, says so."""
+    entries = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
+    planned(datasets=entries)
+    owner = salix_parts.Pictures.group
+    monkeypatch.setattr(salix_parts.Pictures, "group", lambda self, id: owner(self, id.replace("-007", "-008")))
+    with pytest.raises(DataError, match=r"patient '\S+' of pictures is in the splits tuning and test of this config"):
+        planned(datasets=entries)
+    planned(datasets=entries[1:])
+    planned(datasets=[entries[0], {"use": "pictures", "count": 16}])
+    planned(datasets=[entries[0], {**entries[1], "count": 18}])
+    with pytest.raises(DataError, match="is in the splits tuning and test"):
+        planned(datasets=entries[1:], metrics=["filled"])
+
+
 def test_samples_by_split_limit_and_ids(planned: Planned) -> None:
     def ids(**picked: Any) -> tuple[str, ...]:
         return planned(datasets=[{"use": "pictures", "count": 16, **picked}]).pairs[0][0].ids
@@ -307,11 +340,10 @@ def test_a_dataset_counts_by_the_content_of_its_tables_and_the_size_of_its_files
 
 
 def test_scores_depend_on_the_model_only_where_the_metric_asks_it(planned: Planned) -> None:
-    def random_scores(model: str) -> dict[str, str]:
-        tasks = planned(models=[model], metrics=["mass", "drop"]).tasks({})
-        (unit,) = [unit for unit in tasks[0].units if unit.combination.model_free]
-        return {metric.short: unit.scores(metric) for metric in unit.metrics}
+    def random_scores(model: str, metric: str) -> str:
+        tasks = planned(models=[model], metrics=[metric]).tasks({})
+        (unit,) = [unit for unit in tasks[0].units if unit.combination.explainer.short == "random"]
+        return unit.scores(unit.metrics[0])
 
-    one, other = random_scores("regions"), random_scores("linear")
-    assert one["mass"] == other["mass"]
-    assert one["drop"] != other["drop"]
+    assert random_scores("regions", "mass") == random_scores("linear", "mass")
+    assert random_scores("regions", "drop") != random_scores("linear", "drop")

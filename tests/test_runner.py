@@ -14,12 +14,14 @@ import salix_parts
 from salix import runner
 from salix.batch import Batch
 from salix.catalog import Catalog
+from salix.dataset import Finding
 from salix.discovery import Found
-from salix.errors import SalixError, StoreError
+from salix.errors import DataError, SalixError, StoreError
+from salix.parquet import read_table
 from salix.plan import make_plan
 from salix.rows import first_readable, measure_rows
 from salix.runner import device_of, run
-from salix.store import Run, read_table
+from salix.store import Run
 from salix.testing.toys import Regions
 from salix_parts import Pictures
 
@@ -46,6 +48,32 @@ def test_a_run_again_computes_nothing_and_writes_the_same(ran: Ran, calls: Any) 
     assert calls("explain", "measure", "load") == []
     assert content(again.folder) == before
     assert tables(again.folder) == written
+
+
+def test_who_is_in_which_split_is_written(ran: Ran) -> None:
+    lines = (ran().folder / "splits.csv").read_text().splitlines()
+    source = Pictures(count=16)
+    assert lines[0] == "dataset,split,case,patient"
+    assert lines[1:] == [f"pictures,test,{id},{source.group(id)}" for id in source.ids("test")]
+
+
+def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
+    ran: Ran, configured: Any, parts: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("ids with two meanings", 2, 0, "b: table, lines 3 and 4"), Finding("missing pictures", 1, 0)]
+    monkeypatch.setattr(Pictures, "left_out", lambda self: found)
+    finished = ran()
+    sentences = (
+        "pictures has 2 ids with two meanings, such as b: table, lines 3 and 4",
+        "pictures has 1 missing pictures",
+    )
+    assert finished.left_out == sentences
+    assert all(f"left out: {one}" in (finished.folder / "log.txt").read_text() for one in sentences)
+    (dataset,) = json.loads((finished.folder / "provenance.json").read_text())["datasets"]
+    assert [one["count"] for one in dataset["left_out"]] == [2, 1]
+    with pytest.raises(DataError, match=r"pictures has 2 ids with two meanings, .*\(--strict\)"):
+        run(configured(output="elsewhere"), parts, strict=True)
+    assert not Path("elsewhere").exists()
 
 
 def test_two_runs_of_one_config_are_the_same_bytes(ran: Ran, tmp_path: Path) -> None:

@@ -146,9 +146,9 @@ def test_kaggle_has_three_splits(installed: Any, tmp_path: Path) -> None:
     phantom = installed.create("dataset", "phantom", {"patients": 10, "height": 64})
     assert write_layout(installed, "kaggle_dr", "phantom", SMALL, None, tmp_path / "new/kaggle") == 20
     made = KaggleDr(root=tmp_path / "new/kaggle")
-    for own, origin in {"train": "train", "public": "tuning", "private": "test"}.items():
-        assert made.ids(own) == phantom.ids(origin)
-    assert [made.load(id).label for id in made.ids("public")] == [phantom.grade(id) for id in phantom.ids("tuning")]
+    for split in ("train", "tuning", "test"):
+        assert made.ids(split) == phantom.ids(split)
+    assert [made.load(id).label for id in made.ids("tuning")] == [phantom.grade(id) for id in phantom.ids("tuning")]
 
 
 def test_one_split_only(installed: Any, tmp_path: Path) -> None:

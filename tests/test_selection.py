@@ -8,9 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from salix.errors import PluginError, StoreError
+from salix.parquet import read_table
 from salix.plan import make_plan
 from salix.selection import fill
-from salix.store import Run, read_table
+from salix.store import Run
 from salix.testing.toys import Regions
 from salix_parts import Filled, Pictures
 

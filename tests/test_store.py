@@ -15,7 +15,8 @@ import zarr
 
 from salix import store
 from salix.errors import StoreError
-from salix.store import PREDICTION_COLUMNS, SCORE_COLUMNS, Run, read_table, write_json, write_table, write_text
+from salix.parquet import PREDICTION_COLUMNS, SCORE_COLUMNS, read_table, write_table
+from salix.store import Run, write_json, write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

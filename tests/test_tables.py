@@ -12,9 +12,10 @@ import pytest
 
 from salix.errors import StoreError
 from salix.metric import Metric
+from salix.parquet import SCORE_COLUMNS, read_table, write_table
 from salix.resampling import resample_counts
 from salix.statistics import benjamini_hochberg, holm
-from salix.store import SCORE_COLUMNS, Run, read_table, write_table
+from salix.store import Run
 from salix.summary import Settings, comparisons, ranks, results, summaries, summary_columns
 from salix.tables import PLACE_COLUMNS, Scored, cases_of, name_of, read_cases, write_csv, write_scores
 from salix_parts import Area, Mass

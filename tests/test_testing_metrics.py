@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from salix.metric import Case, Metric, Undefined, mean
+from salix.model import Model
 from salix.records import Array
 from salix.testing import ConformanceError, checks, conforms
 from salix.testing.check import run
@@ -52,6 +53,9 @@ class Deletion(Metric):
         images = case.batch.images
         return {"value": float((case.batch.score(images) - case.batch.score(images * kept))[0])}
 
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        return 2, 0
+
 
 class Stability(Metric):
     """Asks the explainer, and gives a curve."""
@@ -60,9 +64,12 @@ class Stability(Metric):
     primary = "gap"
 
     def measure(self, case: Case) -> Mapping[str, float | Array]:
-        one, other = (case.explain(batch).values for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
-        gap = float((one - other).detach().abs().mean())
+        one, other = (case.explain(batch) for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
+        gap = float(np.abs(one - other).mean())
         return {"gap": gap, "curve": np.array([gap, 2 * gap])}
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        return 2 * explanation[0], 2 * explanation[1]
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
         columns = measurements["curve"].T
@@ -70,6 +77,13 @@ class Stability(Metric):
             "gap": mean(measurements["gap"], counts),
             "curve": np.stack([mean(column, counts) for column in columns], 1),
         }
+
+
+class Underpriced(Stability):
+    """Says that it explains once."""
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        return 2 * explanation[0], explanation[1]
 
 
 class Infinite(Inside):
@@ -164,6 +178,7 @@ FAULTS = (
     (Scaling(), "a case is left untouched"),
     (Counting(), "a case is measured by itself"),
     (Unprotected(), "odd cases are measured or undefined"),
+    (Underpriced(), "passes are at most those it is priced at"),
     (Reversed(), "the annotation scores at least as well as its inverse"),
     (Scalar(), "a summary has one value per resample"),
     (Elsewhere(), "a summary has one value per resample"),

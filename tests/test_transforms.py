@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from salix.area import Grid, averaged, blurred, coverage
 from salix.errors import DataError, SalixError
+from salix.gaze import counted
 from salix.records import Annotation, Array, Geometry, Sample
 from salix.transforms import Fundus, Resize
 
@@ -258,3 +259,54 @@ def test_mistakes_are_explained() -> None:
 def test_identity_depends_on_the_params() -> None:
     assert Fundus().identity == Fundus(size=448).identity != Fundus(field_share=0.8).identity
     assert Fundus().scale == 224
+
+
+def test_spatial_extras_move_with_the_image() -> None:
+    image = np.ones((1, 20, 30), dtype=np.uint8)
+    frames = counted(RANDOM.random((4, 2)) * (20, 30), (20, 30), 3.0)
+    scores, still, points = RANDOM.random((2, 20, 30)), RANDOM.random((30, 20)), RANDOM.random((4, 3))
+    extras = {"frames": frames, "scores": scores, "points": points, "still": still, "words": "clear"}
+    moved = Resize(size=(5, 6))(sample(image, Annotation("gaze", frames.total(), "density"), extras=extras)).extras
+    assert moved.keys() == extras.keys()
+    np.testing.assert_allclose(moved["scores"], scores.reshape(2, 5, 4, 6, 5).mean(axis=(2, 4)), atol=1e-6)
+    means = frames.values().reshape(4, 5, 4, 6, 5).mean(axis=(2, 4))
+    np.testing.assert_allclose(moved["frames"].values(), means, atol=1e-7)
+    assert (moved["points"] is points, moved["still"] is still, moved["words"]) == (True, True, "clear")
+    padded = Resize(size=12, fit="pad")(sample(image, extras=extras))
+    total = padded.extras["frames"].total()
+    assert total.sum() * 2.5**2 == pytest.approx(4, rel=1e-5)
+    assert not total[padded.image[0] == 0].any()
+
+
+def test_fundus_moves_spatial_extras_too() -> None:
+    image = photograph()
+    extras = {"scores": image[0].astype(np.float64)}
+    prepared = Fundus(size=50, graham=False)(sample(image, Annotation("same", image[0] / 255), extras=extras))
+    np.testing.assert_allclose(prepared.extras["scores"], 255 * prepared.annotations[0].values, rtol=1e-5)
+    assert "outside_field" in prepared.extras
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_white_may_be_the_pictures_maximum(kind: type) -> None:
+    image = RANDOM.integers(1, 100, (3, 8, 12)).astype(kind)
+    prepared = Resize(size=(4, 6), white="maximum", mean=(0.5,))(sample(image))
+    means = image.astype(np.float64).reshape(3, 4, 2, 6, 2).mean(axis=(2, 4)) / image.max()
+    np.testing.assert_allclose(prepared.image, means - 0.5, atol=1e-6)
+    black = Resize(size=4, white="maximum")(sample(np.zeros((1, 8, 8), dtype=kind)))
+    np.testing.assert_array_equal(black.image, np.zeros((1, 4, 4)))
+    with pytest.raises(DataError, match="int32"):
+        Resize(size=4, white="maximum")(sample(np.ones((1, 8, 8), dtype=np.int32)))
+
+
+def test_masks_in_few_cells_equal_overlap_matrices() -> None:
+    mask = np.zeros((400, 300), dtype=bool)
+    mask[371:380, 13:15] = mask[100, 299] = True
+    edges = [np.linspace(-20, 420, 61), np.linspace(7.5, 290.25, 49)]
+    expected = overlap(400, edges[0]) @ mask.astype(np.float64) @ overlap(300, edges[1]).T
+    np.testing.assert_allclose(coverage(mask, edges), expected, atol=1e-6)
+    assert not coverage(np.zeros_like(mask), edges).any()
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (61, 300), (300, 5)])
+def test_the_blur_of_a_constant_is_that_constant(shape: tuple[int, int]) -> None:
+    np.testing.assert_allclose(blurred(np.full((2, *shape), 7, dtype=np.float32), 7.5), 7, rtol=1e-6)

@@ -13,7 +13,8 @@ import torch
 
 import salix_parts
 from salix.canonical import View
-from salix.store import Run, read_table
+from salix.parquet import read_table
+from salix.store import Run
 from salix.testing.toys import Linear, Regions
 from salix_parts import Pictures
 
@@ -361,6 +362,25 @@ def test_a_sample_without_a_usable_label_is_excluded_or_failed(ran: Ran) -> None
     assert found["blob-008"] == ("excluded", "the sample has no single label to explain")
     assert found["blob-009"] == ("failed", "label 7 is outside the 2 classes of pictures")
     assert counts(finished) == (6, 1, 1, 0)
+
+
+def test_one_of_several_labels_is_explained_where_it_is_given(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pictures, "multilabel", True, raising=False)
+    given = {"blob-008": None, "blob-009": [0, 1], "blob-010": 7}
+    data = [{"use": "pictures", "split": "test", "count": 16, "labels": given}]
+    finished = ran(datasets=data, targets=["label"])
+    rows = {}
+    for target in ("label=left", "label=right"):
+        table = read_table(finished.folder / "scores.parquet")
+        chosen = table["target"] == target
+        rows[target] = dict(zip(table["case"][chosen], zip(table["status"][chosen], table["reason"][chosen])))
+    for target in rows:
+        name = target.removeprefix("label=")
+        assert rows[target]["blob-008"] == ("excluded", f"the sample is not labelled {name!r}")
+        assert rows[target]["blob-009"][0] == "valid"
+        assert rows[target]["blob-010"][0] == "excluded"
+    single = [case for case in rows["label=left"] if case > "blob-010"]
+    assert all({rows[target][case][0] for target in rows} == {"valid", "excluded"} for case in single)
 
 
 def test_predictions_are_stored_with_labels(ran: Ran) -> None:

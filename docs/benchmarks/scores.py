@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from salix.catalog import default
+from salix.parquet import SCORE_COLUMNS, connect
 from salix.statistics import summarise_cases
-from salix.store import SCORE_COLUMNS, Run, connect
+from salix.store import Run
 from salix.tables import PLACE_COLUMNS, Scored, read_cases
 
 CASES, COMBINATIONS, MEASURES = 1000, 20, 5

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from salix import runner, store, tables
+from salix import parquet, runner, store, tables
 from salix.catalog import Catalog
 from salix.config import from_plain
 from salix.discovery import Found
 
 STEPS = {
-    "map": (store.Run, "put_maps"), "table": (store, "copy_table"), "text": (store, "write_text"),
+    "map": (store.Run, "put_maps"), "table": (parquet, "copy_table"), "text": (store, "_replace"),
     "rename": (store, "_rename"), "join": (tables, "copy_table"), "csv": (runner, "write_csv"),
 }  # fmt: skip
 

@@ -20,8 +20,9 @@ from salix.discovery import Found, discover
 from salix.errors import DataError, ModelError
 from salix.explainer import Explainer
 from salix.hooks import hookimpl
+from salix.parquet import read_table
 from salix.records import Annotation, Sample
-from salix.store import Run, read_table
+from salix.store import Run
 from salix.testing.toys import GRID, Blobs, Residual
 from salix_backprop.guided_backprop import GuidedBackprop
 

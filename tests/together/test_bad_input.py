@@ -19,8 +19,9 @@ from salix.discovery import Broken, Found
 from salix.errors import SalixError
 from salix.hooks import hookimpl
 from salix.keyed import generator
+from salix.parquet import read_table
 from salix.records import Annotation, Geometry, Sample
-from salix.store import Run, read_table
+from salix.store import Run
 from salix_idrid.idrid import Idrid
 
 SIDE = 64

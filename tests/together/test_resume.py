@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from salix.store import Run, read_table
+from salix.parquet import read_table
+from salix.store import Run
 
 HERE = Path(__file__).parent
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
@@ -111,7 +112,7 @@ def test_killed_at_random_moments(ask: Ask, whole: tuple[Path, float], tmp_path:
     same(folder, whole[0])
 
 
-@pytest.mark.parametrize("step", [["join", -1], ["join", 1], ["csv", 1], ["csv", -2]])
+@pytest.mark.parametrize("step", [["join", -1], ["join", 1], ["csv", 2], ["csv", -3]])
 def test_killed_while_the_tables_are_written(
     ask: Ask, whole: tuple[Path, float], tmp_path: Path, step: list[Any]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.store import read_table
+from salix.parquet import read_table
 
 PYPROJECT = """
 [project]

@@ -4,7 +4,6 @@ The *canonical* view shares the trained Parameters (for training losses and exac
 frozen copy with BatchNorm merged into convolutions in float64 and channels_last memory, for every inference pass.
 """
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,21 +12,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from .calls import attribute, own_modules
+from .comparison import compare
 from .errors import ModelError
 from .folding import fold, of_kind, only_reader
 from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Kind
+from .tracing import arguments, named_outputs, traced
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, RuntimeError, ValueError)
-
-
-def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """A network's outputs by name: a tensor is the first, a tuple is matched in order, a dictionary stays."""
-    if isinstance(outputs, Mapping):
-        return dict(outputs)
-    if isinstance(outputs, Tensor):
-        return {names[0]: outputs}
-    return dict(zip(names, outputs))
 
 
 class Cell(Protocol):
@@ -89,14 +80,12 @@ class View:
 
         With a ``cell`` the activations obey its rule in the backward of this forward, and of no other.
         """
-        arguments, wanted = (
-            _arguments(self.module.graph, images, inputs),
-            {self.layers[layer]: layer for layer in capture},
-        )
+        given = arguments(self.module.graph, images, inputs)
+        wanted = {self.layers[layer]: layer for layer in capture}
         if not wanted and cell is None:
-            return named_outputs(self.module(*arguments), self.names), {}
+            return named_outputs(self.module(*given), self.names), {}
         walk = Walk(self.module, wanted, cell)
-        return named_outputs(walk.run(*arguments), self.names), walk.kept
+        return named_outputs(walk.run(*given), self.names), walk.kept
 
 
 class Walk(fx.Interpreter):
@@ -139,7 +128,7 @@ def view(
         merged = fold(module, images)
         made = View(merged.module, names, merged.merged, merged.left)
     try:
-        _compare(made, network, images, inputs)
+        compare(made, network, images, inputs)
     except ModelError:
         if images.dtype == torch.float64:
             raise
@@ -181,7 +170,7 @@ def outline(network: nn.Module) -> Outline:
 
 def canonical(network: nn.Module) -> fx.GraphModule:
     """The traced network: activations, pools and weighted layers as modules of their own, Parameters shared."""
-    graph = _traced(network)
+    graph = traced(network)
     _drop_asserts(graph)
     modules = own_modules(network, graph)
     attributes = {str(node.target): attribute(network, str(node.target)) for node in graph.find_nodes(op="get_attr")}
@@ -193,24 +182,8 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     return module.eval()
 
 
-def _traced(network: nn.Module) -> fx.Graph:
-    """The network's graph in evaluation mode, since tracing bakes the flag of functional dropout."""
-    flags = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        return fx.Tracer().trace(network)
-    finally:
-        for module, training in flags.items():
-            module.training = training
-
-
 def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> list[Any]:
-    _, *others = graph.find_nodes(op="placeholder")
-    return [images, *(inputs.get(str(node.target), *node.args) for node in others)]
 
 
 def _drop_asserts(graph: fx.Graph) -> None:
@@ -230,74 +203,3 @@ def _layers(module: fx.GraphModule) -> dict[str, str]:
                 end = reader if reader is not None and of_kind(module, reader, kinds) else end
             chains[str(node.target)] = end.name
     return chains
-
-
-@torch.no_grad()
-def _compare(made: View, network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
-    """Refuse a view whose outputs differ from the network's own on a random batch."""
-    draw = torch.Generator().manual_seed(0)
-    batch = torch.randn(images[:1].shape, generator=draw, dtype=torch.float64).to(images)
-    first = {name: value[:1] if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    reference = _reference(network, images.dtype)
-    expected = named_outputs(reference(batch, **first), made.names)
-    found, _ = made(batch, first)
-    for name, value in expected.items():
-        gap = _gap(found[name], value)
-        if not gap <= TOLERANCE.get(images.dtype, 1e-2):
-            raise ModelError(
-                f"the traced network's output {name!r} differs from the network's own by {gap:.1e} of its largest "
-                f"value{_first_difference(made, reference, batch, first)}{_first_in_place(network)}; give the network "
-                "without such a layer."
-            )
-
-
-def _gap(one: Tensor, other: Tensor) -> float:
-    """The largest difference relative to the largest value."""
-    scale = other.abs().max().clamp_min(torch.finfo(other.dtype).tiny)
-    return float((one - other).abs().max() / scale)
-
-
-def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network itself, or a copy in the dtype that is asked for."""
-    parameter = next(network.parameters(), None)
-    if parameter is None or parameter.dtype == dtype:
-        return network
-    return copy.deepcopy(network).to(dtype)
-
-
-def _first_difference(made: View, reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
-    """The first node whose value differs from the one in the graph as it was traced, in words."""
-    graph = _traced(reference)
-    expected = _values(fx.GraphModule(reference, graph), images, inputs)
-    for name, value in _values(made.module, images, inputs).items():
-        original = expected.get(made.merged.get(name, name))
-        if original is not None and not _gap(value, original) <= TOLERANCE.get(images.dtype, 1e-2):
-            return f"; the first node that differs is {name!r}"
-    return "; no node differs, so tracing took another way through the network's code"
-
-
-def _values(module: fx.GraphModule, images: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The value of every node that gives a floating-point tensor, as it was when the node had run."""
-    walk = _Copies(module)
-    walk.run(*_arguments(module.graph, images, inputs))
-    return walk.copies
-
-
-class _Copies(fx.Interpreter):
-    """One forward that copies every value, since what works in place overwrites earlier ones."""
-
-    def __init__(self, module: fx.GraphModule):
-        super().__init__(module)
-        self.copies: dict[str, Tensor] = {}
-
-    def run_node(self, node: fx.Node) -> Any:
-        """Run a node and copy its value."""
-        value = super().run_node(node)
-        if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-            self.copies[node.name] = value.clone()
-        return value
-
-
-def _first_in_place(network: nn.Module) -> str:
-    names = [name for name, module in network.named_modules() if getattr(module, "inplace", False)]
-    return f"; the first layer that works in place is {names[0]!r}" if names else ""

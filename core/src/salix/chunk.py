@@ -3,10 +3,12 @@
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +18,13 @@ from .batch import Batch, fields
 from .dataset import Dataset
 from .errors import DataError, SalixError, Undefined
 from .model import Model
+from .prepared import prepared
 from .records import Prediction, Sample, Status
 from .store import Run
-from .task import Combination, Task
+from .task import LABELLED, Combination, Task
+
+READERS = 4
+"""At most so many pictures are decoded at once, since each takes some hundred megabytes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Chunk:
 
     def __init__(self, run: Run, task: Task):
         self.run, self.task, self.outcome = run, task, Outcome()
+        self._found: dict[str, Sample | Failure] = {}
         # A worker process keeps its models: building and folding one costs more than many passes.
         self.model = self._models.setdefault((task.model.identity, task.device), task.model)
 
@@ -61,17 +68,52 @@ class Chunk:
     @cached_property
     def samples(self) -> dict[str, Sample | Failure]:
         """The prepared samples of the chunk; one that cannot be read is a failure."""
-        found: dict[str, Sample | Failure] = {}
-        with self.clock("decoding"):
-            for id in self.task.ids:
-                earlier = next((made for made in found.values() if isinstance(made, Sample)), None)
-                found[id] = self._prepared(id, earlier)
-        return found
+        for _ in self._arriving():
+            pass
+        return self._found
 
-    def _prepared(self, id: str, earlier: Sample | None) -> Sample | Failure:
+    def _arriving(self) -> Iterator[tuple[str, Sample | Failure]]:
+        """The samples in order, as they are read; once all are there they are ``samples``."""
+        if "samples" in self.__dict__:
+            yield from self.samples.items()
+            return
+        earlier: Sample | None = None
+        for id, read in self._read():
+            with self.clock("decoding"):
+                self._found[id] = made = self._checked(id, read, earlier)
+            earlier = earlier or (made if isinstance(made, Sample) else None)
+            yield id, made
+        self.samples = self._found
+        self.outcome.messages += prepared(self.task.cache).told()
+
+    def _read(self) -> Iterator[tuple[str, Callable[[], Sample]]]:
+        """What gives each sample, or raises why there is none: by as many threads as torch has, but not too many.
+
+        The first is read before the others, so that what a dataset reads once is read once. A GPU gets its first
+        batches while others are still being read.
+        """
+        load = partial(prepared(self.task.cache).sample, self.task.source.dataset, self.model)
+        threads = min(torch.get_num_threads(), READERS, len(self.task.ids) - 1)
+        if threads < 2:
+            yield from ((id, partial(load, id)) for id in self.task.ids)
+            return
+        first, *others = self.task.ids
+        yield first, partial(load, first)
+        pool = ThreadPoolExecutor(threads, "salix-reader")
+        try:
+            futures = [pool.submit(load, id) for id in others]
+            if self.task.device == "cpu":
+                # Torch's threads wait for one another, so one that lacks its core holds up all.
+                with self.clock("decoding"):
+                    wait(futures)
+            yield from ((id, future.result) for id, future in zip(others, futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _checked(self, id: str, read: Callable[[], Sample], earlier: Sample | None) -> Sample | Failure:
         """A sample on the grid of the earlier ones; one that cannot be had is a failure."""
         try:
-            sample: Sample = self.model.prepare(self.task.source.dataset.load(id))
+            sample = read()
             if sample.id != id:
                 raise DataError(f"{self.task.source.dataset.short} gave sample {sample.id!r} for the id {id!r}")
             if earlier is not None and sample.image.shape != earlier.image.shape:
@@ -94,9 +136,9 @@ class Chunk:
 
     def batches(self) -> Iterator[tuple[Batch, Sequence[Sample]]]:
         """The readable samples in batches of ``rows``, always the same for the same chunk."""
-        readable = [sample for sample in self.samples.values() if isinstance(sample, Sample)]
-        for start in range(0, len(readable), self.task.rows):
-            yield from self._batches(readable[start : start + self.task.rows])
+        readable = (sample for _, sample in self._arriving() if isinstance(sample, Sample))
+        while some := list(islice(readable, self.task.rows)):
+            yield from self._batches(some)
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Batch, Sequence[Sample]]]:
         """Samples in one batch, or in halves until one that cannot be in any fails alone."""
@@ -105,7 +147,7 @@ class Chunk:
             batch = self.batch(samples)
         except Exception as error:
             if len(samples) == 1:
-                self.samples[samples[0].id] = self.failure(f"inputs of {samples[0].id}", error)
+                self._found[samples[0].id] = self.failure(f"inputs of {samples[0].id}", error)
                 return
         if batch is not None:
             yield batch, samples
@@ -135,9 +177,12 @@ class Chunk:
             return 0
         if target == "predicted":
             return prediction.decision
-        if target != "label":
-            return int(self.model.target(target))
-        return self._labelled(sample, combination.source.dataset)
+        if target == "label":
+            return self._labelled(sample, combination.source.dataset)
+        name = target.removeprefix(LABELLED)
+        if name != target and name not in _names(sample, combination.source.dataset):
+            return Failure(f"the sample is not labelled {name!r}", "excluded")
+        return int(self.model.target(name))
 
     def _labelled(self, sample: Sample, dataset: Dataset) -> int | Failure:
         """The index of the logit that has the name of the sample's label."""
@@ -150,6 +195,11 @@ class Chunk:
         if name not in self.model.classes:
             return Failure(f"the model has no class {name!r}", "excluded")
         return int(self.model.target(name))
+
+
+def _names(sample: Sample, dataset: Dataset) -> list[str]:
+    """The classes that a sample's labels name."""
+    return [dataset.classes[index] for index in label_indices(sample) or [] if 0 <= index < len(dataset.classes)]
 
 
 def placed(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:

@@ -155,27 +155,32 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @_setting("Change a setting of the config (a.b=c).")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
-@click.option("--strict", is_flag=True, help="Exit with an error when a case is invalid or failed.")
+@click.option("--strict", is_flag=True, help="An error for datasets that leave something out, and for failed cases.")
 @click.option("--resume", is_flag=True, default=True, help="Go on where an earlier run stopped; this is always so.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
 def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool, retry_failed: bool) -> None:
     """Run CONFIG, or go on where an earlier run of it stopped."""
     part = _shard(shard)
 
+    from .allocation import keep_freed_memory
     from .config import load
     from .progress import Live
     from .runner import run as run_
+
+    keep_freed_memory()
 
     loaded = load(config, catalog(), overrides)
     live = Live(console(stderr=True))
     try:
         with live:
-            finished = run_(loaded, catalog(), live, part, retry_failed)
+            finished = run_(loaded, catalog(), live, part, retry_failed, strict)
             page = _reported(finished, live)
     except KeyboardInterrupt:
         _say_stopped(live, loaded.output)
         raise click.exceptions.Exit(INTERRUPTED) from None
     _show_results(finished.folder)
+    for fault in finished.left_out:
+        click.echo(f"left out: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
     click.echo(_ending(finished, page))
@@ -267,6 +272,9 @@ def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None
     dataset: Any = catalog().create("dataset", name, given | settings_of(overrides))
     found = dataset.check()
     show(console(), findings_table(name, found))
+    for what, text in {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}.items():
+        if text:
+            click.echo(f"{what}: {text}")
     if faults := [entry for entry in found if entry.expected == 0 and entry.count]:
         raise SalixError(
             f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     ValidationInfo,
@@ -69,6 +70,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
 
 
 Count = Annotated[PositiveInt, BeforeValidator(_number)]
+Gigabytes = Annotated[PositiveFloat, BeforeValidator(_number)]
 Natural = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 Device = Annotated[str, AfterValidator(_device)]
 Reduction = Annotated[str, AfterValidator(_reduction)]
@@ -161,6 +163,8 @@ class RunConfig(Settings):
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
     threads: Count | None = None
+    cache: Location | bool = True
+    cache_limit: Gigabytes | None = None
     statistics: StatisticsSettings = StatisticsSettings()
     report: ReportSettings = ReportSettings()
 

@@ -164,14 +164,18 @@ def skipped_table(plan: "Plan") -> Group:
 
 def cost_table(estimates: Iterable["Estimate"]) -> Group:
     """What a plan will cost."""
-    rows = [
-        (entry.dataset, entry.model, entry.samples, entry.forwards, entry.backwards, entry.heatmaps, size(entry.disk),
-         size(entry.memory))
-        for entry in estimates
-    ]  # fmt: skip
-    columns = ("dataset", "model", "samples", "forward", "backward", "heatmaps", "disk", "memory")
+    rows = [row for entry in estimates for row in _cost_rows(entry)]
+    columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
     title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
-    return table(title, columns, rows, numbers=columns[2:])
+    return table(title, columns, rows, numbers=columns[3:], fold=("for",))
+
+
+def _cost_rows(entry: "Estimate") -> Iterable[tuple[Any, ...]]:
+    """What the heatmaps take, then what each metric takes that asks the model or the explainer."""
+    passes = entry.samples, entry.forwards, entry.backwards
+    yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
+    for name, cost in entry.metrics.items():
+        yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
 
 
 def findings_table(name: str, findings: Iterable["Finding"]) -> Group:

@@ -1,7 +1,7 @@
 """What a plan will cost: passes, memory and disk, before it runs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -9,17 +9,21 @@ from torch import Tensor
 
 from .batch import Batch
 from .errors import DataError
+from .metric import Metric
 from .model import Model
 from .passes import gradients
 from .plan import Plan
 from .records import Sample
 from .rows import first_readable
-from .task import Combination, Source
+from .task import Combination, Source, told_apart
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of one dataset and model: passes over all samples, bytes on disk, bytes at the peak for one image."""
+    """The cost of one dataset and model: passes over all samples, bytes on disk, bytes at the peak for one image.
+
+    ``metrics`` holds by name the forward and backward passes of those that ask the model or the explainer.
+    """
 
     dataset: str
     model: str
@@ -29,14 +33,15 @@ class Estimate:
     heatmaps: int
     disk: int
     memory: int
+    metrics: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def estimates(plan: Plan) -> list[Estimate]:
     """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
-    return [_estimate(source, model, combinations) for source, model, combinations in plan.jobs()]
+    return [_estimate(source, model, combinations, plan.metrics) for source, model, combinations in plan.jobs()]
 
 
-def _estimate(source: Source, model: Model, combinations: list[Combination]) -> Estimate:
+def _estimate(source: Source, model: Model, combinations: list[Combination], metrics: Sequence[Metric]) -> Estimate:
     sample = first_readable(source, model)
     if sample is None:
         raise DataError(
@@ -49,8 +54,12 @@ def _estimate(source: Source, model: Model, combinations: list[Combination]) -> 
     disk = maps * int(np.prod(sample.space)) * 4
     layers = {layer for item in combinations for layer in item.explainer.layers(model)}
     memory = peak(model, sample, sorted(layers))
+    asked = {
+        name: (count * cost[0], count * cost[1])
+        for name, cost in scoring(metrics, model, combinations, sample.space).items()
+    }
     return Estimate(
-        source.dataset.short, model.short, count, count * (1 + forwards), count * backwards, maps, disk, memory
+        source.dataset.short, model.short, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked
     )
 
 
@@ -66,6 +75,19 @@ def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple
     rules = {(item.target, *rule) for item in combinations for rule in item.explainer.rules(item.model)}
     forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)
     return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
+
+
+def scoring(
+    metrics: Sequence[Metric], model: Model, combinations: Sequence[Combination], space: tuple[int, ...]
+) -> dict[str, tuple[int, int]]:
+    """Forward and backward passes per sample of every metric that takes any, by name; explaining again is paid anew."""
+    names, found = told_apart(metrics), {}
+    explanations = [item.explainer.cost(model, space) for item in combinations]
+    for metric in metrics:
+        scored = explanations if "heatmap" in metric.needs else [(0, 0)]
+        costs = [metric.cost(model, space, explanation) for explanation in scored]
+        found[names[metric.identity]] = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+    return {name: cost for name, cost in found.items() if any(cost)}
 
 
 def peak(model: Model, sample: Sample, layers: list[str]) -> int:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
+from .allocation import keep_freed_memory
 from .component import Component, Params
 
 Job = TypeVar("Job")
@@ -147,6 +148,7 @@ def _kill(pool: ProcessPoolExecutor) -> None:
 def _start_worker(threads: int) -> None:
     """Leave Ctrl-C to the parent, which stops its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _process.enter_context(torch_threads(threads))
 

@@ -16,7 +16,7 @@ from .errors import DataError, ModelError, PluginError
 from .keyed import key
 from .model import Model, tensors
 from .passes import ActPolicy, Rule
-from .records import Explanation, Verdict
+from .records import Array, Explanation, Verdict
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda values: values.amax(1),
@@ -25,6 +25,12 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "l2": lambda values: values.square().sum(1).sqrt(),
 }
 """How the channels (n, c, *space) become a heatmap (n, *space); ``max`` of the signed map is paper 000's choice."""
+
+
+def heatmaps(explanation: Explanation, reduction: str) -> Array:
+    """The heatmaps (n, *space) float32 of an explanation, its channels reduced, as the store keeps them."""
+    values: Tensor = REDUCTIONS[reduction](explanation.values.detach())
+    return values.float().cpu().numpy()
 
 
 class Explainer(Component):

@@ -12,11 +12,11 @@ import torch
 from .batch import OUT_OF_MEMORY, Batch
 from .chunk import Chunk, Failure, label_indices
 from .errors import ModelError, PluginError
-from .explainer import REDUCTIONS
+from .explainer import heatmaps
 from .keyed import file_digest
+from .parquet import PREDICTION_COLUMNS, write_table
 from .passes import logits, release_layers
 from .records import Array, Explanation, Prediction, Sample
-from .store import PREDICTION_COLUMNS, write_table
 from .task import Combination, Unit
 
 
@@ -123,7 +123,7 @@ class Explaining:
 
         def explain(batch: Batch) -> dict[str, Explained | Failure]:
             explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
-            values = REDUCTIONS[combination.reduction](explanation.values.detach()).float().cpu().numpy()
+            values = heatmaps(explanation, combination.reduction)
             found = {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
             return {id: _noted(made) for id, made in found.items()} if batch.budget.halved else found
 

@@ -1,42 +1,79 @@
-"""Reads and writes pictures and masks as they lie on disk: JPEG, PNG and TIFF, by Pillow."""
+"""Reads and writes pictures and masks as they lie on disk: JPEG, PNG and TIFF by Pillow; reads DICOM and NIfTI."""
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .dicom import read_dicom
 from .errors import DataError
+from .nifti import read_nifti
 from .records import Array, Geometry
 
 LOSSLESS = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")
+DICOM = (".dcm", ".dicom")
+NIFTI = (".nii", ".nii.gz")
 MAX_PIXELS = 150_000_000
 """Larger pictures are refused before they are decoded, since a small file may claim any size."""
 
 KEPT = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
 CONVERTED = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
+STRIPS, STRIP_SIZES, COMPRESSION = 273, 279, 259
+SINGLE_BITS = {
+    258: ((1,), (1,)), COMPRESSION: (1, 1, 8, 32946), 262: (0, 1, 3), 266: (1, 1), 274: (1, 1), 277: (1, 1), 317: (1, 1)
+}  # fmt: skip
+"""TIFF's tags of one bit per pixel in plain or deflated strips: what holds where it is not said, and what is allowed.
+
+In this order: bits, compression, black is zero or palette, order of bits, orientation, samples per pixel, predictor.
+"""
 DAMAGES = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+
+LINES = 128
+"""How many lines are put in order at a time."""
+BLOCKS = 8
+"""How many blocks of 16 MB Pillow keeps for the next picture; asking the system for them takes as long as decoding."""
+Image.core.set_blocks_max(BLOCKS)  # type: ignore[attr-defined]
+_quiet = threading.Lock()
+"""Warnings are silenced for all threads at once, so by one at a time."""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
     """A picture (c, h, w) as stored, c = 1 (grey) or 3 (RGB), uint8 or, for grey of 16 bits, uint16; and its geometry.
 
     Palettes become RGB, transparency is dropped, an EXIF orientation is not applied (masks are drawn on the stored
-    pixels). Pillow gives colour of 16 bits as 8. Raises ``DataError`` when the file cannot be used.
+    pixels). Pillow gives colour of 16 bits as 8. DICOM and NIfTI are read as ``salix.dicom`` and ``salix.nifti`` say,
+    volumes as (1, d, h, w). Raises ``DataError`` when the file cannot be used.
     """
-    with _opened(path, LOSSY + LOSSLESS, max_pixels) as picture:
+    if path.suffix.lower() in DICOM:
+        return read_dicom(path, max_pixels)
+    if path.name.lower().endswith(NIFTI):
+        return read_nifti(path, max_voxels=max_pixels)
+    with _opened(path, LOSSY + LOSSLESS + DICOM + NIFTI, max_pixels) as picture:
         if picture.mode not in KEPT | CONVERTED.keys():
             raise DataError(f"{path} has pixels of mode {picture.mode}; save it as grey (8 or 16 bits) or RGB.")
-        values = np.asarray(picture if picture.mode in KEPT else picture.convert(CONVERTED[picture.mode]))
-    if values.dtype != np.uint8:
-        values = values.astype(np.uint16)
-    image = np.ascontiguousarray(np.atleast_3d(values).transpose(2, 0, 1))
+        image = _bands(picture if picture.mode in KEPT else picture.convert(CONVERTED[picture.mode]))
     return image, Geometry.identity(image.shape[1:], str(path))
+
+
+def _bands(picture: Image.Image) -> Array:
+    """The pixels (c, h, w), some lines and one band at a time: putting the whole in order takes four times as long."""
+    if picture.mode not in ("L", "RGB"):
+        return np.asarray(picture).astype(np.uint16)[None]
+    bands = picture.getbands()
+    image = np.empty((len(bands), picture.height, picture.width), dtype=np.uint8)
+    for top in range(0, picture.height, LINES):
+        part = picture.crop((0, top, picture.width, min(top + LINES, picture.height)))
+        for values, band in zip(image[:, top : top + LINES], bands):
+            values[...] = np.frombuffer(part.tobytes("raw", band), dtype=np.uint8).reshape(values.shape)
+    return image
 
 
 def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
@@ -46,7 +83,29 @@ def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
     opaque everywhere. Raises ``DataError`` when the file cannot be used, or is compressed with loss.
     """
     with _opened(path, LOSSLESS, max_pixels) as picture:
+        if (bits := _single_bits(picture, path)) is not None:
+            return bits
         return np.asarray(np.atleast_3d(np.asarray(picture))[..., 0] > 0)
+
+
+def _single_bits(picture: Image.Image, path: Path) -> Array | None:
+    """The pixels (h, w) of a TIFF that holds one bit each, in strips as they are or deflated; None for any other file.
+
+    Published masks are such files, and Pillow takes twice as long for them.
+    """
+    tags = dict(getattr(picture, "tag_v2", {}))
+    if any(tags.get(tag, usual) not in allowed for tag, (usual, *allowed) in SINGLE_BITS.items()) or STRIPS not in tags:
+        return None
+    stored = path.read_bytes()
+    strips = [stored[start : start + size] for start, size in zip(tags[STRIPS], tags[STRIP_SIZES])]
+    # The empty strips, which are most, are all alike.
+    size = (picture.height, -(-picture.width // 8))
+    plain = tags.get(COMPRESSION, 1) == 1
+    # Never more than the picture has: a few bytes may inflate to any size.
+    inflated = {strip: strip if plain else zlib.decompressobj().decompress(strip, prod(size)) for strip in set(strips)}
+    raw = b"".join(inflated[strip] for strip in strips)
+    rows = np.frombuffer(raw, dtype=np.uint8, count=prod(size)).reshape(size)
+    return np.unpackbits(rows, axis=1, count=picture.width).view(bool)
 
 
 def write_image(image: Array, path: Path) -> None:
@@ -74,18 +133,17 @@ def write_mask(mask: Array, path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path, suffixes: tuple[str, ...], max_pixels: int) -> Iterator[Image.Image]:
-    """The decoded picture; whatever Pillow has to say against it becomes a ``DataError``."""
+    """The picture, decoded on first use; whatever is said against it meanwhile becomes a ``DataError``."""
     _require_suffix(path, suffixes)
     if not path.is_file():
         raise DataError(f"{path} does not exist; download it, or correct the path.")
     try:
-        with warnings.catch_warnings():
+        with _quiet, warnings.catch_warnings():
             # Size is judged below, and a tag that Pillow skips says nothing about the pixels.
             warnings.simplefilter("ignore")
             picture = Image.open(path, formats=("JPEG", "PNG", "TIFF"))
         with picture:
             _require_one_page(picture, path, max_pixels)
-            picture.load()
             yield picture
     except Image.DecompressionBombError:
         raise _too_large(path, 2 * (Image.MAX_IMAGE_PIXELS or 0)) from None

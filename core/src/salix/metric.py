@@ -11,7 +11,8 @@ from .batch import Batch
 from .component import Component
 from .errors import DataError, near
 from .errors import Undefined as Undefined
-from .records import Array, Explanation, Heatmap, Measurement, Prediction, Sample
+from .model import Model
+from .records import Array, Heatmap, Measurement, Prediction, Sample
 
 Need = Literal["prediction", "heatmap", "annotation", "label", "model", "explainer"]
 
@@ -21,15 +22,17 @@ class Case:
     """Everything a metric may see of one case.
 
     ``heatmap`` is as the store returns it (float32). ``batch`` (one sample) is there when ``model`` is among the
-    metric's needs, ``explain`` when ``explainer`` is; it also takes another model's batch. ``classes`` are those of
-    the dataset, into which the sample's label is an index.
+    metric's needs. With ``explainer`` among them so is ``explain``, which makes heatmaps (n, *space) float32 of any
+    batch, also another model's, as the stored one was made: with its explainer, layer and reduction; ``traits`` are
+    that explainer's. ``classes`` are those of the dataset, into which the sample's label is an index.
     """
 
     sample: Sample
     prediction: Prediction | None = None
     heatmap: Heatmap | None = None
     batch: Batch | None = None
-    explain: Callable[[Batch], Explanation] | None = None
+    explain: Callable[[Batch], Array] | None = None
+    traits: frozenset[str] = frozenset()
     classes: tuple[str, ...] = ()
 
     def labels(self) -> tuple[int, ...]:
@@ -85,6 +88,10 @@ class Metric(Component):
             name: part.reshape(len(counts), *np.shape(values)[1:])
             for (name, values), part in zip(measurements.items(), parts)
         }
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        """Forward and backward passes per case at most, for estimates; ``explanation`` are those of one heatmap."""
+        return (0, 0)
 
     def expected(self, measure: str) -> float | None:
         """The value that a random heatmap is expected to reach, where it is known in closed form."""

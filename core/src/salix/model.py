@@ -1,5 +1,6 @@
 """Models: a network with the preparation, classes and reading of outputs that its authors meant."""
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .canonical import Opaque, Outline, View, named_outputs, outline, view
+from .canonical import Opaque, Outline, View, outline, view
 from .component import Component
 from .errors import ModelError, near
+from .keyed import digest, key
 from .records import Array, Prediction, Sample
+from .tracing import named_outputs
 from .transforms import Preparation
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
+DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")
+"""What a model keeps of its network."""
 
 
 class Model(Component):
@@ -33,6 +38,7 @@ class Model(Component):
     outputs: tuple[str, ...] = ("logits",)
     extras: ClassVar[tuple[str, ...]] = ()
     preparation: Preparation | None = None
+    _origin: "Model | None" = None
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -104,7 +110,10 @@ class Model(Component):
             self.network.to(images.device)
         weights = self._weights() if folded else None
         if key not in views or views[key][0] != weights:
-            views[key] = weights, view(self.network, self.outputs, images, inputs, folded)
+            made = view(self.network, self.outputs, images, inputs, folded)
+            if self._origin is not None:
+                share(made.module, self._origin.view(images, inputs, folded).module)
+            views[key] = weights, made
         return views[key][1]
 
     def _weights(self) -> list[tuple[int, int]]:
@@ -112,9 +121,29 @@ class Model(Component):
         return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
 
     def forget(self) -> None:
-        """Drop the network and its views; the next use builds them anew."""
-        for name in ("network", "outline", "_views"):
+        """Drop the network and what was made of it, as does a model that it shares weights with."""
+        for name in DERIVED:
             self.__dict__.pop(name, None)
+        if self._origin is not None:
+            self._origin.forget()
+
+    def randomized(self, modules: Sequence[str], seed: int) -> "Model":
+        """This model with the weights of these modules drawn anew, by ``seed`` and their names; made once.
+
+        All other weights lie in the same memory as this model's, which stays as it is.
+        """
+        made: dict[Any, tuple[Any, Model]] = self.__dict__.setdefault("_randomized", {})
+        drawn, weights = (tuple(modules), seed), self._weights()
+        if drawn not in made or made[drawn][0] != weights:
+            made[drawn] = weights, self._with_network(redrawn(self.network, modules, seed), ["randomized", *drawn])
+        return made[drawn][1]
+
+    def _with_network(self, network: nn.Module, reason: list[Any]) -> "Model":
+        """This model with another network, under an identity of its own."""
+        made = type(self).__new__(type(self))
+        made.__dict__ |= {name: value for name, value in vars(self).items() if name not in DERIVED}
+        made.__dict__ |= {"network": network, "_origin": self, "_identity": digest([self.identity, reason])}
+        return made
 
     def spatial(self, layer: str, values: Tensor) -> Tensor:
         """Activations or gradients of a layer as (n, channel, *space)."""
@@ -148,6 +177,35 @@ def tensors(network: nn.Module) -> list[Tensor]:
         for tensor in (*module._parameters.values(), *module._buffers.values())
         if tensor is not None
     ]
+
+
+def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
+    """A copy whose ``modules`` have new weights, as their own ``reset_parameters`` draws them.
+
+    Parameters of a module without it get normal values with their own mean and standard deviation.
+    """
+    made = copy.deepcopy(network)
+    for name in modules:
+        # On the processor, whose generator draws the same on every machine.
+        fresh: Any = copy.deepcopy(made.get_submodule(name)).cpu()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.default_generator.manual_seed(key(seed, "randomized", name) % 2**63)
+            if hasattr(fresh, "reset_parameters"):
+                fresh.reset_parameters()
+            else:
+                for parameter in fresh.parameters(recurse=False):
+                    parameter.normal_(float(parameter.mean()), float(parameter.std(correction=0)))
+        made.get_submodule(name).load_state_dict(fresh.state_dict())
+    share(made, network)
+    return made
+
+
+def share(module: nn.Module, other: nn.Module) -> None:
+    """Put the tensors that equal those of the same name in another module into the memory of these."""
+    known = dict([*other.named_parameters(), *other.named_buffers()])
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if name in known and torch.equal(tensor, known[name]):
+            tensor.data = known[name].data
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:

@@ -1,7 +1,7 @@
 """Config × catalog → combinations and tasks; what is skipped, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from .catalog import Catalog
@@ -13,7 +13,7 @@ from .keyed import digest
 from .metric import Metric
 from .model import Model
 from .records import Verdict
-from .task import Combination, Skipped, Source, Task, Unit, label
+from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
 
 Fitted = Mapping[tuple[str, str, str], Metric]
 """(metric identity, dataset identity, grid) → the metric with its open Params filled."""
@@ -61,15 +61,17 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     sources = {id(entry): source(entry) for entry in _entries(config)}
     pairs = [(sources[id(entry)], _built(model)) for entry, model in _pairs(config)]
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
+    _require_apart(divided(sources.values(), any(metric.open for metric in metrics)))
     kept: dict[tuple[str, str, str], Combination] = {}
     skipped: list[Skipped] = []
+    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
     for entry, model, explainer, target, reduction in _rows(config):
-        found, why = _expanded(sources[id(entry)], model, explainer, target, reduction, config.seed)
+        found, why = _expanded(sources[id(entry)], model, explainer, target, reduction, config.seed, judged)
         skipped.extend(why)
         for item in found:
             kept.setdefault(_place(item), item)
     if any("heatmap" in metric.needs for metric in metrics):
-        for item in _baselines(catalog, list(kept.values()), config.seed):
+        for item in _baselines(catalog, list(kept.values())):
             kept[_place(item)] = item
     if not kept and all("heatmap" in metric.needs for metric in metrics):
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
@@ -106,6 +108,36 @@ def source(entry: DatasetEntry) -> Source:
     return Source(dataset, split, chosen)
 
 
+Division = Mapping[tuple[str, str, str], Mapping[str, str]]
+"""(dataset, its root or identity, split) → the patient of each case, of all splits that a config uses."""
+
+
+def divided(sources: Iterable[Source], tuned: bool) -> Division:
+    """Who is in which of the splits that are used: those reported, and where ``tuned`` those on which one fills."""
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for item in sources:
+        dataset, parts = item.dataset, {item.split: item.ids}
+        place = str(dataset.root() or dataset.identity)
+        if tuned and dataset.tuning:
+            parts = {dataset.tuning: tuple(dataset.ids(dataset.tuning))} | parts
+        for split, ids in parts.items():
+            found.setdefault((dataset.short, place, split), {}).update((id, dataset.group(id)) for id in ids)
+    return found
+
+
+def _require_apart(division: Division) -> None:
+    """Raise ``DataError`` for a patient in two splits of a dataset; ``all`` is every split, and says so in tables."""
+    homes: dict[tuple[str, str], str] = {}
+    for (name, place, split), patients in division.items():
+        for patient in dict.fromkeys(patients.values()) if split != "all" else ():
+            first = homes.setdefault((place, patient), split)
+            if first != split:
+                raise DataError(
+                    f"patient {patient!r} of {name} is in the splits {first} and {split} of this config, so that what "
+                    "is tuned on one is tested on the other; give all entries of a dataset the same shares and seed."
+                )
+
+
 def _place(combination: Combination) -> tuple[str, str, str]:
     return combination.key, combination.source.split, digest(list(combination.source.ids))
 
@@ -132,20 +164,20 @@ def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, i
 
 
 def _expanded(
-    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int
+    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool
 ) -> tuple[list[Combination], list[Skipped]]:
     """The combinations that one row stands for, and those that cannot run."""
     dataset, named = source.dataset, (source.dataset.short, label(model))
     made, skipped = [], []
     try:
-        aim = _target(dataset, model, explainer, target)
+        aims = _targets(dataset, model, explainer, target, judged)
         for variant in explainer.expand(model):
             variant.layers(model)
             verdict = variant.verdict(model)
             if verdict.level == "undefined":
                 skipped.append(Skipped(*named, label(variant), f"undefined because {verdict.reason}"))
             else:
-                made.append(Combination(source, model, aim, variant, reduction, seed, verdict))
+                made += [Combination(source, model, aim, variant, reduction, seed, verdict, judged) for aim in aims]
     except SalixError as error:
         return [], [Skipped(*named, label(explainer), str(error))]
     except Exception as error:
@@ -153,23 +185,32 @@ def _expanded(
     return made, skipped
 
 
-def _target(dataset: Dataset, model: Model, explainer: Explainer, target: int | str) -> str:
-    """The target as the tables name it: empty for maps that have none, ``logit`` where there is only one."""
-    if {"model_free", "targetless"} & explainer.traits:
-        return ""
+def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
+    """The target as the tables name it: empty for maps that have none, ``logit`` where there is only one.
+
+    Where samples have several labels at once, ``label`` is one target for each that the model knows.
+    """
+    if {"model_free", "targetless"} & explainer.traits and not judged:
+        return [""]
     if model.head in ("ordinal", "regression") or len(model.classes) == 1:
-        return "logit"
-    if target == "label" and not set(dataset.classes) & set(model.classes):
+        return ["logit"]
+    if target == "predicted":
+        return ["predicted"]
+    if target != "label":
+        return [model.classes[model.target(target)]]
+    common = [name for name in dataset.classes if name in model.classes]
+    if not common:
         raise ModelError(
             f"target 'label' needs classes that {dataset.short} and {model.short} share by name; they share none"
         )
-    if target in ("predicted", "label"):
-        return str(target)
-    return model.classes[model.target(target)]
+    return [f"{LABELLED}{name}" for name in common] if dataset.multilabel else ["label"]
 
 
-def _baselines(catalog: Catalog, combinations: list[Combination], seed: int) -> Iterable[Combination]:
-    """The random baseline where a dataset split and grid lack it, hosted by the first model of the grid."""
+def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Combination]:
+    """The random baseline where a dataset split and grid lack it, hosted by the first model of the grid.
+
+    Judged maps need one for every model and target.
+    """
     try:
         random = catalog.create("explainer", "random", {})
     except PluginError as error:
@@ -177,16 +218,18 @@ def _baselines(catalog: Catalog, combinations: list[Combination], seed: int) -> 
     assert isinstance(random, Explainer)
     present = {_ground(item) for item in combinations if item.explainer.identity == random.identity}
     lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
+    exact = Verdict("exact")
     return [
-        Combination(item.source, item.model, "", random, "max", seed, Verdict("exact"))
+        replace(item, target=item.target if item.judged else "", explainer=random, reduction="max", verdict=exact)
         for item in reversed(lacking.values())
     ]
 
 
-def _ground(combination: Combination) -> tuple[str, str, tuple[str, ...], str]:
-    """What a baseline depends on: the samples and the grid."""
-    source = combination.source
-    return source.dataset.identity, source.split, source.ids, combination.model.grid
+def _ground(combination: Combination) -> tuple[str, str, tuple[str, ...], str, str]:
+    """What a baseline depends on: the samples and the grid; where maps are judged, the model and the target."""
+    source, model = combination.source, combination.model
+    owner = (model.identity, combination.target) if combination.judged else (model.grid, "")
+    return source.dataset.identity, source.split, source.ids, *owner
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -33,7 +33,9 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
         ],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
-             "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation}
+             "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
+             "left_out": [{"what": found.what, "count": found.count, "example": found.example}
+                          for found in source.dataset.left_out()]}
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),

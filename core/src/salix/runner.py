@@ -15,15 +15,17 @@ import torch
 from .catalog import Catalog
 from .chunk import Outcome
 from .config import RunConfig, resolved, resolved_text
-from .errors import SalixError
+from .errors import DataError, SalixError
 from .executors import Executor
 from .keyed import digest
-from .plan import Plan, make_plan
+from .parquet import read_table
+from .plan import Plan, divided, make_plan
+from .prepared import configured
 from .provenance import provenance
 from .records import Array, Kind
 from .rows import measure_rows
 from .selection import Selection, fill
-from .store import Run, read_table, write_json, write_text, writing
+from .store import Run, write_json, write_text, writing
 from .summary import Settings, results
 from .tables import cases_of, scored, write_csv, write_scores
 from .task import Skipped, Task
@@ -66,6 +68,7 @@ class Finished:
     failures: int
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
+    left_out: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -75,22 +78,31 @@ def run(
     observer: Observer | None = None,
     shard: tuple[int, int] = (1, 1),
     retry: bool = False,
+    strict: bool = False,
 ) -> Finished:
     """Run everything a config asks for, or resume it.
 
-    ``shard`` (i, n) takes the i-th of n parts of the tasks; ``retry`` takes back the units in which a case failed.
+    ``shard`` (i, n) takes the i-th of n parts of the tasks; ``retry`` takes back the units in which a case failed;
+    ``strict`` refuses datasets of which something had to be left out.
     """
     observer, start = observer or Quiet(), time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
+    faults = _left_out(plan)
+    if strict and faults:
+        raise DataError(f"{faults[0]} (--strict); see `salix data check`, and mend or remove it.")
     store = Run.create(config.output)
     store.sweep()
     write_text(store.folder / "config.yaml", resolved_text(config))
     log(store, f"salix run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
+    _write_splits(store, plan)
+    for fault in faults:
+        log(store, f"left out: {fault}")
     observer.stage("filling open settings from the tuning split")
-    selection = fill(plan, store)
+    cache = configured(config.cache, config.cache_limit)
+    selection = fill(plan, store, cache)
     threads = _threads(config, store)
-    tasks = _measured(plan.tasks(selection.fitted), config, store, observer)
+    tasks = [replace(task, cache=cache) for task in _measured(plan.tasks(selection.fitted), config, store, observer)]
     own = tasks[shard[0] - 1 :: shard[1]]
     if retry:
         log(store, f"retry: {forget_failures(store, own)} units with failed cases are taken back")
@@ -98,11 +110,33 @@ def run(
     seconds = _execute(own, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
     finished = _finish(store, plan, tasks, selection, config, threads)
+    finished.left_out = faults
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         catalog.call("salix_run_finished", folder=store.folder, summary={"rows": finished.summary})
     log(store, f"done: {finished.units} units, {finished.failures} failed cases; seconds {_rounded(finished.seconds)}")
     return finished
+
+
+def _write_splits(store: Run, plan: Plan) -> None:
+    """Who is in which split, of those reported and of those on which open settings are filled."""
+    division = divided((source for source, _ in plan.pairs), any(metric.open for metric in plan.metrics))
+    rows = [
+        {"dataset": dataset, "split": split, "case": case, "patient": patient}
+        for (dataset, _, split), patients in division.items()
+        for case, patient in patients.items()
+    ]
+    write_csv(store, "splits.csv", ("dataset", "split", "case", "patient"), rows)
+
+
+def _left_out(plan: Plan) -> tuple[str, ...]:
+    """A sentence for all that datasets leave out because something is wrong with it."""
+    datasets = {source.dataset.identity: source.dataset for source, _ in plan.pairs}
+    return tuple(
+        f"{dataset.short} has {found.count} {found.what}" + (f", such as {found.example}" if found.example else "")
+        for dataset in datasets.values()
+        for found in dataset.left_out()
+    )
 
 
 def missing(task: Task, store: Run) -> bool:

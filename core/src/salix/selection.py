@@ -15,6 +15,7 @@ from .keyed import digest
 from .metric import Metric
 from .model import Model
 from .plan import Fitted, Plan
+from .prepared import NOWHERE, Cache, prepared
 from .records import Sample
 from .store import Run, write_text
 from .task import Source
@@ -36,15 +37,15 @@ class Selection:
 class _Readable:
     """The prepared samples of the tuning split; those that cannot be read are counted and left out."""
 
-    def __init__(self, dataset: Dataset, model: Model, ids: list[str]):
-        self.dataset, self.model, self.ids = dataset, model, ids
+    def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache):
+        self.dataset, self.model, self.ids, self.cache = dataset, model, ids, cache
         self.read, self.unread = 0, 0
 
     def __iter__(self) -> Iterator[Sample]:
         self.read = self.unread = 0
         for id in self.ids:
             try:
-                sample = self.model.prepare(self.dataset.load(id))
+                sample = prepared(self.cache).sample(self.dataset, self.model, id)
             except Exception:
                 # Its own row will say what is wrong with it.
                 self.unread += 1
@@ -58,7 +59,7 @@ class _Readable:
             )
 
 
-def fill(plan: Plan, run: Run) -> Selection:
+def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     """Every open metric filled per dataset and grid: from ``selection.yaml`` where it is frozen, else from samples."""
     frozen = _frozen(run)
     fitted: dict[tuple[str, str, str], Metric] = {}
@@ -69,7 +70,7 @@ def fill(plan: Plan, run: Run) -> Selection:
             key = digest(list(place))
             if place not in fitted:
                 if key not in frozen:
-                    frozen[key] = _filled(metric, source.dataset, model)
+                    frozen[key] = _filled(metric, source.dataset, model, cache)
                     _write(run, frozen)
                 fitted[place] = metric.with_(**frozen[key]["filled"])
             if flag := _flag(frozen[key], source):
@@ -78,9 +79,9 @@ def fill(plan: Plan, run: Run) -> Selection:
     return Selection(fitted, flags, {made.identity: configured[place[0]] for place, made in fitted.items()})
 
 
-def _filled(metric: Metric, dataset: Dataset, model: Model) -> dict[str, Any]:
+def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
     """What ``fit`` makes of the tuning split (all samples where there is none)."""
-    samples = _Readable(dataset, model, dataset.ids(dataset.tuning))
+    samples = _Readable(dataset, model, dataset.ids(dataset.tuning), cache)
     try:
         made = metric.fit(samples)
     except Exception as error:

@@ -10,10 +10,8 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,12 +22,11 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from .errors import StoreError
+from .parquet import damaged
 from .records import Array, Kind
 
 KINDS: tuple[Kind, ...] = ("predictions", "heatmaps", "scores", "execution")
 MAPS = "maps.zarr"
-ROWS = 500
-"""How many rows one statement inserts."""
 
 
 class Run:
@@ -81,7 +78,7 @@ class Run:
             partial.mkdir()
             try:
                 yield partial
-                write_json(partial / "unit.json", {"key": key, **meta})
+                _replace(partial / "unit.json", _json({"key": key, **meta}))
                 _rename(partial, self.unit(kind, key))
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -152,13 +149,6 @@ class Run:
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
 
 
-def damaged(path: Path, error: Exception) -> StoreError:
-    """The error that a file of the run cannot be read, with what to remove: its unit, or the file itself."""
-    place = f"the folder {path.parent}" if (path.parent / "unit.json").exists() else "it"
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return StoreError(f"{path} is damaged ({reason}); remove {place} and run again.")
-
-
 def _rename(partial: Path, unit: Path) -> None:
     try:
         partial.rename(unit)
@@ -219,17 +209,25 @@ def _reason(error: Exception) -> str:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content in one step."""
     with writing(path.parent):
-        partial = _partial(path.parent)
-        try:
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        _replace(path, text)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys in one step."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = _partial(path.parent)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -238,67 +236,3 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise damaged(path, error) from error
-
-
-SCORE_COLUMNS: Mapping[str, str] = {
-    "case": "VARCHAR", "patient": "VARCHAR", "measure": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR",
-    "reason": "VARCHAR", "array": "DOUBLE[]", "notes": "VARCHAR", "heatmap": "VARCHAR", "row": "INTEGER",
-}  # fmt: skip
-PREDICTION_COLUMNS: Mapping[str, str] = {
-    "case": "VARCHAR", "patient": "VARCHAR", "label": "INTEGER[]", "decision": "INTEGER", "logits": "DOUBLE[]",
-    "probabilities": "DOUBLE[]", "status": "VARCHAR", "reason": "VARCHAR",
-}  # fmt: skip
-
-
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"threads": 1})
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """A connection with temporary tables of its own, with one thread so that the same rows give the same bytes."""
-    # A database in memory takes longer to open than a unit's rows take to write.
-    return _database().cursor()
-
-
-def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write rows as Parquet, one per sequence of values in the order of ``columns`` (name → SQL type)."""
-    with connect() as connection:
-        schema = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        connection.execute(f"create temp table rows ({schema})")
-        insert(connection, "rows", rows)
-        copy_table(connection, "rows", path)
-
-
-def insert(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows into a connection's table, many at a time: one by one takes a millisecond each."""
-    for start in range(0, len(rows), ROWS):
-        some = rows[start : start + ROWS]
-        places = ", ".join(f"({', '.join('?' * len(row))})" for row in some)
-        connection.execute(f"insert into {name} values {places}", list(chain(*some)))
-
-
-def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
-    """Write a connection's table as Parquet."""
-    quoted = str(path).replace("'", "''")
-    connection.execute(f"copy {name} to '{quoted}' (format parquet)")
-
-
-def read_table(path: Path) -> dict[str, Array]:
-    """A Parquet file as one numpy array per column (lists and missing texts as objects, missing numbers as NaN)."""
-    try:
-        with connect() as connection:
-            table = connection.execute("from read_parquet(?, hive_partitioning=false)", [str(path)]).fetchnumpy()
-    except duckdb.Error as error:
-        raise damaged(path, error) from error
-    return {name: _plain(values) for name, values in table.items()}
-
-
-def _plain(values: Any) -> Array:
-    """A masked array as NaN (numbers) or None (the rest)."""
-    if not isinstance(values, np.ma.MaskedArray):
-        return np.asarray(values)
-    number = values.dtype.kind in "fiu"
-    plain = np.array(values.data, dtype=np.float64 if number and np.ma.is_masked(values) else None)
-    plain[np.ma.getmaskarray(values)] = np.nan if number else None
-    return plain

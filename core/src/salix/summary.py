@@ -106,10 +106,11 @@ def _joined(*remarks: str) -> str:
 
 def summaries(made: Made, settings: Settings) -> list[dict[str, Any]]:
     """The rows of ``summary.csv``: value, interval, counts, and the comparison with the random baseline."""
-    baselines = {_ground(entry): entry for entry, _ in reversed(made) if entry.entry.baseline}
+    baselines = {(_ground(entry), *_owner(entry)): entry for entry, _ in reversed(made) if entry.entry.baseline}
     rows = []
     for entry, summary in made:
-        baseline = None if entry.entry.baseline else baselines.get(_ground(entry))
+        of_all = baselines.get((_ground(entry), "", ""))
+        baseline = None if entry.entry.baseline else baselines.get((_ground(entry), *_owner(entry)), of_all)
         for measure, found in summary.items():
             test = _tested(entry, baseline, measure, settings)
             rows.append(_summary_row(entry, measure, found, test, settings))
@@ -121,6 +122,11 @@ def _ground(entry: Cases) -> tuple[str, str, str, str, tuple[str, ...]]:
     """What two combinations must share to have one baseline: samples, grid and metric."""
     scored = entry.entry
     return scored.dataset, scored.place["split"], scored.grid, scored.metric.identity, entry.ids
+
+
+def _owner(entry: Cases) -> tuple[str, str]:
+    """Model and target of a combination; a baseline that no metric judges by a model has neither."""
+    return entry.entry.place["model"], entry.entry.place["target"]
 
 
 def _correct(rows: Sequence[dict[str, Any]], name: str, settings: Settings) -> None:

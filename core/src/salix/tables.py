@@ -15,8 +15,9 @@ import numpy as np
 from .errors import StoreError
 from .keyed import digest
 from .metric import Metric
+from .parquet import SCORE_COLUMNS, connect, copy_table, insert, read_table, write_table
 from .records import Array
-from .store import SCORE_COLUMNS, Run, connect, copy_table, insert, read_table, write_table, write_text
+from .store import Run, write_text
 from .task import Combination, Task, label, told_apart
 
 PLACE = ("dataset", "split", "model", "target", "explainer", "reduction")
@@ -91,7 +92,7 @@ def _scored(task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapp
 
 
 def _is_baseline(combination: Combination) -> bool:
-    return combination.explainer.short == "random" and combination.model_free
+    return combination.explainer.short == "random" and "model_free" in combination.explainer.traits
 
 
 def _model_place(task: Task) -> dict[str, str]:

@@ -17,7 +17,14 @@ from .keyed import digest
 from .metric import Metric
 from .model import Model
 from .passes import ActPolicy, Rule
+from .prepared import NOWHERE, Cache
 from .records import Kind, Verdict
+
+ASKING = frozenset({"prediction", "model", "explainer"})
+"""Needs of a metric by which it sees the model."""
+
+LABELLED = "label="
+"""Begins the target of a combination over the samples that have a certain label, perhaps among others."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Combination:
-    """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty."""
+    """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty.
+
+    Where a metric asks the model about maps, they are ``judged``: then also a model-free map belongs to a model and a
+    target.
+    """
 
     source: Source
     model: Model
@@ -40,11 +51,12 @@ class Combination:
     reduction: str
     seed: int
     verdict: Verdict
+    judged: bool = False
 
     @property
     def model_free(self) -> bool:
-        """Whether the explainer never looks at the model."""
-        return "model_free" in self.explainer.traits
+        """Whether it is the same for every model: the explainer never looks at one, nor does a metric."""
+        return "model_free" in self.explainer.traits and not self.judged
 
     @cached_property
     def key(self) -> str:
@@ -96,7 +108,7 @@ class Unit:
 
     def scores(self, metric: Metric) -> str:
         """The key of the unit's scores by a metric; the model counts where the metric sees it."""
-        seen = [self.combination.model.identity] if metric.needs & {"prediction", "model", "explainer"} else []
+        seen = [self.combination.model.identity] if metric.needs & ASKING else []
         return digest(["scores", self.key, metric.identity, *seen])
 
 
@@ -115,6 +127,7 @@ class Task:
     seed: int
     device: str = "cpu"
     rows: int = 1
+    cache: Cache = NOWHERE
 
     @cached_property
     def prediction(self) -> str:

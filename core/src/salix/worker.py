@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 from .batch import Batch
 from .chunk import Chunk, Failure, Outcome
 from .errors import Undefined
-from .explainer import Explainer
+from .explainer import heatmaps
 from .explaining import Explaining
 from .metric import Case, Metric
+from .parquet import SCORE_COLUMNS, read_table, write_table
 from .records import Array, Heatmap, Prediction, Sample
-from .store import SCORE_COLUMNS, Run, read_table, write_table
-from .task import Task, Unit
+from .store import Run
+from .task import ASKING, Combination, Task, Unit
 
 
 def perform(folder: Path, task: Task) -> Outcome:
@@ -105,7 +106,7 @@ class Scoring:
         sample, prediction = self.chunk.samples[id], self._predictions[id]
         if failure is None and isinstance(sample, Failure):
             failure = sample
-        if failure is None and isinstance(prediction, Failure) and metric.needs & {"prediction", "model", "explainer"}:
+        if failure is None and isinstance(prediction, Failure) and metric.needs & ASKING:
             failure = prediction
         if failure is None:
             try:
@@ -121,7 +122,7 @@ class Scoring:
         """The rows of a case that can be measured."""
         known = prediction if isinstance(prediction, Prediction) else None
         classes = self.chunk.task.source.dataset.classes
-        case = Case(sample, known, heatmap, *self._asked(metric, sample, prediction, unit), classes)
+        case = Case(sample, known, heatmap, **self._asked(metric, sample, prediction, unit), classes=classes)
         with self.chunk.clock("metrics"):
             measured = metric.measure(case)
         if not measured:
@@ -130,18 +131,26 @@ class Scoring:
 
     def _asked(
         self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
-    ) -> tuple[Batch | None, Explainer | None]:
-        """The batch and the explainer, for metrics that ask the model or the explainer."""
+    ) -> dict[str, Any]:
+        """The batch and the way to explain again, for metrics that ask the model or the explainer."""
         if not metric.needs & {"model", "explainer"}:
-            return None, None
+            return {}
         batch = self.chunk.batch([sample])
         if unit is None:
-            return batch, None
+            return {"batch": batch}
         target = self.chunk.target(sample, prediction, unit.combination)
         if isinstance(target, Failure):
             raise Undefined(target.reason)
-        explainer = unit.combination.explainer if "explainer" in metric.needs else None
-        return batch.at(targets=[target]), explainer
+        asked = {"batch": batch.at(targets=[target])}
+        if "explainer" not in metric.needs:
+            return asked
+        return asked | {"explain": partial(_again, unit.combination), "traits": unit.combination.explainer.traits}
+
+
+def _again(combination: Combination, batch: Batch) -> Array:
+    """The heatmaps (n, *space) of a batch, made as the combination's stored ones."""
+    own = batch.at(layers=combination.explainer.layers(batch.model))
+    return heatmaps(combination.explainer(own), combination.reduction)
 
 
 def _entry(name: str, value: Array) -> list[Any]:

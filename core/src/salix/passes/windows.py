@@ -10,9 +10,10 @@ from torch import Tensor, fx
 
 from ..batch import Batch, Budget
 from ..boxes import Windows
-from ..canonical import Opaque, View, named_outputs
+from ..canonical import Opaque, View
 from ..errors import ModelError
 from ..incremental import Changes, Plan, Row
+from ..tracing import named_outputs
 
 
 def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:

@@ -10,8 +10,8 @@ from ..catalog import Catalog
 from ..dataset import Dataset
 from ..errors import SalixError
 from ..model import Model
+from ..parquet import connect
 from ..plugins import reason
-from ..store import connect
 from .kept import Kept, kept
 from .picture import Picture, picture
 from .ranking import Entry, Ranking

@@ -74,7 +74,7 @@ class Ranking:
 
     @property
     def baselines(self) -> list[Entry]:
-        """The random baselines, one per grid."""
+        """The random baselines, one per grid; per model and target where maps are judged by these."""
         return [entry for entry in self.entries if entry.baseline]
 
     @property
@@ -135,7 +135,7 @@ def _standard(place: Mapping[str, Any], measures: Sequence[str], catalog: Catalo
 def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str) -> Entry:
     row = rows.get(primary) or _absent(next(iter(rows.values())), primary)
     place = results.places[row["combination"], row["metric"]]
-    baseline = not row["model"] and row["explainer"].partition("(")[0] == "random"
+    baseline = row["explainer"].partition("(")[0] == "random"
     grid = place["settings"]["model"].get("grid_of")
     detail = f"on the grid of {grid['use'].rpartition('/')[2]}" if grid else ""
     return Entry(name_of(row), detail, baseline, place["verdict_reason"], place["settings"], rows, row)

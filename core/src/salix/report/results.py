@@ -14,8 +14,9 @@ from ruamel.yaml.error import YAMLError
 from ..catalog import Catalog
 from ..config import StatisticsSettings
 from ..errors import StoreError
+from ..parquet import connect, damaged
 from ..statistics import CORRECTIONS
-from ..store import Run, connect, damaged, read_json
+from ..store import Run, read_json
 
 
 def _number(text: str) -> float:

@@ -97,6 +97,8 @@ def labels_are_among_the_classes(bench: DatasetBench) -> None:
         label = sample.label if isinstance(sample.label, tuple) else (sample.label,)
         known = sample.label is None or all(isinstance(one, int) and 0 <= one < classes for one in label)
         claim(known, f"the label of {sample.id} is {sample.label!r}; there are {classes} classes.")
+        several = isinstance(sample.label, tuple)
+        claim(bench.dataset.multilabel or not several, f"{sample.id} has several labels; set multilabel.")
         extras = set(sample.extras) - set(bench.dataset.extras)
         claim(not extras, f"{sample.id} has extras that are not declared: {', '.join(sorted(extras))}.")
 

@@ -1,14 +1,20 @@
 """Laws of metrics: what one case measures, and how cases are summarised under resampling."""
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..batch import Batch
 from ..component import Component
+from ..explainer import heatmaps
 from ..keyed import generator
 from ..metric import Case, Metric, Undefined
 from ..records import Array, Heatmap, Measurement, Sample
@@ -23,6 +29,7 @@ PARTS: Mapping[str, frozenset[str]] = {
     "heatmap": frozenset({"heatmap"}),
     "batch": frozenset({"model", "explainer"}),
     "explain": frozenset({"explainer"}),
+    "traits": frozenset({"explainer"}),
 }
 """Part of a case → the needs for any of which it is there."""
 
@@ -64,7 +71,7 @@ class MetricBench:
         noise = generator(sample.id, "heatmap").random(sample.space).astype(np.float32)
         logits = batch.forward()[0].detach().numpy()[0]
         own = pickle.loads(pickle.dumps(sample))
-        return Case(own, self.model.read(logits), Heatmap(noise), batch, Slope(), SIDES)
+        return Case(own, self.model.read(logits), Heatmap(noise), batch, _explained, Slope().traits, SIDES)
 
     def limited(self, case: Case) -> Case:
         """The case without what the metric does not declare to need."""
@@ -136,6 +143,18 @@ def odd_cases_are_measured_or_undefined(bench: MetricBench) -> None:
         claim(not infinite, f"{', '.join(infinite)} is infinite for a constant heatmap or an empty annotation.")
 
 
+def passes_are_at_most_those_it_is_priced_at(bench: MetricBench) -> None:
+    """A metric that asks the model or the explainer takes no more forward and backward passes than ``cost`` says."""
+    if not bench.metric.needs & {"model", "explainer"}:
+        raise NotApplicable("asks neither the model nor the explainer")
+    priced = bench.metric.cost(bench.model, bench.samples[0].space, Slope().passes)
+    for case in bench.cases():
+        with _counted() as counts:
+            bench.measured(case)
+        fits = all(count <= price for count, price in zip(counts, priced))
+        claim(fits, f"it takes {counts[0]} forward and {counts[1]} backward passes; priced are {priced}.")
+
+
 def the_annotation_scores_at_least_as_well_as_its_inverse(bench: MetricBench) -> None:
     """With the annotation itself as heatmap the primary measure is at least as good as with its complement."""
     if not {"heatmap", "annotation"} <= bench.metric.needs:
@@ -200,6 +219,7 @@ LAWS: tuple[Callable[[MetricBench], None], ...] = (
     a_case_is_left_untouched,
     a_case_is_measured_by_itself,
     odd_cases_are_measured_or_undefined,
+    passes_are_at_most_those_it_is_priced_at,
     the_annotation_scores_at_least_as_well_as_its_inverse,
     a_summary_has_one_value_per_resample,
     the_order_of_cases_does_not_matter,
@@ -207,6 +227,29 @@ LAWS: tuple[Callable[[MetricBench], None], ...] = (
     doubled_counts_change_nothing,
     a_resample_without_cases_has_no_value,
 )
+
+
+def _explained(batch: Batch) -> Array:
+    return heatmaps(Slope()(batch), "max")
+
+
+@contextmanager
+def _counted() -> Iterator[list[int]]:
+    """Counts the images that pass forward and backward through any model."""
+    counts, forward = [0, 0], Batch.forward
+
+    def backward(gradient: Tensor) -> None:
+        counts[1] += len(gradient)
+
+    def counting(batch: Batch, *rest: Any, **settings: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, activations = forward(batch, *rest, **settings)
+        counts[0] += len(logits)
+        if logits.requires_grad:
+            logits.register_hook(backward)  # type: ignore[no-untyped-call]
+        return logits, activations
+
+    with patch.object(Batch, "forward", counting):
+        yield counts
 
 
 def _same(one: Measurement | None, other: Measurement | None) -> bool:

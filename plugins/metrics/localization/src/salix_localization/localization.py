@@ -1,7 +1,7 @@
 """What all measures of localization share: findings, readers, exclusions and the value that chance reaches."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from salix.component import Params
 from salix.errors import DataError
 from salix.metric import Case, Metric, Undefined
-from salix.readings import Readers, absent, readings
+from salix.readings import Readers, absent, averaged, readings
 from salix.records import Array
 
 
@@ -43,7 +43,7 @@ class Localization(Metric):
         rows = [row for row in (self._reading(heatmap, reading) for reading in found) if row]
         if not rows:
             raise Undefined(absent(case.sample, found))
-        return _averaged(rows)
+        return averaged(rows)
 
     @abstractmethod
     def scores(self, heatmap: Array, areas: Array) -> Array:
@@ -98,12 +98,3 @@ def cut(heatmap: Array, count: int) -> tuple[float, float]:
     last = -np.partition(-heatmap, count - 1, axis=None)[count - 1]
     places = count - int(np.count_nonzero(heatmap > last))
     return float(last), places / int(np.count_nonzero(heatmap == last))
-
-
-def _averaged(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each measure over the rows that define it."""
-    if len(rows) == 1:
-        return dict(rows[0])
-    names = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row[name] for row in rows if row.get(name, np.nan) == row.get(name, np.nan)] for name in names}
-    return {name: float(np.mean(each)) if each else np.nan for name, each in values.items()}

@@ -1,0 +1,162 @@
+"""How long a fundus photograph of 4288 × 2848 pixels takes to load, beside the usual path by Pillow and OpenCV.
+
+Run it with ``python docs/benchmarks/loading.py [ROOT]`` on a machine with nothing else to do; ROOT is a download of
+IDRiD. It loads three pictures with every mask they have, by one thread, and prints milliseconds: decoding and Graham's
+preparation by salix and in the usual way (decode by Pillow, resize by area, subtract the blurred picture, cut out the
+disc; masks decoded and resized by area), and a prepared sample from the cache. The aims: at most half of the usual time
+for a picture with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so that
+other work on the machine counts less. Then it runs a small config over 16 pictures: decoded one after the other, two at
+a time, and from the cache; it prints the seconds of all tasks and those spent waiting for
+samples.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from salix import chunk
+from salix.catalog import default
+from salix.chunk import READERS
+from salix.config import from_plain
+from salix.dataset import Dataset
+from salix.model import Model
+from salix.prepared import Cache, Prepared
+from salix.records import Sample
+from salix.runner import run
+from salix.transforms import Fundus
+
+Array = NDArray[Any]
+ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "idrid"
+PICTURES, ROUNDS, SIZE = ("IDRiD_03", "IDRiD_08", "IDRiD_09"), 7, 448
+
+
+def main() -> None:
+    """Time both ways in turn, so that other work on the machine meets both."""
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    if not root.is_dir():
+        print(f"{root} is absent, so nothing is measured; give the folder of an IDRiD download.")
+        return
+    cv2.setNumThreads(1)
+    dataset = default().create("dataset", "idrid", {"root": root, "optic_disc": True})
+    assert isinstance(dataset, Dataset)
+    print(f"milliseconds per photograph of 4288 × 2848 pixels, one thread, best (median) of {ROUNDS}")
+    for id in PICTURES:
+        compare(dataset, id)
+    with tempfile.TemporaryDirectory() as folder:
+        cached(dataset, Path(folder))
+        runs(root, Path(folder))
+
+
+def cached(dataset: Dataset, folder: Path) -> None:
+    """Print how long a prepared sample of the first picture takes from the cache."""
+    model = default().create("model", "resnet50", {})
+    assert isinstance(model, Model)
+    samples = Prepared(Cache(folder / "one"))
+    samples.sample(dataset, model, PICTURES[0])
+    times = timed({"cache": lambda: samples.sample(dataset, model, PICTURES[0])})["cache"]
+    print(f"{PICTURES[0]} prepared, from the cache: {min(times):.2f} ({np.median(times):.2f}) ms (aim 5)")
+
+
+def runs(root: Path, folder: Path) -> None:
+    """Print the seconds of runs over 16 pictures with two threads; the first warms up."""
+    data = {"use": "idrid", "root": str(root), "optic_disc": True, "limit": 16}
+    once = {"datasets": [data], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["pointing"]}
+    ways: dict[str, tuple[int, str | bool]] = {
+        "(warming up)": (1, False),
+        "one after the other": (1, False),
+        "two at a time": (READERS, False),
+        "likewise, filling the cache": (READERS, str(folder / "cache")),
+        "from the cache": (READERS, str(folder / "cache")),
+    }
+    for number, (name, (readers, cache)) in enumerate(ways.items()):
+        chunk.READERS = readers
+        output = {"output": str(folder / str(number)), "rows": 2, "device": "cpu", "statistics": {"resamples": 10}}
+        config = from_plain({**once, **output, "threads": 2, "cache": cache}, default())
+        seconds = run(config, default()).seconds
+        print(f"{name}: {seconds['all']:.2f} s, of which {seconds['decoding']:.2f} s waiting for samples")
+
+
+def compare(dataset: Dataset, id: str) -> None:
+    """Print the times of one picture, part by part, and how far the results are apart."""
+    sample, prepare = dataset.load(id), Fundus(size=SIZE)
+    picture, masks = Path(sample.geometry.source), [Path(mark.source) for mark in sample.annotations if mark.source]
+    turns = {
+        "salix decodes": lambda: dataset.load(id),
+        "salix prepares": lambda: prepare(sample),
+        "salix": lambda: prepare(dataset.load(id)),
+        "usual": lambda: usual(picture, masks),
+    }
+    times = timed(turns)
+    print(f"{id} with {len(masks)} masks: " + "  ".join(f"{name} {shown(each)}" for name, each in times.items()))
+    shares = [statistic(times["salix"]) / statistic(times["usual"]) for statistic in (min, np.median)]
+    print(f"  salix takes {shares[0]:.2f} ({shares[1]:.2f}) of the usual time (aim 0.5)")
+    print(f"  {apart(prepare(sample), usual(picture, masks))}")
+
+
+def usual(picture: Path, masks: list[Path]) -> tuple[Array, list[Array]]:
+    """Graham's script as it is commonly published, by area: image (3, size, size) and masks as float32."""
+    opened = Image.open(picture).convert("RGB")
+    pixels = np.asarray(opened)
+    row = pixels[len(pixels) // 2].sum(axis=1)
+    scale = SIZE / 2 / ((row > row.mean() / 10).sum() / 2)
+    size = (round(opened.width * scale), round(opened.height * scale))
+    small = np.asarray(opened.resize(size, Image.Resampling.BOX))
+    sharp = cv2.addWeighted(small, 4, cv2.GaussianBlur(small, (0, 0), SIZE / 60), -4, 128)
+    disc = np.zeros((SIZE, SIZE, 1))
+    cv2.circle(disc, (SIZE // 2, SIZE // 2), int(0.45 * SIZE), (1,), -1)
+    image = (canvas(sharp, 128) * disc + 128 * (1 - disc) - 128) / 128
+    return image.transpose(2, 0, 1).astype(np.float32), [usual_mask(mask, size) for mask in masks]
+
+
+def usual_mask(path: Path, size: tuple[int, int]) -> Array:
+    marked = Image.fromarray((np.asarray(Image.open(path)) > 0) * np.uint8(255))
+    return canvas(np.asarray(marked.resize(size, Image.Resampling.BOX)), 0).astype(np.float32) / 255
+
+
+def canvas(values: Array, fill: int) -> Array:
+    """The values in the middle of a square of ``SIZE``."""
+    result = np.full((SIZE, SIZE, *values.shape[2:]), fill, dtype=values.dtype)
+    top, left = (SIZE - values.shape[0]) // 2, (SIZE - values.shape[1]) // 2
+    rows, columns = slice(max(top, 0), max(top, 0) + len(values)), slice(max(left, 0), max(left, 0) + values.shape[1])
+    target = result[rows, columns]
+    target[...] = values[max(-top, 0) :, max(-left, 0) :][: target.shape[0], : target.shape[1]]
+    return result
+
+
+def apart(sample: Sample, other: tuple[Array, list[Array]]) -> str:
+    image = np.abs(sample.image - other[0]).mean() * 128
+    marks = [mark.values for mark in sample.annotations if mark.source]
+    mask = max(abs(float(own.sum() / theirs.sum()) - 1) for own, theirs in zip(marks, other[1]))
+    return f"images are {image:.2f} grey levels apart on average, masses of masks at most {100 * mask:.1f} %"
+
+
+def timed(turns: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """The milliseconds of every call, called in turn, after a round that warms up."""
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for round_ in range(ROUNDS + 1):
+        for name, call in turns.items():
+            start = time.process_time()
+            call()
+            if round_:
+                times[name].append(1000 * (time.process_time() - start))
+    return times
+
+
+def shown(times: list[float]) -> str:
+    return f"{min(times):.0f} ({np.median(times):.0f})"
+
+
+if __name__ == "__main__":
+    main()
