@@ -1,13 +1,14 @@
 """DICOM pictures: pydicom's own files as real headers, every way of storing values, and every unusable file."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from salix.dicom import read_dicom, windowed, write_dicom
+from salix.dicom import explained, read_dicom, windowed, write_dicom
 from salix.errors import DataError
 
 pydicom = pytest.importorskip("pydicom")
@@ -217,6 +218,18 @@ def test_without_pydicom_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DataError, match=r"pydicom is not installed, which reads DICOM; install it by 'pip install"):
         read_dicom(SHIPPED / "CT_small.dcm")
+
+
+def test_files_that_are_read_side_by_side_silence_no_other_warnings() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = explained(Path("a.dcm")), explained(Path("b.dcm"))
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        with pytest.raises(UserWarning, match="of somebody else"):
+            warnings.warn("of somebody else", stacklevel=1)
 
 
 def test_a_window_fills_16_bits() -> None:

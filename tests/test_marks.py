@@ -55,7 +55,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_what_is_not_marked(tmp_path: Path) -> None:
     write_mask(np.ones(SHAPE, dtype=bool), tmp_path / "masks/scar/s.tif")
     assert Marks(tmp_path, absent=False).of("t", "t.png", SHAPE) == ()
-    (mark,) = Marks(tmp_path, absent=True).of("t", "t.png", SHAPE)
+    (tmp_path / "densities/gaze").mkdir(parents=True)
+    assert Marks(tmp_path, absent=True).findings == ("gaze", "scar")
+    (mark,) = Marks(tmp_path, absent=True).of("t", "t.png", SHAPE)  # nobody says that there was no gaze
     assert (mark.finding, mark.values.any()) == ("scar", False)
 
 

@@ -1,6 +1,7 @@
 """NIfTI volumes: axes, units and damage."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,16 @@ def test_values_are_put_in_a_window(tmp_path: Path) -> None:
     image, _ = read_nifti(save(tmp_path / "a.nii", values), window=(0, 1))
     expected = np.rint(np.clip(values.astype(float), 0, 1) * 65535)
     np.testing.assert_array_equal(image[0], expected.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+def test_no_more_than_twice_the_numbers_are_held(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((100, 100, 100), dtype=np.int16))
+    read_nifti(path)
+    tracemalloc.start()
+    read_nifti(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 100**3
 
 
 def test_what_cannot_be_used(tmp_path: Path) -> None:

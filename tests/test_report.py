@@ -561,6 +561,19 @@ def test_leader_against_chance(p: float, difference: float, higher: bool, words:
     assert words in standing(ranking, 0.05)
 
 
+@pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])
+def test_each_measure_leads_in_its_own_direction(higher: bool, best: dict[str, float]) -> None:
+    values = [{"v": 0.2, "cost": 3.0}, {"v": 0.7, "cost": 1.0}]
+    entries = tuple(
+        Entry(
+            str(number), "", False, "", {}, {name: {"value": value} for name, value in row.items()}, {"value": row["v"]}
+        )
+        for number, row in enumerate(values)
+    )
+    standard = Standard("v", higher, frozenset({"cost"}))
+    assert Ranking("d", "all", "m", standard, ("v", "cost"), entries, ()).leaders == best
+
+
 def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) -> None:
     config = {
         "output": str(tmp_path), "datasets": [{"use": "pictures"}], "models": ["net"], "explainers": ["slope"],

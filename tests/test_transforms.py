@@ -310,3 +310,15 @@ def test_masks_in_few_cells_equal_overlap_matrices() -> None:
 @pytest.mark.parametrize("shape", [(40, 60), (61, 300), (300, 5)])
 def test_the_blur_of_a_constant_is_that_constant(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(blurred(np.full((2, *shape), 7, dtype=np.float32), 7.5), 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("preparation", [Resize(size=16, channels=3), Fundus(size=64, channels=3)])
+def test_grey_is_repeated_to_the_channels_asked_for(preparation: Resize | Fundus) -> None:
+    grey = np.full((1, 48, 48), 90, dtype=np.uint8)
+    grey[:, 10:30, 20:40] = 160
+    colour = np.repeat(grey, 3, axis=0)
+    made = preparation(Sample("a", grey)).image
+    np.testing.assert_array_equal(made, preparation(Sample("a", colour)).image)
+    assert made.shape[0] == 3
+    with pytest.raises(DataError, match="a has 4 channels, 3 are asked for"):
+        preparation(Sample("a", np.repeat(grey, 4, axis=0)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError
 from .records import Annotation, Array
-from .tabular import Row, read_table
+from .tabular import Row, read_rows
 
 SUFFIXES = (".csv", ".json")
 COLUMNS = ("finding", "contour", "x", "y")
@@ -39,11 +39,8 @@ def read_contours(path: Path) -> tuple[Contour, ...]:
 
 
 def _from_table(path: Path) -> tuple[Contour, ...]:
-    table = read_table(path, COLUMNS, ("reader",))
-    if table.faults:
-        raise DataError(table.faults[0])
     rows: dict[tuple[str, str, str], list[Row]] = {}
-    for row in table.rows:
+    for row in read_rows(path, COLUMNS, ("reader",)):
         rows.setdefault((row["finding"], row["reader"], row["contour"]), []).append(row)
     return tuple(_contour(*key[:2], _corners(own), own[0].place) for key, own in rows.items())
 

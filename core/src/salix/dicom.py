@@ -99,11 +99,11 @@ def write_dicom(image: Array, path: Path, synthetic: bool = False, **tags: Any) 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Whatever pydicom and its decoders have to say against a file becomes a ``DataError``."""
+    # Odd tags that pydicom passes over say nothing about the pixels. Never set back: other threads read too, and the
+    # last of them would bring back what holds for all warnings meanwhile.
+    warnings.filterwarnings("ignore", module="pydicom")
     try:
-        with warnings.catch_warnings():
-            # Odd tags that pydicom passes over say nothing about the pixels.
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except DAMAGES as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path} is damaged or of a kind that cannot be decoded ({reason}); replace it.") from error

@@ -50,7 +50,7 @@ class Grader(Model):
 
     def __init__(self, **params: Any):
         super().__init__(**params)
-        self.preparation = Fundus(size=self.params.size)
+        self.preparation = Fundus(size=self.params.size, channels=3)
 
     @abstractmethod
     def backbone(self) -> tuple[nn.Module, int]:

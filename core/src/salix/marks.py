@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from .area import box
 from .contours import SUFFIXES, Contour, drawn, read_contours
 from .errors import DataError
 from .folders import DividedParams, pictures
@@ -14,14 +15,14 @@ from .images import read_image, read_mask, write_image, write_mask
 from .keyed import digest
 from .listing import ListedDataset
 from .records import Annotation, Array, Sample
-from .tabular import Row, read_table, write_table
+from .tabular import Row, read_rows, write_table
 
 MASKS, DENSITIES, CONTOURS, BOXES = "masks", "densities", "contours", "boxes.csv"
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
 class MarkedParams(DividedParams):
-    """What holds where a finding that is marked elsewhere is not marked in a picture."""
+    """What holds where a finding that is outlined elsewhere is not in a picture; densities are never absent."""
 
     unmarked: Literal["unexamined", "absent"] = "unexamined"
 
@@ -74,11 +75,8 @@ class Marks:
         path = self.root / BOXES
         if not path.is_file():
             return {}
-        table = read_table(path, ("file", "finding", *CORNERS))
-        if table.faults:
-            raise DataError(table.faults[0])
         boxes: dict[str, list[Row]] = {}
-        for row in table.rows:
+        for row in read_rows(path, ("file", "finding", *CORNERS)):
             boxes.setdefault(row["file"], []).append(row)
         return boxes
 
@@ -90,13 +88,16 @@ class Marks:
     @cached_property
     def findings(self) -> tuple[str, ...]:
         """All findings that are marked, by name."""
-        outlined = [contours for contours in self.contours.values() if not isinstance(contours, DataError)]
-        return tuple(
-            sorted(
-                {path.name for _, path in self.folders}
-                | {row["finding"] for rows in self.boxes.values() for row in rows}
-                | {contour.finding for contours in outlined for contour in contours}
-            )
+        return tuple(sorted(self.outlined | {path.name for _, path in self.folders}))
+
+    @cached_property
+    def outlined(self) -> frozenset[str]:
+        """The findings that masks, boxes or contours mark."""
+        drawn = [contours for contours in self.contours.values() if not isinstance(contours, DataError)]
+        return frozenset(
+            {path.name for kind, path in self.folders if kind == "mask"}
+            | {row["finding"] for rows in self.boxes.values() for row in rows}
+            | {contour.finding for contours in drawn for contour in contours}
         )
 
     @cached_property
@@ -139,13 +140,13 @@ class Marks:
             for kind, folder in self.folders
             if (folder, id) in self.pictures
         ]
-        marks += self._outlined(id, shape)
+        marks += self._contoured(id, shape)
         marks += [_boxed(row, shape) for row in self.boxes.get(file, ())]
         marked = {mark.finding for mark in marks}
-        unmarked = [name for name in self.findings if self.absent and name not in marked]
+        unmarked = sorted(self.outlined - marked) if self.absent else []
         return (*marks, *(Annotation(name, np.zeros(shape, dtype=bool)) for name in unmarked))
 
-    def _outlined(self, id: str, shape: tuple[int, ...]) -> list[Annotation]:
+    def _contoured(self, id: str, shape: tuple[int, ...]) -> list[Annotation]:
         contours = self.contours.get(id, ())
         if isinstance(contours, DataError):
             raise contours
@@ -192,14 +193,7 @@ def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
         raise DataError(f"{row.place}: a corner is no number; give x1, y1, x2, y2 in pixels, or none.") from None
     if not (0 <= x1 < x2 <= shape[1] and 0 <= y1 < y2 <= shape[0]):
         raise DataError(f"{row.place}: box {x1:g}, {y1:g} – {x2:g}, {y2:g} leaves the picture {shape}, or is empty.")
-    values = np.outer(_covered(y1, y2, shape[0]), _covered(x1, x2, shape[1])).astype(np.float32)
-    return Annotation(row["finding"], values, "box", source=row.place)
-
-
-def _covered(low: float, high: float, length: int) -> Array:
-    """The share of each pixel along one axis that lies between two places."""
-    pixels = np.arange(length)
-    return np.asarray(np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0, 1))
+    return Annotation(row["finding"], box((y1, y2), (x1, x2), shape), "box", source=row.place)
 
 
 class MarkedFolder:

@@ -66,6 +66,8 @@ class Metric(Component):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"heatmap", "annotation"})
     higher_is_better: ClassVar[bool] = True
+    opposite: ClassVar[frozenset[str]] = frozenset()
+    """Measures that are the better the other way round."""
     primary: ClassVar[str] = "value"
     """The measure that ranks combinations."""
 

@@ -96,19 +96,6 @@ class MimicDataset(ListedDataset):
         return extras
 
 
-def box(rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, ...]) -> Array:
-    """The share of each pixel (h, w) that a box between continuous indices covers.
-
-    >>> box((0.5, 2), (1, 2), (3, 2)).tolist()
-    [[0.0, 0.5], [0.0, 1.0], [0.0, 0.0]]
-    """
-    covered = [
-        np.clip(np.minimum(high, np.arange(length) + 1) - np.maximum(low, np.arange(length)), 0, 1)
-        for (low, high), length in zip((rows, columns), shape)
-    ]
-    return np.asarray(np.outer(*covered), dtype=np.float32)
-
-
 def write_picture(sample: Sample, root: Path, name: str, number: int) -> str:
     """Write a sample's image as a DICOM radiograph, colours as grey; its path as tables name it, a study of its own."""
     path = f"files/p10/p{10_000_000 + number}/s{50_000_000 + number}/{name}.dcm"

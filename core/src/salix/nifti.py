@@ -41,7 +41,9 @@ def read_nifti(
         raise DataError(
             f"{path} holds {np.isnan(values).sum():,} voxels that are no number; fill them, or leave it out."
         )
-    return windowed(values, *window)[None], Geometry(np.eye(4), values.shape, str(path), spacing, "".join(AXES))
+    # Slice by slice: a scan as float64 is large, and windowing it whole would hold it four times.
+    image = np.stack([windowed(part, *window) for part in values])[None]
+    return image, Geometry(np.eye(4), values.shape, str(path), spacing, "".join(AXES))
 
 
 def _require_volume(shape: tuple[int, ...], path: Path, max_voxels: int) -> None:

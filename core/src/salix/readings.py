@@ -27,7 +27,7 @@ def readings(
     """
     marks = _marks(sample, findings)
     if readers != "each":
-        return [{finding: _together(list(each.values()), readers) for finding, each in marks.items()}]
+        return [{finding: together(list(each.values()), readers) for finding, each in marks.items()}]
     names = dict.fromkeys(reader for each in marks.values() for reader in each)
     return [{finding: each[name] for finding, each in marks.items() if name in each} for name in names]
 
@@ -45,8 +45,8 @@ def _marks(sample: Sample, findings: Sequence[str] | None) -> Mapping[str, Mappi
     return marks
 
 
-def _together(values: Sequence[Array], readers: Readers) -> Array:
-    """The readers' maps as one; ``majority`` is what more than half of them cover."""
+def together(values: Sequence[Array], readers: Readers) -> Array:
+    """The readers' maps (*space) as one; ``majority`` is what more than half of them cover, or reach."""
     if len(values) == 1:
         return values[0]
     stacked = np.stack(values)

@@ -57,6 +57,14 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     return Table(tuple(rows), tuple(faults), encoding)
 
 
+def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> tuple[Row, ...]:
+    """The rows of a table of which none may be missing; raises ``DataError`` for one that cannot be read, too."""
+    table = read_table(path, required, optional)
+    if table.faults:
+        raise DataError(table.faults[0])
+    return table.rows
+
+
 def read_lines(path: Path) -> list[tuple[str, str]]:
     """The lines of a list that hold anything, stripped, each with its place; encodings as of a table."""
     lines = enumerate(_decoded(path)[0].splitlines(), 1)

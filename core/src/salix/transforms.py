@@ -18,8 +18,9 @@ GREY = 128.0
 
 
 class PreparationParams(Params):
-    """The optional normalisation, by channel: (image - mean) / std, the last step."""
+    """The optional last steps: grey is repeated to so many ``channels``, then by channel (image - mean) / std."""
 
+    channels: PositiveInt | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
 
@@ -191,7 +192,15 @@ def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
     return value
 
 
+def _coloured(sample: Sample, image: Array, channels: int) -> Array:
+    """The image with the channels that are asked for, where it is grey or has them."""
+    if len(image) not in (1, channels):
+        raise DataError(f"{_source(sample)} has {len(image)} channels, {channels} are asked for; convert it.")
+    return image if len(image) == channels else np.repeat(image, channels, axis=0)
+
+
 def _normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
+    image = _coloured(sample, image, params.channels or len(image))
     mean, std = params.mean or (0.0,), params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
         raise DataError(

@@ -23,6 +23,7 @@ class Standard:
 
     primary: str
     higher_is_better: bool = True
+    opposite: frozenset[str] = frozenset()
     expected: float | None = None
     about: str = ""
     remark: str = ""
@@ -31,7 +32,8 @@ class Standard:
     def of(cls, metric: Metric) -> "Standard":
         """The standard of a metric that is installed."""
         about = inspect.cleandoc(type(metric).__doc__ or "")
-        return cls(metric.primary, metric.higher_is_better, metric.expected(metric.primary), about)
+        expected = metric.expected(metric.primary)
+        return cls(metric.primary, metric.higher_is_better, metric.opposite, expected, about)
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,14 @@ class Ranking:
     @cached_property
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that any combination but the baseline has."""
-        choose = max if self.standard.higher_is_better else min
         values = {
             name: [entry.rows[name]["value"] for entry in self.compared if name in entry.rows] for name in self.measures
         }
         defined = {name: [value for value in each if value == value] for name, each in values.items()}
-        return {name: choose(each) for name, each in defined.items() if each}
+        return {name: (max if self._higher(name) else min)(each) for name, each in defined.items() if each}
+
+    def _higher(self, measure: str) -> bool:
+        return self.standard.higher_is_better != (measure in self.standard.opposite)
 
 
 def rankings(results: Results, catalog: Catalog) -> list[Ranking]:

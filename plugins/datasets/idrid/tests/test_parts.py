@@ -178,6 +178,13 @@ def test_rows_of_grades_that_cannot_be_used(root: Path) -> None:
     assert Idrid(root=root, part="grading", absent="skip").ids("tuning") == IDS[:1]
 
 
+def test_a_run_hears_what_is_left_out(root: Path) -> None:
+    grades(root / B / B, "Training", "IDRiD_001,9,2", "IDRiD_002,0,0")
+    found = {finding.what: finding.count for finding in Idrid(root=root, part="grading").left_out()}
+    assert found == {"rows that cannot be used": 1, "pictures without a row": 1}
+    assert "IEEE DataPort" in Idrid.obtain
+
+
 def test_markups_that_cannot_be_used(root: Path) -> None:
     lines = ("IDRiD_001,10,4", "IDRiD_001,11,4", "IDRiD_002,nan,5", "IDRiD_003,left,1", "IDRiD_004,2,1,,,more")
     markups(root / C / C, "Training", "OD", *lines)

@@ -9,12 +9,13 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, PositiveFloat
 
+from salix.area import box
 from salix.component import Location
 from salix.dataset import Finding
 from salix.errors import DataError
 from salix.gaze import SIGMA, counted, fixations_of
 from salix.listing import Entry, Listing, gathered, require_new
-from salix.mimic import GAZE, MimicDataset, MimicParams, Reading, box, write_picture
+from salix.mimic import GAZE, MimicDataset, MimicParams, Reading, write_picture
 from salix.partition import SPLITS, Shares, split_of
 from salix.records import Annotation, Sample
 from salix.tabular import Row, Table, plain_name, read_lines, read_table, write_table
@@ -58,8 +59,8 @@ class EgdCxr(MimicDataset):
 
     Karargyris et al. 2021, "Creation and validation of a chest X-ray dataset with eye-tracking and report dictation for
     AI development", Scientific Data 8:92, doi:10.1038/s41597-021-00863-5. Gaze becomes maps as in the authors' program:
-    one per fixation, its duration ignored, first row and column left out; other than there, the last picture of a
-    session gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
+    one per fixation, its duration ignored, the first row left out; other than there, the last picture of a session
+    gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
     """
 
     Params = EgdCxrParams
@@ -112,7 +113,7 @@ class EgdCxr(MimicDataset):
         """The rows of the master sheet."""
         entries, faults = gathered(self._entries())
         problems = [f"{row.place}: {problem}" for row in self.sheet.rows if (problem := _problem(row))]
-        faults["rows that cannot be used"] = [*self.sheet.faults, *problems]
+        faults["rows that cannot be used"] = [*self.sheet.faults, *problems, *self._outlines.faults]
         known = {row["dicom_id"] for row in self._sound}
         left_out = {
             "rows that are not on the allow-list": [row.place for row in self._sound if not self._takes(row)],
@@ -141,15 +142,19 @@ class EgdCxr(MimicDataset):
         met = rows[screen.meets(rows)]
         points = np.column_stack([screen.points(met[:, :2], shape), met[:, 2]])
         pixels = np.floor(points[:, :2])
-        points = points[((pixels >= 1) & (pixels < shape)).all(axis=1)]
+        points = points[(pixels[:, 0] >= 1) & (pixels < shape).all(axis=1)]
         return {"": Reading(points, counted(points[:, :2], shape, self.params.sigma))}
+
+    @cached_property
+    def _outlines(self) -> Table:
+        path = self.params.root / "bounding_boxes.csv"
+        return read_table(path, BOXES) if self.params.boxes else Table((), (), "")
 
     @cached_property
     def _boxes(self) -> Mapping[str, Sequence[Row]]:
         boxes: dict[str, list[Row]] = {}
-        if self.params.boxes:
-            for row in read_table(self.params.root / "bounding_boxes.csv", BOXES).rows:
-                boxes.setdefault(row["dicom_id"], []).append(row)
+        for row in self._outlines.rows:
+            boxes.setdefault(row["dicom_id"], []).append(row)
         return boxes
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
@@ -214,8 +219,8 @@ def reference_division(patients: Sequence[str]) -> dict[str, str]:
 
 def _problem(row: Row) -> str:
     """What is wrong with a row of the sheet, empty where nothing is."""
-    if not row["dicom_id"] or not row["path"]:
-        return "it names no picture"
+    if not all(row[name] for name in ("dicom_id", "path", "patient_id")):
+        return "it names no picture or no patient"
     try:
         pads = [float(row[pad]) for pad in PADS]
         classes = _classes(row)

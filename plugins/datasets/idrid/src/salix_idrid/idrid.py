@@ -31,6 +31,7 @@ class Idrid(Dataset):
     tuning = "tuning"
     citation = "Porwal et al. 2018, Data 3(3):25, doi:10.3390/data3030025 (CC BY 4.0)"
     licence = "CC BY 4.0"
+    obtain = "download the part from the page 'Indian Diabetic Retinopathy Image Dataset (IDRiD)' of IEEE DataPort"
 
     @cached_property
     def part(self) -> Dataset:
@@ -79,6 +80,10 @@ class Idrid(Dataset):
     def load(self, id: str) -> Sample:
         """One picture (3, h, w) uint8 with what the part says of it."""
         return self.part.load(id)
+
+    def left_out(self) -> list[Finding]:
+        """What is wrong with the tables of the part."""
+        return self.part.left_out()
 
     def check(self) -> list[Finding]:
         """The part against the published counts; every file is decoded, which takes some 15 s for part A."""

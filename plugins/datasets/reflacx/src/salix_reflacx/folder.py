@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from salix.area import box
 from salix.errors import DataError
 from salix.gaze import dwelt
-from salix.mimic import Reading, box
+from salix.mimic import Reading
 from salix.records import Array
-from salix.tabular import Row, plain_name, read_table
+from salix.tabular import Row, plain_name, read_rows
 
 LABELS = (
     "Abnormal mediastinal contour", "Acute fracture", "Airway wall thickening", "Atelectasis", "Consolidation",
@@ -20,6 +21,8 @@ LABELS = (
     "Pulmonary edema", "Quality issue", "Support devices", "Wide mediastinum",
 )  # fmt: skip
 """What was asked for in any of the three phases; the first asked for other things than the others."""
+WORDS = "Other"
+"""What readers wrote in words in every phase, empty where they had nothing to add."""
 
 FIXATIONS, ELLIPSES, CHEST = "fixations.csv", "anomaly_location_ellipses.csv", "chest_bounding_box.csv"
 TIMES = ("timestamp_start_fixation", "timestamp_end_fixation")
@@ -41,8 +44,8 @@ class Folder:
         return [path for name in (FIXATIONS, ELLIPSES, CHEST) if (path := self.path / name).is_file()]
 
     def fixations(self) -> Array:
-        """Place, seconds, pixels per degree, and what was shown (n, 9); raises ``DataError`` where the file misses."""
-        rows = read_table(self.path / FIXATIONS, (*TIMES, *PLACES, *DEGREES, *SHOWN)).rows
+        """Place, seconds, pixels per degree, and what was shown (n, 9); raises ``DataError`` where none can be read."""
+        rows = read_rows(self.path / FIXATIONS, (*TIMES, *PLACES, *DEGREES, *SHOWN))
         values = np.array([[_number(row[name]) for name in (*PLACES, *TIMES, *DEGREES, *SHOWN)] for row in rows])
         values = values.reshape(len(rows), 10)
         return np.column_stack([values[:, :2], values[:, 3] - values[:, 2], values[:, 4:]])
@@ -57,7 +60,7 @@ class Folder:
     def ellipses(self, least: int, shape: tuple[int, ...]) -> dict[str, Array]:
         """Label → mask (h, w) bool of the ellipses that are at least so certain; labels without any are not there."""
         masks: dict[str, Array] = {}
-        for row in read_table(self.path / ELLIPSES, (*CORNERS, "certainty"), LABELS).rows:
+        for row in read_rows(self.path / ELLIPSES, (*CORNERS, "certainty"), LABELS):
             if _number(row["certainty"]) >= least:
                 drawn = ellipse(_corners(row), shape)
                 for label in LABELS:
@@ -67,7 +70,7 @@ class Folder:
 
     def chest(self, shape: tuple[int, ...]) -> Array:
         """The share of each pixel (h, w) that the box round the chest covers."""
-        rows = read_table(self.path / CHEST, CORNERS).rows
+        rows = read_rows(self.path / CHEST, CORNERS)
         if len(rows) != 1:
             raise DataError(f"{self.path / CHEST} has {len(rows)} rows; one box is allowed.")
         left, top, right, bottom = _corners(rows[0])

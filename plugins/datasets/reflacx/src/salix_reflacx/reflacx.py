@@ -14,10 +14,10 @@ from salix.errors import DataError
 from salix.listing import Entry, Listing, gathered
 from salix.mimic import GAZE, MimicDataset, MimicParams, Reading
 from salix.partition import SPLITS, Shares, split_of
-from salix.records import Annotation, Label, Sample
+from salix.records import Annotation, Array, Label, Sample
 from salix.tabular import Row, Table, read_table
 
-from .folder import LABELS, Folder, on, usable
+from .folder import LABELS, WORDS, Folder, on, usable
 from .twin import write
 
 COLUMNS = ("id", "split", "eye_tracking_data_discarded", "image", "dicom_id", "subject_id")
@@ -57,7 +57,7 @@ class Reflacx(MimicDataset):
     Bigolin Lanfredi et al. 2022, "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities
     in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is a picture; each reading has its
     own gaze, masks and box, the reader being the reading's id. A label counts where more than half of the readings that
-    asked for it give it. A finding that a reading denies is all zero; one that it states without an ellipse, or did not
+    asked for it give it; all asked for ``Other``, which is words. A finding that a reading denies is all zero; one that it states without an ellipse, or did not
     ask for, has no annotation of it.
     """
 
@@ -135,7 +135,8 @@ class Reflacx(MimicDataset):
 
     def _label(self, readings: Sequence[Row]) -> Label:
         votes = {
-            label: [stated(row, label, self.params.certainty) for row in readings if row[label]] for label in LABELS
+            label: [stated(row, label, self.params.certainty) for row in readings if row[label] or label == WORDS]
+            for label in LABELS
         }
         given = tuple(place for place, each in enumerate(votes.values()) if 2 * sum(each) > len(each))
         return given if len(given) > 1 else given[0] if given else len(LABELS)
@@ -177,13 +178,10 @@ class Reflacx(MimicDataset):
         """Counts against the published ones, and what of the gaze cannot be used."""
         readings = [row for id in self.listing.entries for row in self.rows[id]]
         total, broken, beside, blind = 0, 0, 0, []
-        for row in readings:
-            folder = self._folder(row)
-            if not _discarded(row) and (folder.path / "fixations.csv").is_file():
-                values = folder.fixations()
-                good, met = usable(values), usable(values) & on(values, _size(row))
-                total, broken, beside = total + len(values), broken + sum(~good), beside + sum(good) - sum(met)
-                blind += [] if met.any() else [row.place]
+        for row, values in self._fixations(readings):
+            good, met = usable(values), usable(values) & on(values, _size(row))
+            total, broken, beside = total + len(values), broken + sum(~good), beside + sum(good) - sum(met)
+            blind += [] if met.any() else [row.place]
         return [
             *super().check(),
             Finding("readings", len(readings), self.published.get("readings")),
@@ -192,6 +190,16 @@ class Reflacx(MimicDataset):
             Finding("fixations beside their picture", int(beside)),
             Finding("readings without a fixation on the picture", len(blind), 0, *blind[:1]),
         ]
+
+    def _fixations(self, readings: Iterable[Row]) -> Iterator[tuple[Row, Array]]:
+        """The fixations of the readings whose gaze was kept and can be read."""
+        for row in readings:
+            try:
+                if not _discarded(row):
+                    yield row, self._folder(row).fixations()
+            except DataError:
+                # Its sample is counted as unreadable already.
+                continue
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples with their readings in this layout, as phase 3, under an empty folder; how many.

@@ -51,6 +51,7 @@ class Doctor(Metric):
     Params = DoctorParams
     params: DoctorParams
     primary = "alpha_auroc"
+    opposite = frozenset({"alpha_frr", "alpha_frr_at_95", "beta_frr", "beta_frr_at_95"})
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]

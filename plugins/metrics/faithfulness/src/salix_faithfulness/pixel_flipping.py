@@ -39,6 +39,7 @@ class PixelFlipping(Faithfulness):
     Params = PixelFlippingParams
     params: PixelFlippingParams
     higher_is_better = False
+    opposite = frozenset({"aopc"})
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """One forward per step; fewer where the field is smaller than the grid."""

@@ -1,6 +1,6 @@
 """Does a heatmap look where the readers of the picture looked?"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from pydantic import Field
@@ -10,18 +10,13 @@ from salix.component import Params
 from salix.errors import DataError
 from salix.gaze import fixations_of
 from salix.metric import Case, Metric, Undefined
-from salix.readings import Readers
+from salix.readings import Readers, averaged, together
 from salix.records import Array, Sample
 
 from .likeness import correlation, divergence, scanpath
 
 MEASURES = ("correlation", "kl", "nss", "ecs")
-TOGETHER: Mapping[Readers, Callable[[Array], Array]] = {
-    "mean": lambda maps: np.asarray(maps.mean(axis=0)),
-    "union": lambda maps: np.asarray(maps.max(axis=0)),
-    "majority": lambda maps: np.asarray(np.sort(maps, axis=0)[-1 - len(maps) // 2]),
-}
-"""How the readers' maps (r, *space) become one; ``majority`` is what more than half of them reach."""
+UNDEFINED = dict.fromkeys(MEASURES, float("nan"))
 
 
 class GazeParams(Params):
@@ -48,14 +43,15 @@ class Gaze(Metric):
     params: GazeParams
     needs = frozenset({"heatmap", "annotation"})
     primary = "correlation"
+    opposite = frozenset({"kl", "ceiling_kl"})
 
     def measure(self, case: Case) -> dict[str, float]:
         """The four measures and their ceilings; NaN where one is undefined, and a ceiling with a single reader."""
         heatmap, maps = _heatmap(case), self._maps(case.sample)
         pixels = {reader: _pixels(case.sample, points) for reader, points in fixations_of(case.sample).items()}
         found = [self._scores(heatmap, density, places) for density, places in self._references(maps, pixels)]
-        ceilings = [self._ceiling(reader, maps, pixels) for reader in maps if len(maps) > 1]
-        return _averaged(found) | {f"ceiling_{name}": value for name, value in _averaged(ceilings).items()}
+        ceilings = [self._ceiling(reader, maps, pixels) for reader in maps if len(maps) > 1] or [UNDEFINED]
+        return averaged(found) | {f"ceiling_{name}": value for name, value in averaged(ceilings).items()}
 
     def expected(self, measure: str) -> float | None:
         """0 for ``correlation`` and ``nss``, ``top`` of ``grid`` × ``grid`` cells for ``ecs``."""
@@ -79,18 +75,18 @@ class Gaze(Metric):
         """The maps that the heatmap is held against, each with its fixations: of all readers, or of each."""
         if self.params.readers == "each":
             return [(density, pixels.get(reader, _nowhere(density))) for reader, density in maps.items()]
-        density = TOGETHER[self.params.readers](np.stack(list(maps.values())))
-        return [(density, _together(density, pixels.values()))]
+        density = together(list(maps.values()), self.params.readers)
+        return [(density, _joined(density, pixels.values()))]
 
     def _ceiling(self, reader: str, maps: Mapping[str, Array], pixels: Mapping[str, Array]) -> dict[str, float]:
         """What a reader's map reaches as a heatmap against the mean of the others."""
         others = np.mean([density for other, density in maps.items() if other != reader], axis=0)
         places = [each for other, each in pixels.items() if other != reader]
-        return self._scores(maps[reader], others, _together(others, places))
+        return self._scores(maps[reader], others, _joined(others, places))
 
     def _scores(self, heatmap: Array, density: Array, pixels: Array) -> dict[str, float]:
         if not np.isfinite(heatmap).all():
-            return dict.fromkeys(MEASURES, np.nan)
+            return UNDEFINED
         mass, heat = (cells(values, self.params.grid) for values in (density, heatmap))
         values = (
             correlation(heatmap, density),
@@ -122,11 +118,5 @@ def _nowhere(density: Array) -> Array:
     return np.zeros((0, density.ndim), dtype=int)
 
 
-def _together(density: Array, pixels: Iterable[Array]) -> Array:
+def _joined(density: Array, pixels: Iterable[Array]) -> Array:
     return np.concatenate([_nowhere(density), *pixels])
-
-
-def _averaged(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each measure over the rows that define it."""
-    values = {name: [row[name] for row in rows if not np.isnan(row[name])] for name in MEASURES}
-    return {name: float(np.mean(each)) if each else np.nan for name, each in values.items()}

@@ -36,7 +36,7 @@ class LesionNet(Model):
     params: LesionNetParams
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     head = "ordinal"
-    preparation = Fundus(size=448)
+    preparation = Fundus(size=448, channels=3)
 
     def build(self) -> nn.Module:
         """Images (n, 3, 448, 448) → logits (n, 1); raises ``ModelError`` when the checkpoint does not fit."""
