@@ -185,6 +185,46 @@ def test_a_copy_elsewhere_names_its_own_files(files: Files, cache: Cache, tmp_pa
     assert moved.geometry.source == str(tmp_path / "moved" / "a.png")
 
 
+class ApartParams(FilesParams):
+    """A second folder besides."""
+
+    images: Path
+
+
+class Apart(Files):
+    """A download in two folders."""
+
+    Params = ApartParams
+
+
+def test_a_download_in_two_folders_lies_where_both_do(files: Files, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, other = (Apart(root=files.params.root, images=tmp_path / name) for name in ("one", "two"))
+    assert one.identity == other.identity
+    assert content_key(one, Resized(), "a") != content_key(other, Resized(), "a")
+
+
+def test_a_changed_file_in_a_folder_that_is_named_counts(files: Files) -> None:
+    """A series of slices names their folder."""
+    folder = files.params.root
+    sample = replace(files.load("a"), geometry=Geometry.identity((20, 30), str(folder)), annotations=())
+    before = module._stamps(sample)
+    assert module._stamps(sample) == before != {}
+    part = folder / "b.png"
+    part.write_bytes(part.read_bytes()[::-1])
+    os.utime(part, ns=(1, 1))
+    assert module._stamps(sample) != before
+
+
+def test_other_versions_of_what_packages_ask_for_count(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_source", module._source.__wrapped__)
+    before = content_key(files, Resized(), "a")
+    assert content_key(files, Resized(), "a") == before
+    monkeypatch.setattr(module, "versions_digest", lambda name: f"other than {name}")
+    assert content_key(files, Resized(), "a") != before
+
+
 def _cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 

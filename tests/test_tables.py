@@ -236,6 +236,17 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
     assert len(compared) == 3
 
 
+@pytest.mark.parametrize(("model", "target"), [("m1", ""), ("m2", "left")])
+def test_judged_maps_have_the_baseline_of_their_model_and_target(run: Run, model: str, target: str) -> None:
+    """Two models may have one name in the tables."""
+    slope, _, random = (replace(each, model="m2") for each in mass(run))
+    units = (commit(run, "other", [row(case, "value", 100.0) for case in "abcd"]),)
+    place = random.place | {"combination": "other", "target": target}
+    summary, _ = tables(pivoted(run, [replace(random, units=units, place=place, model=model), slope, random]))
+    (found,) = [one for one in summary if one["explainer"] == "slope"]
+    assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
+
+
 def test_a_case_without_a_value_leaves_the_pair(run: Run) -> None:
     slope = entry(run, "slope", [row("a", "value", 3.0), row("b", "value", 5.0), failing("c", "value")])
     random = entry(run, "random", [row("a", "value", 1.0), failing("b", "value"), row("c", "value", 2.0)])

@@ -172,6 +172,22 @@ def test_maps_without_a_model_are_judged_by_its_decision(configured: Configured,
         assert {row["value"] for row in rows(finished, explainer=name, metric="max_sensitivity")} == {0}
 
 
+def test_chance_is_what_the_same_model_makes_of_random_maps(configured: Configured, catalog: Catalog) -> None:
+    metrics = [{"use": "deletion", "steps": 4, "baseline": 0.25}, "mass"]
+    config = configured(models=["regions", "linear"], explainers=["gradient"], metrics=metrics)
+    table = {
+        (row["metric"], row["model"], row["explainer"]): row
+        for row in run(config, catalog).summary
+        if row["measure"] == "value"
+    }
+    assert len(table) == 8
+    assert table["deletion", "regions", "random"]["value"] != table["deletion", "linear", "random"]["value"]
+    for (metric, model, explainer), row in table.items():
+        chance = row["value"] - table[metric, model, "random"]["value"]
+        expected = np.nan if explainer == "random" else chance
+        assert row["difference_to_random"] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
 def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Catalog) -> None:
     data = [{"use": "pictures", "split": "test", "count": 8, "labels": {"blob-004": None}}]
     finished = run(configured(datasets=data, targets=["label"], explainers=["gradient"]), catalog)

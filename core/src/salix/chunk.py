@@ -17,14 +17,12 @@ import torch
 from .batch import Batch, fields
 from .dataset import Dataset
 from .errors import DataError, SalixError, Undefined
+from .images import READERS
 from .model import Model
 from .prepared import prepared
 from .records import Prediction, Sample, Status
 from .store import Run
 from .task import LABELLED, Combination, Task
-
-READERS = 4
-"""At most so many pictures are decoded at once, since each takes some hundred megabytes meanwhile."""
 
 
 @dataclass(frozen=True)

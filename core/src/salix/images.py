@@ -36,6 +36,9 @@ In this order: bits, compression, black is zero or palette, order of bits, orien
 """
 DAMAGES = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 
+READERS = 4
+"""At most so many pictures are decoded at once, since each takes some hundred megabytes meanwhile."""
+
 LINES = 128
 """How many lines are put in order at a time."""
 BLOCKS = 8
@@ -94,7 +97,11 @@ def _single_bits(picture: Image.Image, path: Path) -> Array | None:
     Published masks are such files, and Pillow takes twice as long for them.
     """
     tags = dict(getattr(picture, "tag_v2", {}))
-    if any(tags.get(tag, usual) not in allowed for tag, (usual, *allowed) in SINGLE_BITS.items()) or STRIPS not in tags:
+    if (
+        len(tags.get(STRIPS, ())) > picture.height
+        or any(tags.get(tag, usual) not in allowed for tag, (usual, *allowed) in SINGLE_BITS.items())
+        or STRIPS not in tags
+    ):
         return None
     stored = path.read_bytes()
     strips = [stored[start : start + size] for start, size in zip(tags[STRIPS], tags[STRIP_SIZES])]

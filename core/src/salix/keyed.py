@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ def file_digest(path: Path) -> str:
     """The blake2b digest of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def versions_digest(name: str) -> str:
+    """The digest of the installed versions of all that a distribution asks for; two decoders may differ by rounding."""
+    asked = [entry for found in distributions(name=name) for entry in found.requires or ()]
+    names = sorted({re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in asked})
+    return digest([[each, found.version] for each in names for found in distributions(name=each)])
 
 
 def key(*parts: str | int) -> int:

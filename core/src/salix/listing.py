@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from .component import Location, Params
 from .dataset import Dataset, Finding
 from .errors import DataError, near
-from .images import read_image
+from .images import READERS, read_image
 from .keyed import digest, file_digest
 from .records import Annotation, Label, Sample
 
@@ -152,14 +153,19 @@ class ListedDataset(Dataset):
 
     def _unreadable(self) -> list[str]:
         """What ``load`` says against the samples whose pictures are there; it decodes every one of them."""
-        found = []
-        for id, entry in self.listing.entries.items():
-            try:
-                if entry.path.is_file():
-                    self.load(id)
-            except DataError as error:
-                found.append(str(error))
-        return found
+        here = [id for id, entry in self.listing.entries.items() if entry.path.is_file()]
+        # The first by itself, so that what a dataset reads once is read once.
+        found = [*map(self._complaint, here[:1])]
+        with ThreadPoolExecutor(READERS, "salix-reader") as pool:
+            found += pool.map(self._complaint, here[1:])
+        return [complaint for complaint in found if complaint]
+
+    def _complaint(self, id: str) -> str:
+        try:
+            self.load(id)
+        except DataError as error:
+            return str(error)
+        return ""
 
     def class_to_write(self, sample: Sample) -> int:
         """The class under which a sample is written: its label, or the last class for labels beyond it.

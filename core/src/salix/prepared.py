@@ -18,7 +18,7 @@ from .component import Component
 from .dataset import Dataset
 from .errors import ConfigError
 from .gaze import Frames
-from .keyed import digest, file_digest
+from .keyed import digest, file_digest, versions_digest
 from .model import Model
 from .records import Annotation, Array, Geometry, Sample
 
@@ -53,9 +53,10 @@ class Unstorable(Exception):
 class Prepared:
     """The prepared samples in one folder, shared by all processes that use it.
 
-    A sample's key names the dataset and where it lies, the id, what the model's preparation depends on, and the source
-    of all packages that take part. It is made anew when a file that its geometry or annotations name has changed, or
-    when its own file is damaged. What keeps the cache from working is told in ``messages`` and never raised.
+    A sample's key names the dataset and where it lies, the id, what the model's preparation depends on, the source of
+    all packages that take part, and the versions of what these ask for. It is made anew when a file that its geometry
+    or annotations name has changed, or when its own file is damaged. What keeps the cache from working is told in
+    ``messages`` and never raised.
     """
 
     def __init__(self, cache: Cache):
@@ -166,7 +167,8 @@ def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
     sources = [_source(module) for module in sorted(_modules([dataset, place]))]
     if not told or None in sources:
         return None
-    return digest([dataset.identity, str(dataset.root()), id, place.identity, sources])
+    # The identity leaves out where folders lie, and a download may have two.
+    return digest([dataset.identity, dataset.describe(), str(dataset.root()), id, place.identity, sources])
 
 
 def _modules(value: Any) -> set[str]:
@@ -181,25 +183,24 @@ def _modules(value: Any) -> set[str]:
 @lru_cache(maxsize=256)
 def _source(module: str) -> str | None:
     """The digest of the package that a module belongs to, or of its file alone; None where there is no file."""
-    package = Path(getattr(sys.modules.get(module.partition(".")[0]), "__file__", None) or "")
+    top = module.partition(".")[0]
+    package = Path(getattr(sys.modules.get(top), "__file__", None) or "")
     path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
     if not path.is_file():
         return None
     files = sorted(package.parent.rglob("*.py")) if package.name == "__init__.py" else [path]
-    return digest([np.__version__, *map(file_digest, files)])
+    return digest([versions_digest(top), *map(file_digest, files)])
 
 
 def _stamps(sample: Sample) -> dict[str, list[int]]:
-    """Size and time of change of the files that a sample names as its sources."""
+    """Size and time of change of the files that a sample names as its sources, in sum for a folder and its files."""
     named = {sample.geometry.source if sample.geometry else "", *(mark.source for mark in sample.annotations)}
     found = {}
     for name in sorted(named - {""}):
-        try:
-            state = os.stat(name)
-        except (OSError, ValueError):
-            # Not every source is a file.
-            continue
-        found[name] = [state.st_size, state.st_mtime_ns]
+        # Not every source is a file.
+        with suppress(OSError, ValueError):
+            states = [path.stat() for path in (Path(name), *Path(name).glob("*"))]
+            found[name] = [sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)]
     return found
 
 

@@ -126,7 +126,7 @@ def _ground(entry: Cases) -> tuple[str, str, str, str, tuple[str, ...]]:
 
 def _owner(entry: Cases) -> tuple[str, str]:
     """Model and target of a combination; a baseline that no metric judges by a model has neither."""
-    return entry.entry.place["model"], entry.entry.place["target"]
+    return entry.entry.model, entry.entry.place["target"]
 
 
 def _correct(rows: Sequence[dict[str, Any]], name: str, settings: Settings) -> None:

@@ -36,8 +36,8 @@ Flags = Mapping[tuple[str, str, str], str]
 class Scored:
     """One combination under one metric: which score units belong to it, and how they are named in the tables.
 
-    ``name`` is the metric's in the tables. ``dataset`` and ``grid`` are identities: the same samples on the same grid
-    have one random baseline.
+    ``name`` is the metric's in the tables. ``dataset``, ``grid`` and ``model`` are identities: the same samples on the
+    same grid have one random baseline, or one per model and target where maps are judged by these.
     """
 
     place: Mapping[str, str]
@@ -48,6 +48,7 @@ class Scored:
     flag: str = ""
     dataset: str = ""
     grid: str = ""
+    model: str = ""
 
 
 def scored(tasks: Sequence[Task], flags: Flags, given: Mapping[str, Metric]) -> list[Scored]:
@@ -78,17 +79,18 @@ def _metrics(tasks: Sequence[Task]) -> Iterable[Metric]:
 def _scored(task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapping[str, str]) -> Iterable[Scored]:
     dataset, grid = task.source.dataset.identity, task.model.grid
 
-    def entry(place: Mapping[str, str], metric: Metric, key: str, baseline: bool) -> Scored:
+    def entry(place: Mapping[str, str], metric: Metric, key: str, baseline: bool, model: str) -> Scored:
         flag = flags.get((metric.identity, dataset, task.source.split), "")
         named = {**place, "dataset": datasets[dataset]}
-        return Scored(named, metric, metrics[metric.identity], (key,), baseline, flag, dataset, grid)
+        return Scored(named, metric, metrics[metric.identity], (key,), baseline, flag, dataset, grid, model)
 
     for metric in task.metrics:
-        yield entry(_model_place(task), metric, task.scores(metric), False)
+        yield entry(_model_place(task), metric, task.scores(metric), False, task.model.identity)
     for unit in task.units:
         place = _written(unit.combination.describe())
+        model = "" if unit.combination.model_free else task.model.identity
         for metric in unit.metrics:
-            yield entry(place, metric, unit.scores(metric), _is_baseline(unit.combination))
+            yield entry(place, metric, unit.scores(metric), _is_baseline(unit.combination), model)
 
 
 def _is_baseline(combination: Combination) -> bool:

@@ -103,7 +103,8 @@ def test_static_and_temporal_maps(root: Path) -> None:
     sample = EgdCxr(root=root, sigma=6, frames=True).load("d0")
     (density,) = sample.annotations
     assert (density.finding, density.kind, density.reader) == ("gaze", "density", "")
-    assert 10 < record.sum() < 30
+    assert 10 < record.sum() < len(gaze)
+    assert record[:, 0].any()
     np.testing.assert_allclose(density.values, gaussian_filter(record, 6), atol=1e-6)
     frames, points = sample.extras["gaze_frames"], sample.extras["fixations"]
     assert len(frames) == len(points) == record.sum()

@@ -348,6 +348,14 @@ def test_a_layer_that_no_rule_reaches_is_an_error(batch_of):
         from_score(layers=[{"name": "5?", "rule": "flat"}, {"kind": "weighted", "rule": "flat"}])(batch)
 
 
+@pytest.mark.parametrize("kind", ["addition", "convolution"])
+def test_relevance_cannot_pass_where_the_shape_changes(batch_of, kind):
+    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1, 0])
+    layers = [{"kind": kind, "rule": "pass"}, {"kind": "weighted", "rule": "epsilon"}]
+    with pytest.raises(ModelError, match=r"rule pass cannot hold at layer '.+', which adds terms or changes the shape"):
+        from_score(layers=layers)(batch)
+
+
 class Counted(nn.Conv2d):
     """A convolution that counts its runs."""
 

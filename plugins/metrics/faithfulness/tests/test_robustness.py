@@ -49,6 +49,15 @@ class Silent(Explainer):
         return batch.images * float(batch.model.network is self.network)
 
 
+class Picky(Silent):
+    """The image itself, but only for the network it was made for."""
+
+    def explain(self, batch: Batch) -> Tensor:
+        if batch.model.network is not self.network:
+            raise Undefined("another network")
+        return batch.images.clone()
+
+
 class Blind(Picture):
     """The image itself, and says that it asks no model."""
 
@@ -258,6 +267,24 @@ class TestModelRandomization:
         found = ModelRandomization().measure(one)
         assert found["spearman_stages"].shape == (3,)
 
+    def test_weights_count_where_they_are_read(self, case: Any) -> None:
+        class Norm(nn.BatchNorm2d):
+            def forward(self, images: Tensor) -> Tensor:
+                return nn.functional.batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias)
+
+        class Odd(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.auxiliary, self.head = nn.Linear(4, 2), nn.Linear(4, 2)
+                self.norm, self.first = Norm(4), nn.Conv2d(3, 4, 3)
+                self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+            def forward(self, images: Tensor) -> Tensor:
+                return self.head((self.norm(self.first(images)) * self.scale).mean((2, 3)))
+
+        model = case(Odd(), PICTURE, PICTURE.sum(0)).batch.model
+        assert layers(model) == [["first", "norm"], [""], ["head"]]
+
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
         metric, one, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
         other.batch.model = one.batch.model
@@ -276,8 +303,9 @@ class TestModelRandomization:
         weights = [[*view.parameters()] for view in views]
         assert len({value.data_ptr() for each in weights for value in each}) == 2 * len(weights[0])
 
-    def test_a_stage_with_a_constant_heatmap(self, case: Any) -> None:
-        explainer = Silent()
+    @pytest.mark.parametrize("kind", [Silent, Picky])
+    def test_a_stage_with_a_constant_heatmap_or_none(self, case: Any, kind: Any) -> None:
+        explainer = kind()
         one = case(network(), PICTURE, PICTURE.sum(0), explainer=explainer)
         explainer.network = one.batch.model.network
         found = ModelRandomization(order="independent").measure(one)

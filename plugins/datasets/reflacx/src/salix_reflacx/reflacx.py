@@ -57,8 +57,8 @@ class Reflacx(MimicDataset):
     Bigolin Lanfredi et al. 2022, "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities
     in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is a picture; each reading has its
     own gaze, masks and box, the reader being the reading's id. A label counts where more than half of the readings that
-    asked for it give it; all asked for ``Other``, which is words. A finding that a reading denies is all zero; one that it states without an ellipse, or did not
-    ask for, has no annotation of it.
+    asked for it give it; all asked for ``Other``, which is words. A finding that a reading denies is all zero; one that
+    it states without an ellipse, or did not ask for, has no annotation of it.
     """
 
     Params = ReflacxParams

@@ -8,6 +8,8 @@ from torch import Tensor, fx, nn
 from zennit.core import Hook
 from zennit.rules import Pass
 
+from salix.errors import ModelError
+
 from .relevance import stacked, through
 
 
@@ -67,7 +69,7 @@ class Propagation(fx.Interpreter):
         if rule is None or others or not all(isinstance(term, Tensor) for term in terms):
             made = module(_joined(terms), *others) if isinstance(first, tuple) else module(*arguments, **keywords)
         elif isinstance(rule, Pass):
-            made = through(first, _without_graph(module, first))
+            made = _passed(target, first, _without_graph(module, _joined(terms)))
         else:
             made = Ruled.apply(module, rule, *terms)
         return self._entered(made) if target == self.entry else made
@@ -79,6 +81,15 @@ class Propagation(fx.Interpreter):
 
 def _joined(terms: Any) -> Tensor:
     return terms[0] if len(terms) == 1 else stacked(*terms)
+
+
+def _passed(layer: str, source: Any, values: Tensor) -> Tensor:
+    """The values, whose relevance is the source's; raises ``ModelError`` where they are of another shape."""
+    if isinstance(source, tuple) or source.shape != values.shape:
+        raise ModelError(
+            f"rule pass cannot hold at layer {layer!r}, which adds terms or changes the shape; give it norm or epsilon."
+        )
+    return through(source, values)
 
 
 @torch.no_grad()

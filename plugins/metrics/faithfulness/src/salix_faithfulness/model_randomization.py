@@ -1,7 +1,8 @@
 """The model randomization test: does a heatmap change when the model forgets what it has learned?"""
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -35,9 +36,9 @@ class ModelRandomization(Metric):
     """How much does the heatmap of a model whose layers were drawn anew look like the original? The less the better.
 
     Measured are the rank correlation ``spearman``, that of absolute values ``absolute_spearman``, and structural
-    similarity ``ssim``, each with its mean over the stages and by stage; a stage whose heatmap is constant has none,
-    and ``constant`` is the share of such stages. Only the sample's field counts. Weights are drawn by the seed and the
-    layer's name; a normalisation layer is reset together with the layer before it.
+    similarity ``ssim``, each with its mean over the stages and by stage; a stage whose heatmap is constant or undefined
+    has none, and ``constant`` is the share of such stages. Only the sample's field counts. Weights are drawn by the
+    seed and the layer's name; a normalisation layer is reset together with the layer before it.
 
     Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
     """
@@ -94,24 +95,41 @@ class ModelRandomization(Metric):
             model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, field=batch.field, rows=batch.budget,
             seed=batch.seed, output=batch.output,
         )  # fmt: skip
-        return np.asarray(case.explain(again)[0], dtype=np.float64)
+        try:
+            return np.asarray(case.explain(again)[0], dtype=np.float64)
+        except Undefined:
+            return np.full(batch.space, np.nan)
 
 
 def layers(model: Model) -> list[list[str]]:
     """The modules that hold weights, in order of evaluation; a normalisation stands with the layer before it.
 
-    Where the network cannot be traced they are in the order in which it lists them.
+    What a network never evaluates, such as an output for training alone, is left out. Where it cannot be traced they
+    are in the order in which it lists them.
     """
     modules = {name: module for name, module in model.network.named_modules() if [*module.parameters(recurse=False)]}
-    graph = model.outline.module
-    order = [str(node.target) for node in graph.graph.nodes] if graph is not None else []
     found: list[list[str]] = []
-    for name in sorted(modules, key=order.index) if set(modules) <= set(order) else modules:
+    for name in _evaluated(model, modules):
         if found and isinstance(modules[name], NORMS):
             found[-1].append(name)
         else:
             found.append([name])
     return found
+
+
+def _evaluated(model: Model, modules: dict[str, nn.Module]) -> Sequence[str]:
+    """The names of modules in the order in which the traced network reads their own weights."""
+    graph = model.outline.module
+    if graph is None:
+        return [*modules]
+    owned = ((name, module.parameters(recurse=False)) for name, module in reversed(modules.items()))
+    owners = {id(weight): name for name, weights in owned for weight in weights}
+    read: list[Any] = []
+    for node in graph.graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            held = attrgetter(str(node.target))(graph)
+            read += held.parameters() if isinstance(held, nn.Module) else [held]
+    return [*dict.fromkeys(owners[id(weight)] for weight in read if id(weight) in owners)]
 
 
 def alike(one: Array, other: Array, field: Array) -> tuple[float, float, float]:

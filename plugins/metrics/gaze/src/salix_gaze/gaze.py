@@ -35,8 +35,8 @@ class Gaze(Metric):
     ``correlation`` (Pearson), ``kl`` (divergence of the gaze from the heat, lower is better), ``nss`` (the standardised
     heatmap at the fixations) and ``ecs`` (the share of the most looked-at cells that are among the hottest): Bylinskii
     et al., "What do different evaluation metrics tell us about saliency models?", IEEE Transactions on Pattern Analysis
-    and Machine Intelligence 41 (2019). Every reader's map counts as one, however long he looked. ``ceiling_…`` is what
-    a reader's own map reaches against the mean of the others.
+    and Machine Intelligence 41 (2019). Every reader's map counts as one, however long he looked; ``nss`` takes all
+    their fixations. ``ceiling_…`` is what a reader's own map reaches against the mean of the others.
     """
 
     Params = GazeParams
