@@ -165,6 +165,23 @@ class TestTies:
                 expected = brute_force(annotation.tolist(), heatmap.tolist(), top)
                 assert ecs(annotation, heatmap, top) == pytest.approx(expected)
 
+    def test_a_thousand_cases_by_the_formula(self) -> None:
+        """The sum of p · p over the cells, over the number wanted: p is 1 above the tied level, r / t on it."""
+
+        def shares(values: list[float], count: int) -> list[float]:
+            level = sorted(values, reverse=True)[count - 1]
+            above, tied = sum(value > level for value in values), values.count(level)
+            return [1.0 if value > level else (count - above) / tied if value == level else 0.0 for value in values]
+
+        for seed in range(1000):
+            random = np.random.default_rng(seed)
+            annotation, heatmap = random.integers(0, 6, 25).astype(float), random.integers(-3, 4, 25).astype(float)
+            annotation[0] += 1
+            wanted = min(7, sum(value > 0 for value in annotation.tolist()))
+            pairs = zip(shares(annotation.tolist(), wanted), shares(heatmap.tolist(), 7))
+            expected = sum(one * other for one, other in pairs) / wanted
+            assert ecs(annotation, heatmap, 7) == pytest.approx(expected, rel=1e-12)
+
     def test_stable_is_row_major(self) -> None:
         random = np.random.default_rng(2)
         for _ in range(50):

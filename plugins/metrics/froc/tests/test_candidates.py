@@ -57,7 +57,7 @@ class TestMatched:
 
 def test_against_counting_at_every_threshold() -> None:
     random = np.random.default_rng(0)
-    for _ in range(50):
+    for _ in range(1000):
         best = random.integers(0, 8, 6).astype(float)
         best[random.random(6) < 0.3] = np.nan
         false = random.integers(0, 8, random.integers(0, 9)).astype(float)

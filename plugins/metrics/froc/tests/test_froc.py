@@ -126,6 +126,18 @@ class TestPlainImplementation:
                 for rule, expected in plain(heat, marks, threshold, connectivity, 0.2).items():
                     assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected
 
+    def test_a_thousand_small_images(self) -> None:
+        """Every threshold of images of few pixels and levels, where regions and lesions touch in every way."""
+        for seed in range(1000):
+            random = np.random.default_rng(seed)
+            heat = random.integers(0, 4, (5, 5)).astype(np.float32)
+            marks = (random.random((5, 5)) < 0.3).astype(np.float32)
+            heat[0, 0], marks[4, 4] = 4, 1
+            row = Froc(least_iou=0.2).measure(case(heat, marks))
+            for place, threshold in enumerate(row["threshold"]):
+                for rule, expected in plain(heat, marks, threshold, 8, 0.2).items():
+                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected, seed
+
     @pytest.mark.parametrize("interpolation", ["linear", "step"])
     def test_the_summary_of_several_images(self, interpolation: Any) -> None:
         """All thresholds of all images, each image cut anew, lesion-free ones among them."""

@@ -67,16 +67,25 @@ class TestPointing:
         areas = np.array([[[1, 0, 1], [0, 0, 0]], [[1, 1, 0], [1, 0, 1]], [[0, 0, 1], [0, 1, 0]]], dtype=bool)
         assert pointing(heat, areas).tolist() == [0.25, 1, 0]
 
+    def test_a_thousand_heatmaps(self) -> None:
+        for seed in range(1000):
+            random = np.random.default_rng(seed)
+            heat, areas = random.integers(0, 3, (3, 4)), random.random((2, 3, 4)) > 0.6
+            hottest = [place for place, value in enumerate(heat.ravel().tolist()) if value == heat.max()]
+            expected = [sum(area.ravel()[place] for place in hottest) / len(hottest) for area in areas]
+            assert pointing(heat, areas).tolist() == pytest.approx(expected)
+
 
 class TestRank:
     def test_every_way_to_break_ties(self) -> None:
         random = np.random.default_rng(0)
-        for _ in range(40):
+        for _ in range(1000):
             heat = random.integers(0, 4, (3, 3)).astype(np.float32)
             area = random.random((3, 3)) > 0.5
             area[0, 0] = True
-            ways = tops(heat, int(area.sum()))
-            expected = np.mean([area.ravel()[each].mean() for each in ways])
+            marked = area.ravel().tolist()
+            ways = [[marked[place] for place in each] for each in tops(heat, int(area.sum()))]
+            expected = sum(sum(each) / len(each) for each in ways) / len(ways)
             assert relevance_rank(heat, area[None])[0] == pytest.approx(expected)
 
     def test_cut(self) -> None:
@@ -92,12 +101,14 @@ class TestRank:
 
 class TestMass:
     def test_pixels_count_by_the_share_that_is_marked(self) -> None:
-        random = np.random.default_rng(0)
-        heat, areas = random.normal(size=(5, 8)).astype(np.float32), random.random((3, 5, 8)).astype(np.float32)
-        total = sum(max(0.0, float(value)) for value in heat.ravel())
-        for found, area in zip(relevance_mass(heat, areas), areas):
-            inside = sum(max(0.0, float(h)) * float(a) for h, a in zip(heat.ravel(), area.ravel()))
-            assert found == pytest.approx(inside / total, rel=1e-12)
+        for seed in range(1000):
+            random = np.random.default_rng(seed)
+            heat, areas = random.normal(size=(4, 5)).astype(np.float32), random.random((2, 4, 5)).astype(np.float32)
+            total = sum(max(0.0, value) for value in heat.ravel().tolist())
+            for found, area in zip(relevance_mass(heat, areas), areas):
+                pairs = zip(heat.ravel().tolist(), area.ravel().tolist())
+                inside = sum(max(0.0, value) * share for value, share in pairs)
+                assert found == pytest.approx(inside / total, rel=1e-12)
 
     @pytest.mark.parametrize(
         ("sign", "values"), [("positive", [-1, 0, -3]), ("signed", [1, -1, 0]), ("absolute", [0, 0, 0])]
