@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -95,6 +96,32 @@ def test_a_twin(name: str, tmp_path: Path) -> None:
             *([str(finding.expected)] * (finding.expected is not None)),
         ]
         assert expected_row in [row[: len(expected_row)] for row in rows], checked.output
+
+
+@pytest.mark.parametrize(("part", "extras"), [
+    ("grading", set()), ("localization", {"optic_disc_centre", "fovea_centre"}),
+])  # fmt: skip
+def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -> None:
+    root, origin = tmp_path / "twin", phantom("eye")
+    words = (*given(SMALL), "--layout", f"part={part}", "--root", root)
+    written = salix("data", "write", "idrid", *words)
+    assert written.exit_code == 0, written.output
+    twin: Any = default().create("dataset", "idrid", {"root": str(root), "part": part})
+    read = [twin.load(id) for id in twin.ids()]
+    drawn = [origin.load(id) for id in origin.ids()]
+    assert len(read) == len(drawn) == 6
+    assert all(set(sample.extras) == extras for sample in read)
+    if part == "grading":
+        assert Counter(sample.label for sample in read) == Counter(sample.label for sample in drawn)
+    else:
+        centres = [
+            np.array([sample.extras[name] for sample in samples]) for samples in (read, drawn) for name in extras
+        ]
+        for one, other in zip(centres[: len(extras)], centres[len(extras) :]):
+            gaps = np.abs(one[:, None] - other).max(2)
+            assert gaps.min(1).max() <= 0.5  # the tables hold whole pixels
+    checked = salix("data", "check", "idrid", "--set", f"part={part}", "--root", root)
+    assert checked.exit_code == 0, checked.output
 
 
 def test_all_datasets_on_files_have_a_layout() -> None:

@@ -285,13 +285,16 @@ def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None
 @click.argument("name")
 @click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
 @_setting("A setting of that dataset, such as patients=27.")
+@click.option("--layout", "layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
 @click.option("--split", help="Only this split.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
-def data_write(name: str, source: str, overrides: tuple[str, ...], split: str | None, root: Path) -> None:
+def data_write(
+    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path
+) -> None:
     """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
     from .scaffold import write_layout
 
-    count = write_layout(catalog(), name, source, overrides, split, root)
+    count = write_layout(catalog(), name, source, overrides, split, root, layout)
     click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
 
 

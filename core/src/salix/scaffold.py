@@ -73,12 +73,13 @@ def _unwritable(folder: Path, error: OSError) -> SalixError:
 
 
 def write_layout(
-    catalog: Catalog, name: str, source: str, settings: Sequence[str], split: str | None, root: Path
-) -> int:
+    catalog: Catalog, name: str, source: str, settings: Sequence[str], split: str | None, root: Path,
+    layout_settings: Sequence[str] = (),
+) -> int:  # fmt: skip
     """Write samples of dataset ``source`` in the layout of dataset ``name``; the number written."""
     origin: Any = catalog.create("dataset", source, settings_of(settings))
     origin.require_split(split)
-    layout: Any = catalog.create("dataset", name, {"root": str(root.absolute())})
+    layout: Any = catalog.create("dataset", name, settings_of(layout_settings) | {"root": str(root.absolute())})
     with _fresh(root):
         count: int = layout.write(_samples(origin, layout, split), root)
     return count

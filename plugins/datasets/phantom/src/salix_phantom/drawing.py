@@ -11,7 +11,9 @@ from .lesions import FINDINGS
 from .opacity import opacities, visible
 from .patients import Eye, eyes
 
-__all__ = ["Drawing", "draw", "eyes"]
+__all__ = ["CENTRES", "Drawing", "draw", "eyes"]
+
+CENTRES = ("optic_disc_centre", "fovea_centre")
 
 # Blood lets this share of red, green and blue through; exudates reflect these grey levels under full light.
 BLOOD = {"microaneurysms": (0.74, 0.42, 0.60), "haemorrhages": (0.68, 0.36, 0.55)}
@@ -33,12 +35,15 @@ class Drawing:
         (height, width) bool, the field of view.
     grade: int
         0 to 4, by the rule of :func:`salix_phantom.patients.graded`.
+    centres: dict
+        ``optic_disc_centre`` and ``fovea_centre`` to (row, column), continuous: pixel i spans [i, i + 1).
     """
 
     image: np.ndarray
     masks: dict[str, np.ndarray]
     field: np.ndarray
     grade: int
+    centres: dict[str, tuple[float, float]]
 
 
 def draw(patient: int, eye: str, seed: int, height: int) -> Drawing:
@@ -58,7 +63,9 @@ def drawn(eye: Eye, height: int, suppressed: bool = False) -> Drawing:
     photograph = residual(eye, frame, clean)
     photograph += clean if suppressed else diseased(clean, planes, eye, lamp)
     image = np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
-    return Drawing(image, visible(planes) | {"optic_disc": disc_mask & field}, field, eye.grade)
+    places = frame.pixels(np.stack([eye.disc, eye.fovea])).tolist()
+    centres = {name: (row, column) for name, (column, row) in zip(CENTRES, places)}
+    return Drawing(image, visible(planes) | {"optic_disc": disc_mask & field}, field, eye.grade, centres)
 
 
 def healthy(eye: Eye, frame: Frame, lamp: np.ndarray, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ def _eye(patient: int, view: str, seed: int, height: int) -> Sample:
     """One eye: image (3, height, width) uint8, one mask per finding, all zero where absent."""
     drawn = drawing.draw(patient, view, seed, height)
     marks = (Annotation(finding, drawn.masks[finding], reader="phantom") for finding in SUBJECTS["eye"].findings)
-    return Sample("", drawn.image, tuple(marks), drawn.grade, field=drawn.field)
+    return Sample("", drawn.image, tuple(marks), drawn.grade, field=drawn.field, extras=drawn.centres)
 
 
 def _thorax(patient: int, view: str, seed: int, height: int) -> Sample:
@@ -51,6 +51,7 @@ SUBJECTS: Mapping[str, Subject] = {
         views=("left", "right"),
         draw=_eye,
         label=lambda patient, view, seed: drawing.eyes(patient, seed)[view].grade,
+        extras=drawing.CENTRES,
         optional=("optic_disc",),
     ),
     "chest": Subject(
