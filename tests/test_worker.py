@@ -426,6 +426,17 @@ def test_any_number_of_rows_gives_the_same_to_tolerance(ran: Ran, tmp_path: Path
         assert a["value"] == pytest.approx(b["value"], rel=1e-3)
 
 
+def test_what_explainers_share_is_freed_with_the_last_of_them(ran: Ran, calls: Any) -> None:
+    """They run one after the other, whatever their order in the config, and find nothing kept of the others."""
+    chosen = [("one", 1.0), ("two", 1.0), ("one", 2.0), ("two", 2.0)]
+    ran(explainers=[{"use": "sharing", "pair": pair, "factor": factor} for pair, factor in chosen], rows=8, chunk=8)
+    noted = calls("made", "sharing")
+    assert [call[1:] for call in noted if call[0] == "made"] == [["one"], ["two"]]
+    assert [call[1:] for call in noted if call[0] == "sharing"] == [
+        ["one", 1.0, 0], ["one", 2.0, 1], ["two", 1.0, 0], ["two", 2.0, 1]
+    ]  # fmt: skip
+
+
 def test_two_reductions_share_one_explanation(ran: Ran, calls: Any) -> None:
     ran(reductions=["max", "sum", "l2"], metrics=[], rows=4)
     assert len(calls("explain")) == 2

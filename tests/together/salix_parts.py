@@ -242,6 +242,32 @@ class Layered(Explainer):
         return batch.images * slope[:, None, None, None]
 
 
+class SharingParams(Params):
+    """With whom a pass is shared, and what is made of it."""
+
+    pair: str = "one"
+    factor: float = 1.0
+
+
+class Sharing(Explainer):
+    """The picture times a number; it notes what is made for its pair, and how much is kept of others."""
+
+    Params = SharingParams
+    params: SharingParams
+
+    @property
+    def shares(self) -> str:
+        """The pair."""
+        return f"pair {self.params.pair}"
+
+    def explain(self, batch: Batch) -> Tensor:
+        """Maps (n, c, *space)."""
+        kept = sum(key[0] in ("shared", "explanation") for key in batch._results)
+        made = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
+        note("sharing", self.params.pair, self.params.factor, kept)
+        return made * self.params.factor
+
+
 class Demanding(Explainer):
     """An explainer that needs what no toy offers."""
 
@@ -396,7 +422,7 @@ def salix_models() -> Mapping[str, str]:
 @hookimpl
 def salix_explainers() -> Mapping[str, str]:
     """Declare the explainers."""
-    return {name.lower(): f"salix_parts:{name}" for name in ("Slope", "Noted", "Layered", "Demanding")}
+    return {name.lower(): f"salix_parts:{name}" for name in ("Slope", "Noted", "Layered", "Sharing", "Demanding")}
 
 
 @hookimpl

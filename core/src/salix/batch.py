@@ -116,6 +116,11 @@ class Batch:
             if key in self._results:
                 self._results[key] = reduce(self._results[key])
 
+    def forget(self, key: Hashable) -> None:
+        """Free a shared result, if it was computed, once nobody will ask for it any more."""
+        with self._lock:
+            self._results.pop(key, None)
+
     def at(
         self,
         images: Tensor | None = None,

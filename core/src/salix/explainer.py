@@ -61,7 +61,10 @@ class Explainer(Component):
 
     @property
     def shares(self) -> str:
-        """The shared pass that ``passes`` belong to; explainers with the same one pay it once."""
+        """The shared pass that ``passes`` belong to; explainers with the same one pay it once.
+
+        A result that ``batch.once`` keeps under ``("shared", shares)`` is freed when the last of them has run.
+        """
         return ""
 
     @abstractmethod

@@ -12,7 +12,7 @@ import torch
 from .batch import OUT_OF_MEMORY, Batch
 from .chunk import Chunk, Failure, label_indices
 from .errors import ModelError, PluginError
-from .explainer import heatmaps
+from .explainer import Explainer, heatmaps
 from .keyed import file_digest
 from .parquet import PREDICTION_COLUMNS, write_table
 from .passes import logits, release_layers
@@ -87,16 +87,34 @@ class Explaining:
     ) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
         """The heatmaps of every missing unit, target by target; combinations of one target share their batch.
 
-        Explainers that look at layers come first: what was kept of the layers is freed before the others run.
+        Explainers that look at layers come first, and those that share a pass one after the other: what they share is
+        freed before the others run.
         """
         for target in dict.fromkeys(unit.combination.target for unit in missing):
             units = [unit for unit in missing if unit.combination.target == target]
             at, failures = self._aimed(batch, samples, predictions, units[0].combination)
-            units.sort(key=lambda unit: not self._layers(unit))
-            for place, unit in enumerate(units):
+            for unit, later in self._ordered(units):
                 yield unit, {**failures, **(self._heatmaps(at, unit.combination) if at is not None else {})}
-                if at is not None and not any(map(self._layers, units[place + 1 :])):
-                    release_layers(at)
+                if at is not None:
+                    self._free(at, unit, later)
+
+    def _ordered(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Sequence[Unit]]]:
+        """Every unit with those that are left after it."""
+        explainers = [unit.combination.explainer for unit in units]
+        shared, own = [each.shares or each.identity for each in explainers], [each.identity for each in explainers]
+        places = [(not self._layers(unit), shared.index(a), own.index(b)) for unit, a, b in zip(units, shared, own)]
+        ordered = [units[place] for place in sorted(range(len(units)), key=places.__getitem__)]
+        return ((unit, ordered[place + 1 :]) for place, unit in enumerate(ordered))
+
+    def _free(self, batch: Batch, unit: Unit, later: Sequence[Unit]) -> None:
+        """Free what none of the later units asks for."""
+        explainer, others = unit.combination.explainer, [each.combination.explainer for each in later]
+        if explainer.identity not in [each.identity for each in others]:
+            batch.forget(_explanation(explainer))
+        if explainer.shares not in [each.shares for each in others]:
+            batch.forget(("shared", explainer.shares))
+        if not any(map(self._layers, later)):
+            release_layers(batch)
 
     def _layers(self, unit: Unit) -> tuple[str, ...]:
         return tuple(unit.combination.explainer.layers(self.chunk.model))
@@ -122,7 +140,7 @@ class Explaining:
         explainer = combination.explainer
 
         def explain(batch: Batch) -> dict[str, Explained | Failure]:
-            explanation = batch.once(("explanation", explainer.identity), lambda: explainer(batch))
+            explanation = batch.once(_explanation(explainer), lambda: explainer(batch))
             values = heatmaps(explanation, combination.reduction)
             found = {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
             return {id: _noted(made) for id, made in found.items()} if batch.budget.halved else found
@@ -185,6 +203,11 @@ class Explaining:
 def _noted(made: Any) -> Any:
     """A heatmap with the remark that memory did not suffice for more at once."""
     return replace(made, notes={**made.notes, "split": "out of memory"}) if isinstance(made, Explained) else made
+
+
+def _explanation(explainer: Explainer) -> tuple[str, str]:
+    """The key of an explanation among a batch's shared results."""
+    return "explanation", explainer.identity
 
 
 def _share(explanation: Explanation, values: Array, row: int) -> Explained | Failure:

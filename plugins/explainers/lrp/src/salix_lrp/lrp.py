@@ -131,8 +131,8 @@ class Lrp(Explainer):
         """Maps (n, c, *space)."""
         network = self._network(batch)
         rules, first = assigned(network, self.params.assignments()), entry(network, (Linear,))
-        shared = self.params.above() if first else repr(self.params)
-        relevance, start = batch.once(("lrp", shared), lambda: self._above(batch, rules, first))
+        key = ("shared", self.shares) if first else ("lrp", self.identity)
+        relevance, start = batch.once(key, lambda: self._above(batch, rules, first))
         if first:
             relevance = self._below(batch, stem(network, first), rules, relevance)
         sums, dark = relevance.flatten(1).sum(1), relevance.flatten(1).abs().amax(1) == 0
