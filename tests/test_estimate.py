@@ -41,6 +41,11 @@ def test_every_dataset_and_model_is_estimated(estimated: Callable[..., Any]) -> 
     assert [one.heatmaps for one in found] == [16, 8]
 
 
+def test_two_settings_of_one_model_are_told_apart(estimated: Callable[..., Any]) -> None:
+    models = ["regions", {"use": "regions", "seed": 1}]
+    assert [one.model for one in estimated(models=models, explainers=["slope"])] == ["regions", "regions(seed=1)"]
+
+
 def test_memory_holds_weights_and_what_the_pass_keeps() -> None:
     """A linear model keeps its weights (in both views) and its input."""
     model = Linear()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -559,6 +560,32 @@ def test_leader_against_chance(p: float, difference: float, higher: bool, words:
     leader, chance = (Entry("a", "", baseline, "", {}, {}, row) for baseline in (False, True))
     ranking = Ranking("d", "all", "m", Standard("v", higher), ("v",), (leader, chance), ())
     assert words in standing(ranking, 0.05)
+
+
+def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
+    def entry(model: str, value: float, baseline: bool = False) -> Entry:
+        row = {"value": value, "model": model, "target": "predicted"}
+        return Entry(model, "", baseline, "", {}, {}, row)
+
+    own, other, shared = entry("net", 0.2, True), entry("other", 0.3, True), entry("", 0.1, True)
+    ranking = Ranking("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), entry("other", 0.4), other, own), ())
+    assert ranking.opponents == [own]
+    alone = Ranking("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared), ())
+    assert alone.opponents == [shared]
+
+
+def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    summary = tmp_path / "run/summary.csv"
+    with summary.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with summary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "value": ""} for row in rows)
+    page = write_report(tmp_path / "run", catalog).read_text()
+    assert "No combination has a value." in page
+    assert '<figure class="chart">' not in page
 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])

@@ -51,10 +51,23 @@ def test_a_run_again_computes_nothing_and_writes_the_same(ran: Ran, calls: Any) 
 
 
 def test_who_is_in_which_split_is_written(ran: Ran) -> None:
-    lines = (ran().folder / "splits.csv").read_text().splitlines()
+    """With the use that is made of each case; ``all`` is told apart by the dataset's own splits."""
     source = Pictures(count=16)
-    assert lines[0] == "dataset,split,case,patient"
-    assert lines[1:] == [f"pictures,test,{id},{source.group(id)}" for id in source.ids("test")]
+
+    def lines(**settings: Any) -> list[str]:
+        head, *rows = (ran(**settings).folder / "splits.csv").read_text().splitlines()
+        assert head == "dataset,split,case,patient,use"
+        return rows
+
+    def expected(split: str, use: str) -> list[str]:
+        return [f"pictures,{split},{id},{source.group(id)},{use}" for id in source.ids(split)]
+
+    assert lines() == expected("test", "reported")
+    everything = [{"use": "pictures", "count": 16}]
+    assert lines(datasets=everything) == expected("tuning", "reported") + expected("test", "reported")
+    filled = lines(datasets=everything, metrics=["filled"])
+    assert filled == expected("tuning", "reported and tuning") + expected("test", "reported")
+    assert lines(metrics=["filled"]) == expected("tuning", "tuning") + expected("test", "reported")
 
 
 def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from salix.errors import PluginError, StoreError
+from salix.errors import DataError, PluginError, StoreError
 from salix.parquet import read_table
 from salix.plan import make_plan
 from salix.selection import fill
@@ -117,6 +117,22 @@ def test_if_none_can_be_read_the_error_says_what_to_do(ran: Ran) -> None:
         PluginError, match=r"filled cannot fill brightness from pictures \(none of the 8 samples in split tuning"
     ):
         ran(metrics=["filled"], datasets=data)
+
+
+def test_a_tuning_split_without_samples_is_named(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = Pictures.ids
+    monkeypatch.setattr(Pictures, "ids", lambda self, split=None: [] if split == "tuning" else ids(self, split))
+    with pytest.raises(DataError, match=r"^filled fills brightness from split tuning of pictures, which has no"):
+        ran(metrics=["filled"])
+
+
+def test_a_sentence_within_an_error_does_not_end_it(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(self: Filled, samples: Any) -> Filled:
+        raise DataError("it is too dark.")
+
+    monkeypatch.setattr(Filled, "fit", fit)
+    with pytest.raises(PluginError, match=r"from pictures \(it is too dark\); set them in the config, or leave the"):
+        ran(metrics=["filled"])
 
 
 def test_a_metric_that_cannot_fill_is_one_sentence(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:

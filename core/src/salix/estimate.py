@@ -38,10 +38,18 @@ class Estimate:
 
 def estimates(plan: Plan) -> list[Estimate]:
     """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
-    return [_estimate(source, model, combinations, plan.metrics) for source, model, combinations in plan.jobs()]
+    jobs = list(plan.jobs())
+    names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
+    return [_estimate(source, model, combinations, plan.metrics, names) for source, model, combinations in jobs]
 
 
-def _estimate(source: Source, model: Model, combinations: list[Combination], metrics: Sequence[Metric]) -> Estimate:
+def _estimate(
+    source: Source,
+    model: Model,
+    combinations: list[Combination],
+    metrics: Sequence[Metric],
+    names: Mapping[str, str],
+) -> Estimate:
     sample = first_readable(source, model)
     if sample is None:
         raise DataError(
@@ -58,9 +66,8 @@ def _estimate(source: Source, model: Model, combinations: list[Combination], met
         name: (count * cost[0], count * cost[1])
         for name, cost in scoring(metrics, model, combinations, sample.space).items()
     }
-    return Estimate(
-        source.dataset.short, model.short, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked
-    )
+    dataset, called = names[source.dataset.identity], names[model.identity]
+    return Estimate(dataset, called, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked)
 
 
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:

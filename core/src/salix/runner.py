@@ -15,6 +15,7 @@ import torch
 from .catalog import Catalog
 from .chunk import Outcome
 from .config import RunConfig, resolved, resolved_text
+from .dataset import Dataset
 from .errors import DataError, SalixError
 from .executors import Executor
 from .keyed import digest
@@ -90,7 +91,7 @@ def run(
     plan = make_plan(config, catalog)
     faults = _left_out(plan)
     if strict and faults:
-        raise DataError(f"{faults[0]} (--strict); see `salix data check`, and mend or remove it.")
+        raise DataError(f"{faults[0].rstrip('.')} (--strict); see `salix data check`, and mend or remove it.")
     store = Run.create(config.output)
     store.sweep()
     write_text(store.folder / "config.yaml", resolved_text(config))
@@ -119,14 +120,32 @@ def run(
 
 
 def _write_splits(store: Run, plan: Plan) -> None:
-    """Who is in which split, of those reported and of those on which open settings are filled."""
+    """Who is in which split of the dataset, and for what: reported, tuning (open settings are filled), or both."""
     division = divided((source for source, _ in plan.pairs), any(metric.open for metric in plan.metrics))
-    rows = [
-        {"dataset": dataset, "split": split, "case": case, "patient": patient}
-        for (dataset, _, split), patients in division.items()
-        for case, patient in patients.items()
-    ]
-    write_csv(store, "splits.csv", ("dataset", "split", "case", "patient"), rows)
+    homes = {
+        (source.dataset.short, id): split
+        for source, _ in plan.pairs
+        for split in source.dataset.splits
+        for id in source.dataset.ids(split)
+    }
+    reported = {(source.dataset.short, id) for source, _ in plan.pairs for id in source.ids}
+    tuned = {(dataset.short, id) for dataset in _tuned(plan) for id in dataset.ids(dataset.tuning)}
+    rows = {
+        (dataset, case): {
+            "dataset": dataset, "split": homes.get((dataset, case), ""), "case": case, "patient": patient,
+            "use": " and ".join(
+                name for name, cases in {"reported": reported, "tuning": tuned}.items() if (dataset, case) in cases
+            ),
+        }
+        for (dataset, _, _), patients in division.items() for case, patient in patients.items()
+    }  # fmt: skip
+    write_csv(store, "splits.csv", ("dataset", "split", "case", "patient", "use"), rows.values())
+
+
+def _tuned(plan: Plan) -> list[Dataset]:
+    """The datasets on whose tuning split something is filled."""
+    open_metrics = any(metric.open for metric in plan.metrics)
+    return [source.dataset for source, _ in plan.pairs if open_metrics and source.dataset.tuning]
 
 
 def _left_out(plan: Plan) -> tuple[str, ...]:

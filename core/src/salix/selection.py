@@ -82,13 +82,19 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
 def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
     """What ``fit`` makes of the tuning split (all samples where there is none)."""
     samples = _Readable(dataset, model, dataset.ids(dataset.tuning), cache)
+    if not samples.ids:
+        raise DataError(
+            f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "
+            "which has no sample; give that split a share, or set them in the config."
+        )
     try:
         made = metric.fit(samples)
     except Exception as error:
         told = isinstance(error, SalixError)
         raise PluginError(
             f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} "
-            f"({error if told else f'{type(error).__name__}: {error}'}); set them in the config."
+            f"({str(error).rstrip('.') if told else f'{type(error).__name__}: {error}'}); set them in the config, or "
+            "leave the metric out."
         ) from error
     return {
         "metric": metric.name,

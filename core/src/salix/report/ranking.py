@@ -84,6 +84,17 @@ class Ranking:
         """The combination that leads, if any has a value."""
         return next((entry for entry in self.compared if entry.value == entry.value), None)
 
+    @property
+    def valued(self) -> bool:
+        """Whether any combination has a value, baselines included."""
+        return any(entry.value == entry.value for entry in self.entries)
+
+    @property
+    def opponents(self) -> list[Entry]:
+        """The baselines beside the leader: those of its own model and target where there are such, else all."""
+        owner = self.best and (self.best.row["model"], self.best.row["target"])
+        return [each for each in self.baselines if (each.row["model"], each.row["target"]) == owner] or self.baselines
+
     @cached_property
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that any combination but the baseline has."""

@@ -140,7 +140,10 @@ def test_gaze_that_cannot_be_used(root: Path) -> None:
         assert (sample.annotations[0].values.any(), sample.extras["fixations"].shape) == (False, (0, 3))
     assert (dataset.load("d5").annotations, dataset.load("d5").extras["fixations"].shape) == ((), (0, 3))
     found = counts(dataset)
-    assert found["gaze that is no number"] == (3, 0)
+    assert found["rows of gaze that are no numbers"] == (3, 0)
+    refused = {finding.what: (finding.count, finding.example) for finding in dataset.left_out()}
+    assert refused["rows of gaze that are no numbers"] == (3, "d0")
+    assert refused["lines of gaze that cannot be read"][0] == 1
     assert found["gaze beside its picture"] == (3, None)
     assert found["pictures on which no gaze lies"] == (1, 0)
     assert found["pictures without gaze"] == (1, 0)

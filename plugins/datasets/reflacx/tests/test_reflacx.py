@@ -176,6 +176,8 @@ def test_fixations_that_cannot_be_used(root: Path) -> None:
         assert not sample.annotations[0].values.any()
     found = counts(dataset)
     assert found["fixations without place, duration or resolution"] == (4, 0)
+    (refused,) = [finding for finding in dataset.left_out() if finding.what.startswith("fixations")]
+    assert (refused.count, "metadata_phase_2.csv, line 2" in refused.example) == (4, True)
     assert found["fixations beside their picture"] == (3, None)
     assert found["readings without a fixation on the picture"] == (2, 0)
     assert (found["readings"], found["samples"]) == ((7, 3032), (5, 2616))

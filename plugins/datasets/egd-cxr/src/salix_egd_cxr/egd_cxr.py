@@ -161,24 +161,35 @@ class EgdCxr(MimicDataset):
         """The boxes of a picture; raises ``DataError`` for one of an unknown structure, without size or beside it."""
         return tuple(_boxed(row, shape) for row in self._boxes.get(id, ()))
 
+    def left_out(self) -> list[Finding]:
+        """What is wrong with the sheet, missing pictures, and gaze that cannot be used."""
+        return [*super().left_out(), *(found for found in self._unusable if found.count)]
+
+    @cached_property
+    def _unusable(self) -> tuple[Finding, ...]:
+        rows = {id: self.gaze.rows.get(id, np.zeros((0, 3))) for id in self.listing.entries}
+        broken = {id: count for id, each in rows.items() if (count := int(np.isnan(each[:, :2]).any(axis=1).sum()))}
+        return (
+            Finding("rows of gaze that are no numbers", sum(broken.values()), 0, *[*broken][:1]),
+            Finding("lines of gaze that cannot be read", self.gaze.faults, 0),
+        )
+
     def check(self) -> list[Finding]:
         """Counts against the published ones, and what of the gaze cannot be used."""
         table, listed = self.gaze, self.listing.entries
         rows = {id: table.rows.get(id, np.zeros((0, 3))) for id in listed}
-        broken = {id: int(np.isnan(each[:, :2]).any(axis=1).sum()) for id, each in rows.items()}
         on = {id: int(self.screens[id].meets(each).sum()) for id, each in rows.items()}
         strange = [id for id in table.rows if id not in self.screens]
         none = [id for id, each in rows.items() if not len(each)]
         blind = [id for id, each in rows.items() if len(each) and not on[id]]
-        beside = sum(map(len, rows.values())) - sum(broken.values()) - sum(on.values())
+        beside = sum(map(len, rows.values())) - self._unusable[0].count - sum(on.values())
         boxes = [Finding("boxes", sum(map(len, self._boxes.values())), 18_405)] if self.params.boxes else []
         return [
             *super().check(),
             Finding(f"rows of {self.params.table}", table.count, ROWS[self.params.table]),
             Finding("sessions", table.sessions, 38),
-            Finding("gaze that is no number", sum(broken.values()), 0, *[id for id in broken if broken[id]][:1]),
+            *self._unusable,
             Finding("gaze beside its picture", beside),
-            Finding("lines of gaze that cannot be read", table.faults, 0),
             Finding("pictures of gaze that are not in the sheet", len(strange), None, *strange[:1]),
             Finding("pictures without gaze", len(none), 0, *none[:1]),
             Finding("pictures on which no gaze lies", len(blind), 0, *blind[:1]),

@@ -25,6 +25,7 @@ SIZES = ("image_size_y", "image_size_x")
 PARTS = {"train": "train", "validate": "tuning", "test": "test"}
 PUBLISHED = {"samples": 2_616, "readings": 3_032}
 CHEST = "chest"
+BROKEN = "fixations without place, duration or resolution"
 
 
 def named(label: str) -> str:
@@ -174,22 +175,33 @@ class Reflacx(MimicDataset):
         """The files of the readings of listed pictures."""
         return [path for id in self.listing.entries for row in self.rows[id] for path in self._folder(row).files]
 
+    def left_out(self) -> list[Finding]:
+        """What is wrong with the tables, missing pictures, and fixations that cannot be used."""
+        return [*super().left_out(), *(found for found in self._looked if found.what == BROKEN and found.count)]
+
     def check(self) -> list[Finding]:
         """Counts against the published ones, and what of the gaze cannot be used."""
+        return [*super().check(), *self._looked]
+
+    @cached_property
+    def _looked(self) -> tuple[Finding, ...]:
+        """What the tables of all readings hold; it reads every one of them."""
         readings = [row for id in self.listing.entries for row in self.rows[id]]
-        total, broken, beside, blind = 0, 0, 0, []
+        total, broken, beside = 0, 0, 0
+        blind: list[str] = []
+        faulty: list[str] = []
         for row, values in self._fixations(readings):
             good, met = usable(values), usable(values) & on(values, _size(row))
             total, broken, beside = total + len(values), broken + sum(~good), beside + sum(good) - sum(met)
             blind += [] if met.any() else [row.place]
-        return [
-            *super().check(),
+            faulty += [] if good.all() else [row.place]
+        return (
             Finding("readings", len(readings), self.published.get("readings")),
             Finding("fixations", total),
-            Finding("fixations without place, duration or resolution", int(broken), 0),
+            Finding(BROKEN, int(broken), 0, *faulty[:1]),
             Finding("fixations beside their picture", int(beside)),
             Finding("readings without a fixation on the picture", len(blind), 0, *blind[:1]),
-        ]
+        )
 
     def _fixations(self, readings: Iterable[Row]) -> Iterator[tuple[Row, Array]]:
         """The fixations of the readings whose gaze was kept and can be read."""

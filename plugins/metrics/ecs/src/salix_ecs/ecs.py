@@ -71,7 +71,7 @@ class Ecs(Metric):
                 masses.setdefault(finding, []).append(float(mask.sum(dtype=np.float64)))
         totals = {finding: total for finding, each in masses.items() if (total := fsum(each)) > 0}
         if not totals:
-            raise DataError("ecs cannot count lesion weights: no mask has any mass; give weights in the config.")
+            raise DataError("no mask has any mass to weigh lesions by")
         return self.with_(weights={finding: max(totals.values()) / total for finding, total in totals.items()})
 
     def measure(self, case: Case) -> dict[str, float]:
