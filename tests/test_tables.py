@@ -247,6 +247,19 @@ def test_judged_maps_have_the_baseline_of_their_model_and_target(run: Run, model
     assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
 
 
+def test_random_maps_stand_once_for_a_metric_that_asks_no_model(ran: Callable[..., Any], tmp_path: Path) -> None:
+    """Whether another metric judges them by a model changes nothing of its rows and families."""
+
+    def rows(metrics: list[str]) -> list[dict[str, Any]]:
+        finished = ran(models=["regions", "linear"], metrics=metrics, output=str(tmp_path / "-".join(metrics)))
+        return [row for row in finished.summary if row["metric"] == "mass"]
+
+    both, alone = rows(["mass", "drop"]), rows(["mass"])
+    kept = ("model", "explainer", "target", "value", "difference_to_random", "p_random", "p_random_holm", "n_valid")
+    assert str([[row[name] for name in kept] for row in both]) == str([[row[name] for name in kept] for row in alone])
+    assert {row["model"] for row in both if row["explainer"] == "random"} == {""}
+
+
 def test_a_case_without_a_value_leaves_the_pair(run: Run) -> None:
     slope = entry(run, "slope", [row("a", "value", 3.0), row("b", "value", 5.0), failing("c", "value")])
     random = entry(run, "random", [row("a", "value", 1.0), failing("b", "value"), row("c", "value", 2.0)])

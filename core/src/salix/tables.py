@@ -18,7 +18,7 @@ from .metric import Metric
 from .parquet import SCORE_COLUMNS, connect, copy_table, insert, read_table, write_table
 from .records import Array
 from .store import Run, write_text
-from .task import Combination, Task, label, told_apart
+from .task import ASKING, Combination, Task, label, told_apart
 
 PLACE = ("dataset", "split", "model", "target", "explainer", "reduction")
 PLACE_COLUMNS: Mapping[str, str] = {name: "VARCHAR" for name in (
@@ -61,11 +61,13 @@ def scored(tasks: Sequence[Task], flags: Flags, given: Mapping[str, Metric]) -> 
     names = told_apart(configured.values())
     metrics = {identity: names[metric.identity] for identity, metric in configured.items()}
     found: dict[tuple[str, str, str], Scored] = {}
+    origins: dict[tuple[str, str, str], str] = {}
     for task in tasks:
-        for entry in _scored(task, flags, datasets, metrics):
+        for origin, entry in _scored(task, flags, datasets, metrics):
             name = (entry.place["combination"], entry.place["split"], entry.metric.identity)
-            earlier = found[name].units if name in found else ()
-            found[name] = replace(entry, units=tuple(dict.fromkeys((*earlier, *entry.units))))
+            if origins.setdefault(name, origin) == origin:
+                earlier = found[name].units if name in found else ()
+                found[name] = replace(entry, units=tuple(dict.fromkeys((*earlier, *entry.units))))
     return list(found.values())
 
 
@@ -76,7 +78,10 @@ def _metrics(tasks: Sequence[Task]) -> Iterable[Metric]:
             yield from unit.metrics
 
 
-def _scored(task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapping[str, str]) -> Iterable[Scored]:
+def _scored(
+    task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapping[str, str]
+) -> Iterable[tuple[str, Scored]]:
+    """Every entry of a task, with the combination that its units are of."""
     dataset, grid = task.source.dataset.identity, task.model.grid
 
     def entry(place: Mapping[str, str], metric: Metric, key: str, baseline: bool, model: str) -> Scored:
@@ -85,16 +90,25 @@ def _scored(task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapp
         return Scored(named, metric, metrics[metric.identity], (key,), baseline, flag, dataset, grid, model)
 
     for metric in task.metrics:
-        yield entry(_model_place(task), metric, task.scores(metric), False, task.model.identity)
+        place = _model_place(task)
+        yield place["combination"], entry(place, metric, task.scores(metric), False, task.model.identity)
     for unit in task.units:
-        place = _written(unit.combination.describe())
-        model = "" if unit.combination.model_free else task.model.identity
         for metric in unit.metrics:
-            yield entry(place, metric, unit.scores(metric), _is_baseline(unit.combination), model)
+            seen = _as_seen(unit.combination, metric)
+            model = "" if seen.model_free else task.model.identity
+            place, key = _written(seen.describe()), unit.scores(metric)
+            yield unit.combination.key, entry(place, metric, key, _is_baseline(seen), model)
+
+
+def _as_seen(combination: Combination, metric: Metric) -> Combination:
+    """A model-free map that others judge by a model is one and the same for a metric that does not ask about models."""
+    if metric.needs & ASKING or not combination.indifferent:
+        return combination
+    return replace(combination, judged=False, target="")
 
 
 def _is_baseline(combination: Combination) -> bool:
-    return combination.explainer.short == "random" and "model_free" in combination.explainer.traits
+    return combination.explainer.short == "random" and combination.indifferent
 
 
 def _model_place(task: Task) -> dict[str, str]:

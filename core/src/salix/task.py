@@ -54,9 +54,14 @@ class Combination:
     judged: bool = False
 
     @property
+    def indifferent(self) -> bool:
+        """Whether its maps are the same for every model."""
+        return "model_free" in self.explainer.traits
+
+    @property
     def model_free(self) -> bool:
-        """Whether it is the same for every model: the explainer never looks at one, nor does a metric."""
-        return "model_free" in self.explainer.traits and not self.judged
+        """Whether it belongs to no model: its maps are the same for all, and no metric judges them by one."""
+        return self.indifferent and not self.judged
 
     @cached_property
     def key(self) -> str:
