@@ -1,7 +1,7 @@
 """Compares a rewritten network with the original on a random batch, and finds the first node that differs."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -28,9 +28,8 @@ class Rewritten(Protocol):
     def merged(self) -> Mapping[str, str]:
         """Node → the node that it took in."""
 
-    @property
-    def __call__(self) -> Callable[[Tensor, Mapping[str, Any]], tuple[Mapping[str, Tensor], Any]]:
-        """Images and further inputs → the outputs by name, and more."""
+    def __call__(self, images: Tensor, inputs: Mapping[str, Any], /) -> tuple[Mapping[str, Tensor], Any]:
+        """The outputs by name, and more."""
 
 
 @torch.no_grad()

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 from .catalog import Catalog
 from .config import DatasetEntry, RunConfig
-from .dataset import Dataset
+from .dataset import Dataset, Finding
 from .errors import ConfigError, DataError, ModelError, PluginError, SalixError, near
 from .explainer import Explainer
 from .keyed import digest
 from .metric import Metric
 from .model import Model
 from .records import Verdict
+from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
 
 Fitted = Mapping[tuple[str, str, str], Metric]
@@ -29,6 +31,13 @@ class Plan:
     metrics: tuple[Metric, ...]
     chunk: int
     seed: int
+    tuning: tuple[Source, ...]
+
+    @cached_property
+    def left_out(self) -> Mapping[str, list[Finding]]:
+        """By the identity of each dataset what it leaves out; asked once, since it may read whole tables."""
+        datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
+        return {identity: dataset.left_out() for identity, dataset in datasets.items()}
 
     def tasks(self, fitted: Fitted) -> tuple[Task, ...]:
         """The tasks in order, with fitted metrics: per dataset and model, chunk by chunk."""
@@ -61,7 +70,9 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     sources = {id(entry): source(entry) for entry in _entries(config)}
     pairs = [(sources[id(entry)], _built(model)) for entry, model in _pairs(config)]
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
-    _require_apart(divided(sources.values(), any(metric.open for metric in metrics)))
+    reported = list(sources.values())
+    tuning = [part for item in reported for part in tuning_of(item)] if any(one.open for one in metrics) else []
+    require_apart([*tuning, *reported])
     kept: dict[tuple[str, str, str], Combination] = {}
     skipped: list[Skipped] = []
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
@@ -76,7 +87,8 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     if not kept and all("heatmap" in metric.needs for metric in metrics):
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    return Plan(tuple(pairs), tuple(kept.values()), tuple(dict.fromkeys(skipped)), metrics, config.chunk, config.seed)
+    combinations, absent = tuple(kept.values()), tuple(dict.fromkeys(skipped))
+    return Plan(tuple(pairs), combinations, absent, metrics, config.chunk, config.seed, tuple(tuning))
 
 
 def _built(model: Model) -> Model:
@@ -106,36 +118,6 @@ def source(entry: DatasetEntry) -> Source:
             "check its folder with `salix data check`, or choose another split."
         )
     return Source(dataset, split, chosen)
-
-
-Division = Mapping[tuple[str, str, str], Mapping[str, str]]
-"""(dataset, its root or identity, split) → the patient of each case, of all splits that a config uses."""
-
-
-def divided(sources: Iterable[Source], tuned: bool) -> Division:
-    """Who is in which of the splits that are used: those reported, and where ``tuned`` those on which one fills."""
-    found: dict[tuple[str, str, str], dict[str, str]] = {}
-    for item in sources:
-        dataset, parts = item.dataset, {item.split: item.ids}
-        place = str(dataset.root() or dataset.identity)
-        if tuned and dataset.tuning:
-            parts = {dataset.tuning: tuple(dataset.ids(dataset.tuning))} | parts
-        for split, ids in parts.items():
-            found.setdefault((dataset.short, place, split), {}).update((id, dataset.group(id)) for id in ids)
-    return found
-
-
-def _require_apart(division: Division) -> None:
-    """Raise ``DataError`` for a patient in two splits of a dataset; ``all`` is every split, and says so in tables."""
-    homes: dict[tuple[str, str], str] = {}
-    for (name, place, split), patients in division.items():
-        for patient in dict.fromkeys(patients.values()) if split != "all" else ():
-            first = homes.setdefault((place, patient), split)
-            if first != split:
-                raise DataError(
-                    f"patient {patient!r} of {name} is in the splits {first} and {split} of this config, so that what "
-                    "is tuned on one is tested on the other; give all entries of a dataset the same shares and seed."
-                )
 
 
 def _place(combination: Combination) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import distributions
 from typing import Any
 
@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from .component import Component
+from .dataset import Finding
 from .keyed import digest
 from .store import Run
 from .task import Task, label
 
 
-def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
-    """The content of ``provenance.json``; it holds no time and no host name."""
+def provenance(
+    run: Run, tasks: Sequence[Task], threads: int, left_out: Mapping[str, Sequence[Finding]]
+) -> dict[str, Any]:
+    """The content of ``provenance.json``; it holds no time and no host name. ``left_out`` is by dataset identity."""
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
@@ -35,7 +38,7 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int) -> dict[str, Any]:
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
              "left_out": [{"what": found.what, "count": found.count, "example": found.example}
-                          for found in source.dataset.left_out()]}
+                          for found in left_out.get(source.dataset.identity, ())]}
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),

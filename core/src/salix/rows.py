@@ -9,6 +9,7 @@ from .batch import Batch
 from .chunk import placed
 from .model import Model
 from .passes import gradients
+from .prepared import NOWHERE, Cache, prepared
 from .records import Sample
 from .task import Source, Task
 
@@ -18,7 +19,7 @@ GAIN = 0.9
 
 def measure_rows(task: Task, device: str) -> int:
     """The number of images per pass at which doubling it saves no tenth of the time per image any more."""
-    sample = first_readable(task.source, task.model)
+    sample = first_readable(task.source, task.model, task.cache)
     if sample is None:
         return 1
     best, rows = float("inf"), 1
@@ -34,11 +35,11 @@ def measure_rows(task: Task, device: str) -> int:
     return rows
 
 
-def first_readable(source: Source, model: Model) -> Sample | None:
+def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Sample | None:
     """The first sample that can be read and prepared for a model."""
     for id in source.ids:
         try:
-            return model.prepare(source.dataset.load(id))
+            return prepared(cache).sample(source.dataset, model, id)
         except Exception:
             # Its own row will say what is wrong with it.
             continue

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from . import splits
 from .catalog import Catalog
 from .chunk import Outcome
 from .config import RunConfig, resolved, resolved_text
-from .dataset import Dataset
 from .errors import DataError, SalixError
 from .executors import Executor
 from .keyed import digest
 from .parquet import read_table
-from .plan import Plan, divided, make_plan
+from .plan import Plan, make_plan
 from .prepared import configured
 from .provenance import provenance
 from .records import Array, Kind
@@ -89,21 +89,22 @@ def run(
     observer, start = observer or Quiet(), time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
-    faults = _left_out(plan)
+    faults = _complaints(plan)
     if strict and faults:
         raise DataError(f"{faults[0].rstrip('.')} (--strict); see `salix data check`, and mend or remove it.")
     store = Run.create(config.output)
     store.sweep()
     write_text(store.folder / "config.yaml", resolved_text(config))
     log(store, f"salix run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
-    _write_splits(store, plan)
+    write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for fault in faults:
         log(store, f"left out: {fault}")
     observer.stage("filling open settings from the tuning split")
     cache = configured(config.cache, config.cache_limit)
     selection = fill(plan, store, cache)
     threads = _threads(config, store)
-    tasks = [replace(task, cache=cache) for task in _measured(plan.tasks(selection.fitted), config, store, observer)]
+    cached = [replace(task, cache=cache) for task in plan.tasks(selection.fitted)]
+    tasks = _measured(cached, config, store, observer)
     own = tasks[shard[0] - 1 :: shard[1]]
     if retry:
         log(store, f"retry: {forget_failures(store, own)} units with failed cases are taken back")
@@ -119,42 +120,13 @@ def run(
     return finished
 
 
-def _write_splits(store: Run, plan: Plan) -> None:
-    """Who is in which split of the dataset, and for what: reported, tuning (open settings are filled), or both."""
-    division = divided((source for source, _ in plan.pairs), any(metric.open for metric in plan.metrics))
-    homes = {
-        (source.dataset.short, id): split
-        for source, _ in plan.pairs
-        for split in source.dataset.splits
-        for id in source.dataset.ids(split)
-    }
-    reported = {(source.dataset.short, id) for source, _ in plan.pairs for id in source.ids}
-    tuned = {(dataset.short, id) for dataset in _tuned(plan) for id in dataset.ids(dataset.tuning)}
-    rows = {
-        (dataset, case): {
-            "dataset": dataset, "split": homes.get((dataset, case), ""), "case": case, "patient": patient,
-            "use": " and ".join(
-                name for name, cases in {"reported": reported, "tuning": tuned}.items() if (dataset, case) in cases
-            ),
-        }
-        for (dataset, _, _), patients in division.items() for case, patient in patients.items()
-    }  # fmt: skip
-    write_csv(store, "splits.csv", ("dataset", "split", "case", "patient", "use"), rows.values())
-
-
-def _tuned(plan: Plan) -> list[Dataset]:
-    """The datasets on whose tuning split something is filled."""
-    open_metrics = any(metric.open for metric in plan.metrics)
-    return [source.dataset for source, _ in plan.pairs if open_metrics and source.dataset.tuning]
-
-
-def _left_out(plan: Plan) -> tuple[str, ...]:
+def _complaints(plan: Plan) -> tuple[str, ...]:
     """A sentence for all that datasets leave out because something is wrong with it."""
-    datasets = {source.dataset.identity: source.dataset for source, _ in plan.pairs}
+    names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     return tuple(
-        f"{dataset.short} has {found.count} {found.what}" + (f", such as {found.example}" if found.example else "")
-        for dataset in datasets.values()
-        for found in dataset.left_out()
+        f"{names[identity]} has {found.count} {found.what}" + (f", such as {found.example}" if found.example else "")
+        for identity, each in plan.left_out.items()
+        for found in each
     )
 
 
@@ -249,7 +221,7 @@ def _finish(
             write_csv(store, f"{name}.csv", made.columns, made.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
-    write_json(store.folder / "provenance.json", provenance(store, tasks, threads))
+    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.left_out))
     write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
     failures, summary = _failures(store, tasks, table), tables["summary"].rows
     return Finished(store.folder, sum(map(_size, tasks)), complete, failures, plan.skipped, summary)
