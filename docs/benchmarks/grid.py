@@ -25,6 +25,7 @@ from typing import Any
 import captum.attr
 import torch
 import zennit.composites
+from networks import NETWORKS, Ready, calibrated, pictures
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
 from safetensors.torch import load_file, save_file
@@ -44,34 +45,17 @@ from salix_cam.gradcam import GradCam
 from salix_gradient.gradient import Gradient
 from salix_gradient.input_x_gradient import InputXGradient
 from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_inceptionv3.inceptionv3 import InceptionV3
 from salix_lrp.lrp import Lrp
 from salix_lrp.relevance import relevance_network
-from salix_resnet50.resnet50 import ResNet50
 from salix_smoothgrad.smoothgrad import SmoothGrad
 from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from salix_smoothgrad.vargrad import VarGrad
-from salix_vgg16.vgg16 import VGG16
 
-NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
 COMPOSITES = (
     "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "excitation_backprop",
 )  # fmt: skip
 SIGMA = 0.15
 Maps = dict[str, Tensor]
-
-
-class Ready(Model):
-    """A network that is there already."""
-
-    classes = ("grade",)
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.made = network
-
-    def build(self) -> nn.Module:
-        return self.made
 
 
 @dataclass
@@ -93,23 +77,6 @@ class Measured:
     @property
     def total(self) -> float:
         return sum(self.seconds.values())
-
-
-def calibrated(name: str, size: int) -> nn.Module:
-    """A network of paper 000 with random weights, whose BatchNorms know the statistics of random images."""
-    network = NETWORKS[name](size=size).build().train()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        network(pictures(4, 224))
-    return network.eval()
-
-
-def pictures(count: int, size: int) -> Tensor:
-    """Smooth random pictures in [-1, 1]."""
-    coarse = torch.rand(count, 3, size // 16, size // 16, generator=torch.Generator().manual_seed(1))
-    return 2 * functional.interpolate(coarse, size=size, mode="bilinear") - 1
 
 
 def methods(model: Model, samples: int) -> dict[str, Explainer]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from grid import NETWORKS, Ready, calibrated, methods, pictures
+from grid import methods
+from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor
 
 from salix.batch import Batch

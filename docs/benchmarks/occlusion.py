@@ -12,7 +12,8 @@ import time
 
 import captum.attr
 import torch
-from grid import NETWORKS, Ready, calibrated, cosine, pictures
+from grid import cosine
+from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor, nn
 
 from salix.batch import Batch

@@ -161,14 +161,12 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool, retry_failed: bool) -> None:
     """Run CONFIG, or go on where an earlier run of it stopped."""
     part = _shard(shard)
-
     from .allocation import keep_freed_memory
     from .config import load
     from .progress import Live
     from .runner import run as run_
 
     keep_freed_memory()
-
     loaded = load(config, catalog(), overrides)
     live = Live(console(stderr=True))
     try:
@@ -265,16 +263,15 @@ def data() -> None:
 @_setting("Another setting of the dataset.")
 def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
-    from .display import findings_table, show
+    from .display import findings_table, show, terms
     from .scaffold import settings_of
 
     given = {"root": str(root)} if root else {}
     dataset: Any = catalog().create("dataset", name, given | settings_of(overrides))
     found = dataset.check()
     show(console(), findings_table(name, found))
-    for what, text in {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}.items():
-        if text:
-            click.echo(f"{what}: {text}")
+    for line in terms(dataset):
+        click.echo(line)
     if faults := [entry for entry in found if entry.expected == 0 and entry.count]:
         raise SalixError(
             f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
@@ -285,7 +282,7 @@ def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None
 @click.argument("name")
 @click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
 @_setting("A setting of that dataset, such as patients=27.")
-@click.option("--layout", "layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
+@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
 @click.option("--split", help="Only this split.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
 def data_write(

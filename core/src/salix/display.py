@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from .component import Component
-    from .dataset import Finding
+    from .dataset import Dataset, Finding
     from .estimate import Estimate
     from .plan import Plan
     from .report.ranking import Ranking
@@ -176,6 +176,12 @@ def _cost_rows(entry: "Estimate") -> Iterable[tuple[Any, ...]]:
     yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
     for name, cost in entry.metrics.items():
         yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
+
+
+def terms(dataset: "Dataset") -> list[str]:
+    """How a dataset is cited and licensed, and where missing files are found, as far as it says so."""
+    said = {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}
+    return [f"{what}: {text}" for what, text in said.items() if text]
 
 
 def findings_table(name: str, findings: Iterable["Finding"]) -> Group:

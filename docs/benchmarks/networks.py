@@ -1,0 +1,42 @@
+"""The networks of paper 000 with random weights, and pictures for them, for the programs beside."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from salix.model import Model
+from salix_inceptionv3.inceptionv3 import InceptionV3
+from salix_resnet50.resnet50 import ResNet50
+from salix_vgg16.vgg16 import VGG16
+
+NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
+
+
+class Ready(Model):
+    """A network that is there already."""
+
+    classes = ("grade",)
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.made = network
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+def calibrated(name: str, size: int) -> nn.Module:
+    """A network of paper 000 with random weights, whose BatchNorms know the statistics of random images."""
+    network = NETWORKS[name](size=size).build().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network(pictures(4, 224))
+    return network.eval()
+
+
+def pictures(count: int, size: int) -> Tensor:
+    """Smooth random pictures in [-1, 1]."""
+    coarse = torch.rand(count, 3, size // 16, size // 16, generator=torch.Generator().manual_seed(1))
+    return 2 * functional.interpolate(coarse, size=size, mode="bilinear") - 1
