@@ -6,5 +6,5 @@ import shutil
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["SALIX_CACHE"] = tempfile.mkdtemp(prefix="salix-cache-")
-atexit.register(shutil.rmtree, os.environ["SALIX_CACHE"], ignore_errors=True)
+os.environ["HEATPROOF_CACHE"] = tempfile.mkdtemp(prefix="heatproof-cache-")
+atexit.register(shutil.rmtree, os.environ["HEATPROOF_CACHE"], ignore_errors=True)

@@ -6,15 +6,15 @@ import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-# The tutorials call `salix` as a reader does; it lies beside the Python that builds the site.
+# The tutorials call `heatproof` as a reader does; it lies beside the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 # A notebook's kernel forces colours; what the pages show is what a reader's log file would hold.
 os.environ["TTY_COMPATIBLE"] = "0"
 
-project = "salix"
-author = "the authors of salix"
-project_copyright = "the authors of salix, Apache-2.0"
-version = release = version_of("salix")
+project = "heatproof"
+author = "the authors of heatproof"
+project_copyright = "the authors of heatproof, Apache-2.0"
+version = release = version_of("heatproof")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "**/.jupyter_cache", "training", "benchmarks"]
@@ -34,13 +34,13 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 
 html_theme = "pydata_sphinx_theme"
-html_title = "salix"
+html_title = "heatproof"
 html_static_path = ["_static"]
-html_css_files = ["salix.css"]
+html_css_files = ["heatproof.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "logo": {"text": "salix"},
+    "logo": {"text": "heatproof"},
     "navbar_end": ["theme-switcher"],
     "navigation_with_keys": False,
     "show_nav_level": 2,

@@ -12,20 +12,22 @@ from pathlib import Path
 
 import click
 
-from salix import cli
-from salix.catalog import default
-from salix.testing import component, dataset, evidence, explainer, metric, model
+from heatproof import cli
+from heatproof.catalog import default
+from heatproof.testing import component, dataset, evidence, explainer, metric, model
 
 DOCS = Path(__file__).parent
-CORE, PLUGINS = DOCS.parent / "core/src/salix", DOCS.parent / "plugins"
+CORE, PLUGINS = DOCS.parent / "core/src/heatproof", DOCS.parent / "plugins"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def commands() -> str:
     """Every command of the core with its help, as ``--help`` prints it."""
     # The plain group, since the commands of installed plugins differ from place to place.
-    plain = click.Group("salix", cli.cli.commands, help=cli.cli.help, params=cli.cli.params)
-    top = click.Context(plain, info_name="salix", terminal_width=96, max_content_width=96, **cli.cli.context_settings)
+    plain = click.Group("heatproof", cli.cli.commands, help=cli.cli.help, params=cli.cli.params)
+    top = click.Context(
+        plain, info_name="heatproof", terminal_width=96, max_content_width=96, **cli.cli.context_settings
+    )
     return "\n".join(f"## `{asked.command_path}`\n\n```text\n{asked.get_help()}\n```\n" for asked in contexts(top))
 
 
@@ -68,7 +70,7 @@ def layers() -> str:
     """The modules of the core from the top down, as import-linter's contract has them."""
     settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
     lines = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
-    return "\n".join(["```text", *(line.replace("salix.", "").replace(" | ", ", ") for line in lines), "```\n"])
+    return "\n".join(["```text", *(line.replace("heatproof.", "").replace(" | ", ", ") for line in lines), "```\n"])
 
 
 def plugins() -> str:

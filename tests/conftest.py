@@ -22,12 +22,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def parts() -> Any:
     """The catalog of the parts and the random baseline."""
-    from salix.catalog import Catalog
-    from salix.discovery import Found
+    from heatproof.catalog import Catalog
+    from heatproof.discovery import Found
 
     return Catalog([
-        Found("parts", "salix_parts", "salix-parts", "1.0"),
-        Found("baseline", "salix_baseline", "salix-baseline", "1.0"),
+        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def parts() -> Any:
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What the parts were called for since the last time, of these kinds only."""
     path = tmp_path / "calls.jsonl"
-    monkeypatch.setenv("SALIX_PARTS_NOTES", str(path))
+    monkeypatch.setenv("HEATPROOF_PARTS_NOTES", str(path))
 
     def read(*kinds: str) -> list[list[Any]]:
         lines = path.read_text().splitlines() if path.exists() else []
@@ -48,7 +48,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 @pytest.fixture
 def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
     """A config of a small run: eight test pictures of four patients, in chunks of four, unless it is said otherwise."""
-    from salix.config import from_plain
+    from heatproof.config import from_plain
 
     def make(**settings: Any) -> Any:
         usual = {
@@ -64,7 +64,7 @@ def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
 @pytest.fixture
 def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
     """A finished run of such a config."""
-    from salix.runner import run
+    from heatproof.runner import run
 
     def make(shard: tuple[int, int] = (1, 1), retry: bool = False, **settings: Any) -> Any:
         return run(configured(**settings), parts, shard=shard, retry=retry)
@@ -75,19 +75,19 @@ def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def installed(parts: Any) -> Any:
     """The catalog of the first plugins and of the parts."""
-    from salix.catalog import Catalog
-    from salix.discovery import Found, discover
+    from heatproof.catalog import Catalog
+    from heatproof.discovery import Found, discover
 
-    first = [found for found in discover()[0] if found.target.removeprefix("salix_") in FIRST]
-    return Catalog([*first, Found("parts", "salix_parts", "salix-parts", "1.0")])
+    first = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in FIRST]
+    return Catalog([*first, Found("parts", "heatproof_parts", "heatproof-parts", "1.0")])
 
 
 @pytest.fixture
 def command(installed: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs the command line in this process, as ``salix WORDS`` would outside a terminal."""
+    """Runs the command line in this process, as ``heatproof WORDS`` would outside a terminal."""
     from click.testing import CliRunner
 
-    from salix.cli import cli
+    from heatproof.cli import cli
 
-    monkeypatch.setattr("salix.catalog.default", lambda: installed)
-    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words], prog_name="salix")
+    monkeypatch.setattr("heatproof.catalog.default", lambda: installed)
+    return lambda *words: CliRunner().invoke(cli, [str(word) for word in words], prog_name="heatproof")

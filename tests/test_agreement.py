@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix.agreement import Partition, Ties, cells, chosen, ecs
-from salix.errors import DataError
+from heatproof.agreement import Partition, Ties, cells, chosen, ecs
+from heatproof.errors import DataError
 
 Array = NDArray[Any]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.errors import ModelError
-from salix.model import Model
-from salix.passes import gradients, logits
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.passes import gradients, logits
 
 
 class Sums(Model):

@@ -6,12 +6,12 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix import folding
-from salix.canonical import Opaque, View, canonical, outline, view
-from salix.errors import ModelError
-from salix.model import Model
-from salix.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
-from salix.rectification import Rectifying
+from heatproof import folding
+from heatproof.canonical import Opaque, View, canonical, outline, view
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
+from heatproof.rectification import Rectifying
 
 OUTPUTS = ("logits",)
 

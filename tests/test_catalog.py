@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from salix.catalog import Catalog, default
-from salix.discovery import Broken, Found, discover
-from salix.errors import PluginError, SalixError
+from heatproof.catalog import Catalog, default
+from heatproof.discovery import Broken, Found, discover
+from heatproof.errors import HeatproofError, PluginError
 
 CLASSES = """
 from typing import Any
-from salix.component import Location, Params
-from salix.explainer import Explainer
-from salix.metric import Metric
+from heatproof.component import Location, Params
+from heatproof.explainer import Explainer
+from heatproof.metric import Metric
 
 class PlainParams(Params):
     scale: float = 1.0
@@ -62,8 +62,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
     (tmp_path / "toy_classes.py").write_text(CLASSES)
 
     def write(name: str, source: str, entry: str = "", distribution: str = "") -> Found:
-        (tmp_path / f"{name}.py").write_text(f"from salix.hooks import hookimpl, hookspec\n{source}")
-        return Found(entry or name, name, distribution or f"salix-{name}", "2.0")
+        (tmp_path / f"{name}.py").write_text(f"from heatproof.hooks import hookimpl, hookspec\n{source}")
+        return Found(entry or name, name, distribution or f"heatproof-{name}", "2.0")
 
     yield write
     for module in [*sys.modules]:
@@ -75,14 +75,14 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
 def good(plugin: Plugin) -> Found:
     declared = '{"plain": "toy_classes:Plain", "over": "toy_classes:Over"}'
     metrics = '{"share": "toy_classes:Share", "stumbling": "toy_classes:Stumbling"}'
-    return plugin("good", hook("salix_explainers", declared) + hook("salix_metrics", metrics))
+    return plugin("good", hook("heatproof_explainers", declared) + hook("heatproof_metrics", metrics))
 
 
 def names(catalog: Catalog) -> list[str]:
-    return [entry.full for entry in catalog.entries if entry.distribution != "salix"]
+    return [entry.full for entry in catalog.entries if entry.distribution != "heatproof"]
 
 
-GOOD = ["salix-good/over", "salix-good/plain", "salix-good/share", "salix-good/stumbling"]
+GOOD = ["heatproof-good/over", "heatproof-good/plain", "heatproof-good/share", "heatproof-good/stumbling"]
 
 
 def install(folder: Path, name: str, entry_points: str, kind: str = "dist-info", version: str = "1.0") -> Path:
@@ -99,10 +99,13 @@ def install(folder: Path, name: str, entry_points: str, kind: str = "dist-info",
 
 
 def test_discovers_entry_points(tmp_path: Path) -> None:
-    install(tmp_path, "salix_b", "[console_scripts]\nb = b:main\n[salix]\nsame = salix_b\n")
-    install(tmp_path, "salix_a", "[salix]\nsame = salix_a:plugin [extra]\n", version="2.3.1")
+    install(tmp_path, "heatproof_b", "[console_scripts]\nb = b:main\n[heatproof]\nsame = heatproof_b\n")
+    install(tmp_path, "heatproof_a", "[heatproof]\nsame = heatproof_a:plugin [extra]\n", version="2.3.1")
     assert discover([str(tmp_path)]) == (
-        [Found("same", "salix_a:plugin", "salix-a", "2.3.1"), Found("same", "salix_b", "salix-b", "1.0")],
+        [
+            Found("same", "heatproof_a:plugin", "heatproof-a", "2.3.1"),
+            Found("same", "heatproof_b", "heatproof-b", "1.0"),
+        ],
         [],
     )
 
@@ -111,41 +114,43 @@ MALFORMED = {
     "duplicate key": "[console_scripts]\na = b:c\na = b:d\n",
     "no section": "a = b:c\n",
     "no equals sign": "[console_scripts]\nnothing\n",
-    "malformed target of a plugin": "[salix]\nworse = not a module\n",
+    "malformed target of a plugin": "[heatproof]\nworse = not a module\n",
 }
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_file_hides_nobody_else(tmp_path: Path, text: str) -> None:
-    install(tmp_path, "salix_good", "[salix]\ngood = salix_good [extra]\n")
+    install(tmp_path, "heatproof_good", "[heatproof]\ngood = heatproof_good [extra]\n")
     install(tmp_path, "some_body", text, version="3.0")
     found, broken = discover([str(tmp_path)])
-    assert found == [Found("good", "salix_good", "salix-good", "1.0")]
+    assert found == [Found("good", "heatproof_good", "heatproof-good", "1.0")]
     (one,) = broken
     assert (one.distribution, one.version, one.entry) == ("some-body", "3.0", "")
     assert one.reason.startswith(f"its entry_points.txt below {tmp_path} is malformed (")
 
 
 def test_entries_of_a_malformed_file_that_are_well_formed_are_used(tmp_path: Path) -> None:
-    install(tmp_path, "salix_half", "[salix]\nhalf = salix_half\n[console_scripts]\na = b\na = c\n")
+    install(tmp_path, "heatproof_half", "[heatproof]\nhalf = heatproof_half\n[console_scripts]\na = b\na = c\n")
     found, broken = discover([str(tmp_path)])
-    assert found == [Found("half", "salix_half", "salix-half", "1.0")]
-    assert [one.distribution for one in broken] == ["salix-half"]
+    assert found == [Found("half", "heatproof_half", "heatproof-half", "1.0")]
+    assert [one.distribution for one in broken] == ["heatproof-half"]
 
 
 @pytest.mark.parametrize("spoilt", [False, True], ids=["at once", "one by one"])
 def test_a_distribution_seen_twice_is_one(tmp_path: Path, spoilt: bool) -> None:
-    first = install(tmp_path / "source", "salix_some_thing", "[salix]\nx = salix_x\n", "egg-info", version="1.1")
-    second = install(tmp_path / "site", "salix_Some_Thing", "[salix]\nx = salix_x\n", version="1.0")
+    first = install(
+        tmp_path / "source", "heatproof_some_thing", "[heatproof]\nx = heatproof_x\n", "egg-info", version="1.1"
+    )
+    second = install(tmp_path / "site", "heatproof_Some_Thing", "[heatproof]\nx = heatproof_x\n", version="1.0")
     if spoilt:
         install(tmp_path / "site", "other", "nonsense\n")
     found, _ = discover([str(first), str(second)])
-    assert found == [Found("x", "salix_x", "salix-some-thing", "1.1")]
+    assert found == [Found("x", "heatproof_x", "heatproof-some-thing", "1.1")]
 
 
 def test_discovery_finds_this_workspace() -> None:
     found, _ = discover()
-    assert "salix_baseline" in [one.target for one in found if one.distribution == "salix-baseline"]
+    assert "heatproof_baseline" in [one.target for one in found if one.distribution == "heatproof-baseline"]
 
 
 # plugins at fault
@@ -157,73 +162,88 @@ def test_discovery_finds_this_workspace() -> None:
         ("import nowhere_at_all", "bad does not import: ModuleNotFoundError: No module named 'nowhere_at_all'"),
         ("raise SystemExit(3)", "bad does not import: SystemExit: 3"),
         ("x = = 1", "bad does not import: SyntaxError"),
-        ("", "it implements no hook; mark its functions with @hookimpl from salix.hooks"),
-        ("def salix_explainers(): return {}", "it implements no hook"),
-        (hook("salix_explainer", "{}"), "hook 'salix_explainer' does not exist; did you mean 'salix_explainers'"),
-        (hook("salix_run_started", "None", "foldr"), "Argument(s) {'foldr'} are declared in the hookimpl but"),
-        (hook("salix_metrics", "1 / 0"), "its hook salix_metrics raised ZeroDivisionError: division by zero"),
-        (hook("salix_metrics", "exit(2)"), "its hook salix_metrics raised SystemExit: 2"),
-        (hook("salix_metrics", "None"), "its hook salix_metrics returned None; it must return a mapping of names to"),
-        (hook("salix_metrics", "['a']"), "its hook salix_metrics returned ['a']; it must return a mapping"),
-        (hook("salix_metrics", "{'a': int}"), "its hook salix_metrics declares 'a' as <class 'int'>; it must"),
-        (hook("salix_metrics", "{'a': 'b'}"), "its hook salix_metrics declares 'a' as 'b'; it must return a mapping"),
-        (hook("salix_metrics", "{'a/b': 'b:C'}"), "declares the name 'a/b'; a name has letters, digits, _ and - only"),
-        (hook("salix_hookspecs", "1 / 0"), "its hook salix_hookspecs gives no specifications: ZeroDivisionError"),
-        (hook("salix_hookspecs", "object()"), "its hook salix_hookspecs gives no specifications: ValueError"),
+        ("", "it implements no hook; mark its functions with @hookimpl from heatproof.hooks"),
+        ("def heatproof_explainers(): return {}", "it implements no hook"),
+        (
+            hook("heatproof_explainer", "{}"),
+            "hook 'heatproof_explainer' does not exist; did you mean 'heatproof_explainers'",
+        ),
+        (hook("heatproof_run_started", "None", "foldr"), "Argument(s) {'foldr'} are declared in the hookimpl but"),
+        (hook("heatproof_metrics", "1 / 0"), "its hook heatproof_metrics raised ZeroDivisionError: division by zero"),
+        (hook("heatproof_metrics", "exit(2)"), "its hook heatproof_metrics raised SystemExit: 2"),
+        (
+            hook("heatproof_metrics", "None"),
+            "its hook heatproof_metrics returned None; it must return a mapping of names to",
+        ),
+        (hook("heatproof_metrics", "['a']"), "its hook heatproof_metrics returned ['a']; it must return a mapping"),
+        (hook("heatproof_metrics", "{'a': int}"), "its hook heatproof_metrics declares 'a' as <class 'int'>; it must"),
+        (
+            hook("heatproof_metrics", "{'a': 'b'}"),
+            "its hook heatproof_metrics declares 'a' as 'b'; it must return a mapping",
+        ),
+        (
+            hook("heatproof_metrics", "{'a/b': 'b:C'}"),
+            "declares the name 'a/b'; a name has letters, digits, _ and - only",
+        ),
+        (
+            hook("heatproof_hookspecs", "1 / 0"),
+            "its hook heatproof_hookspecs gives no specifications: ZeroDivisionError",
+        ),
+        (hook("heatproof_hookspecs", "object()"), "its hook heatproof_hookspecs gives no specifications: ValueError"),
     ],
 )
 def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Found, source: str, reason: str) -> None:
-    valid = hook("salix_datasets", "{'fine': 'toy_classes:Plain'}") if "hookimpl" in source else ""
+    valid = hook("heatproof_datasets", "{'fine': 'toy_classes:Plain'}") if "hookimpl" in source else ""
     catalog = Catalog([plugin("bad", valid + source), good])
     assert names(catalog) == GOOD
     (broken,) = catalog.broken
-    assert (broken.distribution, broken.version, broken.entry) == ("salix-bad", "2.0", "bad")
+    assert (broken.distribution, broken.version, broken.entry) == ("heatproof-bad", "2.0", "bad")
     assert reason in broken.reason
-    assert catalog.create("explainer", "plain", {}).name == "salix-good/plain"
+    assert catalog.create("explainer", "plain", {}).name == "heatproof-good/plain"
 
 
 def test_an_optional_hook_may_be_unknown(plugin: Plugin) -> None:
-    source = hook("salix_metrics", "{}") + hook("salix_inspectors", "[]").replace(
+    source = hook("heatproof_metrics", "{}") + hook("heatproof_inspectors", "[]").replace(
         "@hookimpl", "@hookimpl(optionalhook=True)"
     )
     assert Catalog([plugin("optional", source)]).broken == ()
 
 
 def test_a_plugin_may_specify_hooks_whatever_the_order(plugin: Plugin) -> None:
-    user = plugin("a_user", hook("salix_inspectors", "[model]", "model"))
-    wrong = plugin("b_wrong", hook("salix_inspectors", "[model]", "modle"))
-    specs = "class Specs:\n    @hookspec\n    def salix_inspectors(self, model): ...\n" + hook(
-        "salix_hookspecs", "Specs()"
+    user = plugin("a_user", hook("heatproof_inspectors", "[model]", "model"))
+    wrong = plugin("b_wrong", hook("heatproof_inspectors", "[model]", "modle"))
+    specs = "class Specs:\n    @hookspec\n    def heatproof_inspectors(self, model): ...\n" + hook(
+        "heatproof_hookspecs", "Specs()"
     )
     catalog = Catalog([user, wrong, plugin("c_owner", specs)])
-    assert catalog.hook.salix_inspectors(model="net") == [["net"]]
-    assert [one.distribution for one in catalog.broken] == ["salix-b_wrong"]
+    assert catalog.hook.heatproof_inspectors(model="net") == [["net"]]
+    assert [one.distribution for one in catalog.broken] == ["heatproof-b_wrong"]
 
 
 def test_two_plugins_of_one_module(good: Found) -> None:
-    twin = Found("twin", "good", "salix-twin", "1")
+    twin = Found("twin", "good", "heatproof-twin", "1")
     catalog = Catalog([good, twin])
     assert names(catalog) == GOOD
-    reason = "its module good is already the plugin of salix-good 2.0; remove one of the two"
-    assert catalog.broken == (Broken("salix-twin", "1", "twin", reason),)
+    reason = "its module good is already the plugin of heatproof-good 2.0; remove one of the two"
+    assert catalog.broken == (Broken("heatproof-twin", "1", "twin", reason),)
 
 
 def test_two_distributions_with_one_entry_name(plugin: Plugin) -> None:
-    one = plugin("one", hook("salix_metrics", '{"share": "toy_classes:Share"}'), "same")
-    two = plugin("two", hook("salix_metrics", '{"other": "toy_classes:Share"}'), "same")
-    assert names(Catalog([one, two])) == ["salix-two/other", "salix-one/share"]
+    one = plugin("one", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'), "same")
+    two = plugin("two", hook("heatproof_metrics", '{"other": "toy_classes:Share"}'), "same")
+    assert names(Catalog([one, two])) == ["heatproof-two/other", "heatproof-one/share"]
 
 
 # names and classes
 
 
 def test_names(plugin: Plugin, good: Found) -> None:
-    other = plugin("other", hook("salix_metrics", '{"share": "toy_classes:Share"}'))
+    other = plugin("other", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'))
     catalog = Catalog([good, other])
-    assert catalog.resolve("metric", "salix-other/share").distribution == "salix-other"
-    assert catalog.resolve("metric", "Salix_Other/share").distribution == "salix-other"
+    assert catalog.resolve("metric", "heatproof-other/share").distribution == "heatproof-other"
+    assert catalog.resolve("metric", "Heatproof_Other/share").distribution == "heatproof-other"
     assert catalog.resolve("explainer", "plain").target == "toy_classes:Plain"
-    with pytest.raises(PluginError, match="write 'salix-good/share' or 'salix-other/share'"):
+    with pytest.raises(PluginError, match="write 'heatproof-good/share' or 'heatproof-other/share'"):
         catalog.resolve("metric", "share")
 
 
@@ -232,7 +252,7 @@ def test_names(plugin: Plugin, good: Found) -> None:
     [
         ("explainer", "plian", "no explainer is named 'plian'; did you mean 'plain'"),
         ("explainer", "share", "no explainer is named 'share'; 'share' is a metric; allowed: over, plain"),
-        ("explainer", "salix-god/plain", "did you mean 'salix-good/plain'"),
+        ("explainer", "heatproof-god/plain", "did you mean 'heatproof-good/plain'"),
         ("explainer", "toy_classes:Plain", "is not a registered name; import paths are not taken"),
         ("explainer", "toy_classes.Plain", "is not a registered name; import paths are not taken"),
         ("explainer", "", "is not a registered name"),
@@ -248,7 +268,7 @@ def test_names_that_are_not_there(good: Found, kind: str, name: str, message: st
 
 def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Found) -> None:
     catalog = Catalog([good, plugin("bad", "import nowhere")])
-    with pytest.raises(PluginError, match=r"or it belongs to a broken plugin \(salix-bad 2.0: bad does not import"):
+    with pytest.raises(PluginError, match=r"or it belongs to a broken plugin \(heatproof-bad 2.0: bad does not import"):
         catalog.resolve("explainer", "gone")
 
 
@@ -257,28 +277,28 @@ def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Fou
     [
         ("nowhere:Class", "does not load from nowhere:Class: ModuleNotFoundError: No module named 'nowhere'"),
         ("toy_classes:Gone", "AttributeError: module 'toy_classes' has no attribute 'Gone'"),
-        ("toy_classes:Share", "it is not a subclass of salix.explainer.Explainer"),
-        ("json:dumps", "it is not a subclass of salix.explainer.Explainer"),
+        ("toy_classes:Share", "it is not a subclass of heatproof.explainer.Explainer"),
+        ("json:dumps", "it is not a subclass of heatproof.explainer.Explainer"),
     ],
 )
 def test_a_class_that_does_not_load_sets_the_plugin_apart(
     plugin: Plugin, good: Found, target: str, reason: str
 ) -> None:
-    source = hook("salix_explainers", f'{{"wrong": "{target}"}}') + hook(
-        "salix_metrics", '{"fine": "toy_classes:Share"}'
+    source = hook("heatproof_explainers", f'{{"wrong": "{target}"}}') + hook(
+        "heatproof_metrics", '{"fine": "toy_classes:Share"}'
     )
     catalog = Catalog([good, plugin("bad", source)])
-    assert "salix-bad/fine" in names(catalog)
-    with pytest.raises(PluginError, match=r"^salix-bad 2.0 is broken: explainer 'wrong' does not load"):
+    assert "heatproof-bad/fine" in names(catalog)
+    with pytest.raises(PluginError, match=r"^heatproof-bad 2.0 is broken: explainer 'wrong' does not load"):
         catalog.load(catalog.resolve("explainer", "wrong"))
     assert names(catalog) == GOOD
     assert reason in catalog.broken[0].reason
 
 
 def test_verify_loads_everything(plugin: Plugin, good: Found) -> None:
-    bad = hook("salix_explainers", '{"wrong": "nowhere:A", "other": "nowhere:B"}')
+    bad = hook("heatproof_explainers", '{"wrong": "nowhere:A", "other": "nowhere:B"}')
     broken = Catalog([plugin("bad", bad), good]).verify()
-    assert [one.distribution for one in broken] == ["salix-bad"]
+    assert [one.distribution for one in broken] == ["heatproof-bad"]
     assert Catalog([good]).verify() == ()
 
 
@@ -287,20 +307,20 @@ def test_verify_loads_everything(plugin: Plugin, good: Found) -> None:
 
 def test_create(good: Found, tmp_path: Path) -> None:
     component = Catalog([good]).create("explainer", "plain", {"scale": 2, "table": "a/b.csv"}, tmp_path)
-    assert component.registered == "salix-good/plain"
+    assert component.registered == "heatproof-good/plain"
     assert dict(component.params) == {"scale": 2.0, "table": tmp_path / "a/b.csv"}
 
 
 def test_create_nested(good: Found, tmp_path: Path) -> None:
     params: dict[str, Any] = {
         "base": {"use": "plain", "table": "t.csv"},
-        "more": ["plain", {"use": "over", "base": "salix-good/plain"}],
+        "more": ["plain", {"use": "over", "base": "heatproof-good/plain"}],
         "named": {"one": "plain"},
     }
     over = dict(Catalog([good]).create("explainer", "over", params, tmp_path).params)
     assert over["base"].params.table == tmp_path / "t.csv"
-    assert [one.registered for one in over["more"]] == ["salix-good/plain", "salix-good/over"]
-    assert over["more"][1].params.base.registered == "salix-good/plain"
+    assert [one.registered for one in over["more"]] == ["heatproof-good/plain", "heatproof-good/over"]
+    assert over["more"][1].params.base.registered == "heatproof-good/plain"
     assert over["named"]["one"] is over["more"][0]
     assert over["free"] == "text"
 
@@ -308,18 +328,18 @@ def test_create_nested(good: Found, tmp_path: Path) -> None:
 def test_components_that_are_defaults_get_their_names(good: Found) -> None:
     catalog = Catalog([good])
     over = catalog.create("explainer", "over", {})
-    assert over.params.base.registered == "salix-good/plain"  # type: ignore[attr-defined]
+    assert over.params.base.registered == "heatproof-good/plain"  # type: ignore[attr-defined]
     again = catalog.create("explainer", "over", {k: v for k, v in over.describe().items() if k != "use"})
     assert again.identity == over.identity
 
 
 def test_wrong_params(good: Found) -> None:
     params = {"base": "plian", "more": [{"use": "plain", "scale": "x"}, 3], "named": {"a": None}}
-    with pytest.raises(SalixError) as caught:
+    with pytest.raises(HeatproofError) as caught:
         Catalog([good]).create("explainer", "over", params)
     said = str(caught.value)
     for part in (
-        "salix-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
+        "heatproof-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
         "; more.0.scale: should be a valid number",
         "more.1: should name a registered explainer, or be a mapping",
         "named.a: should name a registered explainer, or be a mapping",
@@ -328,7 +348,7 @@ def test_wrong_params(good: Found) -> None:
 
 
 def test_a_component_that_raises_when_made(good: Found) -> None:
-    with pytest.raises(PluginError, match=r"salix-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
+    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
         Catalog([good]).create("metric", "stumbling", {})
 
 
@@ -345,21 +365,21 @@ def test_the_core_brings_its_executors() -> None:
 
 
 def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: pytest.LogCaptureFixture) -> None:
-    first = plugin("first", hook("salix_run_started", "1 / 0", "folder"))
-    second = plugin("second", hook("salix_run_started", "folder.name", "folder"))
+    first = plugin("first", hook("heatproof_run_started", "1 / 0", "folder"))
+    second = plugin("second", hook("heatproof_run_started", "folder.name", "folder"))
     catalog = Catalog([first, second, good])
-    with caplog.at_level(logging.WARNING, "salix"):
+    with caplog.at_level(logging.WARNING, "heatproof"):
         for _ in range(2):
-            assert catalog.hook.salix_run_started(folder=Path("run"), config={}) == ["run"]
-    reason = "its hook salix_run_started raised ZeroDivisionError: division by zero"
-    assert catalog.broken == (Broken("salix-first", "2.0", "first", reason),)
-    assert caplog.messages == [f"plugin salix-first 2.0: {reason}"] * 2
+            assert catalog.hook.heatproof_run_started(folder=Path("run"), config={}) == ["run"]
+    reason = "its hook heatproof_run_started raised ZeroDivisionError: division by zero"
+    assert catalog.broken == (Broken("heatproof-first", "2.0", "first", reason),)
+    assert caplog.messages == [f"plugin heatproof-first 2.0: {reason}"] * 2
     assert names(catalog) == GOOD
 
 
 def test_a_hook_that_does_not_exist(good: Found) -> None:
     with pytest.raises(AttributeError):
-        Catalog([good]).hook.salix_run_begun()
+        Catalog([good]).hook.heatproof_run_begun()
 
 
 # the process
@@ -367,15 +387,15 @@ def test_a_hook_that_does_not_exist(good: Found) -> None:
 
 def test_the_default_catalog_is_made_once() -> None:
     assert default() is default()
-    assert "salix-baseline/random" in [entry.full for entry in default().entries]
+    assert "heatproof-baseline/random" in [entry.full for entry in default().entries]
 
 
 LISTING = """
 import sys, time
 start = time.perf_counter()
-from salix.catalog import default
+from heatproof.catalog import default
 catalog = default()
-entries = [entry for entry in catalog.entries if entry.distribution.startswith("salix-fake")]
+entries = [entry for entry in catalog.entries if entry.distribution.startswith("heatproof-fake")]
 print(len(entries), time.perf_counter() - start)
 assert not catalog.broken, catalog.broken
 print(*sorted({"torch", "torchvision", "pydantic", "numpy"} & sys.modules.keys()))
@@ -384,11 +404,11 @@ print(*sorted({"torch", "torchvision", "pydantic", "numpy"} & sys.modules.keys()
 
 def test_forty_plugins_are_listed_without_torch(tmp_path: Path) -> None:
     for number in range(40):
-        install(tmp_path, f"salix_fake{number}", f"[salix]\nfake{number} = salix_fake{number}\n")
-        source = hook("salix_explainers", f'{{"fake{number}": "salix_fake{number}.heavy:Fake"}}')
-        package = tmp_path / f"salix_fake{number}"
+        install(tmp_path, f"heatproof_fake{number}", f"[heatproof]\nfake{number} = heatproof_fake{number}\n")
+        source = hook("heatproof_explainers", f'{{"fake{number}": "heatproof_fake{number}.heavy:Fake"}}')
+        package = tmp_path / f"heatproof_fake{number}"
         package.mkdir()
-        (package / "__init__.py").write_text(f"from salix.hooks import hookimpl\n{source}")
+        (package / "__init__.py").write_text(f"from heatproof.hooks import hookimpl\n{source}")
         (package / "heavy.py").write_text("import torch\n")
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTING}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

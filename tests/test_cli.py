@@ -15,24 +15,24 @@ from typing import Any
 
 import pytest
 
-import salix_parts
-from salix.catalog import Catalog
-from salix.cli import cli
-from salix.discovery import Found
-from salix.hooks import KINDS, hookimpl
-from salix.parquet import read_table
-from salix.store import Run
-from salix.terminal import INTERRUPTED
+import heatproof_parts
+from heatproof.catalog import Catalog
+from heatproof.cli import cli
+from heatproof.discovery import Found
+from heatproof.hooks import KINDS, hookimpl
+from heatproof.parquet import read_table
+from heatproof.store import Run
+from heatproof.terminal import INTERRUPTED
 
 COMMANDS = ["check", "data", "list", "new", "plan", "report", "run", "show"]
 IN_A_PROCESS = """
 import sys
 sys.path.insert(0, {parts!r})
-from salix import catalog
-from salix.discovery import Found
-made = catalog.Catalog([Found(name, "salix_" + name, "salix-" + name, "1.0") for name in ("parts", "baseline")])
+from heatproof import catalog
+from heatproof.discovery import Found
+made = catalog.Catalog([Found(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts", "baseline")])
 catalog.default = lambda: made
-from salix.cli import main
+from heatproof.cli import main
 main()
 """
 
@@ -82,14 +82,14 @@ def test_help_names_every_command(command: Any) -> None:
 @pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["data", "check"], ["data", "write"]])
 def test_every_command_has_help(words: list[str], command: Any) -> None:
     text = printed(command(*words, "--help"))
-    assert text.startswith(f"Usage: salix {' '.join(words)} ")
+    assert text.startswith(f"Usage: heatproof {' '.join(words)} ")
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_installed_script() -> None:
-    script = Path(sys.executable).parent / "salix"
+    script = Path(sys.executable).parent / "heatproof"
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
-    assert re.fullmatch(r"salix, version \d+\.\d+\.\d+\n", done.stdout)
+    assert re.fullmatch(r"heatproof, version \d+\.\d+\.\d+\n", done.stdout)
 
 
 def test_list(command: Any, installed: Any) -> None:
@@ -103,13 +103,13 @@ def test_list(command: Any, installed: Any) -> None:
 def test_list_as_json(command: Any, installed: Any) -> None:
     told = json.loads(printed(command("list", "--json")))
     assert told["broken"] == []
-    assert {"kind": "metric", "name": "ecs", "distribution": "salix-ecs", "version": "0.1.0"} in told["components"]
+    assert {"kind": "metric", "name": "ecs", "distribution": "heatproof-ecs", "version": "0.1.0"} in told["components"]
     assert len(told["components"]) == len(installed.entries)
 
 
 def test_show(command: Any) -> None:
     text = printed(command("show", "resnet50"))
-    assert text.startswith("model resnet50 (salix-resnet50 0.1.0)\n\nA residual network of 50 layers")
+    assert text.startswith("model resnet50 (heatproof-resnet50 0.1.0)\n\nA residual network of 50 layers")
     assert max(map(len, text.splitlines())) <= 100
     rows = cells(text)
     assert ["name", "type", "default"] in rows
@@ -118,9 +118,9 @@ def test_show(command: Any) -> None:
 
 
 def test_show_a_distribution(command: Any) -> None:
-    text = printed(command("show", "salix-gradient"))
-    assert "explainer gradient (salix-gradient 0.1.0)" in text
-    assert "explainer input_x_gradient (salix-gradient 0.1.0)" in text
+    text = printed(command("show", "heatproof-gradient"))
+    assert "explainer gradient (heatproof-gradient 0.1.0)" in text
+    assert "explainer input_x_gradient (heatproof-gradient 0.1.0)" in text
 
 
 # check and plan
@@ -163,11 +163,11 @@ def test_check_a_component_that_fails(command: Any) -> None:
 
 
 def test_check_a_component_that_lacks_settings(command: Any) -> None:
-    result = command("check", "salix-idrid")
+    result = command("check", "heatproof-idrid")
     assert result.exit_code == 1
     assert "needs settings: root" in result.stdout
-    assert result.stderr == "Error: salix-idrid was not checked, see above; give settings as --set NAME=VALUE.\n"
-    assert command("check", "salix-idrid", "--set", "root=/nowhere").stdout.startswith("failed")
+    assert result.stderr == "Error: heatproof-idrid was not checked, see above; give settings as --set NAME=VALUE.\n"
+    assert command("check", "heatproof-idrid", "--set", "root=/nowhere").stdout.startswith("failed")
 
 
 def test_a_name_is_checked_beside_a_folder_of_that_name(
@@ -248,9 +248,9 @@ def test_interrupted(command: Any, config: Any, tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         return explain(self, batch)
 
-    explain = salix_parts.Slope.explain
+    explain = heatproof_parts.Slope.explain
     with monkeypatch.context() as changed:
-        changed.setattr(salix_parts.Slope, "explain", stop)
+        changed.setattr(heatproof_parts.Slope, "explain", stop)
         result = command("run", config())
     assert result.exit_code == INTERRUPTED
     said = f"Stopped; 2 of 4 units are committed in {tmp_path / 'run'}. Run the same command again to go on.\n"
@@ -262,7 +262,7 @@ def test_interrupted_before_a_run(command: Any, monkeypatch: pytest.MonkeyPatch)
     def stop() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("salix.catalog.default", stop)
+    monkeypatch.setattr("heatproof.catalog.default", stop)
     result = command("list")
     assert result.exit_code == INTERRUPTED
     assert result.stderr == "Stopped.\n"
@@ -272,7 +272,7 @@ def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
     slow = config(explainers=[{"use": "slope", "seconds": 0.2}], chunk=1, datasets=[{"use": "pictures", "count": 400}])
     inner, outer = os.openpty()
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    script = IN_A_PROCESS.format(parts=str(Path(salix_parts.__file__).parent))
+    script = IN_A_PROCESS.format(parts=str(Path(heatproof_parts.__file__).parent))
     running = subprocess.Popen(
         [sys.executable, "-c", script, "run", str(slow)],
         stdin=outer, stdout=outer, stderr=outer, start_new_session=True, env={**os.environ, "TERM": "xterm"},
@@ -329,14 +329,14 @@ class Greeting:
 
     @staticmethod
     @hookimpl
-    def salix_commands(cli: Any) -> None:
+    def heatproof_commands(cli: Any) -> None:
         cli.command("greet", help="Say hello.")(lambda: print("hello"))
 
 
 def test_plugins_add_commands(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts, "greeting", Greeting, raising=False)
-    made = Catalog([Found("greeting", "salix_parts:greeting", "salix-greeting", "1.0")])
-    monkeypatch.setattr("salix.catalog.default", lambda: made)
+    monkeypatch.setattr(heatproof_parts, "greeting", Greeting, raising=False)
+    made = Catalog([Found("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
+    monkeypatch.setattr("heatproof.catalog.default", lambda: made)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))
     cli.__dict__.pop("extended", None)
     try:

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from salix.catalog import Catalog
-from salix.component import Component, Location, Params
-from salix.config import DatasetEntry, RunConfig, from_plain, load, resolved, resolved_text
-from salix.dataset import Dataset
-from salix.discovery import Found
-from salix.errors import ConfigError, DataError, ModelError
-from salix.executors import Processes, Serial
-from salix.explainer import Explainer
-from salix.hooks import hookimpl
-from salix.metric import Metric
-from salix.model import Model
+from heatproof.catalog import Catalog
+from heatproof.component import Component, Location, Params
+from heatproof.config import DatasetEntry, RunConfig, from_plain, load, resolved, resolved_text
+from heatproof.dataset import Dataset
+from heatproof.discovery import Found
+from heatproof.errors import ConfigError, DataError, ModelError
+from heatproof.executors import Processes, Serial
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.metric import Metric
+from heatproof.model import Model
 
 
 class PhotosParams(Params):
@@ -77,22 +77,22 @@ class Share(Metric):
 
 
 @hookimpl
-def salix_datasets() -> dict[str, str]:
+def heatproof_datasets() -> dict[str, str]:
     return {"photos": "toys:Photos"}
 
 
 @hookimpl
-def salix_models() -> dict[str, str]:
+def heatproof_models() -> dict[str, str]:
     return {"net": "toys:Net"}
 
 
 @hookimpl
-def salix_explainers() -> dict[str, str]:
+def heatproof_explainers() -> dict[str, str]:
     return {"plain": "toys:Plain", "smooth": "toys:Smooth"}
 
 
 @hookimpl
-def salix_metrics() -> dict[str, str]:
+def heatproof_metrics() -> dict[str, str]:
     return {"share": "toys:Share"}
 
 
@@ -102,10 +102,10 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     for member in (Photos, Net, Plain, Smooth, Share):
         monkeypatch.setattr(member, "__module__", "toys")
         setattr(toys, member.__name__, member)
-    for hook in (salix_datasets, salix_models, salix_explainers, salix_metrics):
+    for hook in (heatproof_datasets, heatproof_models, heatproof_explainers, heatproof_metrics):
         setattr(toys, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, "toys", toys)
-    return Catalog([Found("toys", "toys", "salix-toys", "1.2")])
+    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2")])
 
 
 WHOLE = """\
@@ -115,7 +115,7 @@ device: cpu
 datasets:
   - {use: photos, split: test, limit: 12, root: pixels, side: 16}
   - photos
-models: [net, {use: salix-toys/net, weights: net.pt}]
+models: [net, {use: heatproof-toys/net, weights: net.pt}]
 explainers:
   - plain
   - use: smooth
@@ -165,7 +165,7 @@ def test_every_setting(tmp_path: Path, catalog: Catalog) -> None:
     assert (first.split, first.limit, first.ids, second.ids) == ("test", 12, None, ("b",))
     assert first.component.params.root == tmp_path / "pixels"  # type: ignore[attr-defined]
     assert config.models[1].params.weights == tmp_path / "net.pt"  # type: ignore[attr-defined]
-    assert [model.registered for model in config.models] == ["salix-toys/net"] * 2
+    assert [model.registered for model in config.models] == ["heatproof-toys/net"] * 2
     assert config.targets == ("predicted", 2, "healthy")
     assert config.reductions == ("max", "l2")
     assert isinstance(config.executor, Processes)
@@ -181,7 +181,7 @@ def test_nested_components(tmp_path: Path, catalog: Catalog) -> None:
     assert isinstance(base.params.base, Plain)  # type: ignore[attr-defined]
     assert [type(other) for other in others] == [Plain, Smooth]
     names = [base.name, base.params.base.name, others[1].params.base.name]  # type: ignore[attr-defined]
-    assert names == ["salix-toys/smooth", "salix-toys/plain", "salix-toys/plain"]
+    assert names == ["heatproof-toys/smooth", "heatproof-toys/plain", "heatproof-toys/plain"]
 
 
 def test_defaults(tmp_path: Path, catalog: Catalog) -> None:
@@ -231,7 +231,7 @@ def test_round_trip(tmp_path: Path, catalog: Catalog) -> None:
         assert [one.identity for one in other.explainers] == [one.identity for one in config.explainers]
         assert [one.identity for one in other.models] == [one.identity for one in config.models]
     assert resolved(config)["datasets"][0] == {
-        "use": "salix-toys/photos", "root": str(tmp_path / "pixels"), "side": 16, "split": "test", "limit": 12,
+        "use": "heatproof-toys/photos", "root": str(tmp_path / "pixels"), "side": 16, "split": "test", "limit": 12,
     }  # fmt: skip
 
 
@@ -289,7 +289,7 @@ seed: 4
         "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
         "allowed: plain, smooth",
         "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
-        "are not taken, `salix list` has the names",
+        "are not taken, `heatproof list` has the names",
         "config.yaml:17: metrics: should be a list (seen: 'share')",
         "config.yaml:18: reductions.0: is not a reduction (seen: 'mx'); did you mean 'max'?",
         "config.yaml:19: rows: should be 'auto' or should be a valid integer, unable to parse string as an integer "
@@ -422,16 +422,16 @@ def test_nothing_to_run(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_environment(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SALIX_TEST_SEED", "7")
-    monkeypatch.setenv("SALIX_TEST_ROOT", "/data")
-    monkeypatch.delenv("SALIX_TEST_UNSET", raising=False)
+    monkeypatch.setenv("HEATPROOF_TEST_SEED", "7")
+    monkeypatch.setenv("HEATPROOF_TEST_ROOT", "/data")
+    monkeypatch.delenv("HEATPROOF_TEST_UNSET", raising=False)
     text = """\
-seed: ${SALIX_TEST_SEED}
-output: ${SALIX_TEST_UNSET:-out}/run
-datasets: [{use: photos, root: "${SALIX_TEST_ROOT}/photos", side: "${SALIX_TEST_SEED}"}]
+seed: ${HEATPROOF_TEST_SEED}
+output: ${HEATPROOF_TEST_UNSET:-out}/run
+datasets: [{use: photos, root: "${HEATPROOF_TEST_ROOT}/photos", side: "${HEATPROOF_TEST_SEED}"}]
 models: [net]
 explainers: [plain]
-targets: ["$${literal}", "${SALIX_TEST_SEED}", 3]
+targets: ["$${literal}", "${HEATPROOF_TEST_SEED}", 3]
 """
     config = load(file(tmp_path, text), catalog)
     assert (config.seed, config.output) == (7, tmp_path / "out/run")
@@ -442,11 +442,11 @@ targets: ["$${literal}", "${SALIX_TEST_SEED}", 3]
 def test_an_unset_variable_is_told_at_its_line(
     tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SALIX_TEST_UNSET", raising=False)
-    assert told(file(tmp_path, short("chunk: 0\nseed: ${SALIX_TEST_UNSET}")), catalog) == [
+    monkeypatch.delenv("HEATPROOF_TEST_UNSET", raising=False)
+    assert told(file(tmp_path, short("chunk: 0\nseed: ${HEATPROOF_TEST_UNSET}")), catalog) == [
         "config.yaml:5: chunk: should be greater than 0 (seen: 0)",
-        "config.yaml:6: seed: environment variable SALIX_TEST_UNSET is not set; set it, or write "
-        "${SALIX_TEST_UNSET:-default}",
+        "config.yaml:6: seed: environment variable HEATPROOF_TEST_UNSET is not set; set it, or write "
+        "${HEATPROOF_TEST_UNSET:-default}",
     ]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
 
-from salix.contours import drawn, enclosed, read_contours
-from salix.errors import DataError
+from heatproof.contours import drawn, enclosed, read_contours
+from heatproof.errors import DataError
 
 SQUARE = [[1, 2], [3, 2], [3, 4], [1, 4]]
 

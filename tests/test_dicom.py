@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salix.dicom import explained, read_dicom, windowed, write_dicom
-from salix.errors import DataError
+from heatproof.dicom import explained, read_dicom, windowed, write_dicom
+from heatproof.errors import DataError
 
 pydicom = pytest.importorskip("pydicom")
 SHIPPED = Path(pydicom.data.__file__).parent / "test_files"

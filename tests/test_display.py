@@ -11,17 +11,26 @@ import pytest
 from pydantic import Field
 from rich.console import Console
 
-from salix.component import Location, Params
-from salix.dataset import Finding
-from salix.display import cost_table, findings_table, plan_table, ranking_tables, settings_table, show, table, type_text
-from salix.estimate import Estimate
-from salix.explainer import Explainer
-from salix.progress import Live
-from salix.records import Verdict
-from salix.task import Combination, Source
-from salix_gradient.gradient import Gradient
-from salix_phantom.phantom import Phantom
-from salix_resnet50.resnet50 import ResNet50
+from heatproof.component import Location, Params
+from heatproof.dataset import Finding
+from heatproof.display import (
+    cost_table,
+    findings_table,
+    plan_table,
+    ranking_tables,
+    settings_table,
+    show,
+    table,
+    type_text,
+)
+from heatproof.estimate import Estimate
+from heatproof.explainer import Explainer
+from heatproof.progress import Live
+from heatproof.records import Verdict
+from heatproof.task import Combination, Source
+from heatproof_gradient.gradient import Gradient
+from heatproof_phantom.phantom import Phantom
+from heatproof_resnet50.resnet50 import ResNet50
 
 HOSTILE = "[red]x[/red] \x1b[2J\r\n\\[b"
 SHOWN = r"[red]x[/red] \x1b[2J\r\n\[b"
@@ -180,7 +189,7 @@ def test_a_ranking() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, set by hand."""
     now = [100.0]
-    monkeypatch.setattr("salix.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("heatproof.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from salix import cli, config, hooks
-from salix.catalog import default
-from salix.runner import run
-from salix.testing.toys import Blobs, Regions, Slope
+from heatproof import cli, config, hooks
+from heatproof.catalog import default
+from heatproof.runner import run
+from heatproof.testing.toys import Blobs, Regions, Slope
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -76,12 +76,12 @@ def finished(tmp_path_factory):
 
 
 def test_every_hook_has_a_heading_with_its_exact_signature_and_every_heading_a_hook():
-    manager = pluggy.PluginManager("salix")
+    manager = pluggy.PluginManager("heatproof")
     manager.add_hookspecs(hooks)
     specified = {
         f"{hook}({', '.join(caller.spec.argnames)})" for hook, caller in vars(manager.hook).items() if caller.has_spec()
     }
-    assert "salix_run_started(folder, config)" in specified
+    assert "heatproof_run_started(folder, config)" in specified
     assert set(re.findall(r"^### (.*)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)) == specified
 
 
@@ -94,7 +94,7 @@ def test_generated_parts_are_up_to_date(page):
 
 def test_the_page_of_commands_shows_every_command_of_the_core():
     headings = re.findall(r"^## `(.*)`$", (DOCS / "cli.md").read_text(), re.MULTILINE)
-    assert {f"salix {command}" for command in cli.cli.commands} <= set(headings)
+    assert {f"heatproof {command}" for command in cli.cli.commands} <= set(headings)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ def test_one_liners_of_the_readme_read_a_run(finished):
 @pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_commands_in_the_texts_exist_with_their_options(path):
     for line, text in snippets(path, "sh"):
-        for words in re.findall(r"(?:^|&& |--all-packages )salix ([^|&\n]+)", text, re.MULTILINE):
+        for words in re.findall(r"(?:^|&& |--all-packages )heatproof ([^|&\n]+)", text, re.MULTILINE):
             _require_command(shlex.split(words, comments=True), f"{name(path)}:{line}")
 
 
 def _require_command(words, place):
     command = cli.cli
     while isinstance(command, click.Group):
-        assert set(words[:1]) < set(command.commands), f"{place}: salix has no command {words[:1]}"
+        assert set(words[:1]) < set(command.commands), f"{place}: heatproof has no command {words[:1]}"
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, place

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from salix.errors import DataError
-from salix.estimate import estimates, peak
-from salix.plan import make_plan
-from salix.testing.toys import Linear, Regions
-from salix_parts import Pictures
+from heatproof.errors import DataError
+from heatproof.estimate import estimates, peak
+from heatproof.plan import make_plan
+from heatproof.testing.toys import Linear, Regions
+from heatproof_parts import Pictures
 
 
 @pytest.fixture

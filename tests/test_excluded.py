@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.config import from_plain
-from salix.discovery import Found
-from salix.errors import Undefined
-from salix.hooks import hookimpl
-from salix.metric import Case, Metric
-from salix.model import Model
-from salix.parquet import read_table
-from salix.records import Explanation, Sample
-from salix.runner import run
-from salix.store import Run
-from salix.testing.toys import Blobs, Regions, Slope
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.config import from_plain
+from heatproof.discovery import Found
+from heatproof.errors import Undefined
+from heatproof.hooks import hookimpl
+from heatproof.metric import Case, Metric
+from heatproof.model import Model
+from heatproof.parquet import read_table
+from heatproof.records import Explanation, Sample
+from heatproof.runner import run
+from heatproof.store import Run
+from heatproof.testing.toys import Blobs, Regions, Slope
 
 IDS = [f"blob-{index:03}" for index in range(8, 16)]
 DARK = ("blob-009", "blob-010", "blob-014")
@@ -71,10 +71,10 @@ class Blind(Regions):
 def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     parts = types.ModuleType("picky_parts")
     declared: dict[str, dict[str, type]] = {
-        "salix_datasets": {"fields": Fields},
-        "salix_models": {"regions": Regions, "blind": Blind},
-        "salix_explainers": {"slope": Slope, "picky": Picky},
-        "salix_metrics": {"again": Again},
+        "heatproof_datasets": {"fields": Fields},
+        "heatproof_models": {"regions": Regions, "blind": Blind},
+        "heatproof_explainers": {"slope": Slope, "picky": Picky},
+        "heatproof_metrics": {"again": Again},
     }
     for hook, members in declared.items():
         for member in members.values():
@@ -82,8 +82,8 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
         setattr(parts, hook, hookimpl(specname=hook)(declaring(members)))
     monkeypatch.setitem(sys.modules, "picky_parts", parts)
     return Catalog([
-        Found("parts", "picky_parts", "salix-picky", "1.0"),
-        Found("baseline", "salix_baseline", "salix-baseline", "1.0"),
+        Found("parts", "picky_parts", "heatproof-picky", "1.0"),
+        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
 
 

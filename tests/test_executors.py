@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from salix.executors import Processes, Serial, torch_threads
-from salix_jobs import work
+from heatproof.executors import Processes, Serial, torch_threads
+from heatproof_jobs import work
 
 
 @pytest.fixture

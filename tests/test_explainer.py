@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import ModelError, PluginError
-from salix.explainer import REDUCTIONS, Explainer
-from salix.passes import gradients
-from salix.records import Explanation
-from salix.testing import snapshot
-from salix.testing.toys import Linear, Residual, Slope
+from heatproof.batch import Batch
+from heatproof.errors import ModelError, PluginError
+from heatproof.explainer import REDUCTIONS, Explainer
+from heatproof.passes import gradients
+from heatproof.records import Explanation
+from heatproof.testing import snapshot
+from heatproof.testing.toys import Linear, Residual, Slope
 
 
 class Doing(Explainer):

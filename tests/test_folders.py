@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.folders import FolderDataset, class_folders, pictures
-from salix.images import write_image
+from heatproof.errors import DataError
+from heatproof.folders import FolderDataset, class_folders, pictures
+from heatproof.images import write_image
 
 
 def picture(path: Path) -> Path:

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.stats import multivariate_normal
 
-from salix.area import Grid, coverage
-from salix.gaze import SCALES, Frames, counted, dwelt, joined, linear, reflected, viridis_luma
-from salix.records import Array
+from heatproof.area import Grid, coverage
+from heatproof.gaze import SCALES, Frames, counted, dwelt, joined, linear, reflected, viridis_luma
+from heatproof.records import Array
 
 RANDOM = np.random.default_rng(4)
 

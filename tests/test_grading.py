@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from salix.errors import ModelError
-from salix.grading import Grader, initialised, ordinal_head
+from heatproof.errors import ModelError
+from heatproof.grading import Grader, initialised, ordinal_head
 
 
 class Tiny(Grader):

@@ -8,13 +8,13 @@ from typing import Any
 import pluggy
 import pytest
 
-from salix import builtin, hooks
+from heatproof import builtin, hooks
 
-SPECIFIED = {name: member for name, member in vars(hooks).items() if hasattr(member, "salix_spec")}
+SPECIFIED = {name: member for name, member in vars(hooks).items() if hasattr(member, "heatproof_spec")}
 
 
 def manager(*plugins: object) -> pluggy.PluginManager:
-    made = pluggy.PluginManager("salix")
+    made = pluggy.PluginManager("heatproof")
     made.add_hookspecs(hooks)
     for plugin in plugins:
         made.register(plugin)
@@ -24,9 +24,18 @@ def manager(*plugins: object) -> pluggy.PluginManager:
 
 def test_all_hooks_are_there() -> None:
     assert set(SPECIFIED) == {
-        "salix_datasets", "salix_models", "salix_explainers", "salix_metrics", "salix_executors", "salix_exporters",
-        "salix_commands", "salix_report_sections", "salix_run_started", "salix_unit_finished", "salix_run_finished",
-        "salix_hookspecs",
+        "heatproof_datasets",
+        "heatproof_models",
+        "heatproof_explainers",
+        "heatproof_metrics",
+        "heatproof_executors",
+        "heatproof_exporters",
+        "heatproof_commands",
+        "heatproof_report_sections",
+        "heatproof_run_started",
+        "heatproof_unit_finished",
+        "heatproof_run_finished",
+        "heatproof_hookspecs",
     }  # fmt: skip
 
 
@@ -48,21 +57,21 @@ def test_every_kind_has_a_hook_without_arguments_and_an_interface(kind: str) -> 
 def test_an_implementation_may_ask_for_fewer_arguments() -> None:
     class Listener:
         @hooks.hookimpl
-        def salix_unit_finished(self, unit: Any) -> Any:
+        def heatproof_unit_finished(self, unit: Any) -> Any:
             return unit["key"]
 
-    assert manager(Listener()).hook.salix_unit_finished(folder=None, unit={"key": "k"}) == ["k"]
+    assert manager(Listener()).hook.heatproof_unit_finished(folder=None, unit={"key": "k"}) == ["k"]
 
 
 def test_a_misspelt_hook_is_noticed() -> None:
     class Misspelt:
         @hooks.hookimpl
-        def salix_unit_finishd(self) -> None: ...
+        def heatproof_unit_finishd(self) -> None: ...
 
-    with pytest.raises(pluggy.PluginValidationError, match="salix_unit_finishd"):
+    with pytest.raises(pluggy.PluginValidationError, match="heatproof_unit_finishd"):
         manager(Misspelt())
 
 
 def test_the_core_is_a_plugin_too() -> None:
-    (declared,) = manager(builtin).hook.salix_executors()
+    (declared,) = manager(builtin).hook.heatproof_executors()
     assert set(declared) == {"serial", "processes"}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salix.dicom import read_dicom, write_dicom
-from salix.errors import DataError
-from salix.images import read_image, read_mask, write_image, write_mask
-from salix.nifti import read_nifti
+from heatproof.dicom import read_dicom, write_dicom
+from heatproof.errors import DataError
+from heatproof.images import read_image, read_mask, write_image, write_mask
+from heatproof.nifti import read_nifti
 
 RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
 MARK = np.zeros((12, 17), dtype=bool)

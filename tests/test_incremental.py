@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from salix.boxes import Box, Spans, Windows, cut, merged
-from salix.canonical import canonical
-from salix.incremental import Changes, Plan
-from salix.reaches import Reach, reaches
+from heatproof.boxes import Box, Spans, Windows, cut, merged
+from heatproof.canonical import canonical
+from heatproof.incremental import Changes, Plan
+from heatproof.reaches import Reach, reaches
 
 
 def drawn(network: nn.Module) -> nn.Module:

@@ -6,8 +6,8 @@ from typing import Any
 import PIL
 import pytest
 
-from salix import keyed
-from salix.keyed import digest, versions_digest
+from heatproof import keyed
+from heatproof.keyed import digest, versions_digest
 
 
 def test_versions_are_those_of_what_a_distribution_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,11 +22,11 @@ def test_versions_are_those_of_what_a_distribution_asks_for(monkeypatch: pytest.
 
 
 def test_another_pillow_is_another_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, installed = versions_digest("salix"), keyed.distributions
+    before, installed = versions_digest("heatproof"), keyed.distributions
 
     def upgraded(name: str) -> list[Any]:
         found = [*installed(name=name)]
         return [SimpleNamespace(version=f"{PIL.__version__}.post1")] if name == "pillow" else found
 
     monkeypatch.setattr(keyed, "distributions", upgraded)
-    assert versions_digest("salix") != before
+    assert versions_digest("heatproof") != before

@@ -18,10 +18,26 @@ FOR_PLUGINS = {
     "partition", "passes", "readings", "records", "series", "tabular", "testing", "transforms",
 }  # fmt: skip
 PLANTED: Mapping[str, tuple[str, str, str]] = {
-    "The core imports one way only": ("salix/errors.py", "from . import store", "salix.errors -> salix.store"),
-    "Plugins never import each other": ("salix_ecs/ecs.py", "import salix_cam.gradcam", "salix_ecs.ecs -> salix_cam."),
-    "Plugins keep to the interfaces": ("salix_cam/gradcam.py", "from salix.plan import Plan", "gradcam -> salix.plan"),
-    "The core needs no plugin, and no library of one": ("salix/images.py", "import scipy", "salix.images -> scipy"),
+    "The core imports one way only": (
+        "heatproof/errors.py",
+        "from . import store",
+        "heatproof.errors -> heatproof.store",
+    ),
+    "Plugins never import each other": (
+        "heatproof_ecs/ecs.py",
+        "import heatproof_cam.gradcam",
+        "heatproof_ecs.ecs -> heatproof_cam.",
+    ),
+    "Plugins keep to the interfaces": (
+        "heatproof_cam/gradcam.py",
+        "from heatproof.plan import Plan",
+        "gradcam -> heatproof.plan",
+    ),
+    "The core needs no plugin, and no library of one": (
+        "heatproof/images.py",
+        "import scipy",
+        "heatproof.images -> scipy",
+    ),
 }
 """Contract → a file, the line that breaks it, and what the linter says of it."""
 
@@ -57,7 +73,7 @@ def test_every_contract_can_break(copied: Path) -> None:
     for file, line, _ in PLANTED.values():
         path = copied / file
         path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
-    (copied / "salix/fresh.py").write_text('"""A module without a layer."""\n')
+    (copied / "heatproof/fresh.py").write_text('"""A module without a layer."""\n')
     done = linted(copied)
     said = re.sub(r"\s+", " ", done.stdout)
     assert done.returncode == 1
@@ -69,9 +85,9 @@ def test_every_contract_can_break(copied: Path) -> None:
 def test_plugins_may_import_the_interfaces_only() -> None:
     modules = {
         path.stem
-        for path in (ROOT / "core/src/salix").iterdir()
+        for path in (ROOT / "core/src/heatproof").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     forbidden = settings()["Plugins keep to the interfaces"]["forbidden_modules"]
     assert isinstance(forbidden, list)
-    assert modules - {"__init__"} - FOR_PLUGINS == {name.removeprefix("salix.") for name in forbidden}
+    assert modules - {"__init__"} - FOR_PLUGINS == {name.removeprefix("heatproof.") for name in forbidden}

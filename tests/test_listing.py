@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.listing import Entry, ListedDataset, Listing, gathered, require_new
-from salix.records import Sample
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.listing import Entry, ListedDataset, Listing, gathered, require_new
+from heatproof.records import Sample
 
 
 def entry(name: str, split: str = "train", label: int = 0, group: str = "", place: str = "line 2") -> Entry:

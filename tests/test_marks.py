@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_mask
-from salix.marks import MarkedFolder, Marks
-from salix.records import Annotation, Sample
+from heatproof.errors import DataError
+from heatproof.images import write_mask
+from heatproof.marks import MarkedFolder, Marks
+from heatproof.records import Annotation, Sample
 
 SHAPE = (6, 8)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import PluginError
-from salix.explainer import Explainer
-from salix.model import Model, redrawn, share
-from salix.passes import gradients
-from salix.testing.toys import Residual
+from heatproof.batch import Batch
+from heatproof.errors import PluginError
+from heatproof.explainer import Explainer
+from heatproof.model import Model, redrawn, share
+from heatproof.passes import gradients
+from heatproof.testing.toys import Residual
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import Opaque, View, outline, view
-from salix.errors import ModelError
-from salix.model import Model
-from salix.modules import BATCH_NORMS
-from salix.passes import gradients
-from salix.testing import snapshot
-from salix.testing.toys import drawn
-from salix_backprop.deconvnet import DeconvNet
-from salix_backprop.guided_backprop import GuidedBackprop
-from salix_cam.gradcam import GradCam
-from salix_gradient.deeplift import DeepLift
-from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_lrp.lrp import Lrp
+from heatproof.batch import Batch
+from heatproof.canonical import Opaque, View, outline, view
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.modules import BATCH_NORMS
+from heatproof.passes import gradients
+from heatproof.testing import snapshot
+from heatproof.testing.toys import drawn
+from heatproof_backprop.deconvnet import DeconvNet
+from heatproof_backprop.guided_backprop import GuidedBackprop
+from heatproof_cam.gradcam import GradCam
+from heatproof_gradient.deeplift import DeepLift
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_lrp.lrp import Lrp
 
 CLASSES = 3
 BOTH = ("mask", "logits")

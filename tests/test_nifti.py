@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.nifti import read_nifti
+from heatproof.errors import DataError
+from heatproof.nifti import read_nifti
 
 nibabel = pytest.importorskip("nibabel")
 STORED = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 7)).astype(np.int16)

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.errors import PluginError
-from salix.explainer import Explainer
-from salix.model import Model
-from salix.passes import Moments, Tolerance, gradients, noise_moments, sampling_notes
-from salix.records import Explanation
-from salix.testing.bench import in_float64
-from salix.testing.toys import Residual
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.errors import PluginError
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import Moments, Tolerance, gradients, noise_moments, sampling_notes
+from heatproof.records import Explanation
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Residual
 
 SIGMA = 0.15
 

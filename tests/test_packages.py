@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from salix.hooks import KINDS
+from heatproof.hooks import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
@@ -26,7 +26,7 @@ def toml(path: Path) -> dict[str, Any]:
 
 
 def package(folder: Path) -> str:
-    return f"salix_{folder.name.replace('-', '_')}"
+    return f"heatproof_{folder.name.replace('-', '_')}"
 
 
 def declared(folder: Path) -> Iterator[str]:
@@ -59,10 +59,10 @@ def test_pyproject_follows_the_template(folder: Path) -> None:
     assert project.keys() == {
         "name", "version", "description", "readme", "requires-python", "license", "dependencies", "entry-points",
     }  # fmt: skip
-    assert project["name"] == f"salix-{folder.name}"
-    assert project["entry-points"] == {"salix": {folder.name: package(folder)}}
+    assert project["name"] == f"heatproof-{folder.name}"
+    assert project["entry-points"] == {"heatproof": {folder.name: package(folder)}}
     assert project["readme"] == "README.md"
-    assert "salix" in project["dependencies"]
+    assert "heatproof" in project["dependencies"]
     for name in ("version", "requires-python", "license"):
         assert project[name] == core[name]
     assert project["description"].endswith(".")
@@ -84,7 +84,7 @@ def test_registering_imports_nothing_heavy(folder: Path) -> None:
     tree = ast.parse((folder / "src" / package(folder) / "__init__.py").read_text(encoding="utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
-    assert modules <= {"salix.hooks", "collections.abc", "typing"}
+    assert modules <= {"heatproof.hooks", "collections.abc", "typing"}
 
 
 @PLUGIN
@@ -99,7 +99,7 @@ def test_contracts_of_the_import_linter_name_the_plugin(folder: Path) -> None:
 
 def test_contracts_name_no_plugin_that_is_gone() -> None:
     linter = toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
-    assert set(linter["root_packages"]) == {"salix", *map(package, FOLDERS)}
+    assert set(linter["root_packages"]) == {"heatproof", *map(package, FOLDERS)}
 
 
 def test_workspace_is_in_lockstep() -> None:

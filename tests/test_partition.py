@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from salix.partition import SPLITS, Shares, patient_in, split_of
+from heatproof.partition import SPLITS, Shares, patient_in, split_of
 
 
 def drawn(patient: str, seed: int) -> float:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix import passes
-from salix.batch import Batch
-from salix.canonical import View
-from salix.model import Model
-from salix.passes import rules
-from salix.testing.bench import in_float64
-from salix.testing.toys import Residual
+from heatproof import passes
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.model import Model
+from heatproof.passes import rules
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Residual
 
 
 class Aside(Model):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.model import Model
-from salix.passes import Tolerance, path_gradients, sampling_notes
-from salix.testing.bench import in_float64
-from salix.testing.toys import Residual
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.model import Model
+from heatproof.passes import Tolerance, path_gradients, sampling_notes
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Residual
 
 
 class Given(Model):

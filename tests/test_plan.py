@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import salix_parts
-from salix.catalog import Catalog
-from salix.config import from_plain
-from salix.discovery import Found
-from salix.errors import ConfigError, DataError, ModelError, PluginError
-from salix.plan import Plan, make_plan
-from salix.task import label
+import heatproof_parts
+from heatproof.catalog import Catalog
+from heatproof.config import from_plain
+from heatproof.discovery import Found
+from heatproof.errors import ConfigError, DataError, ModelError, PluginError
+from heatproof.plan import Plan, make_plan
+from heatproof.task import label
 
 Planned = Callable[..., Plan]
 
@@ -104,8 +104,8 @@ def test_no_baseline_where_nothing_is_compared(planned: Planned) -> None:
 
 
 def test_without_the_baseline_plugin_the_error_says_what_to_install(parts: Any, configured: Callable[..., Any]) -> None:
-    lonely = Catalog([Found("parts", "salix_parts", "salix-parts", "1.0")])
-    with pytest.raises(PluginError, match="install salix-baseline"):
+    lonely = Catalog([Found("parts", "heatproof_parts", "heatproof-parts", "1.0")])
+    with pytest.raises(PluginError, match="install heatproof-baseline"):
         make_plan(configured(), lonely)
 
 
@@ -155,7 +155,7 @@ def test_an_undefined_verdict_is_skipped_once_with_its_reason(planned: Planned) 
 
 
 def test_a_plugin_that_raises_is_skipped(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts.Noted, "expand", lambda self, model: 1 / 0)
+    monkeypatch.setattr(heatproof_parts.Noted, "expand", lambda self, model: 1 / 0)
     plan = planned(explainers=["noted", "slope"])
     assert [(one.explainer, one.reason) for one in plan.skipped] == [("noted", "ZeroDivisionError: division by zero")]
 
@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_built_is_an_error_and_no_skip(
     def fail(self: Any) -> None:
         raise error
 
-    monkeypatch.setattr(salix_parts.Unbuildable, "build", fail)
+    monkeypatch.setattr(heatproof_parts.Unbuildable, "build", fail)
     with pytest.raises(
         ModelError, match=r"checkpoint x\.safetensors does not exist|unbuildable cannot build its network \(KeyError"
     ):
@@ -190,7 +190,7 @@ def test_targets_by_word_name_and_index(planned: Planned) -> None:
 
 
 def test_a_class_whose_name_is_a_number_is_meant_by_its_name(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts.Swapped, "classes", ("1", "0"))
+    monkeypatch.setattr(heatproof_parts.Swapped, "classes", ("1", "0"))
     plan = planned(models=["swapped"], targets=["0", 0])
     assert [target for _, _, target, _ in names(plan)[:-1]] == ["0", "1"]
 
@@ -209,14 +209,14 @@ def test_one_logit_is_one_combination_whatever_the_target(planned: Planned) -> N
 
 
 def test_labels_need_a_class_in_common(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts.Swapped, "classes", ("up", "down"))
+    monkeypatch.setattr(heatproof_parts.Swapped, "classes", ("up", "down"))
     plan = planned(models=["swapped"], targets=["label", "predicted"])
     assert "share by name; they share none" in plan.skipped[0].reason
     assert names(plan)[0][2] == "predicted"
 
 
 def test_several_labels_at_once_are_a_target_each(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts.Pictures, "multilabel", True, raising=False)
+    monkeypatch.setattr(heatproof_parts.Pictures, "multilabel", True, raising=False)
     plan = planned(models=["swapped"], targets=["label"])
     assert [target for _, _, target, _ in names(plan)[:-1]] == ["label=left", "label=right"]
 
@@ -225,8 +225,8 @@ def test_a_patient_in_two_splits_that_are_used_is_an_error(planned: Planned, mon
     """Whoever is tuned on may not be tested on; neither reporting ``all``, nor another download, says so."""
     entries = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
     planned(datasets=entries)
-    owner = salix_parts.Pictures.group
-    monkeypatch.setattr(salix_parts.Pictures, "group", lambda self, id: owner(self, id.replace("-007", "-008")))
+    owner = heatproof_parts.Pictures.group
+    monkeypatch.setattr(heatproof_parts.Pictures, "group", lambda self, id: owner(self, id.replace("-007", "-008")))
     with pytest.raises(DataError, match=r"patient '\S+' of pictures is in the splits tuning and test of this config"):
         planned(datasets=entries)
     planned(datasets=entries[1:])
@@ -250,7 +250,7 @@ def test_samples_by_split_limit_and_ids(planned: Planned) -> None:
 
 
 def test_an_id_that_comes_twice_is_refused(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salix_parts.Pictures, "ids", lambda self, split=None: ["a", "b", "a"])
+    monkeypatch.setattr(heatproof_parts.Pictures, "ids", lambda self, split=None: ["a", "b", "a"])
     with pytest.raises(DataError, match="the id 'a' more than once"):
         planned()
 
@@ -301,10 +301,10 @@ def test_keys_change_with_what_the_content_depends_on(
 
 def test_a_revision_changes_the_key_and_a_version_does_not(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(planned())
-    monkeypatch.setattr(salix_parts.Slope, "revision", 2)
+    monkeypatch.setattr(heatproof_parts.Slope, "revision", 2)
     assert keys(planned()) != before
     monkeypatch.undo()
-    newer = Catalog([Found(name, f"salix_{name}", f"salix-{name}", "9.9") for name in ("parts", "baseline")])
+    newer = Catalog([Found(name, f"heatproof_{name}", f"heatproof-{name}", "9.9") for name in ("parts", "baseline")])
     data = {"output": "x", "datasets": [{"use": "pictures", "split": "test", "count": 16}], "models": ["regions"],
             "explainers": ["slope"], "metrics": ["mass"], "chunk": 4}  # fmt: skip
     assert keys(make_plan(from_plain(data, newer), newer)) == before

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salix import prepared as module
-from salix.component import Params
-from salix.dataset import Dataset
-from salix.errors import ConfigError
-from salix.gaze import Frames
-from salix.images import read_image, read_mask, write_image, write_mask
-from salix.model import Model
-from salix.prepared import Cache, Prepared, configured, content_key, default_folder, packed, prune, unpacked
-from salix.records import Annotation, Geometry, Sample
-from salix.testing.toys import Blobs, Regions
-from salix.transforms import Resize
+from heatproof import prepared as module
+from heatproof.component import Params
+from heatproof.dataset import Dataset
+from heatproof.errors import ConfigError
+from heatproof.gaze import Frames
+from heatproof.images import read_image, read_mask, write_image, write_mask
+from heatproof.model import Model
+from heatproof.prepared import Cache, Prepared, configured, content_key, default_folder, packed, prune, unpacked
+from heatproof.records import Annotation, Geometry, Sample
+from heatproof.testing.toys import Blobs, Regions
+from heatproof.transforms import Resize
 
 RANDOM = np.random.default_rng(3)
 
@@ -350,28 +350,28 @@ def test_classes_without_a_file_are_not_kept(files: Files, monkeypatch: pytest.M
 
 
 def test_the_folder_is_where_the_system_keeps_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SALIX_CACHE", str(tmp_path))
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path))
     assert default_folder() == tmp_path / "prepared"
-    monkeypatch.delenv("SALIX_CACHE")
+    monkeypatch.delenv("HEATPROOF_CACHE")
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_folder() == tmp_path / "xdg" / "salix" / "prepared"
+    assert default_folder() == tmp_path / "xdg" / "heatproof" / "prepared"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
-    assert default_folder() == tmp_path / "home" / ".cache" / "salix" / "prepared"
+    assert default_folder() == tmp_path / "home" / ".cache" / "heatproof" / "prepared"
     monkeypatch.setattr("sys.platform", "darwin")
-    assert default_folder() == tmp_path / "home" / "Library" / "Caches" / "salix" / "prepared"
+    assert default_folder() == tmp_path / "home" / "Library" / "Caches" / "heatproof" / "prepared"
 
 
 def test_what_a_config_says_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SALIX_CACHE", str(tmp_path))
-    monkeypatch.delenv("SALIX_CACHE_LIMIT", raising=False)
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path))
+    monkeypatch.delenv("HEATPROOF_CACHE_LIMIT", raising=False)
     assert configured(False) == Cache(None, 20)
     assert configured(True) == Cache(tmp_path / "prepared", 20)
     assert configured(tmp_path / "here", 3.5) == Cache(tmp_path / "here", 3.5)
-    monkeypatch.setenv("SALIX_CACHE_LIMIT", "7")
+    monkeypatch.setenv("HEATPROOF_CACHE_LIMIT", "7")
     assert configured(True).limit == 7
-    monkeypatch.setenv("SALIX_CACHE_LIMIT", "much")
+    monkeypatch.setenv("HEATPROOF_CACHE_LIMIT", "much")
     with pytest.raises(ConfigError, match="number of gigabytes"):
         configured(True)
 

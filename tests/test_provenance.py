@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from salix.provenance import device_name, versions, weights_digest
-from salix.records import Geometry
-from salix.testing.toys import Regions
-from salix_parts import Pictures
+from heatproof.provenance import device_name, versions, weights_digest
+from heatproof.records import Geometry
+from heatproof.testing.toys import Regions
+from heatproof_parts import Pictures
 
 Ran = Callable[..., Any]
 
@@ -28,12 +28,12 @@ def test_a_run_says_where_its_numbers_come_from(ran: Ran) -> None:
     assert found["versions"]["torch"] == version("torch")
     assert (found["seed"], found["device"], found["threads"], found["rows"]) == (5, "cpu", 1, {"regions": 2})
     (model,) = found["models"]
-    assert model["use"] == "salix-parts/regions"
+    assert model["use"] == "heatproof-parts/regions"
     assert model["weights"] == weights_digest(Regions().network)
     (dataset,) = found["datasets"]
     assert (dataset["split"], dataset["samples"], dataset["synthetic"], dataset["count"]) == ("test", 8, True, 16)
     assert dataset["identity"] == Pictures(count=16).identity or dataset["identity"]
-    assert {"use": "salix-parts/slope", "factor": 3.0} in [
+    assert {"use": "heatproof-parts/slope", "factor": 3.0} in [
         {name: one[name] for name in ("use", "factor")} for one in found["explainers"] if "factor" in one
     ]
     assert len(found["metrics"][0]["brightness"]) == 3  # as filled
@@ -80,6 +80,6 @@ def test_decoded_files_are_counted_and_digested(ran: Ran, tmp_path: Path, monkey
 
 def test_every_distribution_is_listed() -> None:
     found = versions()
-    assert found["salix"] == version("salix")
+    assert found["heatproof"] == version("heatproof")
     assert found["numpy"] == version("numpy")
     assert device_name("cpu") == "cpu"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from salix.ranks import average_ranks, friedman, patient_means, stability, studentized_range, win_share
+from heatproof.ranks import average_ranks, friedman, patient_means, stability, studentized_range, win_share
 
 
 @pytest.mark.parametrize("digits", [1, 8])

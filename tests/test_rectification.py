@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from salix.rectification import Rectifying
+from heatproof.rectification import Rectifying
 
 VALUES = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
 UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)

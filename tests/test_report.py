@@ -21,24 +21,24 @@ import pytest
 import torch
 from PIL import Image
 
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.config import from_plain
-from salix.discovery import Found
-from salix.errors import DataError, StoreError
-from salix.explainer import Explainer
-from salix.hooks import hookimpl
-from salix.metric import Case, Metric, Undefined
-from salix.model import Model
-from salix.records import Annotation, Array, Explanation, Geometry, Sample, Verdict
-from salix.report import read_summary, write_report
-from salix.report.kept import PALETTE, SIZE, STEPS, kept, sequence
-from salix.report.page import standing
-from salix.report.picture import heat, outlines, photograph, picture
-from salix.report.ranking import Entry, Ranking, Standard
-from salix.runner import run
-from salix.testing.toys import Blobs, Regions, Slope, ToyParams
-from salix.transforms import Resize
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.config import from_plain
+from heatproof.discovery import Found
+from heatproof.errors import DataError, StoreError
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.metric import Case, Metric, Undefined
+from heatproof.model import Model
+from heatproof.records import Annotation, Array, Explanation, Geometry, Sample, Verdict
+from heatproof.report import read_summary, write_report
+from heatproof.report.kept import PALETTE, SIZE, STEPS, kept, sequence
+from heatproof.report.page import standing
+from heatproof.report.picture import heat, outlines, photograph, picture
+from heatproof.report.ranking import Entry, Ranking, Standard
+from heatproof.runner import run
+from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
+from heatproof.transforms import Resize
 
 HOSTILE = "<script>alert('{}')</script>"
 NOTE = '"><img src=x onerror=alert(1)> $\\frac{'
@@ -154,19 +154,25 @@ def catalog() -> Iterator[Catalog]:
 def plugin(patch: pytest.MonkeyPatch, answer: Any) -> Catalog:
     toys = types.ModuleType("toys")
     declared: dict[str, dict[str, type]] = {
-        "salix_datasets": {"pictures": Pictures},
-        "salix_models": {"net": Net},
-        "salix_explainers": {"slope": Slope, "faulty": Faulty, "never": Never, "random": Random, "keeping": Keeping},
-        "salix_metrics": {"inside": Inside},
+        "heatproof_datasets": {"pictures": Pictures},
+        "heatproof_models": {"net": Net},
+        "heatproof_explainers": {
+            "slope": Slope,
+            "faulty": Faulty,
+            "never": Never,
+            "random": Random,
+            "keeping": Keeping,
+        },
+        "heatproof_metrics": {"inside": Inside},
     }
     for hook, members in declared.items():
         for member in members.values():
             setattr(toys, member.__name__, member)
         targets = {name: f"toys:{member.__name__}" for name, member in members.items()}
         setattr(toys, hook, hookimpl(function(hook, targets)))
-    toys.salix_report_sections = hookimpl(specname="salix_report_sections")(answer)  # type: ignore[attr-defined]
+    toys.heatproof_report_sections = hookimpl(specname="heatproof_report_sections")(answer)  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "toys", toys)
-    return Catalog([Found("toys", "toys", "salix-toys", "1.2")])
+    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2")])
 
 
 def function(name: str, value: Any) -> Any:
@@ -404,7 +410,7 @@ def test_provenance_methods_and_config(html: str, folder: Path) -> None:
 
 
 def test_synthetic_data_are_flagged(html: str) -> None:
-    assert "<strong>Synthetic data.</strong> salix-toys/pictures" in html
+    assert "<strong>Synthetic data.</strong> heatproof-toys/pictures" in html
     assert html.count('<span class="tag">synthetic</span>') == 2
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.errors import ModelError
-from salix.model import Model
-from salix.passes import rectified, responses
-from salix.testing.bench import in_float64
-from salix.testing.toys import Linear, Piecewise, Residual
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.passes import rectified, responses
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Linear, Piecewise, Residual
 
 
 class Graded(Model):

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-import salix_parts
-from salix import runner
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.dataset import Finding
-from salix.discovery import Found
-from salix.errors import DataError, SalixError, StoreError
-from salix.parquet import read_table
-from salix.plan import make_plan
-from salix.rows import first_readable, measure_rows
-from salix.runner import device_of, run
-from salix.store import Run
-from salix.testing.toys import Regions
-from salix_parts import Pictures
+import heatproof_parts
+from heatproof import runner
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.dataset import Finding
+from heatproof.discovery import Found
+from heatproof.errors import DataError, HeatproofError, StoreError
+from heatproof.parquet import read_table
+from heatproof.plan import make_plan
+from heatproof.rows import first_readable, measure_rows
+from heatproof.runner import device_of, run
+from heatproof.store import Run
+from heatproof.testing.toys import Regions
+from heatproof_parts import Pictures
 
 Ran = Callable[..., Any]
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
@@ -110,7 +110,7 @@ def test_a_new_metric_reuses_the_heatmaps(ran: Ran, calls: Any) -> None:
 
 
 def test_a_metric_of_the_store_loads_no_network(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    from salix import chunk
+    from heatproof import chunk
 
     ran()
     used: list[Any] = []
@@ -170,7 +170,7 @@ def test_rows_are_measured_once_and_kept(ran: Ran, calls: Any, monkeypatch: pyte
     assert {len(call[2]) for call in calls("explain")} == {4}
     settled = [json.loads(path.read_text()) for path in (finished.folder / "execution").glob("rows-*/unit.json")]
     assert sorted((one["model"]["use"], one["rows"], one["device"]) for one in settled) == [
-        ("salix-parts/linear", 4, "cpu"), ("salix-parts/regions", 4, "cpu")
+        ("heatproof-parts/linear", 4, "cpu"), ("heatproof-parts/regions", 4, "cpu")
     ]  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def test_measured_rows_are_small_where_more_saves_nothing(
 ) -> None:
     (task, *_) = make_plan(configured(), parts).tasks({})
     cost: dict[int, float] = {1: 1.0, 2: 1.2, 4: 2.3}
-    monkeypatch.setattr("salix.rows._seconds", lambda model, sample, rows, device: cost[rows])
+    monkeypatch.setattr("heatproof.rows._seconds", lambda model, sample, rows, device: cost[rows])
     assert measure_rows(task, "cpu") == 2
     cost |= {2: 1.2, 4: 1.3}
     assert measure_rows(task, "cpu") == 4
@@ -208,7 +208,7 @@ def test_rows_stop_where_memory_does(parts: Any, configured: Any, monkeypatch: p
             raise torch.OutOfMemoryError
         return 1.0
 
-    monkeypatch.setattr("salix.rows._seconds", seconds)
+    monkeypatch.setattr("heatproof.rows._seconds", seconds)
     assert measure_rows(task, "cpu") == 2
 
 
@@ -246,15 +246,15 @@ def test_a_hook_that_raises_stops_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     names = ("run_started(folder, config)", "unit_finished(folder, unit)", "run_finished(folder, summary)")
-    hooks = "".join(f"@hookimpl\ndef salix_{name}:\n    raise RuntimeError('no hook')\n" for name in names)
-    (tmp_path / "stumbling_hooks.py").write_text("from salix.hooks import hookimpl\n" + hooks)
+    hooks = "".join(f"@hookimpl\ndef heatproof_{name}:\n    raise RuntimeError('no hook')\n" for name in names)
+    (tmp_path / "stumbling_hooks.py").write_text("from heatproof.hooks import hookimpl\n" + hooks)
     monkeypatch.syspath_prepend(tmp_path)
     catalog = Catalog([
-        Found("stumbling", "stumbling_hooks", "salix-stumbling", "1.0"),
-        Found("parts", "salix_parts", "salix-parts", "1.0"),
-        Found("baseline", "salix_baseline", "salix-baseline", "1.0"),
+        Found("stumbling", "stumbling_hooks", "heatproof-stumbling", "1.0"),
+        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
-    with caplog.at_level(logging.WARNING, "salix"):
+    with caplog.at_level(logging.WARNING, "heatproof"):
         finished = run(configured(), catalog)
     assert finished.complete
     assert finished.failures == 0
@@ -354,7 +354,7 @@ def test_failed_scores_are_tried_again_without_their_heatmaps(
     ran: Ran, calls: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(salix_parts.Mass, "measure", lambda self, case: 1 / 0)
+        patched.setattr(heatproof_parts.Mass, "measure", lambda self, case: 1 / 0)
         assert ran(explainers=["slope"]).failures == 16
     calls()
     assert ran(explainers=["slope"], retry=True).failures == 0
@@ -371,7 +371,7 @@ def test_invalid_cases_are_not_tried_again(ran: Ran, calls: Any) -> None:
 
 def test_what_killed_processes_left_is_swept(ran: Ran) -> None:
     finished = ran()
-    from salix.store import socket
+    from heatproof.store import socket
 
     left = finished.folder / "heatmaps" / f".partial-{socket.gethostname()}-999999999-x"
     left.mkdir()
@@ -413,7 +413,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_there(ran: Ran, monkeypatch
 
 
 def test_the_config_in_the_run_gives_the_run_again(ran: Ran, parts: Any) -> None:
-    from salix.config import load
+    from heatproof.config import load
 
     finished = ran(explainers=[{"use": "slope", "factor": 2.0}], seed=3)
     before = tables(finished.folder)
@@ -432,7 +432,7 @@ def test_skipped_combinations_are_kept_with_the_run(ran: Ran) -> None:
 def test_a_device_that_is_not_there_is_refused(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of(configured(device="auto")) == "cpu"
-    with pytest.raises(SalixError, match="'cuda:1' is not available on this machine; use device: cpu or auto"):
+    with pytest.raises(HeatproofError, match="'cuda:1' is not available on this machine; use device: cpu or auto"):
         device_of(configured(device="cuda:1"))
 
 

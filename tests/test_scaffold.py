@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from salix.catalog import Catalog
-from salix.cli import NEW_KINDS
-from salix.discovery import discover
-from salix.errors import ConfigError, DataError, SalixError
-from salix.scaffold import scaffold, settings_of, write_layout
-from salix_idrid.idrid import Idrid
-from salix_kaggle_dr.kaggle_dr import KaggleDr
-from salix_phantom.phantom import Phantom
+from heatproof.catalog import Catalog
+from heatproof.cli import NEW_KINDS
+from heatproof.discovery import discover
+from heatproof.errors import ConfigError, DataError, HeatproofError
+from heatproof.scaffold import scaffold, settings_of, write_layout
+from heatproof_idrid.idrid import Idrid
+from heatproof_kaggle_dr.kaggle_dr import KaggleDr
+from heatproof_phantom.phantom import Phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
@@ -29,29 +29,29 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One plugin of each kind."""
     into = tmp_path_factory.mktemp("started")
     for kind in NEW_KINDS:
-        assert scaffold(kind, f"my_{kind}", into) == into / f"salix-my-{kind}"
+        assert scaffold(kind, f"my_{kind}", into) == into / f"heatproof-my-{kind}"
     return into
 
 
 @pytest.fixture(scope="module")
 def site(started: Path) -> Path:
     """Where the started plugins are installed."""
-    folders = [str(path) for path in sorted(started.glob("salix-*"))]
+    folders = [str(path) for path in sorted(started.glob("heatproof-*"))]
     subprocess.run([*PIP, "--target", str(started / "site"), *folders], check=True)
     return started / "site"
 
 
 def test_files(started: Path) -> None:
     for kind in NEW_KINDS:
-        folder = started / f"salix-my-{kind}"
+        folder = started / f"heatproof-my-{kind}"
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file())
         assert files == [
-            "README.md", "pyproject.toml", f"src/salix_my_{kind}/__init__.py", f"src/salix_my_{kind}/my_{kind}.py",
-            f"tests/test_my_{kind}.py",
+            "README.md", "pyproject.toml", f"src/heatproof_my_{kind}/__init__.py",
+            f"src/heatproof_my_{kind}/my_{kind}.py", f"tests/test_my_{kind}.py",
         ]  # fmt: skip
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        assert project["name"] == f"salix-my-{kind}"
-        assert project["entry-points"] == {"salix": {f"my-{kind}": f"salix_my_{kind}"}}
+        assert project["name"] == f"heatproof-my-{kind}"
+        assert project["entry-points"] == {"heatproof": {f"my-{kind}": f"heatproof_my_{kind}"}}
 
 
 def test_style(started: Path) -> None:
@@ -69,17 +69,17 @@ def test_installed_they_are_listed_and_pass_their_checks(
     monkeypatch.syspath_prepend(site)
     found, broken = discover([str(site)])
     made = Catalog(found, broken)
-    monkeypatch.setattr("salix.catalog.default", lambda: made)
+    monkeypatch.setattr("heatproof.catalog.default", lambda: made)
     assert made.verify() == ()
     for kind in NEW_KINDS:
-        assert made.resolve(kind, f"my_{kind}").distribution == f"salix-my-{kind}"
+        assert made.resolve(kind, f"my_{kind}").distribution == f"heatproof-my-{kind}"
         result = command("check", f"my_{kind}")
         assert result.exit_code == 0, result.output
         assert re.search(rf"^my_{kind} passes: \d\d of \d\d checks hold", result.stdout, re.MULTILINE)
 
 
 def test_their_own_tests_pass(site: Path, started: Path) -> None:
-    tests = [str(path) for path in sorted(started.glob("salix-*/tests"))]
+    tests = [str(path) for path in sorted(started.glob("heatproof-*/tests"))]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests],
         cwd=started, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=False,
@@ -90,24 +90,24 @@ def test_their_own_tests_pass(site: Path, started: Path) -> None:
 
 @pytest.mark.parametrize("name", ["My_Method", "my-method", "1st", "class", "", "a b", "../x", "naïve"])
 def test_names_that_cannot_be(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SalixError, match="is no name for a component; use lower-case words joined by _"):
+    with pytest.raises(HeatproofError, match="is no name for a component; use lower-case words joined by _"):
         scaffold("metric", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "salix-mine").mkdir()
-    (tmp_path / "salix-mine/notes.txt").write_text("mine")
-    with pytest.raises(SalixError, match=r"salix-mine is not empty; choose another name or folder"):
+    (tmp_path / "heatproof-mine").mkdir()
+    (tmp_path / "heatproof-mine/notes.txt").write_text("mine")
+    with pytest.raises(HeatproofError, match=r"heatproof-mine is not empty; choose another name or folder"):
         scaffold("metric", "mine", tmp_path)
-    assert (tmp_path / "salix-mine/notes.txt").read_text() == "mine"
-    with pytest.raises(SalixError, match="a package salix_ecs is installed already; choose another name"):
+    assert (tmp_path / "heatproof-mine/notes.txt").read_text() == "mine"
+    with pytest.raises(HeatproofError, match="a package heatproof_ecs is installed already; choose another name"):
         scaffold("metric", "ecs", tmp_path)
 
 
 def test_a_place_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SalixError, match=r"cannot write to .*file/salix-mine: Not a directory; make room, or"):
+    with pytest.raises(HeatproofError, match=r"cannot write to .*file/heatproof-mine: Not a directory; make room, or"):
         scaffold("metric", "mine", tmp_path / "file")
 
 
@@ -116,7 +116,7 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(SalixError, match=r"cannot write to .*: No space left on device; make room"):
+    with pytest.raises(HeatproofError, match=r"cannot write to .*: No space left on device; make room"):
         scaffold("metric", "mine", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -161,7 +161,9 @@ def test_one_split_only(installed: Any, tmp_path: Path) -> None:
 def test_a_download_is_not_overwritten(installed: Any, tmp_path: Path) -> None:
     (tmp_path / "idrid").mkdir()
     (tmp_path / "idrid/precious.jpg").touch()
-    with pytest.raises(SalixError, match="is not empty; choose another name or folder, so that nothing is overwritten"):
+    with pytest.raises(
+        HeatproofError, match="is not empty; choose another name or folder, so that nothing is overwritten"
+    ):
         write_layout(installed, "idrid", "phantom", SMALL, None, tmp_path / "idrid")
     assert (tmp_path / "idrid/precious.jpg").is_file()
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from salix.errors import DataError, PluginError, StoreError
-from salix.parquet import read_table
-from salix.plan import make_plan
-from salix.selection import fill
-from salix.store import Run
-from salix.testing.toys import Regions
-from salix_parts import Filled, Pictures
+from heatproof.errors import DataError, PluginError, StoreError
+from heatproof.parquet import read_table
+from heatproof.plan import make_plan
+from heatproof.selection import fill
+from heatproof.store import Run
+from heatproof.testing.toys import Regions
+from heatproof_parts import Filled, Pictures
 
 Ran = Callable[..., Any]
 TUNING = [f"blob-{index:03}" for index in range(8)]
@@ -39,7 +39,7 @@ def test_a_metric_is_filled_from_the_tuning_split(ran: Ran) -> None:
     (entry,) = frozen(finished.folder)
     assert entry["filled"]["brightness"] == pytest.approx(brightness(TUNING), rel=1e-12)
     assert (entry["metric"], entry["split"], entry["samples"], entry["unreadable"]) == (
-        "salix-parts/filled",
+        "heatproof-parts/filled",
         "tuning",
         8,
         0,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.dicom import write_dicom
-from salix.errors import DataError
-from salix.series import list_series, read_series
+from heatproof.dicom import write_dicom
+from heatproof.errors import DataError
+from heatproof.series import list_series, read_series
 
 pydicom = pytest.importorskip("pydicom")
 AXIAL = [1, 0, 0, 0, 1, 0]

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from salix.metric import mean
-from salix.resampling import leave_one_out, once, parity_counts, resample_counts, sampling, swap_counts
-from salix.statistics import (
+from heatproof.metric import mean
+from heatproof.resampling import leave_one_out, once, parity_counts, resample_counts, sampling, swap_counts
+from heatproof.statistics import (
     bca_interval,
     benjamini_hochberg,
     holm,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import zarr
 
-from salix import store
-from salix.errors import StoreError
-from salix.parquet import PREDICTION_COLUMNS, SCORE_COLUMNS, read_table, write_table
-from salix.store import Run, write_json, write_text
+from heatproof import store
+from heatproof.errors import StoreError
+from heatproof.parquet import PREDICTION_COLUMNS, SCORE_COLUMNS, read_table, write_table
+from heatproof.store import Run, write_json, write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -363,7 +363,7 @@ def test_a_disk_that_runs_full_keeps_what_it_has(tiny: Path) -> None:
     assert partials(run) == []
 
 
-def test_the_readme_reads_a_run_without_salix(ran: object) -> None:
+def test_the_readme_reads_a_run_without_heatproof(ran: object) -> None:
     """The one-liners of the README, on a small run."""
     finished = ran(explainers=["slope", "noted"])
     lines = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("python -c")]

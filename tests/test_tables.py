@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salix.errors import StoreError
-from salix.metric import Metric
-from salix.parquet import SCORE_COLUMNS, read_table, write_table
-from salix.resampling import resample_counts
-from salix.statistics import benjamini_hochberg, holm
-from salix.store import Run
-from salix.summary import Settings, comparisons, ranks, results, summaries, summary_columns
-from salix.tables import PLACE_COLUMNS, Scored, cases_of, name_of, read_cases, write_csv, write_scores
-from salix_parts import Area, Mass
+from heatproof.errors import StoreError
+from heatproof.metric import Metric
+from heatproof.parquet import SCORE_COLUMNS, read_table, write_table
+from heatproof.resampling import resample_counts
+from heatproof.statistics import benjamini_hochberg, holm
+from heatproof.store import Run
+from heatproof.summary import Settings, comparisons, ranks, results, summaries, summary_columns
+from heatproof.tables import PLACE_COLUMNS, Scored, cases_of, name_of, read_cases, write_csv, write_scores
+from heatproof_parts import Area, Mass
 
 SETTINGS = Settings(resamples=40, permutations=1000, confidence=0.9, seed=3)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from salix.errors import DataError
-from salix.tabular import read_lines, read_table, write_table
+from heatproof.errors import DataError
+from heatproof.tabular import read_lines, read_table, write_table
 
 
 def table(folder: Path, content: str | bytes) -> Path:

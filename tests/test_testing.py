@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from salix.batch import Batch
-from salix.errors import DataError, PluginError, SalixError
-from salix.passes import gradients
-from salix.testing import (
+from heatproof.batch import Batch
+from heatproof.errors import DataError, HeatproofError, PluginError
+from heatproof.passes import gradients
+from heatproof.testing import (
     ConformanceError,
     NotApplicable,
     check_dataset,
@@ -20,9 +20,9 @@ from salix.testing import (
     conforms,
     toys,
 )
-from salix.testing.bench import in_float64
-from salix.testing.check import Check, Violation, claim, run
-from salix.testing.toys import GRID, SPANS, Blobs, Blocks, Linear, Piecewise, Regions, Residual, Slope, region
+from heatproof.testing.bench import in_float64
+from heatproof.testing.check import Check, Violation, claim, run
+from heatproof.testing.toys import GRID, SPANS, Blobs, Blocks, Linear, Piecewise, Regions, Residual, Slope, region
 
 
 class Backwards(Slope):
@@ -85,7 +85,7 @@ def test_an_announced_failure_must_fail():
 
 
 def test_an_announcement_of_no_check_suggests_names():
-    with pytest.raises(SalixError, match="no check is called 'brakes'; did you mean 'breaks'"):
+    with pytest.raises(HeatproofError, match="no check is called 'brakes'; did you mean 'breaks'"):
         run("toy", [Check(breaks, None)], {"brakes": "known"})
 
 
@@ -107,8 +107,8 @@ def test_the_same_expected_failures_without_pytest():
 
 def test_the_decorator_runs_in_a_file_of_a_third_party(pytester_free_run):
     outcome = pytester_free_run(
-        "from salix.testing import conforms\n"
-        "from salix.testing.toys import Slope, Linear\n"
+        "from heatproof.testing import conforms\n"
+        "from heatproof.testing.toys import Slope, Linear\n"
         "@conforms(Slope(), Linear())\n"
         "def test_conformance(check):\n"
         "    check()\n"
@@ -141,7 +141,7 @@ def test_every_check_is_named_by_a_sentence_and_described():
 
 
 def test_an_installed_plugin_is_checked_by_the_name_of_its_distribution():
-    results = check_plugin("salix-baseline")
+    results = check_plugin("heatproof-baseline")
     assert results
     assert all(result.passed for result in results)
     assert {result.name.split(": ")[0] for result in results} == {

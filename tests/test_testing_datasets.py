@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from salix.records import Geometry, Sample
-from salix.testing import ConformanceError, checks, conforms, toys
-from salix.testing.check import run
-from salix.testing.toys import Blobs
+from heatproof.records import Geometry, Sample
+from heatproof.testing import ConformanceError, checks, conforms, toys
+from heatproof.testing.check import run
+from heatproof.testing.toys import Blobs
 
 FAR = Geometry.identity((9, 9))
 

@@ -8,12 +8,12 @@ from pydantic import ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from salix.batch import Batch
-from salix.component import Params
-from salix.explainer import Explainer
-from salix.passes import gradients
-from salix.testing import ConformanceError, check_explainer, checks, component, conforms, evidence
-from salix.testing.check import Check, run
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.explainer import Explainer
+from heatproof.passes import gradients
+from heatproof.testing import ConformanceError, check_explainer, checks, component, conforms, evidence
+from heatproof.testing.check import Check, run
 
 
 class Plain(Explainer):

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from salix.batch import Batch
-from salix.component import Params
-from salix.errors import PluginError
-from salix.explainer import Explainer
-from salix.passes import gradients
-from salix.records import Explanation, Verdict
-from salix.testing import ConformanceError, check_explainer, checks, conforms, explainer, toys
-from salix.testing.check import Check, run
-from salix.testing.toys import Slope
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.errors import PluginError
+from heatproof.explainer import Explainer
+from heatproof.passes import gradients
+from heatproof.records import Explanation, Verdict
+from heatproof.testing import ConformanceError, check_explainer, checks, conforms, explainer, toys
+from heatproof.testing.check import Check, run
+from heatproof.testing.toys import Slope
 
 
 class Plain(Explainer):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from salix.metric import Case, Metric, Undefined, mean
-from salix.model import Model
-from salix.records import Array
-from salix.testing import ConformanceError, checks, conforms
-from salix.testing.check import run
+from heatproof.metric import Case, Metric, Undefined, mean
+from heatproof.model import Model
+from heatproof.records import Array
+from heatproof.testing import ConformanceError, checks, conforms
+from heatproof.testing.check import run
 
 
 class Inside(Metric):

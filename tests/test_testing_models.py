@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from salix.records import Array, Prediction, Sample
-from salix.testing import ConformanceError, checks, conforms, toys
-from salix.testing.check import run
-from salix.testing.toys import Residual
+from heatproof.records import Array, Prediction, Sample
+from heatproof.testing import ConformanceError, checks, conforms, toys
+from heatproof.testing.check import run
+from heatproof.testing.toys import Residual
 
 
 class Wrapped(nn.Module):

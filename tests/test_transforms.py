@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from salix.area import Grid, averaged, blurred, coverage
-from salix.errors import DataError, SalixError
-from salix.gaze import counted
-from salix.records import Annotation, Array, Geometry, Sample
-from salix.transforms import Fundus, Resize
+from heatproof.area import Grid, averaged, blurred, coverage
+from heatproof.errors import DataError, HeatproofError
+from heatproof.gaze import counted
+from heatproof.records import Annotation, Array, Geometry, Sample
+from heatproof.transforms import Fundus, Resize
 
 RANDOM = np.random.default_rng(5)
 
@@ -250,9 +250,9 @@ def test_mistakes_are_explained() -> None:
         Fundus(size=4)(sample(np.ones((1, 8, 8, 8), dtype=np.uint8)))
     with pytest.raises(DataError, match="int32"):
         Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.int32)))
-    with pytest.raises(SalixError, match="size"):
+    with pytest.raises(HeatproofError, match="size"):
         Resize(size=0)
-    with pytest.raises(SalixError, match="std"):
+    with pytest.raises(HeatproofError, match="std"):
         Resize(size=4, std=(0.0,))
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix import incremental
-from salix.batch import Batch
-from salix.canonical import Opaque, View
-from salix.errors import ModelError
-from salix.model import Model
-from salix.passes import Windows, window_scores
-from salix.testing.toys import Residual
+from heatproof import incremental
+from heatproof.batch import Batch
+from heatproof.canonical import Opaque, View
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.passes import Windows, window_scores
+from heatproof.testing.toys import Residual
 
 
 class Given(Model):

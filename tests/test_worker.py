@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-import salix_parts
-from salix.canonical import View
-from salix.parquet import read_table
-from salix.store import Run
-from salix.testing.toys import Linear, Regions
-from salix_parts import Pictures
+import heatproof_parts
+from heatproof.canonical import View
+from heatproof.parquet import read_table
+from heatproof.store import Run
+from heatproof.testing.toys import Linear, Regions
+from heatproof_parts import Pictures
 
 IDS = [f"blob-{index:03}" for index in range(8, 16)]
 Ran = Callable[..., Any]
@@ -223,7 +223,7 @@ def test_what_did_not_fit_is_free_when_the_halves_are_tried(ran: Ran, monkeypatc
             raise torch.OutOfMemoryError(f"{len(held)}")
         return batch.images
 
-    monkeypatch.setattr(salix_parts.Slope, "explain", explain)
+    monkeypatch.setattr(heatproof_parts.Slope, "explain", explain)
     assert ran(rows=4, metrics=[]).failures == 0
     assert alive == [0] * 14
 
@@ -280,7 +280,7 @@ def test_a_metric_that_breaks_its_word_fails_or_excludes(
     ran: Ran, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(salix_parts.Mass, "measure", lambda self, case: answer)
+    monkeypatch.setattr(heatproof_parts.Mass, "measure", lambda self, case: answer)
     finished = ran()
     assert counts(finished) == ((0, 0, 8, 0) if not answer else (0, 8, 0, 0))
     counted(finished)
@@ -288,7 +288,7 @@ def test_a_metric_that_breaks_its_word_fails_or_excludes(
 
 def test_a_metric_that_cannot_summarise_spares_the_others(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    monkeypatch.setattr(salix_parts.Area, "summarise", lambda self, measurements, counts: 1 / 0)
+    monkeypatch.setattr(heatproof_parts.Area, "summarise", lambda self, measurements, counts: 1 / 0)
     finished = ran(metrics=["area", "mass"])
     rows = {(row["explainer"], row["metric"], row["measure"]): row for row in finished.summary}
     area = rows["slope", "area", "auc"]

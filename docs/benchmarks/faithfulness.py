@@ -3,8 +3,8 @@
 Run it with ``python docs/benchmarks/faithfulness.py``, on a machine with nothing else to do. It measures the gradient's
 map of a picture on a toy (16 × 16 pixels) and on ResNet50 with random weights (224 × 224), on the graphics card where
 there is one: with as many pictures in one pass as the runner would find best, up to 16, and with one. Passes are
-counted and held against those that ``salix check`` prices. Randomized models are made before the clock starts, which
-takes the seconds that are printed apart.
+counted and held against those that ``heatproof check`` prices. Randomized models are made before the clock starts,
+which takes the seconds that are printed apart.
 """
 
 import os
@@ -20,14 +20,14 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from salix.batch import Batch
-from salix.catalog import default
-from salix.explainer import heatmaps
-from salix.metric import Case, Metric
-from salix.model import Model
-from salix.passes import logits
-from salix.records import Heatmap, Sample
-from salix.testing.toys import Residual
+from heatproof.batch import Batch
+from heatproof.catalog import default
+from heatproof.explainer import heatmaps
+from heatproof.metric import Case, Metric
+from heatproof.model import Model
+from heatproof.passes import logits
+from heatproof.records import Heatmap, Sample
+from heatproof.testing.toys import Residual
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TIMED: Mapping[str, Mapping[str, Any]] = {

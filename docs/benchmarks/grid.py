@@ -1,12 +1,12 @@
-"""The methods of paper 000 on one image: by salix, and by a loop over captum, Zennit and pytorch-grad-cam.
+"""The methods of paper 000 on one image: by heatproof, and by a loop over captum, Zennit and pytorch-grad-cam.
 
 Run it with ``python docs/benchmarks/grid.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--samples 50]``. For
 each network with random, calibrated weights it makes the same maps both ways (gradient, image x gradient, guided
 backpropagation, DeconvNet, integrated gradients, SmoothGrad, SmoothGrad-Squared, VarGrad, five LRP composites, Grad-CAM
 of every convolution), compares them by cosine, and prints seconds, the time of the necessary passes at the best
-single-pass time, and peak memory. Each side runs in a process of its own, salix's as ``salix run`` has it. The
+single-pass time, and peak memory. Each side runs in a process of its own, heatproof's as ``heatproof run`` has it. The
 libraries get the network with every activation as a module of its own (captum is wrong on InceptionV3 otherwise) and,
-for LRP, salix's folded graph (no canonizer of Zennit is right on these networks); the same noise and the same path.
+for LRP, heatproof's folded graph (no canonizer of Zennit is right on these networks); the same noise and the same path.
 """
 
 import argparse
@@ -33,23 +33,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from zennit.attribution import Gradient as ZennitGradient
 
-from salix.allocation import keep_freed_memory
-from salix.batch import Batch
-from salix.canonical import View, canonical
-from salix.explainer import Explainer
-from salix.model import Model
-from salix.passes import logits
-from salix_backprop.deconvnet import DeconvNet
-from salix_backprop.guided_backprop import GuidedBackprop
-from salix_cam.gradcam import GradCam
-from salix_gradient.gradient import Gradient
-from salix_gradient.input_x_gradient import InputXGradient
-from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_lrp.lrp import Lrp
-from salix_lrp.relevance import relevance_network
-from salix_smoothgrad.smoothgrad import SmoothGrad
-from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
-from salix_smoothgrad.vargrad import VarGrad
+from heatproof.allocation import keep_freed_memory
+from heatproof.batch import Batch
+from heatproof.canonical import View, canonical
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import logits
+from heatproof_backprop.deconvnet import DeconvNet
+from heatproof_backprop.guided_backprop import GuidedBackprop
+from heatproof_cam.gradcam import GradCam
+from heatproof_gradient.gradient import Gradient
+from heatproof_gradient.input_x_gradient import InputXGradient
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_lrp.lrp import Lrp
+from heatproof_lrp.relevance import relevance_network
+from heatproof_smoothgrad.smoothgrad import SmoothGrad
+from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from heatproof_smoothgrad.vargrad import VarGrad
 
 COMPOSITES = (
     "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "excitation_backprop",
@@ -92,8 +92,8 @@ def methods(model: Model, samples: int) -> dict[str, Explainer]:
     }  # fmt: skip
 
 
-def by_salix(network: nn.Module, image: Tensor, samples: int, rows: int) -> Measured:
-    """The grid by salix: one batch, every explainer in turn."""
+def by_heatproof(network: nn.Module, image: Tensor, samples: int, rows: int) -> Measured:
+    """The grid by heatproof: one batch, every explainer in turn."""
     model, done = Ready(network), Measured()
     explainers = methods(model, samples)
     rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
@@ -162,7 +162,7 @@ def _class_activation(done: Measured, plain: Any, image: Tensor) -> None:
 
 
 def _relevance(done: Measured, network: nn.Module, image: Tensor) -> None:
-    """LRP by Zennit on the graph that salix makes for it."""
+    """LRP by Zennit on the graph that heatproof makes for it."""
     view = Batch(Ready(network), ["a"], image, [0]).view
     assert isinstance(view, View)
     graph = relevance_network(view.module)
@@ -226,15 +226,18 @@ def cosine(one: Tensor, other: Tensor) -> float:
 def report(name: str, ours: Measured, theirs: Measured, floor: float) -> None:
     """One network's figures."""
     print(
-        f"\n{name}: salix {ours.total:.1f} s, libraries {theirs.total:.1f} s: {theirs.total / ours.total:.2f} x faster"
+        f"\n{name}: heatproof {ours.total:.1f} s, libraries {theirs.total:.1f} s: "
+        f"{theirs.total / ours.total:.2f} x faster"
     )
-    print(f"  necessary passes at the best single-pass time {floor:.1f} s: salix takes {ours.total / floor:.2f} of it")
+    print(
+        f"  necessary passes at the best single-pass time {floor:.1f} s: heatproof takes {ours.total / floor:.2f} of it"
+    )
     less = ours.peak / theirs.peak
-    print(f"  peak memory: salix {ours.peak / 1e6:.0f} MB, libraries {theirs.peak / 1e6:.0f} MB: {less:.2f} of it")
+    print(f"  peak memory: heatproof {ours.peak / 1e6:.0f} MB, libraries {theirs.peak / 1e6:.0f} MB: {less:.2f} of it")
     cosines = agreement(ours.maps, theirs.maps)
     for method, same in cosines.items():
         print(
-            f"  {method:22} salix {ours.seconds.get(method, 0):7.2f} s   libraries {theirs.seconds[method]:7.2f} s"
+            f"  {method:22} heatproof {ours.seconds.get(method, 0):7.2f} s   libraries {theirs.seconds[method]:7.2f} s"
             f"   least cosine {same:.6f}"
         )
 
@@ -246,7 +249,7 @@ def one_side(asked: argparse.Namespace, name: str) -> Measured:
         return by_libraries(network, image, asked.samples)
     keep_freed_memory()
     single = best_pass(network, image)
-    done = by_salix(network, image, asked.samples, asked.rows)
+    done = by_heatproof(network, image, asked.samples, asked.rows)
     done.single = min(single, best_pass(network, image))
     return done
 
@@ -274,7 +277,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--side", choices=("salix", "libraries"))
+    parser.add_argument("--side", choices=("heatproof", "libraries"))
     parser.add_argument("--into", type=Path)
     asked = parser.parse_args()
     if asked.side:
@@ -283,12 +286,12 @@ def main() -> None:
     sums = [0.0, 0.0, 0.0]
     for name in asked.networks:
         with tempfile.TemporaryDirectory() as folder:
-            ours, theirs = (in_its_own_process(side, name, Path(folder)) for side in ("salix", "libraries"))
+            ours, theirs = (in_its_own_process(side, name, Path(folder)) for side in ("heatproof", "libraries"))
         floor = ours.single * (2 * asked.samples + 3) + ours.seconds["lrp"]
         report(name, ours, theirs, floor)
         sums = [one + other for one, other in zip(sums, (ours.total, theirs.total, floor))]
     ratios = f"{sums[1] / sums[0]:.2f} x faster; {sums[0] / sums[2]:.2f} of the necessary passes' time"
-    print(f"\nall: salix {sums[0]:.1f} s, libraries {sums[1]:.1f} s: {ratios}")
+    print(f"\nall: heatproof {sums[0]:.1f} s, libraries {sums[1]:.1f} s: {ratios}")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 Run it with ``python docs/benchmarks/loading.py [ROOT]`` on a machine with nothing else to do; ROOT is a download of
 IDRiD. It loads three pictures with every mask they have, by one thread, and prints milliseconds: decoding and Graham's
-preparation by salix and in the usual way (decode by Pillow, resize by area, subtract the blurred picture, cut out the
-disc; masks decoded and resized by area), and a prepared sample from the cache. The aims: at most half of the usual time
-for a picture with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so that
-other work on the machine counts less. Then it runs a small config over 16 pictures: decoded one after the other, two at
-a time, and from the cache; it prints the seconds of all tasks and those spent waiting for
-samples.
+preparation by heatproof and in the usual way (decode by Pillow, resize by area, subtract the blurred picture, cut out
+the disc; masks decoded and resized by area), and a prepared sample from the cache. The aims: at most half of the usual
+time for a picture with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so
+that other work on the machine counts less. Then it runs a small config over 16 pictures: decoded one after the other,
+two at a time, and from the cache; it prints the seconds of all tasks and those spent waiting for samples.
 """
 
 import os
@@ -26,16 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salix import chunk
-from salix.catalog import default
-from salix.chunk import READERS
-from salix.config import from_plain
-from salix.dataset import Dataset
-from salix.model import Model
-from salix.prepared import Cache, Prepared
-from salix.records import Sample
-from salix.runner import run
-from salix.transforms import Fundus
+from heatproof import chunk
+from heatproof.catalog import default
+from heatproof.chunk import READERS
+from heatproof.config import from_plain
+from heatproof.dataset import Dataset
+from heatproof.model import Model
+from heatproof.prepared import Cache, Prepared
+from heatproof.records import Sample
+from heatproof.runner import run
+from heatproof.transforms import Fundus
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "idrid"
@@ -93,15 +92,15 @@ def compare(dataset: Dataset, id: str) -> None:
     sample, prepare = dataset.load(id), Fundus(size=SIZE)
     picture, masks = Path(sample.geometry.source), [Path(mark.source) for mark in sample.annotations if mark.source]
     turns = {
-        "salix decodes": lambda: dataset.load(id),
-        "salix prepares": lambda: prepare(sample),
-        "salix": lambda: prepare(dataset.load(id)),
+        "heatproof decodes": lambda: dataset.load(id),
+        "heatproof prepares": lambda: prepare(sample),
+        "heatproof": lambda: prepare(dataset.load(id)),
         "usual": lambda: usual(picture, masks),
     }
     times = timed(turns)
     print(f"{id} with {len(masks)} masks: " + "  ".join(f"{name} {shown(each)}" for name, each in times.items()))
-    shares = [statistic(times["salix"]) / statistic(times["usual"]) for statistic in (min, np.median)]
-    print(f"  salix takes {shares[0]:.2f} ({shares[1]:.2f}) of the usual time (aim 0.5)")
+    shares = [statistic(times["heatproof"]) / statistic(times["usual"]) for statistic in (min, np.median)]
+    print(f"  heatproof takes {shares[0]:.2f} ({shares[1]:.2f}) of the usual time (aim 0.5)")
     print(f"  {apart(prepare(sample), usual(picture, masks))}")
 
 

@@ -1,4 +1,4 @@
-"""Memory at the peak of paper 000's grid on ResNet50: salix's folded view against the network unfolded and contiguous.
+"""Memory at the peak of paper 000's grid on ResNet50: heatproof's folded view against the network as it is.
 
 Run it with ``python docs/benchmarks/memory.py [--network resnet50] [--size 448] [--rows 1]``. Each side runs the same
 explainers over the same batch in a process of its own and prints the bytes at the high-water mark beyond what lay in
@@ -18,9 +18,9 @@ from grid import methods
 from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor
 
-from salix.batch import Batch
-from salix.canonical import Opaque, View
-from salix.passes import release_layers
+from heatproof.batch import Batch
+from heatproof.canonical import Opaque, View
+from heatproof.passes import release_layers
 
 SAMPLES = 2
 """Of the methods that draw: more of them take longer, and no more memory."""

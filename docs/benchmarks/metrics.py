@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from salix.catalog import default
-from salix.metric import Case, Metric
-from salix.records import Annotation, Heatmap, Sample
+from heatproof.catalog import default
+from heatproof.metric import Case, Metric
+from heatproof.records import Annotation, Heatmap, Sample
 
 Array = NDArray[Any]
 

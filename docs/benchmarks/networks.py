@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from salix.model import Model
-from salix_inceptionv3.inceptionv3 import InceptionV3
-from salix_resnet50.resnet50 import ResNet50
-from salix_vgg16.vgg16 import VGG16
+from heatproof.model import Model
+from heatproof_inceptionv3.inceptionv3 import InceptionV3
+from heatproof_resnet50.resnet50 import ResNet50
+from heatproof_vgg16.vgg16 import VGG16
 
 NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
 

@@ -1,9 +1,10 @@
-"""Occlusion with a 32 pixel patch at stride 16: salix's incremental forwards against captum's full ones.
+"""Occlusion with a 32 pixel patch at stride 16: heatproof's incremental forwards against captum's full ones.
 
 Run it with ``python docs/benchmarks/occlusion.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--across 3]``.
-salix computes every position. captum's time per position is measured with a few large patches side by side, ``across``
-by ``across``, as each of its positions costs one full forward whatever the patch; salix makes that map too, and both
-are compared by cosine (in float64 by ``tests/test_windows.py``). The aims at 448 pixels are 20, 3.5 and 2.5 times.
+heatproof computes every position. captum's time per position is measured with a few large patches side by side,
+``across`` by ``across``, as each of its positions costs one full forward whatever the patch; heatproof makes that map
+too, and both are compared by cosine (in float64 by ``tests/test_windows.py``). The aims at 448 pixels are 20, 3.5 and
+2.5 times.
 """
 
 import argparse
@@ -16,15 +17,15 @@ from grid import cosine
 from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.passes import logits
-from salix_perturbation.occlusion import Occlusion
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.passes import logits
+from heatproof_perturbation.occlusion import Occlusion
 
 PATCH, STRIDE = 32, 16
 
 
-def by_salix(network: nn.Module, image: Tensor, patch: int, stride: int) -> tuple[Tensor, float]:
+def by_heatproof(network: nn.Module, image: Tensor, patch: int, stride: int) -> tuple[Tensor, float]:
     """The map, and its seconds without the making of the view."""
     batch = Batch(Ready(network), ["a"], image, [0])
     assert isinstance(batch.view, View)
@@ -53,9 +54,9 @@ def main() -> None:
     count, coarse = (1 + math.ceil((asked.size - PATCH) / STRIDE)) ** 2, math.ceil(asked.size / asked.across)
     for name in asked.networks:
         network, image = calibrated(name, asked.size), pictures(1, asked.size)
-        ours = by_salix(network, image, PATCH, STRIDE)[1]
+        ours = by_heatproof(network, image, PATCH, STRIDE)[1]
         theirs, seconds = by_captum(network, image, coarse)
-        mine = by_salix(network, image, coarse, coarse)[0]
+        mine = by_heatproof(network, image, coarse, coarse)[0]
         same = cosine(mine, theirs)
         each, captums = 1000 * ours / count, 1000 * seconds / asked.across**2
         print(f"{name:12} {count} positions in {ours:.1f} s, {each:.1f} ms each; captum {captums:.1f} ms: ", end="")

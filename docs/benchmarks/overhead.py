@@ -17,10 +17,10 @@ from typing import Any
 
 import torchvision  # noqa: F401  (imported before the clock starts)
 
-from salix import canonical, chunk, model, rows
-from salix.catalog import default
-from salix.config import load
-from salix.runner import run
+from heatproof import canonical, chunk, model, rows
+from heatproof.catalog import default
+from heatproof.config import load
+from heatproof.runner import run
 
 MAIN_JOB = Path(__file__).resolve().parents[2] / "examples" / "main.yaml"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from salix.catalog import default
-from salix.parquet import SCORE_COLUMNS, connect
-from salix.statistics import summarise_cases
-from salix.store import Run
-from salix.tables import PLACE_COLUMNS, Scored, read_cases
+from heatproof.catalog import default
+from heatproof.parquet import SCORE_COLUMNS, connect
+from heatproof.statistics import summarise_cases
+from heatproof.store import Run
+from heatproof.tables import PLACE_COLUMNS, Scored, read_cases
 
 CASES, COMBINATIONS, MEASURES = 1000, 20, 5
 

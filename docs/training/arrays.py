@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from salix.keyed import digest
-from salix.records import Sample
-from salix_lesionnet.lesionnet import LesionNet
-from salix_phantom.phantom import LESIONS, Phantom
+from heatproof.keyed import digest
+from heatproof.records import Sample
+from heatproof_lesionnet.lesionnet import LesionNet
+from heatproof_phantom.phantom import LESIONS, Phantom
 
 POOLED = 4
 

@@ -12,8 +12,8 @@ import torch
 from arrays import prepared
 from evaluation import REFERABLE, Grades, graded
 
-from salix_idrid.idrid import Idrid
-from salix_lesionnet.lesionnet import LesionNet
+from heatproof_idrid.idrid import Idrid
+from heatproof_lesionnet.lesionnet import LesionNet
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -44,7 +44,7 @@ def shares(model: LesionNet, dataset: Idrid, split: str) -> str:
 @click.option("--idrid", "root", type=FOLDER, help="A download of IDRiD; left out when not given.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True), help="Instead of the packaged checkpoint.")
 @click.option("--threads", default=2, show_default=True)
-@click.option("--cache", type=FOLDER, default=Path(tempfile.gettempdir(), "salix-lesionnet"))
+@click.option("--cache", type=FOLDER, default=Path(tempfile.gettempdir(), "heatproof-lesionnet"))
 def main(patients: int, root: Path | None, weights: Path | None, threads: int, cache: Path) -> None:
     """Evaluate LesionNet on eyes that it did not learn from."""
     torch.set_num_threads(threads)

@@ -1,6 +1,6 @@
 """Trains LesionNet on the phantom: one command makes the checkpoint that the plugin packages.
 
-    python docs/training/lesionnet.py --out plugins/models/lesionnet/src/salix_lesionnet/lesionnet.safetensors
+    python docs/training/lesionnet.py --out plugins/models/lesionnet/src/heatproof_lesionnet/lesionnet.safetensors
 
 Besides the grade the last map learns which lesion each of its cells holds, from the phantom's exact masks; the head
 that says so is dropped afterwards. No image of a person is used. The same seed, machine and thread count give the same
@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from salix_lesionnet.lesionnet import BLOCKS, LesionNetwork
-from salix_phantom.phantom import LESIONS
+from heatproof_lesionnet.lesionnet import BLOCKS, LesionNetwork
+from heatproof_phantom.phantom import LESIONS
 
 log = logging.getLogger("lesionnet")
 TOP = 4
@@ -155,7 +155,7 @@ def held_out(network: LesionNetwork, eyes: Eyes) -> str:
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=Path(tempfile.gettempdir(), "salix-lesionnet"))
+@click.option("--cache", type=click.Path(path_type=Path), default=Path(tempfile.gettempdir(), "heatproof-lesionnet"))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The checkpoint to write.")
 def main(patients: int, epochs: int, batch: int, rate: float, seed: int, threads: int, cache: Path, out: Path) -> None:
     """Train LesionNet on the phantom's training patients and write its checkpoint."""

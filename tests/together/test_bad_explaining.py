@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.discovery import Found, discover
-from salix.errors import DataError, ModelError
-from salix.explainer import Explainer
-from salix.hooks import hookimpl
-from salix.parquet import read_table
-from salix.records import Annotation, Sample
-from salix.store import Run
-from salix.testing.toys import GRID, Blobs, Residual
-from salix_backprop.guided_backprop import GuidedBackprop
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.discovery import Found, discover
+from heatproof.errors import DataError, ModelError
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.parquet import read_table
+from heatproof.records import Annotation, Sample
+from heatproof.store import Run
+from heatproof.testing.toys import GRID, Blobs, Residual
+from heatproof_backprop.guided_backprop import GuidedBackprop
 
 KINDS = ("baseline", "backprop", "cam", "clear", "ecs", "gradient", "iterative", "lrp", "perturbation", "smoothgrad")
 LAYERED = ("gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam")
@@ -115,34 +115,34 @@ class OddPlugin:
 
     @staticmethod
     @hookimpl
-    def salix_models() -> Mapping[str, str]:
-        return {name.lower(): f"salix_parts:{name}" for name in ("Odd", "Graded", "OddGraded", "Closed")}
+    def heatproof_models() -> Mapping[str, str]:
+        return {name.lower(): f"heatproof_parts:{name}" for name in ("Odd", "Graded", "OddGraded", "Closed")}
 
     @staticmethod
     @hookimpl
-    def salix_datasets() -> Mapping[str, str]:
-        return {"everywhere": "salix_parts:Everywhere"}
+    def heatproof_datasets() -> Mapping[str, str]:
+        return {"everywhere": "heatproof_parts:Everywhere"}
 
 
 @pytest.fixture(scope="module")
 def catalog() -> Iterator[Catalog]:
     """All explainers, the parts, and those of this module."""
-    plugins = [found for found in discover()[0] if found.target.removeprefix("salix_") in KINDS]
+    plugins = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in KINDS]
     parts = [
-        Found("parts", "salix_parts", "salix-parts", "1.0"),
-        Found("odd", "salix_parts:odd", "salix-odd", "1.0"),
+        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Found("odd", "heatproof_parts:odd", "heatproof-odd", "1.0"),
     ]
     with pytest.MonkeyPatch.context() as patched:
         for part in (Odd, Graded, OddGraded, Closed, Everywhere):
-            patched.setattr(f"salix_parts.{part.__name__}", part, raising=False)
-        patched.setattr("salix_parts.odd", OddPlugin, raising=False)
+            patched.setattr(f"heatproof_parts.{part.__name__}", part, raising=False)
+        patched.setattr("heatproof_parts.odd", OddPlugin, raising=False)
         yield Catalog([*plugins, *parts])
 
 
 @pytest.fixture
 def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """``salix run`` of a config over four test pictures of the residual toy."""
-    monkeypatch.setattr("salix.catalog.default", lambda: catalog)
+    """``heatproof run`` of a config over four test pictures of the residual toy."""
+    monkeypatch.setattr("heatproof.catalog.default", lambda: catalog)
 
     def made(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {

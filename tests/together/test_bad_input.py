@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from salix.catalog import Catalog
-from salix.discovery import Broken, Found
-from salix.errors import SalixError
-from salix.hooks import hookimpl
-from salix.keyed import generator
-from salix.parquet import read_table
-from salix.records import Annotation, Geometry, Sample
-from salix.store import Run
-from salix_idrid.idrid import Idrid
+from heatproof.catalog import Catalog
+from heatproof.discovery import Broken, Found
+from heatproof.errors import HeatproofError
+from heatproof.hooks import hookimpl
+from heatproof.keyed import generator
+from heatproof.parquet import read_table
+from heatproof.records import Annotation, Geometry, Sample
+from heatproof.store import Run
+from heatproof_idrid.idrid import Idrid
 
 SIDE = 64
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates")
@@ -111,7 +111,10 @@ SETTINGS = {
         {"explainers": ["slop"]},
         ["explainers.0", "no explainer is named 'slop' (seen: 'slop'); did you mean 'slope'"],
     ),
-    "import path": ({"models": ["os:system"]}, ["models.0", "import paths are not taken, `salix list` has the names"]),
+    "import path": (
+        {"models": ["os:system"]},
+        ["models.0", "import paths are not taken, `heatproof list` has the names"],
+    ),
     "unknown setting": ({"metrics": [{"use": "ecs", "gird": 3}]}, ["metrics.0.gird: unknown name", "mean 'grid'"]),
     "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "valid integer", "seen: 'x'"]),
     "unknown device": ({"device": "gpu"}, ["device: is not a device", "seen: 'gpu'", "auto, cpu, cuda, cuda:N"]),
@@ -120,8 +123,8 @@ SETTINGS = {
         ["datasets.0.split", "phantom has no split 'tset' (seen: 'tset'); did you mean 'test'?"],
     ),
     "unset variable": (
-        {"datasets": [{"use": "idrid", "root": "${SALIX_UNSET}"}]},
-        ["datasets.0.root", "environment variable SALIX_UNSET is not set; set it, or write ${SALIX_UNSET:-default}"],
+        {"datasets": [{"use": "idrid", "root": "${HEATPROOF_UNSET}"}]},
+        ["datasets.0.root", "variable HEATPROOF_UNSET is not set; set it, or write ${HEATPROOF_UNSET:-default}"],
     ),
     "no root": ({"datasets": ["idrid"]}, ["datasets.0.root", "is missing"]),
     "missing folder": (
@@ -174,7 +177,7 @@ ARGUMENTS = {
     "shard of words": (["run", "x.yaml", "--shard", "one"], ["--shard one", "write I/N with 1 ≤ I ≤ N, such as 2/8"]),
     "shard too high": (["run", "x.yaml", "--shard", "3/2"], ["--shard 3/2 is no part of a run"]),
     "shard zero": (["run", "x.yaml", "--shard", "0/2"], ["--shard 0/2 is no part of a run"]),
-    "no run": (["report", "/usr"], ["/usr is not a run's folder", "give the output of `salix run`"]),
+    "no run": (["report", "/usr"], ["/usr is not a run's folder", "give the output of `heatproof run`"]),
     "no root": (["data", "check", "idrid"], ["idrid: root: is missing"]),
     "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["holds none of them; download 'A. Segm"]),
     "no dataset": (["data", "check", "gradcam"], ["no dataset is named 'gradcam'; 'gradcam' is a explainer"]),
@@ -209,7 +212,7 @@ def test_overrides_that_cannot_be(assignment: str, seen: list[str], command: Any
 @pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
 def test_debug_shows_the_traceback(words: list[str], command: Any) -> None:
     result = command(*words, "nowhere.yaml")
-    assert isinstance(result.exception, SalixError)
+    assert isinstance(result.exception, HeatproofError)
     assert result.exit_code == 1
 
 
@@ -219,30 +222,34 @@ def test_debug_shows_the_traceback(words: list[str], command: Any) -> None:
 @pytest.fixture
 def catalog(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[[Catalog], None]:
     """Replaces what is installed."""
-    return lambda other: monkeypatch.setattr("salix.catalog.default", lambda: other)
+    return lambda other: monkeypatch.setattr("heatproof.catalog.default", lambda: other)
 
 
 def test_a_broken_plugin(command: Any, catalog: Any, config: Configured) -> None:
-    parts = Found("parts", "salix_parts", "salix-parts", "1.0")
-    catalog(Catalog([parts, Found("gone", "salix_gone", "salix-gone", "0.3")], [Broken("ill", "2", "", "[red]ill")]))
+    parts = Found("parts", "heatproof_parts", "heatproof-parts", "1.0")
+    catalog(
+        Catalog([parts, Found("gone", "heatproof_gone", "heatproof-gone", "0.3")], [Broken("ill", "2", "", "[red]ill")])
+    )
     listed = command("list")
     assert listed.exit_code == 0
-    has(listed.stdout, "slope", "salix-gone", "No module named 'salix_gone'", "[red]ill")
+    has(listed.stdout, "slope", "heatproof-gone", "No module named 'heatproof_gone'", "[red]ill")
     has(refused(command("list", "--verify")), "2 plugins are broken")
-    has(refused(command("check", "salix-gone")), "salix-gone is broken: salix_gone does not import")
-    has(refused(command("plan", config())), "no dataset is named 'idrid'", "broken plugin (", "salix-gone 0.3: ")
+    has(refused(command("check", "heatproof-gone")), "heatproof-gone is broken: heatproof_gone does not import")
+    has(refused(command("plan", config())), "no dataset is named 'idrid'", "broken plugin (", "heatproof-gone 0.3: ")
 
 
 def test_two_distributions_of_one_name(
     command: Any, catalog: Any, config: Configured, installed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("salix_parts.twin", Twin, raising=False)
-    known = [plugin.found for plugin in installed._plugins.working if plugin.found.distribution != "salix"]
-    catalog(Catalog([*known, Found("twin", "salix_parts:twin", "salix-twin", "1.0")]))
-    choices = "'salix-parts/slope' or 'salix-twin/slope'"
+    monkeypatch.setattr("heatproof_parts.twin", Twin, raising=False)
+    known = [plugin.found for plugin in installed._plugins.working if plugin.found.distribution != "heatproof"]
+    catalog(Catalog([*known, Found("twin", "heatproof_parts:twin", "heatproof-twin", "1.0")]))
+    choices = "'heatproof-parts/slope' or 'heatproof-twin/slope'"
     has(refused(command("plan", config())), "explainers.0", "is brought by several distributions", f"; write {choices}")
-    assert command("plan", config(explainers=["salix-twin/slope"])).exit_code == 0
-    has(command("show", "slope").stdout, "explainer slope (salix-parts 1.0)", "explainer slope (salix-twin 1.0)")
+    assert command("plan", config(explainers=["heatproof-twin/slope"])).exit_code == 0
+    has(
+        command("show", "slope").stdout, "explainer slope (heatproof-parts 1.0)", "explainer slope (heatproof-twin 1.0)"
+    )
 
 
 class Twin:
@@ -250,8 +257,8 @@ class Twin:
 
     @staticmethod
     @hookimpl
-    def salix_explainers() -> dict[str, str]:
-        return {"slope": "salix_parts:Slope"}
+    def heatproof_explainers() -> dict[str, str]:
+        return {"slope": "heatproof_parts:Slope"}
 
 
 def test_an_error_that_nobody_foresaw(command: Any, config: Configured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.config import from_plain
-from salix.discovery import Found
-from salix.estimate import estimates
-from salix.parquet import read_table
-from salix.plan import make_plan
-from salix.runner import run
-from salix.testing.toys import Regions
-from salix_parts import Pictures
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.config import from_plain
+from heatproof.discovery import Found
+from heatproof.estimate import estimates
+from heatproof.parquet import read_table
+from heatproof.plan import make_plan
+from heatproof.runner import run
+from heatproof.testing.toys import Regions
+from heatproof_parts import Pictures
 
 METRICS = [
     {"use": "deletion", "steps": 7}, {"use": "insertion", "steps": 6}, {"use": "pixel_flipping", "patch": 4},
@@ -30,9 +30,9 @@ Configured = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    found = [Found("parts", "salix_parts", "salix-parts", "1")]
+    found = [Found("parts", "heatproof_parts", "heatproof-parts", "1")]
     for name in ("baseline", "cam", "gradient", "smoothgrad", "faithfulness"):
-        found.append(Found(name, f"salix_{name}", f"salix-{name}", "1"))
+        found.append(Found(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
     return Catalog(found)
 
 

@@ -7,9 +7,9 @@ from statistics import stdev
 import duckdb
 import pytest
 
-from salix.catalog import default
-from salix.config import load
-from salix.runner import run
+from heatproof.catalog import default
+from heatproof.config import load
+from heatproof.runner import run
 
 ROOT = Path(__file__).resolve().parents[2]
 IDRID = ROOT.parent / "shared" / "data" / "idrid"

@@ -1,8 +1,9 @@
-"""Mistakes that were found in other libraries, each beside what is right: salix must give the right value.
+"""Mistakes that were found in other libraries, each beside what is right: heatproof must give the right value.
 
 The mistakes are those of ``peers.md`` as it describes them; the formulas are written down here, nothing is copied. Of
-its further entries, captum's guided backpropagation on torchvision's InceptionV3 is in the tests of ``salix-backprop``,
-captum's DeepLIFT in those of ``salix-gradient``, and Zennit's canonizers in those of ``salix-lrp``.
+its further entries, captum's guided backpropagation on torchvision's InceptionV3 is in the tests of
+``heatproof-backprop``, captum's DeepLIFT in those of ``heatproof-gradient``, and Zennit's canonizers in those of
+``heatproof-lrp``.
 """
 
 import json
@@ -16,26 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from salix.batch import Batch
-from salix.catalog import Catalog
-from salix.config import from_plain
-from salix.discovery import Found
-from salix.errors import ModelError, SalixError
-from salix.explainer import Explainer
-from salix.hooks import hookimpl
-from salix.metric import Case, Metric
-from salix.model import Model
-from salix.parquet import read_table
-from salix.runner import run
-from salix.testing.bench import in_float64
-from salix.testing.toys import Residual, drawn
-from salix_cam.gradcam import GradCam
-from salix_cam.gradcam_plus_plus import GradCamPlusPlus
-from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_perturbation.occlusion import Occlusion
-from salix_smoothgrad.smoothgrad import SmoothGrad
-from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
-from salix_smoothgrad.vargrad import VarGrad
+from heatproof.batch import Batch
+from heatproof.catalog import Catalog
+from heatproof.config import from_plain
+from heatproof.discovery import Found
+from heatproof.errors import HeatproofError, ModelError
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.metric import Case, Metric
+from heatproof.model import Model
+from heatproof.parquet import read_table
+from heatproof.runner import run
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Residual, drawn
+from heatproof_cam.gradcam import GradCam
+from heatproof_cam.gradcam_plus_plus import GradCamPlusPlus
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_perturbation.occlusion import Occlusion
+from heatproof_smoothgrad.smoothgrad import SmoothGrad
+from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from heatproof_smoothgrad.vargrad import VarGrad
 
 COPIES, SIGMA = 5, 0.15
 LAYER, SIDE = "last", 8
@@ -113,7 +114,7 @@ def test_grad_cam_plus_plus_weighs_samples_not_columns():
     """1: MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
 
     Where as many images as columns are in a batch, that weighs the columns. exp(score) belongs to the image as a whole:
-    one positive factor, which salix leaves out.
+    one positive factor, which heatproof leaves out.
     """
     made = batch(count=SIDE)
     values, logits = activations(made)
@@ -230,7 +231,7 @@ def test_occlusion_measures_the_score_whatever_the_channels():
 )
 def test_a_setting_of_another_name_is_refused(kind: type[Explainer], settings: dict[str, Any]):
     """5: Quantus ignores ``n_steps`` and explains with 10 steps."""
-    with pytest.raises(SalixError, match=f"{kind.__name__}: {next(iter(settings))}: "):
+    with pytest.raises(HeatproofError, match=f"{kind.__name__}: {next(iter(settings))}: "):
         kind(**settings)
 
 
@@ -264,18 +265,21 @@ class Asking:
 
     @staticmethod
     @hookimpl
-    def salix_metrics() -> Mapping[str, str]:
-        return {"again": "salix_parts:Again"}
+    def heatproof_metrics() -> Mapping[str, str]:
+        return {"again": "heatproof_parts:Again"}
 
 
 @pytest.fixture
 def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """The score rows of a run of these explainers over four pictures, random ones left out."""
-    monkeypatch.setattr("salix_parts.Again", Again, raising=False)
-    monkeypatch.setattr("salix_parts.asking", Asking, raising=False)
-    found = [Found("parts", "salix_parts", "salix-parts", "1"), Found("asking", "salix_parts:asking", "salix-ask", "1")]
+    monkeypatch.setattr("heatproof_parts.Again", Again, raising=False)
+    monkeypatch.setattr("heatproof_parts.asking", Asking, raising=False)
+    found = [
+        Found("parts", "heatproof_parts", "heatproof-parts", "1"),
+        Found("asking", "heatproof_parts:asking", "heatproof-ask", "1"),
+    ]
     for name in ("baseline", "cam", "gradient", "smoothgrad"):
-        found.append(Found(name, f"salix_{name}", f"salix-{name}", "1"))
+        found.append(Found(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
     catalog = Catalog(found)
 
     def rows(*explainers: Any, metrics: Any = ("mass",), **settings: Any) -> dict[str, Any]:
@@ -311,7 +315,7 @@ ESTIMATORS = (
 
 
 def test_every_row_names_the_estimator(table: Any):
-    """9: under one name libraries give other numbers; each row of salix has every setting that changes its number."""
+    """9: under one name libraries give other numbers; each row here has every setting that changes its number."""
     rows = table(*ESTIMATORS, reductions=["max", "sum"])
     names = sorted(set(zip(rows["explainer"], rows["reduction"])))
     assert len(names) == 2 * len(ESTIMATORS)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from salix.parquet import read_table
-from salix.store import Run
+from heatproof.parquet import read_table
+from heatproof.store import Run
 
 HERE = Path(__file__).parent
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
@@ -48,8 +48,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(calls: Path) -> Iterator[Ask]:
     """Asks the program that forks runs and kills them."""
     with subprocess.Popen(
-        [sys.executable, str(HERE / "salix_killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment(SALIX_PARTS_NOTES=str(calls)),
+        [sys.executable, str(HERE / "heatproof_killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment(HEATPROOF_PARTS_NOTES=str(calls)),
     ) as program:  # fmt: skip
         assert program.stdin is not None
         assert program.stdout is not None
@@ -199,10 +199,10 @@ def test_a_killed_worker_costs_nothing_and_a_deadly_sample_its_own_task(ask: Ask
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     """The parts as an installed plugin: a folder on the path with its metadata."""
-    metadata = tmp_path / "site" / "salix_parts-1.0.dist-info"
+    metadata = tmp_path / "site" / "heatproof_parts-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: salix-parts\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[salix]\nparts = salix_parts\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: heatproof-parts\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[heatproof]\nparts = heatproof_parts\n")
     return metadata.parent
 
 
@@ -210,7 +210,7 @@ def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_pat
     settings = {"explainers": [{"use": "slope", "seconds": 0.4}], "models": ["regions"], "metrics": ["mass"]}
     path, run = tmp_path / "config.yaml", Run(tmp_path / "run")
     YAML().dump(config(run.folder, **settings), path)
-    command = [sys.executable, "-c", "from salix.cli import main; main()", "run", str(path)]
+    command = [sys.executable, "-c", "from heatproof.cli import main; main()", "run", str(path)]
     env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{HERE}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as child:
         while not run.keys("scores"):

@@ -4,25 +4,25 @@ from collections import Counter
 
 import torch
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.estimate import passes
-from salix.passes import logits
-from salix.plan import Combination
-from salix.records import Verdict
-from salix.task import Source
-from salix.testing.bench import in_float64
-from salix.testing.toys import Blobs, Residual
-from salix_backprop.deconvnet import DeconvNet
-from salix_backprop.guided_backprop import GuidedBackprop
-from salix_cam.gradcam import GradCam
-from salix_gradient.gradient import Gradient
-from salix_gradient.input_x_gradient import InputXGradient
-from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_lrp.lrp import Lrp
-from salix_smoothgrad.smoothgrad import SmoothGrad
-from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
-from salix_smoothgrad.vargrad import VarGrad
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.estimate import passes
+from heatproof.passes import logits
+from heatproof.plan import Combination
+from heatproof.records import Verdict
+from heatproof.task import Source
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Blobs, Residual
+from heatproof_backprop.deconvnet import DeconvNet
+from heatproof_backprop.guided_backprop import GuidedBackprop
+from heatproof_cam.gradcam import GradCam
+from heatproof_gradient.gradient import Gradient
+from heatproof_gradient.input_x_gradient import InputXGradient
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_lrp.lrp import Lrp
+from heatproof_smoothgrad.smoothgrad import SmoothGrad
+from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from heatproof_smoothgrad.vargrad import VarGrad
 
 COMPOSITES = (
     "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "excitation_backprop",

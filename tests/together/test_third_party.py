@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.parquet import read_table
+from heatproof.parquet import read_table
 
 PYPROJECT = """
 [project]
-name = "salix-edges"
+name = "heatproof-edges"
 version = "3.1"
-dependencies = ["salix"]
-entry-points.salix.edges = "salix_edges"
+dependencies = ["heatproof"]
+entry-points.heatproof.edges = "heatproof_edges"
 
 [build-system]
 requires = ["hatchling"]
@@ -25,9 +25,9 @@ build-backend = "hatchling.build"
 EXPLAINER = '''
 """Edges as a heatmap, weighed by the gradient."""
 
-from salix.explainer import Explainer
-from salix.hooks import hookimpl
-from salix.passes import gradients
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.passes import gradients
 
 
 class Edges(Explainer):
@@ -39,8 +39,8 @@ class Edges(Explainer):
 
 
 @hookimpl
-def salix_explainers():
-    return {"edges": "salix_edges:Edges"}
+def heatproof_explainers():
+    return {"edges": "heatproof_edges:Edges"}
 '''
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
 CONFIG = {
@@ -56,14 +56,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pip put the plugin, which is not this environment."""
     folder = tmp_path_factory.mktemp("somebody")
     (folder / "pyproject.toml").write_text(PYPROJECT)
-    (folder / "salix_edges.py").write_text(EXPLAINER.lstrip())
+    (folder / "heatproof_edges.py").write_text(EXPLAINER.lstrip())
     subprocess.run([*PIP, "--target", str(folder / "site"), str(folder)], check=True)
     return folder / "site"
 
 
-def salix(site: Path, *words: str, cwd: Path | None = None) -> str:
+def heatproof(site: Path, *words: str, cwd: Path | None = None) -> str:
     """What the installed command prints."""
-    command = [Path(sys.executable).parent / "salix", *words]
+    command = [Path(sys.executable).parent / "heatproof", *words]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,26 +72,26 @@ def salix(site: Path, *words: str, cwd: Path | None = None) -> str:
 
 def test_it_is_small_and_was_not_there() -> None:
     assert len(EXPLAINER.strip().splitlines()) <= 20
-    command = [Path(sys.executable).parent / "salix", "show", "edges"]
+    command = [Path(sys.executable).parent / "heatproof", "show", "edges"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "nothing is registered as 'edges'" in done.stderr
 
 
 def test_it_is_listed(site: Path) -> None:
-    rows = [line.split() for line in salix(site, "list").splitlines()]
-    assert ["explainer", "edges", "salix-edges", "3.1"] in rows
+    rows = [line.split() for line in heatproof(site, "list").splitlines()]
+    assert ["explainer", "edges", "heatproof-edges", "3.1"] in rows
 
 
 def test_it_passes_the_laws(site: Path) -> None:
-    text = salix(site, "check", "edges")
+    text = heatproof(site, "check", "edges")
     assert "passed   explainer edges: " in text
     assert "edges passes: " in text.splitlines()[-1]
 
 
 def test_it_runs_from_a_config(site: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(json.dumps(CONFIG))
-    text = salix(site, "run", "config.yaml", "--strict", cwd=tmp_path)
+    text = heatproof(site, "run", "config.yaml", "--strict", cwd=tmp_path)
     assert "resnet50(size=32) × edges" in text
     scores = read_table(tmp_path / "run/scores.parquet")
     assert set(scores["explainer"]) == {"edges", "random"}
@@ -99,4 +99,4 @@ def test_it_runs_from_a_config(site: Path, tmp_path: Path) -> None:
     assert len(chosen)
     assert np.isfinite(chosen).all()
     provenance = json.loads((tmp_path / "run/provenance.json").read_text())
-    assert provenance["versions"]["salix-edges"] == "3.1"
+    assert provenance["versions"]["heatproof-edges"] == "3.1"

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from salix.batch import Batch
-from salix.testing.bench import in_float64
-from salix_gradient.integrated_gradients import IntegratedGradients
-from salix_lesionnet.lesionnet import LesionNet
-from salix_phantom.phantom import Phantom
-from salix_smoothgrad.smoothgrad import SmoothGrad
+from heatproof.batch import Batch
+from heatproof.testing.bench import in_float64
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_lesionnet.lesionnet import LesionNet
+from heatproof_phantom.phantom import Phantom
+from heatproof_smoothgrad.smoothgrad import SmoothGrad
 
 LIMIT = 1.5
 CALM, PEAKED = "synthetic_00008_left", "synthetic_00019_right"

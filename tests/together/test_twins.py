@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from salix.catalog import default
-from salix.cli import cli
-from salix.dataset import Dataset
-from salix.records import Label, Sample
+from heatproof.catalog import default
+from heatproof.cli import cli
+from heatproof.dataset import Dataset
+from heatproof.records import Label, Sample
 
 SMALL = {"patients": 3, "height": 64}
 DRAWN: dict[tuple[str, str], Sample] = {}
@@ -39,14 +39,14 @@ LABELS: dict[str, Callable[[Label, Dataset], Label]] = {
 def layouts() -> list[str]:
     """The datasets of this project that write a layout of their own."""
     entries = [entry for entry in default().entries if entry.kind == "dataset"]
-    own = [entry for entry in entries if entry.distribution.startswith("salix-")]
+    own = [entry for entry in entries if entry.distribution.startswith("heatproof-")]
     return [entry.name for entry in own if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
 
 
-def salix(*words: object) -> Result:
+def heatproof(*words: object) -> Result:
     """The command line, in lines that are long enough for an example each."""
     environment = {"COLUMNS": "1000"}
-    return CliRunner(env=environment).invoke(cli, [str(word) for word in words], prog_name="salix")
+    return CliRunner(env=environment).invoke(cli, [str(word) for word in words], prog_name="heatproof")
 
 
 def given(settings: dict[str, Any]) -> list[str]:
@@ -79,14 +79,14 @@ def test_a_twin(name: str, tmp_path: Path) -> None:
     subject, settings, root = SUBJECTS.get(name, "eye"), READ.get(name, {}), tmp_path / "twin"
     origin = phantom(subject)
     labels = [origin.load(id).label for id in origin.ids()]
-    written = salix("data", "write", name, *given(SMALL | {"subject": subject}), "--root", root)
+    written = heatproof("data", "write", name, *given(SMALL | {"subject": subject}), "--root", root)
     assert written.exit_code == 0, written.output
     assert f"wrote {len(labels)} samples" in written.output
     twin: Any = default().create("dataset", name, {"root": str(root)} | settings)
     read = [twin.load(id) for id in twin.ids()]
     expected = LABELS.get(name, last_at_most)
     assert Counter(sample.label for sample in read) == Counter(expected(label, twin) for label in labels)
-    checked = salix("data", "check", name, *given(settings), "--root", root)
+    checked = heatproof("data", "check", name, *given(settings), "--root", root)
     assert checked.exit_code == 0, checked.output
     rows = [line.split() for line in checked.output.splitlines()]
     for finding in twin.check():
@@ -104,7 +104,7 @@ def test_a_twin(name: str, tmp_path: Path) -> None:
 def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -> None:
     root, origin = tmp_path / "twin", phantom("eye")
     words = (*given(SMALL), "--layout", f"part={part}", "--root", root)
-    written = salix("data", "write", "idrid", *words)
+    written = heatproof("data", "write", "idrid", *words)
     assert written.exit_code == 0, written.output
     twin: Any = default().create("dataset", "idrid", {"root": str(root), "part": part})
     read = [twin.load(id) for id in twin.ids()]
@@ -120,7 +120,7 @@ def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -
         for one, other in zip(centres[: len(extras)], centres[len(extras) :]):
             gaps = np.abs(one[:, None] - other).max(2)
             assert gaps.min(1).max() <= 0.5  # the tables hold whole pixels
-    checked = salix("data", "check", "idrid", "--set", f"part={part}", "--root", root)
+    checked = heatproof("data", "check", "idrid", "--set", f"part={part}", "--root", root)
     assert checked.exit_code == 0, checked.output
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salix.errors import DataError
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_aml_cells.aml_cells import AmlCells
+from heatproof.errors import DataError
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_aml_cells.aml_cells import AmlCells
 
 LINES = (
     "BAS/BAS_0001.tiff BAS nan nan",

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.records import Label, Sample
-from salix.testing import check_dataset
-from salix_covid_chestxray.covid_chestxray import CovidChestxray
-from salix_covid_chestxray.findings import CLASSES, FAMILIES, WRITTEN
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.records import Label, Sample
+from heatproof.testing import check_dataset
+from heatproof_covid_chestxray.covid_chestxray import CovidChestxray
+from heatproof_covid_chestxray.findings import CLASSES, FAMILIES, WRITTEN
 
 REAL = Path(__file__).resolve().parents[4] / "../shared/data/covid-chestxray"
 HEADER = "patientid,offset,finding,view,modality,folder,filename,url,clinical_notes,"

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_covid_ct.covid_ct import CovidCt
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_covid_ct.covid_ct import CovidCt
 
 COVID = {
     "train": ["2020.01.24.919183-p27-132.png", "Coronavirus disease 2019%0.png"],

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from salix.dicom import write_dicom
-from salix.errors import DataError
-from salix.gaze import SIGMA, Frames
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_egd_cxr.egd_cxr import SHEET, EgdCxr, reference_division
-from salix_egd_cxr.gaze_table import read_gaze
-from salix_egd_cxr.screen import Screen
+from heatproof.dicom import write_dicom
+from heatproof.errors import DataError
+from heatproof.gaze import SIGMA, Frames
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_egd_cxr.egd_cxr import SHEET, EgdCxr, reference_division
+from heatproof_egd_cxr.gaze_table import read_gaze
+from heatproof_egd_cxr.screen import Screen
 
 SHAPE = (60, 50)
 GAZE = "SESSION_ID,MEDIA_ID,DICOM_ID,CNT,Time (in secs),FPOGX,FPOGY,FPOGS,FPOGD"
@@ -296,7 +296,7 @@ def test_pictures_elsewhere(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
-    phantom = pytest.importorskip("salix_phantom.phantom", reason="the phantom dataset is not installed")
+    phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     drawn = phantom.Phantom(patients=4, subject="chest", height=192)
     samples = [drawn.load(id) for id in drawn.ids()]
     assert EgdCxr(root=tmp_path).write(samples, tmp_path / "twin") == 8

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from salix.errors import DataError
-from salix.images import write_image, write_mask
-from salix.records import Annotation, Array, Sample
-from salix.testing import check_dataset
-from salix_fundus_lesions.fundus_lesions import FundusLesions
+from heatproof.errors import DataError
+from heatproof.images import write_image, write_mask
+from heatproof.records import Annotation, Array, Sample
+from heatproof.testing import check_dataset
+from heatproof_fundus_lesions.fundus_lesions import FundusLesions
 
 SHAPE = (40, 60)
 

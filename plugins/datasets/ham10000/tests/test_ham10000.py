@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.records import Annotation, Sample
-from salix.testing import check_dataset
-from salix_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.records import Annotation, Sample
+from heatproof.testing import check_dataset
+from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
 ROWS = [

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salix.errors import DataError, SalixError
-from salix.keyed import digest
-from salix.records import Annotation, Sample
-from salix_idrid.idrid import Idrid
+from heatproof.errors import DataError, HeatproofError
+from heatproof.keyed import digest
+from heatproof.records import Annotation, Sample
+from heatproof_idrid.idrid import Idrid
 
 REAL = Path(__file__).resolve().parents[4] / "../shared/data/idrid"
 SHAPE = (20, 30)
@@ -129,7 +129,7 @@ def test_the_optic_disc_and_chosen_findings(root: Path) -> None:
         "haemorrhages",
         "optic_disc",
     )
-    with pytest.raises(SalixError, match="findings"):
+    with pytest.raises(HeatproofError, match="findings"):
         Idrid(root=root, findings=("drusen",))
 
 
@@ -228,7 +228,7 @@ def test_part_a_has_the_identity_that_it_had_when_it_was_the_only_one(root: Path
     lesions = ["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates"]
     params = {"root": "", "findings": lesions, "optic_disc": False}
     content = digest([digest(files), examined])
-    assert Idrid(root=root).identity == digest(["salix_idrid.idrid:Idrid", 1, params, content])
+    assert Idrid(root=root).identity == digest(["heatproof_idrid.idrid:Idrid", 1, params, content])
     assert Idrid(root=root, optic_disc=True).identity != Idrid(root=root).identity
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix.transforms import Fundus, Resize
-from salix_idrid.idrid import Idrid
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof.transforms import Fundus, Resize
+from heatproof_idrid.idrid import Idrid
 
 B, C = "B. Disease Grading", "C. Localization"
 FOLDERS = {"Training": "a. Training Set", "Testing": "b. Testing Set"}

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salix.errors import DataError, SalixError
-from salix.images import write_image, write_mask
-from salix.records import Annotation, Sample
-from salix.testing import check_dataset
-from salix_image_folder.image_folder import ImageFolder
+from heatproof.errors import DataError, HeatproofError
+from heatproof.images import write_image, write_mask
+from heatproof.records import Annotation, Sample
+from heatproof.testing import check_dataset
+from heatproof_image_folder.image_folder import ImageFolder
 
 SHAPE = (8, 10)
 
@@ -99,7 +99,7 @@ def test_patients_are_divided_where_no_split_is_given(tmp_path: Path) -> None:
     assert sum(map(len, parts)) == len(set.union(*parts)) == 50
     everything = ImageFolder(root=tmp_path, shares={"train": 0, "tuning": 0, "test": 1})
     assert len(everything.ids("test")) == 200
-    with pytest.raises(SalixError, match="make them 1"):
+    with pytest.raises(HeatproofError, match="make them 1"):
         ImageFolder(root=tmp_path, shares={"train": 1})
 
 
@@ -251,7 +251,7 @@ def test_an_empty_folder(tmp_path: Path, params: dict[str, Any], message: str) -
 
 @pytest.mark.parametrize("pattern", ["(", "[0-9]+", "(a)(b)"])
 def test_patterns_without_one_group(tmp_path: Path, pattern: str) -> None:
-    with pytest.raises(SalixError, match="pattern"):
+    with pytest.raises(HeatproofError, match="pattern"):
         ImageFolder(root=tmp_path, patient=pattern)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salix.errors import DataError
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_kaggle_dr.kaggle_dr import KaggleDr
+from heatproof.errors import DataError
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_kaggle_dr.kaggle_dr import KaggleDr
 
 
 def photograph(path: Path, red: int) -> None:

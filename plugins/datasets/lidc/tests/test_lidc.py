@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.dicom import windowed, write_dicom
-from salix.errors import DataError, SalixError
-from salix.readings import readings
-from salix.records import Annotation, Geometry, Sample
-from salix.testing import check_dataset
-from salix_lidc.lidc import Lidc
+from heatproof.dicom import windowed, write_dicom
+from heatproof.errors import DataError, HeatproofError
+from heatproof.readings import readings
+from heatproof.records import Annotation, Geometry, Sample
+from heatproof.testing import check_dataset
+from heatproof_lidc.lidc import Lidc
 
 pydicom = pytest.importorskip("pydicom")
 SHAPE = (10, 24, 26)
@@ -155,7 +155,7 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
     dataset = Lidc(root=pristine, crop="scan", window=(-600, 0))
     expected = np.rint(np.clip((UNITS + 600) / 600, 0, 1) * 65535)
     np.testing.assert_array_equal(dataset.load(dataset.ids()[0]).image[0], expected)
-    with pytest.raises(SalixError, match="does not rise; give the lower end first"):
+    with pytest.raises(HeatproofError, match="does not rise; give the lower end first"):
         Lidc(root=pristine, window=(400, -1000))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from salix_lidc.outline import edge_maps, enclosed
+from heatproof_lidc.outline import edge_maps, enclosed
 
 
 def filled(chains: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

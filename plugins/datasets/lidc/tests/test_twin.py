@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.testing import check_dataset
-from salix_lidc.lidc import Lidc
+from heatproof.testing import check_dataset
+from heatproof_lidc.lidc import Lidc
 
-drawing = pytest.importorskip("salix_phantom.thorax")
+drawing = pytest.importorskip("heatproof_phantom.thorax")
 
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:

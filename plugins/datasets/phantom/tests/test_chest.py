@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.gaze import fixations_of
-from salix.testing import check_dataset
-from salix_phantom.chest import CLASSES, ENLARGED, READERS, STUDIES, draw, masks, planned, radiograph
-from salix_phantom.phantom import Phantom
+from heatproof.errors import DataError
+from heatproof.gaze import fixations_of
+from heatproof.testing import check_dataset
+from heatproof_phantom.chest import CLASSES, ENLARGED, READERS, STUDIES, draw, masks, planned, radiograph
+from heatproof_phantom.phantom import Phantom
 
 HEIGHT = 192
 PLANS = [planned(patient, study, 3) for patient in range(300) for study in STUDIES]
@@ -91,7 +91,7 @@ def test_conformance():
 def test_the_identity_of_eyes_is_that_of_earlier_versions():
     """Results are kept by identity; those of eyes stay valid, chests have their own."""
     eye = Phantom()
-    eye.registered = "salix-phantom/phantom"
+    eye.registered = "heatproof-phantom/phantom"
     assert eye.identity == "fe95d962a6450cdd74ab3bef0e980743"
     assert len({eye.identity, Phantom(subject="chest").identity, Phantom().identity}) == 3
     assert Phantom(optic_disc=True, height=64).load("synthetic_00000_left").findings()[-1] == "optic_disc"

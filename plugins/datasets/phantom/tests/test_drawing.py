@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from salix_phantom.drawing import draw, drawn
-from salix_phantom.lesions import FINDINGS
-from salix_phantom.patients import SHARES, eyes
+from heatproof_phantom.drawing import draw, drawn
+from heatproof_phantom.lesions import FINDINGS
+from heatproof_phantom.patients import SHARES, eyes
 
 HEIGHT = 178
 SEED = 7

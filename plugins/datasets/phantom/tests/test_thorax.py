@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix_phantom.thorax import READERS, TRAITS, thorax
+from heatproof.errors import DataError
+from heatproof_phantom.thorax import READERS, TRAITS, thorax
 
 SCANS = [thorax(patient, 5, 48) for patient in range(12)]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix.images import write_image
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_polar_map.polar_map import PolarMap
+from heatproof.errors import DataError
+from heatproof.images import write_image
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_polar_map.polar_map import PolarMap
 
 
 @pytest.fixture

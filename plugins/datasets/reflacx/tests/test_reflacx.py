@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from salix.dicom import write_dicom
-from salix.errors import DataError
-from salix.gaze import dwelt, fixations_of
-from salix.records import Sample
-from salix.testing import check_dataset
-from salix_reflacx.folder import LABELS
-from salix_reflacx.reflacx import Reflacx, named
+from heatproof.dicom import write_dicom
+from heatproof.errors import DataError
+from heatproof.gaze import dwelt, fixations_of
+from heatproof.records import Sample
+from heatproof.testing import check_dataset
+from heatproof_reflacx.folder import LABELS
+from heatproof_reflacx.reflacx import Reflacx, named
 
 SHAPE = (60, 50)
 SHEET = (
@@ -266,7 +266,7 @@ def test_findings_are_named_once() -> None:
 
 
 def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
-    phantom = pytest.importorskip("salix_phantom.phantom", reason="the phantom dataset is not installed")
+    phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     drawn = phantom.Phantom(patients=4, subject="chest", height=192)
     samples = [
         replace(drawn.load(id), extras={**drawn.load(id).extras, "split": split})

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import canonical
-from salix.errors import ModelError
-from salix.model import Model
-from salix.passes import gradients, rectified
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_backprop.deconvnet import DeconvNet
-from salix_backprop.guided_backprop import GuidedBackprop
+from heatproof.batch import Batch
+from heatproof.canonical import canonical
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.passes import gradients, rectified
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_backprop.deconvnet import DeconvNet
+from heatproof_backprop.guided_backprop import GuidedBackprop
 
 REFERENCES = [(GuidedBackprop(), CaptumGuidedBackprop), (DeconvNet(), Deconvolution)]
 NAMES = ["guided_backprop", "deconvnet"]

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from salix.batch import Batch
-from salix.errors import SalixError
-from salix.testing import conforms, toys
-from salix_baseline.centre import Centre
+from heatproof.batch import Batch
+from heatproof.errors import HeatproofError
+from heatproof.testing import conforms, toys
+from heatproof_baseline.centre import Centre
 
 
 def bell(space, sigma=0.25, value=0.0, dtype=torch.float64):
@@ -50,5 +50,5 @@ def test_the_picture_does_not_matter():
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_width_that_shows_nothing_is_refused(sigma):
-    with pytest.raises(SalixError, match="sigma"):
+    with pytest.raises(HeatproofError, match="sigma"):
         Centre(sigma=sigma)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from salix.batch import Batch
-from salix.testing import conforms, toys
-from salix_baseline.input_edges import InputEdges
+from heatproof.batch import Batch
+from heatproof.testing import conforms, toys
+from heatproof_baseline.input_edges import InputEdges
 
 
 def explained(images):

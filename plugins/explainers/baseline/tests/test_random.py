@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import torch
 
-from salix.batch import Batch
-from salix.testing import conforms, toys
-from salix_baseline.random import Random
+from heatproof.batch import Batch
+from heatproof.testing import conforms, toys
+from heatproof_baseline.random import Random
 
 
 def batch(ids="ab", seed=0, size=16, model=None, value=0.0, target=0) -> Batch:

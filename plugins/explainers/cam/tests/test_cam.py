@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.batch import Batch
-from salix.errors import ModelError
-from salix.model import Model
-from salix.passes import gradients, logits
-from salix.records import Explanation
-from salix.testing import conforms, toys
-from salix_cam.cam import Cam
-from salix_cam.gradcam import GradCam
-from salix_cam.respond_cam import RespondCam
+from heatproof.batch import Batch
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.passes import gradients, logits
+from heatproof.records import Explanation
+from heatproof.testing import conforms, toys
+from heatproof_cam.cam import Cam
+from heatproof_cam.gradcam import GradCam
+from heatproof_cam.respond_cam import RespondCam
 
 FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.errors import ModelError
-from salix.model import Model
-from salix.testing import conforms, toys
-from salix_cam.gradcam import GradCam
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.testing import conforms, toys
+from heatproof_cam.gradcam import GradCam
 
 FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]

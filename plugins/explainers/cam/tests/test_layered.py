@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import View, canonical
-from salix.errors import ModelError
-from salix.explainer import Explainer
-from salix.model import Model
-from salix.passes import gradients
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_cam.gradcam import GradCam
-from salix_cam.gradcam_plus_plus import GradCamPlusPlus
-from salix_cam.guided_gradcam import GuidedGradCam
-from salix_cam.respond_cam import RespondCam
+from heatproof.batch import Batch
+from heatproof.canonical import View, canonical
+from heatproof.errors import ModelError
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import gradients
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_cam.gradcam import GradCam
+from heatproof_cam.gradcam_plus_plus import GradCamPlusPlus
+from heatproof_cam.guided_gradcam import GuidedGradCam
+from heatproof_cam.respond_cam import RespondCam
 
 FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]

@@ -9,13 +9,13 @@ from captum.attr import Deconvolution
 from torch import Tensor, nn
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import canonical
-from salix.model import Model
-from salix.passes import responses
-from salix.records import Explanation
-from salix.testing import conforms, toys
-from salix_clear.clear import Clear, dominant
+from heatproof.batch import Batch
+from heatproof.canonical import canonical
+from heatproof.model import Model
+from heatproof.passes import responses
+from heatproof.records import Explanation
+from heatproof.testing import conforms, toys
+from heatproof_clear.clear import Clear, dominant
 
 LABELS = "labels are no heat: a pixel of class 0 is as much answered for as one of class 1"
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from salix.batch import Batch
-from salix.canonical import canonical, view
-from salix.errors import ModelError
-from salix.model import Model
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_gradient.deeplift import DeepLift
+from heatproof.batch import Batch
+from heatproof.canonical import canonical, view
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_gradient.deeplift import DeepLift
 
 
 class Given(Model):

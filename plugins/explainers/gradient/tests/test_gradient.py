@@ -7,13 +7,13 @@ from captum.attr import Saliency
 from torch import Tensor, nn
 from torchvision import models
 
-from salix import passes
-from salix.batch import Batch
-from salix.model import Model
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_gradient.gradient import Gradient
-from salix_gradient.input_x_gradient import InputXGradient
+from heatproof import passes
+from heatproof.batch import Batch
+from heatproof.model import Model
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_gradient.gradient import Gradient
+from heatproof_gradient.input_x_gradient import InputXGradient
 
 REFERENCES = (
     (Gradient(), lambda network: lambda images, targets: Saliency(network).attribute(images, targets, abs=False)),

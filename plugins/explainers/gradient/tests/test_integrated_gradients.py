@@ -8,12 +8,12 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import Tensor, nn
 from torchvision import models
 
-from salix.batch import Batch
-from salix.errors import SalixError
-from salix.model import Model
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_gradient.integrated_gradients import IntegratedGradients
+from heatproof.batch import Batch
+from heatproof.errors import HeatproofError
+from heatproof.model import Model
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_gradient.integrated_gradients import IntegratedGradients
 
 COARSE = "a few steps are exact only on a path from zero, without its first point, where every gate is shut"
 
@@ -208,7 +208,7 @@ def test_notes_name_passes_gap_and_the_error_where_it_is_known():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
-    with pytest.raises(SalixError, match=message):
+    with pytest.raises(HeatproofError, match=message):
         IntegratedGradients(**settings)
 
 
@@ -221,5 +221,5 @@ def test_a_tolerance_survives_changes_and_copies():
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"rule": "trapezoid"}, {"baseline": float("inf")}])
 def test_settings_that_make_no_sense_are_refused(settings):
-    with pytest.raises(SalixError, match=next(iter(settings))):
+    with pytest.raises(HeatproofError, match=next(iter(settings))):
         IntegratedGradients(**settings)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from salix_iterative.inpainting import inpainted
+from heatproof_iterative.inpainting import inpainted
 
 
 def picture(channels: int = 3, size: int = 40, dtype: torch.dtype = torch.float64) -> Tensor:

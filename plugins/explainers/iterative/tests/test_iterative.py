@@ -10,15 +10,15 @@ from captum.attr import GuidedBackprop
 from torch import Tensor, nn
 from torch.nn import functional
 
-from salix.batch import Batch
-from salix.component import Params
-from salix.errors import ModelError, SalixError, Undefined
-from salix.explainer import Explainer
-from salix.model import Model
-from salix.passes import gradients
-from salix.records import Explanation
-from salix.testing import conforms, toys
-from salix_iterative.iterative import Iterative
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.errors import HeatproofError, ModelError, Undefined
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import gradients
+from heatproof.records import Explanation
+from heatproof.testing import conforms, toys
+from heatproof_iterative.iterative import Iterative
 
 GRADES = ("none", "mild", "moderate", "severe", "worst")
 V = (4.0, 2.4, 1.2, 0.6)
@@ -330,7 +330,7 @@ def test_a_volume_is_refused():
      {"decay": float("inf")}, {"normal": -1}, {"sign": "both"}, {"sign": "against", "base": Slope()}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(params):
-    with pytest.raises(SalixError, match=next(iter(params))):
+    with pytest.raises(HeatproofError, match=next(iter(params))):
         Iterative(**params)
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from salix.batch import Batch
-from salix.model import Model
-from salix.modules import ACTIVATIONS, Add, Mean
+from heatproof.batch import Batch
+from heatproof.model import Model
+from heatproof.modules import ACTIVATIONS, Add, Mean
 
 AVERAGES = (nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, Mean)
 CONVOLVED = {nn.Conv2d: functional.conv2d, nn.Conv3d: functional.conv3d}

@@ -15,13 +15,13 @@ from zennit.attribution import Gradient
 from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
-from salix.batch import Batch
-from salix.canonical import View
-from salix.errors import ModelError
-from salix.testing import toys
-from salix_lrp.graph import entry
-from salix_lrp.lrp import Lrp
-from salix_lrp.relevance import relevance_network
+from heatproof.batch import Batch
+from heatproof.canonical import View
+from heatproof.errors import ModelError
+from heatproof.testing import toys
+from heatproof_lrp.graph import entry
+from heatproof_lrp.lrp import Lrp
+from heatproof_lrp.relevance import relevance_network
 
 from_score = partial(Lrp, start="score")
 """Relevance that starts as the score, as in the specification's vectors and in Zennit."""

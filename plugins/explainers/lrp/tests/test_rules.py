@@ -10,12 +10,12 @@ from zennit.attribution import Gradient
 from zennit.composites import COMPOSITES
 from zennit.rules import AlphaBeta, ZPlus
 
-from salix.errors import ModelError, SalixError
-from salix.passes import gradients
-from salix.testing import conforms, toys
-from salix_lrp.lrp import Lrp
-from salix_lrp.presets import PRESETS, preset_name
-from salix_lrp.sparing import sparing
+from heatproof.errors import HeatproofError, ModelError
+from heatproof.passes import gradients
+from heatproof.testing import conforms, toys
+from heatproof_lrp.lrp import Lrp
+from heatproof_lrp.presets import PRESETS, preset_name
+from heatproof_lrp.sparing import sparing
 
 from_score = partial(Lrp, start="score")
 """Relevance that starts as the score, as in the specification's vectors and in Zennit."""
@@ -336,7 +336,7 @@ def test_an_epsilon_of_ones_own(batch_of):
     ],
 )
 def test_bad_settings_are_one_sentence(params, sentence):
-    with pytest.raises(SalixError, match=sentence):
+    with pytest.raises(HeatproofError, match=sentence):
         from_score(**params)
 
 

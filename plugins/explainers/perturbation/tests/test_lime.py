@@ -10,13 +10,13 @@ from captum._utils.models.linear_model import SkLearnRidge
 from skimage.segmentation import quickshift, slic
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import ModelError, SalixError, Undefined
-from salix.keyed import generator
-from salix.model import Model
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_perturbation.lime import Lime, coefficients, superpixel_means
+from heatproof.batch import Batch
+from heatproof.errors import HeatproofError, ModelError, Undefined
+from heatproof.keyed import generator
+from heatproof.model import Model
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_perturbation.lime import Lime, coefficients, superpixel_means
 
 QUARTERS = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
 
@@ -203,5 +203,5 @@ def test_traits_and_passes():
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(settings):
-    with pytest.raises(SalixError, match=next(iter(settings))):
+    with pytest.raises(HeatproofError, match=next(iter(settings))):
         Lime(**settings)

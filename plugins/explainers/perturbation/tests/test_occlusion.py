@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import ModelError, SalixError
-from salix.model import Model
-from salix.passes import Windows
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_perturbation.occlusion import Occlusion, averaged
+from heatproof.batch import Batch
+from heatproof.errors import HeatproofError, ModelError
+from heatproof.model import Model
+from heatproof.passes import Windows
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_perturbation.occlusion import Occlusion, averaged
 
 
 class Given(Model):
@@ -166,5 +166,5 @@ def test_a_patch_larger_than_the_picture():
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(settings, words):
-    with pytest.raises(SalixError, match=words):
+    with pytest.raises(HeatproofError, match=words):
         Occlusion(**settings)

@@ -9,17 +9,17 @@ from captum.attr import NoiseTunnel, Saliency
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.component import Params
-from salix.errors import SalixError
-from salix.explainer import Explainer
-from salix.model import Model
-from salix.passes import gradients, rectified
-from salix.testing import conforms, toys
-from salix.testing.bench import in_float64
-from salix_smoothgrad.smoothgrad import SmoothGrad
-from salix_smoothgrad.smoothgrad_squared import SmoothGradSquared
-from salix_smoothgrad.vargrad import VarGrad
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.errors import HeatproofError
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import gradients, rectified
+from heatproof.testing import conforms, toys
+from heatproof.testing.bench import in_float64
+from heatproof_smoothgrad.smoothgrad import SmoothGrad
+from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
+from heatproof_smoothgrad.vargrad import VarGrad
 
 DRAWS = torch.tensor([[1.0, -2.0], [3.0, 0.0], [2.0, 4.0]], dtype=torch.float64)
 FAMILY = (SmoothGrad, SmoothGradSquared, VarGrad)
@@ -240,7 +240,7 @@ def test_pairs_agree_with_a_plain_loop_over_opposite_noise():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(kind, settings, message):
-    with pytest.raises(SalixError, match=message):
+    with pytest.raises(HeatproofError, match=message):
         kind(**settings)
 
 
@@ -279,7 +279,7 @@ def test_the_noise_of_a_base_is_not_the_noise_it_is_put_under():
 def test_a_volume_is_refused_where_the_base_takes_pictures_only():
     model = toys.Residual(dimensions=3)
     made = Batch(model, ["a"], images(1, 3).float(), [0])
-    with pytest.raises(SalixError, match="explains 2-D images; these have 3"):
+    with pytest.raises(HeatproofError, match="explains 2-D images; these have 3"):
         SmoothGrad(samples=2, base=Flat())(made)
 
 
@@ -290,5 +290,5 @@ def test_a_constant_image_has_no_range_hence_no_noise():
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"sigma": -0.1}, {"sigma": float("nan")}, {"base": 3}])
 def test_settings_that_make_no_sense_are_refused(settings):
-    with pytest.raises(SalixError, match=next(iter(settings))):
+    with pytest.raises(HeatproofError, match=next(iter(settings))):
         SmoothGrad(**settings)

@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from salix.errors import DataError, SalixError
-from salix.metric import Case, Undefined
-from salix.model import READERS, Head
-from salix.records import Label, Prediction, Sample
-from salix.testing import conforms
-from salix_auc.auc import Auc
+from heatproof.errors import DataError, HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.model import READERS, Head
+from heatproof.records import Label, Prediction, Sample
+from heatproof.testing import conforms
+from heatproof_auc.auc import Auc
 
 Array = NDArray[Any]
 
@@ -152,7 +152,7 @@ class TestPositive:
 
     @pytest.mark.parametrize("wrong", [{"positive": ()}, {"scores": "logits"}, {"average": "macro"}])
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
-        with pytest.raises(SalixError, match=f"Auc: .*{next(iter(wrong))}"):
+        with pytest.raises(HeatproofError, match=f"Auc: .*{next(iter(wrong))}"):
             Auc(**wrong)
 
 

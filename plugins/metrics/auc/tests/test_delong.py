@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix_auc.delong import delong
-from salix_auc.ranks import auc
+from heatproof_auc.delong import delong
+from heatproof_auc.ranks import auc
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from salix_auc.ranks import auc
+from heatproof_auc.ranks import auc
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, positive = drawn(4)
     counts = np.random.default_rng(1).integers(0, 3, (33, len(scores)))
     whole = auc(scores, positive, counts)
-    monkeypatch.setattr("salix_auc.ranks.BLOCK", 5 * len(scores))
+    monkeypatch.setattr("heatproof_auc.ranks.BLOCK", 5 * len(scores))
     np.testing.assert_array_equal(auc(scores, positive, counts), whole)
 
 

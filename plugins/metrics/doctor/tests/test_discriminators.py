@@ -5,7 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from salix_doctor.discriminators import DISCRIMINATORS, alpha, beta
+from heatproof_doctor.discriminators import DISCRIMINATORS, alpha, beta
 
 ROWS = {
     (0.7, 0.2, 0.1): (0.85185185, 0.42857143),

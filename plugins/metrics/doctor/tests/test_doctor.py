@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import SalixError
-from salix.metric import Case, Undefined
-from salix.model import READERS, Head, Model
-from salix.records import Label, Prediction, Sample
-from salix.testing import conforms
-from salix_doctor.doctor import Doctor
+from heatproof.batch import Batch
+from heatproof.errors import HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.model import READERS, Head, Model
+from heatproof.records import Label, Prediction, Sample
+from heatproof.testing import conforms
+from heatproof_doctor.doctor import Doctor
 
 Array = NDArray[Any]
 
@@ -148,7 +148,7 @@ def test_expected() -> None:
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0}, {"gamma": -1}, {"distribution": "raw"}, {"epsilon": -0.1}])
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(SalixError, match=f"Doctor: .*{next(iter(wrong))}"):
+    with pytest.raises(HeatproofError, match=f"Doctor: .*{next(iter(wrong))}"):
         Doctor(**wrong)
 
 

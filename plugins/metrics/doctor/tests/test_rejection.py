@@ -9,8 +9,8 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from salix_doctor.discriminators import alpha, beta
-from salix_doctor.rejection import ranked, rates
+from heatproof_doctor.discriminators import alpha, beta
+from heatproof_doctor.rejection import ranked, rates
 
 Array = NDArray[Any]
 
@@ -101,7 +101,7 @@ def test_resamples_against_cases_repeated(monkeypatch: pytest.MonkeyPatch) -> No
     statistic, wrong = drawn(random)
     counts = random.integers(0, 4, (40, len(wrong)))
     counts[0], counts[1] = 0, wrong == 0
-    monkeypatch.setattr("salix_doctor.rejection.BLOCK", 7 * len(wrong))
+    monkeypatch.setattr("heatproof_doctor.rejection.BLOCK", 7 * len(wrong))
     auroc, curve = ranked(statistic, wrong, counts)
     frr, trr = rates(statistic, wrong, counts, 0.6)
     assert np.isnan([auroc[0], auroc[1], *curve[0], *curve[1], frr[0], trr[0], trr[1]]).all()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix.errors import DataError, SalixError
-from salix.metric import Case, Undefined
-from salix.records import Annotation, Heatmap, Sample
-from salix_ecs.ecs import Ecs
+from heatproof.errors import DataError, HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.records import Annotation, Heatmap, Sample
+from heatproof_ecs.ecs import Ecs
 
 Array = NDArray[Any]
 
@@ -273,7 +273,7 @@ class TestComponent:
         ],
     )
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
-        with pytest.raises(SalixError, match=f"Ecs: .*{next(iter(wrong))}"):
+        with pytest.raises(HeatproofError, match=f"Ecs: .*{next(iter(wrong))}"):
             Ecs(**wrong)
 
     def test_weights_enter_the_identity(self) -> None:

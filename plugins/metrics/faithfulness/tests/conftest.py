@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.explainer import Explainer, heatmaps
-from salix.metric import Case
-from salix.model import Head, Model
-from salix.records import Heatmap, Sample
+from heatproof.batch import Batch
+from heatproof.explainer import Explainer, heatmaps
+from heatproof.metric import Case
+from heatproof.model import Head, Model
+from heatproof.records import Heatmap, Sample
 
 
 class Given(Model):

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import DataError, SalixError, Undefined
-from salix.testing import conforms
-from salix_faithfulness.deletion import Deletion, Insertion
-from salix_faithfulness.max_sensitivity import MaxSensitivity
-from salix_faithfulness.model_randomization import ModelRandomization
-from salix_faithfulness.pixel_flipping import PixelFlipping
-from salix_faithfulness.ranking import patch_count, patches, ranking
-from salix_faithfulness.road import Road
+from heatproof.batch import Batch
+from heatproof.errors import DataError, HeatproofError, Undefined
+from heatproof.testing import conforms
+from heatproof_faithfulness.deletion import Deletion, Insertion
+from heatproof_faithfulness.max_sensitivity import MaxSensitivity
+from heatproof_faithfulness.model_randomization import ModelRandomization
+from heatproof_faithfulness.pixel_flipping import PixelFlipping
+from heatproof_faithfulness.ranking import patch_count, patches, ranking
+from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -324,7 +324,7 @@ class TestBadInput:
         ],
     )  # fmt: skip
     def test_wrong_settings(self, kind: Any, wrong: dict[str, Any]) -> None:
-        with pytest.raises(SalixError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
+        with pytest.raises(HeatproofError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
             kind(**wrong)
 
     def test_directions(self) -> None:

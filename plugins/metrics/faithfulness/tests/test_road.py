@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from salix.keyed import generator
-from salix_faithfulness.imputation import imputed, system
-from salix_faithfulness.road import Road
+from heatproof.keyed import generator
+from heatproof_faithfulness.imputation import imputed, system
+from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from salix.batch import Batch
-from salix.errors import Undefined
-from salix.explainer import Explainer
-from salix.passes import gradients
-from salix.testing.toys import Piecewise, Residual
-from salix_faithfulness.max_sensitivity import MaxSensitivity
-from salix_faithfulness.model_randomization import ModelRandomization, alike, layers
-from salix_faithfulness.similarity import spearman, ssim
+from heatproof.batch import Batch
+from heatproof.errors import Undefined
+from heatproof.explainer import Explainer
+from heatproof.passes import gradients
+from heatproof.testing.toys import Piecewise, Residual
+from heatproof_faithfulness.max_sensitivity import MaxSensitivity
+from heatproof_faithfulness.model_randomization import ModelRandomization, alike, layers
+from heatproof_faithfulness.similarity import spearman, ssim
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)

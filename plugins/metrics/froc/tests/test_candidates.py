@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from salix.errors import DataError
-from salix_froc.candidates import candidate_curve, matched
-from salix_froc.curve import sensitivity_at
+from heatproof.errors import DataError
+from heatproof_froc.candidates import candidate_curve, matched
+from heatproof_froc.curve import sensitivity_at
 
 FIRST = (np.array([0.9, 0.8, 0.7, 0.35, np.nan]), np.array([0.95, 0.6, 0.5, 0.4, 0.3, 0.2]), 4)
 SECOND = (np.array([0.9, 0.4]), np.array([0.5]), 1)

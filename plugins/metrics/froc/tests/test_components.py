@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, generate_binary_structure, label
 
-from salix_froc.components import components, hottest, offsets, spread
+from heatproof_froc.components import components, hottest, offsets, spread
 
 Array = NDArray[Any]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix_froc.curve import RATES, extrapolated, sensitivity_at
+from heatproof_froc.curve import RATES, extrapolated, sensitivity_at
 
 
 def plain(x: NDArray[Any], y: NDArray[Any], rate: float, interpolation: str) -> float:

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, gaussian_filter, generate_binary_structure, label
 
-from salix.errors import DataError, SalixError
-from salix.metric import Case, Undefined
-from salix.records import Annotation, Heatmap, Sample
-from salix.statistics import summarise_cases
-from salix.testing import conforms
-from salix_froc.curve import RATES, sensitivity_at
-from salix_froc.froc import Froc
-from salix_froc.pooled import Pooled
-from salix_froc.steps import RULES, lesions
+from heatproof.errors import DataError, HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.records import Annotation, Heatmap, Sample
+from heatproof.statistics import summarise_cases
+from heatproof.testing import conforms
+from heatproof_froc.curve import RATES, sensitivity_at
+from heatproof_froc.froc import Froc
+from heatproof_froc.pooled import Pooled
+from heatproof_froc.steps import RULES, lesions
 
 Array = NDArray[Any]
 
@@ -284,7 +284,7 @@ class TestCases:
         "wrong", [{"cover": 0}, {"connectivity": 6}, {"thresholds": 1}, {"rates": []}, {"rates": [0]}, {"scale": "log"}]
     )
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
-        with pytest.raises(SalixError, match=f"Froc: .*{next(iter(wrong))}"):
+        with pytest.raises(HeatproofError, match=f"Froc: .*{next(iter(wrong))}"):
             Froc(**wrong)
 
 

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import entropy, pearsonr, zscore
 
-from salix.agreement import cells, ecs
-from salix.errors import DataError, SalixError
-from salix.gaze import counted
-from salix.metric import Case, Undefined
-from salix.records import Annotation, Geometry, Heatmap, Sample
-from salix.testing import conforms
-from salix.transforms import Resize
-from salix_gaze.gaze import Gaze
-from salix_gaze.likeness import correlation, divergence, scanpath
+from heatproof.agreement import cells, ecs
+from heatproof.errors import DataError, HeatproofError
+from heatproof.gaze import counted
+from heatproof.metric import Case, Undefined
+from heatproof.records import Annotation, Geometry, Heatmap, Sample
+from heatproof.testing import conforms
+from heatproof.transforms import Resize
+from heatproof_gaze.gaze import Gaze
+from heatproof_gaze.likeness import correlation, divergence, scanpath
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -235,5 +235,5 @@ class TestGeometry:
 
 @pytest.mark.parametrize("wrong", [{"grid": 0}, {"top": 0}, {"epsilon": 0}, {"readers": "all"}, {"findings": ["gaze"]}])
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(SalixError, match=f"Gaze: .*{next(iter(wrong))}"):
+    with pytest.raises(HeatproofError, match=f"Gaze: .*{next(iter(wrong))}"):
         Gaze(**wrong)

@@ -8,7 +8,7 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
 
-from salix_grading.confusion import Weights, accuracy, kappa, rates
+from heatproof_grading.confusion import Weights, accuracy, kappa, rates
 
 Array = NDArray[Any]
 

@@ -14,12 +14,12 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from salix.errors import DataError, SalixError
-from salix.metric import Case, Undefined
-from salix.model import READERS, Head
-from salix.records import Label, Prediction, Sample
-from salix.testing import conforms
-from salix_grading.grading import Grading
+from heatproof.errors import DataError, HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.model import READERS, Head
+from heatproof.records import Label, Prediction, Sample
+from heatproof.testing import conforms
+from heatproof_grading.grading import Grading
 
 Array = NDArray[Any]
 
@@ -162,7 +162,7 @@ def test_refusals() -> None:
     ],
 )
 def test_wrong_settings(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(SalixError, match=f"Grading: .*{said}"):
+    with pytest.raises(HeatproofError, match=f"Grading: .*{said}"):
         Grading(**wrong)
 
 

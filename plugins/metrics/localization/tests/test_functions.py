@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix_localization.iou import box, hot, iou
-from salix_localization.localization import cut, mask
-from salix_localization.pointing import pointing, widened
-from salix_localization.relevance import relevance_mass, relevance_rank
+from heatproof_localization.iou import box, hot, iou
+from heatproof_localization.localization import cut, mask
+from heatproof_localization.pointing import pointing, widened
+from heatproof_localization.relevance import relevance_mass, relevance_rank
 
 Array = NDArray[Any]
 

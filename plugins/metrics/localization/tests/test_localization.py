@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salix.errors import DataError, SalixError
-from salix.metric import Case, Undefined
-from salix.readings import readings
-from salix.records import Annotation, Heatmap, Sample
-from salix.testing import conforms
-from salix_localization.iou import Iou
-from salix_localization.localization import Localization
-from salix_localization.pointing import Pointing
-from salix_localization.relevance import RelevanceMass, RelevanceRank
+from heatproof.errors import DataError, HeatproofError
+from heatproof.metric import Case, Undefined
+from heatproof.readings import readings
+from heatproof.records import Annotation, Heatmap, Sample
+from heatproof.testing import conforms
+from heatproof_localization.iou import Iou
+from heatproof_localization.localization import Localization
+from heatproof_localization.pointing import Pointing
+from heatproof_localization.relevance import RelevanceMass, RelevanceRank
 
 Array = NDArray[Any]
 ALL: list[Localization] = [Pointing(), RelevanceMass(), RelevanceRank(), Iou(level=0.1)]
@@ -204,7 +204,7 @@ class TestRefusals:
         ],
     )
     def test_wrong_settings(self, kind: type[Localization], wrong: dict[str, Any]) -> None:
-        with pytest.raises(SalixError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
+        with pytest.raises(HeatproofError, match=f"{kind.__name__}: .*{next(iter(wrong))}"):
             kind(**wrong)
 
     def test_an_absolute_level_may_exceed_1(self) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchvision.models import inception_v3
 
-from salix.errors import ModelError
-from salix.testing import conforms
-from salix_inceptionv3.inceptionv3 import InceptionV3
+from heatproof.errors import ModelError
+from heatproof.testing import conforms
+from heatproof_inceptionv3.inceptionv3 import InceptionV3
 
 CACHED = "inception_v3_google-0cc3c7bd.pth"
 BRANCHES = {"branch1x1": 320, "branch3x3_2a": 384, "branch3x3dbl_3b": 384, "branch_pool": 192}

@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from salix.batch import Batch
-from salix.errors import ModelError
-from salix.keyed import file_digest
-from salix.passes import gradients
-from salix.records import Sample
-from salix_lesionnet.lesionnet import PACKAGED, LesionNet, LesionNetwork
+from heatproof.batch import Batch
+from heatproof.errors import ModelError
+from heatproof.keyed import file_digest
+from heatproof.passes import gradients
+from heatproof.records import Sample
+from heatproof_lesionnet.lesionnet import PACKAGED, LesionNet, LesionNetwork
 
 LAYERS = tuple(f"features.{number}.convolution" for number in range(8))
 
@@ -47,7 +47,7 @@ def test_layers_are_the_convolutions_in_order(model):
 
 
 def test_grades_held_out_synthetic_eyes(model):
-    phantom = pytest.importorskip("salix_phantom.phantom", reason="the phantom dataset is not installed")
+    phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     dataset = phantom.Phantom(patients=60, height=512)
     samples = [dataset.load(id) for id in dataset.ids("test")]
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_nothing_works_in_place(model):
 def test_the_packaged_weights_enter_the_identity(model, monkeypatch, tmp_path):
     identity = model.identity
     assert model.content() == file_digest(PACKAGED)
-    monkeypatch.setattr("salix_lesionnet.lesionnet.PACKAGED", tmp_path / "other.safetensors")
+    monkeypatch.setattr("heatproof_lesionnet.lesionnet.PACKAGED", tmp_path / "other.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"other")
     assert LesionNet().identity != identity
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from salix.errors import ModelError, SalixError
-from salix.records import Sample
-from salix_resnet50.resnet50 import ResNet50
+from heatproof.errors import HeatproofError, ModelError
+from heatproof.records import Sample
+from heatproof_resnet50.resnet50 import ResNet50
 
 CACHED = "resnet50-11ad3fa6.pth"
 
@@ -135,9 +135,9 @@ def test_a_checkpoint_is_loaded_whole_and_counts_by_content(tmp_path):
 
 
 def test_weights_in_a_config_are_found_beside_it(tmp_path):
-    model = ResNet50.made({"weights": "torchvision"}, {"base": tmp_path}, "salix-resnet50/resnet50")
+    model = ResNet50.made({"weights": "torchvision"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
     assert model.params.weights == "torchvision"
-    model = ResNet50.made({"weights": "own.pt"}, {"base": tmp_path}, "salix-resnet50/resnet50")
+    model = ResNet50.made({"weights": "own.pt"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
     assert model.params.weights == tmp_path / "own.pt"
 
 
@@ -172,7 +172,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 
 
 def test_unknown_params_are_refused():
-    with pytest.raises(SalixError, match="seed"):
+    with pytest.raises(HeatproofError, match="seed"):
         ResNet50(seed=-1)
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchvision.models import vgg16
 
-from salix.errors import ModelError
-from salix.testing import conforms
-from salix_vgg16.vgg16 import VGG16
+from heatproof.errors import ModelError
+from heatproof.testing import conforms
+from heatproof_vgg16.vgg16 import VGG16
 
 CACHED = "vgg16-397923af.pth"
 

@@ -1,0 +1,44 @@
+"""The errors a user may meet; each message says what was seen, what is allowed and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HeatproofError(Exception):
+    """Any mistake or mishap that heatproof can explain in a sentence; the command line prints no traceback of it."""
+
+
+class ConfigError(HeatproofError):
+    """One or more mistakes of a config, each with file, line and YAML path."""
+
+
+class PluginError(HeatproofError):
+    """A plugin that is unknown, ambiguous, broken or of the wrong kind."""
+
+
+class DataError(HeatproofError):
+    """A dataset folder, table, picture or annotation that cannot be used."""
+
+
+class ModelError(HeatproofError):
+    """A checkpoint, layer, target or network that cannot be used."""
+
+
+class StoreError(HeatproofError):
+    """A run's folder that cannot be read or written."""
+
+
+class Undefined(Exception):
+    """Raised where a metric or an explainer has no value for a case: it is ``excluded`` with this reason.
+
+    In a batch it is raised for the first such sample; the core splits the batch until that sample is alone.
+    """
+
+
+def near(name: str, allowed: Iterable[str]) -> str:
+    """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'gradcam'?``."""
+    names = sorted(allowed)
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(match) for match in close) + "?"
+    return "allowed: " + (", ".join(names) if names else "none")

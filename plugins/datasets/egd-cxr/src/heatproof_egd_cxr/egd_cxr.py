@@ -1,0 +1,282 @@
+"""EGD-CXR: chest radiographs of MIMIC-CXR, with the gaze of the radiologist who read them."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from heatproof.area import box
+from heatproof.component import Location
+from heatproof.dataset import Finding
+from heatproof.errors import DataError
+from heatproof.gaze import SIGMA, counted, fixations_of
+from heatproof.listing import Entry, Listing, gathered, require_new
+from heatproof.mimic import GAZE, MimicDataset, MimicParams, Reading, write_picture
+from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.records import Annotation, Sample
+from heatproof.tabular import Row, Table, plain_name, read_lines, read_table, write_table
+
+from .gaze_table import GazeTable, read_gaze
+from .screen import Screen
+
+CLASSES = ("Normal", "CHF", "pneumonia")
+PADS = ("image_top_pad", "image_bottom_pad", "image_left_pad", "image_right_pad")
+SHEET = ("dicom_id", "path", "patient_id", *PADS, *CLASSES)
+BOXES = ("dicom_id", "bbox_name", "x1", "x2", "y1", "y2")
+WRITTEN = ("SESSION_ID", "DICOM_ID", "CNT", "Time (in secs)", "FPOGX", "FPOGY", "FPOGS", "FPOGD", "FPOGID", "FPOGV")
+STRUCTURES = (
+    "right_lung", "right_upper_lung_zone", "right_mid_lung_zone", "right_lower_lung_zone", "right_hilar_structures",
+    "right_costophrenic_angle", "right_clavicle", "left_lung", "left_upper_lung_zone", "left_mid_lung_zone",
+    "left_lower_lung_zone", "left_hilar_structures", "left_costophrenic_angle", "left_clavicle", "upper_mediastinum",
+    "cardiac_silhouette", "trachea",
+)  # fmt: skip
+NAMES = {plain_name(name): name for name in STRUCTURES}
+ROWS = {"fixations": 48_959, "eye_gaze": 1_498_953}
+ALLOWED = 1_017
+
+
+class EgdCxrParams(MimicParams):
+    """Which pictures and which table of gaze to take, how wide a fixation is drawn, and how patients are divided.
+
+    ``division: reference`` is that of the authors' own experiments; ``shares`` draws patients by name and seed.
+    """
+
+    table: Literal["fixations", "eye_gaze"] = "fixations"
+    sigma: PositiveFloat = SIGMA
+    boxes: bool = False
+    allow_list: Location | None = None
+    division: Literal["shares", "reference"] = "shares"
+    shares: Shares = Shares(train=0.8, tuning=0.1, test=0.1)
+    seed: int = Field(default=0, ge=0)
+
+
+class EgdCxr(MimicDataset):
+    """1,083 frontal radiographs, normal, of heart failure or of pneumonia, with the gaze of one radiologist.
+
+    Karargyris et al. 2021, "Creation and validation of a chest X-ray dataset with eye-tracking and report dictation for
+    AI development", Scientific Data 8:92, doi:10.1038/s41597-021-00863-5. Gaze becomes maps as in the authors' program:
+    one per fixation, its duration ignored, the first row left out; other than there, the last picture of a session
+    gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
+    """
+
+    Params = EgdCxrParams
+    params: EgdCxrParams
+    classes = CLASSES
+    findings = (GAZE, *STRUCTURES)
+    splits = SPLITS
+    tuning = "tuning"
+    citation = "Karargyris et al. 2021, Scientific Data 8:92, doi:10.1038/s41597-021-00863-5 (PhysioNet, credentialed)"
+    licence = "PhysioNet Credentialed Health Data License; only for credentialed users who signed its agreement"
+    obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
+
+    @property
+    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+        """The authors' counts; with an allow-list, of the pictures that paper 004 used."""
+        return {"samples": 1_083 if self.params.allow_list is None else ALLOWED}
+
+    @cached_property
+    def sheet(self) -> Table:
+        """The master sheet; raises ``DataError`` where it is missing or lacks a column."""
+        path = self.params.root / "master_sheet.csv"
+        if not path.is_file():
+            raise DataError(
+                f"{self.params.root} holds no master_sheet.csv; obtain it from the page 'Eye Gaze Data for Chest "
+                "X-rays' of PhysioNet."
+            )
+        return read_table(path, SHEET)
+
+    @cached_property
+    def gaze(self) -> GazeTable:
+        """The table of gaze."""
+        return read_gaze(self.params.root / f"{self.params.table}.csv")
+
+    @cached_property
+    def screens(self) -> Mapping[str, Screen]:
+        """How each picture lay on the screen."""
+        return {row["dicom_id"]: Screen(*(float(row[pad]) for pad in PADS)) for row in self._sound}
+
+    @cached_property
+    def _sound(self) -> list[Row]:
+        return [row for row in self.sheet.rows if not _problem(row)]
+
+    @cached_property
+    def _allowed(self) -> set[str] | None:
+        if self.params.allow_list is None:
+            return None
+        return {_named(line) for line, _ in read_lines(self.params.allow_list)}
+
+    def listed(self) -> Listing:
+        """The rows of the master sheet."""
+        entries, faults = gathered(self._entries())
+        problems = [f"{row.place}: {problem}" for row in self.sheet.rows if (problem := _problem(row))]
+        faults["rows that cannot be used"] = [*self.sheet.faults, *problems, *self._outlines.faults]
+        known = {row["dicom_id"] for row in self._sound}
+        left_out = {
+            "rows that are not on the allow-list": [row.place for row in self._sound if not self._takes(row)],
+            "names on the allow-list that are not in the sheet": sorted((self._allowed or set()) - known),
+        }
+        names = ("master_sheet.csv", f"{self.params.table}.csv", *(["bounding_boxes.csv"] if self.params.boxes else []))
+        tables = [path for name in names if (path := self.params.root / name).is_file()]
+        return Listing(entries, faults, left_out if self._allowed is not None else {}, tables)
+
+    def _entries(self) -> Iterator[tuple[str, Entry]]:
+        reference = reference_division([row["patient_id"] for row in self.sheet.rows if row["patient_id"]])
+        for row in filter(self._takes, self._sound):
+            patient = row["patient_id"]
+            drawn = split_of(patient, self.params.shares, self.params.seed)
+            split = reference[patient] if self.params.division == "reference" else drawn
+            yield row["dicom_id"], Entry(self.picture(row["path"]), split, _classes(row)[0], patient, row.place)
+
+    def _takes(self, row: Row) -> bool:
+        return self._allowed is None or row["dicom_id"] in self._allowed
+
+    def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
+        """The radiologist's gaze on a picture, of all sessions; none where the table has no row of it."""
+        if id not in self.gaze.rows:
+            return {}
+        rows, screen = self.gaze.rows[id], self.screens[id]
+        met = rows[screen.meets(rows)]
+        points = np.column_stack([screen.points(met[:, :2], shape), met[:, 2]])
+        pixels = np.floor(points[:, :2])
+        points = points[(pixels[:, 0] >= 1) & (pixels < shape).all(axis=1)]
+        return {"": Reading(points, counted(points[:, :2], shape, self.params.sigma))}
+
+    @cached_property
+    def _outlines(self) -> Table:
+        path = self.params.root / "bounding_boxes.csv"
+        return read_table(path, BOXES) if self.params.boxes else Table((), (), "")
+
+    @cached_property
+    def _boxes(self) -> Mapping[str, Sequence[Row]]:
+        boxes: dict[str, list[Row]] = {}
+        for row in self._outlines.rows:
+            boxes.setdefault(row["dicom_id"], []).append(row)
+        return boxes
+
+    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+        """The boxes of a picture; raises ``DataError`` for one of an unknown structure, without size or beside it."""
+        return tuple(_boxed(row, shape) for row in self._boxes.get(id, ()))
+
+    def left_out(self) -> list[Finding]:
+        """What is wrong with the sheet, missing pictures, and gaze that cannot be used."""
+        return [*super().left_out(), *(found for found in self._unusable if found.count)]
+
+    @cached_property
+    def _unusable(self) -> tuple[Finding, ...]:
+        rows = {id: self.gaze.rows.get(id, np.zeros((0, 3))) for id in self.listing.entries}
+        broken = {id: count for id, each in rows.items() if (count := int(np.isnan(each[:, :2]).any(axis=1).sum()))}
+        return (
+            Finding("rows of gaze that are no numbers", sum(broken.values()), 0, *[*broken][:1]),
+            Finding("lines of gaze that cannot be read", self.gaze.faults, 0),
+        )
+
+    def check(self) -> list[Finding]:
+        """Counts against the published ones, and what of the gaze cannot be used."""
+        table, listed = self.gaze, self.listing.entries
+        rows = {id: table.rows.get(id, np.zeros((0, 3))) for id in listed}
+        on = {id: int(self.screens[id].meets(each).sum()) for id, each in rows.items()}
+        strange = [id for id in table.rows if id not in self.screens]
+        none = [id for id, each in rows.items() if not len(each)]
+        blind = [id for id, each in rows.items() if len(each) and not on[id]]
+        beside = sum(map(len, rows.values())) - self._unusable[0].count - sum(on.values())
+        boxes = [Finding("boxes", sum(map(len, self._boxes.values())), 18_405)] if self.params.boxes else []
+        return [
+            *super().check(),
+            Finding(f"rows of {self.params.table}", table.count, ROWS[self.params.table]),
+            Finding("sessions", table.sessions, 38),
+            *self._unusable,
+            Finding("gaze beside its picture", beside),
+            Finding("pictures of gaze that are not in the sheet", len(strange), None, *strange[:1]),
+            Finding("pictures without gaze", len(none), 0, *none[:1]),
+            Finding("pictures on which no gaze lies", len(blind), 0, *blind[:1]),
+            *boxes,
+        ]
+
+    def write(self, samples: Iterable[Sample], root: Path) -> int:
+        """Write labelled samples with their gaze in this layout under an empty folder; how many.
+
+        Pictures become DICOM below ``files``, every reader a session; boxes are drawn round masks of anatomy. Splits
+        are not written: whoever reads them divides the patients anew.
+        """
+        require_new(root)
+        sheet: list[Sequence[object]] = []
+        gaze: list[Sequence[object]] = []
+        boxes: list[Sequence[object]] = []
+        for number, sample in enumerate(samples, 1):
+            name, label, screen = self.name_to_write(sample), self.class_to_write(sample), Screen.fitting(sample.space)
+            path = write_picture(sample, root, name, number)
+            pads = (screen.top, screen.bottom, screen.left, screen.right)
+            sheet.append((name, path, sample.patient, *pads, *(int(label == index) for index in range(len(CLASSES)))))
+            gaze += _gaze_rows(sample, name, screen)
+            boxes += _box_rows(sample, name)
+        write_table(root / "master_sheet.csv", SHEET, sheet)
+        write_table(root / "fixations.csv", WRITTEN, gaze)
+        write_table(root / "bounding_boxes.csv", BOXES, boxes)
+        return len(sheet)
+
+
+def reference_division(patients: Sequence[str]) -> dict[str, str]:
+    """Patient → split, of the patients in the order of the sheet, as the authors' experiments shuffle them by 42."""
+    order = list(dict.fromkeys(patients))
+    random.Random(42).shuffle(order)
+    train = round(0.8 * len(order))
+    tuning = train + round(0.5 * (len(order) - train))
+    return {patient: SPLITS[(place >= train) + (place >= tuning)] for place, patient in enumerate(order)}
+
+
+def _problem(row: Row) -> str:
+    """What is wrong with a row of the sheet, empty where nothing is."""
+    if not all(row[name] for name in ("dicom_id", "path", "patient_id")):
+        return "it names no picture or no patient"
+    try:
+        pads = [float(row[pad]) for pad in PADS]
+        classes = _classes(row)
+    except ValueError:
+        return "a border or a class is no number"
+    if not (min(pads) >= 0 and min(Screen(*pads).extent) > 0):
+        return "the borders leave nothing of the screen"
+    return "" if len(classes) == 1 else f"it has {len(classes)} of the classes {', '.join(CLASSES)}; one is allowed"
+
+
+def _classes(row: Row) -> list[int]:
+    return [index for index, name in enumerate(CLASSES) if float(row[name] or 0)]
+
+
+def _named(line: str) -> str:
+    """The id in a line of an allow-list: of its first value, the file's name without suffix."""
+    return line.split(",")[0].strip().strip('"').rpartition("/")[2].removesuffix(".dcm")
+
+
+def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
+    name = NAMES.get(plain_name(row["bbox_name"]))
+    try:
+        x1, x2, y1, y2 = (float(row[corner]) for corner in BOXES[2:])
+    except ValueError:
+        raise DataError(f"{row.place}: a corner is no number; give x1, x2, y1, y2 in pixels.") from None
+    values = box((y1, y2), (x1, x2), shape)
+    if name is None or not values.any():
+        raise DataError(
+            f"{row.place}: the box of {row['bbox_name']!r} is empty, beside its picture {shape} or of no known "
+            "structure; correct it."
+        )
+    return Annotation(name, values, "box", source=row.place)
+
+
+def _gaze_rows(sample: Sample, name: str, screen: Screen) -> Iterator[tuple[object, ...]]:
+    for session, points in enumerate(fixations_of(sample).values(), 1):
+        start = 0.0
+        for number, ((x, y), seconds) in enumerate(zip(screen.gaze(points[:, :2], sample.space), points[:, 2]), 1):
+            yield session, name, number, start + seconds, x, y, start, seconds, number, 1
+            start += seconds
+
+
+def _box_rows(sample: Sample, name: str) -> Iterator[tuple[object, ...]]:
+    for mark in sample.annotations:
+        if mark.finding in STRUCTURES and mark.values.any():
+            rows, columns = np.nonzero(mark.values)
+            corners = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
+            yield name, mark.finding.replace("_", " "), *corners

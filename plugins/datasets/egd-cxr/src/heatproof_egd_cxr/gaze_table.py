@@ -1,0 +1,86 @@
+"""The tables of gaze: a million rows and more, read once and kept by picture."""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from heatproof.errors import DataError, near
+from heatproof.records import Array
+from heatproof.tabular import DELIMITERS, plain_name
+
+COLUMNS = ("DICOM_ID", "FPOGX", "FPOGY", "FPOGD")
+SESSION = "SESSION_ID"
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte order mark → encoding. Without one Latin-1 reads all: ids and numbers are the same in it as in UTF-8."""
+
+
+@dataclass(frozen=True)
+class GazeTable:
+    """Rows (n, 3) by picture, in the order of the file: FPOGX and FPOGY as shares of the screen, FPOGD in seconds.
+
+    A value that is no number is NaN. ``sessions`` is how many there are, ``faults`` how many lines cannot be read.
+    """
+
+    rows: Mapping[str, Array]
+    sessions: int
+    faults: int
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(map(len, self.rows.values()))
+
+
+def read_gaze(path: Path) -> GazeTable:
+    """Read a table of gaze; raises ``DataError`` where it is missing, lacks a column or cannot be read."""
+    encoding, header, delimiter = _header(path)
+    id, *numbers = (_quoted(_column(name, header, path)) for name in COLUMNS)
+    session = next((_quoted(name) for name in header if plain_name(name) == plain_name(SESSION)), "''")
+    values = ", ".join(f"coalesce(try_cast({name} AS DOUBLE), 'nan') AS v{n}" for n, name in enumerate(numbers))
+    query = (
+        f"CREATE TABLE gaze AS SELECT trim({id}) AS id, {session} AS session, {values} FROM read_csv(?, header = true,"
+        " all_varchar = true, delim = ?, quote = '\"', encoding = ?, strict_mode = false, store_rejects = true)"
+    )
+    with duckdb.connect() as database:
+        try:
+            database.execute(query, [str(path), delimiter, encoding])
+        except duckdb.Error as error:
+            raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); replace it.") from error
+        names = database.sql("SELECT id, count(*) FROM gaze GROUP BY id ORDER BY id").fetchall()
+        found = database.sql("SELECT v0, v1, v2 FROM gaze ORDER BY id, rowid").fetchnumpy()
+        (sessions,) = database.sql("SELECT count(DISTINCT session) FROM gaze").fetchall()[0]
+        (faults,) = database.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0]
+    rows = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in ("v0", "v1", "v2")])
+    edges = np.cumsum([0, *(count for _, count in names)]).tolist()
+    grouped = {name or "": rows[start:end] for (name, _), (start, end) in zip(names, pairwise(edges))}
+    return GazeTable(grouped, int(sessions), int(faults))
+
+
+def _header(path: Path) -> tuple[str, list[str], str]:
+    """Encoding, names of the columns, and what parts them."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(8192)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); download it, or correct the path.") from None
+    mark = next((mark for mark in MARKS if start.startswith(mark)), b"")
+    encoding = MARKS.get(mark, "latin-1")
+    first = (start.decode(encoding, errors="ignore").removeprefix("\ufeff").splitlines() or [""])[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    return encoding, [name.strip().strip('"') for name in first.split(delimiter)], delimiter
+
+
+def _column(wanted: str, header: list[str], path: Path) -> str:
+    found = [name for name in header if plain_name(name) == plain_name(wanted)]
+    if len(found) != 1:
+        raise DataError(f"{path} has no column {wanted!r}, or has it twice; {near(wanted, filter(None, header))}")
+    return found[0]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,138 @@
+"""HAM10000: dermatoscopic pictures of pigmented lesions, with a diagnosis and a mask each."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from heatproof.errors import DataError
+from heatproof.images import read_mask, write_image
+from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.records import Annotation, Array, Sample
+from heatproof.tabular import Row, Table, read_table, write_table
+
+Diagnosis = Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata")
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+MASKS = "HAM10000_segmentations_lesion_tschandl"
+PER_FOLDER = 5000
+
+
+class Ham10000Params(ListedParams):
+    """Which diagnoses to take, and how lesions are divided."""
+
+    diagnoses: tuple[Diagnosis, ...] = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    shares: Shares = Shares()
+    seed: int = Field(default=0, ge=0)
+
+
+class Ham10000(ListedDataset):
+    """10,015 dermatoscopic pictures of 7,470 lesions, of seven diagnoses.
+
+    Tschandl, Rosendahl and Kittler 2018, "The HAM10000 dataset, a large collection of multi-source dermatoscopic images
+    of common pigmented skin lesions", Scientific Data 5:180161, doi:10.1038/sdata.2018.161. Several pictures show one
+    lesion, so the group is the lesion; patients were not published. Where the folder of masks is there, a picture's
+    mask annotates ``lesion``; one without a mask was not examined.
+    """
+
+    Params = Ham10000Params
+    params: Ham10000Params
+    classes = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    findings = ("lesion",)
+    splits = SPLITS
+    tuning = "tuning"
+    citation = "Tschandl et al. 2018, Scientific Data 5:180161, doi:10.1038/sdata.2018.161"
+    licence = "CC BY-NC 4.0 or as the page says; not for commercial use"
+    obtain = "obtain it from the page 'The HAM10000 dataset' of Harvard Dataverse, doi:10.7910/DVN/DBW86T"
+
+    @property
+    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+        """The authors' counts, of the diagnoses that are taken."""
+        counts = dict(zip(self.classes, (327, 514, 1099, 115, 1113, 6705, 142)))
+        taken = {name: count if name in self.params.diagnoses else 0 for name, count in counts.items()}
+        total = sum(taken.values())
+        lesions = {"groups": 7_470} if total == sum(counts.values()) else {}
+        return {f"samples of {name}": count for name, count in taken.items()} | {"samples": total} | lesions
+
+    @cached_property
+    def pictures(self) -> Mapping[str, Path]:
+        """The pictures in either folder, or beside the table, by name without suffix."""
+        folders = (self.params.root, *(self.params.root / name for name in (*FOLDERS, *map(str.lower, FOLDERS))))
+        return {path.stem: path for folder in folders for path in sorted(folder.glob("*.jpg"))}
+
+    def listed(self) -> Listing:
+        """The rows of the metadata; raises ``DataError`` where the table is missing or lacks a column."""
+        path = next((self.params.root / name for name in TABLES if (self.params.root / name).is_file()), None)
+        if path is None:
+            raise DataError(f"{self.params.root} holds neither {' nor '.join(TABLES)}; {self.obtain}.")
+        table = read_table(path, COLUMNS[:3])
+        entries, faults = gathered(self._entries(table.rows))
+        return Listing(entries, {**faults, **self._strange(table)}, self._left_out(table), [path])
+
+    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, Entry]]:
+        for row in rows:
+            diagnosis, lesion = row["dx"].lower(), row["lesion_id"]
+            if diagnosis in self.params.diagnoses and row["image_id"]:
+                id = row["image_id"].removesuffix(".jpg")
+                path = self.pictures.get(id, self.params.root / FOLDERS[0] / f"{id}.jpg")
+                split = split_of(lesion or id, self.params.shares, self.params.seed)
+                yield id, Entry(path, split, self.classes.index(diagnosis), lesion, row.place)
+
+    def _strange(self, table: Table) -> dict[str, list[str]]:
+        unknown = [row for row in table.rows if row["dx"].lower() not in self.classes or not row["image_id"]]
+        return {
+            "rows that are not as the header": list(table.faults),
+            "rows without picture or known diagnosis": [f"{row.place}: {row['dx']!r}" for row in unknown],
+        }
+
+    def _left_out(self, table: Table) -> dict[str, list[str]]:
+        unwanted = set(self.classes) - set(self.params.diagnoses)
+        rows = [row.place for row in table.rows if row["dx"].lower() in unwanted]
+        return {"rows of diagnoses to leave out": rows, "pictures without a mask": self._unmasked(table)}
+
+    def _unmasked(self, table: Table) -> list[str]:
+        names = {row["image_id"].removesuffix(".jpg") for row in table.rows if row["image_id"]}
+        return sorted(str(self._mask(name)) for name in names if not self._mask(name).is_file())
+
+    def _mask(self, id: str) -> Path:
+        return self.params.root / MASKS / f"{id}_segmentation.png"
+
+    def marks(self) -> Iterable[Path]:
+        """The masks of listed pictures."""
+        return [path for id in self.listing.entries if (path := self._mask(id)).is_file()]
+
+    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+        """The mask of the lesion, where there is one; raises ``DataError`` where it is of another size."""
+        path = self._mask(id)
+        if not path.is_file():
+            return ()
+        mask = read_mask(path)
+        if mask.shape != shape:
+            raise DataError(f"{path} has {mask.shape} pixels, its picture {shape}; replace it by the published mask.")
+        return (Annotation("lesion", mask, source=str(path)),)
+
+    def write(self, samples: Iterable[Sample], root: Path) -> int:
+        """Write labelled samples in this layout under an empty folder, whatever is marked being the lesion; how many.
+
+        Pictures become JPEG. Splits are not written: whoever reads them divides the lesions anew.
+        """
+        require_new(root)
+        rows = []
+        for number, sample in enumerate(samples):
+            name, diagnosis = self.name_to_write(sample), self.classes[self.class_to_write(sample)]
+            write_image(sample.image, root / FOLDERS[min(number // PER_FOLDER, 1)] / f"{name}.jpg")
+            if sample.annotations:
+                _write_mask(np.maximum.reduce([mark.values for mark in sample.annotations]), root / MASKS, name)
+            rows.append((sample.patient, name, diagnosis, "histo", "", "unknown", "unknown"))
+        write_table(root / TABLES[0], COLUMNS, rows)
+        return len(rows)
+
+
+def _write_mask(mask: Array, folder: Path, name: str) -> None:
+    """Write a mask as published: grey, 255 in the lesion."""
+    write_image((np.asarray(mask) >= 0.5)[None].astype(np.uint8) * np.uint8(255), folder / f"{name}_segmentation.png")

@@ -1,0 +1,51 @@
+"""IDRiD's part B: fundus photographs with a grade of retinopathy and a risk of macular oedema."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from heatproof.listing import Entry, Listing, gathered
+from heatproof.records import Sample
+from heatproof.tabular import Row
+
+from .sets import Kind, Sets, id_of
+
+GRADES = Kind(
+    "diseasegrading",
+    "2. Groundtruths/{letter}. IDRiD_Disease Grading_{set} Labels.csv",
+    ("Image name", "Retinopathy grade", "Risk of macular edema"),
+)
+RISK = "macular_edema_risk"
+
+
+class Grading(Sets):
+    """516 photographs, each with a grade (0–4), which is the label, and ``extras["macular_edema_risk"]`` (0–2)."""
+
+    classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
+    extras = (RISK,)
+    folder = "B. Disease Grading"
+    kinds = (GRADES,)
+
+    def listed(self) -> Listing:
+        """The rows of the tables of both sets."""
+        entries, faults = gathered(self._entries())
+        return Listing(entries, {**faults, **self.faults()}, tables=list(self.paths.values()))
+
+    def _entries(self) -> Iterator[tuple[str, Entry]]:
+        for kind, split in self.sheets:
+            for name, row in self.rows(kind, split):
+                grade, risk = row[GRADES.columns[1]], row[GRADES.columns[2]]
+                extras = {RISK: int(risk)} if risk else {}
+                yield (
+                    id_of(split, name),
+                    Entry(self.picture(split, name), split, int(grade), place=row.place, extras=extras),
+                )
+
+    def problem(self, kind: Kind, row: Row) -> str:
+        """What is wrong with a row; a risk may be missing."""
+        grade, risk = row[kind.columns[1]], row[kind.columns[2]]
+        sound = self.name_of(kind, row) and re.fullmatch("[0-4]", grade) and re.fullmatch("[0-2]?", risk)
+        return "" if sound else f"picture {row[kind.columns[0]]!r}, grade {grade!r} (0–4), risk {risk!r} (0–2)"
+
+    def values(self, sample: Sample) -> Mapping[Kind, Sequence[object]]:
+        """The grade, and the risk where it is known."""
+        return {GRADES: (self.class_to_write(sample), sample.extras.get(RISK, ""))}

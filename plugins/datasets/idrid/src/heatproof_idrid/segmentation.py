@@ -1,0 +1,167 @@
+"""IDRiD's part A: fundus photographs with the lesions that experts outlined."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from heatproof.dataset import Dataset, Finding
+from heatproof.errors import DataError, near
+from heatproof.images import read_image, read_mask, write_image, write_mask
+from heatproof.keyed import digest
+from heatproof.listing import require_new
+from heatproof.records import Annotation, Sample
+from heatproof.tabular import write_table
+
+from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find
+from .settings import IdridParams
+
+PUBLISHED = {"tuning": 54, "test": 27}
+PUBLISHED_MASKS = {
+    "tuning": {"microaneurysms": 54, "haemorrhages": 53, "hard_exudates": 54, "soft_exudates": 26, "optic_disc": 54},
+    "test": {"microaneurysms": 27, "haemorrhages": 27, "hard_exudates": 27, "soft_exudates": 14, "optic_disc": 27},
+}
+IDS = 99
+"""How many samples the layout can name, with two digits."""
+
+
+class Segmentation(Dataset):
+    """81 photographs of 4288 × 2848 pixels with masks of four lesions and the optic disc.
+
+    Part A has no grades and no patients: the label is None, each picture is its own group. A lesion without a mask file
+    is absent (all zero, ``source`` empty); a finding whose folder is missing was not examined and has no annotation.
+    """
+
+    Params = IdridParams
+    params: IdridParams
+    findings = tuple(CODES)
+    splits = ("tuning", "test")
+    tuning = "tuning"
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The files under root; raises ``DataError`` when there are none."""
+        return find(self.params.root)
+
+    def ids(self, split: str | None = None) -> list[str]:
+        """``IDRiD_01`` and so on; the official training set is the tuning split."""
+        self.require_split(split)
+        return sorted(id for id, own in self.layout.splits.items() if split in (None, own))
+
+    def files(self) -> Iterable[Path]:
+        """The pictures and masks of part A."""
+        return self.layout.files
+
+    def content(self) -> str:
+        """The digest of the files, and of what was examined, which empty folders say too."""
+        return digest([super().content(), sorted(self.layout.examined)])
+
+    def load(self, id: str) -> Sample:
+        """One picture (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
+        path = self.layout.pictures.get(id)
+        if path is None:
+            raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.pictures)}")
+        image, geometry = read_image(path)
+        wanted = dict.fromkeys((*self.params.findings, *(["optic_disc"] if self.params.optic_disc else [])))
+        split = self.layout.splits[id]
+        return Sample(
+            id=id,
+            image=image,
+            annotations=tuple(
+                self._marked(id, f, geometry.native) for f in wanted if (split, f) in self.layout.examined
+            ),
+            group=id,
+            geometry=geometry,
+        )
+
+    def _marked(self, id: str, finding: str, shape: tuple[int, ...]) -> Annotation:
+        path = self.layout.masks.get((id, finding))
+        if path is None:
+            return Annotation(finding, np.zeros(shape, dtype=bool))
+        mask = read_mask(path)
+        if mask.shape != shape:
+            raise DataError(_misfit(path, mask.shape, self.layout.pictures[id], shape))
+        return Annotation(finding, mask, source=str(path))
+
+    def check(self) -> list[Finding]:
+        """Pictures and masks against the published counts, and every file decoded: some 15 s for part A."""
+        counts = [Finding(f"pictures in {split}", len(self.ids(split)), PUBLISHED[split]) for split in self.splits]
+        masks = [
+            Finding(f"masks of {finding} in {split}", self._masks(split, finding), PUBLISHED_MASKS[split][finding])
+            for split in self.splits
+            for finding in self.findings
+        ]
+        return counts + masks + self._faults()
+
+    def _masks(self, split: str, finding: str) -> int:
+        return sum((id, finding) in self.layout.masks for id in self.ids(split))
+
+    def _faults(self) -> list[Finding]:
+        shapes, damaged = {}, []
+        for path in self.files():
+            try:
+                shapes[path] = (
+                    read_image(path)[1].native if path in self.layout.pictures.values() else read_mask(path).shape
+                )
+            except DataError as error:
+                damaged.append(str(error))
+        pairs = [(path, self.layout.pictures.get(id)) for (id, _), path in self.layout.masks.items()]
+        misfits = [
+            _misfit(mask, shapes[mask], picture, shapes[picture])
+            for mask, picture in pairs
+            if picture in shapes and mask in shapes and shapes[mask] != shapes[picture]
+        ]
+        alone = [str(mask) for mask, picture in pairs if picture is None]
+        faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without a picture": alone}
+        return [Finding(what, len(found), 0, *found[:1]) for what, found in faults.items()]
+
+    def write(self, samples: Iterable[Sample], root: Path) -> int:
+        """Write samples, as a dataset loads them, in the layout of part A under an empty folder; the number written.
+
+        They are named IDRiD_01 … in order; ``origin.csv`` says what each was called. The first 54 make the tuning
+        split, unless ``extras["split"]`` names one. Raises ``DataError`` for what the layout cannot hold: more than 99
+        samples, other findings, or a finding that was examined in some samples of a split only.
+        """
+        require_new(root)
+        root.mkdir(parents=True, exist_ok=True)
+        origins: list[tuple[str, str, str]] = []
+        examined: dict[str, set[str]] = {}
+        for number, sample in enumerate(samples, 1):
+            if number > IDS:
+                raise DataError(f"IDRiD's ids have two digits, so at most {IDS} samples can be written; give fewer.")
+            split = str(sample.extras.get("split", "tuning" if number <= PUBLISHED["tuning"] else "test"))
+            self.require_split(split)
+            _require_examined(sample, examined.setdefault(split, set(sample.findings())))
+            _write_sample(sample, f"IDRiD_{number:02d}", root, SPLITS[split])
+            origins.append((f"IDRiD_{number:02d}", sample.id, sample.patient))
+        write_table(root / "origin.csv", ("id", "origin", "patient"), origins)
+        return len(origins)
+
+
+def _write_sample(sample: Sample, id: str, root: Path, split: str) -> None:
+    write_image(sample.image, root / PICTURES / split / f"{id}.jpg")
+    for finding in sample.findings():
+        folder = root / MASKS / split / FOLDERS[finding]
+        folder.mkdir(parents=True, exist_ok=True)
+        mask = sample.mask(finding)
+        if mask is not None and mask.any():
+            write_mask(mask, folder / f"{id}_{CODES[finding]}.tif")
+
+
+def _require_examined(sample: Sample, examined: set[str]) -> None:
+    findings = set(sample.findings())
+    if unknown := sorted(findings - CODES.keys()):
+        raise DataError(f"IDRiD's layout has no finding {unknown[0]!r} ({sample.id}); {near(unknown[0], CODES)}")
+    if findings != examined:
+        raise DataError(
+            f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(examined)}; IDRiD's "
+            "layout reads a missing mask as absent, so write samples that were examined alike."
+        )
+
+
+def _misfit(mask: Path, own: tuple[int, ...], picture: Path, native: tuple[int, ...]) -> str:
+    return (
+        f"{mask} is {' × '.join(map(str, own))} pixels, its picture {picture} is {' × '.join(map(str, native))}; "
+        "replace the one that was resized by the published file."
+    )

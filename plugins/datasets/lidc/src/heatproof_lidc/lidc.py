@@ -1,0 +1,191 @@
+"""LIDC-IDRI: CT scans of the chest with the lung nodules that four readers outlined and rated."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from heatproof.errors import DataError
+from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, require_new
+from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.records import Sample
+from heatproof.series import list_series
+
+from .cut import Cut, around, require_fitting, whole
+from .markup import CHARACTERISTICS, Mark
+from .scan import Scan, mean_ratings, read_scan
+from .writing import write_scan
+
+UNDECIDED = 3.0
+
+
+class LidcParams(ListedParams):
+    """Whole scans, or nodules cut out with ``size`` around them; which nodules, and how patients are divided.
+
+    ``window`` is in Hounsfield units: its ends become 0 and 65535.
+    """
+
+    crop: Literal["nodule", "scan"] = "nodule"
+    space: Literal[2, 3] = 2
+    size: float = Field(default=48.0, gt=0, le=1024)
+    unit: Literal["mm", "voxels"] = "mm"
+    window: tuple[float, float] = (-1000.0, 400.0)
+    least_readers: int = Field(default=1, ge=1, le=4)
+    shares: Shares = Shares()
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.window[0] >= self.window[1]:
+            raise ValueError(f"the window {self.window} does not rise; give the lower end first")
+        return self
+
+
+class Lidc(ListedDataset):
+    """1,018 CT scans of the chest of 1,010 patients, in which four readers outlined and rated every nodule from 3 mm.
+
+    Armato et al. 2011, "The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): a
+    completed reference database of lung nodules on CT scans", Medical Physics 38:915–931, doi:10.1118/1.3528204.
+    Outlines run on the pixels just outside of a nodule. Marks that share a voxel are one nodule. Every reader of the
+    scan annotates ``nodule``, with zeros where he marked none, so the mean over four readers is 0, 0.25 … 1. They are
+    numbered within a scan: ``reader1`` of two scans need not be one person.
+
+    A nodule's class is that of its mean malignancy over all marks (1 to 5): below 3 benign, above 3 malignant, 3 left
+    out. This is the usual rule of papers on these data; no biopsy confirms it. Whole scans have no label.
+    """
+
+    Params = LidcParams
+    params: LidcParams
+    classes = ("benign", "malignant")
+    findings = ("nodule",)
+    extras = (*CHARACTERISTICS, "ratings", "small", "origin")
+    splits = SPLITS
+    tuning = "tuning"
+    citation = "Armato et al. 2011, Medical Physics 38:915–931, doi:10.1118/1.3528204"
+    licence = "CC BY 3.0"
+    obtain = "obtain it from the collection LIDC-IDRI of The Cancer Imaging Archive"
+
+    @property
+    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+        """Of scans the counts of the archive; of nodules those of paper 003, which does not say how it chose them."""
+        if self.params.crop == "scan":
+            return {"samples": 1_018, "groups": 1_010}
+        return {"samples": 1_236, "samples of benign": 620, "samples of malignant": 616}
+
+    @cached_property
+    def scans(self) -> tuple[Mapping[str, Scan], Mapping[str, list[str]], list[str]]:
+        """The scans by series, what is wrong with others, and the chest radiographs.
+
+        One header and one XML of each are read, once. Raises ``DataError`` where there is no series at all.
+        """
+        scans: dict[str, Scan] = {}
+        faults: dict[str, list[str]] = {"series that cannot be used": [], "series in two folders": []}
+        radiographs = []
+        folders = sorted(folder for folder in self.params.root.glob("*/*/*") if folder.is_dir())
+        if not folders:
+            raise DataError(f"{self.params.root} holds no folders <patient>/<study>/<series>; {self.obtain}.")
+        for folder in folders:
+            try:
+                scan = read_scan(folder)
+            except DataError as error:
+                faults["series that cannot be used"].append(str(error))
+                continue
+            if scan is None:
+                radiographs.append(str(folder))
+            elif (first := scans.setdefault(scan.markup.series, scan)) is not scan:
+                faults["series in two folders"].append(f"{first.folder} and {folder}; delete one of them")
+        return scans, faults, radiographs
+
+    @cached_property
+    def cases(self) -> Mapping[str, tuple[Scan, tuple[Mark, ...]]]:
+        """Whatever may be a sample: the scan, and the marks of the nodule, of which a whole scan has none."""
+        scans = self.scans[0].values()
+        if self.params.crop == "scan":
+            return {scan.id: (scan, ()) for scan in scans}
+        return {
+            f"{scan.id}_{number}": (scan, nodule) for scan in scans for number, nodule in enumerate(scan.nodules, 1)
+        }
+
+    def listed(self) -> Listing:
+        """The scans with an XML, or their nodules that have a class; raises ``DataError`` where there is no series."""
+        scans, faults, radiographs = self.scans
+        empty = [mark for scan in scans.values() for mark in scan.empty]
+        left_out = {"chest radiographs": radiographs, "outlines that enclose nothing": empty}
+        entries = {}
+        for id, (scan, nodule) in self.cases.items():
+            if reason := self._reason(nodule):
+                left_out.setdefault(reason, []).append(id)
+            else:
+                entries[id] = self._listed_as(scan, nodule)
+        return Listing(entries, faults, left_out, [scan.markup.path for scan in scans.values()])
+
+    def _reason(self, nodule: tuple[Mark, ...]) -> str:
+        """Why a nodule is left out, empty where it is a sample."""
+        if self.params.crop == "scan":
+            return ""
+        if len({mark.reader for mark in nodule}) < self.params.least_readers:
+            return "nodules of fewer readers"
+        malignancy = mean_ratings(nodule).get("malignancy")
+        if malignancy is None:
+            return "nodules without malignancy"
+        return "nodules of mean malignancy 3" if malignancy == UNDECIDED else ""
+
+    def _listed_as(self, scan: Scan, nodule: tuple[Mark, ...]) -> Entry:
+        label = int(mean_ratings(nodule)["malignancy"] > UNDECIDED) if nodule else None
+        split = split_of(scan.patient, self.params.shares, self.params.seed)
+        return Entry(scan.first, split, label, scan.patient, str(scan.markup.path))
+
+    def files(self) -> Iterable[Path]:
+        """The XML and all slices of every scan."""
+        return [path for scan in self.scans[0].values() for path in (scan.markup.path, *scan.slices)]
+
+    @cached_property
+    def _series(self) -> Any:
+        """The headers of a scan's slices, kept for the scans asked for last."""
+        return lru_cache(maxsize=16)(list_series)
+
+    def load(self, id: str) -> Sample:
+        """One nodule or scan (1, *space) uint16 by the window, with what every reader marked in it.
+
+        Extras: ``ratings``, every mark with the number of its nodule, its reader and box; ``small``, the points of
+        nodules below 3 mm; ``origin``, the first voxel's place in the scan; of nodules the mean of each characteristic.
+        """
+        entry = self.entry(id)
+        scan, nodule = self.cases[id]
+        cut = self._cut(scan, nodule)
+        extras = {"ratings": cut.ratings(), "small": cut.small(), "origin": cut.start, **mean_ratings(nodule)}
+        return Sample(
+            id,
+            cut.image(self.params.window),
+            cut.annotations(),
+            entry.label,
+            entry.group,
+            cut.geometry,
+            None if cut.field.all() else cut.field,
+            extras,
+        )
+
+    def _cut(self, scan: Scan, nodule: tuple[Mark, ...]) -> Cut:
+        if not scan.slices:
+            raise DataError(f"{scan.first} does not exist; {self.obtain}.")
+        series = self._series(scan.slices)
+        require_fitting(scan, series)
+        if not nodule:
+            return whole(scan, series)
+        steps = series.spacing if self.params.unit == "mm" else (1.0, 1.0, 1.0)
+        depth, height, width = (max(1, round(self.params.size / step)) for step in steps)
+        return around(scan, series, nodule, (depth, height, width), self.params.space == 2)
+
+    def write(self, samples: Iterable[Sample], root: Path) -> int:
+        """Write volumes with marks and ratings, as ``crop: scan`` gives them, under an empty folder; how many.
+
+        Splits are not written: whoever reads them divides the patients anew.
+        """
+        require_new(root)
+        count = 0
+        for sample in samples:
+            write_scan(sample, root, self.params.window)
+            count += 1
+        return count

@@ -1,0 +1,44 @@
+"""What guided backpropagation and DeconvNet share."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.explainer import Explainer
+from heatproof.model import Model
+from heatproof.passes import ActPolicy, Rule, rectification, rectified
+from heatproof.records import Verdict
+
+
+class RectifiedParams(Params):
+    """``act_policy``: the activations that the rule acts on, ``all`` or ``relu_only``."""
+
+    act_policy: ActPolicy = "all"
+
+
+class Rectified(Explainer):
+    """A gradient of which only positive parts pass backwards through activations.
+
+    Exact where every activation is a ReLU. On others it is a definition rather than a fact, and undefined where nothing
+    would be rectified: the map would be the plain gradient under another name.
+    """
+
+    Params = RectifiedParams
+    params: RectifiedParams
+    rule: ClassVar[Rule]
+    traits = frozenset({"differentiable"})
+
+    def verdict(self, model: Model) -> Verdict:
+        """Exact, approximate or undefined by the model's activations."""
+        verdict = super().verdict(model)
+        return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
+
+    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
+        """Its one rule."""
+        return ((self.rule, self.params.act_policy),)
+
+    def explain(self, batch: Batch) -> Tensor:
+        """Maps (n, c, *space)."""
+        return rectified(batch, self.rule, self.params.act_policy)

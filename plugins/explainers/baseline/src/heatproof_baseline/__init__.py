@@ -1,0 +1,15 @@
+"""Registers heatmaps that know nothing of the model."""
+
+from collections.abc import Mapping
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {
+        "random": "heatproof_baseline.random:Random",
+        "centre": "heatproof_baseline.centre:Centre",
+        "input_edges": "heatproof_baseline.input_edges:InputEdges",
+    }

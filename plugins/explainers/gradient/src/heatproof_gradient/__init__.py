@@ -1,0 +1,16 @@
+"""Registers explainers from plain gradients."""
+
+from collections.abc import Mapping
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {
+        "gradient": "heatproof_gradient.gradient:Gradient",
+        "input_x_gradient": "heatproof_gradient.input_x_gradient:InputXGradient",
+        "deeplift": "heatproof_gradient.deeplift:DeepLift",
+        "integrated_gradients": "heatproof_gradient.integrated_gradients:IntegratedGradients",
+    }

@@ -1,0 +1,14 @@
+"""Registers explainers that perturb the picture."""
+
+from collections.abc import Mapping
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {
+        "occlusion": "heatproof_perturbation.occlusion:Occlusion",
+        "lime": "heatproof_perturbation.lime:Lime",
+    }

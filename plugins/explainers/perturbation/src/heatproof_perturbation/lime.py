@@ -1,0 +1,130 @@
+"""A linear model of the score, fitted to the picture with superpixels switched off."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+from skimage.color import rgb2lab
+from skimage.segmentation import quickshift, slic
+from sklearn.linear_model import Ridge
+from torch import Tensor
+
+from heatproof.batch import Batch
+from heatproof.component import Params
+from heatproof.errors import Undefined
+from heatproof.explainer import Explainer
+from heatproof.keyed import generator
+from heatproof.records import Array, Explanation
+
+ROUNDING = 100
+"""Scores that differ by less than so many units of their last place are taken for equal."""
+
+
+QUICKSHIFT = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
+"""The settings of LIME's authors (specification 7.12)."""
+
+
+class LimeParams(Params):
+    """How superpixels are found, what they show when they are off, and how the linear model is fitted.
+
+    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of specification 7.12. ``off``
+    is each superpixel's own mean colour, or zero in prepared units. ``samples`` pictures are weighted by an exponential
+    kernel of ``kernel_width`` over the cosine distance to the whole picture; ``ridge`` is the penalty.
+    """
+
+    segmentation: Literal["slic", "quickshift"] = "slic"
+    segments: PositiveInt = 100
+    compactness: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    off: Literal["mean", "zero"] = "mean"
+    samples: int = Field(default=1000, ge=2)
+    kernel_width: float = Field(default=0.25, gt=0, allow_inf_nan=False)
+    ridge: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+
+
+class Lime(Explainer):
+    """What each superpixel adds to the score, by a linear model around the picture (Ribeiro et al. 2016).
+
+    Superpixels are switched off at random and the score is fitted to which were on (specification 7.12). The first
+    sample is the picture itself; equal ones are scored once. Draws depend on the seed and the sample's id only.
+    Notes: the number of ``superpixels`` found, and ``degenerate`` = 1 where none changes the score by more than
+    rounding. A picture that is one superpixel has no map.
+    """
+
+    Params = LimeParams
+    params: LimeParams
+    requires = frozenset()
+    spaces = frozenset({2})
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """Seeded; signed against a picture that is zero, for against its own mean a superpixel may add nothing."""
+        return frozenset({"seeded", "signed"} if self.params.off == "zero" else {"seeded"})
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """One forward per sample, fewer where samples are equal."""
+        return self.params.samples, 0
+
+    def explain(self, batch: Batch) -> Explanation:
+        """Maps (n, 1, *space), constant on each superpixel; raises ``Undefined`` for an image that is one."""
+        maps, counts, silent = zip(*(self._explained(single) for single in batch.singles()))
+        notes = {"superpixels": list(counts), "degenerate": list(silent)}
+        return Explanation(torch.stack(maps)[:, None], notes=notes)
+
+    def _explained(self, batch: Batch) -> tuple[Tensor, int, float]:
+        """The map (*space) of a batch of one, how many superpixels it has, and 1 if none of them counts."""
+        labels = self._superpixels(batch.images[0].double().cpu().numpy())
+        count = int(labels.max()) + 1
+        if count == 1:
+            raise Undefined(f"{self.params.segmentation} finds only one superpixel in the image")
+        masks = generator(batch.seed, batch.ids[0], "lime").integers(0, 2, (self.params.samples, count))
+        masks[0] = 1
+        scores = self._scores(batch, torch.from_numpy(labels).to(batch.images.device), masks)
+        spread = float(np.ptp(scores))
+        silent = spread <= ROUNDING * torch.finfo(batch.images.dtype).eps * float(np.abs(scores).max())
+        values = coefficients(masks, scores, self.params.kernel_width, self.params.ridge)[labels]
+        return torch.from_numpy(values).to(batch.images), count, float(silent)
+
+    def _superpixels(self, image: Array) -> Array:
+        """Which superpixel (*space) each pixel of an image (c, *space) belongs to: 0, 1, …
+
+        The image is scaled to 0…1 and then, if it has three channels, taken to Lab; others to 0…100, the range of Lab.
+        """
+        scaled = np.moveaxis((image - image.min()) / (np.ptp(image) or 1.0), 0, -1)
+        colours = rgb2lab(scaled) if len(image) == 3 else 100 * scaled
+        if self.params.segmentation == "quickshift":
+            found = quickshift(colours, convert2lab=False, **QUICKSHIFT)  # type: ignore[no-untyped-call]
+        else:
+            compactness = self.params.compactness / (np.ptp(colours) or 1.0)  # SLIC divides the colours by their range
+            found = slic(colours, self.params.segments, compactness, convert2lab=False, start_label=0)
+        return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+
+    def _scores(self, batch: Batch, labels: Tensor, masks: Array) -> Array:
+        """The scores (sample,) of the picture with superpixels off where masks (sample, superpixel) are 0."""
+        image, (distinct, whose) = batch.images[0], np.unique(masks, axis=0, return_inverse=True)
+        off = superpixel_means(image, labels) if self.params.off == "mean" else torch.zeros_like(image)
+        on = torch.from_numpy(distinct.astype(bool)).to(image.device)
+        scores = []
+        for start in range(0, len(on), batch.rows):
+            shown = torch.where(on[start : start + batch.rows, labels][:, None], image, off)
+            scores.append(batch.score(shown, [0] * len(shown)))
+        return np.asarray(torch.cat(scores).double().cpu().numpy()[whose.reshape(-1)])
+
+
+def superpixel_means(image: Tensor, labels: Tensor) -> Tensor:
+    """The image (c, *space) in which each pixel has the mean colour of its superpixel."""
+    index = labels.flatten()
+    sums = image.new_zeros(len(image), int(index.max()) + 1).index_add_(1, index, image.flatten(1))
+    return (sums / index.bincount())[:, labels]
+
+
+def coefficients(masks: Array, scores: Array, kernel_width: float, ridge: float) -> Array:
+    """The weights (superpixel,) of a linear model of the scores (sample,) with intercept, by weighted ridge regression.
+
+    Samples count by exp(-d² / (2 width²)), d = 1 - the cosine between their mask and one that is 1 everywhere.
+    """
+    distances = 1 - np.sqrt(masks.mean(1))
+    weights = np.exp(-np.square(distances) / (2 * kernel_width**2))
+    model = Ridge(alpha=ridge).fit(masks.astype(np.float64), scores, sample_weight=weights)
+    return np.asarray(model.coef_)

@@ -1,0 +1,15 @@
+"""Registers explainers from maps of noisy copies."""
+
+from collections.abc import Mapping
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {
+        "smoothgrad": "heatproof_smoothgrad.smoothgrad:SmoothGrad",
+        "smoothgrad_squared": "heatproof_smoothgrad.smoothgrad_squared:SmoothGradSquared",
+        "vargrad": "heatproof_smoothgrad.vargrad:VarGrad",
+    }

@@ -1,0 +1,15 @@
+"""SmoothGrad-Squared."""
+
+from torch import Tensor
+
+from heatproof.passes import Moments
+
+from .noisy import Noisy
+
+
+class SmoothGradSquared(Noisy):
+    """The mean of the squared maps over noisy copies of the picture (Hooker et al. 2019); never negative."""
+
+    def moment(self, found: Moments) -> Tensor:
+        """The mean of the squares."""
+        return found.squares

@@ -1,0 +1,35 @@
+"""VarGrad."""
+
+from typing import Self
+
+from pydantic import model_validator
+from torch import Tensor
+
+from heatproof.passes import Moments
+
+from .noisy import Noisy, NoisyParams
+
+
+class VarGradParams(NoisyParams):
+    """As for all moments, but copies are independent: those of an antithetic pair are not, which biases a variance."""
+
+    @model_validator(mode="after")
+    def _independent(self) -> Self:
+        if self.antithetic:
+            raise ValueError(
+                "antithetic copies depend on one another, so their variance is biased; leave antithetic out for vargrad"
+            )
+        return self
+
+
+class VarGrad(Noisy):
+    """The variance of the maps over noisy copies of the picture (Adebayo et al. 2018); never negative.
+
+    Of the copies as a population: the mean of the squares less the square of the mean. On a linear model it is 0.
+    """
+
+    Params = VarGradParams
+
+    def moment(self, found: Moments) -> Tensor:
+        """The variance."""
+        return found.variance

@@ -1,0 +1,11 @@
+"""Registers what a confusion matrix tells of decisions."""
+
+from collections.abc import Mapping
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_metrics() -> Mapping[str, str]:
+    """Declare the classes of this plugin."""
+    return {"grading": "heatproof_grading.grading:Grading"}

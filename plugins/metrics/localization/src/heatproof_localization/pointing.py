@@ -1,0 +1,58 @@
+"""The pointing game: does the hottest pixel of a heatmap lie on a lesion?"""
+
+import numpy as np
+from pydantic import Field
+from scipy.ndimage import distance_transform_edt
+
+from heatproof.records import Array
+
+from .localization import Localization, MaskParams, mask
+
+
+class PointingParams(MaskParams):
+    """The hottest pixel may miss the mask by less than ``tolerance`` pixels; 0: it must lie in it."""
+
+    tolerance: float = Field(0, ge=0, allow_inf_nan=False)
+
+
+class Pointing(Localization):
+    """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels beside it?
+
+    Of several hottest pixels the share that hits counts. A random heatmap is expected to reach the share of the
+    picture that counts as a hit, which is measured as ``chance``.
+
+    Zhang et al., "Top-down neural attention by excitation backprop", International Journal of Computer Vision 126
+    (2018).
+    """
+
+    Params = PointingParams
+    params: PointingParams
+
+    def area(self, coverage: Array) -> Array:
+        """The mask and what lies less than ``tolerance`` pixels beside it (*space) bool."""
+        return widened(mask(coverage, self.params.covered), self.params.tolerance)
+
+    def scores(self, heatmap: Array, areas: Array) -> Array:
+        """The share of the hottest pixels that hit, per area (m,)."""
+        return pointing(heatmap, areas)
+
+
+def pointing(heatmap: Array, areas: Array) -> Array:
+    """The share of the hottest pixels of a heatmap (*space) that lie in each area (m, *space) bool: (m,).
+
+    >>> pointing(np.array([3, 1, 3]), np.array([[1, 1, 0], [0, 1, 0]], dtype=bool)).tolist()
+    [0.5, 0.0]
+    """
+    hottest = np.flatnonzero(heatmap == heatmap.max())
+    return np.asarray(areas.reshape(len(areas), -1)[:, hottest].mean(axis=1))
+
+
+def widened(area: Array, tolerance: float) -> Array:
+    """An area (*space) bool and every pixel whose centre is less than ``tolerance`` pixels from one of its own.
+
+    >>> widened(np.array([True, False, False]), 2).tolist()
+    [True, True, False]
+    """
+    if tolerance == 0 or not area.any():
+        return area
+    return np.asarray(distance_transform_edt(~area) < tolerance)

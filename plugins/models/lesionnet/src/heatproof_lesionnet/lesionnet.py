@@ -1,0 +1,77 @@
+"""LesionNet: a small network with a packaged checkpoint that grades fundus photographs."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from heatproof.component import Location, Params
+from heatproof.keyed import file_digest
+from heatproof.model import Model, load_weights
+from heatproof.transforms import Fundus
+
+PACKAGED = Path(__file__).with_name("lesionnet.safetensors")
+BLOCKS = ((3, 8, 1), (8, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1))
+"""Channels in, channels out and stride of each block of the backbone."""
+
+HIDDEN = 32
+
+
+class LesionNetParams(Params):
+    """``weights``: a checkpoint of this architecture; the packaged one where none is given."""
+
+    weights: Location | None = None
+
+
+class LesionNet(Model):
+    """Eight convolutions whose last map has cells of 16 pixels, averaged and read as one ordinal grade.
+
+    The first convolution keeps all 448 × 448 pixels, so that a microaneurysm of two pixels is seen before anything is
+    thrown away. The output is one sigmoid unit trained by the ordinal squared error (Beckham and Pal 2016, "A simple
+    squared-error reformulation for ordinal classification"), as in the networks of Van Craenendonck et al. 2020. The
+    packaged checkpoint saw synthetic photographs only; it is made for examples and tests, never for patients.
+    """
+
+    Params = LesionNetParams
+    params: LesionNetParams
+    classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
+    head = "ordinal"
+    preparation = Fundus(size=448, channels=3)
+
+    def build(self) -> nn.Module:
+        """Images (n, 3, 448, 448) → logits (n, 1); raises ``ModelError`` when the checkpoint does not fit."""
+        return load_weights(LesionNetwork(), self.params.weights or PACKAGED)
+
+    def content(self) -> str:
+        """The digest of the packaged checkpoint where it is used."""
+        return "" if self.params.weights else file_digest(PACKAGED)
+
+
+class LesionNetwork(nn.Module):
+    """Blocks of convolution, BatchNorm and ReLU; global average pooling; two dense layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*(_block(*widths) for widths in BLOCKS))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.head = nn.Sequential(nn.Linear(BLOCKS[-1][1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, 3, h, w) → logits (n, 1)."""
+        return self.grade(self.features(images))
+
+    def grade(self, features: Tensor) -> Tensor:
+        """The backbone's last map (n, 96, h / 16, w / 16) → logits (n, 1)."""
+        logits: Tensor = self.head(self.flatten(self.pool(features)))
+        return logits
+
+
+def _block(channels: int, widened: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            convolution=nn.Conv2d(channels, widened, 3, stride, padding=1, bias=False),
+            norm=nn.BatchNorm2d(widened),
+            activation=nn.ReLU(),
+        )
+    )

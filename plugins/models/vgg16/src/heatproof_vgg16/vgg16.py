@@ -1,0 +1,33 @@
+"""VGG16 with one ordinal output."""
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import nn
+
+from heatproof.grading import Grader, initialised
+
+
+class VGG16(Grader):
+    """Thirteen convolutions without normalisation (Simonyan and Zisserman 2015) that grade diabetic retinopathy.
+
+    The backbone is torchvision's ``features``; its three dense layers give way to a global average. At 448 pixels the
+    last convolution has 28 × 28 cells, 14 × 14 after its pooling.
+    """
+
+    place = "classifier"
+    replaced = ("classifier.",)
+
+    def backbone(self) -> tuple[nn.Module, int]:
+        """Torchvision's convolutions and an average over the whole map; 512 features."""
+        from torchvision.models.vgg import cfgs, make_layers
+
+        features = initialised(make_layers(cfgs["D"]))
+        parts = OrderedDict(features=features, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+        return nn.Sequential(parts), 512
+
+    def imagenet(self) -> Any:
+        """IMAGENET1K_V1, 528 MB."""
+        from torchvision.models import VGG16_Weights
+
+        return VGG16_Weights.IMAGENET1K_V1

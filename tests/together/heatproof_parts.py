@@ -1,0 +1,449 @@
+"""A plugin of small parts for the tests of the engine: they count their calls, and go wrong where they are told to."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from heatproof.batch import Batch
+from heatproof.component import Location, Params
+from heatproof.errors import DataError, ModelError
+from heatproof.explainer import Explainer
+from heatproof.hooks import hookimpl
+from heatproof.metric import Case, Metric, Undefined
+from heatproof.model import Model
+from heatproof.passes import gradients
+from heatproof.records import Explanation, Sample
+from heatproof.testing.toys import GRID, Blobs, BlobsParams, Blocks, Linear, Regions, Residual, ToyParams
+
+NOTES = "HEATPROOF_PARTS_NOTES"
+"""The environment variable that names the file of calls, one JSON list per line, shared by all processes."""
+
+
+def note(*what: Any) -> None:
+    """Append a call to the file of calls."""
+    if NOTES in os.environ:
+        with open(os.environ[NOTES], "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(what) + "\n")
+
+
+class PicturesParams(BlobsParams):
+    """Blobs of which some cannot be read, or have an odd label."""
+
+    unreadable: tuple[str, ...] = ()
+    labels: Mapping[str, int | tuple[int, ...] | None] = {}
+    root: Location | None = None
+
+
+class Pictures(Blobs):
+    """Blobs that count how often they are loaded."""
+
+    Params = PicturesParams
+    params: PicturesParams
+
+    def load(self, id: str) -> Sample:
+        """The picture, unless it is to be unreadable."""
+        note("load", id)
+        if id in self.params.unreadable:
+            raise DataError(f"{id} is truncated; download it again.")
+        sample = super().load(id)
+        label = self.params.labels.get(id, sample.label)
+        # Datasets read labels from tables, which give numpy's integers.
+        return Sample(
+            **{**vars(sample), "label": label if label is None or isinstance(label, tuple) else np.int64(label)}
+        )
+
+
+class Swapped(Regions):
+    """The same network whose logits come in the other order, with their names."""
+
+    classes = ("right", "left")
+
+    def build(self) -> nn.Module:
+        """The network with the rows of its last layer exchanged."""
+        network: Any = super().build()
+        network[-1].weight.data = network[-1].weight.data.flip(0)
+        return network
+
+
+class Elsewhere(Regions):
+    """The same network on a grid of another name."""
+
+    class Other(Blocks):
+        """Blocks with an identity of their own."""
+
+    preparation = Other()
+
+
+class Native(Regions):
+    """A model that forgets to bring every picture to one grid."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        """The grid of the toys, one column more for every second sample."""
+        made = super().prepare(sample)
+        if int(sample.id[-1]) % 2:
+            return Sample(**{**vars(made), "image": np.pad(made.image, ((0, 0), (0, 0), (0, 1)))})
+        return made
+
+
+class OneLogit(Linear):
+    """One logit, read as a grade."""
+
+    classes = ("left", "right")
+    head = "ordinal"
+
+    def build(self) -> nn.Module:
+        """The first logit of the linear network."""
+        network: Any = super().build()
+        network[1] = nn.Linear(3 * GRID**2, 1)
+        network[1].weight.data = self.weights(0).flatten()[None]
+        network[1].bias.data.zero_()
+        return network
+
+
+class WeighedParams(ToyParams):
+    """A checkpoint."""
+
+    weights: Location
+
+
+class Weighed(Residual):
+    """A network read from a file."""
+
+    Params = WeighedParams
+    params: WeighedParams
+
+    def build(self) -> nn.Module:
+        """The residual network with the file's bias of the head."""
+        network: Any = super().build()
+        network.head.bias.data = load_file(self.params.weights)["bias"]
+        return network
+
+
+class Unbuildable(Regions):
+    """A model whose network cannot be built."""
+
+    def build(self) -> nn.Module:
+        """Raise what a bad checkpoint raises."""
+        raise ModelError("checkpoint x.safetensors does not exist; give the path of a file.")
+
+
+class Blind(Regions):
+    """A model that gives no finite logits for some pictures."""
+
+    def prepare(self, sample: Sample) -> Sample:
+        """The second picture makes logits that are not finite."""
+        made = super().prepare(sample)
+        if sample.id.endswith("1"):
+            made.image[...] = np.nan
+        return made
+
+
+class SlopeParams(Params):
+    """A factor, the time it takes, and what goes wrong on which samples."""
+
+    factor: float = 1.0
+    seconds: float = 0.0
+    on: tuple[str, ...] = ()
+    fault: Literal["raise", "nan", "kill", "kill once", "memory", "shape", "note"] = "raise"
+    at: str = ""
+
+
+class Slope(Explainer):
+    """Image times gradient that notes its calls."""
+
+    Params = SlopeParams
+    params: SlopeParams
+    shares = "gradients"
+
+    def explain(self, batch: Batch) -> Tensor | Explanation:
+        """Maps (n, c, *space)."""
+        note("explain", self.params.factor, list(batch.ids), os.getpid(), list(batch.layers), torch.get_num_threads())
+        time.sleep(self.params.seconds)
+        values = batch.images * gradients(batch).images * self.params.factor
+        hit = [place for place, id in enumerate(batch.ids) if id in self.params.on]
+        return self._spoilt(values, hit, len(batch)) if hit or self.params.fault == "memory" else values
+
+    def _spoilt(self, values: Tensor, hit: list[int], size: int) -> Tensor | Explanation:
+        match self.params.fault:
+            case "raise":
+                raise ValueError("cannot explain this one")
+            case "nan":
+                values = values.clone()
+                values[hit, :, 3, 4] = torch.nan
+            case "memory" if size > 1:
+                raise torch.OutOfMemoryError("more than there is")
+            case "shape":
+                return values[..., :-1]
+            case "note":
+                return Explanation(values, {"steps": [object()] * size})
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "kill once":
+                self._kill_once()
+        return values
+
+    def _kill_once(self) -> None:
+        if not Path(self.params.at).exists():
+            Path(self.params.at).write_text("killed")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Noted(Explainer):
+    """A heatmap with notes and kept arrays; the number of kept steps differs from sample to sample."""
+
+    def explain(self, batch: Batch) -> Explanation:
+        """Ones, with notes of each kind."""
+        size = len(batch)
+        steps = [torch.arange(1.0 + int(id[-1]) % 3) for id in batch.ids]
+        notes = {
+            "steps": [len(each) for each in steps],
+            "word": ["done"] * size,
+            "error": torch.full((size,), torch.inf),
+        }
+        return Explanation(torch.ones_like(batch.images), notes, {"scores": steps})
+
+
+class LayeredParams(Params):
+    """A layer by name, ``last``, or ``all``."""
+
+    layer: str = "last"
+
+
+class Layered(Explainer):
+    """The picture times the mean gradient of a layer, for the layers of a task."""
+
+    Params = LayeredParams
+    params: LayeredParams
+    requires = frozenset({"gradients", "layers"})
+    shares = "gradients"
+
+    def expand(self, model: Model) -> Iterable["Layered"]:
+        """One explainer per layer."""
+        names = model.layers() if self.params.layer == "all" else (model.layer(self.params.layer),)
+        return [self.with_(layer=name) for name in names]
+
+    def layers(self, model: Model) -> tuple[str, ...]:
+        """The one layer."""
+        return (self.params.layer,)
+
+    def explain(self, batch: Batch) -> Tensor:
+        """Maps (n, c, *space)."""
+        note("layers", self.params.layer, list(batch.ids), list(batch.layers))
+        slope = gradients(batch).layers[self.params.layer].gradient.abs().flatten(1).mean(1)
+        return batch.images * slope[:, None, None, None]
+
+
+class SharingParams(Params):
+    """With whom a pass is shared, and what is made of it."""
+
+    pair: str = "one"
+    factor: float = 1.0
+
+
+class Sharing(Explainer):
+    """The picture times a number; it notes what is made for its pair, and how much is kept of others."""
+
+    Params = SharingParams
+    params: SharingParams
+
+    @property
+    def shares(self) -> str:
+        """The pair."""
+        return f"pair {self.params.pair}"
+
+    def explain(self, batch: Batch) -> Tensor:
+        """Maps (n, c, *space)."""
+        kept = sum(key[0] in ("shared", "explanation") for key in batch._results)
+        made = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
+        note("sharing", self.params.pair, self.params.factor, kept)
+        return made * self.params.factor
+
+
+class Demanding(Explainer):
+    """An explainer that needs what no toy offers."""
+
+    requires = frozenset({"attention"})
+
+    def explain(self, batch: Batch) -> Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+
+class MassParams(Params):
+    """What goes wrong on which samples."""
+
+    on: tuple[str, ...] = ()
+    fault: Literal["raise", "undefined", "nan", "inf"] = "raise"
+    scale: float = 1.0
+
+
+class Mass(Metric):
+    """The share of positive heat on the blobs, and on each of them."""
+
+    Params = MassParams
+    params: MassParams
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value`` and one measure per side."""
+        assert case.heatmap is not None
+        note("measure", case.sample.id, self.params.scale)
+        if case.sample.id in self.params.on and self.params.fault == "raise":
+            raise ValueError("cannot measure this one")
+        if case.sample.id in self.params.on and self.params.fault == "undefined":
+            raise Undefined("nothing to see here")
+        heat = np.maximum(case.heatmap.values.astype(np.float64), 0)
+        shares = {one.finding: float((heat * one.values).sum() / heat.sum()) for one in case.sample.annotations}
+        if case.sample.id in self.params.on:
+            shares["left"] = {"nan": np.nan, "inf": np.inf}[self.params.fault]
+        return {"value": float(np.sum(list(shares.values()))) * self.params.scale} | shares
+
+
+class Accuracy(Metric):
+    """Whether the decision is the label."""
+
+    needs = frozenset({"prediction", "label"})
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value``: 1 or 0."""
+        assert case.prediction is not None
+        assert case.heatmap is case.batch is None
+        note("accuracy", case.sample.id)
+        return {"value": float(case.prediction.decision == case.sample.label)}
+
+
+class AreaParams(Params):
+    """What goes wrong."""
+
+    on: tuple[str, ...] = ()
+    everywhere: bool = False
+
+
+class Area(Metric):
+    """The area under the curve of the share of heat on the left as a test for the label: made of two measurements."""
+
+    Params = AreaParams
+    params: AreaParams
+    needs = frozenset({"heatmap", "annotation", "label"})
+    primary = "auc"
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``score`` and ``label``."""
+        assert case.heatmap is not None
+        if self.params.everywhere or case.sample.id in self.params.on:
+            raise ValueError("cannot score this one")
+        heat = np.maximum(case.heatmap.values.astype(np.float64), 0)
+        return {"score": float(heat[:, GRID // 2 :].sum() / heat.sum()), "label": float(case.sample.label or 0)}
+
+    def summarise(self, measurements: Mapping[str, Any], counts: Any) -> dict[str, Any]:
+        """``auc`` (r,): the share of pairs in order."""
+        defined = ~np.isnan(measurements["score"] + measurements["label"])
+        score, label, counts = measurements["score"][defined], measurements["label"][defined] > 0, counts[:, defined]
+        order = (score[label][:, None] > score[~label][None]) + 0.5 * (score[label][:, None] == score[~label][None])
+        pairs = counts[:, label][:, :, None] * counts[:, ~label][:, None, :]
+        total = pairs.sum((1, 2))
+        value = np.divide((pairs * order).sum((1, 2)), total, out=np.full(len(counts), np.nan), where=total > 0)
+        return {"auc": value}
+
+
+class FilledParams(Params):
+    """The mean brightness of each channel, counted on the tuning split unless it is given."""
+
+    brightness: tuple[float, ...] | None = None
+
+
+class Filled(Metric):
+    """The mean heat over the mean brightness that was filled in."""
+
+    Params = FilledParams
+    params: FilledParams
+    needs = frozenset({"heatmap"})
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The brightness, until it is counted."""
+        return ("brightness",) if self.params.brightness is None else ()
+
+    def fit(self, samples: Iterable[Sample]) -> "Filled":
+        """The mean over all pixels of the samples, thirds included that no decimal number has."""
+        means = np.mean([sample.image.mean((1, 2), dtype=np.float64) / 3 for sample in samples], axis=0)
+        note("fit")
+        return self.with_(brightness=tuple(means))
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value``."""
+        assert case.heatmap is not None
+        assert self.params.brightness is not None
+        return {"value": float(case.heatmap.values.mean(dtype=np.float64) / self.params.brightness[0])}
+
+
+class Drop(Metric):
+    """How far the score falls when the hottest pixel turns black: a metric that asks the model."""
+
+    needs = frozenset({"heatmap", "model", "prediction"})
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value``."""
+        assert case.heatmap is not None
+        assert case.batch is not None
+        images = case.batch.images.clone()
+        images[0].flatten(1)[:, int(case.heatmap.values.argmax())] = 0
+        return {"value": float(case.batch.score(case.batch.images) - case.batch.score(images))}
+
+    def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
+        """One forward of the picture, one of the blackened one."""
+        return 2, 0
+
+
+@hookimpl
+def heatproof_datasets() -> Mapping[str, str]:
+    """Declare the datasets."""
+    return {"pictures": "heatproof_parts:Pictures"}
+
+
+@hookimpl
+def heatproof_models() -> Mapping[str, str]:
+    """Declare the models, the kit's toys among them."""
+    own = {
+        name.lower(): f"heatproof_parts:{name}"
+        for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Blind")
+    }
+    return own | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
+
+
+@hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare the explainers."""
+    return {name.lower(): f"heatproof_parts:{name}" for name in ("Slope", "Noted", "Layered", "Sharing", "Demanding")}
+
+
+@hookimpl
+def heatproof_metrics() -> Mapping[str, str]:
+    """Declare the metrics."""
+    return {name.lower(): f"heatproof_parts:{name}" for name in ("Mass", "Accuracy", "Area", "Filled", "Drop")}
+
+
+@hookimpl
+def heatproof_run_started(folder: Path, config: Mapping[str, Any]) -> None:
+    """Note that a run starts."""
+    note("started", str(folder), config["seed"])
+
+
+@hookimpl
+def heatproof_unit_finished(folder: Path, unit: Mapping[str, Any]) -> None:
+    """Note that a unit is there."""
+    note("unit", str(folder), unit["key"], (folder / "heatmaps" / unit["key"] / "unit.json").is_file())
+
+
+@hookimpl
+def heatproof_run_finished(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Note that a run is complete."""
+    note("finished", str(folder), len(summary["rows"]), (folder / "summary.csv").is_file())
