@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from heatproof import cli
-from heatproof.catalog import default
+from heatproof.cli import commands as cli
+from heatproof.registry.catalog import default
 from heatproof.testing import component, dataset, evidence, explainer, metric, model
 
 DOCS = Path(__file__).parent
@@ -68,9 +68,8 @@ def modules() -> str:
 
 def layers() -> str:
     """The modules of the core from the top down, as import-linter's contract has them."""
-    settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
-    lines = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
-    return "\n".join(["```text", *(line.replace("heatproof.", "").replace(" | ", ", ") for line in lines), "```\n"])
+    lines = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["layers"]
+    return "\n".join(["```text", *(line.replace(" | ", ", ") for line in lines), "```\n"])
 
 
 def plugins() -> str:

@@ -22,8 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def parts() -> Any:
     """The catalog of the parts and the random baseline."""
-    from heatproof.catalog import Catalog
-    from heatproof.discovery import Found
+    from heatproof.registry.catalog import Catalog
+    from heatproof.registry.discovery import Found
 
     return Catalog([
         Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
@@ -48,7 +48,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 @pytest.fixture
 def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
     """A config of a small run: eight test pictures of four patients, in chunks of four, unless it is said otherwise."""
-    from heatproof.config import from_plain
+    from heatproof.config.settings import from_plain
 
     def make(**settings: Any) -> Any:
         usual = {
@@ -64,7 +64,7 @@ def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
 @pytest.fixture
 def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
     """A finished run of such a config."""
-    from heatproof.runner import run
+    from heatproof.run.runner import run
 
     def make(shard: tuple[int, int] = (1, 1), retry: bool = False, **settings: Any) -> Any:
         return run(configured(**settings), parts, shard=shard, retry=retry)
@@ -75,8 +75,8 @@ def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def installed(parts: Any) -> Any:
     """The catalog of the first plugins and of the parts."""
-    from heatproof.catalog import Catalog
-    from heatproof.discovery import Found, discover
+    from heatproof.registry.catalog import Catalog
+    from heatproof.registry.discovery import Found, discover
 
     first = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in FIRST]
     return Catalog([*first, Found("parts", "heatproof_parts", "heatproof-parts", "1.0")])
@@ -87,7 +87,7 @@ def command(installed: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     """Runs the command line in this process, as ``heatproof WORDS`` would outside a terminal."""
     from click.testing import CliRunner
 
-    from heatproof.cli import cli
+    from heatproof.cli.commands import cli
 
-    monkeypatch.setattr("heatproof.catalog.default", lambda: installed)
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: installed)
     return lambda *words: CliRunner().invoke(cli, [str(word) for word in words], prog_name="heatproof")

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from heatproof.batch import Batch
-from heatproof.canonical import View
 from heatproof.errors import ModelError
 from heatproof.model import Model
+from heatproof.network.views import View
 from heatproof.passes import gradients, logits
 
 

@@ -15,9 +15,11 @@ from ruamel.yaml import YAML
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from heatproof import cli, config, hooks
-from heatproof.catalog import default
-from heatproof.runner import run
+from heatproof import hooks
+from heatproof.cli import commands as cli
+from heatproof.config import settings as config
+from heatproof.registry.catalog import default
+from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope
 
 ROOT = Path(__file__).parent.parent

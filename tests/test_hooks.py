@@ -8,7 +8,8 @@ from typing import Any
 import pluggy
 import pytest
 
-from heatproof import builtin, hooks
+from heatproof import hooks
+from heatproof.registry import builtin
 
 SPECIFIED = {name: member for name, member in vars(hooks).items() if hasattr(member, "heatproof_spec")}
 

@@ -18,7 +18,10 @@ FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml")
 FORBIDDEN = ("uv.lock", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.dcm", "*.nii*")
 HOSTS = re.compile("|".join(rf"{name}\.{end}" for name, end in [("pypi", "org"), ("pythonhosted", "org")]))
 CHECKPOINT = 5_000_000
-PLUGIN = pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])
+KITS = [path for path in FOLDERS if path.parent.name == "kits"]
+REGISTERING = [path for path in FOLDERS if path not in KITS]
+DISTRIBUTION = pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])
+PLUGIN = pytest.mark.parametrize("folder", REGISTERING, ids=[path.name for path in REGISTERING])
 
 
 def toml(path: Path) -> dict[str, Any]:
@@ -45,22 +48,30 @@ def tracked() -> list[Path]:
 
 
 def test_there_are_plugins() -> None:
-    assert {path.parent.name for path in FOLDERS} <= {"models", "explainers", "datasets", "metrics", "tools"}
+    assert {path.parent.name for path in FOLDERS} <= {
+        "models",
+        "explainers",
+        "datasets",
+        "metrics",
+        "readers",
+        "tools",
+        "kits",
+    }
     assert len(FOLDERS) >= 9
 
 
-@PLUGIN
+@DISTRIBUTION
 def test_pyproject_follows_the_template(folder: Path) -> None:
     text = (folder / "pyproject.toml").read_text(encoding="utf-8")
     core, settings = toml(ROOT / "core/pyproject.toml")["project"], tomllib.loads(text)
     project = settings["project"]
     assert settings.keys() == {"project", "build-system"}
     assert settings["build-system"] == {"requires": ["hatchling"], "build-backend": "hatchling.build"}
-    assert project.keys() == {
-        "name", "version", "description", "readme", "requires-python", "license", "dependencies", "entry-points",
-    }  # fmt: skip
+    common = {"name", "version", "description", "readme", "requires-python", "license", "dependencies"}
+    assert project.keys() == common | (set() if folder in KITS else {"entry-points"})
     assert project["name"] == f"heatproof-{folder.name}"
-    assert project["entry-points"] == {"heatproof": {folder.name: package(folder)}}
+    if folder in REGISTERING:
+        assert project["entry-points"] == {"heatproof": {folder.name: package(folder)}}
     assert project["readme"] == "README.md"
     assert "heatproof" in project["dependencies"]
     for name in ("version", "requires-python", "license"):
@@ -69,10 +80,26 @@ def test_pyproject_follows_the_template(folder: Path) -> None:
     assert len(text.splitlines()) <= 13
 
 
-@PLUGIN
+@DISTRIBUTION
 def test_folder_follows_the_template(folder: Path) -> None:
     assert [path.name for path in (folder / "src").iterdir()] == [package(folder)]
     assert list((folder / "tests").glob("test_*.py"))
+    assert (folder / "src" / package(folder) / "py.typed").read_text(encoding="utf-8") == ""
+
+
+@DISTRIBUTION
+def test_what_is_imported_is_asked_for(folder: Path) -> None:
+    dependencies = toml(folder / "pyproject.toml")["project"]["dependencies"]
+    asked = {re.split(r"[^\w.-]", name, maxsplit=1)[0] for name in dependencies}
+    kits = {package(kit): f"heatproof-{kit.name}" for kit in KITS if kit != folder}
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (folder / "src").rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:from|import) (heatproof_\w+)", sources, re.MULTILINE))
+    needed = {name for module, name in kits.items() if module in imported}
+    assert asked & set(kits.values()) == needed
+
+
+@PLUGIN
+def test_the_readme_names_what_is_registered(folder: Path) -> None:
     readme = (folder / "README.md").read_text(encoding="utf-8")
     names = list(declared(folder))
     assert names
@@ -87,26 +114,16 @@ def test_registering_imports_nothing_heavy(folder: Path) -> None:
     assert modules <= {"heatproof.hooks", "collections.abc", "typing"}
 
 
-@PLUGIN
-def test_contracts_of_the_import_linter_name_the_plugin(folder: Path) -> None:
-    linter = toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
-    contracts = {contract["name"]: contract for contract in linter["contracts"]}
-    assert package(folder) in linter["root_packages"]
-    assert package(folder) in contracts["Plugins never import each other"]["modules"]
-    assert package(folder) in contracts["Plugins keep to the interfaces"]["source_modules"]
-    assert package(folder) in contracts["The core needs no plugin, and no library of one"]["forbidden_modules"]
-
-
-def test_contracts_name_no_plugin_that_is_gone() -> None:
-    linter = toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
-    assert set(linter["root_packages"]) == {"heatproof", *map(package, FOLDERS)}
-
-
 def test_workspace_is_in_lockstep() -> None:
     root = toml(ROOT / "pyproject.toml")
     assert root["project"]["version"] == toml(ROOT / "core/pyproject.toml")["project"]["version"]
     assert root["tool"]["uv"]["workspace"]["members"] == ["core", "plugins/*/*"]
     assert root["tool"]["uv"]["package"] is False
+
+
+def test_kits_register_nothing() -> None:
+    assert KITS
+    assert [kit.name for kit in KITS if list(declared(kit))] == []
 
 
 def test_nothing_is_tracked_that_must_not_be() -> None:

@@ -22,23 +22,23 @@ import torch
 from PIL import Image
 
 from heatproof.batch import Batch
-from heatproof.catalog import Catalog
-from heatproof.config import from_plain
-from heatproof.discovery import Found
+from heatproof.config.settings import from_plain
 from heatproof.errors import DataError, StoreError
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
+from heatproof.imaging.transforms import Resize
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.model import Model
 from heatproof.records import Annotation, Array, Explanation, Geometry, Sample, Verdict
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
 from heatproof.report import read_summary, write_report
 from heatproof.report.kept import PALETTE, SIZE, STEPS, kept, sequence
 from heatproof.report.page import standing
 from heatproof.report.picture import heat, outlines, photograph, picture
 from heatproof.report.ranking import Entry, Ranking, Standard
-from heatproof.runner import run
+from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
-from heatproof.transforms import Resize
 
 HOSTILE = "<script>alert('{}')</script>"
 NOTE = '"><img src=x onerror=alert(1)> $\\frac{'

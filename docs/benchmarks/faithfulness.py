@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from heatproof.batch import Batch
-from heatproof.catalog import default
 from heatproof.explainer import heatmaps
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
 from heatproof.passes import logits
 from heatproof.records import Heatmap, Sample
+from heatproof.registry.catalog import default
 from heatproof.testing.toys import Residual
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

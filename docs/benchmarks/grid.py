@@ -33,12 +33,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from zennit.attribution import Gradient as ZennitGradient
 
-from heatproof.allocation import keep_freed_memory
 from heatproof.batch import Batch
-from heatproof.canonical import View, canonical
 from heatproof.explainer import Explainer
 from heatproof.model import Model
+from heatproof.network.canonical import canonical
+from heatproof.network.views import View
 from heatproof.passes import logits
+from heatproof.run.memory import keep_freed_memory
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
 from heatproof_cam.gradcam import GradCam

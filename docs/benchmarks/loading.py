@@ -25,16 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from heatproof import chunk
-from heatproof.catalog import default
-from heatproof.chunk import READERS
-from heatproof.config import from_plain
+from heatproof.config.settings import from_plain
 from heatproof.dataset import Dataset
 from heatproof.model import Model
-from heatproof.prepared import Cache, Prepared
+from heatproof.plan.sample_cache import Cache, Prepared
 from heatproof.records import Sample
-from heatproof.runner import run
-from heatproof.transforms import Fundus
+from heatproof.registry.catalog import default
+from heatproof.run import chunk
+from heatproof.run.chunk import READERS
+from heatproof.run.runner import run
+from heatproof_fundus.photograph import Fundus
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "idrid"

@@ -19,7 +19,7 @@ from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.canonical import Opaque, View
+from heatproof.network.views import Opaque, View
 from heatproof.passes import release_layers
 
 SAMPLES = 2

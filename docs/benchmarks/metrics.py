@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from heatproof.catalog import default
 from heatproof.metric import Case, Metric
 from heatproof.records import Annotation, Heatmap, Sample
+from heatproof.registry.catalog import default
 
 Array = NDArray[Any]
 

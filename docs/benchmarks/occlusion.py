@@ -18,7 +18,7 @@ from networks import NETWORKS, Ready, calibrated, pictures
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.canonical import View
+from heatproof.network.views import View
 from heatproof.passes import logits
 from heatproof_perturbation.occlusion import Occlusion
 

@@ -17,10 +17,13 @@ from typing import Any
 
 import torchvision  # noqa: F401  (imported before the clock starts)
 
-from heatproof import canonical, chunk, model, rows
-from heatproof.catalog import default
-from heatproof.config import load
-from heatproof.runner import run
+from heatproof import model
+from heatproof.config.settings import load
+from heatproof.network import views as canonical
+from heatproof.registry.catalog import default
+from heatproof.run import batch_size as rows
+from heatproof.run import chunk
+from heatproof.run.runner import run
 
 MAIN_JOB = Path(__file__).resolve().parents[2] / "examples" / "main.yaml"
 

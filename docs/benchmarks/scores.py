@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from heatproof.catalog import default
-from heatproof.parquet import SCORE_COLUMNS, connect
-from heatproof.statistics import summarise_cases
-from heatproof.store import Run
-from heatproof.tables import PLACE_COLUMNS, Scored, read_cases
+from heatproof.registry.catalog import default
+from heatproof.results.intervals import summarise_cases
+from heatproof.results.parquet import SCORE_COLUMNS, connect
+from heatproof.results.scores import PLACE_COLUMNS, Scored, read_cases
+from heatproof.results.store import Run
 
 CASES, COMBINATIONS, MEASURES = 1000, 20, 5
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heatproof.keyed import digest
+from heatproof.digests import digest
 from heatproof.records import Sample
 from heatproof_lesionnet.lesionnet import LesionNet
 from heatproof_phantom.phantom import LESIONS, Phantom

@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from heatproof import parquet, runner, store, tables
-from heatproof.catalog import Catalog
-from heatproof.config import from_plain
-from heatproof.discovery import Found
+from heatproof.config.settings import from_plain
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
+from heatproof.results import parquet, store
+from heatproof.results import scores as tables
+from heatproof.run import runner
 
 STEPS = {
     "map": (store.Run, "put_maps"), "table": (parquet, "copy_table"), "text": (store, "_replace"),

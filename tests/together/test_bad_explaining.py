@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.catalog import Catalog
-from heatproof.discovery import Found, discover
 from heatproof.errors import DataError, ModelError
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
-from heatproof.parquet import read_table
 from heatproof.records import Annotation, Sample
-from heatproof.store import Run
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found, discover
+from heatproof.results.parquet import read_table
+from heatproof.results.store import Run
 from heatproof.testing.toys import GRID, Blobs, Residual
 from heatproof_backprop.guided_backprop import GuidedBackprop
 
@@ -142,7 +142,7 @@ def catalog() -> Iterator[Catalog]:
 @pytest.fixture
 def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """``heatproof run`` of a config over four test pictures of the residual toy."""
-    monkeypatch.setattr("heatproof.catalog.default", lambda: catalog)
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
 
     def made(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {

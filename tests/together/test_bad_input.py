@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from heatproof.catalog import Catalog
-from heatproof.discovery import Broken, Found
 from heatproof.errors import HeatproofError
 from heatproof.hooks import hookimpl
-from heatproof.keyed import generator
-from heatproof.parquet import read_table
 from heatproof.records import Annotation, Geometry, Sample
-from heatproof.store import Run
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Broken, Found
+from heatproof.results.parquet import read_table
+from heatproof.results.store import Run
+from heatproof.seeding import generator
 from heatproof_idrid.idrid import Idrid
 
 SIDE = 64
@@ -222,7 +222,7 @@ def test_debug_shows_the_traceback(words: list[str], command: Any) -> None:
 @pytest.fixture
 def catalog(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[[Catalog], None]:
     """Replaces what is installed."""
-    return lambda other: monkeypatch.setattr("heatproof.catalog.default", lambda: other)
+    return lambda other: monkeypatch.setattr("heatproof.registry.catalog.default", lambda: other)
 
 
 def test_a_broken_plugin(command: Any, catalog: Any, config: Configured) -> None:

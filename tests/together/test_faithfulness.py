@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from heatproof.batch import Batch
-from heatproof.catalog import Catalog
-from heatproof.config import from_plain
-from heatproof.discovery import Found
-from heatproof.estimate import estimates
-from heatproof.parquet import read_table
-from heatproof.plan import make_plan
-from heatproof.runner import run
+from heatproof.config.settings import from_plain
+from heatproof.plan.plan import make_plan
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
+from heatproof.results.parquet import read_table
+from heatproof.run.estimate import estimates
+from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
 from heatproof_parts import Pictures
 

@@ -7,9 +7,9 @@ from statistics import stdev
 import duckdb
 import pytest
 
-from heatproof.catalog import default
-from heatproof.config import load
-from heatproof.runner import run
+from heatproof.config.settings import load
+from heatproof.registry.catalog import default
+from heatproof.run.runner import run
 
 ROOT = Path(__file__).resolve().parents[2]
 IDRID = ROOT.parent / "shared" / "data" / "idrid"

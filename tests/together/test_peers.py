@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heatproof.batch import Batch
-from heatproof.catalog import Catalog
-from heatproof.config import from_plain
-from heatproof.discovery import Found
+from heatproof.config.settings import from_plain
 from heatproof.errors import HeatproofError, ModelError
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
-from heatproof.parquet import read_table
-from heatproof.runner import run
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
+from heatproof.results.parquet import read_table
+from heatproof.run.runner import run
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual, drawn
 from heatproof_cam.gradcam import GradCam

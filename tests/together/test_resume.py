@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from heatproof.parquet import read_table
-from heatproof.store import Run
+from heatproof.results.parquet import read_table
+from heatproof.results.store import Run
 
 HERE = Path(__file__).parent
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
@@ -210,7 +210,7 @@ def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_pat
     settings = {"explainers": [{"use": "slope", "seconds": 0.4}], "models": ["regions"], "metrics": ["mass"]}
     path, run = tmp_path / "config.yaml", Run(tmp_path / "run")
     YAML().dump(config(run.folder, **settings), path)
-    command = [sys.executable, "-c", "from heatproof.cli import main; main()", "run", str(path)]
+    command = [sys.executable, "-c", "from heatproof.cli.commands import main; main()", "run", str(path)]
     env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{HERE}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as child:
         while not run.keys("scores"):

@@ -5,12 +5,12 @@ from collections import Counter
 import torch
 
 from heatproof.batch import Batch
-from heatproof.canonical import View
-from heatproof.estimate import passes
+from heatproof.network.views import View
 from heatproof.passes import logits
-from heatproof.plan import Combination
+from heatproof.plan.plan import Combination
+from heatproof.plan.task import Source
 from heatproof.records import Verdict
-from heatproof.task import Source
+from heatproof.run.estimate import passes
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Blobs, Residual
 from heatproof_backprop.deconvnet import DeconvNet

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatproof.parquet import read_table
+from heatproof.results.parquet import read_table
 
 PYPROJECT = """
 [project]

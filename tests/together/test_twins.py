@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from heatproof.catalog import default
-from heatproof.cli import cli
+from heatproof.cli.commands import cli
 from heatproof.dataset import Dataset
 from heatproof.records import Label, Sample
+from heatproof.registry.catalog import default
 
 SMALL = {"patients": 3, "height": 64}
 DRAWN: dict[tuple[str, str], Sample] = {}

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .canonical import Cell, Opaque, View
 from .errors import ModelError
-from .keyed import generator
 from .model import Model
+from .network.rectification import ActPolicy, Rule
+from .network.views import Cell, Opaque, View
 from .records import Sample
-from .rectification import ActPolicy, Rule
+from .seeding import generator
 
 Result = TypeVar("Result")
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
-from .keyed import digest, file_digest
 from .records import Sample
 
 

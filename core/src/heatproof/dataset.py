@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from .component import Component
+from .digests import digest, file_digest
 from .errors import DataError, near
-from .keyed import digest, file_digest
 from .records import Sample
 
 

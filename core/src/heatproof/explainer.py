@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from .batch import Batch
 from .component import Component
 from .errors import DataError, ModelError, PluginError
-from .keyed import key
 from .model import Model, tensors
 from .passes import ActPolicy, Rule
 from .records import Array, Explanation, Verdict
+from .seeding import key
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda values: values.amax(1),

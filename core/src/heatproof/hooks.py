@@ -22,7 +22,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "model": ("heatproof_models", "heatproof.model:Model"),
     "explainer": ("heatproof_explainers", "heatproof.explainer:Explainer"),
     "metric": ("heatproof_metrics", "heatproof.metric:Metric"),
-    "executor": ("heatproof_executors", "heatproof.executors:Executor"),
+    "executor": ("heatproof_executors", "heatproof.executor:Executor"),
 }
 """Kind → the hook that registers it and the interface that its classes implement."""
 
@@ -49,7 +49,7 @@ def heatproof_metrics() -> Mapping[str, str]:
 
 @hookspec
 def heatproof_executors() -> Mapping[str, str]:
-    """Executors: name → ``"module:Class"`` of a ``heatproof.executors.Executor``."""
+    """Executors: name → ``"module:Class"`` of a ``heatproof.executor.Executor``."""
 
 
 @hookspec

@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .canonical import Opaque, Outline, View, outline, view
 from .component import Component
+from .digests import digest
 from .errors import ModelError, near
-from .keyed import digest, key
+from .imaging.transforms import Preparation
+from .network.layers import Outline, outline
+from .network.tracing import named_outputs
+from .network.views import Opaque, View, view
 from .records import Array, Prediction, Sample
-from .tracing import named_outputs
-from .transforms import Preparation
+from .seeding import key
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
 DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")

@@ -1,9 +1,10 @@
 """What flows between datasets, models, explainers, metrics and the store: plain data only, arrays in numpy."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,19 @@ class Annotation:
     source: str = ""
 
 
+class SpatialExtra(ABC):
+    """An extra that is no plain array and still moves with the image: a frozen dataclass of arrays and plain values."""
+
+    @property
+    @abstractmethod
+    def space(self) -> tuple[int, ...]:
+        """The spatial shape of the picture that it belongs to."""
+
+    @abstractmethod
+    def on(self, edges: list[Array]) -> Self:
+        """The same moved by area onto a grid; ``edges`` as for ``heatproof.imaging.area.coverage``."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One picture with everything known about it.
@@ -67,7 +81,7 @@ class Sample:
     ``image`` is (c, *space): as decoded (unsigned integers) when a dataset loads it, float32 once a model prepared it.
     ``field`` is (*space) bool, true where there is picture: field of view, no padding. ``group`` is the patient.
     ``extras`` are for some models and metrics only. Spatial ones move with the image, by area: arrays whose last axes
-    are ``space``, and ``heatproof.gaze.Frames`` of it. All else stays as it is, points in native indices as well.
+    are ``space``, and a ``SpatialExtra`` of it. All else stays as it is, points in native indices as well.
     """
 
     id: str

@@ -4,8 +4,8 @@ Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph,
 forward and backward over one piece.
 """
 
-from ..boxes import Windows
-from ..rectification import ActPolicy, Rule
+from ..network.boxes import Windows
+from ..network.rectification import ActPolicy, Rule
 from .gradient import Gradients, Layer, gradients, release_layers
 from .noise import Base, Moments, noise_moments
 from .path import PathMeans, PathRule, path_gradients

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..errors import PluginError
-from ..keyed import key
 from ..model import Model
 from ..records import Explanation
+from ..seeding import key
 from .sampling import Tolerance, joined, ratio, sizes, variant_gradients
 
 START = 16

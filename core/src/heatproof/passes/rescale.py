@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..model import Model
-from ..modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
+from ..network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
+from ..network.rescaling import NOT_LINEAR, Recording, Rescaling
 from ..records import Verdict
-from ..rescaling import NOT_LINEAR, Recording, Rescaling
 from .gradient import leaf
 from .sampling import joined
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..rectification import ActPolicy, Rectifying, Rule
+from ..network.rectification import ActPolicy, Rectifying, Rule
 from .gradient import derived, leaf
 from .rules import require_rectified
 

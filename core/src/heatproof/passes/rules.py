@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..batch import Batch
 from ..errors import ModelError
 from ..model import Model
+from ..network.rectification import RECTIFIED, ActPolicy, Rectifying, Rule
 from ..records import Verdict
-from ..rectification import RECTIFIED, ActPolicy, Rectifying, Rule
 from .gradient import derived, leaf
 
 

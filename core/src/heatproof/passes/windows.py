@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, fx
 
 from ..batch import Batch, Budget
-from ..boxes import Windows
-from ..canonical import Opaque, View
 from ..errors import ModelError
-from ..incremental import Changes, Plan, Row
-from ..tracing import named_outputs
+from ..network.boxes import Windows
+from ..network.incremental import Changes, Plan, Row
+from ..network.tracing import named_outputs
+from ..network.views import Opaque, View
 
 
 def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:

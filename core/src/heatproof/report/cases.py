@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..catalog import Catalog
 from ..dataset import Dataset
 from ..errors import HeatproofError
 from ..model import Model
-from ..parquet import connect
-from ..plugins import reason
+from ..registry.catalog import Catalog
+from ..registry.plugins import reason
+from ..results.parquet import connect
 from .kept import Kept, kept
 from .picture import Picture, picture
 from .ranking import Entry, Ranking

@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..catalog import Catalog
 from ..errors import PluginError
-from ..store import write_text
-from ..summary import FLAGS
+from ..registry.catalog import Catalog
+from ..results.store import write_text
+from ..results.summary import FLAGS
 from .cases import Cases
 from .chart import chart
 from .ranking import Ranking, rankings

@@ -7,11 +7,11 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from ..catalog import Catalog
 from ..errors import HeatproofError
 from ..metric import Metric
-from ..summary import FLAGS
-from ..tables import name_of
+from ..registry.catalog import Catalog
+from ..results.scores import name_of
+from ..results.summary import FLAGS
 from .results import Results, made
 
 FAMILY = ("dataset", "split", "metric")

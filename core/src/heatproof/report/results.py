@@ -11,12 +11,13 @@ import duckdb
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ..catalog import Catalog
-from ..config import StatisticsSettings
+from ..config.components import create
+from ..config.settings import StatisticsSettings
 from ..errors import StoreError
-from ..parquet import connect, damaged
-from ..statistics import CORRECTIONS
-from ..store import Run, read_json
+from ..registry.catalog import Catalog
+from ..results.parquet import connect, damaged
+from ..results.significance import CORRECTIONS
+from ..results.store import Run, read_json
 
 
 def _number(text: str) -> float:
@@ -130,7 +131,7 @@ def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 def made(catalog: Catalog, kind: str, described: Mapping[str, Any]) -> Any:
     """The component that ``describe`` wrote down; ``HeatproofError`` or ``ValueError`` where it cannot be had."""
     params = {name: value for name, value in described.items() if name != "use"}
-    return catalog.create(kind, described["use"], params)
+    return create(catalog, kind, described["use"], params)
 
 
 def _yaml(path: Path) -> dict[str, Any]:

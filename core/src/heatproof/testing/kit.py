@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..component import Component
+from ..config.components import create
 from ..dataset import Dataset
 from ..errors import HeatproofError, PluginError, near
 from ..explainer import Explainer
@@ -68,7 +69,7 @@ def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = N
     ``settings`` gives Params by component name; what cannot be made without is listed as skipped. Raises
     ``PluginError`` for a name that nobody registers, ``ConformanceError`` at the end when a check failed.
     """
-    from ..catalog import default
+    from ..registry.catalog import default
 
     catalog = default()
     for broken in catalog.broken:
@@ -128,7 +129,7 @@ def _results_of(catalog: Any, entry: Any, params: Mapping[str, Any]) -> list[Res
     if missing:
         return [Result("can be made", "skipped", f"needs settings: {', '.join(sorted(missing))}")]
     try:
-        return _checked(Component, catalog.create(entry.kind, entry.full, params, Path.cwd()), None)
+        return _checked(Component, create(catalog, entry.kind, entry.full, params, Path.cwd()), None)
     except ConformanceError as error:
         return error.results
     except (HeatproofError, ValueError) as error:

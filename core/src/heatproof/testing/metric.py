@@ -15,9 +15,9 @@ from torch import Tensor
 from ..batch import Batch
 from ..component import Component
 from ..explainer import heatmaps
-from ..keyed import generator
 from ..metric import Case, Metric, Undefined
 from ..records import Array, Heatmap, Measurement, Sample
+from ..seeding import generator
 from .bench import batch_of
 from .check import NotApplicable, claim
 from .toys import SIDES, Regions, Slope

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
-from ..canonical import Opaque
 from ..component import Component
 from ..errors import ModelError
 from ..model import Model
+from ..network.views import Opaque
 from ..passes import gradients
 from ..records import Array, Sample
 from .bench import difference, in_float64

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..calls import HOOK_DICTIONARIES
+from ..network.rewriting import HOOK_DICTIONARIES
 
 Snapshot = dict[str, Any]
 

@@ -12,11 +12,11 @@ from ..component import Params
 from ..dataset import Dataset
 from ..errors import DataError
 from ..explainer import Explainer
-from ..keyed import generator
+from ..imaging.transforms import Preparation
 from ..model import Model
 from ..passes import gradients
 from ..records import Annotation, Array, Geometry, Sample
-from ..transforms import Preparation
+from ..seeding import generator
 
 GRID = 16
 """Pixels of the toys' grid along each dimension."""

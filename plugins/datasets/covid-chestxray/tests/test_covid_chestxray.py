@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
+from heatproof.imaging.images import write_image
 from heatproof.records import Label, Sample
 from heatproof.testing import check_dataset
 from heatproof_covid_chestxray.covid_chestxray import CovidChestxray

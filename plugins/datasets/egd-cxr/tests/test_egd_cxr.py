@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from heatproof.dicom import write_dicom
 from heatproof.errors import DataError
-from heatproof.gaze import SIGMA, Frames
+from heatproof.imaging.dicom import write_dicom
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
 from heatproof_egd_cxr.egd_cxr import SHEET, EgdCxr, reference_division
 from heatproof_egd_cxr.gaze_table import read_gaze
 from heatproof_egd_cxr.screen import Screen
+from heatproof_eyetracking.gaze import SIGMA, Frames
 
 SHAPE = (60, 50)
 GAZE = "SESSION_ID,MEDIA_ID,DICOM_ID,CNT,Time (in secs),FPOGX,FPOGY,FPOGS,FPOGD"

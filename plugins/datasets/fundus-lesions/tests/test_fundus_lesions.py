@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from heatproof.errors import DataError
-from heatproof.images import write_image, write_mask
+from heatproof.imaging.images import write_image, write_mask
 from heatproof.records import Annotation, Array, Sample
 from heatproof.testing import check_dataset
 from heatproof_fundus_lesions.fundus_lesions import FundusLesions

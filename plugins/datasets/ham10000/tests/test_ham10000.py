@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
+from heatproof.imaging.images import write_image
 from heatproof.records import Annotation, Sample
 from heatproof.testing import check_dataset
 from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from heatproof.digests import digest
 from heatproof.errors import DataError, HeatproofError
-from heatproof.keyed import digest
 from heatproof.records import Annotation, Sample
 from heatproof_idrid.idrid import Idrid
 

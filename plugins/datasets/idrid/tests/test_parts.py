@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
+from heatproof.imaging.images import write_image
+from heatproof.imaging.transforms import Resize
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
-from heatproof.transforms import Fundus, Resize
+from heatproof_fundus.photograph import Fundus
 from heatproof_idrid.idrid import Idrid
 
 B, C = "B. Disease Grading", "C. Localization"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError, HeatproofError
-from heatproof.images import write_image, write_mask
+from heatproof.imaging.images import write_image, write_mask
 from heatproof.records import Annotation, Sample
 from heatproof.testing import check_dataset
 from heatproof_image_folder.image_folder import ImageFolder

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatproof.dicom import windowed, write_dicom
 from heatproof.errors import DataError, HeatproofError
-from heatproof.readings import readings
+from heatproof.imaging.dicom import windowed, write_dicom
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.testing import check_dataset
+from heatproof_lesions.readings import readings
 from heatproof_lidc.lidc import Lidc
 
 pydicom = pytest.importorskip("pydicom")

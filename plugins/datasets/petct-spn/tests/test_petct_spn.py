@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
+from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
 from heatproof_petct_spn.petct_spn import PetctSpn

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from heatproof.dicom import write_dicom
 from heatproof.errors import DataError
-from heatproof.gaze import dwelt, fixations_of
+from heatproof.imaging.dicom import write_dicom
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof_eyetracking.gaze import dwelt, fixations_of
 from heatproof_reflacx.folder import LABELS
 from heatproof_reflacx.reflacx import Reflacx, named
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torchvision import models
 
 from heatproof.batch import Batch
-from heatproof.canonical import canonical
 from heatproof.errors import ModelError
 from heatproof.model import Model
+from heatproof.network.canonical import canonical
 from heatproof.passes import gradients, rectified
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64

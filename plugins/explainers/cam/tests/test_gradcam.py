@@ -8,9 +8,9 @@ from torch.nn import functional
 from torchvision import models
 
 from heatproof.batch import Batch
-from heatproof.canonical import View
 from heatproof.errors import ModelError
 from heatproof.model import Model
+from heatproof.network.views import View
 from heatproof.testing import conforms, toys
 from heatproof_cam.gradcam import GradCam
 

@@ -14,10 +14,11 @@ from torch.nn import functional
 from torchvision import models
 
 from heatproof.batch import Batch
-from heatproof.canonical import View, canonical
 from heatproof.errors import ModelError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
+from heatproof.network.canonical import canonical
+from heatproof.network.views import View
 from heatproof.passes import gradients
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64

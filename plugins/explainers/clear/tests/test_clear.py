@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from heatproof.batch import Batch
-from heatproof.canonical import canonical
 from heatproof.model import Model
+from heatproof.network.canonical import canonical
 from heatproof.passes import responses
 from heatproof.records import Explanation
 from heatproof.testing import conforms, toys

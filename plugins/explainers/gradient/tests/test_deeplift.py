@@ -10,9 +10,10 @@ from torch.nn import functional
 from torchvision import models
 
 from heatproof.batch import Batch
-from heatproof.canonical import canonical, view
 from heatproof.errors import ModelError
 from heatproof.model import Model
+from heatproof.network.canonical import canonical
+from heatproof.network.views import view
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_gradient.deeplift import DeepLift

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from heatproof.batch import Batch
 from heatproof.model import Model
-from heatproof.modules import ACTIVATIONS, Add, Mean
+from heatproof.network.modules import ACTIVATIONS, Add, Mean
 
 AVERAGES = (nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, Mean)
 CONVOLVED = {nn.Conv2d: functional.conv2d, nn.Conv3d: functional.conv3d}

@@ -16,8 +16,8 @@ from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 
 from heatproof.batch import Batch
-from heatproof.canonical import View
 from heatproof.errors import ModelError
+from heatproof.network.views import View
 from heatproof.testing import toys
 from heatproof_lrp.graph import entry
 from heatproof_lrp.lrp import Lrp

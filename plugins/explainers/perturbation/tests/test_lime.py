@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from heatproof.batch import Batch
 from heatproof.errors import HeatproofError, ModelError, Undefined
-from heatproof.keyed import generator
 from heatproof.model import Model
+from heatproof.seeding import generator
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_perturbation.lime import Lime, coefficients, superpixel_means

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heatproof.keyed import generator
+from heatproof.seeding import generator
 from heatproof_faithfulness.imputation import imputed, system
 from heatproof_faithfulness.road import Road
 

@@ -10,7 +10,7 @@ from scipy.ndimage import center_of_mass, gaussian_filter, generate_binary_struc
 from heatproof.errors import DataError, HeatproofError
 from heatproof.metric import Case, Undefined
 from heatproof.records import Annotation, Heatmap, Sample
-from heatproof.statistics import summarise_cases
+from heatproof.results.intervals import summarise_cases
 from heatproof.testing import conforms
 from heatproof_froc.curve import RATES, sensitivity_at
 from heatproof_froc.froc import Froc

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import entropy, pearsonr, zscore
 
-from heatproof.agreement import cells, ecs
 from heatproof.errors import DataError, HeatproofError
-from heatproof.gaze import counted
+from heatproof.imaging.transforms import Resize
 from heatproof.metric import Case, Undefined
 from heatproof.records import Annotation, Geometry, Heatmap, Sample
 from heatproof.testing import conforms
-from heatproof.transforms import Resize
+from heatproof_eyetracking.gaze import counted
 from heatproof_gaze.gaze import Gaze
 from heatproof_gaze.likeness import correlation, divergence, scanpath
+from heatproof_lesions.agreement import cells, ecs
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from heatproof.errors import DataError, HeatproofError
 from heatproof.metric import Case, Undefined
-from heatproof.readings import readings
 from heatproof.records import Annotation, Heatmap, Sample
 from heatproof.testing import conforms
+from heatproof_lesions.readings import readings
 from heatproof_localization.iou import Iou
 from heatproof_localization.localization import Localization
 from heatproof_localization.pointing import Pointing

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from heatproof.batch import Batch
+from heatproof.digests import file_digest
 from heatproof.errors import ModelError
-from heatproof.keyed import file_digest
 from heatproof.passes import gradients
 from heatproof.records import Sample
 from heatproof_lesionnet.lesionnet import PACKAGED, LesionNet, LesionNetwork

@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
-from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
-from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.imaging.images import write_image
 from heatproof.records import Sample
-from heatproof.tabular import read_lines
+from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import read_lines
 
 TABLE = "annotations.dat"
 FOLDER = "AML-Cytomorphology_LMU"

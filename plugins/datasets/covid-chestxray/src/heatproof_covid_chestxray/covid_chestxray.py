@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.images import LOSSLESS, LOSSY, write_image
-from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
-from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.imaging.images import LOSSLESS, LOSSY, write_image
 from heatproof.records import Label, Sample
-from heatproof.tabular import Row, plain_name, read_table, write_table
+from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import Row, plain_name, read_table, write_table
 
 from .findings import CLASSES, FAMILIES, NAMES, UNKNOWN, WRITTEN
 

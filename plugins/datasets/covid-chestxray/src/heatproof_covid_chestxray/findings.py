@@ -1,6 +1,6 @@
 """The findings of the collection in both forms of its table, and the family of each."""
 
-from heatproof.tabular import plain_name
+from heatproof_cohorts.tables import plain_name
 
 WRITTEN = {
     "no_finding": "No Finding",

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.folders import class_folders
-from heatproof.images import write_image
-from heatproof.listing import Entry, ListedDataset, Listing, gathered, require_new
+from heatproof.imaging.images import write_image
 from heatproof.records import Sample
-from heatproof.tabular import read_lines
+from heatproof_cohorts.folders import class_folders
+from heatproof_cohorts.manifest import Entry, ListedDataset, Listing, gathered, require_new
+from heatproof_cohorts.tables import read_lines
 
 PARTS = ("NonCOVID", "COVID")
 LISTS = {"train": "train", "tuning": "val", "test": "test"}

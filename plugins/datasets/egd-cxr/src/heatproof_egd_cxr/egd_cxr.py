@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, PositiveFloat
 
-from heatproof.area import box
 from heatproof.component import Location
 from heatproof.dataset import Finding
 from heatproof.errors import DataError
-from heatproof.gaze import SIGMA, counted, fixations_of
-from heatproof.listing import Entry, Listing, gathered, require_new
-from heatproof.mimic import GAZE, MimicDataset, MimicParams, Reading, write_picture
-from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.imaging.area import box
 from heatproof.records import Annotation, Sample
-from heatproof.tabular import Row, Table, plain_name, read_lines, read_table, write_table
+from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import Row, Table, plain_name, read_lines, read_table, write_table
+from heatproof_eyetracking.gaze import SIGMA, counted, fixations_of
+from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading, write_picture
 
 from .gaze_table import GazeTable, read_gaze
 from .screen import Screen

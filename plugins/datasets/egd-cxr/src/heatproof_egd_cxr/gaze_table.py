@@ -11,7 +11,7 @@ import numpy as np
 
 from heatproof.errors import DataError, near
 from heatproof.records import Array
-from heatproof.tabular import DELIMITERS, plain_name
+from heatproof_cohorts.tables import DELIMITERS, plain_name
 
 COLUMNS = ("DICOM_ID", "FPOGX", "FPOGY", "FPOGD")
 SESSION = "SESSION_ID"

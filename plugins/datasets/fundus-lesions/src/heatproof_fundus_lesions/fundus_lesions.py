@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.folders import pictures
-from heatproof.images import LOSSLESS, LOSSY
-from heatproof.listing import Entry, Listing, gathered, require_new
-from heatproof.marks import BOXES, MarkedDataset, MarkedFolder, MarkedParams
-from heatproof.partition import SPLITS, Shares, patient_in
+from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Annotation, Sample
-from heatproof.tabular import Row, Table, read_table, write_table
+from heatproof_cohorts.annotation_files import BOXES, MarkedDataset, MarkedFolder, MarkedParams
+from heatproof_cohorts.folders import pictures
+from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, patient_in
+from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 PICTURES, TABLE = "images", "grades.csv"
 COLUMNS = ("name", "grade", "patient", "reader")

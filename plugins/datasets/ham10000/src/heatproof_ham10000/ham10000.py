@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.images import read_mask, write_image
-from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
-from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.imaging.images import read_mask, write_image
 from heatproof.records import Annotation, Array, Sample
-from heatproof.tabular import Row, Table, read_table, write_table
+from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 Diagnosis = Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata")

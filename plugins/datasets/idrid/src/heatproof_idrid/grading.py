@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from heatproof.listing import Entry, Listing, gathered
 from heatproof.records import Sample
-from heatproof.tabular import Row
+from heatproof_cohorts.manifest import Entry, Listing, gathered
+from heatproof_cohorts.tables import Row
 
 from .sets import Kind, Sets, id_of
 

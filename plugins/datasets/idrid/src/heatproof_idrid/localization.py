@@ -5,9 +5,9 @@ from itertools import product
 from math import isfinite
 
 from heatproof.errors import DataError
-from heatproof.listing import Entry, Listing, gathered
 from heatproof.records import Sample
-from heatproof.tabular import Row
+from heatproof_cohorts.manifest import Entry, Listing, gathered
+from heatproof_cohorts.tables import Row
 
 from .sets import SETS, Kind, Sets, id_of
 

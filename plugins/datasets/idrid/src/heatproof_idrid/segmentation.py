@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from heatproof.dataset import Dataset, Finding
+from heatproof.digests import digest
 from heatproof.errors import DataError, near
-from heatproof.images import read_image, read_mask, write_image, write_mask
-from heatproof.keyed import digest
-from heatproof.listing import require_new
+from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
 from heatproof.records import Annotation, Sample
-from heatproof.tabular import write_table
+from heatproof_cohorts.manifest import require_new
+from heatproof_cohorts.tables import write_table
 
 from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find
 from .settings import IdridParams

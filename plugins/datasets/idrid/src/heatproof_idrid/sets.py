@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from heatproof.errors import DataError
-from heatproof.folders import pictures
-from heatproof.images import write_image
-from heatproof.listing import ListedDataset, require_new
+from heatproof.imaging.images import write_image
 from heatproof.records import Sample
-from heatproof.tabular import Row, Table, plain_name, read_table, write_table
+from heatproof_cohorts.folders import pictures
+from heatproof_cohorts.manifest import ListedDataset, require_new
+from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 from .layout import SPLITS, split_of
 from .settings import IdridParams

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from heatproof.listing import ListedParams
+from heatproof_cohorts.manifest import ListedParams
 
 Lesion = Literal["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "optic_disc"]
 

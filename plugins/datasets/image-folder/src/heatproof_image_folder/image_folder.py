@@ -6,12 +6,20 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.folders import pictures
-from heatproof.listing import Entry, Listing, gathered, require_new
-from heatproof.marks import BOXES, CONTOURS, DENSITIES, MASKS, MarkedDataset, MarkedFolder, MarkedParams
-from heatproof.partition import SPLITS, patient_in
 from heatproof.records import Label, Sample
-from heatproof.tabular import Row, Table, plain_name, read_table, write_table
+from heatproof_cohorts.annotation_files import (
+    BOXES,
+    CONTOURS,
+    DENSITIES,
+    MASKS,
+    MarkedDataset,
+    MarkedFolder,
+    MarkedParams,
+)
+from heatproof_cohorts.folders import pictures
+from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, patient_in
+from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 COLUMNS = ("file", "label", "patient", "split", "id")
 PARTS = {"train": "train", "training": "train", "tuning": "tuning", "validation": "tuning", "valid": "tuning"}

@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.images import write_image
-from heatproof.listing import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
-from heatproof.partition import SPLITS, Shares, split_of
+from heatproof.imaging.images import write_image
 from heatproof.records import Sample
-from heatproof.tabular import Row, Table, read_table, write_table
+from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 TABLES = {"trainLabels.csv": ("image", "level"), "retinopathy_solution.csv": ("image", "level", "Usage")}
 FOLDERS = {"train": "train", "public": "test", "private": "test"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from heatproof.dicom import CT_OFFSET, read_dicom, windowed
 from heatproof.errors import DataError
+from heatproof.imaging.dicom import CT_OFFSET, read_dicom, windowed
+from heatproof.imaging.series import Series
 from heatproof.records import Annotation, Array, Geometry
-from heatproof.series import Series
 
 from .markup import Mark
 from .scan import Scan

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from heatproof.dicom import open_dicom
 from heatproof.errors import DataError
+from heatproof.imaging.dicom import open_dicom
 
 from .markup import CHARACTERISTICS, Mark, Markup, matched, read_markup
 

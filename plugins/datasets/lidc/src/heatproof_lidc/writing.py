@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from heatproof.dicom import CT_OFFSET, write_dicom
 from heatproof.errors import DataError
+from heatproof.imaging.dicom import CT_OFFSET, write_dicom
 from heatproof.records import Array, Sample
 
 from .markup import CHARACTERISTICS

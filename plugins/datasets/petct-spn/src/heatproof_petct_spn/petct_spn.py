@@ -1,6 +1,6 @@
 """PET/CT of solitary pulmonary nodules: pictures of benign and of malignant ones."""
 
-from heatproof.folders import FolderDataset
+from heatproof_cohorts.folders import FolderDataset
 
 
 class PetctSpn(FolderDataset):

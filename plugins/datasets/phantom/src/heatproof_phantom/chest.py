@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from heatproof.gaze import SIGMA, counted, joined
-from heatproof.keyed import generator
 from heatproof.records import Annotation, Array, Sample
+from heatproof.seeding import generator
+from heatproof_eyetracking.gaze import SIGMA, counted, joined
 
 # All lengths are in heights of the picture, rows from its upper edge, columns from its midline.
 ASPECT = 2544 / 3056

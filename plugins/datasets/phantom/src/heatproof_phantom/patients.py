@@ -6,7 +6,7 @@ from math import erf, sqrt
 
 import numpy as np
 
-from heatproof.keyed import generator
+from heatproof.seeding import generator
 
 from .lesions import Lesions, planned
 

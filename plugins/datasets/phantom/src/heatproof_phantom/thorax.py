@@ -7,8 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from heatproof.errors import DataError
-from heatproof.keyed import generator
 from heatproof.records import Annotation, Array, Geometry, Sample
+from heatproof.seeding import generator
 
 WINDOW = (-1000.0, 400.0)
 """The Hounsfield units that are 0 and 65535 in the image."""

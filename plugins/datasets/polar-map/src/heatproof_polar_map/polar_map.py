@@ -1,6 +1,6 @@
 """Polar maps of myocardial perfusion: of normal hearts and of coronary artery disease."""
 
-from heatproof.folders import FolderDataset
+from heatproof_cohorts.folders import FolderDataset
 
 
 class PolarMap(FolderDataset):

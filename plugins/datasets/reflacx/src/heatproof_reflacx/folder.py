@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from heatproof.area import box
 from heatproof.errors import DataError
-from heatproof.gaze import dwelt
-from heatproof.mimic import Reading
+from heatproof.imaging.area import box
 from heatproof.records import Array
-from heatproof.tabular import Row, plain_name, read_rows
+from heatproof_cohorts.tables import Row, plain_name, read_rows
+from heatproof_eyetracking.gaze import dwelt
+from heatproof_eyetracking.mimic import Reading
 
 LABELS = (
     "Abnormal mediastinal contour", "Acute fracture", "Airway wall thickening", "Atelectasis", "Consolidation",

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from heatproof.dataset import Finding
 from heatproof.errors import DataError
-from heatproof.listing import Entry, Listing, gathered
-from heatproof.mimic import GAZE, MimicDataset, MimicParams, Reading
-from heatproof.partition import SPLITS, Shares, split_of
 from heatproof.records import Annotation, Array, Label, Sample
-from heatproof.tabular import Row, Table, read_table
+from heatproof_cohorts.manifest import Entry, Listing, gathered
+from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.tables import Row, Table, read_table
+from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading
 
 from .folder import LABELS, WORDS, Folder, on, usable
 from .twin import write

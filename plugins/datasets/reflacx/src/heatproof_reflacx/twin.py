@@ -7,11 +7,11 @@ from typing import TypeAlias
 import numpy as np
 from scipy.ndimage import find_objects, label
 
-from heatproof.gaze import SIGMA, fixations_of
-from heatproof.listing import ListedDataset, require_new
-from heatproof.mimic import write_picture
 from heatproof.records import Annotation, Array, Sample
-from heatproof.tabular import write_table
+from heatproof_cohorts.manifest import ListedDataset, require_new
+from heatproof_cohorts.tables import write_table
+from heatproof_eyetracking.gaze import SIGMA, fixations_of
+from heatproof_eyetracking.mimic import write_picture
 
 from .folder import CHEST, CORNERS, DEGREES, ELLIPSES, FIXATIONS, LABELS, PLACES, SHOWN, TIMES
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
-from heatproof.modules import Mean
+from heatproof.network.modules import Mean
 
 NEEDED = "cam needs a network that ends in a global pooling and one linear layer"
 ADAPTIVE = (

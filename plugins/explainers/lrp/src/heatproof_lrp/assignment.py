@@ -13,7 +13,7 @@ from zennit.rules import Norm, Pass
 from zennit.types import AvgPool, BatchNorm, Convolution, Linear
 
 from heatproof.errors import ModelError, near
-from heatproof.modules import ACTIVATIONS, Mean
+from heatproof.network.modules import ACTIVATIONS, Mean
 
 from .graph import first_layers
 from .presets import PRESETS, Rule

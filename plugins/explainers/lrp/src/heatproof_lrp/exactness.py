@@ -6,7 +6,7 @@ from typing import Any
 from torch import fx, nn
 
 from heatproof.model import Model
-from heatproof.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
+from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
 
 from .graph import SHAPES, called, carrier, dependent, module_of

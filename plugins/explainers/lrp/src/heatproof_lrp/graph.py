@@ -6,7 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import fx, nn
 
-from heatproof.modules import Multiply
+from heatproof.network.modules import Multiply
 
 GATES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softmax)
 ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", "div", "divide", "neg"})

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from zennit.layer import Sum
 
-from heatproof.modules import Add
+from heatproof.network.modules import Add
 
 from .graph import carrier, dependent, module_of
 

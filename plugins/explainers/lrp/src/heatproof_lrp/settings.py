@@ -11,7 +11,7 @@ from zennit.types import AvgPool, BatchNorm, Convolution, Linear
 
 from heatproof.component import Params
 from heatproof.errors import near
-from heatproof.modules import ACTIVATIONS, Mean
+from heatproof.network.modules import ACTIVATIONS, Mean
 
 from .rules import RULES, fitted
 

@@ -14,8 +14,8 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.errors import Undefined
 from heatproof.explainer import Explainer
-from heatproof.keyed import generator
 from heatproof.records import Array, Explanation
+from heatproof.seeding import generator
 
 ROUNDING = 100
 """Scores that differ by less than so many units of their last place are taken for equal."""

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from heatproof.agreement import Partition, Ties, cells, ecs
 from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
-from heatproof.readings import Readers, absent, averaged, readings
 from heatproof.records import Array, Sample
+from heatproof_lesions.agreement import Partition, Ties, cells, ecs
+from heatproof_lesions.readings import Readers, absent, averaged, readings
 
 Cells = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -7,10 +7,10 @@ from pydantic import Field
 from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.errors import Undefined
-from heatproof.keyed import generator
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
 from heatproof.records import Array
+from heatproof.seeding import generator
 
 from .ranking import finite
 

@@ -13,7 +13,7 @@ from heatproof.component import Params
 from heatproof.errors import Undefined
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
-from heatproof.modules import BATCH_NORMS
+from heatproof.network.modules import BATCH_NORMS
 from heatproof.records import Array
 
 from .ranking import examined, finite

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from heatproof.batch import Batch
 from heatproof.component import Params
-from heatproof.keyed import generator
 from heatproof.metric import Case, Metric
 from heatproof.passes import logits
 from heatproof.records import Array, Prediction
+from heatproof.seeding import generator
 
 from .ranking import Ranking
 

@@ -6,9 +6,9 @@ from math import prod
 import numpy as np
 
 from heatproof.errors import DataError, Undefined
-from heatproof.keyed import generator
 from heatproof.metric import Case
 from heatproof.records import Array, Sample
+from heatproof.seeding import generator
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.keyed import generator
 from heatproof.metric import Case
 from heatproof.model import Model
 from heatproof.records import Array, Prediction
+from heatproof.seeding import generator
 
 from .imputation import imputed
 from .perturbation import Faithfulness, FaithfulnessParams, predictions

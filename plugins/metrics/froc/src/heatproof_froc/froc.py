@@ -11,8 +11,8 @@ from pydantic import Field
 from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
-from heatproof.readings import Readers, absent, readings
 from heatproof.records import Array
+from heatproof_lesions.readings import Readers, absent, readings
 
 from .components import components, hottest
 from .curve import RATES, Interpolation, extrapolated, sensitivity_at

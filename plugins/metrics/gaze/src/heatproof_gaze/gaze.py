@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from pydantic import Field
 
-from heatproof.agreement import cells, ecs
 from heatproof.component import Params
 from heatproof.errors import DataError
-from heatproof.gaze import fixations_of
 from heatproof.metric import Case, Metric, Undefined
-from heatproof.readings import Readers, averaged, together
 from heatproof.records import Array, Sample
+from heatproof_eyetracking.gaze import fixations_of
+from heatproof_lesions.agreement import cells, ecs
+from heatproof_lesions.readings import Readers, averaged, together
 
 from .likeness import correlation, divergence, scanpath
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
-from heatproof.readings import Readers, absent, averaged, readings
 from heatproof.records import Array
+from heatproof_lesions.readings import Readers, absent, averaged, readings
 
 
 class LocalizationParams(Params):

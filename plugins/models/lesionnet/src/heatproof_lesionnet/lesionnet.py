@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from heatproof.component import Location, Params
-from heatproof.keyed import file_digest
+from heatproof.digests import file_digest
 from heatproof.model import Model, load_weights
-from heatproof.transforms import Fundus
+from heatproof_fundus.photograph import Fundus
 
 PACKAGED = Path(__file__).with_name("lesionnet.safetensors")
 BLOCKS = ((3, 8, 1), (8, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1))

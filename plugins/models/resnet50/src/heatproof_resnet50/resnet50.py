@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from heatproof.grading import Grader
+from heatproof_fundus.grader import Grader
 
 
 class ResNet50(Grader):

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from heatproof.grading import Grader, initialised
+from heatproof_fundus.grader import Grader, initialised
 
 
 class VGG16(Grader):

@@ -1,0 +1,300 @@
+"""The command line: list, show, check, plan, run, report, new and data; plugins add their own commands."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import HeatproofError, PluginError, near
+from .terminal import INTERRUPTED, Cli, catalog, console
+
+if TYPE_CHECKING:
+    from ..registry.catalog import Entry
+    from ..run.runner import Finished
+    from .progress import Live
+
+NEW_KINDS = ("dataset", "model", "explainer", "metric")
+
+
+def _setting(text: str) -> Callable[..., Any]:
+    return click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help=text)
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.version_option(package_name="heatproof")
+def cli(debug: bool) -> None:
+    """How far can a heatmap be trusted for this model on this data?"""
+
+
+@cli.command("list", short_help="List what is installed, and the plugins that are broken.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: kind, name, distribution, version, broken plugins.")
+@click.option("--verify", is_flag=True, help="Also load every class; exit with an error when a plugin is broken.")
+def list_(as_json: bool, verify: bool) -> None:
+    """List datasets, models, explainers, metrics and executors, and the plugins that are broken."""
+    from .display import show, table
+
+    known = catalog()
+    if verify:
+        known.verify()
+    entries = [(entry.kind, entry.name, entry.distribution, entry.version) for entry in known.entries]
+    broken = [(entry.distribution, entry.version, entry.reason) for entry in known.broken]
+    if as_json:
+        listed = [dict(zip(("kind", "name", "distribution", "version"), entry)) for entry in entries]
+        found = [dict(zip(("distribution", "version", "reason"), entry)) for entry in broken]
+        click.echo(json.dumps({"components": listed, "broken": found}, indent=1))
+    else:
+        show(console(), table("Installed", ("kind", "name", "distribution", "version"), entries))
+        if broken:
+            show(console(), table("Broken plugins, set apart", ("distribution", "version", "reason"), broken))
+    if verify and broken:
+        raise PluginError(f"{len(broken)} plugins are broken; update or remove them.")
+
+
+@cli.command("show", short_help="Show what a component is and which settings it takes.")
+@click.argument("name")
+def show_(name: str) -> None:
+    """Show what NAME (a component or a distribution) is and which settings it takes."""
+    from .display import about, settings_table, show
+
+    out = console()
+    for entry in _entries(name):
+        made = catalog().load(entry)
+        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
+        click.echo(about(made, out.width))
+        if made.Params.model_fields:
+            click.echo(about(made.Params, out.width))
+            show(out, settings_table(made))
+
+
+def _entries(name: str) -> "list[Entry]":
+    """What is registered as, or brought by, ``name``; raises ``PluginError`` where nothing is."""
+    known = catalog()
+    found = [entry for entry in known.entries if name in (entry.name, entry.full, entry.distribution)]
+    if not found:
+        apart = [entry.reason for entry in known.broken if entry.distribution == name]
+        names = {called for entry in known.entries for called in (entry.name, entry.distribution)}
+        raise PluginError(
+            f"{name} is broken: {apart[0]}" if apart else f"nothing is registered as {name!r}; {near(name, names)}"
+        )
+    return found
+
+
+@cli.command(short_help="Check a config, or hold a component to the laws of its kind.")
+@click.argument("target")
+@_setting("Change a setting of the config (a.b=c) or of the component.")
+def check(target: str, overrides: tuple[str, ...]) -> None:
+    """Check a config, or hold an installed component to the laws of its kind.
+
+    TARGET is a config file, or the name of a component or distribution. A config is validated, its combinations are
+    listed with what they will cost, and nothing is run.
+    """
+    if _is_config(target):
+        _show_plan(Path(target), overrides, costs=True)
+        click.echo(f"{target} is valid.")
+    else:
+        _check_laws(target, overrides)
+
+
+def _is_config(target: str) -> bool:
+    path = Path(target)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return True
+    registered = any(target in (entry.name, entry.full, entry.distribution) for entry in catalog().entries)
+    return not registered and (path.exists() or os.sep in target)
+
+
+def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
+    """Hold what is registered as ``name`` to its laws and print each result; raises ``HeatproofError`` if one fails."""
+    from ..config.components import settings_of
+    from ..testing import ConformanceError, check_plugin
+
+    settings = settings_of(overrides)
+    try:
+        results = check_plugin(name, {entry.name: settings for entry in _entries(name)})
+    except ConformanceError as error:
+        results = error.results
+    for result in results:
+        click.echo(f"{result.outcome:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
+    counts = {
+        outcome: sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped")
+    }
+    if counts["failed"]:
+        raise HeatproofError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
+    if not counts["passed"]:
+        raise HeatproofError(f"{name} was not checked, see above; give settings as --set NAME=VALUE.")
+    click.echo(f"{name} passes: {counts['passed']} of {len(results)} checks hold, {counts['skipped']} do not apply.")
+
+
+@cli.command(short_help="Show the combinations of a config, and those that are skipped.")
+@click.argument("config", type=click.Path(path_type=Path))
+@_setting("Change a setting of the config (a.b=c).")
+def plan(config: Path, overrides: tuple[str, ...]) -> None:
+    """Show the combinations that CONFIG stands for, and those that are skipped."""
+    _show_plan(config, overrides, costs=False)
+
+
+def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
+    from ..config.settings import load
+    from ..plan.plan import make_plan
+    from ..run.estimate import estimates
+    from .display import cost_table, plan_table, show, skipped_table
+
+    out, made = console(), make_plan(load(config, catalog(), overrides), catalog())
+    show(out, plan_table(made))
+    if made.skipped:
+        show(out, skipped_table(made))
+    if costs:
+        show(out, cost_table(estimates(made)))
+
+
+@cli.command(short_help="Run a config, or go on where an earlier run of it stopped.")
+@click.argument("config", type=click.Path(path_type=Path))
+@_setting("Change a setting of the config (a.b=c).")
+@click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
+@click.option("--strict", is_flag=True, help="An error for datasets that leave something out, and for failed cases.")
+@click.option("--resume", is_flag=True, default=True, help="Go on where an earlier run stopped; this is always so.")
+@click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
+def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool, retry_failed: bool) -> None:
+    """Run CONFIG, or go on where an earlier run of it stopped."""
+    part = _shard(shard)
+    from ..config.settings import load
+    from ..run.memory import keep_freed_memory
+    from ..run.runner import run as run_
+    from .progress import Live
+
+    keep_freed_memory()
+    loaded = load(config, catalog(), overrides)
+    live = Live(console(stderr=True))
+    try:
+        with live:
+            finished = run_(loaded, catalog(), live, part, retry_failed, strict)
+            page = _reported(finished, live)
+    except KeyboardInterrupt:
+        _say_stopped(live, loaded.output)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    _show_results(finished.folder)
+    for fault in finished.left_out:
+        click.echo(f"left out: {fault}")
+    for entry in finished.skipped:
+        click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
+    click.echo(_ending(finished, page))
+    if strict and finished.failures:
+        raise HeatproofError(f"{finished.failures} cases are invalid or failed (--strict); their rows say why.")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise HeatproofError(f"--shard {text} is no part of a run; write I/N with 1 ≤ I ≤ N, such as 2/8.")
+    return int(first), int(last)
+
+
+def _reported(finished: "Finished", live: "Live") -> Path | None:
+    """The page of a run; none while other shards are under way."""
+    from ..report import write_report
+
+    if not finished.complete:
+        return None
+    live.stage("writing the report")
+    return write_report(finished.folder, catalog())
+
+
+def _say_stopped(live: "Live", folder: Path) -> None:
+    reached = f"{live.done} of {live.units} units are" if live.units else "whatever was"
+    click.echo(f"Stopped; {reached} committed in {folder}. Run the same command again to go on.", err=True)
+
+
+def _ending(finished: "Finished", page: Path | None) -> str:
+    failed = (
+        f"{finished.failures} cases are invalid or failed; their rows say why"
+        if finished.failures
+        else "No case failed"
+    )
+    if page is None:
+        return f"{failed}. Other shards are not finished; tables of what is there: {finished.folder}"
+    return f"{failed}. Tables: {finished.folder}; report: {page}"
+
+
+def _show_results(folder: Path) -> None:
+    from ..report.ranking import rankings
+    from ..report.results import Results
+    from .display import ranking_tables, show
+
+    out = console()
+    for ranking in rankings(Results(folder), catalog()):
+        for made in ranking_tables(ranking):
+            show(out, made)
+
+
+@cli.command(short_help="Show the results of a run and write its HTML page.")
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Show the results of the run in FOLDER and write its HTML page."""
+    from ..report import write_report
+
+    _show_results(folder)
+    click.echo(f"wrote {write_report(folder, catalog())}")
+
+
+@cli.command(short_help="Start a plugin: a folder with one component and its tests.")
+@click.argument("kind", type=click.Choice(NEW_KINDS))
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="The folder to make it in.")
+def new(kind: str, name: str, into: Path) -> None:
+    """Start a plugin: a folder with one component of KIND, its pyproject and its conformance test."""
+    from ..registry.scaffold import scaffold
+
+    folder = scaffold(kind, name, into)
+    click.echo(f"made {folder}; next: pip install -e {folder.absolute()} && heatproof check {name}")
+
+
+@cli.group()
+def data() -> None:
+    """Check a download, or write samples in a dataset's layout."""
+
+
+@data.command("check")
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
+@_setting("Another setting of the dataset.")
+def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
+    """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
+    from ..config.components import create, settings_of
+    from .display import findings_table, show, terms
+
+    given = {"root": str(root)} if root else {}
+    dataset: Any = create(catalog(), "dataset", name, given | settings_of(overrides))
+    found = dataset.check()
+    show(console(), findings_table(name, found))
+    for line in terms(dataset):
+        click.echo(line)
+    if faults := [entry for entry in found if entry.expected == 0 and entry.count]:
+        raise HeatproofError(
+            f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
+        )
+
+
+@data.command("write", short_help="Write samples of one dataset in the layout of another.")
+@click.argument("name")
+@click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
+@_setting("A setting of that dataset, such as patients=27.")
+@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
+@click.option("--split", help="Only this split.")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
+def data_write(
+    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path
+) -> None:
+    """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
+    from .layouts import write_layout
+
+    count = write_layout(catalog(), name, source, overrides, split, root, layout)
+    click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="heatproof")

@@ -1,0 +1,216 @@
+"""Tables in the terminal: what is installed, what a plan holds and costs, what a run came to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+from click import wrap_text
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from ..component import Component
+    from ..dataset import Dataset, Finding
+    from ..plan.plan import Plan
+    from ..report.ranking import Ranking
+    from ..run.estimate import Estimate
+
+WORDS: Mapping[Any, str] = {
+    NoneType: "none", Any: "anything", bool: "true or false", int: "integer", float: "number", str: "text",
+}  # fmt: skip
+WIDTH = 100
+"""Longer lines of text are hard to read, however wide the terminal is."""
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+MEASURES = 3
+"""How many measures besides the ranking one stand beside each other."""
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    numbers: Sequence[str] = (),
+    fold: Sequence[str] = (),
+) -> Group:
+    """A table whose cells are shown as they are, never read as markup; columns in ``numbers`` align right.
+
+    A column in ``fold`` that says the same in every row is told once in the title, so that a line holds the rest.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    told = {name: column[0] for name, column in zip(columns, zip(*cells)) if name in fold and len(set(column)) == 1}
+    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
+    for name in columns:
+        if name not in told:
+            made.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*(Text(text) for name, text in zip(columns, row) if name not in told))
+    common = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+    return Group(Text(f"{title} ({common})" if common else title, style="bold"), made)
+
+
+def cell(value: Any) -> str:
+    r"""A value in a table: numbers to three places, nothing for a missing one, no character that moves the cursor.
+
+    >>> cell(0.12345), cell(float("nan")), cell("a\x1b[2Jb")
+    ('0.123', '', 'a\\x1b[2Jb')
+    """
+    if value is None or value != value:
+        return ""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def show(console: Console, made: Group) -> None:
+    """Print a table, and a line's distance to what follows."""
+    console.print(made)
+    console.print()
+
+
+def size(count: float) -> str:
+    """A number of bytes in words.
+
+    >>> size(2_500_000)
+    '2.5 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def about(documented: type, width: int) -> str:
+    """The docstring of a class, wrapped to a terminal."""
+    text = cleandoc(documented.__doc__ or "")
+    return wrap_text(text, width=min(width, WIDTH), preserve_paragraphs=True) + "\n"
+
+
+def settings_table(component: type["Component"]) -> Group:
+    """The Params of a component: what each may be, and what it is where nothing is said."""
+    rows = [
+        (name, _kind(info), _default(info), info.description) for name, info in component.Params.model_fields.items()
+    ]
+    return table("Settings", ("name", "type", "default", "meaning"), rows, fold=("meaning",))
+
+
+def _kind(info: "FieldInfo") -> str:
+    return type_text(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+
+
+def type_text(annotation: Any) -> str:
+    """A type as a config's author reads it.
+
+    >>> type_text(tuple[Literal["a", "b"], ...] | None)
+    'list of (a | b) or none'
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return " ".join([type_text(arguments[0]), *_bounds(arguments[1:])])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(type_text, arguments))
+    if arguments:
+        inner = [text for each in arguments if each is not ... for text in [type_text(each)]]
+        return f"mapping of {inner[0]} to {inner[1]}" if len(inner) > 1 else f"list of {_grouped(inner[0])}"
+    return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
+
+
+def _grouped(text: str) -> str:
+    return f"({text})" if " " in text else text
+
+
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    """Limits such as ``≥ 1``, also those inside a ``Field``."""
+    flat = [part for entry in metadata for part in getattr(entry, "metadata", [entry])]
+    return [f"{sign} {getattr(part, name)}" for part in flat for name, sign in BOUNDS.items() if hasattr(part, name)]
+
+
+def _default(info: "FieldInfo") -> str:
+    from ..component import plain
+
+    if info.is_required():
+        return "required"
+    default = plain(info.get_default(call_default_factory=True))
+    return "none" if default is None else str(default)
+
+
+def plan_table(plan: "Plan") -> Group:
+    """The combinations that will run."""
+    from ..plan.task import label
+
+    rows = [
+        (item.source.dataset.short, item.source.split, len(item.source.ids),
+         "" if item.model_free else label(item.model), label(item.explainer), item.target, item.reduction,
+         item.verdict.level, item.verdict.reason)
+        for item in plan.combinations
+    ]  # fmt: skip
+    columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")
+    common = ("dataset", "split", "samples", "target", "reduction", "because")
+    return table(f"{len(rows)} combinations", columns, rows, numbers=("samples",), fold=common)
+
+
+def skipped_table(plan: "Plan") -> Group:
+    """The combinations that will not run, and why."""
+    rows = [(item.dataset, item.model, item.explainer, item.reason) for item in plan.skipped]
+    return table(f"{len(rows)} skipped", ("dataset", "model", "explainer", "because"), rows, fold=("dataset", "model"))
+
+
+def cost_table(estimates: Iterable["Estimate"]) -> Group:
+    """What a plan will cost."""
+    rows = [row for entry in estimates for row in _cost_rows(entry)]
+    columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
+    title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
+    return table(title, columns, rows, numbers=columns[3:], fold=("for",))
+
+
+def _cost_rows(entry: "Estimate") -> Iterable[tuple[Any, ...]]:
+    """What the heatmaps take, then what each metric takes that asks the model or the explainer."""
+    passes = entry.samples, entry.forwards, entry.backwards
+    yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
+    for name, cost in entry.metrics.items():
+        yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
+
+
+def terms(dataset: "Dataset") -> list[str]:
+    """How a dataset is cited and licensed, and where missing files are found, as far as it says so."""
+    said = {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}
+    return [f"{what}: {text}" for what, text in said.items() if text]
+
+
+def findings_table(name: str, findings: Iterable["Finding"]) -> Group:
+    """What is there of a dataset, beside the published counts."""
+    rows = [(entry.what, entry.count, entry.expected, entry.example) for entry in findings]
+    columns = ("what", "found", "published", "example")
+    return table(name, columns, rows, numbers=("found", "published"), fold=("published", "example"))
+
+
+def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
+    """The combinations by the measure that ranks, best first; then what they reach by the other measures."""
+    entries, primary = ranking.entries, ranking.standard.primary
+    about = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {primary}"
+    chance = ranking.standard.expected
+    title = about if chance is None else f"{about}; chance is expected to reach {chance:.3g}"
+    title = f"{title}; {ranking.flag}" if ranking.flag else title
+    columns = ("combination", "value", "interval", "valid", "excluded", "failed", "p vs random")
+    rows = [(entry.name, entry.value, *_counted(entry.row, ranking.correction)) for entry in entries]
+    yield table(title, columns, rows, numbers=columns[1:], fold=("excluded", "failed"))
+    others = [name for name in ranking.measures if name != primary]
+    for part in np.array_split(others, -(-len(others) // MEASURES)) if others else ():
+        names = part.tolist()
+        rows = [(entry.name, *(entry.rows.get(name, {}).get("value") for name in names)) for entry in entries]
+        yield table(f"{ranking.metric} by other measures", ("combination", *names), rows, numbers=names)
+
+
+def _counted(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
+    """Interval, counts, and the corrected p against the random baseline."""
+    interval = "" if row["low"] != row["low"] else f"{row['low']:.3f} – {row['high']:.3f}"
+    failed = row["n_failed"] + row["n_invalid"]
+    p = row[f"p_random_{correction}"]
+    return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p

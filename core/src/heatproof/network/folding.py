@@ -1,0 +1,78 @@
+"""Merges every BatchNorm that follows a convolution into it, in float64."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import ModelError
+from .modules import BATCH_NORMS, CONVOLUTIONS, Kind
+from .rewriting import reads_shape
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A graph after folding: which BatchNorm went into which convolution, and which could not (node names)."""
+
+    module: fx.GraphModule
+    merged: dict[str, str]
+    left: tuple[str, ...]
+
+
+def fold(module: fx.GraphModule, images: Tensor) -> Folded:
+    """A frozen copy, in the dtype and on the device of ``images``, with every BatchNorm behind a convolution merged.
+
+    ``left`` names those whose convolution has other readers, or that have no statistics. Raises ``ModelError`` should
+    one that can be merged be left over.
+    """
+    folded = copy.deepcopy(module).double()
+    merged = {}
+    for node, norm in list(_pairs(folded)):
+        if _mergeable(folded, node, norm):
+            _merge(folded, node, norm)
+            merged[node.name] = norm.name
+    folded.delete_all_unused_submodules()
+    folded.recompile()
+    left = list(_pairs(folded))
+    if missed := [norm.name for node, norm in left if _mergeable(folded, node, norm)]:
+        raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged into it.")
+    folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
+    if images.ndim == 4:
+        folded.to(memory_format=torch.channels_last)
+    return Folded(folded.eval(), merged, tuple(norm.name for _, norm in left))
+
+
+def of_kind(module: fx.GraphModule, node: fx.Node, kinds: tuple[Kind, ...]) -> bool:
+    """Whether a node calls a module of these kinds."""
+    return node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), kinds)
+
+
+def only_reader(node: fx.Node) -> fx.Node | None:
+    """The one node that reads a node's values, not only its shape; None where several do, or none does."""
+    readers = [reader for reader in node.users if not reads_shape(reader)]
+    return readers[0] if len(readers) == 1 else None
+
+
+def _pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """Each convolution with each BatchNorm that reads it."""
+    for norm in module.graph.nodes:
+        if of_kind(module, norm, BATCH_NORMS) and of_kind(module, norm.all_input_nodes[0], CONVOLUTIONS):
+            yield norm.all_input_nodes[0], norm
+
+
+def _mergeable(module: fx.GraphModule, node: fx.Node, norm: fx.Node) -> bool:
+    batch_norm: Any = module.get_submodule(str(norm.target))
+    return only_reader(node) is norm and batch_norm.running_mean is not None
+
+
+def _merge(module: fx.GraphModule, node: fx.Node, norm: fx.Node) -> None:
+    convolution: Any = module.get_submodule(str(node.target))
+    batch_norm: Any = module.get_submodule(str(norm.target))
+    owner, _, leaf = str(node.target).rpartition(".")
+    setattr(module.get_submodule(owner), leaf, fuse_conv_bn_eval(convolution, batch_norm))
+    norm.replace_all_uses_with(node)
+    module.graph.erase_node(norm)

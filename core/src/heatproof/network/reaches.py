@@ -1,0 +1,107 @@
+"""Which nodes of a network compute a box of their output from a box of their inputs, and from which."""
+
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, Add, Concatenate, Multiply
+from .rewriting import attribute
+
+AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+POINTWISE = (*ACTIVATIONS, *BATCH_NORMS, Add, Multiply, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d)
+ARITHMETIC = frozenset({
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.neg,
+    torch.add, torch.sub, torch.mul, torch.div, torch.neg,
+})  # fmt: skip
+"""Modules and functions that compute each value from those at its own place."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a convolution or a pooling reads along one axis; ``after`` is the padding behind the map's end."""
+
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+
+    @property
+    def own(self) -> bool:
+        """Whether every output reads the one input at its own place."""
+        return (self.kernel, self.stride, self.before, self.after) == (1, 1, 0, 0)
+
+    @property
+    def width(self) -> int:
+        """From the first to the last input that one output reads, both included."""
+        return (self.kernel - 1) * self.dilation + 1
+
+
+def reaches(module: nn.Module | None, dimensions: int) -> tuple[Reach, ...] | None:
+    """How a convolution or pooling reads along each axis; None for any other module.
+
+    None also where outputs at the border are computed otherwise: ``ceil_mode``, an average that leaves its padding out.
+    """
+    made: Any = module
+    if isinstance(module, CONVOLUTIONS):
+        special = made.padding_mode != "zeros"
+    elif isinstance(module, MAX_POOLS):
+        special = made.ceil_mode or made.return_indices
+    elif isinstance(module, AVERAGE_POOLS):
+        special = made.ceil_mode or (not made.count_include_pad and any(_each(made.padding, dimensions)))
+    else:
+        return None
+    if special:
+        return None
+    kernel, stride, dilation = (
+        _each(setting, dimensions) for setting in (made.kernel_size, made.stride, getattr(made, "dilation", 1))
+    )
+    before, after = zip(*_paddings(made.padding, kernel, dilation))
+    return tuple(map(Reach, kernel, stride, before, after, dilation))
+
+
+def pointwise(node: fx.Node, module: nn.Module | None, maps: Collection[fx.Node], dimensions: int) -> bool:
+    """Whether a node computes each value from those at its own place in ``maps``, and else from what has no place."""
+    others = (source for source in node.all_input_nodes if source not in maps)
+    if not all(_placeless(source, dimensions) for source in others):
+        return False
+    if isinstance(module, Concatenate):
+        return module.dim in (1, -dimensions - 1)
+    return isinstance(module, POINTWISE) or node.target in ARITHMETIC or _picks_channel(node)
+
+
+def _each(setting: Any, dimensions: int) -> tuple[Any, ...]:
+    return tuple(setting) if isinstance(setting, (tuple, list)) else (setting,) * dimensions
+
+
+def _paddings(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The padding before and after each axis, also where it is ``same`` or ``valid``."""
+    if padding == "same":
+        totals = [(size - 1) * step for size, step in zip(kernel, dilation)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(size, size) for size in _each(0 if padding == "valid" else padding, len(kernel))]
+
+
+def _placeless(node: fx.Node, dimensions: int) -> bool:
+    """Whether a node is a tensor of the network with one value for all places, such as a mean per channel."""
+    if node.op != "get_attr" or node.graph.owning_module is None:
+        return False
+    shape = attribute(node.graph.owning_module, str(node.target)).shape
+    return set(shape[-dimensions:]) <= {1} and len(shape) <= dimensions + 2
+
+
+def _picks_channel(node: fx.Node) -> bool:
+    """Whether a node is part of ``x[:, i].unsqueeze(1)``, as torchvision's InceptionV3 reads its input."""
+    if node.target is torch.unsqueeze:
+        (source, *settings) = node.args
+        return settings == [1] and isinstance(source, fx.Node) and _picks_channel(source)
+    if node.target is not operator.getitem:
+        return False
+    match node.args[1]:
+        case (slice(start=None, stop=None, step=None), int()):
+            return all(reader.target is torch.unsqueeze and reader.args[1:] == (1,) for reader in node.users)
+    return False

@@ -1,0 +1,218 @@
+"""Config × catalog → combinations and tasks; what is skipped, and why."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+from ..config.settings import DatasetEntry, RunConfig
+from ..dataset import Dataset, Finding
+from ..digests import digest
+from ..errors import ConfigError, DataError, HeatproofError, ModelError, PluginError, near
+from ..explainer import Explainer
+from ..metric import Metric
+from ..model import Model
+from ..records import Verdict
+from ..registry.catalog import Catalog
+from .splits import require_apart, tuning_of
+from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
+
+Fitted = Mapping[tuple[str, str, str], Metric]
+"""(metric identity, dataset identity, grid) → the metric with its open Params filled."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a config asks for."""
+
+    pairs: tuple[tuple[Source, Model], ...]
+    combinations: tuple[Combination, ...]
+    skipped: tuple[Skipped, ...]
+    metrics: tuple[Metric, ...]
+    chunk: int
+    seed: int
+    tuning: tuple[Source, ...]
+
+    @cached_property
+    def left_out(self) -> Mapping[str, list[Finding]]:
+        """By the identity of each dataset what it leaves out; asked once, since it may read whole tables."""
+        datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
+        return {identity: dataset.left_out() for identity, dataset in datasets.items()}
+
+    def tasks(self, fitted: Fitted) -> tuple[Task, ...]:
+        """The tasks in order, with fitted metrics: per dataset and model, chunk by chunk."""
+        tasks: list[Task] = []
+        for source, model, combinations in self.jobs():
+            layers = tuple(sorted({layer for item in combinations for layer in item.explainer.layers(model)}))
+            rules = tuple(sorted({rule for item in combinations for rule in item.explainer.rules(model)}))
+            heatmap, other = self._fitted(fitted, source, model)
+            for ids in _chunks(source.ids, self.chunk):
+                units = tuple(Unit(item, digest(["heatmaps", item.key, list(ids)]), heatmap) for item in combinations)
+                tasks.append(Task(source, model, ids, units, other, layers, rules, self.seed))
+        return tuple(tasks)
+
+    def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
+        """Every dataset split and model with the combinations that the model hosts."""
+        jobs = {_job(source, model): (source, model, list[Combination]()) for source, model in self.pairs}
+        for item in self.combinations:
+            jobs[_job(item.source, item.model)][2].append(item)
+        return list(jobs.values())
+
+    def _fitted(self, fitted: Fitted, source: Source, model: Model) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
+        """The metrics of a dataset and grid: those that score heatmaps, and the others."""
+        own = [fitted.get((metric.identity, source.dataset.identity, model.grid), metric) for metric in self.metrics]
+        heatmap = tuple(metric for metric in own if "heatmap" in metric.needs)
+        return heatmap, tuple(metric for metric in own if "heatmap" not in metric.needs)
+
+
+def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
+    """The plan of a config; raises ``ConfigError`` when nothing can run, and what keeps a model from being built."""
+    sources = {id(entry): source(entry) for entry in _entries(config)}
+    pairs = [(sources[id(entry)], _built(model)) for entry, model in _pairs(config)]
+    metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
+    reported = list(sources.values())
+    tuning = [part for item in reported for part in tuning_of(item)] if any(one.open for one in metrics) else []
+    require_apart([*tuning, *reported])
+    kept: dict[tuple[str, str, str], Combination] = {}
+    skipped: list[Skipped] = []
+    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
+    for entry, model, explainer, target, reduction in _rows(config):
+        found, why = _expanded(sources[id(entry)], model, explainer, target, reduction, config.seed, judged)
+        skipped.extend(why)
+        for item in found:
+            kept.setdefault(_place(item), item)
+    if any("heatmap" in metric.needs for metric in metrics):
+        for item in _baselines(catalog, list(kept.values())):
+            kept[_place(item)] = item
+    if not kept and all("heatmap" in metric.needs for metric in metrics):
+        reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
+        raise ConfigError(f"no combination of this config can run: {reasons}.")
+    combinations, absent = tuple(kept.values()), tuple(dict.fromkeys(skipped))
+    return Plan(tuple(pairs), combinations, absent, metrics, config.chunk, config.seed, tuple(tuning))
+
+
+def _built(model: Model) -> Model:
+    """A model whose network was built; raises ``ModelError`` where it cannot be."""
+    try:
+        _ = model.network
+    except HeatproofError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
+    return model
+
+
+def source(entry: DatasetEntry) -> Source:
+    """The samples that a dataset entry stands for; raises ``DataError`` when there are none."""
+    dataset, split = entry.component, entry.split or "all"
+    known = dataset.ids(entry.split)
+    if len(set(known)) < len(known):
+        twice = next(id for id in known if known.count(id) > 1)
+        raise DataError(f"{dataset.short} has the id {twice!r} more than once in split {split}; ids must be unique.")
+    if entry.ids and (unknown := sorted(set(entry.ids) - set(known))):
+        raise DataError(f"{dataset.short} has no sample {unknown[0]!r} in split {split}; {near(unknown[0], known)}")
+    chosen = tuple(dict.fromkeys(entry.ids or known))[: entry.limit]
+    if not chosen:
+        raise DataError(
+            f"{dataset.short} has no samples in split {split}; "
+            "check its folder with `heatproof data check`, or choose another split."
+        )
+    return Source(dataset, split, chosen)
+
+
+def _place(combination: Combination) -> tuple[str, str, str]:
+    return combination.key, combination.source.split, digest(list(combination.source.ids))
+
+
+def _entries(config: RunConfig) -> Iterable[DatasetEntry]:
+    return [*config.datasets, *(row.dataset for row in config.combinations)]
+
+
+def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
+    return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
+
+
+def _job(source: Source, model: Model) -> tuple[str, str, tuple[str, ...], str]:
+    return source.dataset.identity, source.split, source.ids, model.identity
+
+
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, int | str, str]]:
+    """The cross product of the lists, then the explicit rows."""
+    yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
+    for row in config.combinations:
+        targets = [row.target] if row.target is not None else config.targets
+        reductions = [row.reduction] if row.reduction is not None else config.reductions
+        yield from product([row.dataset], [row.model], [row.explainer], targets, reductions)
+
+
+def _expanded(
+    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool
+) -> tuple[list[Combination], list[Skipped]]:
+    """The combinations that one row stands for, and those that cannot run."""
+    dataset, named = source.dataset, (source.dataset.short, label(model))
+    made, skipped = [], []
+    try:
+        aims = _targets(dataset, model, explainer, target, judged)
+        for variant in explainer.expand(model):
+            variant.layers(model)
+            verdict = variant.verdict(model)
+            if verdict.level == "undefined":
+                skipped.append(Skipped(*named, label(variant), f"undefined because {verdict.reason}"))
+            else:
+                made += [Combination(source, model, aim, variant, reduction, seed, verdict, judged) for aim in aims]
+    except HeatproofError as error:
+        return [], [Skipped(*named, label(explainer), str(error))]
+    except Exception as error:
+        return [], [Skipped(*named, label(explainer), f"{type(error).__name__}: {error}")]
+    return made, skipped
+
+
+def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
+    """The target as the tables name it: empty for maps that have none, ``logit`` where there is only one.
+
+    Where samples have several labels at once, ``label`` is one target for each that the model knows.
+    """
+    if {"model_free", "targetless"} & explainer.traits and not judged:
+        return [""]
+    if model.head in ("ordinal", "regression") or len(model.classes) == 1:
+        return ["logit"]
+    if target == "predicted":
+        return ["predicted"]
+    if target != "label":
+        return [model.classes[model.target(target)]]
+    common = [name for name in dataset.classes if name in model.classes]
+    if not common:
+        raise ModelError(
+            f"target 'label' needs classes that {dataset.short} and {model.short} share by name; they share none"
+        )
+    return [f"{LABELLED}{name}" for name in common] if dataset.multilabel else ["label"]
+
+
+def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Combination]:
+    """The random baseline where a dataset split and grid lack it, hosted by the first model of the grid.
+
+    Judged maps need one for every model and target.
+    """
+    try:
+        random = catalog.create("explainer", "random", {})
+    except PluginError as error:
+        raise PluginError(f"heatmaps are compared with random ones: install heatproof-baseline ({error})") from error
+    assert isinstance(random, Explainer)
+    present = {_ground(item) for item in combinations if item.explainer.identity == random.identity}
+    lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
+    exact = Verdict("exact")
+    return [
+        replace(item, target=item.target if item.judged else "", explainer=random, reduction="max", verdict=exact)
+        for item in reversed(lacking.values())
+    ]
+
+
+def _ground(combination: Combination) -> tuple[str, str, tuple[str, ...], str, str]:
+    """What a baseline depends on: the samples and the grid; where maps are judged, the model and the target."""
+    source, model = combination.source, combination.model
+    owner = (model.identity, combination.target) if combination.judged else (model.grid, "")
+    return source.dataset.identity, source.split, source.ids, *owner
+
+
+def _chunks(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(ids[start : start + size]) for start in range(0, len(ids), size))

@@ -1,0 +1,306 @@
+"""Prepared samples on disk: what was decoded and put on a grid once is read back, to the bit, by its content key."""
+
+import json
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..component import Component
+from ..dataset import Dataset
+from ..digests import digest, file_digest, versions_digest
+from ..errors import ConfigError
+from ..model import Model
+from ..records import Annotation, Array, Geometry, Sample, SpatialExtra
+
+GIGABYTE = 1e9
+LIMIT = 20.0
+"""How many gigabytes the samples may take where nothing else is said."""
+FULL = 0.9
+"""To which share of the limit the least recently used samples are removed, so that it is not done every time."""
+LOOK = 64
+"""The size is looked at when a process writes its first sample, and after so many more."""
+SUFFIX = ".sample"
+RECORDS: dict[str, Any] = {record.__name__: record for record in (Sample, Annotation, Geometry)}
+"""The classes that a file may name, besides the ``SpatialExtra`` that are imported; no other is ever made of it."""
+DAMAGES = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where prepared samples are kept, None for nowhere, and how many gigabytes they may take."""
+
+    folder: Path | None = None
+    limit: float = LIMIT
+
+
+NOWHERE = Cache()
+
+
+class Unstorable(Exception):
+    """What a sample holds that no file can give back."""
+
+
+class Prepared:
+    """The prepared samples in one folder, shared by all processes that use it.
+
+    A sample's key names the dataset and where it lies, the id, what the model's preparation depends on, the source of
+    all packages that take part, and the versions of what these ask for. It is made anew when a file that its geometry
+    or annotations name has changed, or when its own file is damaged. What keeps the cache from working is told in
+    ``messages`` and never raised.
+    """
+
+    def __init__(self, cache: Cache):
+        self.folder, self.limit = cache.folder, cache.limit * GIGABYTE
+        self.messages: list[str] = []
+        self._said: set[str] = set()
+        self._writes, self._written = True, 0
+
+    def sample(self, dataset: Dataset, model: Model, id: str) -> Sample:
+        """The sample of this id as the model prepares it; raises what loading and preparing raise."""
+        key = content_key(dataset, model, id) if self.folder else None
+        if self.folder is None or key is None:
+            return model.prepare(dataset.load(id))
+        path = self.folder / f"{key}{SUFFIX}"
+        found = self._read(path)
+        if found is None:
+            found = model.prepare(dataset.load(id))
+            if self._writes:
+                self._write(path, found)
+        return found
+
+    def told(self) -> list[str]:
+        """What is to be logged since the last time."""
+        messages, self.messages = self.messages, []
+        return messages
+
+    def _read(self, path: Path) -> Sample | None:
+        """The sample in a file, None where there is none, or none that still holds."""
+        try:
+            sample, stamps = unpacked(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._say(f"prepared samples in {path.parent} cannot be read ({error.strerror or error})")
+            return None
+        except DAMAGES as error:
+            self.messages.append(f"the prepared sample {path} is damaged ({error}); it is made anew")
+            return None
+        if stamps != _stamps(sample):
+            return None
+        with suppress(OSError):
+            # Another process may have removed it; in a read-only folder nothing is removed by age.
+            os.utime(path)
+        return sample
+
+    def _write(self, path: Path, sample: Sample) -> None:
+        """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
+        try:
+            _replace(path, packed(sample, _stamps(sample)))
+            self._written += 1
+            if self._written % LOOK == 1:
+                prune(path.parent, self.limit)
+        except Unstorable as error:
+            self._say(f"some prepared samples are not kept: {error}")
+        except OSError as error:
+            self._writes = False
+            self._say(f"prepared samples are not kept: {path.parent} cannot be written ({error.strerror or error})")
+
+    def _say(self, text: str) -> None:
+        """Say something, but only once."""
+        if text not in self._said:
+            self._said.add(text)
+            self.messages.append(text)
+
+
+@lru_cache(maxsize=8)
+def prepared(cache: Cache) -> Prepared:
+    """The samples of a cache, the same for all who ask in this process."""
+    return Prepared(cache)
+
+
+def default_folder() -> Path | None:
+    """The user's folder: ``$HEATPROOF_CACHE``, else where the system keeps caches; None for a user without a home."""
+    places = {
+        "win32": ("LOCALAPPDATA", "AppData/Local", "heatproof/cache"),
+        "darwin": ("", "Library/Caches", "heatproof"),
+    }
+    variable, below, name = places.get(sys.platform, ("XDG_CACHE_HOME", ".cache", "heatproof"))
+    try:
+        base = os.environ.get("HEATPROOF_CACHE") or Path(os.environ.get(variable) or Path.home() / below, name)
+    except RuntimeError:
+        return None
+    return Path(base, "prepared").absolute()
+
+
+def configured(place: Path | bool, limit: float | None = None) -> Cache:
+    """The cache that a config's ``cache`` and ``cache_limit`` stand for: a folder, the user's (true), or none (false).
+
+    Raises ``ConfigError`` when ``$HEATPROOF_CACHE_LIMIT``, which holds where there is no limit, is no number.
+    """
+    said = os.environ.get("HEATPROOF_CACHE_LIMIT") or LIMIT
+    try:
+        limit = limit or float(said)
+    except ValueError:
+        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {said!r}; set it to a number of gigabytes, such as 20.") from None
+    return Cache(place if isinstance(place, Path) else default_folder() if place else None, limit)
+
+
+def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
+    """The digest of all that a prepared sample depends on; None where its parts cannot tell.
+
+    A dataset made in Python that draws on more than its Params says so by ``content``, or lies in a folder.
+    """
+    told = dataset.synthetic or dataset.root() is not None or type(dataset).content is not Dataset.content
+    # A model that prepares in its own way may depend on all that it is.
+    own = type(model).prepare is not Model.prepare or model.preparation is None
+    place: Component = model if own or model.preparation is None else model.preparation
+    sources = [_source(module) for module in sorted(_modules([dataset, place]))]
+    if not told or None in sources:
+        return None
+    # The identity leaves out where folders lie, and a download may have two.
+    return digest([dataset.identity, dataset.describe(), str(dataset.root()), id, place.identity, sources])
+
+
+def _modules(value: Any) -> set[str]:
+    """The modules that bring the classes of components, and of those in their Params."""
+    if isinstance(value, Component):
+        own = {base.__module__ for base in type(value).__mro__} - {"builtins", "abc", "typing"}
+        return own | _modules(dict(value.params))
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    return set().union(*map(_modules, entries))
+
+
+@lru_cache(maxsize=256)
+def _source(module: str) -> str | None:
+    """The digest of the package that a module belongs to, or of its file alone; None where there is no file."""
+    top = module.partition(".")[0]
+    package = Path(getattr(sys.modules.get(top), "__file__", None) or "")
+    path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    if not path.is_file():
+        return None
+    files = sorted(package.parent.rglob("*.py")) if package.name == "__init__.py" else [path]
+    return digest([versions_digest(top), *map(file_digest, files)])
+
+
+def _stamps(sample: Sample) -> dict[str, list[int]]:
+    """Size and time of change of the files that a sample names as its sources, in sum for a folder and its files."""
+    named = {sample.geometry.source if sample.geometry else "", *(mark.source for mark in sample.annotations)}
+    found = {}
+    for name in sorted(named - {""}):
+        # Not every source is a file.
+        with suppress(OSError, ValueError):
+            states = [path.stat() for path in (Path(name), *Path(name).glob("*"))]
+            found[name] = [sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)]
+    return found
+
+
+def prune(folder: Path, limit: float) -> None:
+    """Remove the least recently used samples of a folder that takes more than ``limit`` bytes."""
+    states = []
+    for entry in os.scandir(folder):
+        try:
+            states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+        except FileNotFoundError:
+            # Another process is pruning too.
+            continue
+    total = sum(size for _, size, _ in states)
+    target = FULL * limit if total > limit else total
+    for _, size, path in sorted(states):
+        if total <= target:
+            return
+        if path.endswith(SUFFIX):
+            Path(path).unlink(missing_ok=True)
+            total -= size
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, in one step; one that another process wrote meanwhile may stay."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=SUFFIX)
+    try:
+        with open(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def packed(sample: Sample, stamps: dict[str, list[int]]) -> bytes:
+    """A sample as a safetensors file: its arrays, all else as JSON, and their checksum; raises ``Unstorable``."""
+    arrays: list[Array] = []
+    text = json.dumps([_written(sample, arrays), stamps]).encode()
+    tensors = {str(place): _bytes(values) for place, values in enumerate([np.frombuffer(text, np.uint8), *arrays])}
+    return save({**tensors, "sum": np.array([_sum(tensors)], dtype=np.uint64)})
+
+
+def unpacked(content: bytes) -> tuple[Sample, dict[str, list[int]]]:
+    """The sample in such a file, and the stamps of its sources; raises one of ``DAMAGES``."""
+    tensors = load(content)
+    if tensors.pop("sum").tolist() != [_sum(tensors)]:
+        raise ValueError("its checksum is another")
+    written, stamps = json.loads(tensors["0"].tobytes())
+    sample = _read(written, tensors)
+    if not isinstance(sample, Sample):
+        raise ValueError("it holds no sample")
+    return sample, stamps
+
+
+def _bytes(values: Array) -> Array:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def _sum(tensors: dict[str, Array]) -> int:
+    """The sum of all bytes, eight at a time: a tenth of the time of a digest, and enough against a damaged disk."""
+    whole = sum(int(np.add.reduce(each[: each.size // 8 * 8].view(np.uint64))) for each in tensors.values())
+    rest = sum(int(np.add.reduce(each[each.size // 8 * 8 :], dtype=np.uint64)) for each in tensors.values())
+    return (whole + rest) % 2**64
+
+
+def _written(value: Any, arrays: list[Array]) -> Any:
+    """A value as JSON: numbers and texts as they are, all else as [kind, …], with arrays put aside."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.hasobject or value.dtype.names:
+            raise Unstorable(f"an array of {value.dtype} cannot be kept")
+        arrays.append(np.asarray(value))
+        return ["array" if isinstance(value, np.ndarray) else "number", len(arrays), value.dtype.str, value.shape]
+    if type(value) in (tuple, list):
+        return [type(value).__name__, *(_written(entry, arrays) for entry in value)]
+    if type(value) is dict:
+        return ["dict", *([_written(name, arrays), _written(entry, arrays)] for name, entry in value.items())]
+    if type(value) in RECORDS.values() or isinstance(value, SpatialExtra):
+        return [_record_name(type(value)), *([name, _written(entry, arrays)] for name, entry in vars(value).items())]
+    raise Unstorable(f"a {type(value).__name__} cannot be kept")
+
+
+def _read(written: Any, tensors: dict[str, Array]) -> Any:
+    if not isinstance(written, list):
+        return written
+    kind, *entries = written
+    if kind in ("array", "number"):
+        place, dtype, shape = entries
+        values = tensors[str(place)].view(dtype).reshape(shape)
+        return values if kind == "array" else values[()]
+    if kind in ("tuple", "list"):
+        return {"tuple": tuple, "list": list}[kind](_read(entry, tensors) for entry in entries)
+    named = {_read(name, tensors): _read(entry, tensors) for name, entry in entries}
+    return named if kind == "dict" else _records()[kind](**named)
+
+
+def _records() -> dict[str, Any]:
+    """The classes that a file may name, by that name."""
+    return RECORDS | {_record_name(extra): extra for extra in SpatialExtra.__subclasses__()}
+
+
+def _record_name(record: type) -> str:
+    return record.__name__ if RECORDS.get(record.__name__) is record else f"{record.__module__}:{record.__qualname__}"

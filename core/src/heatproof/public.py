@@ -1,0 +1,21 @@
+"""What plugins may import of the core: the one list from which contract, reference and tests are made."""
+
+PUBLIC = (
+    "heatproof.errors",
+    "heatproof.digests",
+    "heatproof.seeding",
+    "heatproof.records",
+    "heatproof.component",
+    "heatproof.hooks",
+    "heatproof.imaging",
+    "heatproof.network.modules",
+    "heatproof.dataset",
+    "heatproof.model",
+    "heatproof.batch",
+    "heatproof.passes",
+    "heatproof.explainer",
+    "heatproof.metric",
+    "heatproof.executor",
+    "heatproof.testing",
+)
+"""Modules and whole packages, from the bottom up; everything else of the core may change without notice."""

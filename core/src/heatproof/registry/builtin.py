@@ -1,0 +1,11 @@
+"""What the core itself registers, as a plugin among plugins."""
+
+from collections.abc import Mapping
+
+from ..hooks import hookimpl
+
+
+@hookimpl
+def heatproof_executors() -> Mapping[str, str]:
+    """Declare the executors of the core."""
+    return {"serial": "heatproof.run.executors:Serial", "processes": "heatproof.run.executors:Processes"}

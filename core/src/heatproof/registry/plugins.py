@@ -1,0 +1,148 @@
+"""The plugins of a process: imports them, sets those at fault apart, and calls their hooks one by one."""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import pluggy
+
+from .. import hooks
+from ..errors import PluginError, near
+from .discovery import Broken, Found
+
+log = logging.getLogger("heatproof")
+
+
+@dataclass(eq=False)
+class Plugin:
+    """A plugin and, once imported, its module (or the object that its entry point names)."""
+
+    found: Found
+    module: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.found.distribution} {self.found.version}"
+
+
+class Plugins:
+    """The plugins that work, and the broken ones. A fault of one leaves the others alone.
+
+    All modules are imported, then all specifications added, then all plugins registered, then checked, so that the
+    order of plugins does not matter. pluggy's own loader is not enough: one failing import aborts all, and of two
+    equal entry-point names one is silently lost.
+    """
+
+    def __init__(self, found: Sequence[Found], broken: Sequence[Broken] = ()):
+        self.broken = list(broken)
+        self.working = [Plugin(announced) for announced in found]
+        self._manager = pluggy.PluginManager("heatproof")
+        self._manager.add_hookspecs(hooks)
+        for stage in (self._import, self._specify, self._register, self._check):
+            self.each(stage)
+
+    def each(self, act: Callable[[Plugin], None]) -> None:
+        """Do something with every working plugin; one that raises is set apart."""
+        for plugin in list(self.working):
+            try:
+                act(plugin)
+            except (Exception, SystemExit) as error:
+                self.set_apart(plugin, reason(error))
+
+    def set_apart(self, plugin: Plugin, why: str) -> None:
+        """Take a plugin out and list it as broken."""
+        self._note(plugin, why)
+        self.working.remove(plugin)
+        if self._manager.is_registered(plugin.module):
+            self._manager.unregister(plugin.module)
+
+    def implementing(self, hook: str) -> list[Plugin]:
+        """The working plugins that implement a hook, in their order."""
+        modules = [implementation.plugin for implementation in getattr(self._manager.hook, hook).get_hookimpls()]
+        return [plugin for plugin in self.working if plugin.module in modules]
+
+    def ask(self, plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
+        """What one plugin returns from a hook: one value, none where it is None; ``PluginError`` where it raises."""
+        others = [module for module in self._manager.get_plugins() if module is not plugin.module]
+        try:
+            return list(self._manager.subset_hook_caller(hook, others)(**arguments))
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"its hook {hook} raised {reason(error)}") from error
+
+    def call(self, hook: str, **arguments: Any) -> list[Any]:
+        """What all plugins return, each asked by itself; one that raises is named in the log and in ``broken``."""
+        results = []
+        for plugin in self.implementing(hook):
+            try:
+                results += self.ask(plugin, hook, **arguments)
+            except PluginError as error:
+                log.warning("plugin %s: %s", plugin, error)
+                self._note(plugin, str(error))
+        return results
+
+    def caller(self, hook: str) -> Callable[..., Any]:
+        """The function that calls a hook: one by one for a hook of the core, pluggy's own for a plugin's."""
+        own: Callable[..., Any] = getattr(self._manager.hook, hook)
+        return functools.partial(self.call, hook) if hasattr(hooks, hook) else own
+
+    def _note(self, plugin: Plugin, why: str) -> None:
+        found = plugin.found
+        broken = Broken(found.distribution, found.version, found.entry, why)
+        if broken not in self.broken:
+            self.broken.append(broken)
+
+    def _import(self, plugin: Plugin) -> None:
+        target = plugin.found.target
+        try:
+            plugin.module = attribute(target)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{target} does not import: {reason(error)}") from error
+        owner = next(other for other in self.working if other.module is plugin.module)
+        if owner is not plugin:
+            raise PluginError(f"its module {target} is already the plugin of {owner}; remove one of the two")
+
+    def _specify(self, plugin: Plugin) -> None:
+        if self._manager.parse_hookimpl_opts(plugin.module, "heatproof_hookspecs") is None:
+            return
+        try:
+            self._manager.add_hookspecs(plugin.module.heatproof_hookspecs())
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"its hook heatproof_hookspecs gives no specifications: {reason(error)}") from error
+
+    def _register(self, plugin: Plugin) -> None:
+        self._manager.register(plugin.module, name=f"{plugin.found.distribution}/{plugin.found.entry}")
+
+    def _check(self, plugin: Plugin) -> None:
+        """Refuse hooks that nobody specifies, and a plugin without any."""
+        callers = self._manager.get_hookcallers(plugin.module) or []
+        if not callers:
+            raise PluginError("it implements no hook; mark its functions with @hookimpl from heatproof.hooks")
+        specified = [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
+        for caller in callers:
+            own = [hook for hook in caller.get_hookimpls() if hook.plugin is plugin.module]
+            if not caller.has_spec() and not all(hook.optionalhook for hook in own):
+                raise PluginError(f"hook {caller.name!r} does not exist; {near(caller.name, specified)}")
+
+
+class Relay:
+    """Hooks as methods: ``relay.heatproof_run_started(folder=…, config=…)``."""
+
+    def __init__(self, plugins: Plugins):
+        self._plugins = plugins
+
+    def __getattr__(self, hook: str) -> Callable[..., Any]:
+        return self._plugins.caller(hook)
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one line: the message of heatproof's own, else with its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, (PluginError, pluggy.PluginValidationError)) else f"{type(error).__name__}: {text}"
+
+
+def attribute(target: str) -> Any:
+    """The module, or the object ``"module:object"`` in it; raises what the import raises."""
+    module, _, path = target.partition(":")
+    return functools.reduce(getattr, path.split(".") if path else (), import_module(module))

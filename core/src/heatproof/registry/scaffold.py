@@ -1,0 +1,71 @@
+"""Starts plugins: a folder with one component, its pyproject and its conformance test."""
+
+import keyword
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..errors import HeatproofError
+
+FILES = (
+    "pyproject.toml",
+    "README.md",
+    "src/package/__init__.py",
+    "src/package/component.py",
+    "tests/test_component.py",
+)
+
+
+def scaffold(kind: str, name: str, into: Path) -> Path:
+    """A new plugin folder ``heatproof-<name>`` with one component that already passes its checks."""
+    if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name) or name != name.lower():
+        raise HeatproofError(
+            f"{name!r} is no name for a component; use lower-case words joined by _, such as my_method."
+        )
+    folder, package = into / f"heatproof-{name.replace('_', '-')}", f"heatproof_{name}"
+    if find_spec(package):
+        raise HeatproofError(f"a package {package} is installed already; choose another name.")
+    words = {"kind": kind, "name": name, "package": package, "title": "".join(map(str.title, name.split("_")))}
+    templates = Environment(
+        loader=PackageLoader("heatproof", "registry/templates"), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    with fresh_folder(folder):
+        for file in FILES:
+            target = folder / file.replace("package", package).replace("component", name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(templates.get_template(_template(kind, file)).render(words), encoding="utf-8")
+    return folder
+
+
+def _template(kind: str, file: str) -> str:
+    """The template of a file: one per kind for the component, one for all else."""
+    leaf = file.rsplit("/", 1)[-1]
+    return f"{kind}.py.j2" if leaf == "component.py" else f"{leaf}.j2"
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[None]:
+    """A folder that is empty at first, and gone again on any error; ``HeatproofError`` where it cannot be had."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise HeatproofError(
+                f"{folder} is not empty; choose another name or folder, so that nothing is overwritten."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _unwritable(folder, error) from error
+        raise
+
+
+def _unwritable(folder: Path, error: OSError) -> HeatproofError:
+    return HeatproofError(f"cannot write to {folder}: {error.strerror or error}; make room, or choose another folder.")

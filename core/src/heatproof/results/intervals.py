@@ -1,0 +1,169 @@
+"""How sure a value is: bootstrap intervals of a measure, by percentiles, BCa, or as paper 004 draws them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import TypeAlias
+
+import numpy as np
+
+from ..records import Array
+from .resampling import PARITY_RESAMPLES, Sampling, sampling
+
+Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
+
+TIE = 1e-10
+"""Differences closer than this share of the largest summary count as equal: rounding must not decide a test."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval, how many resamples have no value, and the reason where it could not be made."""
+
+    low: float
+    high: float
+    undefined: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A measure over ``n`` cases with its interval; ``undefined`` resamples had no value.
+
+    ``resampled`` (r,) holds the value of each resample, in the same order for all combinations on the same cases;
+    ``reason`` says why there is no interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    resamples: int
+    undefined: int
+    n: int
+    reason: str = ""
+    resampled: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+
+
+def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
+    """The central interval of resampled values (r,), by linear percentiles; NaN resamples are left out and counted.
+
+    >>> percentile_interval(np.array([0.0, 1.0, 2.0, np.nan]), 0.5)
+    Interval(low=0.5, high=1.5, undefined=1, reason='')
+    """
+    defined = values[~np.isnan(values)]
+    undefined = len(values) - len(defined)
+    if not len(defined):
+        return Interval(np.nan, np.nan, undefined)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Interval(float(low), float(high), undefined)
+
+
+def bca_interval(value: float, resampled: Array, left_out: Array, confidence: float = 0.95) -> Interval:
+    """The bias-corrected and accelerated interval of a value with resamples (r,); NaN with a reason where undefined.
+
+    ``left_out`` (patients,) holds the value without each patient, whose skewness is the acceleration.
+
+    Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82 (1987).
+    """
+    defined = resampled[~np.isnan(resampled)]
+    undefined = len(resampled) - len(defined)
+    margin = TIE * np.abs(defined).max(initial=0)
+    below = np.mean([defined < value - margin, defined <= value + margin]) if len(defined) else np.nan
+    reason = _no_bca(float(below), left_out, margin)
+    if reason:
+        return Interval(np.nan, np.nan, undefined, reason)
+    normal, tail = NormalDist(), (1 - confidence) / 2
+    bias, acceleration = normal.inv_cdf(float(below)), _acceleration(left_out)
+    steps = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
+    if any(acceleration * step >= 1 for step in steps):
+        return Interval(np.nan, np.nan, undefined, "the acceleration is too large for this confidence")
+    shares = [normal.cdf(bias + step / (1 - acceleration * step)) for step in steps]
+    low, high = np.quantile(defined, shares)
+    return Interval(float(low), float(high), undefined)
+
+
+def _no_bca(below: float, left_out: Array, margin: float) -> str:
+    """Why there is no BCa interval; empty where there is one. ``below``: the share of resamples below the value."""
+    if np.isnan(below):
+        return "no resample has a value"
+    if len(left_out) < 2:
+        return "there is only one patient"
+    if np.isnan(left_out).any():
+        return "without one of the patients there is no value"
+    if np.ptp(left_out) <= margin:
+        return "no patient makes a difference to the value"
+    return "" if 0 < below < 1 else "all resamples lie on one side of the value"
+
+
+def _acceleration(left_out: Array) -> float:
+    """A sixth of the skewness of the patients' influence, by the jackknife."""
+    influence = left_out.mean() - left_out
+    return float((influence**3).sum() / (6 * (influence**2).sum() ** 1.5))
+
+
+def summarise_cases(
+    summarise: Summarise,
+    measurements: Mapping[str, Array],
+    groups: Sequence[str],
+    resamples: int,
+    confidence: float,
+    seed: int,
+    interval: str = "percentile",
+) -> dict[str, Summary]:
+    """Measure → value and interval of one combination: ``percentile``, ``bca``, or ``parity`` with paper 004.
+
+    ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
+    single number per resample, are left out.
+    """
+    drawn = sampling(groups, resamples, seed, interval)
+    found = summarise(measurements, drawn.counts)
+    return {
+        name: INTERVALS[interval](drawn, values, confidence, int(np.count_nonzero(defined_cases(measurements, name))))
+        for name, values in found.items()
+        if values.ndim == 1
+    }
+
+
+def _percentile(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    value, resampled, _ = drawn.split(values)
+    return _summary(value, percentile_interval(resampled, confidence), resampled, n)
+
+
+def _bca(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    value, resampled, left_out = drawn.split(values)
+    return _summary(value, bca_interval(value, resampled, left_out, confidence), resampled, n)
+
+
+def _parity(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+    """Median and percentiles of the first resamples that have a value; those passed over for it are counted."""
+    _, resampled, _ = drawn.split(values)
+    defined = np.flatnonzero(~np.isnan(resampled))[:PARITY_RESAMPLES]
+    used = resampled[: defined[-1] + 1 if len(defined) == PARITY_RESAMPLES else len(resampled)]
+    made = percentile_interval(used, confidence)
+    if len(defined) < PARITY_RESAMPLES:
+        reason = f"{len(defined)} of {len(used)} resamples have a value, and {PARITY_RESAMPLES} are needed"
+        return Summary(np.nan, np.nan, np.nan, PARITY_RESAMPLES, made.undefined, n, reason, used)
+    median = float(np.median(resampled[defined]))
+    return Summary(median, made.low, made.high, PARITY_RESAMPLES, made.undefined, n, "", used)
+
+
+def _summary(value: float, made: Interval, resampled: Array, n: int) -> Summary:
+    return Summary(value, made.low, made.high, len(resampled), made.undefined, n, made.reason, resampled)
+
+
+INTERVALS: Mapping[str, Callable[[Sampling, Array, float, int], Summary]] = {
+    "percentile": _percentile,
+    "bca": _bca,
+    "parity": _parity,
+}
+"""The kinds of intervals: of the values of a sampling's rows, at a confidence, over so many cases."""
+
+
+def defined_cases(measurements: Mapping[str, Array], measure: str) -> Array:
+    """Which cases (cases,) a measure has: by its own measurement, or by all where it is made of several."""
+    names = [measure] if measure in measurements else list(measurements)
+    values = [np.asarray(measurements[name]) for name in names]
+    missing = [np.isnan(each).any(axis=tuple(range(1, each.ndim))) for each in values]
+    defined: Array = ~np.logical_or.reduce(missing)
+    return defined

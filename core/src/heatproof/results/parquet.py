@@ -1,0 +1,86 @@
+"""Tables of a run as Parquet files, by DuckDB."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from ..errors import StoreError
+from ..records import Array
+
+ROWS = 500
+"""How many rows one statement inserts."""
+
+SCORE_COLUMNS: Mapping[str, str] = {
+    "case": "VARCHAR", "patient": "VARCHAR", "measure": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR",
+    "reason": "VARCHAR", "array": "DOUBLE[]", "notes": "VARCHAR", "heatmap": "VARCHAR", "row": "INTEGER",
+}  # fmt: skip
+PREDICTION_COLUMNS: Mapping[str, str] = {
+    "case": "VARCHAR", "patient": "VARCHAR", "label": "INTEGER[]", "decision": "INTEGER", "logits": "DOUBLE[]",
+    "probabilities": "DOUBLE[]", "status": "VARCHAR", "reason": "VARCHAR",
+}  # fmt: skip
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection with temporary tables of its own, with one thread so that the same rows give the same bytes."""
+    # A database in memory takes longer to open than a unit's rows take to write.
+    return _database().cursor()
+
+
+def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as Parquet, one per sequence of values in the order of ``columns`` (name → SQL type)."""
+    with connect() as connection:
+        schema = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        connection.execute(f"create temp table rows ({schema})")
+        insert(connection, "rows", rows)
+        copy_table(connection, "rows", path)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows into a connection's table, many at a time: one by one takes a millisecond each."""
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        places = ", ".join(f"({', '.join('?' * len(row))})" for row in some)
+        connection.execute(f"insert into {name} values {places}", list(chain(*some)))
+
+
+def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """Write a connection's table as Parquet."""
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"copy {name} to '{quoted}' (format parquet)")
+
+
+def read_table(path: Path) -> dict[str, Array]:
+    """A Parquet file as one numpy array per column (lists and missing texts as objects, missing numbers as NaN)."""
+    try:
+        with connect() as connection:
+            table = connection.execute("from read_parquet(?, hive_partitioning=false)", [str(path)]).fetchnumpy()
+    except duckdb.Error as error:
+        raise damaged(path, error) from error
+    return {name: _plain(values) for name, values in table.items()}
+
+
+def _plain(values: Any) -> Array:
+    """A masked array as NaN (numbers) or None (the rest)."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    number = values.dtype.kind in "fiu"
+    plain = np.array(values.data, dtype=np.float64 if number and np.ma.is_masked(values) else None)
+    plain[np.ma.getmaskarray(values)] = np.nan if number else None
+    return plain
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """The error that a file of the run cannot be read, with what to remove: its unit, or the file itself."""
+    place = f"the folder {path.parent}" if (path.parent / "unit.json").exists() else "it"
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreError(f"{path} is damaged ({reason}); remove {place} and run again.")

@@ -1,0 +1,136 @@
+"""Which cases occur how often: resamples by patient, patients left out, patients swapped, and the draws of paper 004.
+
+Everything here is a matrix of counts (rows, cases); ``Metric.summarise`` turns all rows into values in one call.
+Patients, never single cases, are drawn or swapped, as cases of one patient are alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..records import Array
+from ..seeding import generator
+
+PARITY_RESAMPLES = 30
+"""How many resamples paper 004 draws."""
+PARITY_SIZES = (55, 60)
+"""The fewest and the most cases of such a resample, all sizes between them equally likely."""
+PARITY_DRAWS = 10 * PARITY_RESAMPLES
+"""How many are drawn at once, so that those without a value can be replaced by later ones."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """All rows that an interval needs (1 + resamples + patients left out, cases): the first takes every case once."""
+
+    counts: Array
+    resamples: int
+
+    def split(self, values: Array) -> tuple[float, Array, Array]:
+        """The value itself, those of the resamples (r,), and those with one patient left out (patients,)."""
+        last = 1 + self.resamples
+        return float(values[0]), values[1:last], values[last:]
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Counts (rows, 2 n) of the two combinations [a; b] after patients changed sides; the first row swaps nobody."""
+
+    first: Array
+    second: Array
+    exact: bool
+
+
+def sampling(groups: Sequence[str], resamples: int, seed: int, interval: str) -> Sampling:
+    """The rows for an interval of this kind; read-only. ``parity`` draws what ``groups`` names: there the cases."""
+    return _sampling(tuple(groups), resamples, seed, interval)
+
+
+@lru_cache(maxsize=1)
+def _sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Sampling:
+    drawn = parity_counts(groups, seed) if interval == "parity" else resample_counts(groups, resamples, seed)
+    parts = [once(len(groups)), drawn, *([leave_one_out(groups)] if interval == "bca" else [])]
+    counts = np.vstack(parts)
+    counts.setflags(write=False)
+    return Sampling(counts, len(drawn))
+
+
+def once(cases: int) -> Array:
+    """The counts (1, cases) that take every case once: those of the value itself."""
+    return np.ones((1, cases), dtype=np.int32)
+
+
+def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:
+    """How often each case occurs (resamples, cases) when whole patients are drawn with replacement.
+
+    The draws belong to the sorted patients, so that the order of the cases does not matter.
+
+    >>> resample_counts(["one", "one", "one"], 2, seed=0).tolist()
+    [[1, 1, 1], [1, 1, 1]]
+    """
+    count, position = numbered(groups)
+    drawn = generator(seed, "bootstrap").integers(0, count, size=(resamples, count))
+    return _counted(drawn, count)[:, position]
+
+
+def parity_counts(ids: Sequence[str], seed: int) -> Array:
+    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn with replacement, as in paper 004.
+
+    There are more draws than resamples: those without a value are replaced by the next ones.
+    """
+    count, position = numbered(ids)
+    random, (fewest, most) = generator(seed, "parity"), PARITY_SIZES
+    sizes = random.integers(fewest, most + 1, size=PARITY_DRAWS)
+    drawn = random.integers(0, count, size=(PARITY_DRAWS, most))
+    # What exceeds the size of its resample falls into a column of its own, which is cut off.
+    drawn[np.arange(most) >= sizes[:, None]] = count
+    return _counted(drawn, count + 1)[:, position]
+
+
+def _counted(drawn: Array, count: int) -> Array:
+    """How often each of ``count`` things was drawn in each row (rows, count)."""
+    cells = drawn + count * np.arange(len(drawn))[:, None]
+    counts: Array = np.bincount(cells.ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
+    return counts.astype(np.int32)
+
+
+def leave_one_out(groups: Sequence[str]) -> Array:
+    """The counts (patients, cases) of the jackknife: each row is without one of the sorted patients.
+
+    >>> leave_one_out(["b", "a", "b"]).tolist()
+    [[1, 0, 1], [0, 1, 0]]
+    """
+    count, position = numbered(groups)
+    counts: Array = np.arange(count)[:, None] != position
+    return counts.astype(np.int32)
+
+
+def numbered(groups: Sequence[str]) -> tuple[int, Array]:
+    """The number of patients, and each case's position among the sorted patients (cases,)."""
+    names, position = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    return len(names), position
+
+
+def swap_counts(groups: Sequence[str], permutations: int, seed: int) -> Swaps:
+    """The counts of both sides when whole patients are swapped between two combinations [a; b].
+
+    All patterns where there are no more of them than ``permutations``, else that many random ones after the first.
+    """
+    count, position = numbered(groups)
+    exact = 2**count <= permutations
+    swapped = _patterns(count) if exact else _random_patterns(count, permutations, seed)
+    sides = [(swapped == moved)[:, position].astype(np.int32) for moved in (False, True)]
+    return Swaps(np.hstack(sides), np.hstack(sides[::-1]), exact)
+
+
+def _patterns(count: int) -> Array:
+    """Every choice of whom to swap (2^count, count) bool, nobody first."""
+    return (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
+
+
+def _random_patterns(count: int, permutations: int, seed: int) -> Array:
+    """Nobody, then random choices of whom to swap (1 + permutations, count) bool."""
+    drawn = generator(seed, "permutation").integers(0, 2, size=(permutations, count), dtype=np.uint8)
+    return np.vstack([np.zeros((1, count), dtype=bool), drawn.astype(bool)])

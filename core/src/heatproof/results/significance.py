@@ -1,0 +1,108 @@
+"""Whether two combinations differ: paired permutation tests, and corrections for many of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..records import Array
+from .intervals import TIE, Summarise, defined_cases
+from .resampling import swap_counts
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two combinations on the same cases: the difference a - b and its two-sided p.
+
+    ``permutations`` counts all sign patterns where ``exact``, else the random ones. ``cases`` and ``patients`` are
+    those defined in both combinations; nothing else entered.
+    """
+
+    difference: float
+    p: float
+    permutations: int
+    exact: bool
+    cases: int
+    patients: int
+
+
+def paired_test(
+    summarise: Summarise,
+    a: Mapping[str, Array],
+    b: Mapping[str, Array],
+    groups: Sequence[str],
+    measure: str,
+    permutations: int,
+    seed: int,
+) -> PairedTest:
+    """Whether two combinations differ in ``measure``: a two-sided permutation test that swaps whole patients.
+
+    ``a`` and ``b`` hold the measurements of the same cases, row by row. The observed assignment is one of those
+    compared: p = (1 + #{|d*| >= |d|}) / (1 + permutations) where random, the exact share where all are enumerated;
+    differences equal within ``TIE`` count as equal. NaN without a case that is defined in both.
+    """
+    kept = defined_cases(a, measure) & defined_cases(b, measure)
+    patients = np.asarray(groups, dtype=np.str_)[kept]
+    if not kept.any():
+        return PairedTest(np.nan, np.nan, 0, False, 0, 0)
+    stacked = {name: np.concatenate([np.asarray(a[name])[kept], np.asarray(b[name])[kept]]) for name in a}
+    swaps = swap_counts(patients.tolist(), permutations, seed)
+    first, second = (summarise(stacked, counts)[measure] for counts in (swaps.first, swaps.second))
+    compared = len(first) - (not swaps.exact)
+    return PairedTest(
+        float(first[0] - second[0]),
+        _share_as_large(first, second),
+        compared,
+        swaps.exact,
+        int(kept.sum()),
+        len(np.unique(patients)),
+    )
+
+
+def _share_as_large(first: Array, second: Array) -> float:
+    """The share of defined rows that differ at least as much as the first row; NaN where the first is undefined."""
+    differences = np.abs(first - second)
+    if np.isnan(differences[0]):
+        return np.nan
+    defined = ~np.isnan(differences)
+    tolerance = TIE * max(np.abs(first[defined]).max(), np.abs(second[defined]).max())
+    return float((differences[defined] >= differences[0] - tolerance).mean())
+
+
+def holm(p_values: Array) -> Array:
+    """Holm's adjusted p-values of all comparisons shown together; NaN stays NaN and does not count.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
+    adjusted, order = _ascending(p_values)
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Array) -> Array:
+    """The false discovery rate at which each comparison would be reported; NaN stays NaN and does not count.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate: a practical and powerful approach to multiple
+    testing", Journal of the Royal Statistical Society B 57 (1995).
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
+    [0.03, 0.04, 0.04, nan]
+    """
+    adjusted, order = _ascending(p_values)
+    steps = adjusted[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    return adjusted
+
+
+def _ascending(p_values: Array) -> tuple[Array, Array]:
+    """A copy of the p-values, and the positions of those defined, the smallest first."""
+    copied = np.array(p_values, dtype=np.float64)
+    return copied, np.argsort(copied, kind="stable")[: np.count_nonzero(~np.isnan(copied))]
+
+
+CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
+"""Corrections of all p-values that one table shows together."""

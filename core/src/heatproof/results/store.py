@@ -1,0 +1,240 @@
+"""A run's folder: one folder per unit, committed by rename, and the tables built from them.
+
+Everything in it can be read without heatproof: scores and predictions as Parquet, heatmaps as Zarr v3 with one map per
+chunk, the rest as JSON, YAML and CSV. A unit's folder appears whole or not at all, so killing a run at any moment
+loses nothing that was committed, and several processes may share one folder.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import duckdb
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from ..errors import StoreError
+from ..records import Array, Kind
+from .parquet import damaged
+
+KINDS: tuple[Kind, ...] = ("predictions", "heatmaps", "scores", "execution")
+MAPS = "maps.zarr"
+
+
+class Run:
+    """The folder of a run and its committed units, each found by kind and key."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, folder: Path) -> "Run":
+        """The run in ``folder``, made if missing; raises ``StoreError`` when it cannot be written."""
+        run = cls(folder)
+        with writing(run.folder):
+            for kind in KINDS:
+                (run.folder / kind).mkdir(parents=True, exist_ok=True)
+            probe = _partial(run.folder)
+            probe.mkdir()
+            probe.rmdir()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """An existing run; raises ``StoreError`` when ``folder`` is none."""
+        if not (Path(folder) / "config.yaml").is_file():
+            raise StoreError(
+                f"{folder} is not a run's folder (it has no config.yaml); give the output of `heatproof run`."
+            )
+        return cls(folder)
+
+    def unit(self, kind: Kind, key: str) -> Path:
+        """Where a unit lies, or will lie."""
+        return self.folder / kind / key
+
+    def has(self, kind: Kind, key: str) -> bool:
+        """Whether a unit is committed."""
+        return (self.unit(kind, key) / "unit.json").is_file()
+
+    def keys(self, kind: Kind) -> set[str]:
+        """The keys of all committed units of a kind."""
+        names = (path.parent.name for path in (self.folder / kind).glob("*/unit.json"))
+        return {name for name in names if not name.startswith(".")}
+
+    @contextmanager
+    def commit(self, kind: Kind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
+        """A folder to fill; it becomes the unit by one rename, or is removed on an error.
+
+        When another process committed the same unit meanwhile, that one stays and this one is dropped.
+        """
+        with writing(self.folder):
+            partial = _partial(self.folder / kind)
+            partial.mkdir()
+            try:
+                yield partial
+                _replace(partial / "unit.json", _json({"key": key, **meta}))
+                _rename(partial, self.unit(kind, key))
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def meta(self, kind: Kind, key: str) -> dict[str, Any]:
+        """What ``commit`` was told of a unit."""
+        return read_json(self.unit(kind, key) / "unit.json")
+
+    def settled(self, key: str, **values: Any) -> dict[str, Any]:
+        """What the bits depend on besides the config: these values, or those that an earlier process settled."""
+        with self.commit("execution", key, values):
+            pass
+        return self.meta("execution", key)
+
+    def remove(self, kind: Kind, key: str) -> None:
+        """Take a unit back by one rename, so that the next run computes it anew."""
+        with writing(self.folder):
+            discarded = _partial(self.folder / kind)
+            self.unit(kind, key).rename(discarded)
+            shutil.rmtree(discarded)
+
+    def sweep(self) -> None:
+        """Remove what killed processes of this machine left half written; other processes' partial folders stay."""
+        for partial in [*self.folder.glob(".partial-*"), *self.folder.glob("*/.partial-*")]:
+            if _abandoned(partial):
+                # Another process may be sweeping too.
+                shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A path to write; it becomes the run's file ``name`` by one rename."""
+        with writing(self.folder):
+            partial = _partial(self.folder)
+            partial.mkdir()
+            try:
+                yield partial / name
+                os.replace(partial / name, self.folder / name)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def put_maps(self, unit: Path, maps: Array, name: str = MAPS) -> None:
+        """Write maps (n, *space), one map per chunk."""
+        codec = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=maps.dtype.itemsize)
+        stored = zarr.create_array(
+            unit / name, shape=maps.shape, chunks=(1, *maps.shape[1:]), dtype=maps.dtype, compressors=codec,
+            # A map of zeros is a chunk too: one that is missing is damage.
+            config={"write_empty_chunks": True},
+        )  # fmt: skip
+        # One after the other: in one assignment zarr still writes the others when one has failed.
+        for row, values in enumerate(maps):
+            stored[row] = values
+
+    def maps(self, key: str, index: int | slice = slice(None), name: str = MAPS) -> Array:
+        """The maps of a heatmap unit, or one of them; raises ``StoreError`` where any is missing or damaged."""
+        path = self.unit("heatmaps", key) / name
+        try:
+            stored = zarr.open_array(path, mode="r")
+            maps = np.asarray(stored[index])
+            if stored.nchunks_initialized != stored.nchunks:
+                raise ValueError(f"{stored.nchunks - stored.nchunks_initialized} of {stored.nchunks} maps are missing")
+        except Exception as error:
+            raise damaged(path, error) from error
+        return maps
+
+    def kept(self, key: str, index: int) -> dict[str, Array]:
+        """What an explainer kept of one case of a heatmap unit, by name; NaN where other cases have more."""
+        names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
+        return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+
+
+def _rename(partial: Path, unit: Path) -> None:
+    try:
+        partial.rename(unit)
+    except OSError as error:
+        if (unit / "unit.json").is_file():
+            return
+        if unit.exists():
+            raise StoreError(f"{unit} is damaged (it has no unit.json); remove the folder and run again.") from error
+        raise
+
+
+def _partial(folder: Path) -> Path:
+    """A name that no other process uses, and that tells whose it is."""
+    return folder / f".partial-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}"
+
+
+def _abandoned(partial: Path) -> bool:
+    """Whether the process of this machine that was filling a partial folder is gone."""
+    match = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]+", partial.name)
+    if match is None or match[1] != socket.gethostname():
+        return False
+    # A container that starts anew gives the same number again; a process sweeps before it writes.
+    return int(match[2]) == os.getpid() or not _running(int(match[2]))
+
+
+def _running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    # A killed process keeps its number until somebody waits for it, which in a container may be nobody.
+    return state != "Z"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and the like into a ``StoreError`` that says what to do."""
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        raise StoreError(
+            f"cannot write to {folder}: {_reason(error)}; make room, or choose another output folder, and run the same "
+            "command again: everything committed so far is kept."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, also where DuckDB wraps it in JSON."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return os.strerror(int(number[1])) if number else str(error).splitlines()[0]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content in one step."""
+    with writing(path.parent):
+        _replace(path, text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys in one step."""
+    write_text(path, _json(value))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = _partial(path.parent)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises ``StoreError`` when the file cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error

@@ -1,0 +1,1 @@
+"""From a plan to committed units: executors, workers, images per pass, provenance."""

@@ -1,0 +1,61 @@
+"""How many images go into one pass: measured, since it depends on the model and the device."""
+
+import time
+
+import numpy as np
+import torch
+
+from ..batch import Batch
+from ..model import Model
+from ..passes import gradients
+from ..plan.sample_cache import NOWHERE, Cache, prepared
+from ..plan.task import Source, Task
+from ..records import Sample
+from .chunk import placed
+
+GAIN = 0.9
+"""A larger pass must cost less than this share of the time per image, or the smaller one is kept."""
+
+
+def measure_rows(task: Task, device: str) -> int:
+    """The number of images per pass at which doubling it saves no tenth of the time per image any more."""
+    sample = first_readable(task.source, task.model, task.cache)
+    if sample is None:
+        return 1
+    best, rows = float("inf"), 1
+    for candidate in (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64):
+        try:
+            seconds = _seconds(task.model, sample, candidate, device) / candidate
+        except Exception:
+            # Too large for the memory; or a model that cannot run, whose rows will say so.
+            break
+        if seconds >= GAIN * best:
+            break
+        best, rows = seconds, candidate
+    return rows
+
+
+def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Sample | None:
+    """The first sample that can be read and prepared for a model."""
+    for id in source.ids:
+        try:
+            return prepared(cache).sample(source.dataset, model, id)
+        except Exception:
+            # Its own row will say what is wrong with it.
+            continue
+    return None
+
+
+def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
+    """The time of a forward and backward pass over ``rows`` copies of a sample; the first ever warms up."""
+    images = torch.from_numpy(np.stack([sample.image] * rows)).to(device)
+    inputs = placed(model.collate([sample] * rows), device)
+    times = []
+    for _ in range(2 if rows == 1 else 1):
+        batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)
+        start = time.perf_counter()
+        gradients(batch)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        times.append(time.perf_counter() - start)
+    return min(times)

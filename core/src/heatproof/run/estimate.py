@@ -1,0 +1,115 @@
+"""What a plan will cost: passes, memory and disk, before it runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..errors import DataError
+from ..metric import Metric
+from ..model import Model
+from ..passes import gradients
+from ..plan.plan import Plan
+from ..plan.task import Combination, Source, told_apart
+from ..records import Sample
+from .batch_size import first_readable
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of one dataset and model: passes over all samples, bytes on disk, bytes at the peak for one image.
+
+    ``metrics`` holds by name the forward and backward passes of those that ask the model or the explainer.
+    """
+
+    dataset: str
+    model: str
+    samples: int
+    forwards: int
+    backwards: int
+    heatmaps: int
+    disk: int
+    memory: int
+    metrics: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def estimates(plan: Plan) -> list[Estimate]:
+    """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
+    jobs = list(plan.jobs())
+    names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
+    return [_estimate(source, model, combinations, plan.metrics, names) for source, model, combinations in jobs]
+
+
+def _estimate(
+    source: Source,
+    model: Model,
+    combinations: list[Combination],
+    metrics: Sequence[Metric],
+    names: Mapping[str, str],
+) -> Estimate:
+    sample = first_readable(source, model)
+    if sample is None:
+        raise DataError(
+            f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
+            "folder with `heatproof data check`."
+        )
+    forwards, backwards = passes(combinations, sample.space)
+    count, maps = len(source.ids), len(source.ids) * len(combinations)
+    # Raw float32: heatmaps of noise-like methods hardly compress.
+    disk = maps * int(np.prod(sample.space)) * 4
+    layers = {layer for item in combinations for layer in item.explainer.layers(model)}
+    memory = peak(model, sample, sorted(layers))
+    asked = {
+        name: (count * cost[0], count * cost[1])
+        for name, cost in scoring(metrics, model, combinations, sample.space).items()
+    }
+    dataset, called = names[source.dataset.identity], names[model.identity]
+    return Estimate(dataset, called, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked)
+
+
+def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
+    """Forward and backward passes per sample.
+
+    Explainers of one target with the same shared pass pay it once, and the rules of one target share a forward.
+    """
+    paid = {
+        (item.target, item.explainer.shares or item.explainer.identity): item.explainer.cost(item.model, space)
+        for item in combinations
+    }
+    rules = {(item.target, *rule) for item in combinations for rule in item.explainer.rules(item.model)}
+    forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)
+    return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
+
+
+def scoring(
+    metrics: Sequence[Metric], model: Model, combinations: Sequence[Combination], space: tuple[int, ...]
+) -> dict[str, tuple[int, int]]:
+    """Forward and backward passes per sample of every metric that takes any, by name; explaining again is paid anew."""
+    names, found = told_apart(metrics), {}
+    explanations = [item.explainer.cost(model, space) for item in combinations]
+    for metric in metrics:
+        scored = explanations if "heatmap" in metric.needs else [(0, 0)]
+        costs = [metric.cost(model, space, explanation) for explanation in scored]
+        found[names[metric.identity]] = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+    return {name: cost for name, cost in found.items() if any(cost)}
+
+
+def peak(model: Model, sample: Sample, layers: list[str]) -> int:
+    """Bytes of weights and of everything that one gradient pass over one image keeps, measured by running it."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    images = torch.from_numpy(sample.image)[None]
+    batch = Batch(model, [sample.id], images, [0], inputs=model.collate([sample]), layers=layers)
+    view = batch.view
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = gradients(batch)
+    observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in found.layers.values())
+    weights = sum(tensor.nbytes for network in (model.network, view.module) for tensor in network.state_dict().values())
+    return int(weights + sum(kept.values()) + observed)

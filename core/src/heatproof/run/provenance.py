@@ -1,0 +1,86 @@
+"""Where a run's numbers come from: versions, weights, data, seed, device and threads."""
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import distributions
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..component import Component
+from ..dataset import Finding
+from ..digests import digest
+from ..plan.task import Task, label
+from ..results.store import Run
+
+
+def provenance(
+    run: Run, tasks: Sequence[Task], threads: int, left_out: Mapping[str, Sequence[Finding]]
+) -> dict[str, Any]:
+    """The content of ``provenance.json``; it holds no time and no host name. ``left_out`` is by dataset identity."""
+    models = {task.model.identity: task.model for task in tasks}
+    sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
+    return {
+        "versions": versions(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device_name(tasks[0].device),
+        "threads": threads,
+        "seed": tasks[0].seed,
+        "rows": {label(task.model): task.rows for task in tasks},
+        "models": [
+            {**model.describe(), "identity": model.identity, "weights": weights_digest(model.network)}
+            for model in models.values()
+        ],
+        "datasets": [
+            {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
+             "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
+             "left_out": [{"what": found.what, "count": found.count, "example": found.example}
+                          for found in left_out.get(source.dataset.identity, ())]}
+            for source in sources.values()
+        ],
+        "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
+        "metrics": _described(
+            metric
+            for task in tasks
+            for metric in (*task.metrics, *(each for unit in task.units for each in unit.metrics))
+        ),
+        "files": _files(run, tasks),
+    }  # fmt: skip
+
+
+def _described(components: Iterable[Component]) -> list[dict[str, Any]]:
+    """Every component once with all its settings, in order of first use."""
+    return list({component.identity: component.describe() for component in components}.values())
+
+
+def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
+    """How many files were decoded, and one digest over their names and contents."""
+    files: dict[str, str] = {}
+    for task in tasks:
+        if run.has("predictions", task.prediction):
+            files |= run.meta("predictions", task.prediction)["files"]
+    return {"decoded": len(files), "digest": digest(files)}
+
+
+def versions() -> dict[str, str]:
+    """The version of every installed distribution."""
+    found = (distribution.metadata for distribution in distributions())  # read once: it is parsed at every access
+    return {name: metadata["Version"] for metadata in found if (name := metadata["Name"])}
+
+
+def weights_digest(network: nn.Module) -> str:
+    """The digest of all parameters and buffers, by name."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(network.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def device_name(device: str) -> str:
+    """The device in words."""
+    chosen = torch.device(device)
+    return f"{device} ({torch.cuda.get_device_name(chosen)})" if chosen.type == "cuda" else device

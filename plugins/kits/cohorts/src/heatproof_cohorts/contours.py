@@ -1,0 +1,122 @@
+"""Outlines of findings, as readers drew them, and the area that each encloses."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heatproof.errors import DataError
+from heatproof.records import Annotation, Array
+from heatproof_cohorts.tables import Row, read_rows
+
+SUFFIXES = (".csv", ".json")
+COLUMNS = ("finding", "contour", "x", "y")
+
+
+@dataclass(frozen=True)
+class Contour:
+    """The outline of one finding: its corners (n, 2), x before y, in pixels from the upper left corner of the picture.
+
+    No corners: looked for and absent.
+    """
+
+    finding: str
+    reader: str
+    points: Array
+    place: str
+
+
+def read_contours(path: Path) -> tuple[Contour, ...]:
+    """The contours of a picture, in the order of the file; raises ``DataError`` for what cannot be read.
+
+    A table has a row for each corner: finding, contour (any name of the outline), x, y, and the reader where there are
+    several. JSON is a list of objects with ``finding``, ``points`` ([[x, y], …]) and, if need be, ``reader``.
+    """
+    return _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
+
+
+def _from_table(path: Path) -> tuple[Contour, ...]:
+    rows: dict[tuple[str, str, str], list[Row]] = {}
+    for row in read_rows(path, COLUMNS, ("reader",)):
+        rows.setdefault((row["finding"], row["reader"], row["contour"]), []).append(row)
+    return tuple(_contour(*key[:2], _corners(own), own[0].place) for key, own in rows.items())
+
+
+def _corners(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The corners of a contour as they are written; none where its only row is empty."""
+    corners = [(row["x"], row["y"]) for row in rows]
+    return [] if corners == [("", "")] else corners
+
+
+def _from_json(path: Path) -> tuple[Contour, ...]:
+    try:
+        entries = json.loads(path.read_bytes())
+        return tuple(
+            _contour(entry["finding"], entry.get("reader", ""), entry["points"], f"{path}, contour {number}")
+            for number, entry in enumerate(entries, 1)
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} is no list of objects with finding and points ({type(error).__name__}: {reason}); correct it."
+        ) from error
+
+
+def _contour(finding: str, reader: str, corners: Sequence[Any], place: str) -> Contour:
+    try:
+        points = np.asarray(corners, dtype=np.float64).reshape(len(corners), 2)
+    except (ValueError, TypeError):
+        raise DataError(f"{place}: a corner is no pair of numbers; give x and y in pixels.") from None
+    if not finding or not np.isfinite(points).all() or len(points) in (1, 2):
+        raise DataError(f"{place}: a contour needs a finding, and three corners or more, all finite, or none.")
+    return Contour(str(finding), str(reader), points, place)
+
+
+def drawn(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> list[Annotation]:
+    """A mask (h, w) float32 for each finding and reader: the share of each pixel that the contours enclose together.
+
+    Raises ``DataError`` for a contour that leaves the picture or encloses nothing.
+    """
+    masks: dict[tuple[str, str], Array] = {}
+    for contour in contours:
+        mask = masks.setdefault((contour.finding, contour.reader), np.zeros(shape, dtype=np.float32))
+        if len(contour.points):
+            _add(contour, mask)
+    return [Annotation(finding, mask, "mask", reader, source) for (finding, reader), mask in masks.items()]
+
+
+def _add(contour: Contour, mask: Array) -> None:
+    height, width = mask.shape
+    if (contour.points < 0).any() or (contour.points > (width, height)).any():
+        raise DataError(f"{contour.place}: the contour leaves the picture of {height} × {width} pixels; correct it.")
+    left, top = np.floor(contour.points.min(axis=0)).astype(int)
+    share = enclosed(contour.points - (left, top))
+    if not share.any():
+        raise DataError(f"{contour.place}: the contour encloses no area; take it out, or draw it anew.")
+    part = mask[top : top + share.shape[0], left : left + share.shape[1]]
+    np.minimum(part + share, 1, out=part)
+
+
+def enclosed(points: Array) -> Array:
+    """The share (h, w) float32 of each pixel that an outline winds round, on the smallest grid that holds it.
+
+    ``points`` (n, 2) are its corners, x before y. The area is exact up to 1 / 256 of a pixel: Agg, the renderer of
+    matplotlib, counts it. Where an outline crosses itself, whatever it winds round is inside.
+    """
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path as Outline
+    from matplotlib.transforms import Affine2D
+
+    width, height = (max(1, int(end)) for end in np.ceil(points.max(axis=0)))
+    renderer: Any = RendererAgg(width, height, 72)  # type: ignore[no-untyped-call]
+    pen = renderer.new_gc()
+    pen.set_linewidth(0)
+    pen.set_snap(False)
+    upwards = Affine2D().scale(1, -1).translate(0, height)
+    renderer.draw_path(pen, Outline(np.vstack([points, points[:1]]), closed=True), upwards, (0, 0, 0, 1))
+    levels = np.asarray(renderer.buffer_rgba())[..., 3]
+    # Agg counts the area in 256ths and has 255 stand for all of them.
+    return np.where(levels == 255, np.float32(1), levels / np.float32(256))

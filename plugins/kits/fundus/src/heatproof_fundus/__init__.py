@@ -1,0 +1,1 @@
+"""Fundus photographs: their preparation, and networks that grade them."""

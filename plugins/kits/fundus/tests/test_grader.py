@@ -1,0 +1,70 @@
+"""Graders: the published head on any backbone, and every way their weights can come or fail to come."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from heatproof.errors import ModelError
+from heatproof_fundus.grader import Grader, initialised, ordinal_head
+
+
+class Tiny(Grader):
+    """A backbone of one convolution, whose torchvision weights are handed over by the test."""
+
+    place = "top"
+    replaced = ("top.", "aside.")
+    given = staticmethod(lambda **settings: {})
+
+    def backbone(self):
+        parts = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(*parts), 4
+
+    def imagenet(self):
+        return SimpleNamespace(url="https://example.org/tiny-1234.pth", get_state_dict=self.given)
+
+
+def test_the_head_is_the_published_one():
+    kinds = [type(layer) for layer in ordinal_head(7)]
+    assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert [layer.out_features for layer in ordinal_head(7) if isinstance(layer, nn.Linear)] == [512, 128, 1]
+    assert [layer.p for layer in ordinal_head(7) if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_one_logit_per_image_and_its_grade():
+    model = Tiny(size=32)
+    assert model.forward(torch.rand(2, 3, 32, 32))["logits"].shape == (2, 1)
+    assert model.read(torch.tensor([0.0]).numpy()).decision == 2
+    assert len(model.classes) == 5
+
+
+def test_random_weights_move_no_other_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = Tiny(seed=2).network.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert all(torch.equal(value, first[name]) for name, value in Tiny(seed=2).network.state_dict().items())
+
+
+def test_torchvisions_weights_come_without_the_parts_that_are_replaced(monkeypatch):
+    backbone = Tiny(seed=8).network.state_dict()
+    given = {name: value for name, value in backbone.items() if not name.startswith("top.")}
+    others = {"top.weight": torch.zeros(3), "aside.bias": torch.zeros(1)}
+    monkeypatch.setattr(Tiny, "given", staticmethod(lambda **settings: given | others))
+    found, own = Tiny(weights="torchvision").network.state_dict(), Tiny().network.state_dict()
+    assert torch.equal(found["0.weight"], backbone["0.weight"])
+    assert all(torch.equal(found[name], own[name]) for name in own if name.startswith("top."))
+
+
+def test_weights_that_are_not_the_backbones_say_where_the_file_belongs():
+    with pytest.raises(ModelError, match=r"Error\(s\) in loading.*/checkpoints/tiny-1234.pth, or give a checkpoint"):
+        Tiny(weights="torchvision").build()
+
+
+def test_convolutions_are_drawn_for_relu():
+    torch.manual_seed(0)
+    layer = initialised(nn.Sequential(nn.Conv2d(16, 64, 3)))[0]
+    assert float(layer.weight.detach().std()) == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
+    assert float(layer.bias.detach().abs().max()) == 0

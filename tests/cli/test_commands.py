@@ -1,0 +1,347 @@
+"""The command line as its user meets it: what it prints, where, and how it exits."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import heatproof_parts
+from heatproof.cli.commands import cli
+from heatproof.cli.terminal import INTERRUPTED
+from heatproof.hooks import KINDS, hookimpl
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
+from heatproof.results.parquet import read_table
+from heatproof.results.store import Run
+
+COMMANDS = ["check", "data", "list", "new", "plan", "report", "run", "show"]
+IN_A_PROCESS = """
+import sys
+sys.path.insert(0, {parts!r})
+from heatproof.registry import catalog
+from heatproof.registry.discovery import Found
+made = catalog.Catalog([Found(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts", "baseline")])
+catalog.default = lambda: made
+from heatproof.cli.commands import main
+main()
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the config of a small run: eight test pictures, two units of four; YAML holds JSON."""
+
+    def write(**settings: Any) -> Path:
+        usual = {
+            "output": "run", "datasets": [{"use": "pictures", "split": "test", "count": 16}], "models": ["regions"],
+            "explainers": ["slope", "demanding"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
+            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50}, "report": {"examples": 0},
+        }  # fmt: skip
+        (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
+        return tmp_path / "config.yaml"
+
+    return write
+
+
+def printed(result: Any) -> str:
+    """What a command that went well prints."""
+    assert result.exit_code == 0, result.output
+    return str(result.stdout)
+
+
+def cells(text: str) -> list[list[str]]:
+    """The lines of a table, cell by cell."""
+    return [re.split(r"  +", line.strip()) for line in text.splitlines()]
+
+
+def sentences(text: str) -> str:
+    """Text without the line breaks of a narrow terminal."""
+    return " ".join(text.split())
+
+
+# help, list, show
+
+
+def test_help_names_every_command(command: Any) -> None:
+    text = printed(command("--help"))
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +\S.*\.$", text, re.MULTILINE), name
+    assert printed(command("-h")) == text
+
+
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["data", "check"], ["data", "write"]])
+def test_every_command_has_help(words: list[str], command: Any) -> None:
+    text = printed(command(*words, "--help"))
+    assert text.startswith(f"Usage: heatproof {' '.join(words)} ")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_installed_script() -> None:
+    script = Path(sys.executable).parent / "heatproof"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"heatproof, version \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_list(command: Any, installed: Any) -> None:
+    rows = [line.split() for line in printed(command("list")).splitlines()]
+    known = [[entry.kind, entry.name, entry.distribution, entry.version] for entry in installed.entries]
+    assert [row for row in known if row not in rows] == []
+    assert {row[0] for row in known} == set(KINDS)
+    assert printed(command("list", "--verify")) == printed(command("list"))
+
+
+def test_list_as_json(command: Any, installed: Any) -> None:
+    told = json.loads(printed(command("list", "--json")))
+    assert told["broken"] == []
+    assert {"kind": "metric", "name": "ecs", "distribution": "heatproof-ecs", "version": "0.1.0"} in told["components"]
+    assert len(told["components"]) == len(installed.entries)
+
+
+def test_show(command: Any) -> None:
+    text = printed(command("show", "resnet50"))
+    assert text.startswith("model resnet50 (heatproof-resnet50 0.1.0)\n\nA residual network of 50 layers")
+    assert max(map(len, text.splitlines())) <= 100
+    rows = cells(text)
+    assert ["name", "type", "default"] in rows
+    assert ["weights", "torchvision or path or none", "none"] in rows
+    assert ["size", "integer > 0", "448"] in rows
+
+
+def test_show_a_distribution(command: Any) -> None:
+    text = printed(command("show", "heatproof-gradient"))
+    assert "explainer gradient (heatproof-gradient 0.1.0)" in text
+    assert "explainer input_x_gradient (heatproof-gradient 0.1.0)" in text
+
+
+# check and plan
+
+
+def test_check_a_config(command: Any, config: Any, tmp_path: Path) -> None:
+    text = printed(command("check", config()))
+    rows = cells(text)
+    assert rows[0] == ["2 combinations (dataset pictures, split test, samples 8, reduction max)"]
+    assert ["regions", "slope", "predicted", "exact"] in rows
+    assert ["random", "exact"] in rows
+    assert "demanding  undefined because demanding needs attention, which regions does not offer" in text
+    assert ["dataset", "model", "samples", "forward", "backward", "heatmaps", "disk", "memory"] in rows
+    (cost,) = [row for row in rows if row[:2] == ["pictures", "regions"]]
+    assert cost[2:7] == ["8", "16", "8", "16", "16.4 kB"]
+    assert text.endswith(f"{tmp_path / 'config.yaml'} is valid.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_plan_with_another_setting(command: Any, config: Any) -> None:
+    text = printed(command("plan", config(), "--set", "datasets.0.limit=3", "--set", "targets=[label, left]"))
+    assert text.startswith("3 combinations (dataset pictures, split test, samples 3, reduction max)")
+    assert "label" in text
+    assert "forward" not in text
+
+
+def test_check_a_component(command: Any) -> None:
+    text = printed(command("check", "ecs"))
+    results = re.findall(r"^(passed|skipped)  +metric ecs: \S", text, re.MULTILINE)
+    assert len(results) > 10
+    assert text.endswith(f"ecs passes: {results.count('passed')} of {len(results)} checks hold, "
+                         f"{results.count('skipped')} do not apply.\n")  # fmt: skip
+
+
+def test_check_a_component_that_fails(command: Any) -> None:
+    result = command("check", "slope", "--set", "fault=memory")
+    assert result.exit_code == 1
+    assert re.search(r"^failed   explainer slope: .*more than there is", result.stdout, re.MULTILINE)
+    assert re.search(r"^Error: slope fails \d+ of \d+ checks; see above\.\n$", result.stderr)
+
+
+def test_check_a_component_that_lacks_settings(command: Any) -> None:
+    result = command("check", "heatproof-idrid")
+    assert result.exit_code == 1
+    assert "needs settings: root" in result.stdout
+    assert result.stderr == "Error: heatproof-idrid was not checked, see above; give settings as --set NAME=VALUE.\n"
+    assert command("check", "heatproof-idrid", "--set", "root=/nowhere").stdout.startswith("failed")
+
+
+def test_a_name_is_checked_beside_a_folder_of_that_name(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "random passes: " in printed(command("check", "random"))
+
+
+# run and report
+
+
+def test_run(command: Any, config: Any, calls: Any, tmp_path: Path) -> None:
+    result = command("run", config())
+    text, run = printed(result), tmp_path / "run"
+    assert "\n4 units\n" in result.stderr
+    assert re.search(r"^4/4 units, \S+/min, 0 failed: pictures × regions, 4 samples$", result.stderr, re.MULTILINE)
+    assert re.search(r"^mass on pictures, split test, by value \(excluded 0, failed 0\)$", text, re.MULTILINE)
+    rows = cells(text)
+    assert ["combination", "value", "interval", "valid", "p vs random"] in rows
+    assert [row[3] for row in rows if row[0] == "regions × slope" and len(row) == 5] == ["8"]
+    assert "skipped: demanding on regions (pictures): undefined because demanding needs attention" in text
+    assert text.endswith(f"No case failed. Tables: {run}; report: {run / 'report.html'}\n")
+    assert (run / "report.html").is_file()
+    calls()
+    again = command("run", config())
+    assert "4 units, 4 already there" in again.stderr
+    assert printed(again) == text
+    assert calls("explain", "measure") == []
+
+
+def test_results_are_ranked_and_their_values_are_the_tables(command: Any, config: Any, tmp_path: Path) -> None:
+    text = printed(command("run", config(explainers=["slope", "noted"])))
+    scores = read_table(tmp_path / "run/scores.parquet")
+    chosen = scores["measure"] == "value"
+    names = {"regions × slope": "slope", "regions × noted": "noted", "random": "random"}
+    means = {name: scores["value"][chosen & (scores["explainer"] == one)].mean() for name, one in names.items()}
+    first = text.split("\n\n")[0].splitlines()[3:]
+    told = [re.split(r"  +", line.strip())[:2] for line in first]
+    assert told == [[name, f"{means[name]:.3f}"] for name in sorted(names, key=lambda name: -means[name])]
+
+
+def test_report(command: Any, config: Any, tmp_path: Path) -> None:
+    command("run", config())
+    (tmp_path / "run/report.html").unlink()
+    text = printed(command("report", tmp_path / "run"))
+    assert text.startswith("mass on pictures, split test, by value")
+    assert text.endswith(f"wrote {tmp_path / 'run/report.html'}\n")
+    assert (tmp_path / "run/report.html").is_file()
+
+
+def test_shards(command: Any, config: Any, tmp_path: Path) -> None:
+    first = printed(command("run", config(), "--shard", "1/2"))
+    assert first.endswith(f"Other shards are not finished; tables of what is there: {tmp_path / 'run'}\n")
+    assert not (tmp_path / "run/report.html").exists()
+    assert "report: " in printed(command("run", config(), "--shard", "2/2"))
+
+
+@pytest.mark.parametrize("part", ["explainers", "metrics"])
+def test_strict_minds_failed_cases(part: str, command: Any, config: Any) -> None:
+    spoilt = {"explainers": [{"use": "slope", "on": ["blob-009"]}], "metrics": [{"use": "mass", "on": ["blob-009"]}]}
+    path = config(**{part: spoilt[part]})
+    assert "cases are invalid or failed; their rows say why" in printed(command("run", path))
+    result = command("run", path, "--strict")
+    assert result.exit_code == 1
+    assert re.search(r"^Error: \d cases are invalid or failed \(--strict\)", result.stderr, re.MULTILINE)
+
+
+def test_strict_does_not_mind_undefined_ones(command: Any, config: Any) -> None:
+    path = config(metrics=[{"use": "mass", "on": ["blob-009"], "fault": "undefined"}])
+    assert "No case failed" in printed(command("run", path, "--strict"))
+
+
+def test_interrupted(command: Any, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: Any, batch: Any) -> Any:
+        if "blob-013" in batch.ids:
+            raise KeyboardInterrupt
+        return explain(self, batch)
+
+    explain = heatproof_parts.Slope.explain
+    with monkeypatch.context() as changed:
+        changed.setattr(heatproof_parts.Slope, "explain", stop)
+        result = command("run", config())
+    assert result.exit_code == INTERRUPTED
+    said = f"Stopped; 2 of 4 units are committed in {tmp_path / 'run'}. Run the same command again to go on.\n"
+    assert result.stderr.endswith(said)
+    assert "2 already there" in command("run", config()).stderr
+
+
+def test_interrupted_before_a_run(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heatproof.registry.catalog.default", stop)
+    result = command("list")
+    assert result.exit_code == INTERRUPTED
+    assert result.stderr == "Stopped.\n"
+
+
+def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
+    slow = config(explainers=[{"use": "slope", "seconds": 0.2}], chunk=1, datasets=[{"use": "pictures", "count": 400}])
+    inner, outer = os.openpty()
+    fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    script = IN_A_PROCESS.format(parts=str(Path(heatproof_parts.__file__).parent))
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, "run", str(slow)],
+        stdin=outer, stdout=outer, stderr=outer, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(outer)
+    seen = _until(inner, r"4/800 units, [\d.]+/min, [\d.]+ min left, 0 failed")
+    running.send_signal(signal.SIGINT)
+    seen += _until(inner, "to go on")
+    assert running.wait(60) == INTERRUPTED
+    os.close(inner)
+    assert "pictures × regions" in seen
+    assert "Traceback" not in seen
+    done = re.search(r"Stopped; (\d+) of 800 units are committed in", sentences(seen))
+    assert done
+    assert 4 <= int(done[1]) <= len(Run(tmp_path / "run").keys("heatmaps"))
+    frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
+    assert max(len(frame) for frame in frames if "━" in frame) <= 80
+
+
+def _until(terminal: int, pattern: str) -> str:
+    """What a terminal shows until it matches, or ends."""
+    seen = b""
+    while not re.search(pattern, sentences(seen.decode(errors="ignore"))):
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:
+            raise AssertionError(seen.decode(errors="replace")) from None
+    return seen.decode(errors="ignore")
+
+
+# data
+
+
+def test_data_write_and_check(command: Any, tmp_path: Path) -> None:
+    root = tmp_path / "new/idrid"
+    words = ["data", "write", "idrid", "--set", "patients=10", "--set", "height=64", "--root", root]
+    assert printed(command(*words, "--split", "test")) == (
+        f"wrote 4 samples of phantom in the layout of idrid to {root}\n"
+    )
+    rows = [
+        re.split(r"  +", line.strip())
+        for line in printed(command("data", "check", "idrid", "--root", root)).splitlines()
+    ]
+    assert ["what", "found", "published"] in rows
+    assert ["pictures in test", "4", "27"] in rows
+    assert ["unreadable files", "0", "0"] in rows
+
+
+# plugins' commands
+
+
+class Greeting:
+    """A plugin that adds a command."""
+
+    @staticmethod
+    @hookimpl
+    def heatproof_commands(cli: Any) -> None:
+        cli.command("greet", help="Say hello.")(lambda: print("hello"))
+
+
+def test_plugins_add_commands(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heatproof_parts, "greeting", Greeting, raising=False)
+    made = Catalog([Found("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: made)
+    monkeypatch.setattr(cli, "commands", dict(cli.commands))
+    cli.__dict__.pop("extended", None)
+    try:
+        assert printed(command("greet")) == "hello\n"
+        assert "greet   Say hello." in printed(command("--help"))
+        assert command("gret").exit_code == 2
+    finally:
+        cli.__dict__.pop("extended", None)

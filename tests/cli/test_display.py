@@ -1,0 +1,236 @@
+"""Tables and progress: what they say, that it fits a terminal, and that no text is taken for markup."""
+
+import io
+import itertools
+import re
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+from rich.console import Console
+
+from heatproof.cli.display import (
+    cost_table,
+    findings_table,
+    plan_table,
+    ranking_tables,
+    settings_table,
+    show,
+    table,
+    type_text,
+)
+from heatproof.cli.progress import Live
+from heatproof.component import Location, Params
+from heatproof.dataset import Finding
+from heatproof.explainer import Explainer
+from heatproof.plan.task import Combination, Source
+from heatproof.records import Verdict
+from heatproof.run.estimate import Estimate
+from heatproof_gradient.gradient import Gradient
+from heatproof_phantom.phantom import Phantom
+from heatproof_resnet50.resnet50 import ResNet50
+
+HOSTILE = "[red]x[/red] \x1b[2J\r\n\\[b"
+SHOWN = r"[red]x[/red] \x1b[2J\r\n\[b"
+
+
+def printed(*made: Any, width: int = 80, **settings: Any) -> str:
+    """What a console of this width shows."""
+    console = Console(file=io.StringIO(), width=width, highlight=False, **settings)
+    for one in made:
+        show(console, one)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def cells(text: str) -> list[list[str]]:
+    return [re.split(r"  +", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+# tables
+
+
+def test_cells_are_shown_as_they_are() -> None:
+    text = printed(table(HOSTILE, ("a",), [(HOSTILE,), (0.12345,), (None,), (float("nan"),), (12,)]))
+    assert SHOWN in text.splitlines()[-6]
+    assert [line.strip() for line in text.splitlines()][-5:] == ["0.123", "", "", "12", ""]
+    assert "\x1b" not in printed(table("x", ("a",), [(HOSTILE,)]), force_terminal=True, color_system=None)
+
+
+def test_columns_that_say_the_same_are_told_once() -> None:
+    rows = [("x", "same", "", 1), ("y", "same", "", 2)]
+    text = printed(table("Two", ("name", "kind", "note", "count"), rows, fold=("kind", "note")))
+    assert cells(text)[0] == ["Two (kind same)"]
+    assert cells(text)[1] == ["name", "count"]
+    assert cells(text)[3:] == [["x", "1"], ["y", "2"]]
+
+
+def test_columns_that_differ_stay() -> None:
+    text = printed(table("Two", ("name", "kind"), [("x", "a"), ("y", "b")], fold=("kind",)))
+    assert cells(text)[0] == ["Two"]
+    assert cells(text)[1] == ["name", "kind"]
+
+
+def test_a_table_without_rows() -> None:
+    assert cells(printed(table("None", ("name",), [], fold=("name",))))[0] == ["None"]
+
+
+class Settings(Params):
+    """Some of each."""
+
+    count: int = Field(default=3, ge=1, le=9)
+    share: Annotated[float, Field(gt=0)] | None = None
+    path: Location
+    base: Explainer = Gradient()
+    names: tuple[str, ...] = ("a", "b")
+    weights: Mapping[str, float] = {}
+    mode: Literal["area", "floor"] = "area"
+    flag: bool = Field(default=False, description="whether it is so")
+
+
+def test_settings_read_as_a_config_is_written() -> None:
+    component = SimpleNamespace(Params=Settings)
+    rows = {row[0]: row[1:] for row in cells(printed(settings_table(component), width=120))}  # type: ignore[arg-type]
+    assert rows["count"] == ["integer ≥ 1 ≤ 9", "3"]
+    assert rows["share"] == ["number > 0 or none", "none"]
+    assert rows["path"] == ["path", "required"]
+    assert rows["base"][0] == "explainer"
+    assert "Gradient" in rows["base"][1]
+    assert rows["names"] == ["list of text", "['a', 'b']"]
+    assert rows["weights"] == ["mapping of text to number", "{}"]
+    assert rows["mode"] == ["area | floor", "area"]
+    assert rows["flag"] == ["true or false", "False", "whether it is so"]
+
+
+def test_types_that_are_nested() -> None:
+    assert type_text(list[Literal["a", "b"]] | None) == "list of (a | b) or none"
+    assert type_text(Any) == "anything"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Any:
+    """The combinations of the README's main job, without weights."""
+    phantom, models = Phantom(patients=40), [ResNet50(), ResNet50(seed=1, size=64)]
+    source = Source(phantom, "test", tuple(phantom.ids("test")))
+    exact, approximate = Verdict("exact"), Verdict("approximate", "one path has no rule")
+    made = [
+        Combination(source, model, "logit", Gradient(), "max", 0, verdict)
+        for model, verdict in itertools.product(models, [exact, approximate])
+    ]
+    return SimpleNamespace(combinations=made, skipped=[])
+
+
+def test_a_plan_fits_eighty_columns(plan: Any) -> None:
+    rows = cells(printed(plan_table(plan)))
+    assert rows[0] == ["4 combinations (dataset Phantom, split test, samples 16, target logit, reduction"]
+    assert rows[1] == ["max)"]
+    assert rows[2] == ["model", "explainer", "verdict", "because"]
+    assert ["ResNet50(seed=1, size=64)", "Gradient", "approximate", "one path has no rule"] in rows
+
+
+def test_costs() -> None:
+    made = cost_table([Estimate("phantom", "resnet50(size=64)", 16, 32, 16, 64, 2_500_000, 299_000_000)])
+    rows = cells(printed(made))
+    assert rows[-1] == ["phantom", "resnet50(size=64)", "16", "32", "16", "64", "2.5 MB", "299 MB"]
+
+
+def test_costs_of_metrics_that_ask_the_model() -> None:
+    """They stand beneath those of the heatmaps, in a table that then says what each row is for."""
+    asked = {"deletion": (1600, 0), "max_sensitivity": (160, 160)}
+    made = cost_table([Estimate("phantom", "resnet50", 16, 32, 16, 64, 2_500_000, 299_000_000, asked)])
+    rows = cells(printed(made, width=120))
+    assert rows[-3:] == [
+        ["phantom", "resnet50", "heatmaps", "16", "32", "16", "64", "2.5 MB", "299 MB"],
+        ["phantom", "resnet50", "deletion", "16", "1600", "0"],
+        ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
+    ]
+
+
+def test_findings() -> None:
+    found = [Finding("pictures", 54, 81), Finding("unreadable files", 1, 0, "a.jpg is damaged")]
+    rows = cells(printed(findings_table("idrid", found)))
+    assert rows[1] == ["what", "found", "published", "example"]
+    assert rows[-1] == ["unreadable files", "1", "0", "a.jpg is damaged"]
+
+
+def ranked(name: str, value: float, **others: float) -> Any:
+    row = {
+        "value": value, "low": value - 0.1, "high": value + 0.1, "n_valid": 8, "n_excluded": 2, "n_failed": 1,
+        "n_invalid": 0, "p_random_holm": 0.01,
+    }  # fmt: skip
+    rows = {"combined": row, **{measure: {"value": number} for measure, number in others.items()}}
+    return SimpleNamespace(name=name, value=value, row=row, rows=rows)
+
+
+def test_a_ranking() -> None:
+    entries = [ranked("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), ranked("random", 0.15)]
+    ranking = SimpleNamespace(
+        entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
+        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
+    )  # fmt: skip
+    text = printed(*ranking_tables(ranking))  # type: ignore[arg-type]
+    first, second = (cells(part) for part in text.split("\n\n")[:2])
+    assert [*first[0], *first[1]] == [
+        "ecs on phantom, split test, by combined; chance is expected to reach 0.15", "(excluded 2, failed 1)",
+    ]  # fmt: skip
+    assert first[2] == ["combination", "value", "interval", "valid", "p vs random"]
+    assert first[4] == ["net × gradcam(layer=layer4.2.conv3)", "0.500", "0.400 – 0.600", "8", "0.010"]
+    assert second[1] == ["combination", "soft_exudates"]
+    ranking.flag = "parity"
+    assert "reach 0.15; parity" in " ".join(printed(*ranking_tables(ranking)).split())  # type: ignore[arg-type]
+    assert second[3:] == [["net × gradcam(layer=layer4.2.conv3)", "0.250"], ["random"]]
+
+
+# progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, set by hand."""
+    now = [100.0]
+    monkeypatch.setattr("heatproof.cli.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines(clock: list[float]) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    with Live(console) as live:
+        live.stage("planning")
+        live.begin(12, 2)
+        clock[0] += 60
+        live.advance(4, 0, HOSTILE)
+        clock[0] += 60
+        live.advance(2, 3, "phantom × net, 8 samples")
+        live.advance(4, 0, "phantom × net, 8 samples")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "planning",
+        "12 units, 2 already there",
+        f"6/12 units, 4/min, 1.5 min left, 0 failed: {SHOWN}",
+        "8/12 units, 3/min, 1.3 min left, 3 failed: phantom × net, 8 samples",
+        "12/12 units, 5/min, 3 failed: phantom × net, 8 samples",
+    ]
+
+
+def test_a_live_line(clock: list[float]) -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with Live(console) as live:
+        live.stage(HOSTILE)
+        live.begin(800, 0)
+        clock[0] += 6
+        live.advance(20, 1, "[bold]phantom × resnet50 and a name that is longer than the line")
+        clock[0] += 1
+        frame = live.progress.get_renderable() if live.progress else ""
+    console.print(frame)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()[-1]  # type: ignore[attr-defined]
+    assert len(last) <= 80
+    assert "[bold]phantom ×" in last
+    assert "20/800 units, 200/min, 3.9 min left, 1 failed" in last
+
+
+def test_nothing_is_divided_by_zero(clock: list[float]) -> None:
+    live = Live(Console(file=io.StringIO()))
+    live.begin(0, 0)
+    live.begin(2, 0)
+    live.advance(2, 0, "at once")
+    assert live.state.startswith("2/2 units, ")

@@ -1,0 +1,237 @@
+"""DICOM pictures: pydicom's own files as real headers, every way of storing values, and every unusable file."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heatproof.errors import DataError
+from heatproof.imaging.dicom import explained, read_dicom, windowed, write_dicom
+
+pydicom = pytest.importorskip("pydicom")
+SHIPPED = Path(pydicom.data.__file__).parent / "test_files"
+RAMP = (np.arange(12 * 17).reshape(1, 12, 17) * 311 % 65536).astype(np.uint16)
+
+
+def stored(path: Path, values: np.ndarray, **tags: Any) -> Path:
+    """A picture with these stored values; ``tags`` overwrite what the header says of them."""
+    write_dicom(RAMP[:, : values.shape[0], : values.shape[1]], path)
+    data = pydicom.dcmread(path)
+    data.set_pixel_data(values, tags.pop("photometric", "MONOCHROME2"), tags.pop("bits", values.itemsize * 8))
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path)
+    return path
+
+
+def plain(path: Path) -> np.ndarray:
+    """The values by pydicom's older interface, after the modality rescale."""
+    from pydicom.pixels import apply_rescale
+
+    data = pydicom.dcmread(path)
+    return np.asarray(apply_rescale(data.pixel_array, data), dtype=np.float64)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "J2K_pixelrep_mismatch.dcm", "693_J2KI.dcm"])
+def test_ct_is_hounsfield_units_with_an_offset(name: str) -> None:
+    image, geometry = read_dicom(SHIPPED / name)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image[0], np.maximum(plain(SHIPPED / name) + 1024, 0))
+    spacing = pydicom.dcmread(SHIPPED / name).PixelSpacing
+    assert (geometry.native, geometry.source) == (image.shape[1:], str(SHIPPED / name))
+    assert (geometry.spacing, geometry.orientation) == ((float(spacing[0]), float(spacing[1])), "PL")
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "bits"),
+    [
+        ("MR_small.dcm", -32768, 16), ("MR_small_bigendian.dcm", -32768, 16), ("MR_small_RLE.dcm", -32768, 16),
+        ("MR_small_implicit.dcm", -32768, 16), ("examples_overlay.dcm", 0, 12), ("image_dfl.dcm", 0, 8),
+    ],
+)  # fmt: skip
+def test_other_grey_pictures_fill_their_type(name: str, low: int, bits: int) -> None:
+    image, _ = read_dicom(SHIPPED / name)
+    white = 255 if bits == 8 else 65535
+    assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
+    expected = [round((int(value) - low) * white / (2**bits - 1)) for value in plain(SHIPPED / name).ravel()]
+    np.testing.assert_array_equal(image.ravel(), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cy+n1.dcm", "SC_rgb_rle_16bit.dcm", "examples_rgb_color.dcm"]
+)
+def test_colour_is_rgb(name: str) -> None:
+    image, _ = read_dicom(SHIPPED / name)
+    expected = pydicom.pixels.pixel_array(SHIPPED / name, raw=True)
+    if pydicom.dcmread(SHIPPED / name).PhotometricInterpretation == "YBR_FULL":
+        luma, blue, red = np.moveaxis(expected - np.array([0.0, 128, 128]), -1, 0)
+        both = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
+        expected = np.clip(np.floor(np.stack(both, axis=-1) + 0.5), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
+    assert image.dtype == expected.dtype
+
+
+def test_planes_and_palettes(tmp_path: Path) -> None:
+    path = tmp_path / "planes.dcm"
+    image = np.stack([RAMP[0] % 256, RAMP[0] // 256, RAMP[0] % 7]).astype(np.uint8)
+    write_dicom(image, path)
+    data = pydicom.dcmread(path)
+    data.PlanarConfiguration, data.PixelData = 1, image.tobytes()
+    data.save_as(path)
+    np.testing.assert_array_equal(read_dicom(path)[0], image)
+    palette, _ = read_dicom(SHIPPED / "examples_palette.dcm")
+    assert palette.shape == (3, 350, 800)
+    assert len(np.unique(palette.reshape(3, -1), axis=1).T) > 2
+
+
+def test_monochrome_1_is_turned_round(tmp_path: Path) -> None:
+    values = (RAMP[0] % 4096).astype(np.uint16)
+    path = stored(tmp_path / "a.dcm", values, photometric="MONOCHROME1", bits=12)
+    expected = 65535 - np.rint(values * (65535 / 4095))
+    np.testing.assert_array_equal(read_dicom(path)[0][0], expected)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (2.5, -300), (-1, 4095)])
+def test_a_linear_rescale_of_a_radiograph_only_sets_its_direction(tmp_path: Path, slope: float, intercept: int) -> None:
+    values = (RAMP[0] % 4096).astype(np.uint16)
+    path = stored(tmp_path / "a.dcm", values, bits=12, RescaleSlope=slope, RescaleIntercept=intercept)
+    ends = sorted((intercept, 4095 * slope + intercept))
+    expected = np.rint((plain(path) - ends[0]) / (ends[1] - ends[0]) * 65535)
+    image, _ = read_dicom(path)
+    np.testing.assert_array_equal(image[0], expected)
+    straight = np.rint(values * (65535 / 4095))
+    np.testing.assert_array_equal(image[0], 65535 - straight if slope < 0 else straight)
+
+
+def test_a_rescale_of_ct_gives_its_units(tmp_path: Path) -> None:
+    values = np.array([[-2000, -1000, 0], [300, 1500, 32767]], dtype=np.int16)
+    path = stored(tmp_path / "a.dcm", values, Modality="CT", RescaleSlope=2, RescaleIntercept=-10)
+    image, _ = read_dicom(path)
+    np.testing.assert_array_equal(image[0], [[0, 0, 1014], [1614, 4014, 65535]])  # 66548 and -2986 are cut off
+
+
+def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
+    values = np.array([[0, 1, 4095], [2048, 100, 7]], dtype=np.uint16)
+    path = stored(tmp_path / "a.dcm", values, bits=12, PixelData=(values | np.uint16(0xB000)).tobytes())
+    np.testing.assert_array_equal(read_dicom(path)[0][0], np.rint(values * (65535 / 4095)))
+    signed = np.array([[-2048, -1, 0], [2047, 5, -7]], dtype=np.int16)
+    path = stored(tmp_path / "b.dcm", signed, bits=12, PixelData=(signed & np.int16(0x0FFF)).tobytes())
+    np.testing.assert_array_equal(read_dicom(path)[0][0], np.rint((signed.astype(int) + 2048) * (65535 / 4095)))
+
+
+@pytest.mark.parametrize(
+    "image", [RAMP, (RAMP % 256).astype(np.uint8), np.repeat(RAMP % 256, 3, axis=0).astype(np.uint8)]
+)
+@pytest.mark.parametrize("kind", ["CR", "DX"])
+def test_what_is_written_is_read_again(tmp_path: Path, image: np.ndarray, kind: str) -> None:
+    spacing = [0.2, 0.3]
+    tags = {"PatientID": "p1", "ImagerPixelSpacing": spacing, "PatientOrientation": ["L", "F"], "Modality": kind}
+    write_dicom(image, tmp_path / "new" / "a.dcm", synthetic=True, **tags)
+    read, geometry = read_dicom(tmp_path / "new" / "a.dcm")
+    np.testing.assert_array_equal(read, image)
+    assert read.dtype == image.dtype
+    assert (geometry.spacing, geometry.orientation) == ((0.2, 0.3), "IL")
+    data = pydicom.dcmread(tmp_path / "new" / "a.dcm")
+    assert (data.SyntheticData, data.PatientID, data.ImageType[0]) == ("YES", "p1", "DERIVED")
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.dcm", "b.dcm"):
+        write_dicom(RAMP, tmp_path / name, Modality="CT", PatientID="p1")
+    write_dicom(RAMP, tmp_path / "c.dcm", Modality="CT", PatientID="p2")
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.dcm", "b.dcm"))
+    assert first == second
+    uids = [pydicom.dcmread(tmp_path / name).SOPInstanceUID for name in ("a.dcm", "c.dcm")]
+    assert uids[0] != uids[1]
+    assert "SyntheticData" not in pydicom.dcmread(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_dicom(tmp_path / "a.dcm")[0], RAMP)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_meta.dcm", "is not DICOM, or was cut off"),
+        ("reportsi.dcm", r"modality SR\) has no pixel data"),
+        ("rtplan_truncated.dcm", r"modality RTPLAN\) has no pixel data"),
+        ("MR_truncated.dcm", "number of bytes of pixel data is less than expected"),
+        ("examples_ybr_color.dcm", "holds 30 frames"),
+        ("SC_rgb_rle_32bit.dcm", "stores 32 bits per value; allowed: 1 to 16"),
+        ("badVR.dcm", "invalid literal"),
+        ("absent.dcm", "does not exist; download it"),
+    ],
+)
+def test_files_that_cannot_be_used(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"{name}.*{message}"):
+        read_dicom(SHIPPED / name)
+
+
+def test_a_codec_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEGLSLossless
+
+    monkeypatch.setattr(get_decoder(JPEGLSLossless), "_available", {})
+    with pytest.raises(DataError, match=r"is compressed \(JPEG-LS Lossless .*install one of: .*pylibjpeg"):
+        read_dicom(SHIPPED / "MR_small_jpeg_ls_lossless.dcm")
+
+
+@pytest.mark.parametrize("length", [0, 50, 200, 800, 6000, 20000])
+def test_files_that_were_cut_off(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes((SHIPPED / "CT_small.dcm").read_bytes()[:length])
+    with pytest.raises(DataError, match=r"a\.dcm"):
+        read_dicom(path)
+
+
+def test_size_is_judged_before_decoding(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"more than 16,383 pixels; reduce it"):
+        read_dicom(SHIPPED / "CT_small.dcm", max_pixels=128 * 128 - 1)
+    path = stored(tmp_path / "a.dcm", RAMP[0], Rows=65535, Columns=65535)
+    with pytest.raises(DataError, match=r"more than 150,000,000 pixels"):
+        read_dicom(path)
+
+
+def test_values_that_the_header_forbids(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.dcm", RAMP[0], RescaleSlope=0, RescaleIntercept=3)
+    with pytest.raises(DataError, match=r"values 3 to 3, which 16 bits cannot store"):
+        read_dicom(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "tags", "message"),
+    [
+        (RAMP.astype(np.float32), {}, r"cannot hold an image \(1, 12, 17\) of float32 as DX"),
+        (RAMP.astype(np.uint8), {"Modality": "CT"}, r"of uint8 as CT.*which CT must be"),
+        (RAMP, {"Modality": "MR"}, r"modality 'MR'; allowed: CR, CT, DX"),
+        (RAMP, {"PatientNumber": "1"}, r"cannot hold PatientNumber; give keywords of DICOM"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path: Path, image: np.ndarray, tags: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        write_dicom(image, tmp_path / "a.dcm", **tags)
+    assert not (tmp_path / "a.dcm").exists()
+
+
+def test_without_pydicom_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(DataError, match=r"pydicom is not installed, which reads DICOM; install it by 'pip install"):
+        read_dicom(SHIPPED / "CT_small.dcm")
+
+
+def test_files_that_are_read_side_by_side_silence_no_other_warnings() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = explained(Path("a.dcm")), explained(Path("b.dcm"))
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        with pytest.raises(UserWarning, match="of somebody else"):
+            warnings.warn("of somebody else", stacklevel=1)
+
+
+def test_a_window_fills_16_bits() -> None:
+    values = np.array([-2000.0, -1000, -300, 400, 5000])
+    np.testing.assert_array_equal(windowed(values, -1000, 400), [0, 0, 32768, 65535, 65535])

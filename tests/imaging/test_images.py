@@ -1,0 +1,230 @@
+"""Pictures and masks on disk: every stored kind that datasets publish, and every way a file can be unusable."""
+
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heatproof.errors import DataError
+from heatproof.imaging.dicom import read_dicom, write_dicom
+from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
+from heatproof.imaging.nifti import read_nifti
+
+RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
+MARK = np.zeros((12, 17), dtype=bool)
+MARK[3:6, 4:9] = True
+
+
+def save(picture: Image.Image, path: Path) -> Path:
+    picture.save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
+@pytest.mark.parametrize(
+    "image", [RAMP[None], np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]]), RAMP[None].astype(np.uint16) * 257]
+)
+def test_lossless_files_return_the_stored_values(tmp_path: Path, image: np.ndarray, suffix: str) -> None:
+    write_image(image, tmp_path / f"a{suffix}")
+    read, geometry = read_image(tmp_path / f"a{suffix}")
+    assert read.dtype == image.dtype
+    np.testing.assert_array_equal(read, image)
+    assert geometry.native == (12, 17)
+    assert geometry.source == str(tmp_path / f"a{suffix}")
+
+
+def test_jpeg_is_close_to_what_was_written_and_in_rgb_order(tmp_path: Path) -> None:
+    image = np.zeros((3, 32, 48), dtype=np.uint8)
+    image[0, :, :24], image[2, :, 24:] = 200, 120
+    write_image(image, tmp_path / "a.jpg")
+    read, _ = read_image(tmp_path / "a.jpg")
+    assert read.shape == image.shape
+    assert np.abs(read.astype(int) - image).max() <= 6
+
+
+def test_transparency_is_dropped_and_palettes_are_looked_up(tmp_path: Path) -> None:
+    rgba = np.dstack([RAMP, RAMP[::-1], RAMP, np.zeros_like(RAMP)])
+    read, _ = read_image(save(Image.fromarray(rgba), tmp_path / "a.png"))
+    np.testing.assert_array_equal(read, rgba[..., :3].transpose(2, 0, 1))
+    palette = Image.fromarray(MARK.astype(np.uint8)).convert("P")
+    palette.putpalette([1, 2, 3, 40, 50, 60])
+    read, _ = read_image(save(palette, tmp_path / "b.png"))
+    np.testing.assert_array_equal(read, np.where(MARK, [[[40]], [[50]], [[60]]], [[[1]], [[2]], [[3]]]))
+
+
+def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RAMP).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0][0], RAMP)
+
+
+def masks() -> dict[str, Image.Image]:
+    red = Image.fromarray(MARK.astype(np.uint8)).convert("P")
+    red.putpalette([0, 0, 0, 255, 0, 0])
+    opaque = np.dstack([MARK * 255, MARK * 0, MARK * 0, np.full(MARK.shape, 255)]).astype(np.uint8)
+    return {
+        "red palette": red,
+        "black palette": Image.fromarray(MARK.astype(np.uint8)).convert("P"),
+        "opaque RGBA": Image.fromarray(opaque),
+        "RGB": Image.fromarray(opaque[..., :3]),
+        "one bit": Image.fromarray(MARK),
+        "grey of one": Image.fromarray(MARK.astype(np.uint8)),
+        "grey of 16 bits": Image.fromarray(MARK.astype(np.uint16) * 300),
+    }
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+@pytest.mark.parametrize("kind", list(masks()))
+def test_every_kind_of_mask_reads_alike(tmp_path: Path, kind: str, suffix: str) -> None:
+    mask = read_mask(save(masks()[kind], tmp_path / f"a{suffix}"))
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, MARK)
+
+
+def test_masks_are_written_as_idrid_publishes_them(tmp_path: Path) -> None:
+    write_mask(MARK * np.float32(0.5), tmp_path / "folder" / "a.tif")
+    with Image.open(tmp_path / "folder" / "a.tif") as picture:
+        assert picture.mode == "P"
+        assert picture.getpalette()[:6] == [0, 0, 0, 255, 0, 0]
+        assert picture.info["compression"] == "tiff_adobe_deflate"
+        np.testing.assert_array_equal(np.asarray(picture), MARK)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.95])
+def test_truncated_files_are_errors_that_name_the_file(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"cut{suffix}"
+    write_image(np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8), path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=rf"cut\{suffix} is damaged \(.+\); replace it"):
+        read_image(path)
+
+
+def test_truncated_masks_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tif"
+    write_mask(np.random.default_rng(0).random((64, 64)) < 0.5, path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="damaged"):
+        read_mask(path)
+
+
+def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(
+        DataError, match=r"allowed: \.jpg, \.jpeg, \.png, \.tif, \.tiff, \.dcm, \.dicom, \.nii, \.nii\.gz"
+    ):
+        read_image(tmp_path / "a.gif")
+    with pytest.raises(DataError, match=r"allowed: \.png"):
+        read_mask(tmp_path / "a.jpg")
+    (tmp_path / "b.png").write_text("a table")
+    with pytest.raises(DataError, match="not a JPEG, PNG or TIFF"):
+        read_image(tmp_path / "b.png")
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "c.tif")
+    with pytest.raises(DataError, match="mode F"):
+        read_image(tmp_path / "c.tif")
+    Image.fromarray(RAMP).save(tmp_path / "d.tif", save_all=True, append_images=[Image.fromarray(RAMP)])
+    with pytest.raises(DataError, match="holds 2 pages"):
+        read_image(tmp_path / "d.tif")
+
+
+def test_pictures_beyond_the_limit_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(RAMP[None], tmp_path / "a.png")
+    with pytest.raises(DataError, match="more than 100 pixels"):
+        read_image(tmp_path / "a.png", max_pixels=100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(DataError, match="more than 100 pixels"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (np.zeros((3, 4, 4), dtype=np.float32), "a.png"),
+        (np.zeros((2, 4, 4), dtype=np.uint8), "a.png"),
+        (np.zeros((1, 4, 4), dtype=np.uint16), "a.jpg"),
+        (np.zeros((3, 4, 4), dtype=np.uint16), "a.tif"),
+        (np.zeros((4, 4), dtype=np.uint8), "a.tif"),
+    ],
+)
+def test_images_that_a_file_cannot_hold_are_refused(tmp_path: Path, image: np.ndarray, name: str) -> None:
+    with pytest.raises(DataError, match="cannot hold an image"):
+        write_image(image, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("width", [16, 17])
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "group4"])
+@pytest.mark.parametrize("tags", [{}, {266: 2}, {274: 3}], ids=["usual", "bits reversed", "turned"])
+def test_single_bits_are_read_as_pillow_reads_them(
+    tmp_path: Path, width: int, compression: str | None, tags: dict[int, int]
+) -> None:
+    path = tmp_path / "bits.tif"
+    mark = np.random.default_rng(width).random((300, width)) < 0.2
+    mark[20:250] = False
+    Image.fromarray(mark).save(path, compression=compression, tiffinfo={278: 7, **tags})
+    with Image.open(path) as picture:
+        assert picture.tag_v2.get(258, (1,)) == (1,)
+        expected = np.asarray(picture) > 0
+    np.testing.assert_array_equal(read_mask(path), expected)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+def test_single_bits_in_a_damaged_file_are_an_error(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "bits.tif"
+    Image.fromarray(np.random.default_rng(0).random((300, 40)) < 0.5).save(path, compression=compression)
+    with Image.open(path) as picture:
+        start = picture.tag_v2[273][0]
+    content = path.read_bytes()
+    path.write_bytes(content[: start + 100] + bytes(60) + content[start + 160 :])
+    if compression:
+        with pytest.raises(DataError, match="damaged"):
+            read_mask(path)
+    path.write_bytes(content[:start])
+    with pytest.raises(DataError, match="damaged"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P"])
+def test_pictures_of_many_lines_are_those_of_pillow(tmp_path: Path, mode: str) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (301, 7, 3)).astype(np.uint8)
+    path = tmp_path / ("many.png" if mode == "P" else "many.jpg")
+    Image.fromarray(pixels).convert(mode).save(path)
+    with Image.open(path) as picture:
+        expected = np.atleast_3d(np.asarray(picture if mode in ("L", "RGB") else picture.convert("RGB")))
+    np.testing.assert_array_equal(read_image(path)[0], expected.transpose(2, 0, 1))
+
+
+def test_dicom_and_nifti_are_read_by_their_own_readers(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    picture = np.arange(12, dtype=np.uint16).reshape(1, 3, 4) * 5000
+    write_dicom(picture, tmp_path / "one.DCM")
+    volume = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "two.nii.gz")
+    assert all(map(np.array_equal, read_image(tmp_path / "one.DCM")[:1], read_dicom(tmp_path / "one.DCM")[:1]))
+    image, geometry = read_image(tmp_path / "two.nii.gz")
+    np.testing.assert_array_equal(image, read_nifti(tmp_path / "two.nii.gz")[0])
+    assert (image.shape, geometry.orientation) == ((1, 4, 3, 2), "SPL")
+
+
+def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:
+    write_mask(np.zeros((64, 64)), tmp_path / "mask.tif")
+    stored = (tmp_path / "mask.tif").read_bytes()
+    with Image.open(tmp_path / "mask.tif") as picture:
+        (size,) = picture.tag_v2[279]
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    changed = struct.pack("<I", size), struct.pack("<I", len(stored)), struct.pack("<I", len(bomb))
+    at = stored.index(struct.pack("<HHI", 273, 4, 1)) + 8, stored.index(struct.pack("<HHI", 279, 4, 1)) + 8
+    stored = stored[: at[0]] + changed[1] + stored[at[0] + 4 : at[1]] + changed[2] + stored[at[1] + 4 :] + bomb
+    (tmp_path / "bomb.tif").write_bytes(stored)
+    tracemalloc.start()
+    try:
+        assert not read_mask(tmp_path / "bomb.tif").any()
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

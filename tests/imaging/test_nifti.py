@@ -1,0 +1,81 @@
+"""NIfTI volumes: axes, units and damage."""
+
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heatproof.errors import DataError
+from heatproof.imaging.nifti import read_nifti
+
+nibabel = pytest.importorskip("nibabel")
+STORED = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 7)).astype(np.int16)
+
+
+def save(path: Path, values: np.ndarray = STORED, affine: np.ndarray | None = None) -> Path:
+    affine = np.diag([0.7, 0.8, 2.5, 1]) if affine is None else affine
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    return path
+
+
+def test_axes_lead_to_superior_posterior_and_left(tmp_path: Path) -> None:
+    image, geometry = read_nifti(save(tmp_path / "a.nii.gz"))  # stored to right, anterior, superior
+    np.testing.assert_array_equal(image[0], STORED.transpose(2, 1, 0)[:, ::-1, ::-1].astype(int) + 1024)
+    assert image.dtype == np.uint16
+    assert (geometry.native, geometry.orientation) == ((7, 6, 5), "SPL")
+    np.testing.assert_allclose(geometry.spacing, (2.5, 0.8, 0.7), rtol=1e-6)
+
+
+def test_the_same_volume_stored_otherwise_is_the_same(tmp_path: Path) -> None:
+    affine = np.zeros((4, 4))
+    affine[0, 2], affine[1, 0], affine[2, 1], affine[3, 3] = -0.7, 0.8, 2.5, 1
+    turned = STORED[::-1].transpose(1, 2, 0)
+    first, _ = read_nifti(save(tmp_path / "a.nii"))
+    second, geometry = read_nifti(save(tmp_path / "b.nii", turned, affine))
+    np.testing.assert_array_equal(second, first)
+    np.testing.assert_allclose(geometry.spacing, (2.5, 0.8, 0.7), rtol=1e-6)
+
+
+def test_values_are_put_in_a_window(tmp_path: Path) -> None:
+    values = np.linspace(-0.5, 1.5, 24, dtype=np.float32).reshape(2, 3, 4)
+    image, _ = read_nifti(save(tmp_path / "a.nii", values), window=(0, 1))
+    expected = np.rint(np.clip(values.astype(float), 0, 1) * 65535)
+    np.testing.assert_array_equal(image[0], expected.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+def test_no_more_than_twice_the_numbers_are_held(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((100, 100, 100), dtype=np.int16))
+    read_nifti(path)
+    tracemalloc.start()
+    read_nifti(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 100**3
+
+
+def test_what_cannot_be_used(tmp_path: Path) -> None:
+    hole = STORED.astype(np.float32)
+    hole[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match=r"holds 1 voxels that are no number"):
+        read_nifti(save(tmp_path / "a.nii", hole))
+    with pytest.raises(DataError, match=r"shape \(5, 6, 7, 2\); save the one volume"):
+        read_nifti(save(tmp_path / "b.nii", np.stack([STORED] * 2, axis=-1)))
+    with pytest.raises(DataError, match=r"more than 200 voxels"):
+        read_nifti(save(tmp_path / "c.nii"), max_voxels=200)
+    (tmp_path / "d.nii").write_bytes(b"nothing of the kind" * 40)
+    with pytest.raises(DataError, match=r"d\.nii is not NIfTI, or damaged"):
+        read_nifti(tmp_path / "d.nii")
+    cut = tmp_path / "e.nii.gz"
+    cut.write_bytes(save(tmp_path / "f.nii.gz").read_bytes()[:200])
+    with pytest.raises(DataError, match=r"e\.nii\.gz is not NIfTI, or damaged"):
+        read_nifti(cut)
+    with pytest.raises(DataError, match="does not exist"):
+        read_nifti(tmp_path / "none.nii")
+
+
+def test_without_nibabel_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(DataError, match="nibabel is not installed, which reads NIfTI"):
+        read_nifti(tmp_path / "a.nii")

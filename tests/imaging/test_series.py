@@ -1,0 +1,107 @@
+"""CT series: order, spacing and gaps, from files that are named in any order."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heatproof.errors import DataError
+from heatproof.imaging.dicom import write_dicom
+from heatproof.imaging.series import list_series, read_series
+
+pydicom = pytest.importorskip("pydicom")
+AXIAL = [1, 0, 0, 0, 1, 0]
+VOLUME = np.random.default_rng(0).integers(0, 3000, (1, 6, 8, 10)).astype(np.uint16)
+NAMES = [f"{number}.dcm" for number in (3, 0, 5, 1, 4, 2)]
+
+
+def write_slice(path: Path, index: int, z: float, cosines: list[int] = AXIAL, **tags: object) -> None:
+    normal = np.cross(*np.reshape(cosines, (2, 3)))
+    place = [float(value) for value in np.array([-10.0, -20.0, 0.0]) * (normal == 0) + z * normal]
+    tags = {"Modality": "CT", "SeriesInstanceUID": "1.2.3", "PixelSpacing": [0.7, 0.8], "PatientID": "p"} | tags
+    write_dicom(VOLUME[:, index], path, ImageOrientationPatient=cosines, ImagePositionPatient=place, **tags)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index, name in enumerate(NAMES):
+        write_slice(tmp_path / name, index, -100 + 2.5 * index)
+    return tmp_path
+
+
+def test_slices_are_in_order_whatever_they_are_called(folder: Path) -> None:
+    image, geometry, slices = read_series(sorted(folder.glob("*.dcm")))
+    np.testing.assert_array_equal(image, VOLUME)
+    assert (geometry.native, geometry.spacing, geometry.orientation) == ((6, 8, 10), (2.5, 0.7, 0.8), "SPL")
+    assert [part.path.name for part in slices] == NAMES
+    assert [part.place[2] for part in slices] == [-100 + 2.5 * index for index in range(6)]
+    assert [part.uid for part in slices] == [pydicom.dcmread(folder / name).SOPInstanceUID for name in NAMES]
+    assert list_series(folder.glob("*.dcm")).patient == "p"
+
+
+@pytest.mark.parametrize(
+    ("cosines", "orientation"),
+    [([0, 1, 0, 0, 0, -1], "RIP"), ([1, 0, 0, 0, 0, -1], "PIL"), ([1, 0, 0, 0, -1, 0], "IAL")],
+)
+def test_other_planes_are_ordered_along_their_normal(tmp_path: Path, cosines: list[int], orientation: str) -> None:
+    for index in range(6):
+        write_slice(tmp_path / NAMES[index], index, 3.0 * index, cosines)
+    image, geometry, _ = read_series(tmp_path.glob("*.dcm"))
+    np.testing.assert_array_equal(image, VOLUME)
+    assert (geometry.orientation, geometry.spacing) == (orientation, (3.0, 0.7, 0.8))
+
+
+def test_a_missing_slice_is_named(folder: Path) -> None:
+    (folder / NAMES[2]).unlink()
+    with pytest.raises(DataError, match=rf"between .*{NAMES[1]} and .*{NAMES[3]} lie 5 mm, elsewhere 2\.5"):
+        list_series(folder.glob("*.dcm"))
+
+
+def test_a_double_slice_is_named(folder: Path) -> None:
+    shutil.copy(folder / NAMES[2], folder / "copy.dcm")
+    with pytest.raises(DataError, match=r"are one slice twice; delete one of them"):
+        list_series(folder.glob("*.dcm"))
+    write_slice(folder / "copy.dcm", 0, -100 + 2.5 * 2)
+    with pytest.raises(DataError, match=r"are one slice twice"):
+        list_series(folder.glob("*.dcm"))
+
+
+def test_slices_may_be_off_by_what_headers_round(folder: Path) -> None:
+    write_slice(folder / NAMES[2], 2, -100 + 2.5 * 2 + 0.1)
+    assert list_series(folder.glob("*.dcm")).spacing[0] == pytest.approx(2.5)
+    write_slice(folder / NAMES[2], 2, -100 + 2.5 * 2 + 0.5)
+    with pytest.raises(DataError, match=r"lie 3 mm, elsewhere 2\.5"):
+        list_series(folder.glob("*.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"SeriesInstanceUID": "1.2.4"}, r"differ in SeriesInstanceUID"),
+        ({"PixelSpacing": [0.7, 0.9]}, r"differ in PixelSpacing"),
+        ({"PatientID": "q"}, r"differ in PatientID"),
+        ({"Modality": "DX"}, r"is of modality DX; a scan is made of slices of CT"),
+        ({"PixelSpacing": None}, r"has no PixelSpacing"),
+    ],
+)
+def test_slices_of_something_else(folder: Path, tags: dict[str, object], message: str) -> None:
+    write_slice(folder / NAMES[5], 5, -100 + 2.5 * 5, **tags)
+    with pytest.raises(DataError, match=message):
+        list_series(sorted(folder.glob("*.dcm")))
+
+
+def test_one_slice_is_no_series(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"holds 1 slices; at least two"):
+        list_series([folder / NAMES[0]])
+    with pytest.raises(DataError, match=r"holds 0 slices"):
+        list_series([])
+
+
+def test_a_slice_without_pixels(folder: Path) -> None:
+    data = pydicom.dcmread(folder / NAMES[3])
+    del data.PixelData
+    data.save_as(folder / NAMES[3])
+    assert len(list_series(folder.glob("*.dcm")).slices) == 6
+    with pytest.raises(DataError, match=rf"{NAMES[3]} \(modality CT\) has no pixel data"):
+        read_series(folder.glob("*.dcm"))

@@ -1,0 +1,321 @@
+"""The networks of the field, as their libraries build them: both views, and what explainers say of them."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, fx, nn
+from torchvision import models
+
+from heatproof.batch import Batch
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.network.layers import outline
+from heatproof.network.modules import BATCH_NORMS
+from heatproof.network.views import Opaque, View, view
+from heatproof.passes import gradients
+from heatproof.testing import snapshot
+from heatproof.testing.toys import drawn
+from heatproof_backprop.deconvnet import DeconvNet
+from heatproof_backprop.guided_backprop import GuidedBackprop
+from heatproof_cam.gradcam import GradCam
+from heatproof_gradient.deeplift import DeepLift
+from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_lrp.lrp import Lrp
+
+CLASSES = 3
+BOTH = ("mask", "logits")
+
+
+def unet() -> nn.Module:
+    """The U-Net of paper 004: a mask, and the classes that its encoder sees."""
+    return smp.Unet("efficientnet-b0", encoder_weights=None, aux_params={"classes": CLASSES, "dropout": 0.2})
+
+
+def vgg16() -> nn.Module:
+    """VGG16 with a narrower head, since the usual one has 120 million weights."""
+    network = models.vgg16()
+    idle = nn.ReLU(True), nn.Dropout()
+    network.classifier = nn.Sequential(nn.Linear(25088, 32), *idle, nn.Linear(32, 32), *idle, nn.Linear(32, CLASSES))
+    return network
+
+
+def torchvision(name: str, **settings: Any) -> Callable[[], nn.Module]:
+    return lambda: getattr(models, name)(num_classes=CLASSES, **settings)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a network is built, its images' side and outputs, what it is made of, and how many norms are merged.
+
+    ``others`` counts the norms that stay: they follow no convolution.
+    """
+
+    build: Callable[[], nn.Module]
+    norms: int
+    activations: Mapping[str, int]
+    size: int = 48
+    others: int = 0
+    outputs: tuple[str, ...] = ("logits",)
+
+
+EFFICIENTNET = {"SiLU": 49, "Sigmoid": 16}
+DENSE_LAYERS = 6 + 12 + 24 + 16
+FAMILIES = {
+    "vgg16": Family(vgg16, 0, {"ReLU": 13 + 2}),
+    "resnet50": Family(torchvision("resnet50"), 53, {"ReLU": 49}),
+    "inception_v3": Family(torchvision("inception_v3", init_weights=False, aux_logits=False), 94, {"ReLU": 94}, 75),
+    "inception_v3 with aux_logits and transform_input": Family(
+        torchvision("inception_v3", init_weights=False, aux_logits=True, transform_input=True), 94, {"ReLU": 94}, 75
+    ),
+    # Each dense layer has two norms, of which one follows a convolution; the transitions and the end have one each.
+    "densenet121": Family(
+        torchvision("densenet121"), 1 + DENSE_LAYERS, {"ReLU": 2 * DENSE_LAYERS + 5}, others=DENSE_LAYERS + 4
+    ),
+    "mobilenet_v3_small": Family(
+        torchvision("mobilenet_v3_small"), 34, {"Hardswish": 19, "ReLU": 5 + 9, "Hardsigmoid": 9}
+    ),
+    "shufflenet_v2": Family(torchvision("shufflenet_v2_x0_5"), 56, {"ReLU": 37}),
+    "googlenet": Family(torchvision("googlenet", init_weights=False, aux_logits=True), 57, {"ReLU": 57}),
+    "efficientnet_b0": Family(torchvision("efficientnet_b0"), 49, EFFICIENTNET),
+    "timm efficientnet_b0": Family(lambda: timm.create_model("efficientnet_b0", num_classes=CLASSES), 49, EFFICIENTNET),
+    "unet": Family(unet, 58, {"SiLU": 48, "Sigmoid": 16, "ReLU": 10}, 64, outputs=BOTH),
+}  # fmt: skip
+UNTRACEABLE = {
+    "padding that asks for the size": lambda: timm.create_model("tf_efficientnet_b0", num_classes=CLASSES),
+    "a check of the size": lambda: smp.FPN(
+        "resnet18", encoder_weights=None, aux_params={"classes": CLASSES, "pooling": "avg"}
+    ),
+}
+
+
+class Given(Model):
+    """A model made from a ready network."""
+
+    classes = tuple("abc"[:CLASSES])
+
+    def __init__(self, made: nn.Module, outputs: tuple[str, ...]):
+        super().__init__()
+        self.made, self.outputs = made, outputs
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network, what it was before its views were made, and the views."""
+
+    family: Family
+    network: nn.Module
+    before: Mapping[str, Any]
+    canonical: View
+    folded: View
+    single: View
+
+
+def pictures(size: int, count: int = 2, seed: int = 1) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
+
+
+@cache
+def calibrated(name: str) -> nn.Module:
+    """The network with drawn weights, its norms with the statistics of one batch, in float64."""
+    family = FAMILIES[name]
+    with torch.device("meta"):
+        network = family.build()
+    network = drawn(network.to_empty(device="cpu"), 0).double().eval()
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        network(pictures(family.size, 4, seed=0))
+    return network.eval()
+
+
+SEEN_ELSEWHERE = ("resnet50", "inception_v3")
+"""Networks that ``test_canonical`` folds as well."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SEEN_ELSEWHERE else ()) for name in FAMILIES],
+)
+def made(request: pytest.FixtureRequest) -> Made:
+    family, network = FAMILIES[request.param], calibrated(request.param)
+    images = pictures(family.size)
+    before = snapshot.of_networks([network])
+    views = [
+        view(network, family.outputs, like, {}, folded)
+        for like, folded in ((images, False), (images, True), (images.float(), True))
+    ]
+    assert all(isinstance(each, View) for each in views), views[0].reason
+    return Made(family, network, before, *views)
+
+
+def outputs_of(made: Made, images: Tensor) -> dict[str, Tensor]:
+    """What the network itself gives, by name."""
+    given = made.network(images)
+    return dict(zip(made.family.outputs, given if isinstance(given, tuple) else (given,), strict=True))
+
+
+def gaps(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[float]:
+    """The largest difference of each output relative to its largest value."""
+    assert found.keys() == expected.keys()
+    return [float((found[name] - value).abs().max() / value.abs().max()) for name, value in expected.items()]
+
+
+@torch.no_grad()
+def test_the_canonical_view_gives_equal_bits(made):
+    images = pictures(made.family.size, seed=2)
+    found, _ = made.canonical(images, {})
+    for name, expected in outputs_of(made, images).items():
+        assert torch.equal(found[name], expected)
+
+
+@torch.no_grad()
+def test_the_folded_view_agrees(made):
+    images = pictures(made.family.size, seed=2)
+    expected = outputs_of(made, images)
+    assert max(gaps(made.folded(images, {})[0], expected)) <= 1e-12
+    assert max(gaps(made.single(images.float(), {})[0], expected)) <= 1e-4
+
+
+def test_every_norm_behind_a_convolution_is_merged(made):
+    norms = [module for module in made.folded.module.modules() if isinstance(module, BATCH_NORMS)]
+    assert (made.folded.folded, made.folded.unfolded) == (made.family.norms, ())
+    assert len(norms) == made.family.others
+
+
+def test_every_activation_is_a_module_of_its_own(made):
+    assert Counter(kind.__name__ for kind in outline(made.network).activations) == made.family.activations
+    for each in (made.canonical, made.folded):
+        called = [node.target for node in each.module.graph.nodes if node.op == "call_module"]
+        assert len(called) == len(set(called))
+
+
+def test_the_network_is_left_as_it_was(made):
+    assert snapshot.changes(made.before, snapshot.of_networks([made.network])) == []
+
+
+# what explainers say of networks that paper 000 does not know
+
+
+@pytest.fixture(scope="module", params=["efficientnet_b0", "timm efficientnet_b0", "unet"])
+def model(request: pytest.FixtureRequest) -> Given:
+    return Given(calibrated(request.param), FAMILIES[request.param].outputs)
+
+
+def test_the_gradient_is_that_of_the_classes_whatever_else_a_network_gives(model):
+    images = pictures(64, seed=3)
+    found = gradients(Batch(model, ["a", "b"], images, [0, 2], layers=model.layers()))
+    assert found.layers.keys() == set(model.layers())
+    close(found.images, plain_gradient(model, images))
+
+
+def test_the_verdicts(model):
+    assert GradCam(layer=model.layers()[0]).verdict(model).level == "exact"
+    assert IntegratedGradients().verdict(model).level == "exact"
+    for explainer in (GuidedBackprop(), DeconvNet()):
+        verdict = explainer.verdict(model)
+        assert verdict.level == "approximate"
+        assert "SiLU" in verdict.reason
+        assert "a definition, not a fact" in verdict.reason
+    assert DeepLift().verdict(model).level == Lrp().verdict(model).level == "approximate"
+    assert "Multiply" in DeepLift().verdict(model).reason
+    assert "SiLU" in Lrp().verdict(model).reason
+    assert "gate counts as a constant" in Lrp().verdict(model).reason
+
+
+def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_explained(model):
+    """The U-Net's are in its decoder, which the classes never see: the map would silently be the plain gradient."""
+    explainer, batch = GuidedBackprop(act_policy="relu_only"), Batch(model, ["a"], pictures(64, 1), [0])
+    has_relu = nn.ReLU in model.outline.activations
+    assert explainer.verdict(model).level == ("approximate" if has_relu else "undefined")
+    with pytest.raises(ModelError, match="no ReLU of Given lies between" if has_relu else "nothing in Given can be"):
+        explainer(batch)
+
+
+def test_a_layer_that_the_classes_never_see_is_noted():
+    """The U-Net's decoder makes the mask only; Grad-CAM there is zero for every class, and says so."""
+    model = Given(calibrated("unet"), BOTH)
+    images, layers = pictures(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
+    assert set(layers) <= set(model.layers())
+    made = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
+    encoder, decoder = (GradCam(layer=layer)(made) for layer in layers)
+    assert encoder.values.any()
+    assert not decoder.values.any()
+    assert decoder.notes["degenerate"] == [1.0, 1.0]
+
+
+def plain_gradient(model: Given, images: Tensor) -> Tensor:
+    """The gradient of the first class for the first image and of the last for the second, by the network itself."""
+    leaf = images.clone().requires_grad_()
+    scores = model.forward(leaf)["logits"]
+    (gradient,) = torch.autograd.grad(scores[0, 0] + scores[1, CLASSES - 1], leaf)
+    return gradient
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+
+
+# what cannot be traced
+
+
+@pytest.mark.parametrize("build", UNTRACEABLE.values(), ids=UNTRACEABLE)
+def test_what_cannot_be_traced_gives_a_reason_and_its_gradient(build):
+    torch.manual_seed(0)
+    network, images = build().double().eval(), pictures(64)
+    model = Given(network, BOTH if isinstance(network, smp.FPN) else ("logits",))
+    assert isinstance(model.view(images, {}), Opaque)
+    assert model.view(images, {}).reason == model.outline.reason != ""
+    close(gradients(Batch(model, ["a", "b"], images, [0, CLASSES - 1])).images, plain_gradient(model, images))
+    for explainer in (GuidedBackprop(), DeconvNet(), DeepLift(), Lrp()):
+        verdict = explainer.verdict(model)
+        assert verdict.level == "undefined"
+        assert model.outline.reason in verdict.reason
+    assert GradCam().verdict(model).level == "undefined"
+
+
+# rounding
+
+
+class Cancelling(nn.Module):
+    """A norm that takes away what the convolution added: float32 rounds most of it away, unless both are merged."""
+
+    def __init__(self, wrong: bool = False) -> None:
+        super().__init__()
+        self.layer, self.norm, self.wrong = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), wrong
+        nn.init.constant_(self.layer.bias, 1e5)
+        nn.init.constant_(self.norm.running_mean, 1e5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        factor = 1.1 if self.wrong and not isinstance(images, fx.Proxy) else 1.0
+        return self.norm(self.layer(images)).square().mean((2, 3)) * factor
+
+
+@torch.no_grad()
+def test_rounding_in_float32_is_no_reason_to_refuse_a_network():
+    torch.manual_seed(0)
+    network, images = Cancelling().eval(), pictures(16).float()
+    found = view(network, ("logits",), images, {}, folded=True)
+    assert isinstance(found, View)
+    logits, _ = found(images, {})
+    assert gaps({"logits": network(images)}, logits)[0] > 1e-4
+    assert gaps(logits, {"logits": network.double()(images.double())})[0] <= 1e-6
+
+
+def test_another_function_is_refused_in_float32_too():
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match="output 'logits' differs from the network's own"):
+        view(Cancelling(wrong=True).eval(), ("logits",), pictures(16).float(), {}, folded=True)

@@ -1,0 +1,73 @@
+"""The rule of a forward: its values at one activation, where it acts, and how long it holds."""
+
+import pytest
+import torch
+from torch import nn
+
+from heatproof.network.rectification import Rectifying
+
+VALUES = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
+UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)
+
+
+def backward(rule, module=None, cell=None):
+    """What comes out below one activation under a rule."""
+    module, cell = module or nn.ReLU(), cell or Rectifying()
+    values = VALUES.clone().requires_grad_()
+    activated = cell.activated(module, values, module(values)) if isinstance(module, cell.kinds) else module(values)
+    assert torch.equal(activated, module(values))
+    with cell.under(rule):
+        (found,) = torch.autograd.grad(activated, values, UPSTREAM)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("gradient", [3, 0, -5, 0]), ("deconv", [3, 4, 0, 0]), ("guided", [3, 0, 0, 0])]
+)
+def test_the_vector_v_relu(rule, expected):
+    assert backward(rule).tolist() == expected
+
+
+@pytest.mark.parametrize("module", [nn.ReLU(), nn.SiLU(), nn.ELU(), nn.Sigmoid(), nn.GELU(), nn.Softplus()])
+def test_the_gradient_has_the_native_bits(module):
+    values = VALUES.clone().requires_grad_()
+    (native,) = torch.autograd.grad(module(values), values, UPSTREAM)
+    assert torch.equal(backward("gradient", module), native)
+
+
+def test_other_activations_keep_their_derivative_and_their_sign_is_that_of_the_input():
+    """A sigmoid's output is positive everywhere; the rule asks for its input."""
+    sigmoid = 1 / (1 + torch.exp(-VALUES))
+    expected = sigmoid * (1 - sigmoid) * torch.tensor([3.0, 0, 0, 0])
+    torch.testing.assert_close(backward("guided", nn.Sigmoid()), expected, rtol=1e-14, atol=0)
+    assert backward("deconv", nn.Sigmoid()).tolist() == [3, 4, 0, 0]
+
+
+@pytest.mark.parametrize(("policy", "count"), [("all", 1), ("relu_only", 0)])
+def test_the_policy_says_where_the_rule_acts(policy, count):
+    cell = Rectifying(policy)
+    found = backward("guided", nn.SiLU(), cell)
+    assert cell.rectified == count
+    assert torch.equal(found, backward("gradient", nn.SiLU())) == (count == 0)
+
+
+def test_the_rule_holds_inside_only_also_after_an_error():
+    cell = Rectifying()
+    with pytest.raises(RuntimeError, match="inside"), cell.under("deconv"):
+        raise RuntimeError("inside")
+    assert cell.rule == "gradient"
+
+
+@pytest.mark.parametrize("rule", ["guided", "deconv"])
+@pytest.mark.parametrize("module", [nn.ReLU(), nn.SiLU(), nn.GELU()])
+def test_rules_can_be_differentiated_again(rule, module):
+    """Autograd's own check by finite differences, of the rule as a function of values and upstream gradient."""
+
+    def ruled(values, upstream):
+        cell = Rectifying()
+        activated = cell.activated(module, values, module(values))
+        with cell.under(rule):
+            (found,) = torch.autograd.grad(activated, values, upstream, create_graph=True)
+        return found
+
+    assert torch.autograd.gradcheck(ruled, (VALUES.clone().requires_grad_(), UPSTREAM.clone().requires_grad_()))

@@ -1,0 +1,206 @@
+"""The scores of replaced windows: those of full forwards, for any network, in pieces that fit the memory."""
+
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from heatproof.batch import Batch
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.network import incremental
+from heatproof.network.views import Opaque, View
+from heatproof.passes import Windows, window_scores
+from heatproof.testing.toys import Residual
+
+
+class Given(Model):
+    """A model made from a ready network."""
+
+    def __init__(self, made: nn.Module, classes: int = 3, outputs: tuple[str, ...] = ("logits",)):
+        super().__init__()
+        self.made, self.classes, self.outputs = made.double(), tuple(map(str, range(classes))), outputs
+
+    def build(self) -> nn.Module:
+        return self.made
+
+
+class Branching(nn.Module):
+    """What fx cannot trace: it looks at its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.first(images)
+        return self.head(values.abs().mean((2, 3)) if values.sum() > -1e9 else values.mean((2, 3)))
+
+
+class Two(nn.Module):
+    """Two outputs, of which one is a mask as large as the picture, and a further input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.mask, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 1, 1), nn.Linear(4, 3)
+
+    def forward(self, images: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        values = self.first(images)
+        return {"mask": self.mask(values), "logits": self.head(values.relu().mean((2, 3)) + bias)}
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3),
+    ).eval()  # fmt: skip
+
+
+def made(model: Model | None = None, count: int = 3, **changes: object) -> Batch:
+    images = torch.rand(count, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return Batch(model or Given(network()), list("abcde")[:count], images, [2, 0, 1, 2, 0][:count], **changes)
+
+
+@torch.no_grad()
+def expected(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
+    """One full forward of the network itself per picture and window."""
+    scores = []
+    for index, single in enumerate(batch.singles()):
+        for place in itertools.product(*(range(count) for count in windows.shape)):
+            inside = (0, ..., *(slice(span.low[i], span.high[i]) for span, i in zip(windows.spans, place)))
+            image = single.images.clone()
+            image[inside] = replacement.expand_as(batch.images)[index][inside[1:]]
+            outputs = batch.model.forward(image, **single.inputs)["logits"]
+            scores.append(outputs[0, int(single.targets)])
+    return torch.stack(scores).reshape(len(batch), -1)
+
+
+REPLACEMENTS = {
+    "constant": torch.tensor(0.3, dtype=torch.float64),
+    "colour": torch.rand(3, 3, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5)),
+    "pictures": torch.rand(3, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(6)),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2, None])
+@pytest.mark.parametrize("name", REPLACEMENTS)
+def test_scores_are_those_of_full_forwards(name, rows):
+    batch, windows = made(rows=rows), Windows.sliding((20, 24), 6, 4)
+    found = window_scores(batch, windows, REPLACEMENTS[name], name)
+    assert found.shape == (3, 5 * 6)
+    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS[name]), rtol=1e-10, atol=1e-12)
+
+
+def test_a_network_that_cannot_be_traced_runs_in_full():
+    batch, windows = made(Given(Branching()), rows=4), Windows.sliding((20, 24), 7, 5)
+    assert isinstance(batch.view, Opaque)
+    found = window_scores(batch, windows, REPLACEMENTS["pictures"], "pictures")
+    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["pictures"]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("names", [("mask", "logits"), ("logits", "mask")])
+def test_further_inputs_and_outputs(names):
+    bias = torch.rand(3, 4, dtype=torch.float64)
+    batch = made(Given(Two(), outputs=names), inputs={"bias": bias})
+    windows = Windows.sliding((20, 24), 6, 6)
+    found = window_scores(batch, windows, REPLACEMENTS["colour"], "colour")
+    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["colour"]), rtol=1e-10, atol=1e-12)
+
+
+def test_an_output_that_the_model_has_not():
+    with pytest.raises(ModelError, match="has no output 'masks'; it has logits"):
+        window_scores(made(output="masks"), Windows.sliding((20, 24), 6, 6), torch.zeros(()), 0)
+
+
+def test_a_target_outside_the_classes():
+    batch = made().at(targets=[0, 3, 1])
+    with pytest.raises(ModelError, match="target 3 is outside the 3 classes"):
+        window_scores(batch, Windows.sliding((20, 24), 6, 6), torch.zeros((), dtype=torch.float64), 0)
+
+
+def test_one_logit_is_every_target():
+    single = nn.Sequential(network(), nn.Linear(3, 1)).eval()
+    batch, windows = made(Given(single, 1)).at(targets=[4, 0, 0]), Windows.sliding((20, 24), 6, 6)
+    found = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
+    torch.testing.assert_close(
+        found, expected(batch.at(targets=[0, 0, 0]), windows, REPLACEMENTS["constant"]), rtol=1e-10, atol=1e-12
+    )
+
+
+def test_scores_are_shared_by_equal_windows_and_names(monkeypatch):
+    """The forward of each picture itself runs once, and no other full forward."""
+    batch, windows = made(count=2), Windows.sliding((20, 24), 6, 4)
+    assert isinstance(batch.view, View)
+    runs, clean, full = Counter(), incremental.Changes._forward, View.__call__
+    monkeypatch.setattr(incremental.Changes, "_forward", lambda *given: runs.update(["clean"]) or clean(*given))
+    monkeypatch.setattr(View, "__call__", lambda *given, **set: runs.update(["full"]) or full(*given, **set))
+    for _ in range(3):
+        window_scores(batch, windows, REPLACEMENTS["constant"], "constant")
+    assert runs == {"clean": 2}
+    window_scores(batch, windows, REPLACEMENTS["constant"] + 1, "another constant")
+    assert runs == {"clean": 4}
+    window_scores(batch, Windows.sliding((20, 24), 6, 3), REPLACEMENTS["constant"], "constant")
+    assert runs == {"clean": 6}
+
+
+@pytest.mark.parametrize("method", ["boxes", "outputs"])
+def test_out_of_memory_halves_the_windows_at_a_time(monkeypatch, method):
+    sizes, act = [], getattr(incremental.Changes, method)
+
+    def limited(self, row, *arguments):
+        size = len(range(7)[arguments[-1]])
+        sizes.append(size)
+        if size > 2:
+            raise torch.OutOfMemoryError("too much")
+        return act(self, row, *arguments)
+
+    windows = Windows.sliding((20, 24), 6, 3)
+    wanted = expected(made(count=1), windows, REPLACEMENTS["constant"])
+    monkeypatch.setattr(incremental.Changes, method, limited)
+    batch = made(count=1, rows=4)
+    found = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert sizes[:6] == [7, 3, 1, 1, 1, 1]
+    assert max(sizes[2:]) == 1
+    assert batch.budget.halved
+    assert not made().budget.halved
+
+
+def test_out_of_memory_for_one_window_gets_out(monkeypatch):
+    def never(self, *arguments):
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(incremental.Changes, "outputs", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        window_scores(made(), Windows.sliding((20, 24), 6, 3), REPLACEMENTS["constant"], 0)
+
+
+def test_windows_cover_the_picture_and_are_cut_off_by_its_far_border():
+    windows = Windows.sliding((10, 9), 4, 3)
+    assert windows.spans[0].low == (0, 3, 6)
+    assert windows.spans[0].high == (4, 7, 10)
+    assert windows.spans[1].low == (0, 3, 6)
+    assert windows.spans[1].high == (4, 7, 9)
+    assert Windows.sliding((448, 448), 32, 16).shape == (27, 27)
+    assert Windows.sliding((5, 5), 5, 5).shape == (1, 1)
+    assert Windows.sliding((9, 10), 2, 4).spans[1].low == (0, 4, 8)
+    assert Windows.sliding((9, 10), 1, 10).shape == (1, 1)
+
+
+def test_a_window_larger_than_the_picture():
+    with pytest.raises(
+        ModelError, match="a window of 32 pixels is larger than the image, which has 40 x 28; make it 28"
+    ):
+        Windows.sliding((40, 28), 32, 16)
+
+
+def test_nothing_is_kept_of_the_graph_and_weights_get_no_gradient():
+    model = Residual()
+    pictures = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)]).requires_grad_()
+    batch = Batch(model, list("ab"), pictures, [0, 1], differentiable=True)
+    found = window_scores(batch, Windows.sliding((16, 16), 4, 4), torch.zeros(()), 0)
+    assert not found.requires_grad
+    assert all(parameter.grad is None for parameter in model.network.parameters())

@@ -1,0 +1,421 @@
+"""The catalog: what it finds, what it sets apart, how names resolve, and that listing stays light."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heatproof.config.components import create
+from heatproof.errors import HeatproofError, PluginError
+from heatproof.registry.catalog import Catalog, default
+from heatproof.registry.discovery import Broken, Found, discover
+
+CLASSES = """
+from typing import Any
+from heatproof.component import Location, Params
+from heatproof.explainer import Explainer
+from heatproof.metric import Metric
+
+class PlainParams(Params):
+    scale: float = 1.0
+    table: Location | None = None
+
+class Plain(Explainer):
+    Params = PlainParams
+    def explain(self, batch: Any) -> Any: ...
+
+class OverParams(Params):
+    base: Explainer = Plain()
+    more: list[Explainer] | None = None
+    named: dict[str, Explainer] = {}
+    free: Explainer | str = "text"
+
+class Over(Explainer):
+    Params = OverParams
+    def explain(self, batch: Any) -> Any: ...
+
+class Share(Metric):
+    def measure(self, case: Any) -> Any: ...
+
+class Stumbling(Metric):
+    def __init__(self, **params: Any):
+        raise TypeError("cannot walk")
+    def measure(self, case: Any) -> Any: ...
+"""
+
+Plugin = Callable[..., Found]
+
+
+def hook(name: str, value: str, arguments: str = "") -> str:
+    """The source of a hook implementation that returns ``value``."""
+    return f"@hookimpl\ndef {name}({arguments}):\n    return {value}\n"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
+    """Writes an importable plugin module, with classes beside it; gives what discovery would."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "toy_classes.py").write_text(CLASSES)
+
+    def write(name: str, source: str, entry: str = "", distribution: str = "") -> Found:
+        (tmp_path / f"{name}.py").write_text(f"from heatproof.hooks import hookimpl, hookspec\n{source}")
+        return Found(entry or name, name, distribution or f"heatproof-{name}", "2.0")
+
+    yield write
+    for module in [*sys.modules]:
+        if str(getattr(sys.modules[module], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[module]
+
+
+@pytest.fixture
+def good(plugin: Plugin) -> Found:
+    declared = '{"plain": "toy_classes:Plain", "over": "toy_classes:Over"}'
+    metrics = '{"share": "toy_classes:Share", "stumbling": "toy_classes:Stumbling"}'
+    return plugin("good", hook("heatproof_explainers", declared) + hook("heatproof_metrics", metrics))
+
+
+def names(catalog: Catalog) -> list[str]:
+    return [entry.full for entry in catalog.entries if entry.distribution != "heatproof"]
+
+
+GOOD = ["heatproof-good/over", "heatproof-good/plain", "heatproof-good/share", "heatproof-good/stumbling"]
+
+
+def install(folder: Path, name: str, entry_points: str, kind: str = "dist-info", version: str = "1.0") -> Path:
+    """A distribution's metadata, as an installer leaves it."""
+    info = folder / (f"{name}-{version}.{kind}" if kind == "dist-info" else f"{name}.{kind}")
+    info.mkdir(parents=True)
+    metadata = "METADATA" if kind == "dist-info" else "PKG-INFO"
+    (info / metadata).write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
+    return folder
+
+
+# discovery
+
+
+def test_discovers_entry_points(tmp_path: Path) -> None:
+    install(tmp_path, "heatproof_b", "[console_scripts]\nb = b:main\n[heatproof]\nsame = heatproof_b\n")
+    install(tmp_path, "heatproof_a", "[heatproof]\nsame = heatproof_a:plugin [extra]\n", version="2.3.1")
+    assert discover([str(tmp_path)]) == (
+        [
+            Found("same", "heatproof_a:plugin", "heatproof-a", "2.3.1"),
+            Found("same", "heatproof_b", "heatproof-b", "1.0"),
+        ],
+        [],
+    )
+
+
+MALFORMED = {
+    "duplicate key": "[console_scripts]\na = b:c\na = b:d\n",
+    "no section": "a = b:c\n",
+    "no equals sign": "[console_scripts]\nnothing\n",
+    "malformed target of a plugin": "[heatproof]\nworse = not a module\n",
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_file_hides_nobody_else(tmp_path: Path, text: str) -> None:
+    install(tmp_path, "heatproof_good", "[heatproof]\ngood = heatproof_good [extra]\n")
+    install(tmp_path, "some_body", text, version="3.0")
+    found, broken = discover([str(tmp_path)])
+    assert found == [Found("good", "heatproof_good", "heatproof-good", "1.0")]
+    (one,) = broken
+    assert (one.distribution, one.version, one.entry) == ("some-body", "3.0", "")
+    assert one.reason.startswith(f"its entry_points.txt below {tmp_path} is malformed (")
+
+
+def test_entries_of_a_malformed_file_that_are_well_formed_are_used(tmp_path: Path) -> None:
+    install(tmp_path, "heatproof_half", "[heatproof]\nhalf = heatproof_half\n[console_scripts]\na = b\na = c\n")
+    found, broken = discover([str(tmp_path)])
+    assert found == [Found("half", "heatproof_half", "heatproof-half", "1.0")]
+    assert [one.distribution for one in broken] == ["heatproof-half"]
+
+
+@pytest.mark.parametrize("spoilt", [False, True], ids=["at once", "one by one"])
+def test_a_distribution_seen_twice_is_one(tmp_path: Path, spoilt: bool) -> None:
+    first = install(
+        tmp_path / "source", "heatproof_some_thing", "[heatproof]\nx = heatproof_x\n", "egg-info", version="1.1"
+    )
+    second = install(tmp_path / "site", "heatproof_Some_Thing", "[heatproof]\nx = heatproof_x\n", version="1.0")
+    if spoilt:
+        install(tmp_path / "site", "other", "nonsense\n")
+    found, _ = discover([str(first), str(second)])
+    assert found == [Found("x", "heatproof_x", "heatproof-some-thing", "1.1")]
+
+
+def test_discovery_finds_this_workspace() -> None:
+    found, _ = discover()
+    assert "heatproof_baseline" in [one.target for one in found if one.distribution == "heatproof-baseline"]
+
+
+# plugins at fault
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import nowhere_at_all", "bad does not import: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("raise SystemExit(3)", "bad does not import: SystemExit: 3"),
+        ("x = = 1", "bad does not import: SyntaxError"),
+        ("", "it implements no hook; mark its functions with @hookimpl from heatproof.hooks"),
+        ("def heatproof_explainers(): return {}", "it implements no hook"),
+        (
+            hook("heatproof_explainer", "{}"),
+            "hook 'heatproof_explainer' does not exist; did you mean 'heatproof_explainers'",
+        ),
+        (hook("heatproof_run_started", "None", "foldr"), "Argument(s) {'foldr'} are declared in the hookimpl but"),
+        (hook("heatproof_metrics", "1 / 0"), "its hook heatproof_metrics raised ZeroDivisionError: division by zero"),
+        (hook("heatproof_metrics", "exit(2)"), "its hook heatproof_metrics raised SystemExit: 2"),
+        (
+            hook("heatproof_metrics", "None"),
+            "its hook heatproof_metrics returned None; it must return a mapping of names to",
+        ),
+        (hook("heatproof_metrics", "['a']"), "its hook heatproof_metrics returned ['a']; it must return a mapping"),
+        (hook("heatproof_metrics", "{'a': int}"), "its hook heatproof_metrics declares 'a' as <class 'int'>; it must"),
+        (
+            hook("heatproof_metrics", "{'a': 'b'}"),
+            "its hook heatproof_metrics declares 'a' as 'b'; it must return a mapping",
+        ),
+        (
+            hook("heatproof_metrics", "{'a/b': 'b:C'}"),
+            "declares the name 'a/b'; a name has letters, digits, _ and - only",
+        ),
+        (
+            hook("heatproof_hookspecs", "1 / 0"),
+            "its hook heatproof_hookspecs gives no specifications: ZeroDivisionError",
+        ),
+        (hook("heatproof_hookspecs", "object()"), "its hook heatproof_hookspecs gives no specifications: ValueError"),
+    ],
+)
+def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Found, source: str, reason: str) -> None:
+    valid = hook("heatproof_datasets", "{'fine': 'toy_classes:Plain'}") if "hookimpl" in source else ""
+    catalog = Catalog([plugin("bad", valid + source), good])
+    assert names(catalog) == GOOD
+    (broken,) = catalog.broken
+    assert (broken.distribution, broken.version, broken.entry) == ("heatproof-bad", "2.0", "bad")
+    assert reason in broken.reason
+    assert catalog.create("explainer", "plain", {}).name == "heatproof-good/plain"
+
+
+def test_an_optional_hook_may_be_unknown(plugin: Plugin) -> None:
+    source = hook("heatproof_metrics", "{}") + hook("heatproof_inspectors", "[]").replace(
+        "@hookimpl", "@hookimpl(optionalhook=True)"
+    )
+    assert Catalog([plugin("optional", source)]).broken == ()
+
+
+def test_a_plugin_may_specify_hooks_whatever_the_order(plugin: Plugin) -> None:
+    user = plugin("a_user", hook("heatproof_inspectors", "[model]", "model"))
+    wrong = plugin("b_wrong", hook("heatproof_inspectors", "[model]", "modle"))
+    specs = "class Specs:\n    @hookspec\n    def heatproof_inspectors(self, model): ...\n" + hook(
+        "heatproof_hookspecs", "Specs()"
+    )
+    catalog = Catalog([user, wrong, plugin("c_owner", specs)])
+    assert catalog.hook.heatproof_inspectors(model="net") == [["net"]]
+    assert [one.distribution for one in catalog.broken] == ["heatproof-b_wrong"]
+
+
+def test_two_plugins_of_one_module(good: Found) -> None:
+    twin = Found("twin", "good", "heatproof-twin", "1")
+    catalog = Catalog([good, twin])
+    assert names(catalog) == GOOD
+    reason = "its module good is already the plugin of heatproof-good 2.0; remove one of the two"
+    assert catalog.broken == (Broken("heatproof-twin", "1", "twin", reason),)
+
+
+def test_two_distributions_with_one_entry_name(plugin: Plugin) -> None:
+    one = plugin("one", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'), "same")
+    two = plugin("two", hook("heatproof_metrics", '{"other": "toy_classes:Share"}'), "same")
+    assert names(Catalog([one, two])) == ["heatproof-two/other", "heatproof-one/share"]
+
+
+# names and classes
+
+
+def test_names(plugin: Plugin, good: Found) -> None:
+    other = plugin("other", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'))
+    catalog = Catalog([good, other])
+    assert catalog.resolve("metric", "heatproof-other/share").distribution == "heatproof-other"
+    assert catalog.resolve("metric", "Heatproof_Other/share").distribution == "heatproof-other"
+    assert catalog.resolve("explainer", "plain").target == "toy_classes:Plain"
+    with pytest.raises(PluginError, match="write 'heatproof-good/share' or 'heatproof-other/share'"):
+        catalog.resolve("metric", "share")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("explainer", "plian", "no explainer is named 'plian'; did you mean 'plain'"),
+        ("explainer", "share", "no explainer is named 'share'; 'share' is a metric; allowed: over, plain"),
+        ("explainer", "heatproof-god/plain", "did you mean 'heatproof-good/plain'"),
+        ("explainer", "toy_classes:Plain", "is not a registered name; import paths are not taken"),
+        ("explainer", "toy_classes.Plain", "is not a registered name; import paths are not taken"),
+        ("explainer", "", "is not a registered name"),
+        ("explaner", "plain", "there is no kind 'explaner'; did you mean 'explainer'"),
+    ],
+)
+def test_names_that_are_not_there(good: Found, kind: str, name: str, message: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        Catalog([good]).resolve(kind, name)
+    assert message in str(caught.value)
+    assert "broken" not in str(caught.value)
+
+
+def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Found) -> None:
+    catalog = Catalog([good, plugin("bad", "import nowhere")])
+    with pytest.raises(PluginError, match=r"or it belongs to a broken plugin \(heatproof-bad 2.0: bad does not import"):
+        catalog.resolve("explainer", "gone")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("nowhere:Class", "does not load from nowhere:Class: ModuleNotFoundError: No module named 'nowhere'"),
+        ("toy_classes:Gone", "AttributeError: module 'toy_classes' has no attribute 'Gone'"),
+        ("toy_classes:Share", "it is not a subclass of heatproof.explainer.Explainer"),
+        ("json:dumps", "it is not a subclass of heatproof.explainer.Explainer"),
+    ],
+)
+def test_a_class_that_does_not_load_sets_the_plugin_apart(
+    plugin: Plugin, good: Found, target: str, reason: str
+) -> None:
+    source = hook("heatproof_explainers", f'{{"wrong": "{target}"}}') + hook(
+        "heatproof_metrics", '{"fine": "toy_classes:Share"}'
+    )
+    catalog = Catalog([good, plugin("bad", source)])
+    assert "heatproof-bad/fine" in names(catalog)
+    with pytest.raises(PluginError, match=r"^heatproof-bad 2.0 is broken: explainer 'wrong' does not load"):
+        catalog.load(catalog.resolve("explainer", "wrong"))
+    assert names(catalog) == GOOD
+    assert reason in catalog.broken[0].reason
+
+
+def test_verify_loads_everything(plugin: Plugin, good: Found) -> None:
+    bad = hook("heatproof_explainers", '{"wrong": "nowhere:A", "other": "nowhere:B"}')
+    broken = Catalog([plugin("bad", bad), good]).verify()
+    assert [one.distribution for one in broken] == ["heatproof-bad"]
+    assert Catalog([good]).verify() == ()
+
+
+# components
+
+
+def test_create(good: Found, tmp_path: Path) -> None:
+    component = Catalog([good]).create("explainer", "plain", {"scale": 2, "table": "a/b.csv"}, tmp_path)
+    assert component.registered == "heatproof-good/plain"
+    assert dict(component.params) == {"scale": 2.0, "table": tmp_path / "a/b.csv"}
+
+
+def test_create_nested(good: Found, tmp_path: Path) -> None:
+    params: dict[str, Any] = {
+        "base": {"use": "plain", "table": "t.csv"},
+        "more": ["plain", {"use": "over", "base": "heatproof-good/plain"}],
+        "named": {"one": "plain"},
+    }
+    over = dict(Catalog([good]).create("explainer", "over", params, tmp_path).params)
+    assert over["base"].params.table == tmp_path / "t.csv"
+    assert [one.registered for one in over["more"]] == ["heatproof-good/plain", "heatproof-good/over"]
+    assert over["more"][1].params.base.registered == "heatproof-good/plain"
+    assert over["named"]["one"] is over["more"][0]
+    assert over["free"] == "text"
+
+
+def test_components_that_are_defaults_get_their_names(good: Found) -> None:
+    catalog = Catalog([good])
+    over = catalog.create("explainer", "over", {})
+    assert over.params.base.registered == "heatproof-good/plain"  # type: ignore[attr-defined]
+    again = catalog.create("explainer", "over", {k: v for k, v in over.describe().items() if k != "use"})
+    assert again.identity == over.identity
+
+
+def test_wrong_params(good: Found) -> None:
+    params = {"base": "plian", "more": [{"use": "plain", "scale": "x"}, 3], "named": {"a": None}}
+    with pytest.raises(HeatproofError) as caught:
+        create(Catalog([good]), "explainer", "over", params)
+    said = str(caught.value)
+    for part in (
+        "heatproof-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
+        "; more.0.scale: should be a valid number",
+        "more.1: should name a registered explainer, or be a mapping",
+        "named.a: should name a registered explainer, or be a mapping",
+    ):
+        assert part in said
+
+
+def test_a_component_that_raises_when_made(good: Found) -> None:
+    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
+        Catalog([good]).create("metric", "stumbling", {})
+
+
+def test_the_core_brings_its_executors() -> None:
+    catalog = Catalog([])
+    assert [(entry.kind, entry.name) for entry in catalog.entries] == [
+        ("executor", "processes"),
+        ("executor", "serial"),
+    ]
+    assert catalog.verify() == ()
+
+
+# hooks
+
+
+def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: pytest.LogCaptureFixture) -> None:
+    first = plugin("first", hook("heatproof_run_started", "1 / 0", "folder"))
+    second = plugin("second", hook("heatproof_run_started", "folder.name", "folder"))
+    catalog = Catalog([first, second, good])
+    with caplog.at_level(logging.WARNING, "heatproof"):
+        for _ in range(2):
+            assert catalog.hook.heatproof_run_started(folder=Path("run"), config={}) == ["run"]
+    reason = "its hook heatproof_run_started raised ZeroDivisionError: division by zero"
+    assert catalog.broken == (Broken("heatproof-first", "2.0", "first", reason),)
+    assert caplog.messages == [f"plugin heatproof-first 2.0: {reason}"] * 2
+    assert names(catalog) == GOOD
+
+
+def test_a_hook_that_does_not_exist(good: Found) -> None:
+    with pytest.raises(AttributeError):
+        Catalog([good]).hook.heatproof_run_begun()
+
+
+# the process
+
+
+def test_the_default_catalog_is_made_once() -> None:
+    assert default() is default()
+    assert "heatproof-baseline/random" in [entry.full for entry in default().entries]
+
+
+LISTING = """
+import sys, time
+start = time.perf_counter()
+from heatproof.registry.catalog import default
+catalog = default()
+entries = [entry for entry in catalog.entries if entry.distribution.startswith("heatproof-fake")]
+print(len(entries), time.perf_counter() - start)
+assert not catalog.broken, catalog.broken
+print(*sorted({"torch", "torchvision", "pydantic", "numpy"} & sys.modules.keys()))
+"""
+
+
+def test_forty_plugins_are_listed_without_torch(tmp_path: Path) -> None:
+    for number in range(40):
+        install(tmp_path, f"heatproof_fake{number}", f"[heatproof]\nfake{number} = heatproof_fake{number}\n")
+        source = hook("heatproof_explainers", f'{{"fake{number}": "heatproof_fake{number}.heavy:Fake"}}')
+        package = tmp_path / f"heatproof_fake{number}"
+        package.mkdir()
+        (package / "__init__.py").write_text(f"from heatproof.hooks import hookimpl\n{source}")
+        (package / "heavy.py").write_text("import torch\n")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTING}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counted, heavy = done.stdout.splitlines()
+    print(f"listing 40 plugins: {counted.split()[1]} s")
+    assert counted.split()[0] == "40"
+    assert heavy == ""
+    assert float(counted.split()[1]) < 2

@@ -1,0 +1,131 @@
+"""Friedman's test, Nemenyi's critical difference and the firmness of an order, against scipy and plain loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from heatproof.results.ranks import average_ranks, friedman, patient_means, stability, studentized_range, win_share
+
+
+@pytest.mark.parametrize("digits", [1, 8])
+def test_ranks_agree_with_scipy(digits: int) -> None:
+    values = np.round(np.random.default_rng(0).random((40, 7)), digits)
+    assert np.array_equal(average_ranks(values), stats.rankdata(-values, axis=1))
+
+
+def test_rounding_does_not_decide_ranks() -> None:
+    assert average_ranks(np.array([[0.1 + 0.2, 0.3, 0.2]])).tolist() == [[1.5, 1.5, 3.0]]
+
+
+def test_cases_of_a_patient_are_averaged() -> None:
+    values = np.array([1.0, 2.0, np.nan, 5.0, np.nan])
+    found = patient_means(values, ["b", "a", "b", "b", "c"])
+    assert found == pytest.approx([2.0, 3.0, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(("blocks", "count", "digits"), [(8, 3, 8), (12, 5, 1), (81, 31, 2), (30, 4, 0)])
+def test_friedman_agrees_with_scipy(blocks: int, count: int, digits: int) -> None:
+    """Also with ties."""
+    random = np.random.default_rng(blocks)
+    values = np.round(random.random((blocks, count)) + 0.1 * np.arange(count) / count, digits)
+    found, expected = friedman(values, 0.95), stats.friedmanchisquare(*values.T)
+    assert found.statistic == pytest.approx(expected.statistic, rel=1e-10)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-8)
+    assert found.mean_ranks == pytest.approx(stats.rankdata(-values, axis=1).mean(0))
+    assert found.blocks == blocks
+
+
+def test_a_clear_order_is_found() -> None:
+    """Every patient agrees: the statistic is at its largest, n (k - 1)."""
+    values = np.random.default_rng(0).normal(size=(20, 1)) + np.arange(6)
+    found = friedman(values, 0.95)
+    assert found.mean_ranks.tolist() == [6, 5, 4, 3, 2, 1]
+    assert found.statistic == pytest.approx(20 * 5)
+    assert found.p == pytest.approx(stats.chi2.sf(100, 5), rel=1e-8)
+
+
+def test_patients_who_lack_a_value_are_left_out() -> None:
+    values = np.random.default_rng(1).random((9, 4))
+    gaps = np.vstack([values, [[0.1, np.nan, 0.2, 0.3]]])
+    assert str(friedman(gaps, 0.9)) == str(friedman(values, 0.9))
+
+
+def test_without_patients_or_order_there_is_no_test() -> None:
+    nobody = friedman(np.full((3, 4), np.nan), 0.95)
+    assert nobody.blocks == 0
+    assert np.isnan([nobody.statistic, nobody.p, nobody.critical_difference, *nobody.mean_ranks]).all()
+    tied = friedman(np.ones((5, 3)), 0.95)
+    assert np.isnan([tied.statistic, tied.p]).all()
+    assert tied.mean_ranks.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 31])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_studentized_range_agrees_with_scipy(count: int, confidence: float) -> None:
+    found = studentized_range(confidence, count)
+    assert stats.studentized_range.cdf(found, count, np.inf) == pytest.approx(confidence, abs=1e-9)
+
+
+def test_studentized_range_of_two_in_closed_form() -> None:
+    """The range of two is the absolute value of a normal of variance two."""
+    for confidence in (0.5, 0.9, 0.999):
+        expected = np.sqrt(2) * stats.norm.ppf((1 + confidence) / 2)
+        assert studentized_range(confidence, 2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_critical_difference_as_published() -> None:
+    """Demšar's example: 4 classifiers on 14 data sets, q 2.569 at 0.05 and 2.291 at 0.10."""
+    values = np.random.default_rng(0).random((14, 4))
+    assert friedman(values, 0.95).critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=5e-4)
+    assert friedman(values, 0.90).critical_difference == pytest.approx(2.291 * np.sqrt(4 * 5 / (6 * 14)), abs=5e-4)
+
+
+def test_stability_against_a_plain_loop() -> None:
+    random = np.random.default_rng(2)
+    values = np.array([0.5, 0.7, 0.6])
+    resampled = np.round(values + 0.1 * random.normal(size=(300, 3)), 2)
+    resampled[::7, 1] = np.nan
+    found = stability(values, list(resampled.T))
+    best, kept, used = np.zeros(3), np.zeros(3), 0
+    for row in resampled:
+        if np.isnan(row).any():
+            continue
+        used += 1
+        leaders = np.flatnonzero(row == row.max())
+        best[leaders] += 1 / len(leaders)
+        kept += stats.rankdata(-row) == [3, 1, 2]
+    assert found.ranks.tolist() == [3, 1, 2]
+    assert found.resamples == used
+    assert found.best == pytest.approx(best / used)
+    assert found.kept == pytest.approx(kept / used)
+    assert found.best.sum() == pytest.approx(1)
+
+
+def test_stability_of_two_normals_in_closed_form() -> None:
+    random = np.random.default_rng(3)
+    a, b = (centre + random.normal(size=40_000) for centre in (0.8, 0.0))
+    expected = stats.norm.cdf(0.8 / np.sqrt(2))
+    found = stability(np.array([0.8, 0.0]), [a, b])
+    assert found.best[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
+    assert win_share(a, b) == pytest.approx(found.best[0], abs=1e-12)
+
+
+def test_shorter_resamples_shorten_all() -> None:
+    found = stability(np.array([2.0, 1.0]), [np.array([2.0, 2.0, 0.0]), np.array([1.0, 1.0])])
+    assert (found.resamples, found.best.tolist()) == (2, [1.0, 0.0])
+    assert win_share(np.array([2.0, 2.0, 0.0]), np.array([1.0, 3.0])) == 0.5
+
+
+def test_nothing_in_common() -> None:
+    found = stability(np.array([2.0, 1.0]), [np.array([np.nan, 1.0]), np.array([1.0, np.nan])])
+    assert found.resamples == 0
+    assert np.isnan([*found.best, *found.kept]).all()
+    assert np.isnan(win_share(np.array([np.nan]), np.array([1.0])))
+
+
+def test_wins_count_ties_half() -> None:
+    a, b = (np.array(values) for values in zip(*itertools.product([0.0, 1.0, 2.0], repeat=2)))
+    assert win_share(a, b) == 0.5
+    assert win_share(a, b - 0.5) == pytest.approx(6 / 9)

@@ -1,0 +1,94 @@
+"""Where tasks run: here, or in processes of which any may be killed."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from heatproof.run.executors import Processes, Serial, torch_threads
+from heatproof_jobs import work
+
+
+@pytest.fixture
+def executed(tmp_path: Path) -> Callable[..., Any]:
+    """Runs jobs; gives what each came to, or why it was lost, and how often each was begun."""
+
+    def run(executor: Any, names: list[str], threads: int = 1) -> tuple[dict[int, Any], dict[int, str], list[int]]:
+        jobs = []
+        for index, name in enumerate(names):
+            (tmp_path / str(index)).mkdir()
+            jobs.append((name, str(tmp_path / str(index))))
+        done: dict[int, Any] = {}
+        lost: dict[int, str] = {}
+        executor.run(
+            jobs, work, lambda job, result: done.setdefault(jobs.index(job), result),
+            lambda job, reason: lost.setdefault(jobs.index(job), reason), threads,
+        )  # fmt: skip
+        return done, lost, [len([*(tmp_path / str(index)).iterdir()]) for index in range(len(names))]
+
+    return run
+
+
+def test_serial_runs_in_order_in_this_process_and_restores_threads(executed: Any) -> None:
+    before = torch.get_num_threads()
+    done, lost, begun = executed(Serial(), ["a", "b", "c"], threads=3)
+    assert list(done.items()) == [(index, (name, os.getpid(), 3)) for index, name in enumerate("abc")]
+    assert lost == {}
+    assert begun == [1, 1, 1]
+    assert torch.get_num_threads() == before
+
+
+def test_threads_last_as_long_as_the_block() -> None:
+    before = torch.get_num_threads()
+
+    def fail() -> None:
+        with torch_threads(before + 2):
+            assert torch.get_num_threads() == before + 2
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        fail()
+    assert torch.get_num_threads() == before
+
+
+def test_processes_survive_killed_workers(executed: Any) -> None:
+    """One job kills its worker once, one always; every other is done, in workers with the threads asked for."""
+    names = ["a", "kill once", "kill", "b", "c", "d"]
+    done, lost, begun = executed(Processes(workers=2), names, threads=3)
+    assert {index: (name, threads) for index, (name, _, threads) in done.items()} == {
+        index: (name, 3) for index, name in enumerate(names) if name != "kill"
+    }
+    assert os.getpid() not in {process for _, process, _ in done.values()}
+    assert lost == {2: "its worker process died 2 times (killed, or out of memory)"}
+    assert begun[1] == 2
+    assert begun[2] >= 2
+
+
+def test_an_error_of_a_task_is_raised_here(executed: Any) -> None:
+    with pytest.raises(ValueError, match="the job cannot be done"):
+        executed(Processes(workers=1), ["raise", "a"])
+
+
+def test_an_interrupt_ends_the_workers(executed: Any, tmp_path: Path) -> None:
+    """What ``done`` raises here, Ctrl-C for one, does not wait for what the workers are at."""
+    jobs = [(name, str(tmp_path / name)) for name in ("a", "wait")]
+    for _, folder in jobs:
+        Path(folder).mkdir()
+
+    def interrupted(job: Any, result: Any) -> None:
+        while not [*Path(jobs[1][1]).iterdir()]:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Processes(workers=2).run(jobs, work, interrupted, lambda job, reason: None, 1)
+    for process in multiprocessing.active_children():
+        process.join(20)
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - started < 50

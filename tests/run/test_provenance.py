@@ -1,0 +1,85 @@
+"""Where a run's numbers come from."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from heatproof.records import Geometry
+from heatproof.run.provenance import device_name, versions, weights_digest
+from heatproof.testing.toys import Regions
+from heatproof_parts import Pictures
+
+Ran = Callable[..., Any]
+
+
+def read(finished: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((finished.folder / "provenance.json").read_text())
+    return found
+
+
+def test_a_run_says_where_its_numbers_come_from(ran: Ran) -> None:
+    found = read(ran(seed=5, metrics=["filled"], explainers=[{"use": "slope", "factor": 3.0}]))
+    assert found["versions"]["torch"] == version("torch")
+    assert (found["seed"], found["device"], found["threads"], found["rows"]) == (5, "cpu", 1, {"regions": 2})
+    (model,) = found["models"]
+    assert model["use"] == "heatproof-parts/regions"
+    assert model["weights"] == weights_digest(Regions().network)
+    (dataset,) = found["datasets"]
+    assert (dataset["split"], dataset["samples"], dataset["synthetic"], dataset["count"]) == ("test", 8, True, 16)
+    assert dataset["identity"] == Pictures(count=16).identity or dataset["identity"]
+    assert {"use": "heatproof-parts/slope", "factor": 3.0} in [
+        {name: one[name] for name in ("use", "factor")} for one in found["explainers"] if "factor" in one
+    ]
+    assert len(found["metrics"][0]["brightness"]) == 3  # as filled
+
+
+def test_it_names_no_time_and_no_host(ran: Ran) -> None:
+    one = (ran().folder / "provenance.json").read_bytes()
+    assert (ran().folder / "provenance.json").read_bytes() == one
+
+
+def test_the_digest_of_weights_counts_every_value_and_name() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    expected = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(network.state_dict().items()):
+        expected.update(name.encode() + value.numpy().tobytes())
+    first = weights_digest(network)
+    assert first == expected.hexdigest()
+    with torch.no_grad():
+        network[1].running_mean[1] = torch.nextafter(torch.tensor(0.0), torch.tensor(1.0))
+    assert weights_digest(network) != first
+
+
+def test_decoded_files_are_counted_and_digested(ran: Ran, tmp_path: Path, monkeypatch: Any) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    load = Pictures.load
+
+    def from_file(self: Any, id: str) -> Any:
+        sample = load(self, id)
+        path = root / f"{id}.bin"
+        if not path.exists():
+            path.write_bytes(id.encode())
+        return type(sample)(**{**vars(sample), "geometry": Geometry.identity(sample.space, str(path))})
+
+    monkeypatch.setattr(Pictures, "load", from_file)
+    first = read(ran(output=str(tmp_path / "one")))["files"]
+    assert first["decoded"] == 8
+    assert read(ran(output=str(tmp_path / "two")))["files"] == first
+    (root / "blob-009.bin").write_bytes(b"other")
+    changed = read(ran(output=str(tmp_path / "three")))["files"]
+    assert changed["decoded"] == 8
+    assert changed["digest"] != first["digest"]
+
+
+def test_every_distribution_is_listed() -> None:
+    found = versions()
+    assert found["heatproof"] == version("heatproof")
+    assert found["numpy"] == version("numpy")
+    assert device_name("cpu") == "cpu"

@@ -1,0 +1,93 @@
+"""The one-way rule: import-linter holds the code to it, and finds what breaks it."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from heatproof.public import PUBLIC
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / ".ci/contracts.py"
+CONTRACTS = runpy.run_path(str(PROGRAM))
+PLANTED: Mapping[str, tuple[str, str, str]] = {
+    "The core imports one way only": (
+        "heatproof/errors.py",
+        "from .results import store",
+        "heatproof.errors -> heatproof.results.store",
+    ),
+    "Plugins never import each other": (
+        "heatproof_ecs/ecs.py",
+        "import heatproof_cam.gradcam",
+        "heatproof_ecs.ecs -> heatproof_cam.",
+    ),
+    "Plugins keep to the public list": (
+        "heatproof_cam/gradcam.py",
+        "from heatproof.plan.plan import Plan",
+        "gradcam -> heatproof.plan.plan",
+    ),
+    "The core needs no plugin, and no library of one": (
+        "heatproof/imaging/images.py",
+        "import scipy",
+        "heatproof.imaging.images -> scipy",
+    ),
+    "Kits need no plugin": (
+        "heatproof_lesions/agreement.py",
+        "import heatproof_ecs.ecs",
+        "heatproof_lesions.agreement -> heatproof_ecs.ecs",
+    ),
+}
+"""Contract → a file, the line that breaks it, and what the linter says of it."""
+
+
+def linted(folder: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter with the workspace's contracts, on the packages that lie in ``folder``."""
+    words = [sys.executable, str(PROGRAM), str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The sources of all packages in one folder."""
+    for source in [ROOT / "core/src", *ROOT.glob("plugins/*/*/src")]:
+        shutil.copytree(source, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_the_code_keeps_the_rule(copied: Path) -> None:
+    done = linted(copied)
+    assert done.returncode == 0, done.stdout
+    assert f"Contracts: {len(CONTRACTS['contracts']())} kept, 0 broken." in done.stdout
+
+
+def test_every_contract_can_break(copied: Path) -> None:
+    assert PLANTED.keys() == CONTRACTS["contracts"]().keys()
+    for file, line, _ in PLANTED.values():
+        path = copied / file
+        path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
+    (copied / "heatproof/fresh.py").write_text('"""A module without a layer."""\n')
+    done = linted(copied)
+    said = re.sub(r"\s+", " ", done.stdout)
+    assert done.returncode == 1
+    assert [name for name in PLANTED if f"{name} BROKEN" not in said] == []
+    assert [seen for *_, seen in PLANTED.values() if seen not in said] == []
+    assert "fresh" in said
+
+
+def test_the_public_list_names_what_is_there_and_nothing_twice() -> None:
+    assert CONTRACTS["public"]() == PUBLIC
+    assert len(set(PUBLIC)) == len(PUBLIC)
+    for name in PUBLIC:
+        import_module(name)
+
+
+def test_what_is_not_public_is_forbidden_to_plugins() -> None:
+    private = list(CONTRACTS["private"]())
+    assert {"heatproof.plan", "heatproof.registry", "heatproof.run", "heatproof.network.views"} <= set(private)
+    assert not [name for name in private if name in PUBLIC or f"{name}.".startswith(tuple(f"{p}." for p in PUBLIC))]
