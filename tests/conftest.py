@@ -21,13 +21,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def parts() -> Any:
-    """The catalog of the parts and the random baseline."""
+    """The catalog of the parts."""
     from heatproof.registry.catalog import Catalog
     from heatproof.registry.discovery import Found
 
     return Catalog([
         Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
-        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
 
 

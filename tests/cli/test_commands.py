@@ -30,7 +30,7 @@ import sys
 sys.path.insert(0, {parts!r})
 from heatproof.registry import catalog
 from heatproof.registry.discovery import Found
-made = catalog.Catalog([Found(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts", "baseline")])
+made = catalog.Catalog([Found(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts",)])
 catalog.default = lambda: made
 from heatproof.cli.commands import main
 main()

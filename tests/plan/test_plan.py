@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import heatproof_parts
 from heatproof.config.settings import from_plain
-from heatproof.errors import ConfigError, DataError, ModelError, PluginError
+from heatproof.errors import ConfigError, DataError, ModelError
 from heatproof.plan.plan import Plan, make_plan
 from heatproof.plan.task import label
 from heatproof.registry.catalog import Catalog
@@ -103,10 +103,18 @@ def test_no_baseline_where_nothing_is_compared(planned: Planned) -> None:
     assert names(planned(metrics=["accuracy"])) == [("regions", "slope", "predicted", "max")]
 
 
-def test_without_the_baseline_plugin_the_error_says_what_to_install(parts: Any, configured: Callable[..., Any]) -> None:
-    lonely = Catalog([Found("parts", "heatproof_parts", "heatproof-parts", "1.0")])
-    with pytest.raises(PluginError, match="install heatproof-baseline"):
-        make_plan(configured(), lonely)
+def test_a_plugin_that_is_named_as_the_baseline_stops_nobody(
+    configured: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from heatproof.hooks import hookimpl\n@hookimpl\ndef heatproof_explainers():\n"
+    (tmp_path / "foreign.py").write_text(f"{text}    return {{'random': 'heatproof_parts:Slope'}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    foreign = Catalog([
+        Found("foreign", "foreign", "foreign", "1.0"),
+        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+    ])  # fmt: skip
+    baselines = [item for item in make_plan(configured(), foreign).combinations if item.model_free]
+    assert [item.explainer.name for item in baselines] == ["heatproof/random"]
 
 
 def test_a_metric_without_heatmap_hangs_on_dataset_and_model(planned: Planned) -> None:

@@ -353,9 +353,10 @@ def test_a_component_that_raises_when_made(good: Found) -> None:
         Catalog([good]).create("metric", "stumbling", {})
 
 
-def test_the_core_brings_its_executors() -> None:
+def test_the_core_brings_chance_and_its_executors() -> None:
     catalog = Catalog([])
     assert [(entry.kind, entry.name) for entry in catalog.entries] == [
+        ("explainer", "random"),
         ("executor", "processes"),
         ("executor", "serial"),
     ]
@@ -388,7 +389,7 @@ def test_a_hook_that_does_not_exist(good: Found) -> None:
 
 def test_the_default_catalog_is_made_once() -> None:
     assert default() is default()
-    assert "heatproof-baseline/random" in [entry.full for entry in default().entries]
+    assert "heatproof/random" in [entry.full for entry in default().entries]
 
 
 LISTING = """

@@ -83,7 +83,6 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     monkeypatch.setitem(sys.modules, "picky_parts", parts)
     return Catalog([
         Found("parts", "picky_parts", "heatproof-picky", "1.0"),
-        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
 
 

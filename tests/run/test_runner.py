@@ -252,7 +252,6 @@ def test_a_hook_that_raises_stops_nobody(
     catalog = Catalog([
         Found("stumbling", "stumbling_hooks", "heatproof-stumbling", "1.0"),
         Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
-        Found("baseline", "heatproof_baseline", "heatproof-baseline", "1.0"),
     ])  # fmt: skip
     with caplog.at_level(logging.WARNING, "heatproof"):
         finished = run(configured(), catalog)

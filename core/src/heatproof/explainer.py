@@ -38,7 +38,8 @@ class Explainer(Component):
 
     ``requires`` names the model's capabilities it needs. ``traits`` are claims that the conformance kit holds it to:
     ``signed``, ``complete`` (values sum to the score, less the baseline's), ``seeded`` (draws by the batch's seed),
-    ``differentiable``, ``targetless`` (one map whatever the target), ``model_free`` (never looks at the model).
+    ``differentiable``, ``targetless`` (one map whatever the target), ``model_free`` (never looks at the model),
+    ``baseline`` (what the others of a run are compared with; model-free).
     ``spaces`` are the spatial dimensions it can do.
     """
 

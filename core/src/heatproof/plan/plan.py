@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
+from ..chance import NAME
 from ..config.settings import DatasetEntry, RunConfig
 from ..dataset import Dataset, Finding
 from ..digests import digest
-from ..errors import ConfigError, DataError, HeatproofError, ModelError, PluginError, near
+from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
 from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
@@ -189,20 +190,17 @@ def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int |
 
 
 def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Combination]:
-    """The random baseline where a dataset split and grid lack it, hosted by the first model of the grid.
+    """Chance where a dataset split and grid lack a baseline, hosted by the first model of the grid.
 
     Judged maps need one for every model and target.
     """
-    try:
-        random = catalog.create("explainer", "random", {})
-    except PluginError as error:
-        raise PluginError(f"heatmaps are compared with random ones: install heatproof-baseline ({error})") from error
-    assert isinstance(random, Explainer)
-    present = {_ground(item) for item in combinations if item.explainer.identity == random.identity}
+    chance = catalog.create("explainer", NAME, {})
+    assert isinstance(chance, Explainer)
+    present = {_ground(item) for item in combinations if "baseline" in item.explainer.traits}
     lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
     exact = Verdict("exact")
     return [
-        replace(item, target=item.target if item.judged else "", explainer=random, reduction="max", verdict=exact)
+        replace(item, target=item.target if item.judged else "", explainer=chance, reduction="max", verdict=exact)
         for item in reversed(lacking.values())
     ]
 

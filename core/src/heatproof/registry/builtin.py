@@ -6,6 +6,12 @@ from ..hooks import hookimpl
 
 
 @hookimpl
+def heatproof_explainers() -> Mapping[str, str]:
+    """Declare chance, which every run is compared with."""
+    return {"random": "heatproof.chance:Random"}
+
+
+@hookimpl
 def heatproof_executors() -> Mapping[str, str]:
     """Declare the executors of the core."""
     return {"serial": "heatproof.run.executors:Serial", "processes": "heatproof.run.executors:Processes"}

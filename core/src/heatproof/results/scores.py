@@ -108,7 +108,7 @@ def _as_seen(combination: Combination, metric: Metric) -> Combination:
 
 
 def _is_baseline(combination: Combination) -> bool:
-    return combination.explainer.short == "random" and combination.indifferent
+    return "baseline" in combination.explainer.traits and combination.indifferent
 
 
 def _model_place(task: Task) -> dict[str, str]:

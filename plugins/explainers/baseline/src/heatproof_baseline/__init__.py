@@ -9,7 +9,6 @@ from heatproof.hooks import hookimpl
 def heatproof_explainers() -> Mapping[str, str]:
     """Declare the classes of this plugin."""
     return {
-        "random": "heatproof_baseline.random:Random",
         "centre": "heatproof_baseline.centre:Centre",
         "input_edges": "heatproof_baseline.input_edges:InputEdges",
     }

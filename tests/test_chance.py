@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from heatproof.batch import Batch
+from heatproof.chance import Random
 from heatproof.testing import conforms, toys
-from heatproof_baseline.random import Random
 
 
 def batch(ids="ab", seed=0, size=16, model=None, value=0.0, target=0) -> Batch:
