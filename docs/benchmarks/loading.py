@@ -27,12 +27,12 @@ from PIL import Image
 
 from heatproof.config.settings import from_plain
 from heatproof.dataset import Dataset
+from heatproof.imaging.images import READERS
 from heatproof.model import Model
 from heatproof.plan.sample_cache import Cache, Prepared
 from heatproof.records import Sample
 from heatproof.registry.catalog import default
-from heatproof.run import chunk
-from heatproof.run.chunk import READERS
+from heatproof.run import samples
 from heatproof.run.runner import run
 from heatproof_fundus.photograph import Fundus
 
@@ -80,7 +80,7 @@ def runs(root: Path, folder: Path) -> None:
         "from the cache": (READERS, str(folder / "cache")),
     }
     for number, (name, (readers, cache)) in enumerate(ways.items()):
-        chunk.READERS = readers
+        samples.READERS = readers
         output = {"output": str(folder / str(number)), "rows": 2, "device": "cpu", "statistics": {"resamples": 10}}
         config = from_plain({**once, **output, "threads": 2, "cache": cache}, default())
         seconds = run(config, default()).seconds

@@ -22,7 +22,7 @@ from heatproof.config.settings import load
 from heatproof.network import views as canonical
 from heatproof.registry.catalog import default
 from heatproof.run import batch_size as rows
-from heatproof.run import chunk
+from heatproof.run import samples
 from heatproof.run.runner import run
 
 MAIN_JOB = Path(__file__).resolve().parents[2] / "examples" / "main.yaml"
@@ -60,7 +60,7 @@ def main() -> None:
     clock, catalog = Clock(), default()
     with tempfile.TemporaryDirectory() as folder:
         config = load(path, catalog, [f"output={folder}/run", "cache=false"])
-        chunk.READERS = 1
+        samples.READERS = 1
         for component in (entry.component for entry in config.datasets):
             clock.watch(type(component), "load", "decoding")
         for component in config.models:

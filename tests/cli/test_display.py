@@ -115,7 +115,7 @@ def plan() -> Any:
     source = Source(phantom, "test", tuple(phantom.ids("test")))
     exact, approximate = Verdict("exact"), Verdict("approximate", "one path has no rule")
     made = [
-        Combination(source, model, "logit", Gradient(), "max", 0, verdict)
+        Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), rules=())
         for model, verdict in itertools.product(models, [exact, approximate])
     ]
     return SimpleNamespace(combinations=made, skipped=[])

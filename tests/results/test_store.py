@@ -15,7 +15,7 @@ import zarr
 
 from heatproof.errors import StoreError
 from heatproof.results import store
-from heatproof.results.parquet import PREDICTION_COLUMNS, SCORE_COLUMNS, read_table, write_table
+from heatproof.results.parquet import SCORE_COLUMNS, PredictedCase, columns_of, read_table, write_table
 from heatproof.results.store import Run, write_json, write_text
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -228,12 +228,12 @@ def test_tables_come_back(tmp_path: Path) -> None:
 def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
     rows = [[f"case{index}", "p", [1], 0, [index / 3, -1.0], [0.5, 0.5], "valid", ""] for index in range(1200)]
     for name in ("one", "two"):
-        write_table(tmp_path / name, PREDICTION_COLUMNS, rows)
+        write_table(tmp_path / name, columns_of(PredictedCase), rows)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert read_table(tmp_path / "one")["case"].tolist() == [row[0] for row in rows]
-    write_table(tmp_path / "empty", PREDICTION_COLUMNS, [])
+    write_table(tmp_path / "empty", columns_of(PredictedCase), [])
     assert {name: len(values) for name, values in read_table(tmp_path / "empty").items()} == dict.fromkeys(
-        PREDICTION_COLUMNS, 0
+        columns_of(PredictedCase), 0
     )
 
 

@@ -19,9 +19,10 @@ from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
-from heatproof.run import runner
+from heatproof.run import batch_size, execution, runner
 from heatproof.run.batch_size import first_readable, measure_rows
-from heatproof.run.runner import device_of, run
+from heatproof.run.execution import device_of
+from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
 from heatproof_parts import Pictures
 
@@ -110,11 +111,11 @@ def test_a_new_metric_reuses_the_heatmaps(ran: Ran, calls: Any) -> None:
 
 
 def test_a_metric_of_the_store_loads_no_network(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    from heatproof.run import chunk
+    from heatproof.run import work
 
     ran()
     used: list[Any] = []
-    monkeypatch.setattr(chunk, "Batch", lambda *arguments, **settings: used.append(arguments))
+    monkeypatch.setattr(work, "Batch", lambda *arguments, **settings: used.append(arguments))
     assert ran(metrics=["mass", {"use": "mass", "scale": 2.0}]).failures == 0
     assert used == []
 
@@ -161,11 +162,11 @@ def test_a_resumed_task_computes_with_the_layers_of_the_whole_plan(ran: Ran, cal
 
 def test_rows_are_measured_once_and_kept(ran: Ran, calls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[str] = []
-    monkeypatch.setattr(runner, "measure_rows", lambda task, device: measured.append(task.model.short) or 4)
+    monkeypatch.setattr(batch_size, "measure_rows", lambda task, device: measured.append(task.model.short) or 4)
     finished = ran(rows="auto", models=["regions", "linear"])
     assert measured == ["regions", "linear"]
     assert max(len(call[2]) for call in calls("explain")) == 4
-    monkeypatch.setattr(runner, "measure_rows", lambda task, device: 1)
+    monkeypatch.setattr(batch_size, "measure_rows", lambda task, device: 1)
     ran(rows="auto", models=["regions", "linear"], seed=1)
     assert {len(call[2]) for call in calls("explain")} == {4}
     settled = [json.loads(path.read_text()) for path in (finished.folder / "execution").glob("rows-*/unit.json")]
@@ -176,9 +177,9 @@ def test_rows_are_measured_once_and_kept(ran: Ran, calls: Any, monkeypatch: pyte
 
 def test_threads_are_settled_by_the_first_and_used(ran: Ran, calls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda process: range(3))
+    monkeypatch.setattr(execution.os, "sched_getaffinity", lambda process: range(3))
     ran(threads=None)
-    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda process: range(7))
+    monkeypatch.setattr(execution.os, "sched_getaffinity", lambda process: range(7))
     finished = ran(threads=None, seed=1)
     assert {call[5] for call in calls("explain")} == {3}
     assert json.loads((finished.folder / "provenance.json").read_text())["threads"] == 3

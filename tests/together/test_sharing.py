@@ -82,6 +82,10 @@ def test_the_estimate_before_a_run_is_what_is_taken():
     model, source = Residual(), Source(Blobs(), "test", ())
     explainers = [explainer for method in METHODS for explainer in method.expand(model)]
     combinations = [
-        Combination(source, model, "predicted", explainer, "max", 0, Verdict("exact")) for explainer in explainers
-    ]
+        Combination(
+            source, model, "predicted", explainer, "max", 0, Verdict("exact"),
+            layers=tuple(explainer.layers(model)), rules=tuple(explainer.rules(model)),
+        )
+        for explainer in explainers
+    ]  # fmt: skip
     assert passes(combinations, (32, 32)) == (106, 106)

@@ -145,6 +145,26 @@ Measurement: TypeAlias = Mapping[str, float | Array]
 
 
 @dataclass(frozen=True)
+class Score:
+    """One row of the results, from the metric to the table: what was measured of one case, or why it was not.
+
+    ``notes`` are the heatmap's, as JSON. ``heatmap`` and ``row`` say where the heatmap lies: the array's path in the
+    run's folder and its index there; None for a metric that needs none.
+    """
+
+    case: str
+    patient: str
+    measure: str = ""
+    value: float | None = None
+    status: Status = "valid"
+    reason: str = ""
+    array: list[float] | None = None
+    notes: str = "{}"
+    heatmap: str | None = None
+    row: int | None = None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What an explainer returns when a tensor is not enough.
 

@@ -15,23 +15,26 @@ from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
 from ..registry.catalog import Catalog
+from .keys import heatmap_key
 from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
 
 Fitted = Mapping[tuple[str, str, str], Metric]
 """(metric identity, dataset identity, grid) → the metric with its open Params filled."""
 
+Expansion = tuple[list[Combination], list[Skipped]]
+"""The combinations that a row of a config stands for, and those that cannot run."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a config asks for."""
+    """Everything a config asks for: what runs hands on, instead of the config, to results and to whoever shows it."""
 
+    config: RunConfig
     pairs: tuple[tuple[Source, Model], ...]
     combinations: tuple[Combination, ...]
     skipped: tuple[Skipped, ...]
     metrics: tuple[Metric, ...]
-    chunk: int
-    seed: int
     tuning: tuple[Source, ...]
 
     @cached_property
@@ -44,12 +47,12 @@ class Plan:
         """The tasks in order, with fitted metrics: per dataset and model, chunk by chunk."""
         tasks: list[Task] = []
         for source, model, combinations in self.jobs():
-            layers = tuple(sorted({layer for item in combinations for layer in item.explainer.layers(model)}))
-            rules = tuple(sorted({rule for item in combinations for rule in item.explainer.rules(model)}))
+            layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
+            rules = tuple(sorted({rule for item in combinations for rule in item.rules}))
             heatmap, other = self._fitted(fitted, source, model)
-            for ids in _chunks(source.ids, self.chunk):
-                units = tuple(Unit(item, digest(["heatmaps", item.key, list(ids)]), heatmap) for item in combinations)
-                tasks.append(Task(source, model, ids, units, other, layers, rules, self.seed))
+            for ids in _chunks(source.ids, self.config.chunk):
+                units = tuple(Unit(item, heatmap_key(item.key, ids), heatmap) for item in combinations)
+                tasks.append(Task(source, model, ids, units, other, layers, rules, self.config.seed))
         return tuple(tasks)
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
@@ -61,46 +64,61 @@ class Plan:
 
     def _fitted(self, fitted: Fitted, source: Source, model: Model) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
         """The metrics of a dataset and grid: those that score heatmaps, and the others."""
-        own = [fitted.get((metric.identity, source.dataset.identity, model.grid), metric) for metric in self.metrics]
-        heatmap = tuple(metric for metric in own if "heatmap" in metric.needs)
-        return heatmap, tuple(metric for metric in own if "heatmap" not in metric.needs)
+        metrics = [
+            fitted.get((metric.identity, source.dataset.identity, model.grid), metric) for metric in self.metrics
+        ]
+        heatmap = tuple(metric for metric in metrics if "heatmap" in metric.needs)
+        return heatmap, tuple(metric for metric in metrics if "heatmap" not in metric.needs)
 
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` when nothing can run, and what keeps a model from being built."""
     sources = {id(entry): source(entry) for entry in _entries(config)}
-    pairs = [(sources[id(entry)], _built(model)) for entry, model in _pairs(config)]
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
     reported = list(sources.values())
-    tuning = [part for item in reported for part in tuning_of(item)] if any(one.open for one in metrics) else []
+    tuning = [part for item in reported for part in tuning_of(item)] if any(metric.open for metric in metrics) else []
     require_apart([*tuning, *reported])
-    kept: dict[tuple[str, str, str], Combination] = {}
-    skipped: list[Skipped] = []
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
-    for entry, model, explainer, target, reduction in _rows(config):
-        found, why = _expanded(sources[id(entry)], model, explainer, target, reduction, config.seed, judged)
-        skipped.extend(why)
-        for item in found:
-            kept.setdefault(_place(item), item)
+    combinations: dict[tuple[str, str, str], Combination] = {}
+    skipped: list[Skipped] = []
+    for possible, impossible in _expansions(config, sources, judged):
+        skipped.extend(impossible)
+        for item in possible:
+            combinations.setdefault(_position(item), item)
     if any("heatmap" in metric.needs for metric in metrics):
-        for item in _baselines(catalog, list(kept.values())):
-            kept[_place(item)] = item
-    if not kept and all("heatmap" in metric.needs for metric in metrics):
+        for item in _baselines(catalog, list(combinations.values())):
+            combinations[_position(item)] = item
+    if not combinations and all("heatmap" in metric.needs for metric in metrics):
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    combinations, absent = tuple(kept.values()), tuple(dict.fromkeys(skipped))
-    return Plan(tuple(pairs), combinations, absent, metrics, config.chunk, config.seed, tuple(tuning))
+    pairs = tuple((sources[id(entry)], model) for entry, model in _pairs(config))
+    unique = tuple(dict.fromkeys(skipped))
+    return Plan(config, pairs, tuple(combinations.values()), unique, metrics, tuple(tuning))
 
 
-def _built(model: Model) -> Model:
-    """A model whose network was built; raises ``ModelError`` where it cannot be."""
+def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) -> list[Expansion]:
+    """What every row of a config stands for, in order; one network after the other is built for it and freed again."""
+    rows = list(_rows(config))
+    models = {id(model): model for _, model in _pairs(config)}
+    expansions: dict[int, Expansion] = {}
+    for model in models.values():
+        _require_built(model)
+        for number, row in enumerate(rows):
+            if row[1] is model:
+                expansions[number] = _expanded(sources[id(row[0])], *row[1:], config.seed, judged)
+        if len(models) > 1:
+            model.forget()
+    return [expansions[number] for number in range(len(rows))]
+
+
+def _require_built(model: Model) -> None:
+    """Raise ``ModelError`` for a model whose network cannot be built."""
     try:
         _ = model.network
     except HeatproofError:
         raise
     except Exception as error:
         raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
-    return model
 
 
 def source(entry: DatasetEntry) -> Source:
@@ -121,7 +139,8 @@ def source(entry: DatasetEntry) -> Source:
     return Source(dataset, split, chosen)
 
 
-def _place(combination: Combination) -> tuple[str, str, str]:
+def _position(combination: Combination) -> tuple[str, str, str]:
+    """What no two combinations of a plan may share."""
     return combination.key, combination.source.split, digest(list(combination.source.ids))
 
 
@@ -148,24 +167,30 @@ def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, i
 
 def _expanded(
     source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool
-) -> tuple[list[Combination], list[Skipped]]:
+) -> Expansion:
     """The combinations that one row stands for, and those that cannot run."""
-    dataset, named = source.dataset, (source.dataset.short, label(model))
-    made, skipped = [], []
+    names = (source.dataset.short, label(model))
+    possible: list[Combination] = []
+    impossible: list[Skipped] = []
     try:
-        aims = _targets(dataset, model, explainer, target, judged)
+        targets = _targets(source.dataset, model, explainer, target, judged)
         for variant in explainer.expand(model):
-            variant.layers(model)
+            layers, rules = tuple(variant.layers(model)), tuple(variant.rules(model))
             verdict = variant.verdict(model)
             if verdict.level == "undefined":
-                skipped.append(Skipped(*named, label(variant), f"undefined because {verdict.reason}"))
+                impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
             else:
-                made += [Combination(source, model, aim, variant, reduction, seed, verdict, judged) for aim in aims]
+                possible += [
+                    Combination(
+                        source, model, name, variant, reduction, seed, verdict, judged, layers=layers, rules=rules
+                    )
+                    for name in targets
+                ]
     except HeatproofError as error:
-        return [], [Skipped(*named, label(explainer), str(error))]
+        return [], [Skipped(*names, label(explainer), str(error))]
     except Exception as error:
-        return [], [Skipped(*named, label(explainer), f"{type(error).__name__}: {error}")]
-    return made, skipped
+        return [], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")]
+    return possible, impossible
 
 
 def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
@@ -200,7 +225,15 @@ def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Co
     lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
     exact = Verdict("exact")
     return [
-        replace(item, target=item.target if item.judged else "", explainer=chance, reduction="max", verdict=exact)
+        replace(
+            item,
+            target=item.target if item.judged else "",
+            explainer=chance,
+            reduction="max",
+            verdict=exact,
+            layers=(),
+            rules=(),
+        )
         for item in reversed(lacking.values())
     ]
 

@@ -6,18 +6,18 @@ ids: one folder of the store. A *task* is all units of a model and chunk: what a
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ..component import Component
 from ..dataset import Dataset
-from ..digests import digest
 from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
 from ..passes import ActPolicy, Rule
 from ..records import Kind, Verdict
+from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
 
 ASKING = frozenset({"prediction", "model", "explainer"})
@@ -41,7 +41,7 @@ class Combination:
     """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty.
 
     Where a metric asks the model about maps, they are ``judged``: then also a model-free map belongs to a model and a
-    target.
+    target. ``layers`` and ``rules`` are what its explainer will ask of the model.
     """
 
     source: Source
@@ -52,6 +52,8 @@ class Combination:
     seed: int
     verdict: Verdict
     judged: bool = False
+    layers: tuple[str, ...] = field(kw_only=True)
+    rules: tuple[tuple[Rule, ActPolicy], ...] = field(kw_only=True)
 
     @property
     def indifferent(self) -> bool:
@@ -66,9 +68,9 @@ class Combination:
     @cached_property
     def key(self) -> str:
         """The digest of all that its heatmaps depend on, besides the ids."""
-        place = self.model.grid if self.model_free else self.model.identity
-        return digest(
-            [self.source.dataset.identity, place, self.target, self.explainer.identity, self.reduction, self.seed]
+        owner = self.model.grid if self.model_free else self.model.identity
+        return combination_key(
+            self.source.dataset.identity, owner, self.target, self.explainer.identity, self.reduction, self.seed
         )
 
     def describe(self) -> dict[str, Any]:
@@ -113,14 +115,14 @@ class Unit:
 
     def scores(self, metric: Metric) -> str:
         """The key of the unit's scores by a metric; the model counts where the metric sees it."""
-        seen = [self.combination.model.identity] if metric.needs & ASKING else []
-        return digest(["scores", self.key, metric.identity, *seen])
+        models = [self.combination.model.identity] if metric.needs & ASKING else []
+        return score_key(self.key, metric.identity, *models)
 
 
 @dataclass(frozen=True)
 class Task:
     """All units of a model and chunk. ``layers`` and ``rules`` are the unions over them, finished or not, so that
-    resuming gives the same bits."""
+    resuming gives the same bits. ``rows`` is None where the images per pass are still to be measured."""
 
     source: Source
     model: Model
@@ -131,18 +133,18 @@ class Task:
     rules: tuple[tuple[Rule, ActPolicy], ...]
     seed: int
     device: str = "cpu"
-    rows: int = 1
+    rows: int | None = None
     cache: Cache = NOWHERE
 
     @cached_property
     def prediction(self) -> str:
         """The key of the predictions over this chunk."""
-        return digest(["predictions", self.source.dataset.identity, self.model.identity, list(self.ids)])
+        return prediction_key(self.source.dataset.identity, self.model.identity, self.ids)
 
     def scores(self, metric: Metric) -> str:
         """The key of the scores of a metric that needs no heatmap; the seed counts where the metric may draw."""
-        drawn = [self.seed] if metric.needs & {"model", "explainer"} else []
-        return digest(["scores", self.prediction, metric.identity, *drawn])
+        seeds = [self.seed] if metric.needs & {"model", "explainer"} else []
+        return score_key(self.prediction, metric.identity, *seeds)
 
     def parts(self) -> Iterator[tuple[Kind, str]]:
         """Kind and key of everything that it commits."""

@@ -1,28 +1,50 @@
 """Tables of a run as Parquet files, by DuckDB."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import duckdb
 import numpy as np
 
 from ..errors import StoreError
-from ..records import Array
+from ..records import Array, Score, Status
 
+INTERRUPTED = "Query interrupted"
 ROWS = 500
 """How many rows one statement inserts."""
 
-SCORE_COLUMNS: Mapping[str, str] = {
-    "case": "VARCHAR", "patient": "VARCHAR", "measure": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR",
-    "reason": "VARCHAR", "array": "DOUBLE[]", "notes": "VARCHAR", "heatmap": "VARCHAR", "row": "INTEGER",
+SQL: Mapping[Any, str] = {
+    str: "VARCHAR", Status: "VARCHAR", str | None: "VARCHAR", int | None: "INTEGER", float | None: "DOUBLE",
+    list[int] | None: "INTEGER[]", list[float] | None: "DOUBLE[]",
 }  # fmt: skip
-PREDICTION_COLUMNS: Mapping[str, str] = {
-    "case": "VARCHAR", "patient": "VARCHAR", "label": "INTEGER[]", "decision": "INTEGER", "logits": "DOUBLE[]",
-    "probabilities": "DOUBLE[]", "status": "VARCHAR", "reason": "VARCHAR",
-}  # fmt: skip
+"""The type of a record's field → the type of its column."""
+
+
+@dataclass(frozen=True)
+class PredictedCase:
+    """One row of the predictions: what a model says of one case, or why it says nothing."""
+
+    case: str
+    patient: str
+    label: list[int] | None = None
+    decision: int | None = None
+    logits: list[float] | None = None
+    probabilities: list[float] | None = None
+    status: Status = "valid"
+    reason: str = ""
+
+
+def columns_of(record: type) -> dict[str, str]:
+    """The columns of a table with one row per record: name → SQL type, in the order of the fields."""
+    return {name: SQL[kind] for name, kind in get_type_hints(record).items()}
+
+
+SCORE_COLUMNS: Mapping[str, str] = columns_of(Score)
 
 
 @cache
@@ -30,10 +52,18 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-def connect() -> duckdb.DuckDBPyConnection:
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with temporary tables of its own, with one thread so that the same rows give the same bytes."""
     # A database in memory takes longer to open than a unit's rows take to write.
-    return _database().cursor()
+    with _database().cursor() as connection:
+        try:
+            yield connection
+        except RuntimeError as error:
+            # Ctrl-C during a query reaches Python as this error of DuckDB's.
+            if str(error) == INTERRUPTED:
+                raise KeyboardInterrupt from error
+            raise
 
 
 def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
@@ -43,6 +73,12 @@ def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[
         connection.execute(f"create temp table rows ({schema})")
         insert(connection, "rows", rows)
         copy_table(connection, "rows", path)
+
+
+def write_records(path: Path, record: type, rows: Sequence[Any]) -> None:
+    """Write records of one type as Parquet, one row each."""
+    columns = columns_of(record)
+    write_table(path, columns, [[getattr(row, name) for name in columns] for row in rows])
 
 
 def insert(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -12,6 +12,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -108,6 +109,12 @@ class Run:
             if _abandoned(partial):
                 # Another process may be sweeping too.
                 shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+    def log(self, text: str) -> None:
+        """Append to the run's log; times are kept there and nowhere else."""
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+        with writing(self.folder), open(self.folder / "log.txt", "a", encoding="utf-8") as stream:
+            stream.write(f"{stamp} {text}\n")
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

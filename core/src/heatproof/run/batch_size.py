@@ -1,20 +1,39 @@
 """How many images go into one pass: measured, since it depends on the model and the device."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..batch import Batch
+from ..digests import digest
 from ..model import Model
 from ..passes import gradients
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source, Task
 from ..records import Sample
-from .chunk import placed
+from ..results.store import Run
 
 GAIN = 0.9
 """A larger pass must cost less than this share of the time per image, or the smaller one is kept."""
+
+
+def settled_rows(run: Run, task: Task) -> int:
+    """The images per pass of a task: as configured, as settled in the run, or measured and settled now."""
+    if task.rows is not None:
+        return task.rows
+    key = rows_key(task)
+    if not run.has("execution", key):
+        rows = measure_rows(task, task.device)
+        run.settled(key, rows=rows, model=task.model.describe(), device=task.device)
+    return int(run.meta("execution", key)["rows"])
+
+
+def rows_key(task: Task) -> str:
+    """The key of what was settled for a task's model and device."""
+    return f"rows-{digest([task.model.identity, task.device])}"
 
 
 def measure_rows(task: Task, device: str) -> int:
@@ -44,6 +63,11 @@ def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Samp
             # Its own row will say what is wrong with it.
             continue
     return None
+
+
+def placed(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """A model's further inputs with every tensor on the device."""
+    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
 
 
 def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:

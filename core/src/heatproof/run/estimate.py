@@ -40,7 +40,12 @@ def estimates(plan: Plan) -> list[Estimate]:
     """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
     jobs = list(plan.jobs())
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
-    return [_estimate(source, model, combinations, plan.metrics, names) for source, model, combinations in jobs]
+    costs = []
+    for source, model, combinations in jobs:
+        costs.append(_estimate(source, model, combinations, plan.metrics, names))
+        if len(jobs) > 1:
+            model.forget()
+    return costs
 
 
 def _estimate(
@@ -60,7 +65,7 @@ def _estimate(
     count, maps = len(source.ids), len(source.ids) * len(combinations)
     # Raw float32: heatmaps of noise-like methods hardly compress.
     disk = maps * int(np.prod(sample.space)) * 4
-    layers = {layer for item in combinations for layer in item.explainer.layers(model)}
+    layers = {layer for item in combinations for layer in item.layers}
     memory = peak(model, sample, sorted(layers))
     asked = {
         name: (count * cost[0], count * cost[1])
@@ -79,7 +84,7 @@ def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple
         (item.target, item.explainer.shares or item.explainer.identity): item.explainer.cost(item.model, space)
         for item in combinations
     }
-    rules = {(item.target, *rule) for item in combinations for rule in item.explainer.rules(item.model)}
+    rules = {(item.target, *rule) for item in combinations for rule in item.rules}
     forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)
     return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
 

@@ -12,8 +12,10 @@ from torch import nn
 from ..component import Component
 from ..dataset import Finding
 from ..digests import digest
+from ..model import Model
 from ..plan.task import Task, label
 from ..results.store import Run
+from .batch_size import rows_key
 
 
 def provenance(
@@ -29,11 +31,8 @@ def provenance(
         "device": device_name(tasks[0].device),
         "threads": threads,
         "seed": tasks[0].seed,
-        "rows": {label(task.model): task.rows for task in tasks},
-        "models": [
-            {**model.describe(), "identity": model.identity, "weights": weights_digest(model.network)}
-            for model in models.values()
-        ],
+        "rows": {label(task.model): _rows(run, task) for task in tasks},
+        "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
@@ -49,6 +48,20 @@ def provenance(
         ),
         "files": _files(run, tasks),
     }  # fmt: skip
+
+
+def _rows(run: Run, task: Task) -> int | None:
+    """The images per pass of a task, None where they are not settled yet."""
+    if task.rows is not None or not run.has("execution", rows_key(task)):
+        return task.rows
+    return int(run.meta("execution", rows_key(task))["rows"])
+
+
+def _model(run: Run, model: Model, tasks: Sequence[Task]) -> dict[str, Any]:
+    """A model with the digest of the weights that its first committed predictions were made with."""
+    keys = [task.prediction for task in tasks if task.model.identity == model.identity]
+    digests = [run.meta("predictions", key)["weights"] for key in keys if run.has("predictions", key)]
+    return {**model.describe(), "identity": model.identity, "weights": next(filter(None, digests), None)}
 
 
 def _described(components: Iterable[Component]) -> list[dict[str, Any]]:

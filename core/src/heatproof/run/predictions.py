@@ -1,0 +1,103 @@
+"""The predictions of a task: made once, committed, and read back as the store returns them."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..batch import Batch
+from ..digests import file_digest
+from ..errors import ModelError
+from ..passes import logits
+from ..records import Array, Prediction, Sample
+from ..results.parquet import PredictedCase, read_table, write_records
+from .outcome import Failure
+from .residence import weights_of
+from .targets import label_indices
+from .work import Work
+
+Predictions = Mapping[str, Prediction | Failure]
+
+
+def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
+    """Predictions of a batch, or why there are none, by id."""
+
+    def act(batch: Batch) -> dict[str, Prediction | Failure]:
+        values = logits(batch).cpu().numpy()
+        if len(values) != len(batch):
+            raise ModelError(
+                f"{work.model.short} gave logits of shape {values.shape} for {len(batch)} images; it must give one row "
+                "of logits per image."
+            )
+        return {id: _read(work, row) for id, row in zip(batch.ids, values)}
+
+    return work.divided(batch, act, "prediction", lambda prediction: prediction)
+
+
+def _read(work: Work, row: Array) -> Prediction | Failure:
+    if np.isfinite(row).all():
+        return work.model.read(row)
+    return Failure("the logits are not finite", "invalid")
+
+
+def commit_predictions(work: Work, predictions: Predictions) -> None:
+    """Commit the predictions of a task, unless they are there."""
+    task = work.task
+    if work.run.has("predictions", task.prediction):
+        return
+    samples = work.samples.all()
+    rows = [_row(work, id, samples[id], predictions.get(id)) for id in task.ids]
+    meta = {
+        "dataset": task.source.dataset.describe(),
+        "model": work.model.describe(),
+        "weights": weights_of(work.model) if predictions else None,
+        "files": _files(work),
+    }
+    with work.run.commit("predictions", task.prediction, meta) as folder:
+        write_records(folder / "predictions.parquet", PredictedCase, rows)
+
+
+def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction | Failure | None) -> PredictedCase:
+    patient = work.task.source.dataset.group(id)
+    if isinstance(sample, Failure):
+        return PredictedCase(id, patient, status=sample.status, reason=sample.reason)
+    label = label_indices(sample)
+    if isinstance(prediction, Prediction):
+        values, shares = prediction.logits.tolist(), prediction.probabilities.tolist()
+        return PredictedCase(id, patient, label, prediction.decision, values, shares)
+    assert prediction is not None
+    return PredictedCase(id, patient, label, status=prediction.status, reason=prediction.reason)
+
+
+def _files(work: Work) -> dict[str, str]:
+    """The digests of the files that were decoded, relative to the dataset's root where it has one."""
+    root = work.task.source.dataset.root()
+    samples = [sample for sample in work.samples.all().values() if isinstance(sample, Sample)]
+    paths = sorted({Path(source) for sample in samples for source in _sources(sample)})
+    return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
+
+
+def _sources(sample: Sample) -> Iterator[str]:
+    if sample.geometry is not None and sample.geometry.source:
+        yield sample.geometry.source
+    yield from (annotation.source for annotation in sample.annotations if annotation.source)
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return str(path)
+
+
+def stored_predictions(work: Work) -> dict[str, Prediction | Failure]:
+    """The predictions of a task as the store returns them."""
+    table = read_table(work.run.unit("predictions", work.task.prediction) / "predictions.parquet")
+    rows = (dict(zip(table, values)) for values in zip(*table.values()))
+    return {row["case"]: _stored(row, work.model.classes) for row in rows}
+
+
+def _stored(row: Mapping[str, Any], classes: tuple[str, ...]) -> Prediction | Failure:
+    if row["status"] != "valid":
+        return Failure(row["reason"], row["status"])
+    return Prediction(np.asarray(row["logits"]), classes, np.asarray(row["probabilities"]), int(row["decision"]))

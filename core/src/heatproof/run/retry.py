@@ -1,0 +1,49 @@
+"""Which cases failed, and units taken back so that they are computed again."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from ..plan.task import Task
+from ..records import Array, Kind
+from ..results.parquet import read_table
+from ..results.store import Run
+
+
+def count_failures(run: Run, tasks: Sequence[Task], table: Mapping[str, Array]) -> int:
+    """The cases of any combination that failed or are invalid, in their heatmap or in a score."""
+    bad = np.isin(table["status"].astype(str), ("failed", "invalid"))
+    failures = set(zip(table["combination"][bad], table["case"][bad]))
+    for task in tasks:
+        for unit in task.units:
+            failures |= {(unit.combination.key, case) for case in _cases(run, unit.key, ("failed", "invalid"))}
+    return len(failures)
+
+
+def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
+    """Take back every unit of the tasks in which a case failed, with all scores made from it; how many they were."""
+    heatmaps = {unit.key for task in tasks for unit in task.units if _cases(run, unit.key, ("failed",))}
+    predictions = {task.prediction for task in tasks if _failed(run, "predictions", task.prediction)}
+    planned = {key for task in tasks for kind, key in task.parts() if kind == "scores"}
+    scores = {key for key in planned if _failed(run, "scores", key)}
+    for key in run.keys("scores") - scores:
+        origin = run.meta("scores", key)
+        if origin["heatmaps"] in heatmaps or origin["predictions"] in predictions:
+            scores.add(key)
+    units: dict[Kind, set[str]] = {"scores": scores, "heatmaps": heatmaps, "predictions": predictions}
+    for kind, keys in units.items():
+        for key in keys:
+            run.remove(kind, key)
+    return sum(map(len, units.values()))
+
+
+def _cases(run: Run, key: str, statuses: Collection[str]) -> list[str]:
+    """The cases of a heatmap unit that have one of these statuses; none where it is not committed."""
+    if not run.has("heatmaps", key):
+        return []
+    return [case["id"] for case in run.meta("heatmaps", key)["cases"] if case["status"] in statuses]
+
+
+def _failed(run: Run, kind: Kind, key: str) -> bool:
+    """Whether a committed table of cases has a failed one."""
+    return run.has(kind, key) and "failed" in read_table(run.unit(kind, key) / f"{kind}.parquet")["status"]

@@ -1,0 +1,96 @@
+"""The prepared samples of a task: each is read once, several at a time, and one that cannot be had is a failure."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+
+import torch
+
+from ..errors import DataError
+from ..imaging.images import READERS
+from ..model import Model
+from ..plan.sample_cache import prepared
+from ..plan.task import Task
+from ..records import Sample
+from .outcome import Failure, Outcome
+
+
+class Samples:
+    """The samples of a task by id, in order, as its model prepares them."""
+
+    def __init__(self, task: Task, model: Model, outcome: Outcome):
+        self.task, self.model, self.outcome = task, model, outcome
+        self._read: dict[str, Sample | Failure] = {}
+        self._complete = False
+
+    def __getitem__(self, id: str) -> Sample | Failure:
+        return self.all()[id]
+
+    def all(self) -> dict[str, Sample | Failure]:
+        """Every sample of the task, or why there is none."""
+        for _ in self.arriving():
+            pass
+        return self._read
+
+    def fail(self, id: str, failure: Failure) -> None:
+        """Set a sample aside that cannot be used."""
+        self._read[id] = failure
+
+    def fail_all(self, failure: Failure) -> None:
+        """Set all samples aside, unread."""
+        self._read = dict.fromkeys(self.task.ids, failure)
+        self._complete = True
+
+    def arriving(self) -> Iterator[Sample]:
+        """The samples that can be read, in order, as they are read."""
+        if self._complete:
+            yield from (sample for sample in self._read.values() if isinstance(sample, Sample))
+            return
+        earlier: Sample | None = None
+        for id, read in self._reads():
+            with self.outcome.clock("decoding"):
+                sample = self._read[id] = self._checked(id, read, earlier)
+            if isinstance(sample, Sample):
+                earlier = earlier or sample
+                yield sample
+        self._complete = True
+        self.outcome.messages += prepared(self.task.cache).told()
+
+    def _reads(self) -> Iterator[tuple[str, Callable[[], Sample]]]:
+        """What gives each sample, or raises why there is none: by as many threads as torch has, but not too many.
+
+        The first is read before the others, so that what a dataset reads once is read once. A GPU gets its first
+        batches while others are still being read.
+        """
+        load = partial(prepared(self.task.cache).sample, self.task.source.dataset, self.model)
+        threads = min(torch.get_num_threads(), READERS, len(self.task.ids) - 1)
+        if threads < 2:
+            yield from ((id, partial(load, id)) for id in self.task.ids)
+            return
+        first, *others = self.task.ids
+        yield first, partial(load, first)
+        pool = ThreadPoolExecutor(threads, "heatproof-reader")
+        try:
+            futures = [pool.submit(load, id) for id in others]
+            if self.task.device == "cpu":
+                # Torch's threads wait for one another, so one that lacks its core holds up all.
+                with self.outcome.clock("decoding"):
+                    wait(futures)
+            yield from ((id, future.result) for id, future in zip(others, futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _checked(self, id: str, read: Callable[[], Sample], earlier: Sample | None) -> Sample | Failure:
+        """A sample on the grid of the earlier ones; one that cannot be had is a failure."""
+        try:
+            sample = read()
+            if sample.id != id:
+                raise DataError(f"{self.task.source.dataset.short} gave sample {sample.id!r} for the id {id!r}")
+            if earlier is not None and sample.image.shape != earlier.image.shape:
+                raise DataError(
+                    f"prepared to {sample.image.shape}, {earlier.id} to {earlier.image.shape}; "
+                    f"{self.model.short} must prepare every picture to one grid"
+                )
+            return sample
+        except Exception as error:
+            return self.outcome.failure(f"sample {id}", error)

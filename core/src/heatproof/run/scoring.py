@@ -1,0 +1,133 @@
+"""The second half of a task: every metric scores the heatmaps as the store returns them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from ..batch import Batch
+from ..errors import Undefined
+from ..explainer import heatmaps
+from ..metric import Case, Metric
+from ..plan.task import ASKING, Combination, Unit
+from ..records import Array, Heatmap, Prediction, Sample, Score
+from ..results.parquet import write_records
+from .outcome import Failure
+from .predictions import Predictions, stored_predictions
+from .targets import target_of
+from .work import Work
+
+
+class Scoring:
+    """The scores of one task, from its committed heatmaps and predictions."""
+
+    def __init__(self, work: Work):
+        self.work = work
+
+    def score(self) -> None:
+        """Commit every score unit that is missing."""
+        task = self.work.task
+        for metric in task.metrics:
+            self._commit(task.scores(metric), metric, None, self._predicted_cases())
+        for unit in task.units:
+            for metric in unit.metrics:
+                self._commit(unit.scores(metric), metric, unit, self._explained_cases(unit))
+
+    def _commit(
+        self, key: str, metric: Metric, unit: Unit | None, cases: Iterator[tuple[Score, Heatmap | Failure | None]]
+    ) -> None:
+        """Score every case from what the store holds, and commit the rows."""
+        run = self.work.run
+        if run.has("scores", key):
+            return
+        scores = [score for case, heatmap in cases for score in self._scores(metric, case, heatmap, unit)]
+        heatmap_key = None if unit is None else unit.key
+        meta = {"metric": metric.describe(), "heatmaps": heatmap_key, "predictions": self.work.task.prediction}
+        with run.commit("scores", key, meta) as folder:
+            write_records(folder / "scores.parquet", Score, scores)
+
+    def _predicted_cases(self) -> Iterator[tuple[Score, None]]:
+        """Every case as a score to be filled."""
+        dataset = self.work.task.source.dataset
+        return ((Score(id, dataset.group(id)), None) for id in self.work.task.ids)
+
+    def _explained_cases(self, unit: Unit) -> Iterator[tuple[Score, Heatmap | Failure]]:
+        """Every case as a score to be filled, and its heatmap or why there is none, as committed."""
+        maps, dataset = self.work.run.maps(unit.key), self.work.task.source.dataset
+        for row, case in enumerate(self.work.run.meta("heatmaps", unit.key)["cases"]):
+            notes = json.dumps(case["notes"], sort_keys=True)
+            path = f"heatmaps/{unit.key}/maps.zarr"
+            score = Score(case["id"], dataset.group(case["id"]), notes=notes, heatmap=path, row=row)
+            if case["status"] == "valid":
+                yield score, Heatmap(maps[row])
+            else:
+                yield score, Failure(case["reason"], case["status"])
+
+    @cached_property
+    def _predictions(self) -> Predictions:
+        return stored_predictions(self.work)
+
+    def _scores(
+        self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None
+    ) -> list[Score]:
+        """The scores of a case: one for each measure, or one that says why there is none."""
+        sample, prediction = self.work.samples[score.case], self._predictions[score.case]
+        needed = [heatmap, sample, prediction] if metric.needs & ASKING else [heatmap, sample]
+        failure = next((entry for entry in needed if isinstance(entry, Failure)), None)
+        if failure is None:
+            try:
+                return self._measured(metric, score, sample, prediction, heatmap, unit)  # type: ignore[arg-type]
+            except Exception as error:
+                failure = self.work.outcome.failure(f"{metric.short} of {score.case}", error)
+        return [replace(score, measure=metric.primary, status=failure.status, reason=failure.reason)]
+
+    def _measured(
+        self, metric: Metric, score: Score, sample: Sample, prediction: Prediction | Failure,
+        heatmap: Heatmap | None, unit: Unit | None,
+    ) -> list[Score]:  # fmt: skip
+        """The scores of a case that can be measured."""
+        known = prediction if isinstance(prediction, Prediction) else None
+        classes = self.work.task.source.dataset.classes
+        case = Case(sample, known, heatmap, **self._answers(metric, sample, prediction, unit), classes=classes)
+        with self.work.outcome.clock("metrics"):
+            measured = metric.measure(case)
+        if not measured:
+            raise Undefined(f"{metric.short} measured nothing")
+        return [_filled(score, name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
+
+    def _answers(
+        self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
+    ) -> dict[str, Any]:
+        """The batch and the way to explain again, for metrics that ask the model or the explainer."""
+        if not metric.needs & {"model", "explainer"}:
+            return {}
+        batch = self.work.batch([sample])
+        if unit is None:
+            return {"batch": batch}
+        target = target_of(sample, prediction, unit.combination, self.work.model)
+        if isinstance(target, Failure):
+            raise Undefined(target.reason)
+        answers: dict[str, Any] = {"batch": batch.at(targets=[target])}
+        if "explainer" in metric.needs:
+            answers |= {"explain": partial(_again, unit.combination), "traits": unit.combination.explainer.traits}
+        return answers
+
+
+def _again(combination: Combination, batch: Batch) -> Array:
+    """The heatmaps (n, *space) of a batch, made as the combination's stored ones."""
+    observed = batch.at(layers=combination.explainer.layers(batch.model))
+    return heatmaps(combination.explainer(observed), combination.reduction)
+
+
+def _filled(score: Score, name: str, value: Array) -> Score:
+    """A score with the value of one measure; not a number means undefined, infinite is invalid."""
+    if np.isinf(value).any():
+        return replace(score, measure=name, status="invalid", reason=f"{name} is infinite")
+    if np.isnan(value).all():
+        return replace(score, measure=name, status="excluded", reason=f"{name} is undefined for this case")
+    if value.ndim:
+        return replace(score, measure=name, array=value.ravel().tolist())
+    return replace(score, measure=name, value=float(value))

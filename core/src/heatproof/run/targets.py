@@ -1,0 +1,53 @@
+"""Which logit is explained: the index that a combination's target stands for in each sample."""
+
+import numpy as np
+
+from ..dataset import Dataset
+from ..model import Model
+from ..plan.task import LABELLED, Combination
+from ..records import Prediction, Sample
+from .outcome import Failure
+
+
+def target_of(
+    sample: Sample, prediction: Prediction | Failure, combination: Combination, model: Model
+) -> int | Failure:
+    """The index of the logit to explain; what has no prediction has none, unless no model is asked."""
+    target, dataset = combination.target, combination.source.dataset
+    if combination.model_free:
+        return 0
+    if isinstance(prediction, Failure):
+        return prediction
+    if target in ("", "logit"):
+        return 0
+    if target == "predicted":
+        return prediction.decision
+    if target == "label":
+        return _labelled(sample, dataset, model)
+    name = target.removeprefix(LABELLED)
+    if name != target and name not in _names(sample, dataset):
+        return Failure(f"the sample is not labelled {name!r}", "excluded")
+    return int(model.target(name))
+
+
+def _labelled(sample: Sample, dataset: Dataset, model: Model) -> int | Failure:
+    """The index of the logit that has the name of the sample's label."""
+    labels = label_indices(sample)
+    if labels is None or np.ndim(np.asarray(sample.label)):
+        return Failure("the sample has no single label to explain", "excluded")
+    if not 0 <= labels[0] < len(dataset.classes):
+        return Failure(f"label {labels[0]} is outside the {len(dataset.classes)} classes of {dataset.short}")
+    name = dataset.classes[labels[0]]
+    if name not in model.classes:
+        return Failure(f"the model has no class {name!r}", "excluded")
+    return int(model.target(name))
+
+
+def _names(sample: Sample, dataset: Dataset) -> list[str]:
+    """The classes that a sample's labels name."""
+    return [dataset.classes[index] for index in label_indices(sample) or [] if 0 <= index < len(dataset.classes)]
+
+
+def label_indices(sample: Sample) -> list[int] | None:
+    """The label as class indices, None where there is none."""
+    return None if sample.label is None else [int(index) for index in np.atleast_1d(sample.label)]

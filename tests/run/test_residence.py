@@ -1,0 +1,68 @@
+"""A process holds the network of one model at a time, and none when its last task is done."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+
+from heatproof.plan.plan import make_plan
+from heatproof.registry.catalog import Catalog
+from heatproof.run.estimate import estimates
+from heatproof.run.residence import free, resident, weights_of
+from heatproof.testing.toys import Linear, Regions, Residual
+
+MODELS = ["regions", "linear", "residual"]
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many networks were alive, this one counted, whenever one was built."""
+    networks: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    counts: list[int] = []
+    for kind in (Regions, Linear, Residual):
+
+        def build(self: Any, built: Callable[[Any], nn.Module] = kind.build) -> nn.Module:
+            network = built(self)
+            networks.add(network)
+            gc.collect()
+            counts.append(len(networks))
+            return network
+
+        monkeypatch.setattr(kind, "build", build)
+    return counts
+
+
+def test_a_grid_over_several_models_holds_one_network_at_a_time(ran: Any, alive: list[int]) -> None:
+    data = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
+    finished = ran(models=MODELS, datasets=data, explainers=["slope", "layered"], metrics=["mass", "drop", "accuracy"])
+    assert finished.complete
+    assert finished.failures == 0
+    assert len(alive) == 2 * len(MODELS), "each is built for the plan and for its tasks on all data, and no third time"
+    assert set(alive) == {1}
+
+
+def test_what_a_config_costs_is_estimated_with_one_network_at_a_time(
+    parts: Catalog, configured: Any, alive: list[int]
+) -> None:
+    assert len(estimates(make_plan(configured(models=MODELS), parts))) == len(MODELS)
+    assert set(alive) == {1}
+
+
+def test_a_single_model_is_built_once(ran: Any, alive: list[int]) -> None:
+    ran()
+    assert alive == [1]
+
+
+def test_equal_models_share_one_network() -> None:
+    free()
+    first = resident(Regions())
+    assert resident(Regions()) is first
+    assert weights_of(first) == weights_of(resident(Regions()))
+    network = weakref.ref(first.network)
+    resident(Linear())
+    gc.collect()
+    assert network() is None
+    free()
