@@ -32,7 +32,8 @@ class Ruled(torch.autograd.Function):
         """The relevance of each term."""
         terms, module, rule = ctx.saved_tensors, ctx.module, ctx.rule
         values = _joined([term.detach() for term in terms])
-        rule.forward(module, (values,), None)
+        # What a rule's own forward hook stores; its signature differs between versions of Zennit.
+        rule.stored_tensors.update(input=(values,), kwargs={})
         try:
             (shared,) = rule.backward(module, (values,), (relevance,))
         finally:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from zennit.core import BasicHook, Hook, Stabilizer, stabilize
 from zennit.rules import AlphaBeta, ClampMod, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
 
@@ -24,18 +24,14 @@ def z_plus_fast(stabilizer: float = 1e-6) -> Hook:
     )
 
 
-class BatchNormRule(Hook):  # type: ignore[misc]
+class BatchNormRule(BasicHook):  # type: ignore[misc]
     """BatchNorm y of x as iNNvestigate 1.0.8.3 has it: x (y - beta) R / ((x - mean) y)."""
 
     EPSILON = 1e-7
 
-    def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Any) -> None:
-        """Keep what went in."""
-        self.stored_tensors["values"] = input[0].detach()
-
     def backward(self, module: Any, grad_input: Any, grad_output: tuple[Tensor, ...]) -> tuple[Tensor]:
         """The relevance of the input."""
-        values = self.stored_tensors["values"]
+        values = self.stored_tensors["input"][0].detach()
         output = module.forward(values)
         axes = (1, -1, *(1,) * (values.ndim - 2))
         beta = torch.zeros_like(module.running_mean) if module.bias is None else module.bias.detach()
