@@ -2,13 +2,15 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import HeatproofError, PluginError, near
+from ..errors import HeatproofError, PluginError, install_command, near
 from .terminal import INTERRUPTED, Cli, catalog, console
 
 if TYPE_CHECKING:
@@ -249,7 +251,8 @@ def new(kind: str, name: str, into: Path) -> None:
     from ..registry.scaffold import scaffold
 
     folder = scaffold(kind, name, into)
-    click.echo(f"made {folder}; next: pip install -e {folder.absolute()} && heatproof check {name}")
+    check = shlex.join([str(Path(sys.argv[0]).absolute()), "check", name])
+    click.echo(f"made {folder}; next:\n{install_command('-e', str(folder.absolute()))}\n{check}")
 
 
 @cli.group()
