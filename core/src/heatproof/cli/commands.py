@@ -251,7 +251,7 @@ def new(kind: str, name: str, into: Path) -> None:
     from ..registry.scaffold import scaffold
 
     folder = scaffold(kind, name, into)
-    check = shlex.join([str(Path(sys.argv[0]).absolute()), "check", name])
+    check = shlex.join([os.path.abspath(sys.argv[0]), "check", name])
     click.echo(f"made {folder}; next:\n{install_command('-e', str(folder.absolute()))}\n{check}")
 
 
