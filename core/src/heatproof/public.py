@@ -9,6 +9,7 @@ PUBLIC = (
     "heatproof.hooks",
     "heatproof.imaging",
     "heatproof.network.modules",
+    "heatproof.network.graph",
     "heatproof.dataset",
     "heatproof.model",
     "heatproof.batch",

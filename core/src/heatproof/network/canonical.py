@@ -3,7 +3,8 @@
 import torch
 from torch import fx, nn
 
-from .rewriting import attribute, own_modules
+from .graph import attribute
+from .rewriting import own_modules
 from .tracing import traced
 
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, RuntimeError, ValueError)

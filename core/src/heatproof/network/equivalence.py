@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import ModelError
-from .tracing import arguments, named_outputs, traced
+from .graph import arguments
+from .tracing import named_outputs, traced
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 

@@ -10,8 +10,8 @@ from torch import Tensor, fx
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import ModelError
-from .modules import BATCH_NORMS, CONVOLUTIONS, Kind
-from .rewriting import reads_shape
+from .graph import of_kind, only_reader
+from .modules import BATCH_NORMS, CONVOLUTIONS
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,6 @@ def fold(module: fx.GraphModule, images: Tensor) -> Folded:
     if images.ndim == 4:
         folded.to(memory_format=torch.channels_last)
     return Folded(folded.eval(), merged, tuple(norm.name for _, norm in left))
-
-
-def of_kind(module: fx.GraphModule, node: fx.Node, kinds: tuple[Kind, ...]) -> bool:
-    """Whether a node calls a module of these kinds."""
-    return node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), kinds)
-
-
-def only_reader(node: fx.Node) -> fx.Node | None:
-    """The one node that reads a node's values, not only its shape; None where several do, or none does."""
-    readers = [reader for reader in node.users if not reads_shape(reader)]
-    return readers[0] if len(readers) == 1 else None
 
 
 def _pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:

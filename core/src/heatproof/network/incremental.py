@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from .boxes import Box, Spans, Windows, cut, merged
+from .graph import reads_shape
 from .modules import MAX_POOLS
 from .reaches import Reach, pointwise, reaches
-from .rewriting import reads_shape
 
 DENSE = 0.7
 """Whole maps are computed from where a box takes more than this share of its map."""

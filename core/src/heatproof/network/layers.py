@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from .canonical import UNTRACEABLE, canonical, reason_of
-from .folding import of_kind, only_reader
+from .graph import of_kind, only_reader
 from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS
 
 

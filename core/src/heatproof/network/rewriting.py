@@ -6,7 +6,6 @@ out of place and shares its Parameters.
 """
 
 import copy
-import operator
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from .graph import attribute, reads_shape, torch_callee
 from .modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Kind, Mean, Multiply
 
 HOOK_DICTIONARIES = (
@@ -58,9 +58,6 @@ JOINING: Mapping[str, Kind] = {
 }  # fmt: skip
 """Function, operator or method that makes one tensor of several → the module that does the same."""
 
-SHAPE_METHODS = frozenset({"size", "dim", "ndimension", "numel"})
-SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
-
 DROPPED = ("input", "inplace", "training")
 
 
@@ -85,13 +82,6 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
     return modules
 
 
-def reads_shape(node: fx.Node) -> bool:
-    """Whether a node asks for a tensor's shape or kind, not for its values."""
-    if node.op == "call_method":
-        return node.target in SHAPE_METHODS
-    return node.op == "call_function" and node.target is getattr and node.args[1] in SHAPE_ATTRIBUTES
-
-
 def _numbers(graph: fx.Graph) -> set[fx.Node]:
     """The nodes that compute with shapes: what is added there are no tensors."""
     found: set[fx.Node] = set()
@@ -106,7 +96,7 @@ def _passed(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a call still passes on once its settings are in a module: all of it for a module, else its tensors."""
     if node.op == "call_module":
         return node.args, node.kwargs
-    if _called(node) in JOINING:
+    if torch_callee(node) in JOINING:
         return _joined(node), {}
     return (_source(node),), {}
 
@@ -123,21 +113,12 @@ def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
     """The module that does what a node does, under its name; None for what has no module."""
     if node.op == "call_module":
         return str(node.target), _copy(network.get_submodule(str(node.target)))
-    called = _called(node)
+    called = torch_callee(node)
     if called in PARAMETRIC:
         return _with_parameters(node, called, network)
     if called in JOINING:
         return f"{node.name}_as_module", _joining(node, called)
     return f"{node.name}_as_module", _from_settings(node, called) if called in FUNCTIONS else None
-
-
-def _called(node: fx.Node) -> str:
-    """Torch's name of the function or method that a node calls; empty for any other."""
-    if node.op == "call_method":
-        return str(node.target)
-    name = getattr(node.target, "__name__", "") if node.op == "call_function" else ""
-    owners = (functional, torch, operator)
-    return name if any(getattr(owner, name, None) is node.target for owner in owners) else ""
 
 
 def _source(node: fx.Node) -> Any:
@@ -180,12 +161,6 @@ def _with_parameters(node: fx.Node, called: str, network: nn.Module) -> tuple[st
     return owner or f"{node.name}_as_module", _weighted(called, held, settings)
 
 
-def attribute(network: nn.Module, target: str) -> Any:
-    """The Parameter, buffer or other attribute that a node names by its full path."""
-    owner, _, leaf = target.rpartition(".")
-    return getattr(network.get_submodule(owner), leaf)
-
-
 def _weighted(called: str, held: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
     """A convolution or linear layer around these Parameters."""
     weight, bias = held.get("weight"), held.get("bias")
@@ -216,7 +191,7 @@ def _batch_norm(owner: nn.Module, held: Mapping[str, Any], settings: Mapping[str
 
 def _not_in_place(node: fx.Node) -> None:
     """Let a call give a new tensor, so that an activation that was kept is never overwritten."""
-    name = _called(node)
+    name = torch_callee(node)
     owners = (Tensor,) if node.op == "call_method" else (functional, torch)
     outside = next((getattr(owner, name[:-1]) for owner in owners if hasattr(owner, name[:-1])), None)
     if name.endswith("_") and not name.endswith("__") and outside is not None:

@@ -1,4 +1,4 @@
-"""Traces a network as one fx graph, and runs graphs with the inputs that a network takes."""
+"""Traces a network as one fx graph, and names its outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 
-def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """A network's outputs by name: a tensor is the first, a tuple is matched in order, a dictionary stays."""
+def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """A network's outputs, or their nodes, by name: a single one is the first, a tuple in order, a dictionary stays."""
     if isinstance(outputs, Mapping):
         return dict(outputs)
-    if isinstance(outputs, Tensor):
+    if isinstance(outputs, (Tensor, fx.Node)):
         return {names[0]: outputs}
     return dict(zip(names, outputs))
 
@@ -24,9 +24,3 @@ def traced(network: nn.Module) -> fx.Graph:
     finally:
         for module, training in flags.items():
             module.training = training
-
-
-def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> list[Any]:
-    """What a graph is called with: the images, and further inputs by name, or their defaults."""
-    _, *others = graph.find_nodes(op="placeholder")
-    return [images, *(inputs.get(str(node.target), *node.args) for node in others)]

@@ -14,9 +14,10 @@ from ..errors import ModelError
 from .canonical import UNTRACEABLE, canonical, reason_of
 from .equivalence import compare
 from .folding import fold
+from .graph import arguments
 from .layers import layers_of
 from .modules import Kind
-from .tracing import arguments, named_outputs
+from .tracing import named_outputs
 
 
 class Cell(Protocol):

@@ -258,6 +258,13 @@ def test_a_target_outside_the_classes_is_an_error():
         explained(drawn(Ending(ENDINGS["mean"])), images(), [0, 3, 0])
 
 
+def test_an_output_that_the_network_has_not_is_an_error():
+    given = batch(Given(drawn(Ending(ENDINGS["mean"]))), images(), [0, 1, 2])
+    given.output = "mask"
+    with pytest.raises(ModelError, match="has no output 'mask'; it has logits"):
+        Cam()(given)
+
+
 def test_a_network_without_weights_is_noted_as_degenerate():
     network = drawn(Ending(ENDINGS["mean"]))
     network.head.weight.data[1] = 0.0

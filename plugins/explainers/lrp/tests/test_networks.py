@@ -3,6 +3,7 @@
 import gc
 import re
 import weakref
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -226,6 +227,28 @@ def test_relevance_passes_arithmetic_before_the_first_convolution(batch_of):
         assert apart(from_score(preset=preset)(batch).values, from_score(preset=preset)(inner).values) <= 1e-12
     verdict = Lrp().verdict(batch.model)
     assert (verdict.level, "constants (mul, truediv, add)" in verdict.reason) == ("approximate", True)
+
+
+class Turned(nn.Module):
+    """A transpose, as an attribute or as a call, times a constant."""
+
+    def __init__(self, transposed: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.head, self.transposed = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 3), transposed
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head((self.transposed(self.first(images)) * 0.5).flatten(1))
+
+
+def test_an_attribute_that_transposes_is_no_shape(batch_of):
+    found = []
+    for transposed in (lambda values: values.mT, lambda values: values.transpose(2, 3)):
+        torch.manual_seed(0)
+        batch = batch_of(Turned(transposed).double(), pictures(2, 8), [0, 1])
+        found.append((from_score(preset="z")(batch).values, Lrp().verdict(batch.model)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+    assert "constants (mul)" in found[0][1].reason
 
 
 class Branching(nn.Module):

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, fx, nn
 
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
+from heatproof.network.graph import arguments, callee, module_of, of_kind, output_of, until
 from heatproof.network.modules import Mean
 
 NEEDED = "cam needs a network that ends in a global pooling and one linear layer"
@@ -35,23 +35,22 @@ def head(module: fx.GraphModule, output: str, names: Sequence[str]) -> Head:
 
     ``names`` are the outputs of a network that returns a tuple.
     """
-    last = _behind(module, _output(module.graph, output, names))
-    linear = _called(module, last)
+    last = _behind(module, output_of(module.graph, output, names))
+    linear = module_of(module, last)
     if not isinstance(linear, nn.Linear):
         raise ModelError(f"{NEEDED}; here the output comes from {_described(module, last)}")
     pooling = _behind(module, last.all_input_nodes[0])
-    if not _is_global(_called(module, pooling)):
+    if not _is_global(module_of(module, pooling)):
         raise ModelError(f"{NEEDED}; here the last linear layer reads {_described(module, pooling)}")
     return Head(pooling.all_input_nodes[0], linear)
 
 
 def features(batch: Batch, module: fx.GraphModule, found: Head) -> Tensor:
     """The values that are pooled (n, channel, *space), by a forward that ends there."""
-    graph = _trunk(module, found.pooled)
-    _, *others = graph.find_nodes(op="placeholder")
+    graph = until(module, found.pooled)
     walk = fx.Interpreter(module, graph=graph)
     walk.extra_traceback = False
-    values: Tensor = walk.run(batch.images, *(batch.inputs.get(str(node.target), *node.args) for node in others))
+    values: Tensor = walk.run(*arguments(graph, batch.images, batch.inputs))
     if values.ndim != batch.images.ndim or values.shape[1] != found.linear.in_features:
         raise ModelError(
             f"{batch.model.short} pools values of shape {tuple(values.shape)} for {found.linear.in_features} weights "
@@ -60,38 +59,16 @@ def features(batch: Batch, module: fx.GraphModule, found: Head) -> Tensor:
     return values
 
 
-def _output(graph: fx.Graph, output: str, names: Sequence[str]) -> fx.Node:
-    """The node of one output among a tensor, a tuple or a dictionary of them."""
-    (node,) = graph.find_nodes(op="output")
-    made: Any = node.args[0]
-    if isinstance(made, fx.Node):
-        return made
-    by_name = dict(made if isinstance(made, dict) else zip(names, made))
-    found: fx.Node = by_name[output]
-    return found
-
-
 def _behind(module: fx.GraphModule, node: fx.Node) -> fx.Node:
     """The first node before this one, or itself, that does more than pass values on or reshape them."""
-    while isinstance(_called(module, node), IDLE) or _function(node) in RESHAPING:
+    while of_kind(module, node, IDLE) or callee(node) in RESHAPING:
         node = node.all_input_nodes[0]
     return node
 
 
-def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _function(node: fx.Node) -> str:
-    """The name of the function or method that a node calls."""
-    if node.op == "call_method":
-        return str(node.target)
-    return getattr(node.target, "__name__", "") if node.op == "call_function" else ""
-
-
 def _described(module: fx.GraphModule, node: fx.Node) -> str:
-    called = _called(module, node)
-    return str(called) if called is not None else _function(node) or "the image itself"
+    called = module_of(module, node)
+    return str(called) if called is not None else callee(node) or "the image itself"
 
 
 def _is_global(pooling: nn.Module | None) -> bool:
@@ -100,15 +77,3 @@ def _is_global(pooling: nn.Module | None) -> bool:
         return {pooling.dim} in EVERYWHERE if isinstance(pooling.dim, int) else {*pooling.dim} in EVERYWHERE
     sizes = pooling.output_size if isinstance(pooling, ADAPTIVE) else None
     return sizes == 1 or (isinstance(sizes, (tuple, list)) and {*sizes} == {1})
-
-
-def _trunk(module: fx.GraphModule, last: fx.Node) -> fx.Graph:
-    """The graph up to a node, without what that node does not need."""
-    graph, copies = fx.Graph(owning_module=module), dict[fx.Node, fx.Node]()
-    for node in module.graph.nodes:
-        copies[node] = graph.node_copy(node, copies.__getitem__)
-        if node is last:
-            break
-    graph.output(copies[last])
-    graph.eliminate_dead_code()
-    return graph

@@ -6,10 +6,11 @@ from typing import Any
 from torch import fx, nn
 
 from heatproof.model import Model
+from heatproof.network.graph import callee, module_of, of_kind, only_reader, reads_shape
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
 
-from .graph import SHAPES, called, carrier, dependent, module_of
+from .graph import carrier, dependent
 
 RULED = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.ReLU, Add, Concatenate,
@@ -23,8 +24,9 @@ RULED = (
 MOVING = frozenset({
     "flatten", "reshape", "view", "permute", "transpose", "movedim", "squeeze", "unsqueeze", "getitem", "contiguous",
     "chunk", "split", "cat", "stack", "expand", "unbind", "select", "narrow", "dropout", "dropout2d", "dropout3d",
+    "getattr",
 })  # fmt: skip
-"""The functions that only move values."""
+"""The functions that only move values; ``getattr`` is a transpose such as ``.mT`` where it is not a shape."""
 
 REMARKS: Mapping[str, str] = {
     "activation": "relevance passes through {} unchanged, as it does through a ReLU",
@@ -72,7 +74,7 @@ def _listed(words: list[str]) -> str:
 def _remark(network: fx.GraphModule, node: fx.Node, dependents: set[fx.Node], batch_norm: bool) -> str:
     """What stands in for a rule at a node; empty where it has one."""
     module = module_of(network, node)
-    if node.op == "placeholder" or isinstance(module, RULED) or called(node) in MOVING | SHAPES:
+    if node.op == "placeholder" or isinstance(module, RULED) or callee(node) in MOVING or reads_shape(node):
         return ""
     if isinstance(module, BATCH_NORMS):
         return "" if batch_norm or _merged(network, node) else "norm"
@@ -87,8 +89,7 @@ def _merged(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the folded view merges a BatchNorm into the convolution before it."""
     source, norm = node.all_input_nodes[0], network.get_submodule(str(node.target))
     statistics: Any = norm.running_mean
-    readers = [reader for reader in source.users if called(reader) not in SHAPES]
-    return isinstance(module_of(network, source), CONVOLUTIONS) and len(readers) == 1 and statistics is not None
+    return of_kind(network, source, CONVOLUTIONS) and only_reader(source) is node and statistics is not None
 
 
 def _word(network: fx.GraphModule, node: fx.Node, remark: str) -> str:
@@ -96,4 +97,4 @@ def _word(network: fx.GraphModule, node: fx.Node, remark: str) -> str:
     module = module_of(network, node)
     if remark == "norm":
         return str(node.target)
-    return called(node) if module is None else type(module).__name__
+    return callee(node) if module is None else type(module).__name__

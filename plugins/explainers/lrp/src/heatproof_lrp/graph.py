@@ -1,35 +1,22 @@
 """What verdicts and rules ask of a network's graph."""
 
-import operator
 from collections.abc import Collection
 
-import torch
 from torch import fx, nn
 
+from heatproof.network.graph import module_of, of_kind, reads_shape, torch_callee
 from heatproof.network.modules import Multiply
 
 GATES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softmax)
 ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", "div", "divide", "neg"})
-SHAPES = frozenset({"size", "dim", "ndimension", "numel", "getattr"})
-
-
-def module_of(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """The module that a node calls, if it calls one."""
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def called(node: fx.Node) -> str:
-    """The name of the function, operator or method that a node calls; empty for any other node."""
-    if node.op == "call_function":
-        return str(getattr(node.target, "__name__", node.target))
-    return str(node.target) if node.op == "call_method" else ""
+"""What adds, subtracts, multiplies, divides or negates, by torch's or Python's own means."""
 
 
 def dependent(graph: fx.Graph) -> set[fx.Node]:
     """The image and every node whose values, not only their shape, follow from it."""
     found = set(graph.find_nodes(op="placeholder")[:1])
     for node in graph.nodes:
-        if node.op != "output" and called(node) not in SHAPES and not found.isdisjoint(node.all_input_nodes):
+        if node.op != "output" and not reads_shape(node) and not found.isdisjoint(node.all_input_nodes):
             found.add(node)
     return found
 
@@ -38,7 +25,7 @@ def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozens
     """The layers with weights that read the image, with nothing of their kind between."""
     reached, found = set(network.graph.find_nodes(op="placeholder")[:1]), set()
     for node in network.graph.nodes:
-        if reached.isdisjoint(node.all_input_nodes) or called(node) in SHAPES:
+        if reached.isdisjoint(node.all_input_nodes) or reads_shape(node):
             continue
         if isinstance(module_of(network, node), weighted):
             found.add(str(node.target))
@@ -56,7 +43,7 @@ def entry(network: fx.GraphModule, weighted: tuple[type, ...]) -> str | None:
     reached = set(network.graph.find_nodes(op="placeholder")[:1])
     for node in network.graph.nodes:
         past = not (node.op == "call_module" and node.target == name)
-        if past and called(node) not in SHAPES and not reached.isdisjoint(node.all_input_nodes):
+        if past and not reads_shape(node) and not reached.isdisjoint(node.all_input_nodes):
             reached.add(node)
     return None if any(node.op == "output" for node in reached) else name
 
@@ -67,15 +54,7 @@ def carrier(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.No
     None where a rule or the gradient decides.
     """
     sources = [source for source in node.all_input_nodes if source in dependents]
-    if isinstance(module_of(network, node), Multiply):
-        ungated = [source for source in sources if not isinstance(module_of(network, source), GATES)]
+    if of_kind(network, node, (Multiply,)):
+        ungated = [source for source in sources if not of_kind(network, source, GATES)]
         return next(iter(ungated or sources), None)
-    return sources[0] if len(sources) == 1 and is_arithmetic(node) else None
-
-
-def is_arithmetic(node: fx.Node) -> bool:
-    """Whether a node adds, subtracts, multiplies, divides or negates, by torch's or Python's own means."""
-    name = called(node)
-    return name in ARITHMETIC and (
-        node.op == "call_method" or any(getattr(owner, name, None) is node.target for owner in (operator, torch))
-    )
+    return sources[0] if len(sources) == 1 and torch_callee(node) in ARITHMETIC else None

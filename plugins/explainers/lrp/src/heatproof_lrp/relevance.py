@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from zennit.layer import Sum
 
+from heatproof.network.graph import attribute, of_kind, until
 from heatproof.network.modules import Add
 
-from .graph import carrier, dependent, module_of
+from .graph import carrier, dependent
 
 _NETWORKS: WeakKeyDictionary[nn.Module, fx.GraphModule] = WeakKeyDictionary()
 _STEMS: WeakKeyDictionary[nn.Module, dict[str, fx.GraphModule]] = WeakKeyDictionary()
@@ -64,13 +65,13 @@ def _rewritten(network: fx.GraphModule) -> fx.GraphModule:
     carriers = {node: source for node in graph.nodes if (source := carrier(network, node, dependents))}
     passed: dict[fx.Node, fx.Node] = {}
     for node in list(graph.nodes):
-        if isinstance(module_of(network, node), Add):
+        if of_kind(network, node, (Add,)):
             _stack(graph, node)
             sums[str(node.target)] = Sum(0)
         elif node in carriers:
             passed[node] = _passed(graph, node, passed.get(carriers[node], carriers[node]))
     owned = [node for node in graph.nodes if node.op in ("call_module", "get_attr")]
-    held = {str(node.target): _attribute(network, str(node.target)) for node in owned}
+    held = {str(node.target): attribute(network, str(node.target)) for node in owned}
     return fx.GraphModule(held | sums, graph).eval()
 
 
@@ -90,30 +91,13 @@ def _passed(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
     return passed
 
 
-def _attribute(network: fx.GraphModule, path: str) -> Any:
-    owner, _, leaf = path.rpartition(".")
-    return getattr(network.get_submodule(owner), leaf)
-
-
 def stem(network: fx.GraphModule, name: str) -> fx.GraphModule:
     """The part of a relevance network that ends with this layer; made once, and freed with the network."""
     parts = _STEMS.setdefault(network, {})
     if name not in parts:
-        parts[name] = _until(network, name)
+        (last,) = network.graph.find_nodes(op="call_module", target=name)
+        parts[name] = fx.GraphModule(network, until(network, last)).eval()
     return parts[name]
-
-
-def _until(network: fx.GraphModule, name: str) -> fx.GraphModule:
-    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in network.graph.nodes:
-        if node.op != "output":
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    (last,) = (node for node in graph.nodes if node.op == "call_module" and node.target == name)
-    graph.output(last)
-    made = fx.GraphModule(network, graph).eval()
-    made.graph.eliminate_dead_code()
-    made.recompile()
-    return made
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The model randomization test: does a heatmap change when the model forgets what it has learned?"""
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from heatproof.component import Params
 from heatproof.errors import Undefined
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
+from heatproof.network.graph import attribute
 from heatproof.network.modules import BATCH_NORMS
 from heatproof.records import Array
 
@@ -127,7 +127,7 @@ def _evaluated(model: Model, modules: dict[str, nn.Module]) -> Sequence[str]:
     read: list[Any] = []
     for node in graph.graph.nodes:
         if node.op in ("call_module", "get_attr"):
-            held = attrgetter(str(node.target))(graph)
+            held = attribute(graph, str(node.target))
             read += held.parameters() if isinstance(held, nn.Module) else [held]
     return [*dict.fromkeys(owners[id(weight)] for weight in read if id(weight) in owners)]
 

@@ -1,0 +1,90 @@
+"""What a network's fx graph is asked: what a node calls, who reads it, where the network begins and where it ends."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from ..errors import ModelError
+from .modules import Kind
+from .tracing import named_outputs
+
+SHAPE_CALLS = frozenset({"size", "dim", "ndimension", "numel"})
+SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
+
+
+def module_of(network: nn.Module, node: fx.Node) -> nn.Module | None:
+    """The module that a node calls; None for any other node."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def of_kind(network: nn.Module, node: fx.Node, kinds: tuple[Kind, ...]) -> bool:
+    """Whether a node calls a module of these kinds."""
+    return isinstance(module_of(network, node), kinds)
+
+
+def attribute(network: nn.Module, path: str) -> Any:
+    """The module, Parameter, buffer or other attribute of a network by its full path, as a node's target names it."""
+    owner, _, leaf = path.rpartition(".")
+    return getattr(network.get_submodule(owner), leaf)
+
+
+def callee(node: fx.Node) -> str:
+    """The name of the function, operator or method that a node calls; empty for any other node."""
+    if node.op == "call_function":
+        return str(getattr(node.target, "__name__", node.target))
+    return str(node.target) if node.op == "call_method" else ""
+
+
+def torch_callee(node: fx.Node) -> str:
+    """The name of the method, function of torch or operator of Python that a node calls; empty for any other."""
+    name = callee(node)
+    if node.op != "call_function":
+        return name
+    return name if any(getattr(owner, name, None) is node.target for owner in (functional, torch, operator)) else ""
+
+
+def reads_shape(node: fx.Node) -> bool:
+    """Whether a node asks for a tensor's shape or kind, not for its values."""
+    if node.target is getattr:
+        return node.args[1] in SHAPE_ATTRIBUTES
+    return torch_callee(node) in SHAPE_CALLS
+
+
+def only_reader(node: fx.Node) -> fx.Node | None:
+    """The one node that reads a node's values, not only its shape; None where several do, or none does."""
+    readers = [reader for reader in node.users if not reads_shape(reader)]
+    return readers[0] if len(readers) == 1 else None
+
+
+def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> list[Any]:
+    """What a graph is called with: the images, and further inputs by name, or their defaults."""
+    _, *others = graph.find_nodes(op="placeholder")
+    return [images, *(inputs.get(str(node.target), *node.args) for node in others)]
+
+
+def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
+    """The node of one output; ``names`` are those of a network that returns a tensor or a tuple.
+
+    Raises ``ModelError`` for an output that the network does not have.
+    """
+    nodes = named_outputs(graph.output_node().args[0], tuple(names))
+    if name not in nodes:
+        raise ModelError(f"the network has no output {name!r}; it has {', '.join(nodes)}.")
+    node: fx.Node = nodes[name]
+    return node
+
+
+def until(network: fx.GraphModule, last: fx.Node) -> fx.Graph:
+    """The network's graph up to a node, whose value it returns, without what that node does not need."""
+    graph, copies = fx.Graph(owning_module=network), dict[fx.Node, fx.Node]()
+    for node in network.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+        if node is last:
+            break
+    graph.output(copies[last])
+    graph.eliminate_dead_code()
+    return graph
