@@ -3,8 +3,8 @@
 Run it with ``python docs/benchmarks/occlusion.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--across 3]``.
 heatproof computes every position. captum's time per position is measured with a few large patches side by side,
 ``across`` by ``across``, as each of its positions costs one full forward whatever the patch; heatproof makes that map
-too, and both are compared by cosine (in float64 by ``tests/test_windows.py``). The aims at 448 pixels are 20, 3.5 and
-2.5 times.
+too, and both are compared by cosine (in float64 by the plugin's ``tests/test_windows.py``). The aims at 448 pixels are
+20, 3.5 and 2.5 times.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from torchvision import models
 from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.network import folding
-from heatproof.network.canonical import canonical
+from heatproof.network.canonical import canonical, reason_of
 from heatproof.network.layers import outline
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
 from heatproof.network.rectification import Rectifying
@@ -643,3 +643,16 @@ def test_large_networks_fold_every_norm(build, size, norms):
     assert torch.equal(view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {})[0]["logits"], network(inputs))
     expected = network(inputs)
     assert float((folded(inputs, {})[0]["logits"] - expected).abs().max() / expected.abs().max()) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("two ways\nand more"), "two ways"),
+        (ValueError("\n \ntwo ways"), "two ways"),
+        (TypeError("\n"), "TypeError"),
+        (TypeError(), "TypeError"),
+    ],
+)
+def test_there_is_always_a_reason(error, reason):
+    assert reason_of(error) == reason

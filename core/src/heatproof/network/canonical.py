@@ -26,7 +26,7 @@ def canonical(network: nn.Module) -> fx.GraphModule:
 
 def reason_of(error: Exception) -> str:
     """Why a network cannot be traced, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _drop_asserts(graph: fx.Graph) -> None:

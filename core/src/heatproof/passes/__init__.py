@@ -4,7 +4,6 @@ Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph,
 forward and backward over one piece.
 """
 
-from ..network.boxes import Windows
 from ..network.rectification import ActPolicy, Rule
 from .gradient import Gradients, Layer, gradients, release_layers
 from .noise import Base, Moments, noise_moments
@@ -14,10 +13,9 @@ from .responses import responses
 from .rules import rectification, rectified
 from .sampling import Tolerance, sampling_notes
 from .scores import constant_scores, logits
-from .windows import window_scores
 
 __all__ = [
     "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance",
-    "Windows", "constant_scores", "gradients", "logits", "multipliers", "noise_moments", "path_gradients",
-    "rectification", "rectified", "release_layers", "rescaling", "responses", "sampling_notes", "window_scores",
+    "constant_scores", "gradients", "logits", "multipliers", "noise_moments", "path_gradients",
+    "rectification", "rectified", "release_layers", "rescaling", "responses", "sampling_notes",
 ]  # fmt: skip

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from heatproof.batch import Batch
 from heatproof.errors import HeatproofError, ModelError
 from heatproof.model import Model
-from heatproof.passes import Windows
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
+from heatproof_perturbation.boxes import Windows
 from heatproof_perturbation.occlusion import Occlusion, averaged
 
 

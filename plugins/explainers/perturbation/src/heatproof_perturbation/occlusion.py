@@ -12,8 +12,11 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import Windows, logits, window_scores
+from heatproof.passes import logits
 from heatproof.records import Explanation
+
+from .boxes import Windows
+from .windows import window_scores
 
 ROUNDING = 100
 """Scores that differ by less than so many units of their last place are taken for equal."""

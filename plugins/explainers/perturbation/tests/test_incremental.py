@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from heatproof.network.boxes import Box, Spans, Windows, cut, merged
 from heatproof.network.canonical import canonical
-from heatproof.network.incremental import Changes, Plan
-from heatproof.network.reaches import Reach, reaches
+from heatproof_perturbation.boxes import Box, Spans, Windows, cut, merged
+from heatproof_perturbation.incremental import Changes, Plan
+from heatproof_perturbation.reaches import Reach, reaches
 
 
 def drawn(network: nn.Module) -> nn.Module:

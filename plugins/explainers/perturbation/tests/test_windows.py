@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network import incremental
 from heatproof.network.views import Opaque, View
-from heatproof.passes import Windows, window_scores
 from heatproof.testing.toys import Residual
+from heatproof_perturbation import incremental
+from heatproof_perturbation.boxes import Windows
+from heatproof_perturbation.windows import window_scores
 
 
 class Given(Model):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from heatproof.errors import ModelError
+
 from .reaches import Reach
 
 

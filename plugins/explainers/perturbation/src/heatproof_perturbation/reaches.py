@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .graph import attribute
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, Add, Concatenate, Multiply
+from heatproof.network.graph import attribute
+from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, Add, Concatenate, Multiply
 
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 POINTWISE = (*ACTIVATIONS, *BATCH_NORMS, Add, Multiply, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d)

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from heatproof.network.graph import module_of, reads_shape
+from heatproof.network.modules import MAX_POOLS
+
 from .boxes import Box, Spans, Windows, cut, merged
-from .graph import reads_shape
-from .modules import MAX_POOLS
 from .reaches import Reach, pointwise, reaches
 
 DENSE = 0.7
@@ -89,7 +90,7 @@ class Plan:
         self.affected |= {node} if maps else set()
         if not maps or node is self.wanted or not all(source in self.spans for source in maps):
             return
-        module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = module_of(self.module, node)
         spans, dimensions = [self.spans[source] for source in maps], len(self.windows.spans)
         if (found := reaches(module, dimensions)) is not None:
             self.reaches[node], self.unpadded[node] = found, _unpadded(module)

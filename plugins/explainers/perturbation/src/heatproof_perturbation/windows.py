@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..batch import Batch, Budget
-from ..errors import ModelError
-from ..network.boxes import Windows
-from ..network.incremental import Changes, Plan, Row
-from ..network.tracing import named_outputs
-from ..network.views import Opaque, View
+from heatproof.batch import Batch, Budget
+from heatproof.network.graph import output_of
+
+from .boxes import Windows
+from .incremental import Changes, Plan, Row
 
 
 def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:
@@ -27,25 +26,16 @@ def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Ha
 
     @torch.no_grad()
     def compute() -> Tensor:
-        shown, view = replacement.expand_as(batch.images), batch.view
-        if isinstance(view, Opaque):
-            return torch.stack([_full(one, windows, shown[index]) for index, one in enumerate(batch.singles())])
-        plan = Plan(view.module, _explained(view, batch), windows)
-        scores = [_incremental(one, plan, shown[index : index + 1]) for index, one in enumerate(batch.singles())]
-        return torch.stack(scores)
+        pairs = zip(batch.singles(), replacement.expand_as(batch.images))
+        view = batch.view
+        module = view.module
+        if view.reason:
+            return torch.stack([_full(single, windows, shown) for single, shown in pairs])
+        assert isinstance(module, fx.GraphModule)
+        plan = Plan(module, output_of(module.graph, batch.output, view.names), windows)
+        return torch.stack([_incremental(single, plan, shown[None]) for single, shown in pairs])
 
     return batch.once(("window scores", windows, named), compute)
-
-
-def _explained(view: View, batch: Batch) -> fx.Node:
-    """The node of the output that is explained."""
-    (output,) = view.module.graph.find_nodes(op="output")
-    made: Any = output.args[0]
-    nodes: dict[str, Any] = {view.names[0]: made} if isinstance(made, fx.Node) else named_outputs(made, view.names)
-    if batch.output not in nodes:
-        raise ModelError(f"{batch.model.short} has no output {batch.output!r}; it has {', '.join(nodes)}.")
-    node: fx.Node = nodes[batch.output]
-    return node
 
 
 def _incremental(batch: Batch, plan: Plan, replacement: Tensor) -> Tensor:
