@@ -195,8 +195,6 @@ def test_any_number_of_rows_gives_the_same_maps(rows):
     for ask in (
         lambda made: passes.rectified(made, "guided"),
         lambda made: passes.noise_moments(made, 3, 0.1).variance,
-        lambda made: passes.path_gradients(made, 3, "left", 0.2).mean,
-        lambda made: passes.constant_scores(made, 0.5),
     ):
         torch.testing.assert_close(ask(parts), ask(whole), rtol=1e-9, atol=1e-12)
 
@@ -207,13 +205,11 @@ def test_settings_are_part_of_the_key():
         passes.rectified(made, "guided"), passes.rectified(made, "deconv"),
         passes.noise_moments(made, 2, 0.1).mean, passes.noise_moments(made, 2, 0.2).mean,
         passes.noise_moments(made, 2, 0.1, relative=False).mean, passes.noise_moments(made, 3, 0.1).mean,
-        passes.path_gradients(made, 2).mean, passes.path_gradients(made, 3).mean,
-        passes.path_gradients(made, 2, "left").mean, passes.path_gradients(made, 2, baseline=0.1).mean,
     ]  # fmt: skip
     assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
 
 
-def test_noisy_and_path_gradients_observe_no_layer(monkeypatch):
+def test_noisy_and_rectified_gradients_observe_no_layer(monkeypatch):
     made, seen = batch(), []
     forward = View.__call__
     monkeypatch.setattr(
@@ -221,18 +217,8 @@ def test_noisy_and_path_gradients_observe_no_layer(monkeypatch):
         or forward(view, images, inputs, capture, *rest),
     )  # fmt: skip
     passes.noise_moments(made, 2, 0.1)
-    passes.path_gradients(made, 2)
     passes.rectified(made, "guided")
     assert set(seen) == {()}
-
-
-def test_the_scores_of_a_constant_image_are_the_networks_own(passed):
-    made = batch()
-    counts = passed(made)
-    found = passes.constant_scores(made, 0.25)
-    assert counts == {"forward": 1}
-    expected = made.model.network(torch.full_like(made.images, 0.25)).gather(1, made.targets[:, None])[:, 0]
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-12)
 
 
 def test_logits_stay_where_only_the_targets_change(passed):
@@ -269,30 +255,24 @@ def test_a_training_loss_reaches_the_weights_through_every_pass():
     for values in (
         passes.rectified(made, "guided"),
         passes.noise_moments(made, 2, 0.1).squares,
-        passes.path_gradients(made, 2).mean,
     ):
         (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
         assert float(found.abs().max()) > 0
 
 
 def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(passed):
-    """In samples: 1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 64 of the path; 2 rectified.
-
-    Integrated gradients also ask for the score of the image, which its prediction gives, and of the baseline.
-    """
+    """In samples: 1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
     made = batch(count=1)
     counts = passed(made)
     passes.logits(made)
     assert counts.pop("forward") == 1
     passes.gradients(made)
     passes.noise_moments(made, 50, 0.15)
-    passes.path_gradients(made, 64)
     passes.rectified(made, "guided")
     passes.rectified(made, "deconv")
-    assert counts == {"forward": 1 + 50 + 64 + 2 + 1, "backward": 1 + 50 + 64 + 2}
-    passes.constant_scores(made, 0.0)
+    assert counts == {"forward": 1 + 50 + 2, "backward": 1 + 50 + 2}
     passes.logits(made.at(targets=[1]))
-    assert counts == {"forward": 117 + 1, "backward": 117}
+    assert counts == {"forward": 53, "backward": 53}
 
 
 def test_released_layers_are_freed_and_the_gradient_of_the_images_stays(passed):

@@ -4,18 +4,15 @@ Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph,
 forward and backward over one piece.
 """
 
-from ..network.rectification import ActPolicy, Rule
-from .gradient import Gradients, Layer, gradients, release_layers
+from ..network.rectification import ActPolicy, Rectifying, Rule
+from .gradient import Gradients, Layer, derivatives, gradients, leaf, release_layers
 from .noise import Base, Moments, noise_moments
-from .path import PathMeans, PathRule, path_gradients
-from .rescale import Multipliers, multipliers, rescaling
-from .responses import responses
-from .rules import rectification, rectified
-from .sampling import Tolerance, sampling_notes
-from .scores import constant_scores, logits
+from .rules import rectification, rectified, require_rectified
+from .sampling import Tolerance, joined, norms, relative, sampling_notes, variant_gradients
+from .scores import logits
 
 __all__ = [
-    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Multipliers", "PathMeans", "PathRule", "Rule", "Tolerance",
-    "constant_scores", "gradients", "logits", "multipliers", "noise_moments", "path_gradients",
-    "rectification", "rectified", "release_layers", "rescaling", "responses", "sampling_notes",
+    "ActPolicy", "Base", "Gradients", "Layer", "Moments", "Rectifying", "Rule", "Tolerance", "derivatives", "gradients",
+    "joined", "leaf", "logits", "noise_moments", "norms", "rectification", "rectified", "relative", "release_layers",
+    "require_rectified", "sampling_notes", "variant_gradients",
 ]  # fmt: skip

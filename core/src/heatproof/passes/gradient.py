@@ -44,7 +44,7 @@ def _gradients(batch: Batch) -> Gradients:
     images = leaf(batch)
     with torch.enable_grad():
         logits, activations = batch.forward(images, batch.layers)
-        found = derived(batch, batch.pick(logits), [images, *activations.values()])
+        found = derivatives(batch, batch.pick(logits), [images, *activations.values()])
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
     spatial = batch.model.spatial
@@ -62,7 +62,7 @@ def leaf(batch: Batch) -> Tensor:
     return batch.images.detach().requires_grad_()
 
 
-def derived(batch: Batch, scores: Tensor, asked: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
+def derivatives(batch: Batch, scores: Tensor, asked: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
     """The gradients of scores (n,) by what is asked; zero where nothing depends on it.
 
     ``again`` keeps the graph for a further backward pass.

@@ -13,7 +13,7 @@ from ..errors import PluginError
 from ..model import Model
 from ..records import Explanation
 from ..seeding import key
-from .sampling import Tolerance, joined, ratio, sizes, variant_gradients
+from .sampling import Tolerance, joined, norms, relative, variant_gradients
 
 START = 16
 """How many draws are the first whose standard error is believed."""
@@ -59,7 +59,7 @@ class Moments:
     @property
     def relative_error(self) -> Tensor:
         """Per sample (n,) the standard error of the mean map relative to it, both as L2 norms; 0 where both are 0."""
-        return ratio(sizes(self.standard_error), self.mean)
+        return relative(norms(self.standard_error), self.mean)
 
 
 def noise_moments(

@@ -14,7 +14,7 @@ from ..errors import ModelError
 from ..model import Model
 from ..network.rectification import RECTIFIED, ActPolicy, Rectifying, Rule
 from ..records import Verdict
-from .gradient import derived, leaf
+from .gradient import derivatives, leaf
 
 
 def rectified(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
@@ -41,7 +41,7 @@ def _rectified(batch: Batch, rules: Sequence[Rule], act_policy: ActPolicy) -> Ma
         scores = batch.pick(logits)
         for rule in rules:
             with cell.under(rule):
-                (found[rule],) = derived(batch, scores, [images], again=rule != rules[-1])
+                (found[rule],) = derivatives(batch, scores, [images], again=rule != rules[-1])
             require_rectified(batch, cell, rule, act_policy)
     return found
 

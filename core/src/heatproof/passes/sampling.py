@@ -65,15 +65,15 @@ def _singly(batch: Batch, variants: Iterable[Tensor]) -> Iterator[Tensor]:
         yield from gradients(batch.select(owners).at(torch.stack(images), layers=())).images
 
 
-def sizes(maps: Tensor) -> Tensor:
+def norms(maps: Tensor) -> Tensor:
     """The L2 norm of each map (n,)."""
     norms: Tensor = torch.linalg.vector_norm(maps.flatten(1), dim=1)
     return norms
 
 
-def ratio(error: Tensor, maps: Tensor) -> Tensor:
+def relative(error: Tensor, maps: Tensor) -> Tensor:
     """The size of an error (n,) relative to the size of its map (n,); 0 where both are 0."""
-    return torch.where(error == 0, 0.0, error / sizes(maps))
+    return torch.where(error == 0, 0.0, error / norms(maps))
 
 
 def joined(parts: Sequence[Record]) -> Record:

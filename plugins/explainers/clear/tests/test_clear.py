@@ -12,10 +12,10 @@ from torchvision import models
 from heatproof.batch import Batch
 from heatproof.model import Model
 from heatproof.network.canonical import canonical
-from heatproof.passes import responses
 from heatproof.records import Explanation
 from heatproof.testing import conforms, toys
 from heatproof_clear.clear import Clear, dominant
+from heatproof_clear.responses import responses
 
 LABELS = "labels are no heat: a pixel of class 0 is as much answered for as one of class 1"
 

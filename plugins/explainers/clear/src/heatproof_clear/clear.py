@@ -9,8 +9,10 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, rectification, responses
+from heatproof.passes import ActPolicy, rectification
 from heatproof.records import Explanation, Verdict
+
+from .responses import responses
 
 BACKGROUND = -1
 """The class of a pixel that no class responds to."""

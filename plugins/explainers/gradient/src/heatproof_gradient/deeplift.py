@@ -8,8 +8,9 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import multipliers, rescaling
 from heatproof.records import Explanation, Verdict
+
+from .multipliers import exactness, multipliers
 
 
 class DeepLiftParams(Params):
@@ -34,7 +35,7 @@ class DeepLift(Explainer):
     def verdict(self, model: Model) -> Verdict:
         """Exact where all but activations and max pools is linear."""
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else rescaling(model)
+        return verdict if verdict.level == "undefined" else exactness(model)
 
     def baseline(self, batch: Batch) -> Tensor:
         """The constant reference images (n, c, *space)."""

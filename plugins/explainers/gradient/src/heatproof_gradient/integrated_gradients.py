@@ -9,8 +9,10 @@ from torch import Tensor
 from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
-from heatproof.passes import PathRule, Tolerance, path_gradients, sampling_notes
+from heatproof.passes import Tolerance, sampling_notes
 from heatproof.records import Explanation
+
+from .path import PathRule, path_gradients
 
 
 class IntegratedGradientsParams(Params):

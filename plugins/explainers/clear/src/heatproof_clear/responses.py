@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..batch import Batch
-from ..network.rectification import ActPolicy, Rectifying, Rule
-from .gradient import derived, leaf
-from .rules import require_rectified
+from heatproof.batch import Batch
+from heatproof.passes import ActPolicy, Rectifying, Rule, derivatives, leaf, require_rectified
 
 
 def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
@@ -27,6 +25,6 @@ def _responses(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
     with torch.enable_grad():
         classes = batch.forward(images, cell=cell)[0].unbind(1)
         with cell.under(rule):
-            found = [derived(batch, one, [images], again=one is not classes[-1])[0] for one in classes]
+            maps = [derivatives(batch, score, [images], again=score is not classes[-1])[0] for score in classes]
     require_rectified(batch, cell, rule, act_policy)
-    return torch.stack(found, 1)
+    return torch.stack(maps, 1)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from heatproof.batch import Batch
 from heatproof.model import Model
 from heatproof.network.views import View
-from heatproof.passes import Tolerance, path_gradients, sampling_notes
+from heatproof.passes import Tolerance, logits, sampling_notes
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
+from heatproof_gradient.path import constant_scores, path_gradients
 
 
 class Given(Model):
@@ -236,3 +237,70 @@ def test_one_row_has_the_bits_of_one_step_after_the_other():
         scores = made.view(point, {})[0]["logits"]
         total = total + torch.autograd.grad(scores[0, 0], point)[0]
     assert torch.equal(path_gradients(made, 6).mean, total / 6)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_any_number_of_rows_gives_the_same_means_and_scores(rows):
+    whole, parts = batch(), batch(rows=rows)
+    means = [path_gradients(made, 3, "left", 0.2).mean for made in (whole, parts)]
+    torch.testing.assert_close(means[1], means[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(constant_scores(parts, 0.5), constant_scores(whole, 0.5), rtol=1e-9, atol=1e-12)
+
+
+def test_settings_are_part_of_the_key():
+    made = batch()
+    maps = [
+        path_gradients(made, 2).mean, path_gradients(made, 3).mean, path_gradients(made, 2, "left").mean,
+        path_gradients(made, 2, baseline=0.1).mean,
+    ]  # fmt: skip
+    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
+
+
+def test_the_path_observes_no_layer(monkeypatch):
+    made, captured, forward = batch(layers=("stem", "last")), [], View.__call__
+    monkeypatch.setattr(
+        View, "__call__", lambda view, images, inputs, capture=(), *rest: captured.append(tuple(capture))
+        or forward(view, images, inputs, capture, *rest),
+    )  # fmt: skip
+    path_gradients(made, 2)
+    assert set(captured) == {()}
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """Counts forwards of views and calls of autograd.grad."""
+    counts, forward, backward = Counter(), View.__call__, torch.autograd.grad
+    monkeypatch.setattr(View, "__call__", lambda *given, **set: counts.update(["forward"]) or forward(*given, **set))
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda *given, **set: counts.update(["backward"]) or backward(*given, **set)
+    )
+    return counts
+
+
+def test_the_scores_of_a_constant_image_are_the_networks_own(counts):
+    made = batch()
+    counts.clear()
+    found = constant_scores(made, 0.25)
+    assert counts == {"forward": 1}
+    expected = made.model.network(torch.full_like(made.images, 0.25)).gather(1, made.targets[:, None])[:, 0]
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_a_path_takes_the_necessary_passes_and_no_more(counts):
+    """One per step, and the score of the baseline; that of the image is the prediction's."""
+    made = batch(1)
+    counts.clear()
+    logits(made)
+    assert counts.pop("forward") == 1
+    path_gradients(made, 64)
+    assert counts == {"forward": 64 + 1, "backward": 64}
+    constant_scores(made, 0.0)
+    path_gradients(made, 64)
+    assert counts == {"forward": 64 + 1, "backward": 64}
+
+
+def test_a_training_loss_reaches_the_weights():
+    made = batch(2, differentiable=True)
+    values: Tensor = path_gradients(made, 2).mean
+    (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
+    assert float(found.abs().max()) > 0

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..batch import Batch
-from ..model import Model
-from ..network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
-from ..network.rescaling import NOT_LINEAR, Recording, Rescaling
-from ..records import Verdict
-from .gradient import leaf
-from .sampling import joined
+from heatproof.batch import Batch
+from heatproof.model import Model
+from heatproof.network.graph import callee
+from heatproof.network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
+from heatproof.passes import joined, leaf
+from heatproof.records import Verdict
+
+from .rescaling import NOT_LINEAR, Recording, Rescaling
 
 LINEAR = (
     *CONVOLUTIONS, *BATCH_NORMS, nn.Linear, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
@@ -84,18 +85,14 @@ def _multipliers(batch: Batch, reference: Recording, before: Tensor) -> Multipli
     return Multipliers(found, scores.detach() - batch.pick(before.expand(len(batch), -1)))
 
 
-def rescaling(model: Model) -> Verdict:
+def exactness(model: Model) -> Verdict:
     """Whether the rescale rule is defined on a model: exact where all but activations and max pools is linear."""
     outline = model.outline
     if outline.module is None:
         return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({outline.reason})")
     known = (*NOT_LINEAR, *LINEAR)
     kinds = {type(module) for module in outline.module.modules() if not list(module.children())}
-    calls = {
-        str(getattr(node.target, "__name__", node.target))
-        for node in outline.module.graph.nodes
-        if node.op in ("call_function", "call_method")
-    }
+    calls = {callee(node) for node in outline.module.graph.nodes} - {""}
     others = sorted({kind.__name__ for kind in kinds if not issubclass(kind, known)} | (calls - AFFINE))
     if others:
         return Verdict("approximate", f"{', '.join(others)} of {model.short} pass the derivative, not the difference")

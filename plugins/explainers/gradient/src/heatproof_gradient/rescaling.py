@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, Kind
+from heatproof.network.modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, Kind
 
 Passed = dict[nn.Module, tuple[Tensor, Tensor]]
 POOLS: tuple[Kind, ...] = (*MAX_POOLS, *ADAPTIVE_MAX_POOLS)

@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..batch import Batch
-from .sampling import Tolerance, joined, ratio, sizes, variant_gradients
-from .scores import constant_scores, logits
+from heatproof.batch import Batch
+from heatproof.passes import Tolerance, joined, logits, norms, relative, variant_gradients
 
 PathRule = Literal["midpoint", "left", "right"]
 POSITIONS: Mapping[PathRule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}
@@ -60,6 +59,17 @@ def path_gradients(
     return batch.once(("path gradients", steps, rule, baseline), compute)
 
 
+def constant_scores(batch: Batch, value: float) -> Tensor:
+    """The targets' scores (n,) of an image that is ``value`` everywhere; one forward of one image where it can be."""
+
+    def compute() -> Tensor:
+        rows = batch if batch.inputs else batch.select([0])
+        found = logits(rows.at(torch.full_like(rows.images, value)))
+        return batch.pick(found.expand(len(batch), -1))
+
+    return batch.once(("constant scores", value), compute)
+
+
 def _positions(steps: int, rule: PathRule = "midpoint") -> list[float]:
     return [(step + POSITIONS[rule]) / steps for step in range(steps)]
 
@@ -93,7 +103,7 @@ class _Path:
             self.total, self.steps = self.total + found, self.steps + 1
             if last is not None:
                 jump = (found.detach() - last) * self.way
-                self.jumps = self.jumps + sizes(jump).square()
+                self.jumps = self.jumps + norms(jump).square()
                 self.slopes = self.slopes + jump.flatten(1).sum(1).square()
             last = found.detach()
 
@@ -103,7 +113,7 @@ class _Path:
         maps = mean.detach() * self.way
         gap = maps.flatten(1).sum(1) - self.gained
         known = rule == "midpoint" and self.steps > 1
-        error = ratio(self._error(gap), maps) if known else gap * float("nan")
+        error = relative(self._error(gap), maps) if known else gap * float("nan")
         return PathMeans(mean, torch.full((len(mean),), self.steps), gap, error)
 
     def _error(self, gap: Tensor) -> Tensor:
