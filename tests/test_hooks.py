@@ -29,6 +29,7 @@ def test_all_hooks_are_there() -> None:
         "heatproof_models",
         "heatproof_explainers",
         "heatproof_metrics",
+        "heatproof_readers",
         "heatproof_executors",
         "heatproof_exporters",
         "heatproof_commands",

@@ -4,15 +4,15 @@ import struct
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import read_dicom, write_dicom
 from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
-from heatproof.imaging.nifti import read_nifti
 
 RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
 MARK = np.zeros((12, 17), dtype=bool)
@@ -116,8 +116,9 @@ def test_truncated_masks_are_errors(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_image(tmp_path / "a.jpg")
+    Image.fromarray(RAMP).save(tmp_path / "a.gif")
     with pytest.raises(
-        DataError, match=r"allowed: \.jpg, \.jpeg, \.png, \.tif, \.tiff, \.dcm, \.dicom, \.nii, \.nii\.gz"
+        DataError, match=r"allowed: \.dcm, \.dicom, \.jpeg, \.jpg, \.nii, \.nii\.gz, \.png, \.tif, \.tiff"
     ):
         read_image(tmp_path / "a.gif")
     with pytest.raises(DataError, match=r"allowed: \.png"):
@@ -200,16 +201,67 @@ def test_pictures_of_many_lines_are_those_of_pillow(tmp_path: Path, mode: str) -
     np.testing.assert_array_equal(read_image(path)[0], expected.transpose(2, 0, 1))
 
 
-def test_dicom_and_nifti_are_read_by_their_own_readers(tmp_path: Path) -> None:
-    nibabel = pytest.importorskip("nibabel")
-    picture = np.arange(12, dtype=np.uint16).reshape(1, 3, 4) * 5000
-    write_dicom(picture, tmp_path / "one.DCM")
-    volume = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "two.nii.gz")
-    assert all(map(np.array_equal, read_image(tmp_path / "one.DCM")[:1], read_dicom(tmp_path / "one.DCM")[:1]))
-    image, geometry = read_image(tmp_path / "two.nii.gz")
-    np.testing.assert_array_equal(image, read_nifti(tmp_path / "two.nii.gz")[0])
-    assert (image.shape, geometry.orientation) == ((1, 4, 3, 2), "SPL")
+DEEP = np.random.default_rng(2).integers(0, 65536, (21, 13, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_colours_of_16_bits_stay_so_in_tiff(
+    tmp_path: Path, compression: str | None, planar: str, order: Literal["<", ">"]
+) -> None:
+    path = tmp_path / "deep colours.TIF"
+    pixels = DEEP if planar == "contig" else DEEP.transpose(2, 0, 1)
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", planarconfig=planar, compression=compression, byteorder=order, rowsperstrip=5
+    )
+    image, geometry = read_image(path)
+    assert (image.dtype, geometry.native) == (np.dtype(np.uint16), (21, 13))
+    np.testing.assert_array_equal(image, DEEP.transpose(2, 0, 1))
+
+
+def test_transparency_of_16_bits_is_dropped_as_of_8(tmp_path: Path) -> None:
+    pixels = np.concatenate([DEEP, DEEP[..., :1]], axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], DEEP.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_colours_of_16_bits_in_a_damaged_file_are_an_error(
+    tmp_path: Path, compression: str | None, share: float
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DEEP, photometric="rgb", compression=compression)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=r"a\.tif is damaged \(.+\); replace it"):
+        read_image(path)
+
+
+def test_a_compression_that_nothing_installed_reads_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DEEP, photometric="rgb")
+    with Image.open(path) as picture:
+        assert picture.tag_v2[259] == 1
+    content = path.read_bytes()
+    at = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    path.write_bytes(content[:at] + struct.pack("<H", 5) + content[at + 2 :])
+    with pytest.raises(DataError, match=r"a\.tif has colours of 16 bits .*pip install imagecodecs"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("name", ["scan", "my scan", "scan.1"])
+def test_files_without_a_known_suffix_are_read_by_their_first_bytes(tmp_path: Path, name: str, suffix: str) -> None:
+    write_image(RAMP[None], tmp_path / f"a{suffix}")
+    expected, _ = read_image(tmp_path / f"a{suffix}")
+    renamed = (tmp_path / f"a{suffix}").rename(tmp_path / name)
+    np.testing.assert_array_equal(read_image(renamed)[0], expected)
+    if suffix == ".jpg":
+        with pytest.raises(DataError, match="is a JPEG, whose edges are not those that were drawn"):
+            read_mask(renamed)
+    else:
+        np.testing.assert_array_equal(read_mask(renamed), RAMP > 0)
 
 
 def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:

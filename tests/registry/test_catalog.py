@@ -353,10 +353,11 @@ def test_a_component_that_raises_when_made(good: Found) -> None:
         Catalog([good]).create("metric", "stumbling", {})
 
 
-def test_the_core_brings_chance_and_its_executors() -> None:
+def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
     catalog = Catalog([])
     assert [(entry.kind, entry.name) for entry in catalog.entries] == [
         ("explainer", "random"),
+        ("reader", "pictures"),
         ("executor", "processes"),
         ("executor", "serial"),
     ]

@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "model": ("heatproof_models", "heatproof.model:Model"),
     "explainer": ("heatproof_explainers", "heatproof.explainer:Explainer"),
     "metric": ("heatproof_metrics", "heatproof.metric:Metric"),
+    "reader": ("heatproof_readers", "heatproof.imaging.reader:Reader"),
     "executor": ("heatproof_executors", "heatproof.executor:Executor"),
 }
 """Kind → the hook that registers it and the interface that its classes implement."""
@@ -45,6 +46,11 @@ def heatproof_explainers() -> Mapping[str, str]:
 @hookspec
 def heatproof_metrics() -> Mapping[str, str]:
     """Metrics: name → ``"module:Class"`` of a ``heatproof.metric.Metric``."""
+
+
+@hookspec
+def heatproof_readers() -> Mapping[str, str]:
+    """Readers of file formats: name → ``"module:Class"`` of a ``heatproof.imaging.reader.Reader``."""
 
 
 @hookspec

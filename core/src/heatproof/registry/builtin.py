@@ -15,3 +15,9 @@ def heatproof_explainers() -> Mapping[str, str]:
 def heatproof_executors() -> Mapping[str, str]:
     """Declare the executors of the core."""
     return {"serial": "heatproof.run.executors:Serial", "processes": "heatproof.run.executors:Processes"}
+
+
+@hookimpl
+def heatproof_readers() -> Mapping[str, str]:
+    """Declare the reader of the core."""
+    return {"pictures": "heatproof.imaging.pictures:Pictures"}

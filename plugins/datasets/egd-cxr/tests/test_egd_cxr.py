@@ -10,9 +10,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import write_dicom
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof_dicom_files.writing import write_dicom
 from heatproof_egd_cxr.egd_cxr import SHEET, EgdCxr, reference_division
 from heatproof_egd_cxr.gaze_table import read_gaze
 from heatproof_egd_cxr.screen import Screen

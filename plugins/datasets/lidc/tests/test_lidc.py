@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError, HeatproofError
-from heatproof.imaging.dicom import windowed, write_dicom
+from heatproof.imaging.window import windowed
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.testing import check_dataset
+from heatproof_dicom_files.writing import write_dicom
 from heatproof_lesions.readings import readings
 from heatproof_lidc.lidc import Lidc
 

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import write_dicom
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof_dicom_files.writing import write_dicom
 from heatproof_eyetracking.gaze import dwelt, fixations_of
 from heatproof_reflacx.folder import LABELS
 from heatproof_reflacx.reflacx import Reflacx, named

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import CT_OFFSET, read_dicom, windowed
-from heatproof.imaging.series import Series
+from heatproof.imaging.images import read_image
+from heatproof.imaging.window import CT_OFFSET, windowed
 from heatproof.records import Annotation, Array, Geometry
+from heatproof_dicom_files.series import Series
 
 from .markup import Mark
 from .scan import Scan
@@ -57,7 +58,7 @@ class Cut:
         ]
         rows, columns = (slice(max(first, 0), stop) for first, stop in zip(self.start[1:], stops[1:]))
         for index in range(max(self.start[0], 0), stops[0]):
-            picture, _ = read_dicom(self.series.slices[index].path)
+            picture, _ = read_image(self.series.slices[index].path)
             part = windowed(picture[0, rows, columns], low, high)
             top, left = rows.start - self.start[1], columns.start - self.start[2]
             values[index - self.start[0], top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -8,10 +8,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from heatproof.errors import DataError
-from heatproof.imaging.series import list_series
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_dicom_files.series import list_series
 
 from .cut import Cut, around, require_fitting, whole
 from .markup import CHARACTERISTICS, Mark

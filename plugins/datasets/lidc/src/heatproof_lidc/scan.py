@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import open_dicom
+from heatproof_dicom_files.headers import open_dicom
 
 from .markup import CHARACTERISTICS, Mark, Markup, matched, read_markup
 

@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from heatproof.component import Location
-from heatproof.imaging.dicom import read_dicom, write_dicom
+from heatproof.imaging.images import read_image
 from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.manifest import ListedDataset, ListedParams
+from heatproof_dicom_files.writing import write_dicom
 from heatproof_eyetracking.gaze import SCALES, Frames, Scale, joined
 
 GAZE = "gaze"
@@ -69,7 +70,7 @@ class MimicDataset(ListedDataset):
     def load(self, id: str) -> Sample:
         """One radiograph (1, h, w) as stored, with its label, patient, annotations and gaze."""
         entry = self.entry(id)
-        image, geometry = read_dicom(entry.path)
+        image, geometry = read_image(entry.path)
         shape = geometry.native
         readings = self.readings(id, shape)
         gaze = tuple(self._density(reader, reading) for reader, reading in readings.items())

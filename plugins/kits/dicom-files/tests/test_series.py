@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.dicom import write_dicom
-from heatproof.imaging.series import list_series, read_series
+from heatproof_dicom_files.series import list_series
+from heatproof_dicom_files.writing import write_dicom
 
-pydicom = pytest.importorskip("pydicom")
 AXIAL = [1, 0, 0, 0, 1, 0]
 VOLUME = np.random.default_rng(0).integers(0, 3000, (1, 6, 8, 10)).astype(np.uint16)
 NAMES = [f"{number}.dcm" for number in (3, 0, 5, 1, 4, 2)]
@@ -31,13 +31,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_slices_are_in_order_whatever_they_are_called(folder: Path) -> None:
-    image, geometry, slices = read_series(sorted(folder.glob("*.dcm")))
-    np.testing.assert_array_equal(image, VOLUME)
-    assert (geometry.native, geometry.spacing, geometry.orientation) == ((6, 8, 10), (2.5, 0.7, 0.8), "SPL")
-    assert [part.path.name for part in slices] == NAMES
-    assert [part.place[2] for part in slices] == [-100 + 2.5 * index for index in range(6)]
-    assert [part.uid for part in slices] == [pydicom.dcmread(folder / name).SOPInstanceUID for name in NAMES]
-    assert list_series(folder.glob("*.dcm")).patient == "p"
+    series = list_series(sorted(folder.glob("*.dcm")))
+    assert (series.shape, series.spacing, series.orientation) == ((6, 8, 10), (2.5, 0.7, 0.8), "SPL")
+    assert [part.path.name for part in series.slices] == NAMES
+    assert [part.place[2] for part in series.slices] == [-100 + 2.5 * index for index in range(6)]
+    assert [part.uid for part in series.slices] == [pydicom.dcmread(folder / name).SOPInstanceUID for name in NAMES]
+    assert series.patient == "p"
 
 
 @pytest.mark.parametrize(
@@ -47,9 +46,9 @@ def test_slices_are_in_order_whatever_they_are_called(folder: Path) -> None:
 def test_other_planes_are_ordered_along_their_normal(tmp_path: Path, cosines: list[int], orientation: str) -> None:
     for index in range(6):
         write_slice(tmp_path / NAMES[index], index, 3.0 * index, cosines)
-    image, geometry, _ = read_series(tmp_path.glob("*.dcm"))
-    np.testing.assert_array_equal(image, VOLUME)
-    assert (geometry.orientation, geometry.spacing) == (orientation, (3.0, 0.7, 0.8))
+    series = list_series(tmp_path.glob("*.dcm"))
+    assert [part.path.name for part in series.slices] == NAMES
+    assert (series.orientation, series.spacing) == (orientation, (3.0, 0.7, 0.8))
 
 
 def test_a_missing_slice_is_named(folder: Path) -> None:
@@ -98,10 +97,8 @@ def test_one_slice_is_no_series(folder: Path) -> None:
         list_series([])
 
 
-def test_a_slice_without_pixels(folder: Path) -> None:
+def test_slices_are_listed_without_their_pixels(folder: Path) -> None:
     data = pydicom.dcmread(folder / NAMES[3])
     del data.PixelData
     data.save_as(folder / NAMES[3])
     assert len(list_series(folder.glob("*.dcm")).slices) == 6
-    with pytest.raises(DataError, match=rf"{NAMES[3]} \(modality CT\) has no pixel data"):
-        read_series(folder.glob("*.dcm"))

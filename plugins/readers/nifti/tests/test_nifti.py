@@ -1,16 +1,17 @@
 """NIfTI volumes: axes, units and damage."""
 
-import sys
 import tracemalloc
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.nifti import read_nifti
+from heatproof.imaging.images import read_image, read_mask
+from heatproof_nifti.nifti import Nifti
 
-nibabel = pytest.importorskip("nibabel")
+read_nifti = Nifti().read_image
 STORED = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 7)).astype(np.int16)
 
 
@@ -40,7 +41,7 @@ def test_the_same_volume_stored_otherwise_is_the_same(tmp_path: Path) -> None:
 
 def test_values_are_put_in_a_window(tmp_path: Path) -> None:
     values = np.linspace(-0.5, 1.5, 24, dtype=np.float32).reshape(2, 3, 4)
-    image, _ = read_nifti(save(tmp_path / "a.nii", values), window=(0, 1))
+    image, _ = Nifti(window=(0, 1)).read_image(save(tmp_path / "a.nii", values))
     expected = np.rint(np.clip(values.astype(float), 0, 1) * 65535)
     np.testing.assert_array_equal(image[0], expected.transpose(2, 1, 0)[:, ::-1, ::-1])
 
@@ -63,7 +64,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"shape \(5, 6, 7, 2\); save the one volume"):
         read_nifti(save(tmp_path / "b.nii", np.stack([STORED] * 2, axis=-1)))
     with pytest.raises(DataError, match=r"more than 200 voxels"):
-        read_nifti(save(tmp_path / "c.nii"), max_voxels=200)
+        read_nifti(save(tmp_path / "c.nii"), max_pixels=200)
     (tmp_path / "d.nii").write_bytes(b"nothing of the kind" * 40)
     with pytest.raises(DataError, match=r"d\.nii is not NIfTI, or damaged"):
         read_nifti(tmp_path / "d.nii")
@@ -75,7 +76,19 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         read_nifti(tmp_path / "none.nii")
 
 
-def test_without_nibabel_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "nibabel", None)
-    with pytest.raises(DataError, match="nibabel is not installed, which reads NIfTI"):
-        read_nifti(tmp_path / "a.nii")
+def test_masks_are_what_is_above_zero_on_the_grid_of_their_picture(tmp_path: Path) -> None:
+    mark = np.zeros((5, 6, 7), dtype=np.int8)
+    mark[1, 2, 3:5], mark[0, 0, 0] = 2, -1
+    path = save(tmp_path / "a mask.NII.GZ", mark)
+    mask = read_mask(path)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, mark.transpose(2, 1, 0)[:, ::-1, ::-1] > 0)
+    assert mask.shape == read_image(path)[0].shape[1:]
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_files_are_known_by_their_name_whatever_its_case(tmp_path: Path, kind: type, suffix: str) -> None:
+    nibabel.save(kind(STORED, np.eye(4)), tmp_path / f"a{suffix}")
+    path = (tmp_path / f"a{suffix}").rename(tmp_path / f"of my scan.1{suffix.upper()}")
+    np.testing.assert_array_equal(read_image(path)[0], STORED.transpose(2, 1, 0)[None, :, ::-1, ::-1] + 1024)

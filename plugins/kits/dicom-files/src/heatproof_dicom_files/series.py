@@ -1,4 +1,4 @@
-"""CT scans as volumes: the slices of a DICOM series, put in order and tried for gaps."""
+"""CT scans: the slices of a DICOM series, put in order and tried for gaps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..records import Array, Geometry
-from .dicom import MAX_PIXELS, explained, open_dicom, read_dicom, side
+from heatproof.errors import DataError
+
+from .headers import explained, open_dicom, side
 
 EVEN = 0.1
 """How far two gaps between slices may differ, as a share of the gap: headers round positions."""
@@ -67,17 +67,6 @@ def list_series(paths: Iterable[Path]) -> Series:
         str(first.SeriesInstanceUID),
         str(first.get("PatientID", "")),
     )
-
-
-def read_series(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry, tuple[Slice, ...]]:
-    """A CT scan (1, d, h, w) uint16 in Hounsfield units + 1024, its geometry, and its slices in the order of d.
-
-    ``max_pixels`` holds for each slice. Raises ``DataError`` when the slices are not one scan without gaps.
-    """
-    series = list_series(paths)
-    image = np.stack([read_dicom(part.path, max_pixels)[0] for part in series.slices], axis=1)
-    source = str(series.slices[0].path.parent)
-    return image, Geometry(np.eye(4), series.shape, source, series.spacing, series.orientation), series.slices
 
 
 def _header(path: Path) -> tuple[Any, Slice]:

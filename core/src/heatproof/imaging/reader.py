@@ -1,0 +1,168 @@
+"""Readers: what turns a file into a picture, a volume or a mask, and which of them reads a file."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+
+from ..component import Component
+from ..errors import DataError, PluginError
+from ..records import Array, Geometry
+
+if TYPE_CHECKING:
+    from ..registry.catalog import Catalog, Entry
+
+MAX_PIXELS = 150_000_000
+"""Larger pictures are refused before they are decoded, since a small file may claim any size."""
+PREFERRED = "HEATPROOF_READERS"
+"""The environment variable that names, by commas, the readers that go before all others."""
+CORE = "heatproof"
+DISTRIBUTIONS = {
+    ".dcm": "heatproof-dicom", ".dicom": "heatproof-dicom", ".nii": "heatproof-nifti", ".nii.gz": "heatproof-nifti"
+}  # fmt: skip
+"""Which distribution reads a suffix that the core does not read itself."""
+
+
+class Reader(Component):
+    """Reads the files of one format. A subclass must implement ``read_image``, and gives suffixes or signatures.
+
+    Every reader's module is imported before the first file is read, so it should import what decodes on first use.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Ends of file names that it reads, in lower case and with their dot: ``.nii.gz``."""
+    signatures: ClassVar[tuple[tuple[int, bytes], ...]] = ()
+    """First bytes (offset, bytes) by which its files are known when no suffix is."""
+    folders: ClassVar[bool] = False
+    """Whether it also reads a folder of its files, as one volume."""
+
+    @abstractmethod
+    def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
+        """A picture (c, h, w) or volume (c, d, h, w) in unsigned integers, larger being brighter, and its geometry.
+
+        The geometry holds spacing in mm and orientation where the file says them. Raises ``DataError`` for a file that
+        cannot be used, and, before it is decoded, for one of more than ``max_pixels`` pixels or voxels.
+        """
+        raise NotImplementedError
+
+    def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
+        """A mask (*space) bool: where the stored value is above zero; raises ``DataError`` as ``read_image`` does."""
+        raise DataError(f"{path} cannot be a mask, since {self.name} reads none; save the mask as PNG or TIFF.")
+
+    @classmethod
+    def claimed(cls, path: Path) -> str:
+        """The longest of its suffixes with which a file name ends, whatever the case; empty where none does."""
+        name = path.name.lower()
+        return max((suffix for suffix in cls.suffixes if name.endswith(suffix)), key=len, default="")
+
+    @classmethod
+    def recognises(cls, start: bytes) -> bool:
+        """Whether the first bytes of a file carry one of its signatures."""
+        return any(start[offset : offset + len(mark)] == mark for offset, mark in cls.signatures)
+
+
+Candidate: TypeAlias = "tuple[Entry, type[Reader]]"
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a file, or of a folder by its first file that a reader of folders claims.
+
+    The longest suffix that any reader claims decides; where none is claimed, the first bytes do. Of several readers
+    the first that ``HEATPROOF_READERS`` names is taken, else a plugin's rather than the core's. Raises ``DataError``
+    for a file that none claims, ``PluginError`` where two plugins remain.
+    """
+    candidates = registered()
+    if path.is_dir():
+        folders = [candidate for candidate in candidates if candidate[1].folders]
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        claiming = next(filter(None, (_claiming(file, folders) for file in files)), [])
+    else:
+        claiming = _claiming(path, candidates)
+    if not claiming:
+        raise _unclaimed(path, candidates)
+    entry, kind = _preferred(path, claiming)
+    reader = kind()
+    reader.registered = entry.full
+    return reader
+
+
+def registered() -> Sequence[Candidate]:
+    """Every reader of this process that loads, with its entry; those that do not are listed as broken."""
+    from ..registry import catalog
+
+    return _loaded(catalog.default())
+
+
+@lru_cache(maxsize=1)
+def _loaded(catalog: "Catalog") -> Sequence[Candidate]:
+    candidates = []
+    for entry in catalog.entries:
+        if entry.kind == "reader":
+            with suppress(PluginError):
+                candidates.append((entry, cast(type[Reader], catalog.load(entry))))
+    return candidates
+
+
+def _claiming(path: Path, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The readers that claim a file, all by one suffix or else by its first bytes."""
+    suffix = max((reader.claimed(path) for _, reader in candidates), key=len, default="")
+    if suffix:
+        return [candidate for candidate in candidates if candidate[1].claimed(path) == suffix]
+    if not path.is_file():
+        return []
+    start = _start(path, candidates)
+    return [candidate for candidate in candidates if candidate[1].recognises(start)]
+
+
+def _start(path: Path, candidates: Sequence[Candidate]) -> bytes:
+    """The first bytes of a file, as many as any signature needs."""
+    ends = [offset + len(mark) for _, reader in candidates for offset, mark in reader.signatures]
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(max(ends, default=0))
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be opened ({error.strerror}); give yourself the permission to read it."
+        ) from None
+
+
+def _preferred(path: Path, claiming: Sequence[Candidate]) -> Candidate:
+    """The one of several readers that is taken; raises ``PluginError`` where nothing tells which."""
+    preferred = [
+        (entry, reader)
+        for name in os.environ.get(PREFERRED, "").split(",")
+        for entry, reader in claiming
+        if name.strip() in (entry.name, entry.full)
+    ]
+    plugins = [candidate for candidate in claiming if candidate[0].distribution != CORE]
+    remaining = preferred[:1] or plugins or claiming
+    if len(remaining) > 1:
+        names = [entry.full for entry, _ in remaining]
+        raise PluginError(
+            f"{path} is claimed by the readers {' and '.join(names)}; set the environment variable {PREFERRED} to the "
+            f"name that is meant, such as {names[0]}, or uninstall the others."
+        )
+    return remaining[0]
+
+
+def _unclaimed(path: Path, candidates: Sequence[Candidate]) -> DataError:
+    """Why a file cannot be read, and which distribution would read it."""
+    suffix = max((suffix for suffix in DISTRIBUTIONS if path.name.lower().endswith(suffix)), key=len, default="")
+    if not path.exists():
+        return DataError(f"{path} does not exist; download it, or correct the path.")
+    if path.is_dir():
+        return DataError(
+            f"{path} is a folder of which no installed reader makes a volume; give a file, or install the reader of "
+            f"its files, such as {DISTRIBUTIONS['.dcm']} for slices of CT."
+        )
+    if suffix:
+        missing = DISTRIBUTIONS[suffix]
+        return DataError(
+            f"{path} has no reader; install {missing}, which reads {suffix}, or mend it where `heatproof list` says "
+            "that it is broken."
+        )
+    allowed = sorted({suffix for _, reader in candidates for suffix in reader.suffixes} | DISTRIBUTIONS.keys())
+    return DataError(f"{path} is of a kind that no installed reader knows; allowed: {', '.join(allowed)}.")

@@ -1,0 +1,221 @@
+"""Which reader reads a file: by name, by first bytes, among several, and what is said where there is none."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heatproof.component import Params
+from heatproof.errors import DataError, HeatproofError, PluginError
+from heatproof.hooks import hookimpl
+from heatproof.imaging.images import read_image, read_mask, write_image
+from heatproof.imaging.pictures import Pictures
+from heatproof.imaging.reader import Reader, reader_of
+from heatproof.records import Array, Geometry
+from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Found
+
+Installed = Callable[..., Catalog]
+
+
+class Constant(Reader):
+    """Reads four pixels of its level, whatever the file holds."""
+
+    level = 1
+
+    def read_image(self, path: Path, max_pixels: int = 4) -> tuple[Array, Geometry]:
+        return np.full((1, 2, 2), self.level, dtype=np.uint8), Geometry.identity((2, 2), str(path))
+
+
+class Scans(Constant):
+    """Claims a long suffix, a signature and folders."""
+
+    suffixes = (".scan", ".scan.gz")
+    signatures = ((3, b"SCAN"),)
+    folders = True
+
+
+class Zipped(Constant):
+    """Claims the end of a longer suffix."""
+
+    level, suffixes = 2, (".gz",)
+
+
+class Rival(Constant):
+    """Claims what another claims."""
+
+    level, suffixes = 3, (".scan",)
+
+
+class Grey(Constant):
+    """Claims what the core reads."""
+
+    level, suffixes = 4, (".png",)
+
+
+class NeedyParams(Params):
+    """A setting that nobody gives."""
+
+    scale: float
+
+
+class Needy(Constant):
+    """Cannot be made without a setting."""
+
+    Params = NeedyParams
+    suffixes = (".needy",)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """Makes a catalog that of the process: distribution → its reader, a class of this module or another target."""
+
+    def install(**readers: type[Reader] | str) -> Catalog:
+        plugins = [_plugin(name, reader, monkeypatch) for name, reader in readers.items()]
+        catalog = Catalog(plugins)
+        monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
+        return catalog
+
+    return install
+
+
+def _plugin(name: str, reader: type[Reader] | str, monkeypatch: pytest.MonkeyPatch) -> Found:
+    module: Any = ModuleType(f"heatproof_planted_{name}")
+    module.Planted = reader
+    target = reader if isinstance(reader, str) else f"{module.__name__}:Planted"
+
+    @hookimpl
+    def heatproof_readers() -> Mapping[str, str]:
+        return {name: target}
+
+    module.heatproof_readers = heatproof_readers
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return Found(name, module.__name__, f"heatproof-{name}", "1.0")
+
+
+def level(path: Path) -> int:
+    return int(read_image(path)[0].max())
+
+
+def test_the_longest_suffix_decides_whatever_its_case(installed: Installed, tmp_path: Path) -> None:
+    installed(scans=Scans, zipped=Zipped)
+    for name, expected in {"a.gz": 2, "a.scan.gz": 1, "my a.SCAN": 1, "a.scan.1.GZ": 2}.items():
+        (tmp_path / name).write_bytes(b"")
+        assert level(tmp_path / name) == expected, name
+    assert reader_of(tmp_path / "a.gz").name == "heatproof-zipped/zipped"
+
+
+def test_first_bytes_decide_where_no_suffix_does(installed: Installed, tmp_path: Path) -> None:
+    installed(scans=Scans)
+    (tmp_path / "unnamed").write_bytes(b"123SCAN and more")
+    assert level(tmp_path / "unnamed") == 1
+    write_image(np.full((1, 4, 4), 9, dtype=np.uint8), tmp_path / "a.png")
+    assert level((tmp_path / "a.png").rename(tmp_path / "b.1")) == 9
+    for content in (b"", b"12SCAN", b"a table"):
+        (tmp_path / "other.txt").write_bytes(content)
+        with pytest.raises(
+            DataError, match=r"other\.txt is of a kind that no installed reader knows; allowed: .*\.scan"
+        ):
+            read_image(tmp_path / "other.txt")
+
+
+def test_a_suffix_goes_before_the_first_bytes(installed: Installed, tmp_path: Path) -> None:
+    installed(scans=Scans, zipped=Zipped)
+    (tmp_path / "a.gz").write_bytes(b"123SCAN")
+    assert level(tmp_path / "a.gz") == 2
+
+
+def test_a_plugin_goes_before_the_core(installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(np.full((1, 4, 4), 9, dtype=np.uint8), tmp_path / "a.png")
+    installed()
+    assert (level(tmp_path / "a.png"), type(reader_of(tmp_path / "a.png"))) == (9, Pictures)
+    installed(grey=Grey)
+    assert level(tmp_path / "a.png") == 4
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/pictures")
+    assert level(tmp_path / "a.png") == 9
+
+
+def test_of_two_plugins_none_is_taken_silently(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(scans=Scans, rival=Rival)
+    (tmp_path / "a.scan").write_bytes(b"")
+    with pytest.raises(
+        PluginError,
+        match=r"claimed by the readers heatproof-rival/rival and heatproof-scans/scans; set .*HEATPROOF_READERS",
+    ):
+        read_image(tmp_path / "a.scan")
+    for names, expected in {"scans": 1, "other, heatproof-rival/rival": 3, "rival,scans": 3}.items():
+        monkeypatch.setenv("HEATPROOF_READERS", names)
+        assert level(tmp_path / "a.scan") == expected, names
+    monkeypatch.setenv("HEATPROOF_READERS", "other")
+    with pytest.raises(PluginError, match="claimed by the readers"):
+        read_image(tmp_path / "a.scan")
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution", "suffix"),
+    [
+        ("a.DCM", "dicom", ".dcm"),
+        ("my a.dicom", "dicom", ".dicom"),
+        ("a.nii", "nifti", ".nii"),
+        ("a.nii.gz", "nifti", ".nii.gz"),
+    ],
+)
+def test_a_reader_that_is_not_installed_is_named(
+    installed: Installed, tmp_path: Path, name: str, distribution: str, suffix: str
+) -> None:
+    installed()
+    (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
+    for read in (read_image, read_mask):
+        with pytest.raises(
+            DataError, match=rf"{name} has no reader; install heatproof-{distribution}, which reads {suffix},"
+        ):
+            read(tmp_path / name)
+
+
+def test_a_broken_reader_stops_no_other(installed: Installed, tmp_path: Path) -> None:
+    catalog = installed(broken="heatproof_planted_nowhere:Reader", scans=Scans)
+    (tmp_path / "a.scan").write_bytes(b"")
+    assert level(tmp_path / "a.scan") == 1
+    assert [plugin.distribution for plugin in catalog.broken] == ["heatproof-broken"]
+
+
+def test_a_reader_that_cannot_be_made_is_an_error_for_its_files_only(installed: Installed, tmp_path: Path) -> None:
+    installed(needy=Needy, scans=Scans)
+    for name in ("a.scan", "a.needy"):
+        (tmp_path / name).write_bytes(b"")
+    assert level(tmp_path / "a.scan") == 1
+    with pytest.raises(HeatproofError, match=r"Needy: scale: Field required"):
+        read_image(tmp_path / "a.needy")
+
+
+def test_a_folder_is_read_by_a_reader_of_folders(installed: Installed, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    write_image(np.zeros((1, 4, 4), dtype=np.uint8), folder / "0.png")
+    installed(scans=Scans, zipped=Zipped)
+    with pytest.raises(DataError, match=r"folder is a folder of which no installed reader makes a volume; give a file"):
+        read_image(folder)
+    (folder / "1.gz").write_bytes(b"")
+    (folder / "2").write_bytes(b"123SCAN")
+    image, geometry = read_image(folder)
+    assert (image.max(), geometry.source) == (1, str(folder))
+
+
+def test_a_reader_of_pictures_only_reads_no_masks(installed: Installed, tmp_path: Path) -> None:
+    installed(scans=Scans)
+    (tmp_path / "a.scan").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.scan cannot be a mask, since heatproof-scans/scans reads none"):
+        read_mask(tmp_path / "a.scan")
+
+
+def test_files_that_are_not_there(installed: Installed, tmp_path: Path) -> None:
+    installed()
+    for name in ("a.png", "a.dcm", "a", "a.gif"):
+        with pytest.raises(DataError, match=rf"{name} does not exist; download it"):
+            read_image(tmp_path / name)
