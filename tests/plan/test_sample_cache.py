@@ -29,6 +29,7 @@ from heatproof.plan.sample_cache import (
     unpacked,
 )
 from heatproof.records import Annotation, Geometry, Sample
+from heatproof.registry.catalog import Catalog
 from heatproof.testing.toys import Blobs, Regions
 from heatproof_eyetracking.gaze import Frames
 
@@ -232,6 +233,30 @@ def test_other_versions_of_what_packages_ask_for_count(files: Files, monkeypatch
     assert content_key(files, Resized(), "a") == before
     monkeypatch.setattr(module, "versions_digest", lambda name: f"other than {name}")
     assert content_key(files, Resized(), "a") != before
+
+
+def test_readers_and_what_they_decode_by_count(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_source", module._source.__wrapped__)
+    before = content_key(files, Resized(), "a")
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/pictures")
+    assert content_key(files, Resized(), "a") != before
+    monkeypatch.delenv("HEATPROOF_READERS")
+    versions = module.versions_digest
+    monkeypatch.setattr(
+        module, "versions_digest", lambda name: "pydicom 9" if name == "heatproof_dicom" else versions(name)
+    )
+    other = content_key(files, Resized(), "a")
+    assert other not in (None, before)
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: Catalog([]))
+    assert content_key(files, Resized(), "a") not in (None, before, other)
+
+
+def test_the_source_of_kits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_source", module._source.__wrapped__)
+    before = module._source("heatproof_dicom.dicom")
+    contents = module.file_digest
+    monkeypatch.setattr(module, "file_digest", lambda path: "changed" if path.name == "series.py" else contents(path))
+    assert module._source("heatproof_dicom.dicom") not in (None, before)
 
 
 def _cut(content: bytes) -> bytes:

@@ -24,8 +24,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def requirements(name: str) -> list[str]:
+    """The names of all that a distribution asks for; none where it is not installed."""
+    entries = [entry for distribution in distributions(name=name) for entry in distribution.requires or ()]
+    return sorted({re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in entries})
+
+
 def versions_digest(name: str) -> str:
     """The digest of the installed versions of all that a distribution asks for; two decoders may differ by rounding."""
-    asked = [entry for found in distributions(name=name) for entry in found.requires or ()]
-    names = sorted({re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in asked})
-    return digest([[each, found.version] for each in names for found in distributions(name=each)])
+    versions = [
+        [needed, distribution.version] for needed in requirements(name) for distribution in distributions(name=needed)
+    ]
+    return digest(versions)

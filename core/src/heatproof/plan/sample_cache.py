@@ -7,6 +7,8 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from safetensors.numpy import load, save
 
 from ..component import Component
 from ..dataset import Dataset
-from ..digests import digest, file_digest, versions_digest
+from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
+from ..imaging.reader import PREFERRED, registered
 from ..model import Model
 from ..records import Annotation, Array, Geometry, Sample, SpatialExtra
 
@@ -53,9 +56,9 @@ class Prepared:
     """The prepared samples in one folder, shared by all processes that use it.
 
     A sample's key names the dataset and where it lies, the id, what the model's preparation depends on, the source of
-    all packages that take part, and the versions of what these ask for. It is made anew when a file that its geometry
-    or annotations name has changed, or when its own file is damaged. What keeps the cache from working is told in
-    ``messages`` and never raised.
+    all packages that take part, readers and kits among them, and the versions of what these ask for. It is made anew
+    when a file that its geometry or annotations name has changed, or when its own file is damaged. What keeps the cache
+    from working is told in ``messages`` and never raised.
     """
 
     def __init__(self, cache: Cache):
@@ -163,32 +166,43 @@ def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
     # A model that prepares in its own way may depend on all that it is.
     own = type(model).prepare is not Model.prepare or model.preparation is None
     place: Component = model if own or model.preparation is None else model.preparation
-    sources = [_source(module) for module in sorted(_modules([dataset, place]))]
+    sources = [_source(module) for module in sorted(_modules([dataset, place]) | _reader_modules())]
     if not told or None in sources:
         return None
     # The identity leaves out where folders lie, and a download may have two.
-    return digest([dataset.identity, dataset.describe(), str(dataset.root()), id, place.identity, sources])
+    parts = [dataset.identity, dataset.describe(), str(dataset.root()), id, place.identity, sources]
+    return digest([*parts, os.environ.get(PREFERRED, "")])
 
 
 def _modules(value: Any) -> set[str]:
     """The modules that bring the classes of components, and of those in their Params."""
     if isinstance(value, Component):
-        own = {base.__module__ for base in type(value).__mro__} - {"builtins", "abc", "typing"}
-        return own | _modules(dict(value.params))
+        return _class_modules(type(value)) | _modules(dict(value.params))
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
     return set().union(*map(_modules, entries))
 
 
+def _class_modules(component: type[Component]) -> set[str]:
+    return {base.__module__ for base in component.__mro__} - {"builtins", "abc", "typing"}
+
+
+def _reader_modules() -> set[str]:
+    """The modules of all readers, since none is known to take part before a file is opened."""
+    return set().union(*(_class_modules(reader) for _, reader in registered()))
+
+
 @lru_cache(maxsize=256)
 def _source(module: str) -> str | None:
-    """The digest of the package that a module belongs to, or of its file alone; None where there is no file."""
+    """The digest of the package that a module belongs to and its kits, or of its file; None where there is no file."""
     top = module.partition(".")[0]
     package = Path(getattr(sys.modules.get(top), "__file__", None) or "")
     path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
     if not path.is_file():
         return None
     files = sorted(package.parent.rglob("*.py")) if package.name == "__init__.py" else [path]
-    return digest([versions_digest(top), *map(file_digest, files)])
+    kits = [name.replace("-", "_") for name in requirements(top) if name.startswith("heatproof-")]
+    beneath = [_source(import_module(kit).__name__) for kit in kits if find_spec(kit)]
+    return digest([versions_digest(top), *map(file_digest, files), *beneath])
 
 
 def _stamps(sample: Sample) -> dict[str, list[int]]:
