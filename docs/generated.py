@@ -14,7 +14,7 @@ import click
 
 from heatproof.cli import commands as cli
 from heatproof.registry.catalog import default
-from heatproof.testing import component, dataset, evidence, explainer, metric, model
+from heatproof.testing import component, dataset, evidence, explainer, metric, model, reader
 
 DOCS = Path(__file__).parent
 CORE, PLUGINS = DOCS.parent / "core/src/heatproof", DOCS.parent / "plugins"
@@ -43,7 +43,7 @@ def laws() -> str:
     kinds: Mapping[str, Iterable[Callable[..., None]]] = {
         "Every component": component.LAWS, "Explainers, on any network": explainer.LAWS,
         "Explainers, where the truth is known": evidence.LAWS, "Models": model.LAWS, "Metrics": metric.LAWS,
-        "Datasets": dataset.LAWS,
+        "Datasets": dataset.LAWS, "Readers": reader.LAWS,
     }  # fmt: skip
     return "\n".join(f"### {kind}\n\n{_law_table(found)}\n" for kind, found in kinds.items())
 

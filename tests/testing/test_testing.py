@@ -129,7 +129,7 @@ def pytester_free_run(tmp_path):
 
 
 def test_only_components_of_a_known_kind_have_checks():
-    with pytest.raises(PluginError, match="Blocks is no dataset, model, explainer or metric"):
+    with pytest.raises(PluginError, match="Blocks is no dataset, model, explainer, metric or reader"):
         checks(Blocks())
 
 

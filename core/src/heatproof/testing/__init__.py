@@ -1,4 +1,4 @@
-"""The conformance kit: laws that every explainer, model, metric and dataset obeys, and toys to try them on.
+"""The conformance kit: laws that every explainer, model, metric, dataset and reader obeys, and toys to try them on.
 
 A third party needs three lines::
 
@@ -11,7 +11,7 @@ failures.
 """
 
 from .check import Check, ConformanceError, NotApplicable, Result, Violation
-from .kit import check_dataset, check_explainer, check_metric, check_model, check_plugin, checks, conforms
+from .kit import check_dataset, check_explainer, check_metric, check_model, check_plugin, check_reader, checks, conforms
 
 __all__ = [
     "Check",
@@ -24,6 +24,7 @@ __all__ = [
     "check_metric",
     "check_model",
     "check_plugin",
+    "check_reader",
     "checks",
     "conforms",
 ]

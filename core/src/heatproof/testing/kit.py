@@ -9,10 +9,11 @@ from ..config.components import create
 from ..dataset import Dataset
 from ..errors import HeatproofError, PluginError, near
 from ..explainer import Explainer
+from ..imaging.reader import Reader
 from ..metric import Metric
 from ..model import Model
 from ..records import Sample
-from . import component, dataset, evidence, explainer, metric, model
+from . import component, dataset, evidence, explainer, metric, model, reader
 from .bench import ExplainerBench
 from .check import Check, ConformanceError, Result, require_known, run
 
@@ -22,6 +23,7 @@ KINDS: Mapping[type[Component], tuple[Callable[..., Any], tuple[Callable[[Any], 
     Model: (model.ModelBench, model.LAWS),
     Metric: (metric.MetricBench, metric.LAWS),
     Dataset: (dataset.DatasetBench, dataset.LAWS),
+    Reader: (reader.ReaderBench, reader.LAWS),
 }
 """Interface → what its components are tried on, and its laws."""
 
@@ -32,7 +34,7 @@ def checks(subject: Component, **settings: Any) -> list[Check]:
         if isinstance(subject, interface):
             tried = bench(subject, **settings)
             return [Check(law, tried) for law in (*laws, *component.LAWS)]
-    raise PluginError(f"{type(subject).__name__} is no dataset, model, explainer or metric.")
+    raise PluginError(f"{type(subject).__name__} is no dataset, model, explainer, metric or reader.")
 
 
 def check_explainer(
@@ -61,6 +63,11 @@ def check_metric(subject: Metric, expected: Expected = None) -> list[Result]:
 def check_dataset(subject: Dataset, expected: Expected = None) -> list[Result]:
     """Try a dataset; a few samples of each split are loaded."""
     return _checked(Dataset, subject, expected)
+
+
+def check_reader(subject: Reader, file: Path | None = None, expected: Expected = None) -> list[Result]:
+    """Try a reader, on a ``file`` of its format; most laws do not apply without one."""
+    return _checked(Reader, subject, expected, file=file)
 
 
 def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:

@@ -9,6 +9,7 @@ import pytest
 
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_image, read_mask
+from heatproof.testing import check_reader
 from heatproof_dicom.dicom import Dicom
 from heatproof_dicom_files.writing import write_dicom
 
@@ -209,3 +210,8 @@ def test_masks_are_what_is_stored_above_zero(tmp_path: Path) -> None:
         read_mask(stored(tmp_path / "d.dcm", values, photometric="MONOCHROME1"))
     with pytest.raises(DataError, match=r"more than 5 pixels"):
         read_mask(tmp_path / "a.dcm", max_pixels=5)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm", "examples_rgb_color.dcm"])
+def test_conformance(name: str) -> None:
+    assert [result.name for result in check_reader(Dicom(), SHIPPED / name) if result.outcome != "passed"] == []

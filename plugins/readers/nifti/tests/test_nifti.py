@@ -9,6 +9,7 @@ import pytest
 
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_image, read_mask
+from heatproof.testing import check_reader
 from heatproof_nifti.nifti import Nifti
 
 read_nifti = Nifti().read_image
@@ -92,3 +93,10 @@ def test_files_are_known_by_their_name_whatever_its_case(tmp_path: Path, kind: t
     nibabel.save(kind(STORED, np.eye(4)), tmp_path / f"a{suffix}")
     path = (tmp_path / f"a{suffix}").rename(tmp_path / f"of my scan.1{suffix.upper()}")
     np.testing.assert_array_equal(read_image(path)[0], STORED.transpose(2, 1, 0)[None, :, ::-1, ::-1] + 1024)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_conformance(tmp_path: Path, suffix: str) -> None:
+    values = np.random.default_rng(1).integers(-1000, 2000, (11, 12, 13)).astype(np.int16)
+    results = check_reader(Nifti(), save(tmp_path / f"a{suffix}", values))
+    assert [result.name for result in results if result.outcome != "passed"] == []
