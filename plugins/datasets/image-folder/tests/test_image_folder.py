@@ -9,7 +9,9 @@ import pytest
 from heatproof.errors import DataError, HeatproofError
 from heatproof.imaging.images import write_image, write_mask
 from heatproof.records import Annotation, Sample
+from heatproof.registry.catalog import Catalog
 from heatproof.testing import check_dataset
+from heatproof_dicom_files.writing import write_dicom
 from heatproof_image_folder.image_folder import ImageFolder
 
 SHAPE = (8, 10)
@@ -176,6 +178,18 @@ def test_contours(root: Path) -> None:
     assert faults(dataset) == {}
     (root / "contours/seven.csv").rename(root / "contours/stray.csv")
     assert faults(ImageFolder(root=root)) == {"contours without a picture": 1}
+
+
+def test_a_table_may_name_what_installed_readers_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.arange(20, dtype=np.uint16).reshape(1, 4, 5) * 3000
+    write_dicom(picture, tmp_path / "a scan.DCM")
+    (tmp_path / "samples.csv").write_text("file,label\na scan.DCM,ill\n")
+    dataset = ImageFolder(root=tmp_path)
+    np.testing.assert_array_equal(dataset.load("a scan").image, picture)
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: Catalog([]))
+    with pytest.raises(DataError, match=r"a scan\.DCM has no reader; install heatproof-dicom, which reads \.dcm"):
+        dataset.load("a scan")
+    assert "unreadable samples" in {entry.what for entry in dataset.check() if entry.count}
 
 
 def test_a_table_without_the_column_that_is_required(root: Path) -> None:
