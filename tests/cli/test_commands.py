@@ -221,6 +221,37 @@ def test_report(command: Any, config: Any, tmp_path: Path) -> None:
     assert (tmp_path / "run/report.html").is_file()
 
 
+def test_without_a_page_the_tables_stay(
+    command: Any, config: Any, installed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("run", config())
+    (tmp_path / "run/report.html").unlink()
+    monkeypatch.setattr(installed, "answers", lambda hook, **arguments: ([], []))
+    text = printed(command("report", tmp_path / "run"))
+    assert text.startswith("mass on pictures, split test, by value")
+    assert text.endswith("\nno page was written: install a plugin that writes one, such as heatproof-report\n")
+    assert printed(command("run", config())).endswith(f"Tables: {tmp_path / 'run'}; {text.splitlines()[-1]}\n")
+
+
+def test_a_page_that_raises_is_named_and_nothing_is_lost(
+    command: Any, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising(results: Any) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("heatproof_report.page.write_page", raising)
+    result, run = command("run", config()), tmp_path / "run"
+    fault = "its hook heatproof_run_finished raised RuntimeError: no ink"
+    assert result.exit_code == 1
+    assert fault in result.stderr
+    assert f"`heatproof report {run}` calls it again" in result.stderr
+    assert result.stdout.endswith(f"No case failed. Tables: {run}; no page was written\n")
+    assert fault in (run / "log.txt").read_text()
+    assert len(read_table(run / "scores.parquet")["case"]) > 0
+    assert command("report", run).exit_code == 1
+    assert not (run / "report.html").exists()
+
+
 def test_shards(command: Any, config: Any, tmp_path: Path) -> None:
     first = printed(command("run", config(), "--shard", "1/2"))
     assert first.endswith(f"Other shards are not finished; tables of what is there: {tmp_path / 'run'}\n")

@@ -18,16 +18,17 @@ from heatproof.imaging.images import read_image, read_mask, write_image, write_m
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
 from heatproof.plan import sample_cache as module
+from heatproof.plan import sample_file
 from heatproof.plan.sample_cache import (
     Cache,
     Prepared,
     configured,
     content_key,
     default_folder,
-    packed,
+    prepare,
     prune,
-    unpacked,
 )
+from heatproof.plan.sample_file import DAMAGES, PreparedSample, packed, unpacked
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing.toys import Blobs, Regions
@@ -135,10 +136,12 @@ def everything() -> Sample:
 
 def test_every_kind_of_value_comes_back_as_it_was() -> None:
     sample = everything()
-    found, stamps = unpacked(packed(sample, {"a.png": [3, 4]}))
-    assert same(found, sample)
+    photograph = RANDOM.integers(0, 255, (8, 9, 3)).astype(np.uint8)
+    found, stamps = unpacked(packed(PreparedSample(sample, photograph), {"a.png": [3, 4]}))
+    assert same(found.sample, sample)
+    assert same(found.photograph, photograph)
     assert stamps == {"a.png": [3, 4]}
-    assert found.image.flags.writeable
+    assert found.sample.image.flags.writeable
 
 
 def test_a_cached_sample_equals_a_fresh_one_to_the_bit(files: Files, cache: Cache) -> None:
@@ -289,10 +292,10 @@ def test_a_damaged_file_is_made_anew_and_said(files: Files, cache: Cache, damage
 
 def test_no_class_is_made_that_is_not_a_record() -> None:
     for kind in ("Path", "Popen", "os.system", "Cache"):
-        with pytest.raises(module.DAMAGES):
-            module._read([kind, ["x", "y"]], {})
-    with pytest.raises(module.DAMAGES):
-        module._read(["array", 0, "O", [1]], {"0": np.zeros(8, dtype=np.uint8)})
+        with pytest.raises(DAMAGES):
+            sample_file._read([kind, ["x", "y"]], {})
+    with pytest.raises(DAMAGES):
+        sample_file._read(["array", 0, "O", [1]], {"0": np.zeros(8, dtype=np.uint8)})
 
 
 def test_what_cannot_be_kept_is_said_once(cache: Cache) -> None:
@@ -306,6 +309,35 @@ def test_what_cannot_be_kept_is_said_once(cache: Cache) -> None:
     for id in dataset.ids()[:3]:
         assert samples.sample(dataset, Regions(), id).id == id
     assert samples.told() == ["some prepared samples are not kept: a object cannot be kept"]
+    assert not kept(cache)
+
+
+def test_what_is_stored_is_found_by_its_key(files: Files, cache: Cache) -> None:
+    samples, model = Prepared(cache), Resized()
+    keys = samples.keys(files, model, ["a", "b"])
+    assert list(keys) == ["a", "b"]
+    assert samples.stored(keys["a"]) is None
+    samples.sample(files, model, "a")
+    stored, fresh = samples.stored(keys["a"]), prepare(files, model, "a")
+    assert stored is not None
+    assert same(stored.sample, fresh.sample)
+    assert fresh.photograph is not None
+    assert same(stored.photograph, fresh.photograph)
+    assert Prepared(Cache()).keys(files, model, ["a"]) == {}
+    assert Prepared(Cache()).stored(keys["a"]) is None
+
+
+def test_a_photograph_that_cannot_be_drawn_costs_no_sample(files: Files, cache: Cache) -> None:
+    class Flat(Blobs):
+        """Blobs on a grid that leads nowhere."""
+
+        def load(self, id: str) -> Sample:
+            return replace(super().load(id), geometry=Geometry(np.zeros((3, 3)), (16, 16)))
+
+    samples, dataset = Prepared(cache), Flat()
+    assert samples.sample(dataset, Resized(), dataset.ids()[0]).id == dataset.ids()[0]
+    (message,) = samples.told()
+    assert "a photograph cannot be drawn (LinAlgError" in message
     assert not kept(cache)
 
 

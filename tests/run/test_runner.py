@@ -246,7 +246,7 @@ def test_a_hook_that_raises_stops_nobody(
     parts: Any, configured: Any, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    names = ("run_started(folder, config)", "unit_finished(folder, unit)", "run_finished(folder, summary)")
+    names = ("run_started(folder, config)", "unit_finished(folder, unit)", "run_finished(folder, summary, results)")
     hooks = "".join(f"@hookimpl\ndef heatproof_{name}:\n    raise RuntimeError('no hook')\n" for name in names)
     (tmp_path / "stumbling_hooks.py").write_text("from heatproof.hooks import hookimpl\n" + hooks)
     monkeypatch.syspath_prepend(tmp_path)
@@ -258,6 +258,8 @@ def test_a_hook_that_raises_stops_nobody(
         finished = run(configured(), catalog)
     assert finished.complete
     assert finished.failures == 0
+    assert finished.faults == ["heatproof-stumbling 1.0: its hook heatproof_run_finished raised RuntimeError: no hook"]
+    assert finished.faults[0] in (finished.folder / "log.txt").read_text()
     assert [call[0] for call in calls("started", "unit", "finished")] == ["started", *["unit"] * 4, "finished"]
     assert caplog.text.count("no hook") == 6
 
@@ -286,7 +288,12 @@ def test_an_observer_is_told_how_it_goes(parts: Any, configured: Any) -> None:
     run(configured(**settings), parts, watching)
     assert watching.begun == [(4, 0)]
     assert watching.advanced == [(2, 1, "pictures × regions, 4 samples"), (2, 0, "pictures × regions, 4 samples")]
-    assert watching.stages == ["planning", "filling open settings from the tuning split", "writing tables"]
+    assert watching.stages == [
+        "planning",
+        "filling open settings from the tuning split",
+        "writing tables",
+        "writing the report",
+    ]
     run(configured(**settings), parts, watching)
     assert watching.begun[1] == (4, 4)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from .results.finished import Results
+
 hookspec = pluggy.HookspecMarker("heatproof")
 hookimpl = pluggy.HookimplMarker("heatproof")
 
@@ -70,7 +72,7 @@ def heatproof_commands(cli: "click.Group") -> None:
 
 @hookspec
 def heatproof_report_sections(run: Any) -> list[tuple[str, str]]:
-    """Further sections of the HTML report, as (heading, HTML); escape every text that is not yours."""
+    """Further sections of a run's HTML page, as (heading, HTML); escape every text that is not yours."""
 
 
 @hookspec
@@ -84,8 +86,8 @@ def heatproof_unit_finished(folder: "Path", unit: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any]) -> None:
-    """All units of a run are there and its tables are written."""
+def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any], results: "Results") -> "Path | None":
+    """All units of a run are there and its tables are written; a page that is made of them is returned by its path."""
 
 
 @hookspec

@@ -18,5 +18,7 @@ PUBLIC = (
     "heatproof.metric",
     "heatproof.executor",
     "heatproof.testing",
+    "heatproof.results.finished",
+    "heatproof.results.ranking",
 )
 """Modules and whole packages, from the bottom up; everything else of the core may change without notice."""

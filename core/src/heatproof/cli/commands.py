@@ -15,8 +15,6 @@ from .terminal import INTERRUPTED, Cli, catalog, console
 
 if TYPE_CHECKING:
     from ..registry.catalog import Entry
-    from ..run.runner import Finished
-    from .progress import Live
 
 NEW_KINDS = ("dataset", "model", "explainer", "metric")
 
@@ -164,8 +162,10 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resu
     """Run CONFIG, or go on where an earlier run of it stopped."""
     part = _shard(shard)
     from ..config.settings import load
+    from ..results.finished import Results
     from ..run.memory import keep_freed_memory
     from ..run.runner import run as run_
+    from .outcome import ending, refuse_faults, show_results, stopped
     from .progress import Live
 
     keep_freed_memory()
@@ -174,16 +174,16 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resu
     try:
         with live:
             finished = run_(loaded, catalog(), live, part, retry_failed, strict)
-            page = _reported(finished, live)
     except KeyboardInterrupt:
-        _say_stopped(live, loaded.output)
+        click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-    _show_results(finished.folder)
+    show_results(console(), Results(finished.folder, catalog()))
     for fault in finished.left_out:
         click.echo(f"left out: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
-    click.echo(_ending(finished, page))
+    click.echo(ending(finished))
+    refuse_faults(finished.folder, finished.faults)
     if strict and finished.failures:
         raise HeatproofError(f"{finished.failures} cases are invalid or failed (--strict); their rows say why.")
 
@@ -195,51 +195,21 @@ def _shard(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _reported(finished: "Finished", live: "Live") -> Path | None:
-    """The page of a run; none while other shards are under way."""
-    from ..report import write_report
-
-    if not finished.complete:
-        return None
-    live.stage("writing the report")
-    return write_report(finished.folder, catalog())
-
-
-def _say_stopped(live: "Live", folder: Path) -> None:
-    reached = f"{live.done} of {live.units} units are" if live.units else "whatever was"
-    click.echo(f"Stopped; {reached} committed in {folder}. Run the same command again to go on.", err=True)
-
-
-def _ending(finished: "Finished", page: Path | None) -> str:
-    failed = (
-        f"{finished.failures} cases are invalid or failed; their rows say why"
-        if finished.failures
-        else "No case failed"
-    )
-    if page is None:
-        return f"{failed}. Other shards are not finished; tables of what is there: {finished.folder}"
-    return f"{failed}. Tables: {finished.folder}; report: {page}"
-
-
-def _show_results(folder: Path) -> None:
-    from ..report.ranking import rankings
-    from ..report.results import Results
-    from .display import ranking_tables, show
-
-    out = console()
-    for ranking in rankings(Results(folder), catalog()):
-        for made in ranking_tables(ranking):
-            show(out, made)
-
-
 @cli.command(short_help="Show the results of a run and write its HTML page.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Show the results of the run in FOLDER and write its HTML page."""
-    from ..report import write_report
+    from ..results.finished import Results
+    from .outcome import NO_PAGE, refuse_faults, show_results
 
-    _show_results(folder)
-    click.echo(f"wrote {write_report(folder, catalog())}")
+    results = Results(folder, catalog())
+    show_results(console(), results)
+    pages, faults = results.announce()
+    for page in pages:
+        click.echo(f"wrote {page}")
+    refuse_faults(folder, faults)
+    if not pages:
+        click.echo(NO_PAGE)
 
 
 @cli.command(short_help="Start a plugin: a folder with one component and its tests.")

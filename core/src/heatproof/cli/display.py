@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..component import Component
     from ..dataset import Dataset, Finding
     from ..plan.plan import Plan
-    from ..report.ranking import Ranking
+    from ..results.ranking import Ranking
     from ..run.estimate import Estimate
 
 WORDS: Mapping[Any, str] = {

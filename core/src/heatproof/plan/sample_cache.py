@@ -1,9 +1,9 @@
 """Prepared samples on disk: what was decoded and put on a grid once is read back, to the bit, by its content key."""
 
-import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,17 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
 from ..component import Component
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
 from ..imaging.reader import PREFERRED, registered
+from ..imaging.photograph import photograph
 from ..model import Model
-from ..records import Annotation, Array, Geometry, Sample, SpatialExtra
+from ..records import Array, Sample
+from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
 
 GIGABYTE = 1e9
 LIMIT = 20.0
@@ -32,9 +30,6 @@ FULL = 0.9
 LOOK = 64
 """The size is looked at when a process writes its first sample, and after so many more."""
 SUFFIX = ".sample"
-RECORDS: dict[str, Any] = {record.__name__: record for record in (Sample, Annotation, Geometry)}
-"""The classes that a file may name, besides the ``SpatialExtra`` that are imported; no other is ever made of it."""
-DAMAGES = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,6 @@ class Cache:
 
 
 NOWHERE = Cache()
-
-
-class Unstorable(Exception):
-    """What a sample holds that no file can give back."""
 
 
 class Prepared:
@@ -72,23 +63,33 @@ class Prepared:
         key = content_key(dataset, model, id) if self.folder else None
         if self.folder is None or key is None:
             return model.prepare(dataset.load(id))
-        path = self.folder / f"{key}{SUFFIX}"
-        found = self._read(path)
-        if found is None:
-            found = model.prepare(dataset.load(id))
-            if self._writes:
-                self._write(path, found)
-        return found
+        stored = self.stored(key)
+        if stored is not None:
+            return stored.sample
+        native = dataset.load(id)
+        sample = model.prepare(native)
+        if self._writes:
+            self._write(self.folder / f"{key}{SUFFIX}", native, sample)
+        return sample
+
+    def keys(self, dataset: Dataset, model: Model, ids: Sequence[str]) -> dict[str, str]:
+        """Id → the key of its sample, for those that are kept at all."""
+        keys = {id: content_key(dataset, model, id) for id in ids} if self.folder else {}
+        return {id: key for id, key in keys.items() if key is not None}
+
+    def stored(self, key: str) -> PreparedSample | None:
+        """What is kept under a key; None where there is nothing, or nothing that still holds."""
+        return self._read(self.folder / f"{key}{SUFFIX}") if self.folder else None
 
     def told(self) -> list[str]:
         """What is to be logged since the last time."""
         messages, self.messages = self.messages, []
         return messages
 
-    def _read(self, path: Path) -> Sample | None:
+    def _read(self, path: Path) -> PreparedSample | None:
         """The sample in a file, None where there is none, or none that still holds."""
         try:
-            sample, stamps = unpacked(path.read_bytes())
+            stored, stamps = unpacked(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -97,17 +98,17 @@ class Prepared:
         except DAMAGES as error:
             self.messages.append(f"the prepared sample {path} is damaged ({error}); it is made anew")
             return None
-        if stamps != _stamps(sample):
+        if stamps != _stamps(stored.sample):
             return None
         with suppress(OSError):
             # Another process may have removed it; in a read-only folder nothing is removed by age.
             os.utime(path)
-        return sample
+        return stored
 
-    def _write(self, path: Path, sample: Sample) -> None:
+    def _write(self, path: Path, native: Sample, sample: Sample) -> None:
         """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
         try:
-            _replace(path, packed(sample, _stamps(sample)))
+            _replace(path, packed(PreparedSample(sample, _photograph(native, sample)), _stamps(sample)))
             self._written += 1
             if self._written % LOOK == 1:
                 prune(path.parent, self.limit)
@@ -122,6 +123,21 @@ class Prepared:
         if text not in self._said:
             self._said.add(text)
             self.messages.append(text)
+
+
+def _photograph(native: Sample, sample: Sample) -> Array | None:
+    """The photograph to keep beside a sample; raises ``Unstorable`` where it cannot be drawn: a run needs none."""
+    try:
+        return photograph(native, sample)
+    except Exception as error:
+        raise Unstorable(f"a photograph cannot be drawn ({type(error).__name__}: {error})") from error
+
+
+def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
+    """A sample that is in no cache; raises what loading and preparing raise."""
+    native = dataset.load(id)
+    sample = model.prepare(native)
+    return PreparedSample(sample, photograph(native, sample))
 
 
 @lru_cache(maxsize=8)
@@ -246,75 +262,3 @@ def _replace(path: Path, content: bytes) -> None:
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
-
-
-def packed(sample: Sample, stamps: dict[str, list[int]]) -> bytes:
-    """A sample as a safetensors file: its arrays, all else as JSON, and their checksum; raises ``Unstorable``."""
-    arrays: list[Array] = []
-    text = json.dumps([_written(sample, arrays), stamps]).encode()
-    tensors = {str(place): _bytes(values) for place, values in enumerate([np.frombuffer(text, np.uint8), *arrays])}
-    return save({**tensors, "sum": np.array([_sum(tensors)], dtype=np.uint64)})
-
-
-def unpacked(content: bytes) -> tuple[Sample, dict[str, list[int]]]:
-    """The sample in such a file, and the stamps of its sources; raises one of ``DAMAGES``."""
-    tensors = load(content)
-    if tensors.pop("sum").tolist() != [_sum(tensors)]:
-        raise ValueError("its checksum is another")
-    written, stamps = json.loads(tensors["0"].tobytes())
-    sample = _read(written, tensors)
-    if not isinstance(sample, Sample):
-        raise ValueError("it holds no sample")
-    return sample, stamps
-
-
-def _bytes(values: Array) -> Array:
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-
-
-def _sum(tensors: dict[str, Array]) -> int:
-    """The sum of all bytes, eight at a time: a tenth of the time of a digest, and enough against a damaged disk."""
-    whole = sum(int(np.add.reduce(each[: each.size // 8 * 8].view(np.uint64))) for each in tensors.values())
-    rest = sum(int(np.add.reduce(each[each.size // 8 * 8 :], dtype=np.uint64)) for each in tensors.values())
-    return (whole + rest) % 2**64
-
-
-def _written(value: Any, arrays: list[Array]) -> Any:
-    """A value as JSON: numbers and texts as they are, all else as [kind, …], with arrays put aside."""
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.hasobject or value.dtype.names:
-            raise Unstorable(f"an array of {value.dtype} cannot be kept")
-        arrays.append(np.asarray(value))
-        return ["array" if isinstance(value, np.ndarray) else "number", len(arrays), value.dtype.str, value.shape]
-    if type(value) in (tuple, list):
-        return [type(value).__name__, *(_written(entry, arrays) for entry in value)]
-    if type(value) is dict:
-        return ["dict", *([_written(name, arrays), _written(entry, arrays)] for name, entry in value.items())]
-    if type(value) in RECORDS.values() or isinstance(value, SpatialExtra):
-        return [_record_name(type(value)), *([name, _written(entry, arrays)] for name, entry in vars(value).items())]
-    raise Unstorable(f"a {type(value).__name__} cannot be kept")
-
-
-def _read(written: Any, tensors: dict[str, Array]) -> Any:
-    if not isinstance(written, list):
-        return written
-    kind, *entries = written
-    if kind in ("array", "number"):
-        place, dtype, shape = entries
-        values = tensors[str(place)].view(dtype).reshape(shape)
-        return values if kind == "array" else values[()]
-    if kind in ("tuple", "list"):
-        return {"tuple": tuple, "list": list}[kind](_read(entry, tensors) for entry in entries)
-    named = {_read(name, tensors): _read(entry, tensors) for name, entry in entries}
-    return named if kind == "dict" else _records()[kind](**named)
-
-
-def _records() -> dict[str, Any]:
-    """The classes that a file may name, by that name."""
-    return RECORDS | {_record_name(extra): extra for extra in SpatialExtra.__subclasses__()}
-
-
-def _record_name(record: type) -> str:
-    return record.__name__ if RECORDS.get(record.__name__) is record else f"{record.__module__}:{record.__qualname__}"

@@ -73,6 +73,10 @@ class Catalog:
         """What all plugins return; one that raises stops nobody and is named in the log and in ``broken``."""
         return self._plugins.call(hook, **arguments)
 
+    def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
+        """What all plugins return, as from ``call``, and in a sentence each what went wrong with those that raised."""
+        return self._plugins.answers(hook, **arguments)
+
     def resolve(self, kind: str, name: str) -> Entry:
         """The entry of ``name`` or ``distribution/name``; raises ``PluginError`` if it is unknown or ambiguous."""
         if kind not in hooks.KINDS:

@@ -73,14 +73,19 @@ class Plugins:
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What all plugins return, each asked by itself; one that raises is named in the log and in ``broken``."""
-        results = []
+        return self.answers(hook, **arguments)[0]
+
+    def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
+        """What all plugins return, as from ``call``, and the fault of each that raised."""
+        results, faults = [], []
         for plugin in self.implementing(hook):
             try:
                 results += self.ask(plugin, hook, **arguments)
             except PluginError as error:
                 log.warning("plugin %s: %s", plugin, error)
                 self._note(plugin, str(error))
-        return results
+                faults.append(f"{plugin}: {error}")
+        return results, faults
 
     def caller(self, hook: str) -> Callable[..., Any]:
         """The function that calls a hook: one by one for a hook of the core, pluggy's own for a plugin's."""

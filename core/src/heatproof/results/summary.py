@@ -55,7 +55,7 @@ def summary_columns(correction: str) -> tuple[str, ...]:
     return (
         *PLACE, "metric", "measure", "value", "low", "high", "confidence", "n_valid", "n_failed", "n_excluded",
         "n_invalid", "n_patients", "resamples", "undefined_resamples", "difference_to_random", "p_random",
-        f"p_random_{correction}", "verdict", "flag", "combination",
+        f"p_random_{correction}", "verdict", "baseline", "flag", "combination",
     )  # fmt: skip
 
 
@@ -178,6 +178,7 @@ def _summary_row(
         "undefined_resamples": summary.undefined,
         "difference_to_random": test.difference if test else np.nan,
         "p_random": test.p if test else np.nan,
+        "baseline": entry.entry.baseline,
         "flag": _joined(entry.entry.flag, settings.flag, _unmade(summary, settings)),
     }
 

@@ -10,6 +10,7 @@ from ..batch import Batch
 from ..digests import file_digest
 from ..errors import ModelError
 from ..passes import logits
+from ..plan.sample_cache import prepared
 from ..records import Array, Prediction, Sample
 from ..results.parquet import PredictedCase, read_table, write_records
 from .outcome import Failure
@@ -43,14 +44,17 @@ def _read(work: Work, row: Array) -> Prediction | Failure:
 
 def commit_predictions(work: Work, predictions: Predictions) -> None:
     """Commit the predictions of a task, unless they are there."""
-    task = work.task
+    task, dataset = work.task, work.task.source.dataset
     if work.run.has("predictions", task.prediction):
         return
     samples = work.samples.all()
     rows = [_row(work, id, samples[id], predictions.get(id)) for id in task.ids]
     meta = {
-        "dataset": task.source.dataset.describe(),
+        "dataset": dataset.describe(),
         "model": work.model.describe(),
+        "classes": {"dataset": dataset.classes, "model": work.model.classes},
+        "findings": dataset.findings,
+        "samples": prepared(task.cache).keys(dataset, work.model, task.ids),
         "weights": weights_of(work.model) if predictions else None,
         "files": _files(work),
     }

@@ -13,6 +13,7 @@ from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
+from ..results.finished import Results
 from ..results.scores import cases_of, scored, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
 from ..results.summary import Settings, results
@@ -33,6 +34,8 @@ class Finished:
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
     left_out: tuple[str, ...] = ()
+    pages: Sequence[Path] = ()
+    faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -70,7 +73,10 @@ def run(
     finished.left_out = complaints
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
-        catalog.call("heatproof_run_finished", folder=store.folder, summary={"rows": finished.summary})
+        observer.stage("writing the report")
+        finished.pages, finished.faults = Results(store.folder, catalog).announce()
+        for fault in finished.faults:
+            store.log(fault)
     spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
     store.log(f"done: {finished.units} units, {finished.failures} failed cases; seconds {spent}")
     return finished

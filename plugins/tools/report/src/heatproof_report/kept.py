@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageColor
 
-from ..records import Array, Sample
+from heatproof.records import Array, Sample
+
 from .picture import PALETTE, coloured, fullest, shown, webp
 
 CLASSES = "class"

@@ -3,7 +3,9 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from .ranking import Entry, Ranking
+from heatproof.results.ranking import Entry
+
+from .board import Board
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +25,7 @@ LONGEST = 46
 """Longer names lose their middle in the chart; the table beside it has them whole."""
 
 
-def chart(ranking: Ranking, prefix: str) -> str:
+def chart(ranking: Board, prefix: str) -> str:
     """The chart as inline SVG, whose ids begin with ``prefix``."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -38,13 +40,13 @@ def chart(ranking: Ranking, prefix: str) -> str:
     return _inlined(text.getvalue(), prefix)
 
 
-def _draw(axes: "Axes", ranking: Ranking) -> None:
+def _draw(axes: "Axes", ranking: Board) -> None:
     for entry in ranking.baselines:
         axes.axvline(entry.value, color=MUTED, linestyle=(0, (5, 3)), linewidth=1.2)
-    for place, entry in enumerate(ranking.entries):
+    for row, entry in enumerate(ranking.entries):
         colour = MUTED if entry.baseline else ACCENT
-        axes.plot([entry.row["low"], entry.row["high"]], [place, place], color=colour, linewidth=2.2)
-        axes.plot([entry.value], [place], "D" if entry.baseline else "o", color=colour, markersize=6.5)
+        axes.plot([entry.row["low"], entry.row["high"]], [row, row], color=colour, linewidth=2.2)
+        axes.plot([entry.value], [row], "D" if entry.baseline else "o", color=colour, markersize=6.5)
     axes.set_yticks(range(len(ranking.entries)), [_label(entry) for entry in ranking.entries])
     axes.set_ylim(len(ranking.entries) - 0.4, -0.6)
     axes.set_xlabel(f"{ranking.metric}: {ranking.measures[0]}")

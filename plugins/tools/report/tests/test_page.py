@@ -1,4 +1,4 @@
-"""The report: its numbers against the stored scores, its pictures against plain ones, and that nothing leaves it."""
+"""The page of a run: its numbers against the stored scores, its words, and that nothing leaves it."""
 
 import base64
 import csv
@@ -19,26 +19,22 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from heatproof.batch import Batch
 from heatproof.config.settings import from_plain
-from heatproof.errors import DataError, StoreError
+from heatproof.errors import DataError
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
-from heatproof.imaging.transforms import Resize
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.model import Model
-from heatproof.records import Annotation, Array, Explanation, Geometry, Sample, Verdict
+from heatproof.records import Explanation, Sample, Verdict
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
-from heatproof.report import read_summary, write_report
-from heatproof.report.kept import PALETTE, SIZE, STEPS, kept, sequence
-from heatproof.report.page import standing
-from heatproof.report.picture import heat, outlines, photograph, picture
-from heatproof.report.ranking import Entry, Ranking, Standard
+from heatproof.results.finished import Results, read_summary
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
+from heatproof_report.kept import STEPS
+from heatproof_report.page import write_page
 
 HOSTILE = "<script>alert('{}')</script>"
 NOTE = '"><img src=x onerror=alert(1)> $\\frac{'
@@ -199,9 +195,13 @@ def folder(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(from_plain(config, catalog), catalog).folder
 
 
+def page_of(folder: Path, catalog: Catalog) -> Path:
+    return write_page(Results(folder, catalog))
+
+
 @pytest.fixture(scope="module")
 def html(folder: Path, catalog: Catalog) -> str:
-    return write_report(folder, catalog).read_text()
+    return page_of(folder, catalog).read_text()
 
 
 class Page(HTMLParser):
@@ -243,27 +243,6 @@ def scores(folder: Path) -> list[dict[str, Any]]:
     cursor = duckdb.execute(f"select * from '{folder}/scores.parquet'")
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row)) for row in cursor.fetchall()]
-
-
-def test_summary_has_numbers(folder: Path) -> None:
-    rows = read_summary(folder)
-    slope = next(row for row in rows if row["explainer"] == "slope" and row["measure"] == "zone")
-    values = [row["value"] for row in scores(folder) if row["explainer"] == "slope" and row["measure"] == "zone"]
-    defined = [value for value in values if value is not None]
-    assert slope["value"] == pytest.approx(np.mean(defined))
-    assert (slope["n_valid"], slope["n_excluded"], slope["n_failed"]) == (len(defined), 1, 1)
-    assert all(np.isnan(row["p_random"]) for row in rows if row["explainer"] == "random")
-
-
-def test_folder_that_is_no_run(tmp_path: Path, catalog: Catalog) -> None:
-    with pytest.raises(StoreError, match="not a run's folder"):
-        read_summary(tmp_path)
-    (tmp_path / "config.yaml").write_text("output: here\n")
-    with pytest.raises(StoreError, match="has not finished"):
-        write_report(tmp_path, catalog)
-    (tmp_path / "summary.csv").write_text("value,n_valid\n0.5,many\n")
-    with pytest.raises(StoreError, match="cannot be read"):
-        read_summary(tmp_path)
 
 
 def test_page_is_well_formed_and_refers_to_nothing(html: str) -> None:
@@ -416,7 +395,7 @@ def test_synthetic_data_are_flagged(html: str) -> None:
 
 def test_same_run_same_bytes(html: str, folder: Path, catalog: Catalog) -> None:
     first = (folder / "report.html").read_bytes()
-    assert write_report(folder, catalog).read_bytes() == first == html.encode()
+    assert page_of(folder, catalog).read_bytes() == first == html.encode()
 
 
 def test_plugins_add_sections(html: str, folder: Path) -> None:
@@ -430,14 +409,59 @@ def test_section_of_another_shape_is_left_out(folder: Path, monkeypatch: pytest.
     def own(run: Any) -> Any:
         return answer
 
-    assert "it must be a list of (heading, HTML)" in write_report(folder, plugin(monkeypatch, own)).read_text()
+    assert "it must be a list of (heading, HTML)" in page_of(folder, plugin(monkeypatch, own)).read_text()
 
 
-def test_plugins_that_are_gone_cost_pictures_only(folder: Path) -> None:
-    html = write_report(folder, Catalog([])).read_text()
+def test_a_case_is_not_loaded_again(
+    folder: Path, catalog: Catalog, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    load = Pictures.load
+
+    def counted(self: Pictures, id: str) -> Sample:
+        loads.append(id)
+        return load(self, id)
+
+    monkeypatch.setattr(Pictures, "load", counted)
+    assert page_of(folder, catalog).read_text() == html
+    assert loads == []
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
+    assert page_of(folder, catalog).read_text() == html
+    assert len(loads) == len(set(loads)) == 4
+
+
+def test_pictures_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
+    pages = []
+    for name, cache in (("with", tmp_path / "cache"), ("without", False)):
+        config = {
+            "output": str(tmp_path / name), "datasets": [{"use": "pictures"}], "models": ["net"],
+            "explainers": ["slope"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
+            "statistics": {"resamples": 50, "permutations": 16}, "cache": str(cache) if cache else cache,
+        }  # fmt: skip
+        path = page_of(run(from_plain(config, catalog), catalog).folder, catalog)
+        pages.append(re.findall(r'<figure class="case">.*?</figure>', path.read_text(), re.DOTALL))
+    assert len(pages[0]) == 4
+    assert pages[0] == pages[1]
+    assert len(list((tmp_path / "cache").iterdir())) == 11
+
+
+def test_plugins_that_are_gone_cost_pictures_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
+    html = page_of(folder, Catalog([])).read_text()
     assert html.count("This case cannot be shown: no dataset is named") == 4
     assert "The metric cannot be asked how it ranks" in html
     assert Page(html).stack == []
+
+
+def test_pictures_in_the_cache_need_no_plugin(folder: Path, html: str) -> None:
+    alone = page_of(folder, Catalog([])).read_text()
+    assert "This case cannot be shown" not in alone
+    shown = [re.findall(r"<img [^>]*>", page) for page in (alone, html)]
+    assert shown[0]
+    assert set(shown[0]) <= {*shown[1], *shown[0]}
+    assert len(shown[0]) == len(shown[1])
 
 
 def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
@@ -450,134 +474,10 @@ def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
     writer.writerows(rows)
     try:
         (folder / "summary.csv").write_text(text.getvalue())
-        told = [cells for cells in Page(write_report(folder, catalog).read_text()).rows if len(cells) == 11]
+        told = [cells for cells in Page(page_of(folder, catalog).read_text()).rows if len(cells) == 11]
     finally:
         (folder / "summary.csv").write_text(before)
     assert sum("weights <i>filled</i> on the reported split" in cells[0] for cells in told) == 1
-
-
-def decoded(uri: str) -> Array:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
-
-
-def test_heat_with_sign_is_transparent_at_zero() -> None:
-    values = np.zeros((32, 32), np.float32)
-    values[:, :8], values[:, 24:] = -2.0, 1.0
-    made = heat(values)
-    pixels = decoded(made.uri).astype(int)
-    assert (made.signed, made.low, made.high) == (True, -2.0, 2.0)
-    assert pixels[16, 16, 3] < 10
-    assert pixels[16, 3, 3] > 245
-    assert pixels[16, 3, 2] > pixels[16, 3, 0]
-    assert pixels[16, 28, 0] > pixels[16, 28, 2]
-    assert abs(pixels[16, 28, 3] - 255 * 0.5**0.5) < 8
-
-
-def test_heat_without_sign_grows_with_the_value() -> None:
-    values = np.repeat(np.linspace(1, 3, 64, dtype=np.float32)[None], 64, axis=0)
-    made = heat(values)
-    alpha = decoded(made.uri)[32, :, 3].astype(int)
-    assert not made.signed
-    assert made.low == 1
-    assert alpha[2] < alpha[20] < alpha[40] < alpha[60]
-
-
-@pytest.mark.parametrize("value", [0.0, 0.7])
-def test_heat_of_one_value_has_colours(value: float) -> None:
-    assert np.isfinite(decoded(heat(np.full((8, 8), value, np.float32)).uri)).all()
-
-
-def test_photograph_lies_on_the_grid() -> None:
-    rows, columns = np.mgrid[0:120, 0:160]
-    image = np.stack([rows, columns, 0 * rows]).astype(np.uint8)
-    native = Sample("a", image)
-    prepared = Resize(size=40, fit="pad")(native)
-    shown = np.asarray(photograph(native, prepared)).astype(float)
-    assert shown.shape == (40, 40, 3)
-    plain = image.reshape(3, 30, 4, 40, 4).mean((2, 4)).transpose(1, 2, 0)
-    assert abs(shown[6:34, 1:39] - plain[1:29, 1:39]).max() <= 1
-    assert (shown[:4] == 0).all()
-
-
-def test_photograph_of_a_part_that_the_dataset_cut_out() -> None:
-    image = np.random.default_rng(0).integers(0, 255, (1, 24, 24)).astype(np.uint8)
-    shifted = Geometry(np.array([[1.0, 0, 100], [0, 1, 50], [0, 0, 1]]), (300, 300))
-    native = Sample("a", image, geometry=shifted)
-    shown = np.asarray(photograph(native, Resize(size=24)(native)))
-    assert (shown[..., 0] == image[0]).all()
-
-
-def test_outline_runs_round_the_mask() -> None:
-    mask = np.zeros((40, 50), np.float32)
-    mask[10:14, 20:30] = 0.2
-    (layer,) = outlines(
-        Sample("a", np.zeros((3, 40, 50)), (Annotation("spot", mask), Annotation("none", 0 * mask))), ()
-    )
-    (line,) = re.findall(r"M([^z]*)z", layer.path)
-    points = np.cumsum(np.array(line.replace("l", " ").split(), float).reshape(-1, 2), axis=0)
-    low, high = points.min(0), points.max(0)
-    assert layer.finding == "spot"
-    assert layer.share == pytest.approx(0.2 * 40 / 2000)
-    assert np.abs(low - [20 - 2.5, 10 - 2.5]).max() < 1
-    assert np.abs(high - [30 + 2.5, 14 + 2.5]).max() < 1
-
-
-def test_findings_keep_their_style() -> None:
-    mask = np.ones((8, 8), np.float32)
-    alone = outlines(Sample("a", np.zeros((3, 8, 8)), (Annotation("second", mask),)), ("first", "second"))
-    both = outlines(Sample("a", np.zeros((3, 8, 8)), (Annotation("first", mask), Annotation("second", mask))), ())
-    assert (alone[0].colour, alone[0].dash) == (both[1].colour, both[1].dash)
-    assert both[0].colour != both[1].colour
-    assert both[0].dash != both[1].dash
-
-
-def test_volume_shows_its_fullest_slice() -> None:
-    image = np.zeros((1, 5, 16, 16), np.float32)
-    image[0, 3, :8] = 1
-    mask = np.zeros((5, 16, 16), np.float32)
-    mask[3, 4:8, 4:8] = 1
-    sample = Sample("a", image, (Annotation("spot", mask),), geometry=Geometry.identity((5, 16, 16)))
-    values = np.zeros((5, 16, 16), np.float32)
-    values[3] = np.arange(16)
-    made = picture(sample, sample, values, ())
-    assert made.remark.startswith("Slice 4 of 5")
-    assert decoded(made.photograph)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
-    assert made.heat.high == pytest.approx(15)
-
-
-def test_heatmap_of_another_size_is_refused() -> None:
-    sample = Sample("a", np.zeros((1, 8, 8), np.float32))
-    with pytest.raises(DataError, match="have changed"):
-        picture(sample, sample, np.zeros((4, 4), np.float32), ())
-
-
-@pytest.mark.parametrize(
-    ("p", "difference", "higher", "words"),
-    [
-        (0.01, 0.2, True, "It is better than"),
-        (0.01, 0.2, False, "It is worse than"),
-        (0.01, -0.2, False, "It is better than"),
-        (0.05, 0.2, True, "does not tell it apart"),
-        (float("nan"), 0.2, True, "could not be tested"),
-    ],
-)
-def test_leader_against_chance(p: float, difference: float, higher: bool, words: str) -> None:
-    row = {"value": 0.5, "p_random_holm": p, "difference_to_random": difference}
-    leader, chance = (Entry("a", "", baseline, "", {}, {}, row) for baseline in (False, True))
-    ranking = Ranking("d", "all", "m", Standard("v", higher), ("v",), (leader, chance), ())
-    assert words in standing(ranking, 0.05)
-
-
-def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
-    def entry(model: str, value: float, baseline: bool = False) -> Entry:
-        row = {"value": value, "model": model, "target": "predicted"}
-        return Entry(model, "", baseline, "", {}, {}, row)
-
-    own, other, shared = entry("net", 0.2, True), entry("other", 0.3, True), entry("", 0.1, True)
-    ranking = Ranking("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), entry("other", 0.4), other, own), ())
-    assert ranking.opponents == [own]
-    alone = Ranking("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared), ())
-    assert alone.opponents == [shared]
 
 
 def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
@@ -589,22 +489,9 @@ def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catal
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "value": ""} for row in rows)
-    page = write_report(tmp_path / "run", catalog).read_text()
+    page = page_of(tmp_path / "run", catalog).read_text()
     assert "No combination has a value." in page
     assert '<figure class="chart">' not in page
-
-
-@pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])
-def test_each_measure_leads_in_its_own_direction(higher: bool, best: dict[str, float]) -> None:
-    values = [{"v": 0.2, "cost": 3.0}, {"v": 0.7, "cost": 1.0}]
-    entries = tuple(
-        Entry(
-            str(number), "", False, "", {}, {name: {"value": value} for name, value in row.items()}, {"value": row["v"]}
-        )
-        for number, row in enumerate(values)
-    )
-    standard = Standard("v", higher, frozenset({"cost"}))
-    assert Ranking("d", "all", "m", standard, ("v", "cost"), entries, ()).leaders == best
 
 
 def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) -> None:
@@ -613,7 +500,7 @@ def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) ->
         "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
         "statistics": {"permutations": 16, "interval": "parity", "correction": "benjamini_hochberg"},
     }  # fmt: skip
-    html = unescape(write_report(run(from_plain(config, catalog), catalog).folder, catalog).read_text())
+    html = unescape(page_of(run(from_plain(config, catalog), catalog).folder, catalog).read_text())
     assert html.count("⚑ parity with paper 004: median and percentiles of 30 resamples of 55 to 60 cases") == 4
     assert "after correction by Benjamini and Hochberg" in html
     assert "Holm" not in html
@@ -640,7 +527,7 @@ def kept_parts(html: str) -> dict[int, str]:
 
 
 def test_kept_arrays_are_shown_step_by_step(keeping: Path, catalog: Catalog) -> None:
-    html = write_report(keeping, catalog).read_text()
+    html = page_of(keeping, catalog).read_text()
     assert Page(html).stack == []
     parts = kept_parts(html)
     assert len(parts) == 10
@@ -667,8 +554,8 @@ def test_kept_arrays_are_shown_step_by_step(keeping: Path, catalog: Catalog) -> 
 
 
 def test_kept_arrays_give_the_same_bytes_again(keeping: Path, catalog: Catalog) -> None:
-    first = write_report(keeping, catalog).read_bytes()
-    assert write_report(keeping, catalog).read_bytes() == first
+    first = page_of(keeping, catalog).read_bytes()
+    assert page_of(keeping, catalog).read_bytes() == first
 
 
 def test_a_kept_array_that_is_damaged_costs_one_case(keeping: Path, catalog: Catalog) -> None:
@@ -676,92 +563,8 @@ def test_a_kept_array_that_is_damaged_costs_one_case(keeping: Path, catalog: Cat
     chunks = sorted((array / "c").iterdir(), key=lambda path: int(path.name))
     moved = chunks[0].rename(keeping / "moved")
     try:
-        html = write_report(keeping, catalog).read_text()
+        html = page_of(keeping, catalog).read_text()
     finally:
         moved.rename(chunks[0])
     assert "maps are missing" in html
     assert "kept_masks.zarr is damaged" in html
-
-
-def sample(space: tuple[int, ...] = (16, 16)) -> Sample:
-    return Sample("a", np.zeros((3, *space), np.float32))
-
-
-def test_steps_that_only_fill_up_are_left_out() -> None:
-    pictures = np.full((5, 3, 16, 16), np.nan, np.float32)
-    pictures[:3] = 1
-    pictures[1] = np.nan
-    found = sequence(pictures, (16, 16))
-    assert found is not None
-    assert len(found) == 3
-    numbers = sequence(np.array([1, 2, np.nan, np.nan]), (16, 16))
-    assert numbers is not None
-    assert numbers.tolist() == [1, 2]
-    assert [sequence(np.zeros(shape), (16, 16)) for shape in ((3, 4), (2, 1, 3, 16, 16), (16, 3))] == [None] * 3
-
-
-def test_nothing_kept_shows_nothing() -> None:
-    values = np.zeros((16, 16), np.float32)
-    assert kept({}, sample(), values, ()) is None
-    assert kept({"masks": np.full((3, 16, 16), np.nan)}, sample(), values, ()) is None
-
-
-def test_masks_keep_every_pixel() -> None:
-    masks = np.random.default_rng(0).random((3, 300, 300)) > 0.5
-    made = kept({"masks": masks.astype(np.float32)}, sample((300, 300)), np.zeros((300, 300)), ())
-    assert made is not None
-    for mask, cell in zip(masks, made.strips[0].cells, strict=True):
-        assert np.array_equal(decoded(cell)[..., 0] > 127, mask)
-
-
-def test_class_maps_have_a_colour_per_class() -> None:
-    indices = np.arange(256, dtype=np.float32).reshape(16, 16) % 4 - 1
-    made = kept({"class": indices}, sample(), np.zeros((16, 16)), ("first", "second"))
-    assert made is not None
-    (strip,) = made.strips
-    assert [label for _, label in strip.legend] == ["none", "first", "second", "2"]
-    assert [colour for colour, _ in strip.legend][1:] == list(PALETTE[:3])
-    pixels = decoded(strip.cells[0])
-    for index, (colour, _) in enumerate(strip.legend, start=-1):
-        assert {"#" + bytes(pixel).hex() for pixel in pixels[indices == index].tolist()} == {colour}
-
-
-def test_a_map_of_two_classes_is_no_mask() -> None:
-    made = kept({"class": np.ones((16, 16), np.float32)}, sample(), np.zeros((16, 16)), ("first", "second"))
-    assert made is not None
-    assert made.strips[0].legend == ((PALETTE[1], "second"),)
-
-
-def test_brightness_and_heat_mean_the_same_at_every_step() -> None:
-    steps = np.array([0.0, 1.0, 2.0, 4.0])
-    maps = np.ones((4, 16, 16)) * steps[:, None, None]
-    made = kept({"maps": maps, "pictures": maps[:, None]}, sample(), maps[0], ())
-    assert made is not None
-    heats, pictures = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in made.strips)
-    assert heats == sorted(set(heats))
-    assert heats[0] == 0
-    grey = [decoded(cell)[..., 0].mean() for cell in made.strips[1].cells]
-    assert grey == pytest.approx(255 * steps / 4, abs=3)
-    assert len(set(pictures)) == 4
-
-
-def test_long_sequences_stay_small() -> None:
-    draw = np.random.default_rng(0)
-    pictures = draw.random((40, 3, 300, 250), np.float32)
-    made = kept({"images": pictures, "maps": pictures[:, 0]}, sample((300, 250)), pictures[0, 0], ())
-    assert made is not None
-    assert made.count == 40
-    assert len(made.steps) == STEPS
-    assert (made.steps[0], made.steps[-1]) == (0, 39)
-    sizes = {decoded(cell).shape for strip in made.strips for cell in strip.cells}
-    assert sizes == {(SIZE, round(SIZE * 250 / 300), 3)}
-
-
-def test_volumes_show_their_fullest_slice() -> None:
-    volume = np.zeros((2, 5, 16, 16), np.float32)
-    volume[:, 3, 4:8] = 1
-    heat = np.zeros((5, 16, 16), np.float32)
-    heat[3] = 1
-    made = kept({"masks": volume}, sample((5, 16, 16)), heat, ())
-    assert made is not None
-    assert np.array_equal(decoded(made.strips[0].cells[1])[..., 0] > 127, volume[1, 3] > 0)

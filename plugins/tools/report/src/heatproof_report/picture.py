@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ..errors import DataError
-from ..records import Array, Geometry, Sample
+from heatproof.errors import DataError
+from heatproof.imaging.photograph import brightness
+from heatproof.records import Array, Sample
 
 PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b9a2ff", "#c3c3c3")
 """Colours of findings, told apart by colour-blind readers and bright enough for photographs."""
@@ -61,43 +62,27 @@ class Picture:
     remark: str = ""
 
 
-def picture(native: Sample, prepared: Sample, values: Array, findings: Sequence[str]) -> Picture:
-    """The layers of a case: the sample as loaded, the same as prepared for the model, and its heatmap (*space).
+def picture(prepared: Sample, photograph: Array | None, values: Array, findings: Sequence[str]) -> Picture:
+    """The layers of a case: its sample on the model's grid, its photograph (h, w, 3) there, its heatmap (*space).
 
-    ``findings`` fixes the order of colours for all samples of a dataset.
+    Without a photograph the model's own view is shown. ``findings`` fixes the order of colours for all samples of a
+    dataset.
     """
     if values.shape != prepared.space:
         raise DataError(f"the heatmap is {values.shape}, the prepared sample {prepared.space}: the data have changed.")
     remark = ""
     if values.ndim == 3:
-        place = fullest(prepared, values)
-        remark = f"Slice {place + 1} of {len(values)}, the one with most annotation."
-        prepared, values = _slice(prepared, place), values[place]
-    photo = photograph(native, prepared)
+        number = fullest(prepared, values)
+        remark = f"Slice {number + 1} of {len(values)}, the one with most annotation."
+        prepared, values = _slice(prepared, number), values[number]
+    photo = shown(prepared.image) if photograph is None else Image.fromarray(photograph)
     return Picture(photo.width, photo.height, webp(photo), outlines(prepared, findings), heat(values), remark)
-
-
-def photograph(native: Sample, prepared: Sample) -> Image.Image:
-    """The picture as it was taken, on the model's grid; the model's own view where there is no way back."""
-    if prepared.geometry is None:
-        return shown(prepared.image)
-    start = native.geometry or Geometry.identity(native.space)
-    affine = np.linalg.solve(start.affine, prepared.geometry.affine)
-    reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
-    (down, across, top), (slant, right, left) = affine[:2] / reduced
-    size, way = (prepared.space[1], prepared.space[0]), (right, slant, left, across, down, top)
-    picture = shown(native.image).reduce(reduced)
-    return picture.transform(size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR)
 
 
 def shown(image: Array) -> Image.Image:
     """An image (c, h, w) in colour (three channels) or grey (the first one); all but 8 bits span black to white."""
-    values = image if len(image) == 3 else image[:1]
-    if values.dtype != np.uint8:
-        values = np.nan_to_num(values.astype(np.float64))
-        values = 255 * (values - values.min()) / (np.ptp(values) or 1)
-    pixels = np.ascontiguousarray(np.moveaxis(values.astype(np.uint8), 0, -1))
-    return Image.fromarray(pixels if len(values) == 3 else pixels[..., 0]).convert("RGB")
+    pixels = np.ascontiguousarray(np.moveaxis(brightness(image), 0, -1))
+    return Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).convert("RGB")
 
 
 def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Layer, ...]:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..errors import PluginError
-from ..registry.catalog import Catalog
-from ..results.store import write_text
-from ..results.summary import FLAGS
-from .cases import Cases
+from heatproof.errors import PluginError
+from heatproof.results.finished import Results
+
+from .board import Board, boards, detail
+from .cases import galleries
 from .chart import chart
-from .ranking import Ranking, rankings
-from .results import Results
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
 FAILURES, EXCLUSIONS = ("failed", "invalid"), ("excluded",)
@@ -30,46 +27,46 @@ AUTHORS: Mapping[str, str] = {"holm": "Holm", "benjamini_hochberg": "Benjamini a
 """Whose correction it is."""
 
 
-def write_report(folder: Path, catalog: Catalog) -> Path:
-    """Write ``report.html`` into a run's folder; raises ``StoreError`` where the folder is no finished run."""
-    results = Results(folder)
-    path = results.run.folder / "report.html"
-    write_text(path, render(results, catalog))
-    return path
+def write_page(results: Results) -> Path:
+    """Write ``report.html`` into a run's folder in one step; raises ``StoreError`` where it cannot be written."""
+    with results.run.replacing("report.html") as partial:
+        partial.write_text(render(results), encoding="utf-8")
+    return results.run.folder / "report.html"
 
 
-def render(results: Results, catalog: Catalog) -> str:
+def render(results: Results) -> str:
     """The page of a run as HTML: the same bytes for the same run."""
     environment = _environment()
     script = environment.get_template("report.js").render()
-    ranked, cases = rankings(results, catalog), Cases(results, catalog)
+    ranked = boards(results)
     return environment.get_template("report.html.j2").render(
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(environment.get_template("report.css").render()),
         results=results,
         rankings=ranked,
-        charts=[Markup(chart(ranking, f"chart{place}")) for place, ranking in enumerate(ranked)],
-        galleries=[gallery for ranking in ranked for gallery in cases.galleries(ranking)],
-        failures=results.problems(FAILURES),
-        exclusions=results.problems(EXCLUSIONS),
-        asked=asked(results.config, catalog),
+        charts=[Markup(chart(ranking, f"chart{number}")) for number, ranking in enumerate(ranked)],
+        galleries=[gallery for ranking in ranked for gallery in galleries(results, ranking)],
+        failures=problems(results, FAILURES),
+        exclusions=problems(results, EXCLUSIONS),
+        asked=asked(results),
+        datasets=datasets(results),
         versions=_main_versions(results.provenance["versions"]),
-        sections=_sections(catalog, results),
+        sections=[section for answer in results.sections() for section in _checked(answer)],
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("heatproof", "report/templates"),
+        loader=PackageLoader("heatproof_report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
-    environment.globals.update(standing=standing, AUTHORS=AUTHORS, FLAGS=FLAGS)
+    environment.globals.update(standing=standing, detail=detail, AUTHORS=AUTHORS)
     return environment
 
 
@@ -106,11 +103,11 @@ def prose(text: str) -> Markup:
     """
     parts = text.split("``")
     return Markup("").join(
-        Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(parts)
+        Markup("<code>{}</code>" if number % 2 else "{}").format(part) for number, part in enumerate(parts)
     )
 
 
-def standing(ranking: Ranking, alpha: float) -> str:
+def standing(ranking: Board, alpha: float) -> str:
     """How the leader stands against the random baseline, in words."""
     best = ranking.best
     if best is None or not ranking.baselines:
@@ -119,49 +116,61 @@ def standing(ranking: Ranking, alpha: float) -> str:
     if p != p:
         return "It could not be tested against the random baseline."
     better = (best.row["difference_to_random"] > 0) == ranking.standard.higher_is_better
-    told = f"p {p_value(p)} after correction by {AUTHORS[ranking.correction]}"
+    remark = f"p {p_value(p)} after correction by {AUTHORS[ranking.correction]}"
     if p >= alpha:
-        return f"The test does not tell it apart from a random heatmap ({told})."
-    return f"It is {'better' if better else 'worse'} than a random heatmap ({told})."
+        return f"The test does not tell it apart from a random heatmap ({remark})."
+    return f"It is {'better' if better else 'worse'} than a random heatmap ({remark})."
 
 
-def asked(config: Mapping[str, Any], catalog: Catalog) -> list[dict[str, Any]]:
+def datasets(results: Results) -> list[dict[str, Any]]:
+    """What the provenance knows of each dataset, with its ``name`` as the tables have it."""
+    return [
+        entry | {"name": entry["use"].rpartition("/")[2].rpartition(":")[2]} for entry in results.provenance["datasets"]
+    ]
+
+
+def problems(results: Results, statuses: Iterable[str]) -> list[dict[str, Any]]:
+    """One row per reason why cases have no value: the cases and the combinations that it concerns."""
+    return results.query(
+        'select dataset, split, metric, status, reason, list(distinct "case" order by "case") as cases, '
+        "list(distinct concat_ws(' × ', nullif(model, ''), nullif(explainer, '')) order by 1) as combinations "
+        "from scores where list_contains(?, status) group by all order by status, dataset, split, metric, reason",
+        list(statuses),
+    )
+
+
+def asked(results: Results) -> list[dict[str, Any]]:
     """Every component that the config names: kind, settings, and what it is in a sentence."""
-    found: dict[str, dict[str, Any]] = {}
+    components: dict[str, dict[str, Any]] = {}
     for kind, listed in KINDS.items():
-        rows = [row[kind] for row in config["combinations"] if kind in row]
-        for entry in [*config[listed], *rows]:
+        rows = [row[kind] for row in results.config["combinations"] if kind in row]
+        for entry in [*results.config[listed], *rows]:
             settings = {name: value for name, value in entry.items() if name != "use"}
             shown = {
                 "kind": kind,
                 "use": entry["use"],
                 "settings": settings,
-                "about": _about(catalog, kind, entry["use"]),
+                "about": _about(results, kind, entry["use"]),
             }
-            found.setdefault(json.dumps([kind, entry], sort_keys=True), shown)
-    return list(found.values())
+            components.setdefault(json.dumps([kind, entry], sort_keys=True), shown)
+    return list(components.values())
 
 
-def _about(catalog: Catalog, kind: str, name: str) -> str:
+def _about(results: Results, kind: str, name: str) -> str:
     """The first paragraph of a component's description."""
     try:
-        text = inspect.cleandoc(catalog.load(catalog.resolve(kind, name)).__doc__ or "")
+        text = results.about(kind, name)
     except PluginError as error:
         return str(error)
     return " ".join(text.split("\n\n")[0].split())
 
 
 def _main_versions(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: found for name, found in versions.items() if name in MAIN or name.startswith("heatproof-")}
-
-
-def _sections(catalog: Catalog, results: Results) -> list[tuple[str, Markup]]:
-    """What plugins add; their HTML is theirs to answer for, but no script in it runs and nothing is loaded by it."""
-    answers = catalog.call("heatproof_report_sections", run=results.run)
-    return [section for answer in answers for section in _checked(answer)]
+    return {name: version for name, version in versions.items() if name in MAIN or name.startswith("heatproof-")}
 
 
 def _checked(answer: Iterable[Any]) -> list[tuple[str, Markup]]:
+    """A plugin's sections; their HTML is its to answer for, but no script in it runs and nothing is loaded by it."""
     try:
         return [(str(heading), Markup(html)) for heading, html in answer]
     except (TypeError, ValueError) as error:

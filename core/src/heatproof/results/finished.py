@@ -1,0 +1,177 @@
+"""A finished run, read from its folder: its tables and settings, its cases, and where its numbers come from."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..config.components import create
+from ..config.settings import StatisticsSettings
+from ..errors import StoreError
+from ..plan.sample_cache import Cache, configured, prepare, prepared
+from ..plan.sample_file import PreparedSample
+from ..registry.catalog import Catalog
+from .parquet import connect, damaged
+from .significance import CORRECTIONS
+from .store import Run, read_json
+from .summary import FLAGS
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
+
+
+TYPES: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("n_valid", "n_failed", "n_excluded", "n_invalid", "n_patients", "n_cases", "resamples",
+                     "undefined_resamples", "permutations", "n_combinations"), int),
+    **dict.fromkeys(("value", "low", "high", "confidence", "difference_to_random", "p_random", "difference", "p",
+                     "win_share", "rank", "best_share", "rank_share", "mean_rank", "critical_difference", "friedman",
+                     "p_friedman"), _number),
+    **{f"{name}_{correction}": _number for name in ("p_random", "p") for correction in CORRECTIONS},
+    **dict.fromkeys(("exact", "baseline"), "True".__eq__),
+}  # fmt: skip
+
+
+def read_summary(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``summary.csv``, missing numbers as NaN; raises ``StoreError`` where there is none."""
+    path = Run.open(folder).folder / "summary.csv"
+    rows = read_rows(path)
+    if rows and "baseline" not in rows[0]:
+        raise StoreError(f"{path} is of an earlier version (it has no baseline); run the same config again.")
+    return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A table of a run, its numbers parsed; raises ``StoreError`` when it is missing or damaged."""
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing: the run has not finished; run the same config again.") from None
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error
+
+
+class Results:
+    """A finished run: its tables as rows, and what pages need besides."""
+
+    def __init__(self, folder: Path, catalog: Catalog):
+        self.run = Run.open(folder)
+        self.summary = read_summary(folder)
+        self.comparisons = read_rows(self.run.folder / "comparisons.csv")
+        self.ranks = read_rows(self.run.folder / "ranks.csv")
+        self.skipped: list[dict[str, str]] = read_json(self.run.folder / "skipped.json")["skipped"]
+        self.provenance = read_json(self.run.folder / "provenance.json")
+        self.config = _yaml(self.run.folder / "config.yaml")
+        self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
+        self._catalog = catalog
+        self._components: dict[str, Any] = {}
+
+    @cached_property
+    def statistics(self) -> StatisticsSettings:
+        """How the tables were made."""
+        return StatisticsSettings.model_validate(self.config["statistics"])
+
+    @property
+    def flag(self) -> str:
+        """What every table says of intervals of this kind."""
+        return FLAGS.get(self.statistics.interval, "")
+
+    @cached_property
+    def selection(self) -> dict[str, Any]:
+        """What was filled from the tuning split, by key."""
+        path = self.run.folder / "selection.yaml"
+        return _yaml(path) if path.is_file() else {}
+
+    @cached_property
+    def described(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """(combination, metric) → verdict, its reason, and the settings of everything involved."""
+        rows = self.query(
+            "select distinct on (combination, metric) combination, metric, verdict, verdict_reason, settings, "
+            "metric_settings from scores order by all"
+        )
+        for row in rows:
+            row |= {name: json.loads(row[name]) for name in ("settings", "metric_settings")}
+        return {(row["combination"], row["metric"]): row for row in rows}
+
+    def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """The rows that a question to the table ``scores`` has."""
+        path = self.run.folder / "scores.parquet"
+        with connect() as connection:
+            try:
+                connection.read_parquet(str(path), hive_partitioning=False).create_view("scores")
+            except duckdb.Error as error:
+                raise damaged(path, error) from error
+            cursor = connection.execute(sql, values)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def predictions(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the ``unit.json`` of all predictions say that belong to a combination with these ``settings``.
+
+        Where its maps are the same for all models, those of the model that lent its grid. Raises ``StoreError`` where
+        there are none.
+        """
+        model = settings["model"].get("grid_of", settings["model"])
+        units = [unit for unit in self._units if (unit["dataset"], unit["model"]) == (settings["dataset"], model)]
+        if not units:
+            raise StoreError(f"{self.run.folder} has no predictions of {model['use']}; run the same config again.")
+        return units
+
+    @cached_property
+    def _units(self) -> list[dict[str, Any]]:
+        return [self.run.meta("predictions", key) for key in sorted(self.run.keys("predictions"))]
+
+    def sample(self, settings: Mapping[str, Any], case: str) -> PreparedSample:
+        """A case of a combination as its model prepared it: from the cache where it is still there, else made anew.
+
+        Raises what making the components, loading and preparing raise.
+        """
+        units = self.predictions(settings)
+        keys = [unit["samples"][case] for unit in units if case in unit["samples"]]
+        stored = next(filter(None, map(prepared(self._cache).stored, keys)), None)
+        if stored is not None:
+            return stored
+        dataset = self.component("dataset", settings["dataset"])
+        return prepare(dataset, self.component("model", units[0]["model"]), case)
+
+    @property
+    def _cache(self) -> Cache:
+        folder = self.config["cache"]
+        return configured(Path(folder) if isinstance(folder, str) else folder, self.config["cache_limit"])
+
+    def component(self, kind: str, described: Mapping[str, Any]) -> Any:
+        """The component that ``describe`` wrote down; ``HeatproofError`` or ``ValueError`` where it cannot be had."""
+        name = json.dumps([kind, described], sort_keys=True)
+        if name not in self._components:
+            params = {name: value for name, value in described.items() if name != "use"}
+            self._components[name] = create(self._catalog, kind, described["use"], params)
+        return self._components[name]
+
+    def about(self, kind: str, name: str) -> str:
+        """The description of a registered component; raises ``PluginError`` where it is not installed."""
+        return cleandoc(self._catalog.load(self._catalog.resolve(kind, name)).__doc__ or "")
+
+    def sections(self) -> list[Any]:
+        """What plugins add to a page by ``heatproof_report_sections``."""
+        return self._catalog.call("heatproof_report_sections", run=self.run)
+
+    def announce(self) -> tuple[list[Path], list[str]]:
+        """Tell all plugins that the run has finished: the pages that they wrote, and what went wrong with others."""
+        return self._catalog.answers(
+            "heatproof_run_finished", folder=self.run.folder, summary={"rows": self.summary}, results=self
+        )
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
+    except (YAMLError, ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error

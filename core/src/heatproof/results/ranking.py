@@ -1,0 +1,115 @@
+"""The ranking of the combinations of one dataset under one metric, as the terminal and pages show it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from ..errors import HeatproofError
+from ..metric import Metric
+from .finished import Results
+from .scores import name_of
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How a metric ranks: by which measure, in which direction, and what chance is expected to reach.
+
+    Measures in ``opposite`` are better in the other direction. ``remark`` says why the metric could not be asked.
+    """
+
+    primary: str
+    higher_is_better: bool = True
+    opposite: frozenset[str] = frozenset()
+    expected: float | None = None
+    remark: str = ""
+
+    @classmethod
+    def of(cls, metric: Metric) -> "Standard":
+        """The standard of a metric that is installed."""
+        return cls(metric.primary, metric.higher_is_better, metric.opposite, metric.expected(metric.primary))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One combination in a ranking: its name, its summary row of every measure, and that of the one that ranks.
+
+    ``settings`` are those of its dataset, model and explainer.
+    """
+
+    name: str
+    verdict_reason: str
+    settings: Mapping[str, Any]
+    rows: Mapping[str, Mapping[str, Any]]
+    row: Mapping[str, Any]
+
+    @property
+    def value(self) -> float:
+        """The measure that ranks."""
+        return float(self.row["value"])
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is the random baseline that others are compared with."""
+        return bool(self.row["baseline"])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The combinations of one dataset split under one metric, best first."""
+
+    dataset: str
+    split: str
+    metric: str
+    standard: Standard
+    measures: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    correction: str = "holm"
+    flag: str = ""
+
+
+def rankings(results: Results) -> list[Ranking]:
+    """One ranking per dataset, split and metric."""
+    rows = sorted(results.summary, key=family)
+    return [_ranking(results, list(members)) for _, members in groupby(rows, key=family)]
+
+
+def family(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What the rows of one ranking have in common: dataset, split and metric."""
+    return row["dataset"], row["split"], row["metric"]
+
+
+def _ranking(results: Results, rows: list[dict[str, Any]]) -> Ranking:
+    by_combination: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_combination.setdefault(row["combination"], {})[row["measure"]] = row
+    measures = list(dict.fromkeys(row["measure"] for row in rows))
+    standard = _standard(results, rows[0], measures)
+    measures.sort(key=lambda name: name != standard.primary)
+    entries = [_entry(results, members, measures[0]) for members in by_combination.values()]
+    sign = -1 if standard.higher_is_better else 1
+    entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
+    statistics = results.statistics
+    return Ranking(*family(rows[0]), standard, tuple(measures), tuple(entries), statistics.correction, results.flag)
+
+
+def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str]) -> Standard:
+    """The metric's own standard; without its plugin the first measure ranks, and the remark says so."""
+    settings = results.described[row["combination"], row["metric"]]["metric_settings"]
+    try:
+        return Standard.of(results.component("metric", settings))
+    except (HeatproofError, ValueError) as error:
+        remark = f"The metric cannot be asked how it ranks ({error}): the first measure ranks, the highest value leads."
+        return Standard(measures[0], remark=remark)
+
+
+def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str) -> Entry:
+    row = rows.get(primary) or _absent(next(iter(rows.values())), primary)
+    described = results.described[row["combination"], row["metric"]]
+    return Entry(name_of(row), described["verdict_reason"], described["settings"], rows, row)
+
+
+def _absent(row: Mapping[str, Any], measure: str) -> dict[str, Any]:
+    """A row for a measure that no case of a combination has."""
+    numbers = {name: float("nan") for name, value in row.items() if isinstance(value, float)}
+    return {**row, **numbers, "confidence": row["confidence"], "measure": measure, "n_valid": 0}

@@ -1,0 +1,53 @@
+"""Who leads, by which measure, and how that stands against chance."""
+
+import pytest
+
+from heatproof.results.ranking import Entry, Standard
+from heatproof_report.board import Board
+from heatproof_report.page import standing
+
+
+@pytest.mark.parametrize(
+    ("p", "difference", "higher", "words"),
+    [
+        (0.01, 0.2, True, "It is better than"),
+        (0.01, 0.2, False, "It is worse than"),
+        (0.01, -0.2, False, "It is better than"),
+        (0.05, 0.2, True, "does not tell it apart"),
+        (float("nan"), 0.2, True, "could not be tested"),
+    ],
+)
+def test_leader_against_chance(p: float, difference: float, higher: bool, words: str) -> None:
+    row = {"value": 0.5, "p_random_holm": p, "difference_to_random": difference}
+    leader, chance = (Entry("a", "", {}, {}, row | {"baseline": baseline}) for baseline in (False, True))
+    ranking = Board("d", "all", "m", Standard("v", higher), ("v",), (leader, chance))
+    assert words in standing(ranking, 0.05)
+
+
+def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
+    def entry(model: str, value: float, baseline: bool = False) -> Entry:
+        row = {"value": value, "model": model, "target": "predicted", "baseline": baseline}
+        return Entry(model, "", {}, {}, row)
+
+    own, other, shared = entry("net", 0.2, True), entry("other", 0.3, True), entry("", 0.1, True)
+    ranking = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), entry("other", 0.4), other, own))
+    assert ranking.opponents == [own]
+    alone = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared))
+    assert alone.opponents == [shared]
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])
+def test_each_measure_leads_in_its_own_direction(higher: bool, best: dict[str, float]) -> None:
+    values = [{"v": 0.2, "cost": 3.0}, {"v": 0.7, "cost": 1.0}]
+    entries = tuple(
+        Entry(
+            str(number),
+            "",
+            {},
+            {name: {"value": value} for name, value in row.items()},
+            {"value": row["v"], "baseline": False},
+        )
+        for number, row in enumerate(values)
+    )
+    standard = Standard("v", higher, frozenset({"cost"}))
+    assert Board("d", "all", "m", standard, ("v", "cost"), entries).leaders == best
