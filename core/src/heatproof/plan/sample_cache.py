@@ -16,8 +16,8 @@ from ..component import Component
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
-from ..imaging.reader import PREFERRED, registered
 from ..imaging.photograph import photograph
+from ..imaging.reader import PREFERRED, registered
 from ..model import Model
 from ..records import Array, Sample
 from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
