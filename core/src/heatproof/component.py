@@ -4,10 +4,11 @@ import os
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing_extensions import TypeVar
 
 from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
@@ -32,19 +33,33 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
 
 
-class Component(ABC):
-    """Base of every interface: a class with ``Params``, whose identity names all that its numbers depend on."""
+P = TypeVar("P", bound=Params, default=Params, covariant=True)
+"""The Params of a component, which its class names as the type argument of its base."""
+
+
+class Component(ABC, Generic[P]):
+    """Base of every interface, whose identity names all that its numbers depend on.
+
+    A component with settings names their class as it is derived: ``class Ecs(Metric[EcsParams])``.
+    """
 
     Params: ClassVar[type[Params]] = Params
+    """The class of ``params``, taken from the type argument."""
+    params: P
     revision: ClassVar[int] = 1
     """Raise it when the same Params give other numbers; package versions do not enter identities."""
 
     registered: str = ""
     """``distribution/name`` as the catalog knows it; the class's import path where it was made by hand."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            cls.Params = _argument(base, cls.__name__) or cls.Params
+
     def __init__(self, **params: Any):
         try:
-            self.params = self.Params(**params)
+            self.params = cast(P, self.Params(**params))
         except ValidationError as error:
             raise HeatproofError(f"{type(self).__name__}: {problems(error)}") from None
 
@@ -134,6 +149,22 @@ class Component(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
+
+
+def _argument(base: Any, name: str) -> type[Params] | None:
+    """The class of Params that a base names, as in ``Metric[EcsParams]``; of a base that leaves it open, its bound."""
+    for variable, argument in zip(getattr(get_origin(base), "__parameters__", ()), get_args(base)):
+        if not _is_params(getattr(variable, "__bound__", None)):
+            continue
+        params = getattr(argument, "__bound__", argument)
+        if not _is_params(params):
+            raise PluginError(f"{name} names {params!r} as its Params; name a class derived from Params.")
+        return params
+    return None
+
+
+def _is_params(value: Any) -> TypeGuard[type[Params]]:
+    return isinstance(value, type) and issubclass(value, Params)
 
 
 def misfit(error: HeatproofError | ValueError, component: type[Component] | None) -> PydanticCustomError:

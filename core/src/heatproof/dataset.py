@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import ClassVar
 
-from .component import Component
+from .component import Component, P
 from .digests import digest, file_digest
 from .errors import DataError, near
 from .records import Sample
@@ -23,7 +23,7 @@ class Finding:
     example: str = ""
 
 
-class Dataset(Component):
+class Dataset(Component[P]):
     """A source of samples. A subclass must implement ``ids`` and ``load``; the rest has defaults.
 
     ``splits`` names its parts; ``tuning`` is the one on which open Params (lesion weights, thresholds) are filled.

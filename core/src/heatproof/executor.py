@@ -4,13 +4,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from .component import Component
+from .component import Component, P
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class Executor(Component, Generic[Job, Result]):
+class Executor(Component[P], Generic[Job, Result, P]):
     """Runs tasks anywhere and in any order; a task may be run again, since whatever it commits stays."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch
-from .component import Component
+from .component import Component, P
 from .errors import DataError, ModelError, PluginError
 from .model import Model, tensors
 from .passes import ActPolicy, Rule
@@ -33,7 +33,7 @@ def heatmaps(explanation: Explanation, reduction: str) -> Array:
     return values.float().cpu().numpy()
 
 
-class Explainer(Component):
+class Explainer(Component[P]):
     """A heatmapping method. A subclass must implement ``explain``; the rest has defaults.
 
     ``requires`` names the model's capabilities it needs. ``traits`` are claims that the conformance kit holds it to:

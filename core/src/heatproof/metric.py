@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from .batch import Batch
-from .component import Component
+from .component import Component, P
 from .errors import DataError, near
 from .errors import Undefined as Undefined
 from .model import Model
@@ -61,7 +61,7 @@ class Case:
         return self.classes[index]
 
 
-class Metric(Component):
+class Metric(Component[P]):
     """A measure of heatmaps or predictions. A subclass must implement ``measure``; the rest has defaults."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"heatmap", "annotation"})

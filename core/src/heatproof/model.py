@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .component import Component
+from .component import Component, P
 from .digests import digest
 from .errors import ModelError, near
 from .imaging.transforms import Preparation
@@ -28,7 +28,7 @@ DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")
 """What a model keeps of its network."""
 
 
-class Model(Component):
+class Model(Component[P]):
     """A network and what belongs to it. A subclass must implement ``build``; the rest has defaults.
 
     ``classes`` name the logits of a softmax or sigmoid head, and the grades of an ordinal or regression head.

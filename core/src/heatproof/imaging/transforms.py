@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from ..component import Component, Params
+from ..component import Component, P, Params
 from ..errors import DataError
 from ..records import Array, Geometry, Sample, SpatialExtra
 from .area import Grid, averaged, coverage
@@ -21,7 +21,7 @@ class PreparationParams(Params):
     std: tuple[PositiveFloat, ...] | None = None
 
 
-class Preparation(Component):
+class Preparation(Component[P]):
     """Puts a sample on a model's grid: image float32, annotations by area, field and geometry along with them."""
 
     @abstractmethod

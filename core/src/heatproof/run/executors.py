@@ -42,11 +42,8 @@ class ProcessesParams(Params):
     attempts: int = Field(default=2, ge=1)
 
 
-class Processes(Executor[Job, Result]):
+class Processes(Executor[Job, Result, ProcessesParams]):
     """A pool of local processes; when a worker is killed, the pool is made anew and unfinished tasks run again."""
-
-    Params = ProcessesParams
-    params: ProcessesParams
 
     def run(
         self,

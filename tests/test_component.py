@@ -1,0 +1,98 @@
+"""A component takes the class of its Params from the type argument of its base, in hierarchies of any depth."""
+
+import pickle
+from typing import Generic, TypeVar
+
+import pytest
+
+from heatproof.component import Component, Params
+from heatproof.errors import HeatproofError, PluginError
+from heatproof.executor import Executor
+from heatproof.explainer import Explainer
+from heatproof.run.executors import Processes, ProcessesParams, Serial
+
+
+class WidthParams(Params):
+    width: int = 3
+
+
+class DepthParams(WidthParams):
+    depth: int = 5
+
+
+W = TypeVar("W", bound=WidthParams, covariant=True)
+Unit = TypeVar("Unit")
+
+
+class Wide(Component[W]):
+    """Leaves its Params open above a bound."""
+
+
+class Wider(Wide[W]):
+    """Leaves them open still."""
+
+
+class Deep(Wider[DepthParams]):
+    """Names them."""
+
+
+class Deeper(Deep):
+    """Inherits them."""
+
+
+class Labelled(Component[WidthParams], Generic[Unit]):
+    """Has a type argument that is no setting."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        (Component, Params),
+        (Explainer, Params),
+        (Wide, WidthParams),
+        (Wider, WidthParams),
+        (Wide[DepthParams], DepthParams),
+        (Deep, DepthParams),
+        (Deeper, DepthParams),
+        (Labelled, WidthParams),
+        (Executor, Params),
+        (Serial, Params),
+        (Processes, ProcessesParams),
+    ],
+)
+def test_params_follow_from_the_type_argument(kind, params):
+    class Last(kind):
+        pass
+
+    assert Last.Params is params
+
+
+def test_a_further_type_argument_is_no_setting():
+    class Metres(Labelled[DepthParams]):
+        pass
+
+    assert Metres.Params is WidthParams
+
+
+def test_settings_are_validated_by_the_named_class():
+    assert Deeper(depth=7).params == DepthParams(width=3, depth=7)
+    with pytest.raises(HeatproofError, match="width: Input should be a valid integer"):
+        Deeper(width="broad")
+    with pytest.raises(HeatproofError, match="depth: Extra inputs are not permitted"):
+        Wide(depth=7)
+
+
+def test_a_component_travels_and_changes_as_before():
+    deep = Deep(depth=7)
+    copy = pickle.loads(pickle.dumps(deep))
+    assert (type(copy), copy.params, copy.identity) == (Deep, deep.params, deep.identity)
+    assert deep.with_(width=4).params == DepthParams(width=4, depth=7)
+    assert Deep.made({"depth": 7}, {}, "here/deep").params == deep.params
+
+
+@pytest.mark.parametrize("argument", [int, "WidthParams", Unit])
+def test_a_type_argument_that_is_no_class_of_params_is_refused(argument):
+    with pytest.raises(PluginError, match=r"Odd names .* as its Params; name a class derived from Params"):
+
+        class Odd(Explainer[argument]):
+            pass
