@@ -25,8 +25,7 @@ class PhotosParams(Params):
     side: int = 8
 
 
-class Photos(Dataset):
-    Params = PhotosParams
+class Photos(Dataset[PhotosParams]):
     splits = ("train", "test")
 
     def ids(self, split: str | None = None) -> list[str]:
@@ -41,9 +40,7 @@ class NetParams(Params):
     width: int = 4
 
 
-class Net(Model):
-    Params = NetParams
-
+class Net(Model[NetParams]):
     def __init__(self, **params: Any):
         super().__init__(**params)
         if self.params.width > 100:  # type: ignore[attr-defined]
@@ -64,9 +61,7 @@ class SmoothParams(Params):
     others: tuple[Explainer, ...] = ()
 
 
-class Smooth(Explainer):
-    Params = SmoothParams
-
+class Smooth(Explainer[SmoothParams]):
     def explain(self, batch: Any) -> Any:
         raise NotImplementedError
 

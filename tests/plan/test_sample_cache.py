@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -44,11 +44,12 @@ class FilesParams(Params):
     shift: int = 0
 
 
-class Files(Dataset):
+F = TypeVar("F", bound=FilesParams, covariant=True)
+
+
+class Files(Dataset[F]):
     """Pictures with a mask each, in a folder."""
 
-    Params = FilesParams
-    params: FilesParams
     loads = 0
 
     def ids(self, split: str | None = None) -> list[str]:
@@ -204,10 +205,8 @@ class ApartParams(FilesParams):
     images: Path
 
 
-class Apart(Files):
+class Apart(Files[ApartParams]):
     """A download in two folders."""
-
-    Params = ApartParams
 
 
 def test_a_download_in_two_folders_lies_where_both_do(files: Files, tmp_path: Path) -> None:

@@ -25,8 +25,7 @@ class PlainParams(Params):
     scale: float = 1.0
     table: Location | None = None
 
-class Plain(Explainer):
-    Params = PlainParams
+class Plain(Explainer[PlainParams]):
     def explain(self, batch: Any) -> Any: ...
 
 class OverParams(Params):
@@ -35,8 +34,7 @@ class OverParams(Params):
     named: dict[str, Explainer] = {}
     free: Explainer | str = "text"
 
-class Over(Explainer):
-    Params = OverParams
+class Over(Explainer[OverParams]):
     def explain(self, batch: Any) -> Any: ...
 
 class Share(Metric):

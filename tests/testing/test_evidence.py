@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from heatproof.batch import Batch
-from heatproof.component import Params
+from heatproof.component import P, Params
 from heatproof.explainer import Explainer
 from heatproof.passes import gradients
 from heatproof.testing import ConformanceError, check_explainer, checks, component, conforms, evidence
 from heatproof.testing.check import Check, run
 
 
-class Plain(Explainer):
+class Plain(Explainer[P]):
     """The gradient, with every claim that holds of it."""
 
     traits = frozenset({"signed", "differentiable"})
@@ -116,16 +116,16 @@ class ComplexParams(Params):
     factor: complex = 1j
 
 
-class Unwritable(Plain):
-    Params = ComplexParams
+class Unwritable(Plain[ComplexParams]):
+    """Its setting cannot be written."""
 
 
 class OpenParams(Params):
     model_config = ConfigDict(extra="allow")
 
 
-class Lax(Plain):
-    Params = OpenParams
+class Lax(Plain[OpenParams]):
+    """Takes unknown settings."""
 
 
 class ThawedParams(Params):
@@ -133,8 +133,8 @@ class ThawedParams(Params):
     factor: int = 1
 
 
-class Thawed(Plain):
-    Params = ThawedParams
+class Thawed(Plain[ThawedParams]):
+    """Its setting can be changed."""
 
 
 class Unpicklable(Plain):

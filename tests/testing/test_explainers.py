@@ -37,11 +37,9 @@ class SmoothParams(Params):
     samples: int = 3
 
 
-class Smooth(Explainer):
+class Smooth(Explainer[SmoothParams]):
     """A composite with keyed noise."""
 
-    Params = SmoothParams
-    params: SmoothParams
     traits = frozenset({"seeded"})
 
     def explain(self, batch: Batch) -> Tensor:

@@ -43,11 +43,8 @@ class PicturesParams(BlobsParams):
     root: Location | None = None
 
 
-class Pictures(Blobs):
+class Pictures(Blobs[PicturesParams]):
     """Blobs that count how often they are loaded."""
-
-    Params = PicturesParams
-    params: PicturesParams
 
     def load(self, id: str) -> Sample:
         """The picture, unless it is to be unreadable."""
@@ -115,11 +112,8 @@ class WeighedParams(ToyParams):
     weights: Location
 
 
-class Weighed(Residual):
+class Weighed(Residual[WeighedParams]):
     """A network read from a file."""
-
-    Params = WeighedParams
-    params: WeighedParams
 
     def build(self) -> nn.Module:
         """The residual network with the file's bias of the head."""
@@ -157,11 +151,9 @@ class SlopeParams(Params):
     at: str = ""
 
 
-class Slope(Explainer):
+class Slope(Explainer[SlopeParams]):
     """Image times gradient that notes its calls."""
 
-    Params = SlopeParams
-    params: SlopeParams
     shares = "gradients"
 
     def explain(self, batch: Batch) -> Tensor | Explanation:
@@ -218,11 +210,9 @@ class LayeredParams(Params):
     layer: str = "last"
 
 
-class Layered(Explainer):
+class Layered(Explainer[LayeredParams]):
     """The picture times the mean gradient of a layer, for the layers of a task."""
 
-    Params = LayeredParams
-    params: LayeredParams
     requires = frozenset({"gradients", "layers"})
     shares = "gradients"
 
@@ -249,11 +239,8 @@ class SharingParams(Params):
     factor: float = 1.0
 
 
-class Sharing(Explainer):
+class Sharing(Explainer[SharingParams]):
     """The picture times a number; it notes what is made for its pair, and how much is kept of others."""
-
-    Params = SharingParams
-    params: SharingParams
 
     @property
     def shares(self) -> str:
@@ -286,11 +273,8 @@ class MassParams(Params):
     scale: float = 1.0
 
 
-class Mass(Metric):
+class Mass(Metric[MassParams]):
     """The share of positive heat on the blobs, and on each of them."""
-
-    Params = MassParams
-    params: MassParams
 
     def measure(self, case: Case) -> dict[str, float]:
         """``value`` and one measure per side."""
@@ -327,11 +311,9 @@ class AreaParams(Params):
     everywhere: bool = False
 
 
-class Area(Metric):
+class Area(Metric[AreaParams]):
     """The area under the curve of the share of heat on the left as a test for the label: made of two measurements."""
 
-    Params = AreaParams
-    params: AreaParams
     needs = frozenset({"heatmap", "annotation", "label"})
     primary = "auc"
 
@@ -360,11 +342,9 @@ class FilledParams(Params):
     brightness: tuple[float, ...] | None = None
 
 
-class Filled(Metric):
+class Filled(Metric[FilledParams]):
     """The mean heat over the mean brightness that was filled in."""
 
-    Params = FilledParams
-    params: FilledParams
     needs = frozenset({"heatmap"})
 
     @property

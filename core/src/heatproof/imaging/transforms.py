@@ -41,15 +41,12 @@ class ResizeParams(PreparationParams):
     white: Literal["type", "maximum"] = "type"
 
 
-class Resize(Preparation):
+class Resize(Preparation[ResizeParams]):
     """The whole picture on a grid of fixed size, as [0, 1] by the value that is white, then normalised.
 
     ``stretch`` fills the grid, ``pad`` keeps the aspect ratio and centres the picture on black. Every value is the mean
     over the cell, also when the picture grows. Spatial extras move along; others stay as they are.
     """
-
-    Params = ResizeParams
-    params: ResizeParams
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample on the grid: image (c, *size), field where the picture covers at least half of the cell."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from ..batch import Batch
 from ..component import Params
@@ -46,14 +47,15 @@ class BlobsParams(Params):
     seed: int = 0
 
 
-class Blobs(Dataset):
+B = TypeVar("B", bound=BlobsParams, default=BlobsParams, covariant=True)
+
+
+class Blobs(Dataset[B]):
     """Pictures with a red blob in the left region and a green one in the right; the brighter one is the class.
 
     Patients have two pictures each; masks are exact.
     """
 
-    Params = BlobsParams
-    params: BlobsParams
     classes = SIDES
     findings = SIDES
     splits = ("tuning", "test")
@@ -132,11 +134,12 @@ class ToyParams(Params):
     seed: int = 0
 
 
-class Toy(Model):
+P = TypeVar("P", bound=ToyParams, default=ToyParams, covariant=True)
+
+
+class Toy(Model[P]):
     """A tiny network on the toys' grid with one class per side."""
 
-    Params = ToyParams
-    params: ToyParams
     classes: tuple[str, ...] = SIDES
     preparation = Blocks()
     dataset_size: ClassVar[dict[int, int]] = {2: 64, 3: 32}
@@ -148,7 +151,7 @@ class Toy(Model):
         return [self.prepare(blobs.load(id)) for id in blobs.ids()[:count]]
 
 
-class Linear(Toy):
+class Linear(Toy[P]):
     """Each class has weight 3 on its own region and -1 on the other's, nothing elsewhere: the gradient is known."""
 
     def build(self) -> nn.Module:
@@ -163,7 +166,7 @@ class Linear(Toy):
         return torch.from_numpy(np.stack([3.0 * own - 1.0 * other] * 3)).float()
 
 
-class Regions(Toy):
+class Regions(Toy[P]):
     """Each class is driven by its blob alone: features of one colour above a threshold, read in one region.
 
     The left logit rises with red in the left region and falls a little with green in the right one, and the reverse.
@@ -190,7 +193,7 @@ class Regions(Toy):
         return weights
 
 
-class Piecewise(Toy):
+class Piecewise(Toy[P]):
     """A network without biases: its score is the sum of image times gradient (specification 7.2)."""
 
     def build(self) -> nn.Module:
@@ -204,7 +207,7 @@ class Piecewise(Toy):
         return drawn(network, self.params.seed)
 
 
-class Residual(Toy):
+class Residual(Toy[P]):
     """What real networks have: BatchNorm, a skip connection and one ReLU in place that serves several layers."""
 
     classes = ("left", "right", "neither")
@@ -231,7 +234,7 @@ class _Residual(nn.Module):
         return self.head(self.mean(values).flatten(1))  # type: ignore[no-any-return]
 
 
-class Graded(Toy):
+class Graded(Toy[P]):
     """One output on the scale of five grades, in the middle of it for any picture: for methods that need grades."""
 
     classes = ("none", "mild", "moderate", "severe", "worst")

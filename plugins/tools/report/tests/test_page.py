@@ -66,10 +66,8 @@ class NetParams(ToyParams):
     note: str = ""
 
 
-class Net(Regions):
+class Net(Regions[NetParams]):
     """A network whose name comes with a hostile setting."""
-
-    Params = NetParams
 
 
 class Faulty(Slope):
