@@ -36,7 +36,7 @@ class AmlCellsParams(ListedParams):
     seed: int = Field(default=0, ge=0)
 
 
-class AmlCells(ListedDataset):
+class AmlCells(ListedDataset[AmlCellsParams]):
     """18,365 single cells from the blood smears of 100 patients with and 100 without leukaemia, of fifteen types.
 
     Matek, Schwarz, Spiekermann and Marr 2019, "Human-level recognition of blast cells in acute myeloid leukaemia with
@@ -45,8 +45,6 @@ class AmlCells(ListedDataset):
     is of was not published, so each cell is its own group, and no split can keep patients apart.
     """
 
-    Params = AmlCellsParams
-    params: AmlCellsParams
     classes = tuple(PUBLISHED)
     splits = SPLITS
     tuning = "tuning"

@@ -31,7 +31,7 @@ class CovidChestxrayParams(ListedParams):
     seed: int = Field(default=0, ge=0)
 
 
-class CovidChestxray(ListedDataset):
+class CovidChestxray(ListedDataset[CovidChestxrayParams]):
     """Radiographs and slices gathered from publications, with one or more findings each.
 
     Cohen, Morrison, Dao, Roth, Duong and Ghassemi 2020, "COVID-19 Image Data Collection: Prospective Predictions Are
@@ -41,8 +41,6 @@ class CovidChestxray(ListedDataset):
     Volumes, and what is no frontal radiograph, are left out and counted. Patients that share a picture are one.
     """
 
-    Params = CovidChestxrayParams
-    params: CovidChestxrayParams
     classes = CLASSES
     splits = SPLITS
     tuning = "tuning"

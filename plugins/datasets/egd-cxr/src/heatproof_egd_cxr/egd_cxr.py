@@ -54,7 +54,7 @@ class EgdCxrParams(MimicParams):
     seed: int = Field(default=0, ge=0)
 
 
-class EgdCxr(MimicDataset):
+class EgdCxr(MimicDataset[EgdCxrParams]):
     """1,083 frontal radiographs, normal, of heart failure or of pneumonia, with the gaze of one radiologist.
 
     Karargyris et al. 2021, "Creation and validation of a chest X-ray dataset with eye-tracking and report dictation for
@@ -63,8 +63,6 @@ class EgdCxr(MimicDataset):
     gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
     """
 
-    Params = EgdCxrParams
-    params: EgdCxrParams
     classes = CLASSES
     findings = (GAZE, *STRUCTURES)
     splits = SPLITS

@@ -24,7 +24,7 @@ class FundusLesionsParams(MarkedParams):
     shares: Shares = Shares(train=0, tuning=0, test=1)
 
 
-class FundusLesions(MarkedDataset):
+class FundusLesions(MarkedDataset[FundusLesionsParams]):
     """Photographs in ``images/``, lesions in ``masks/FINDING/`` or ``contours/``, and grades 0–4 in ``grades.csv``.
 
     For studies such as González-Gonzalo, Liefers, van Ginneken and Sánchez 2018, "Improving weakly-supervised lesion
@@ -33,8 +33,6 @@ class FundusLesions(MarkedDataset):
     ``grades.csv`` may be missing; if it is there, it lists the samples, and ``reader`` says who drew the masks.
     """
 
-    Params = FundusLesionsParams
-    params: FundusLesionsParams
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     splits = SPLITS
     tuning = "tuning"

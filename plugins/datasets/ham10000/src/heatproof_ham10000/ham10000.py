@@ -31,7 +31,7 @@ class Ham10000Params(ListedParams):
     seed: int = Field(default=0, ge=0)
 
 
-class Ham10000(ListedDataset):
+class Ham10000(ListedDataset[Ham10000Params]):
     """10,015 dermatoscopic pictures of 7,470 lesions, of seven diagnoses.
 
     Tschandl, Rosendahl and Kittler 2018, "The HAM10000 dataset, a large collection of multi-source dermatoscopic images
@@ -40,8 +40,6 @@ class Ham10000(ListedDataset):
     mask annotates ``lesion``; one without a mask was not examined.
     """
 
-    Params = Ham10000Params
-    params: Ham10000Params
     classes = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
     findings = ("lesion",)
     splits = SPLITS

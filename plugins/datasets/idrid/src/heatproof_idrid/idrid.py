@@ -16,7 +16,7 @@ from .settings import IdridParams
 PARTS: dict[str, type[Dataset]] = {"segmentation": Segmentation, "grading": Grading, "localization": Localization}
 
 
-class Idrid(Dataset):
+class Idrid(Dataset[IdridParams]):
     """81 fundus photographs with outlined lesions, 516 with grades, and the same 516 with optic disc and fovea.
 
     Porwal et al. 2018, "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for Diabetic Retinopathy
@@ -25,8 +25,6 @@ class Idrid(Dataset):
     of part A are which of parts B and C was not published either, so part A has no grades.
     """
 
-    Params = IdridParams
-    params: IdridParams
     splits = ("tuning", "test")
     tuning = "tuning"
     citation = "Porwal et al. 2018, Data 3(3):25, doi:10.3390/data3030025 (CC BY 4.0)"

@@ -26,15 +26,13 @@ IDS = 99
 """How many samples the layout can name, with two digits."""
 
 
-class Segmentation(Dataset):
+class Segmentation(Dataset[IdridParams]):
     """81 photographs of 4288 × 2848 pixels with masks of four lesions and the optic disc.
 
     Part A has no grades and no patients: the label is None, each picture is its own group. A lesion without a mask file
     is absent (all zero, ``source`` empty); a finding whose folder is missing was not examined and has no annotation.
     """
 
-    Params = IdridParams
-    params: IdridParams
     findings = tuple(CODES)
     splits = ("tuning", "test")
     tuning = "tuning"

@@ -37,11 +37,9 @@ class Kind:
         return Path(self.place.format(letter=LETTERS[split], set=SETS[split]))
 
 
-class Sets(ListedDataset):
+class Sets(ListedDataset[IdridParams]):
     """A part of IDRiD whose pictures count from IDRiD_001 in the training and in the testing set."""
 
-    Params = IdridParams
-    params: IdridParams
     splits = tuple(SETS)
     tuning = "tuning"
     published: ClassVar[Mapping[str, int]] = {"samples": 516, "samples in tuning": 413, "samples in test": 103}

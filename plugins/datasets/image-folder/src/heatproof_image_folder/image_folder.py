@@ -34,7 +34,7 @@ class ImageFolderParams(MarkedParams):
     classes: tuple[str, ...] = ()
 
 
-class ImageFolder(MarkedDataset):
+class ImageFolder(MarkedDataset[ImageFolderParams]):
     """Pictures of one's own: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
 
     Only ``file`` is required; several labels are parted by ``|``. Without a table the folders under root are classes,
@@ -43,8 +43,6 @@ class ImageFolder(MarkedDataset):
     (empty: looked for and absent). Where no split is given for any sample, patients are divided by name and seed.
     """
 
-    Params = ImageFolderParams
-    params: ImageFolderParams
     splits = SPLITS
     tuning = "tuning"
     obtain = "put the file there, or take its row out of the table"

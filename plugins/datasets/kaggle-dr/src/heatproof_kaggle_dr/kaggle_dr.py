@@ -28,7 +28,7 @@ class KaggleDrParams(ListedParams):
     seed: int = Field(default=0, ge=0)
 
 
-class KaggleDr(ListedDataset):
+class KaggleDr(ListedDataset[KaggleDrParams]):
     """88,702 photographs of both eyes of many patients, graded 0–4 (Kaggle "Diabetic Retinopathy Detection" 2015).
 
     ``trainLabels.csv`` grades the folder ``train``; ``retinopathy_solution.csv`` grades ``test`` and divides it into
@@ -37,8 +37,6 @@ class KaggleDr(ListedDataset):
     number before ``_left`` or ``_right``. The pictures are not redistributable; nothing is annotated.
     """
 
-    Params = KaggleDrParams
-    params: KaggleDrParams
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     splits = SPLITS
     tuning = "tuning"

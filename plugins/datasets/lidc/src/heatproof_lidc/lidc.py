@@ -43,7 +43,7 @@ class LidcParams(ListedParams):
         return self
 
 
-class Lidc(ListedDataset):
+class Lidc(ListedDataset[LidcParams]):
     """1,018 CT scans of the chest of 1,010 patients, in which four readers outlined and rated every nodule from 3 mm.
 
     Armato et al. 2011, "The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): a
@@ -56,8 +56,6 @@ class Lidc(ListedDataset):
     out. This is the usual rule of papers on these data; no biopsy confirms it. Whole scans have no label.
     """
 
-    Params = LidcParams
-    params: LidcParams
     classes = ("benign", "malignant")
     findings = ("nodule",)
     extras = (*CHARACTERISTICS, "ratings", "small", "origin")

@@ -31,7 +31,7 @@ class PhantomParams(Params):
     subject: Literal["eye", "chest", "thorax"] = "eye"
 
 
-class Phantom(Dataset):
+class Phantom(Dataset[PhantomParams]):
     """Synthetic pictures with exact masks; no pixel comes from a person.
 
     ``eye``: fundus photographs with four lesion types, the label being the grade (0–4) that follows from them.
@@ -41,8 +41,6 @@ class Phantom(Dataset):
     6–7 tuning, 8–9 test), so that more patients never move one between splits.
     """
 
-    Params = PhantomParams
-    params: PhantomParams
     revision = 1
     splits = ("train", "tuning", "test")
     tuning = "tuning"

@@ -52,7 +52,7 @@ class ReflacxParams(MimicParams):
     seed: int = Field(default=0, ge=0)
 
 
-class Reflacx(MimicDataset):
+class Reflacx(MimicDataset[ReflacxParams]):
     """2,616 frontal radiographs in 3,032 readings, with gaze, labels and ellipses round what was found.
 
     Bigolin Lanfredi et al. 2022, "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities
@@ -62,8 +62,6 @@ class Reflacx(MimicDataset):
     it states without an ellipse, or did not ask for, has no annotation of it.
     """
 
-    Params = ReflacxParams
-    params: ReflacxParams
     classes = (*LABELS, "No finding")
     findings = (GAZE, *map(named, LABELS), CHEST)
     splits = SPLITS

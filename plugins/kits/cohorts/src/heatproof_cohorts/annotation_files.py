@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from typing_extensions import TypeVar
 
 from heatproof.digests import digest
 from heatproof.errors import DataError
@@ -27,11 +28,11 @@ class MarkedParams(DividedParams):
     unmarked: Literal["unexamined", "absent"] = "unexamined"
 
 
-class MarkedDataset(ListedDataset):
-    """Pictures of a folder that holds their marks too. A subclass gives ``listed``."""
+P = TypeVar("P", bound=MarkedParams, default=MarkedParams, covariant=True)
 
-    Params = MarkedParams
-    params: MarkedParams
+
+class MarkedDataset(ListedDataset[P]):
+    """Pictures of a folder that holds their marks too. A subclass gives ``listed``."""
 
     @cached_property
     def findings(self) -> tuple[str, ...]:  # type: ignore[override]

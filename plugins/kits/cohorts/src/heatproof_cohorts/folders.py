@@ -28,7 +28,7 @@ class DividedParams(ListedParams):
         return split_of(patient, self.shares, self.seed)
 
 
-class FolderDataset(ListedDataset):
+class FolderDataset(ListedDataset[DividedParams]):
     """A dataset of which each class is a folder of pictures, at any depth below root. A subclass gives ``classes``.
 
     The folders are matched by the names of the classes, whatever their case, blanks, hyphens and underscores. The id is
@@ -36,8 +36,6 @@ class FolderDataset(ListedDataset):
     whose name tells no patient is its own.
     """
 
-    Params = DividedParams
-    params: DividedParams
     splits = SPLITS
     tuning = "tuning"
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from typing_extensions import TypeVar
+
 from heatproof.component import Location, Params
 from heatproof.dataset import Dataset, Finding
 from heatproof.digests import digest, file_digest
@@ -51,14 +53,15 @@ class ListedParams(Params):
     absent: Literal["fail", "skip"] = "fail"
 
 
-class ListedDataset(Dataset):
+P = TypeVar("P", bound=ListedParams, default=ListedParams, covariant=True)
+
+
+class ListedDataset(Dataset[P]):
     """A dataset that reads its list once, leaves out what cannot be meant, and counts it. A subclass gives ``listed``.
 
     ``published`` holds the counts of ``check`` that the authors state.
     """
 
-    Params = ListedParams
-    params: ListedParams
     published: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod

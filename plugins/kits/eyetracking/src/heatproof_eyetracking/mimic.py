@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import TypeVar
 
 from heatproof.component import Location
 from heatproof.imaging.images import read_image
@@ -41,7 +42,10 @@ class Reading:
     frames: Frames
 
 
-class MimicDataset(ListedDataset):
+P = TypeVar("P", bound=MimicParams, default=MimicParams, covariant=True)
+
+
+class MimicDataset(ListedDataset[P]):
     """Radiographs with the gaze of those who read them. A subclass gives ``listed`` and ``readings``.
 
     Every reading makes a density ``gaze``, all zero where no fixation lies on the picture. ``extras["fixations"]`` are
@@ -49,8 +53,6 @@ class MimicDataset(ListedDataset):
     ``extras["gaze_frames"]`` are their ``Frames``, one after the other.
     """
 
-    Params = MimicParams
-    params: MimicParams
     extras: ClassVar[tuple[str, ...]] = EXTRAS
 
     @abstractmethod

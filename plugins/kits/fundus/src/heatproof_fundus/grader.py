@@ -31,7 +31,7 @@ class GraderParams(Params):
     size: PositiveInt = 448
 
 
-class Grader(Model):
+class Grader(Model[GraderParams]):
     """A backbone, global average pooling, and a head with one ordinal output.
 
     The head is twice dense, ReLU and dropout (512 and 128 units, 0.5), then one unit whose sigmoid is the grade / 4
@@ -40,8 +40,6 @@ class Grader(Model):
     torchvision's weights for it; ``replaced`` are the parts of torchvision's network that ours does not have.
     """
 
-    Params = GraderParams
-    params: GraderParams
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     head = "ordinal"
     place: ClassVar[str]

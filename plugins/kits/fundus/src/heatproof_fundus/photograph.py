@@ -28,7 +28,7 @@ class FundusParams(PreparationParams):
     drop_outside_field: bool = False
 
 
-class Fundus(Preparation):
+class Fundus(Preparation[FundusParams]):
     """Fundus photographs of one radius, local average colour subtracted (B. Graham, Kaggle 2015).
 
     The radius r is half the count of pixels of the middle row that are brighter than a tenth of the row's mean. The
@@ -40,9 +40,6 @@ class Fundus(Preparation):
     ``extras["outside_field"]`` holds for each finding with marks the share of their mass that lies outside the field;
     they are kept unless ``drop_outside_field``. Other extras move or stay as in ``Resize``.
     """
-
-    Params = FundusParams
-    params: FundusParams
 
     @property
     def scale(self) -> float:
