@@ -23,7 +23,7 @@ class LesionNetParams(Params):
     weights: Location | None = None
 
 
-class LesionNet(Model):
+class LesionNet(Model[LesionNetParams]):
     """Eight convolutions whose last map has cells of 16 pixels, averaged and read as one ordinal grade.
 
     The first convolution keeps all 448 × 448 pixels, so that a microaneurysm of two pixels is seen before anything is
@@ -32,8 +32,6 @@ class LesionNet(Model):
     packaged checkpoint saw synthetic photographs only; it is made for examples and tests, never for patients.
     """
 
-    Params = LesionNetParams
-    params: LesionNetParams
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     head = "ordinal"
     preparation = Fundus(size=448, channels=3)
