@@ -58,13 +58,12 @@ class Uniform(Explainer):
         return torch.ones_like(batch.images)
 
 
-class Slope(Explainer):
+class SlopeParams(Params):
+    noise: float = 0.0
+
+
+class Slope(Explainer[SlopeParams]):
     """A base that is a layer's gradient summed over channels, with noise on it where it is asked for."""
-
-    class Params(Params):
-        noise: float = 0.0
-
-    params: Params
 
     @property
     def traits(self):

@@ -61,10 +61,9 @@ class FlatParams(Params):
     width: PositiveFloat = 1.0
 
 
-class Flat(Explainer):
+class Flat(Explainer[FlatParams]):
     """A base for pictures only."""
 
-    Params = FlatParams
     spaces = frozenset({2})
 
     def explain(self, batch: Batch) -> Tensor:

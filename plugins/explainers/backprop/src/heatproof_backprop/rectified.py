@@ -18,15 +18,13 @@ class RectifiedParams(Params):
     act_policy: ActPolicy = "all"
 
 
-class Rectified(Explainer):
+class Rectified(Explainer[RectifiedParams]):
     """A gradient of which only positive parts pass backwards through activations.
 
     Exact where every activation is a ReLU. On others it is a definition rather than a fact, and undefined where nothing
     would be rectified: the map would be the plain gradient under another name.
     """
 
-    Params = RectifiedParams
-    params: RectifiedParams
     rule: ClassVar[Rule]
     traits = frozenset({"differentiable"})
 

@@ -17,7 +17,7 @@ class CentreParams(Params):
     sigma: float = Field(default=0.25, ge=0.01, allow_inf_nan=False)
 
 
-class Centre(Explainer):
+class Centre(Explainer[CentreParams]):
     """A bell over the middle of the picture: what a heatmap is worth that bets on where photographers aim.
 
     Pixel i of N lies at u = (i + 1/2) / N - 1/2 along its dimension; its value is exp(-sum of u² / (2 sigma²)). The
@@ -25,8 +25,6 @@ class Centre(Explainer):
     saliency to predict human fixations", compare models of gaze with such a bell, stretched to the picture's shape).
     """
 
-    Params = CentreParams
-    params: CentreParams
     requires = frozenset()
     traits = frozenset({"model_free"})
     passes = (0, 0)

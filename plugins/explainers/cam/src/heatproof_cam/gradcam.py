@@ -4,10 +4,10 @@ from torch import Tensor
 
 from heatproof.passes import Layer
 
-from .layered import Layered, over_space, weighted
+from .layered import Layered, P, over_space, weighted
 
 
-class GradCam(Layered):
+class GradCam(Layered[P]):
     """The channels of one layer, weighted by how much the score rises with each (Selvaraju et al. 2017).
 
     ReLU of the sum over channels of mean gradient times activation: not negative, and zero where no channel speaks for

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from heatproof.passes import Layer
 
-from .layered import Layered, over_space, weighted
+from .layered import Layered, LayeredParams, over_space, weighted
 
 
-class GradCamPlusPlus(Layered):
+class GradCamPlusPlus(Layered[LayeredParams]):
     """Grad-CAM whose weights do not shrink with the area of what the score rises with (Chattopadhay et al. 2018).
 
     A channel A with gradient g weighs the sum over its pixels of a max(g, 0) with a = g² / (2 g² + g³ sum(A)); the map

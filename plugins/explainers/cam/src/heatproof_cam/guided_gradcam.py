@@ -15,14 +15,12 @@ class GuidedGradCamParams(LayeredParams):
     act_policy: ActPolicy = "all"
 
 
-class GuidedGradCam(GradCam):
+class GuidedGradCam(GradCam[GuidedGradCamParams]):
     """The fine grain of guided backpropagation in the places of Grad-CAM (Selvaraju et al. 2017).
 
     Their product, pixel by pixel, with Grad-CAM interpolated linearly as in the paper; zero wherever either is.
     """
 
-    Params = GuidedGradCamParams
-    params: GuidedGradCamParams
     passes = (2, 2)
     shares = ""
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Self
+from typing import Self, TypeVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -24,15 +24,16 @@ class LayeredParams(Params):
     layer: str = "last"
 
 
-class Layered(Explainer):
+P = TypeVar("P", bound=LayeredParams, covariant=True)
+
+
+class Layered(Explainer[P]):
     """A map made of one layer's activations and their gradients.
 
     It is brought to the size of the image by linear interpolation (corners not aligned) and never scaled. One that is
     zero everywhere has the note ``degenerate`` 1. A convolution stands for its tensor after BatchNorm and activation.
     """
 
-    Params = LayeredParams
-    params: LayeredParams
     requires = frozenset({"gradients", "layers"})
     traits = frozenset({"differentiable"})
     shares = "gradients"

@@ -4,13 +4,13 @@ from torch import Tensor
 
 from heatproof.passes import Layer
 
-from .layered import Layered, over_space, weighted
+from .layered import Layered, LayeredParams, over_space, weighted
 
 EPSILON = 1e-10
 """What keeps the weight of a channel without activation finite (specification 7.8)."""
 
 
-class RespondCam(Layered):
+class RespondCam(Layered[LayeredParams]):
     """Grad-CAM whose map adds up to the score, made for volumes (Zhao et al. 2018, specification 7.8).
 
     A channel A with gradient g weighs sum(A g) / sum(A): the gradient averaged where the channel is active. There is no

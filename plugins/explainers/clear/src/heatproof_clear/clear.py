@@ -29,7 +29,7 @@ class ClearParams(Params):
     act_policy: ActPolicy = "all"
 
 
-class Clear(Explainer):
+class Clear(Explainer[ClearParams]):
     """Which class each pixel speaks for most, and how loudly (Kumar, Wong and Taylor 2017, specification 7.16).
 
     Every class is sent back through the network alone, as by DeconvNet, and its channels are reduced. The response map
@@ -37,9 +37,6 @@ class Clear(Explainer):
     -1 where it is not positive. Both are the same whatever the target. The map that is not the heatmap is kept; the
     note ``degenerate`` is 1 where the response is zero everywhere.
     """
-
-    Params = ClearParams
-    params: ClearParams
 
     @property
     def traits(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ class DeepLiftParams(Params):
     baseline: float = Field(default=0.0, allow_inf_nan=False)
 
 
-class DeepLift(Explainer):
+class DeepLift(Explainer[DeepLiftParams]):
     """What each value's difference from a reference adds to the score (Shrikumar et al. 2017).
 
     Image less reference, times multipliers that pass activations as quotients of differences (rescale rule) and max
@@ -27,8 +27,6 @@ class DeepLift(Explainer):
     much the sum misses it is the note ``completeness_gap``.
     """
 
-    Params = DeepLiftParams
-    params: DeepLiftParams
     traits = frozenset({"signed", "complete"})
     passes = (2, 1)
 

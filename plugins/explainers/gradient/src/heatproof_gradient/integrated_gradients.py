@@ -43,7 +43,7 @@ class IntegratedGradientsParams(Params):
         return self.steps if self.tolerance is None else Tolerance(self.tolerance, self.max_steps)
 
 
-class IntegratedGradients(Explainer):
+class IntegratedGradients(Explainer[IntegratedGradientsParams]):
     """What each value of the picture adds on the straight way from a baseline (Sundararajan et al. 2017).
 
     Image less baseline, times the mean gradient along the way: values sum to the score less the baseline's as the steps
@@ -53,8 +53,6 @@ class IntegratedGradients(Explainer):
     tolerance ``stopped_by`` says whether it was met or the limit ended the refinement.
     """
 
-    Params = IntegratedGradientsParams
-    params: IntegratedGradientsParams
     traits = frozenset({"signed", "complete", "differentiable"})
 
     @property

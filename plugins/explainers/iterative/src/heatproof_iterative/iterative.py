@@ -84,7 +84,7 @@ class Refinement:
     stopped: str = "max_iter"
 
 
-class Iterative(Explainer):
+class Iterative(Explainer[IterativeParams]):
     """Maps of one image whose most salient pixels are filled in again and again (González-Gonzalo et al. 2018).
 
     While the grade is above ``normal``, the pixels that a map marks are inpainted and the image is explained anew, so
@@ -93,8 +93,6 @@ class Iterative(Explainer):
     the last bit of a value, and must not depend on who shares a pass. ``max_iter: 1`` is the map without refinement.
     """
 
-    Params = IterativeParams
-    params: IterativeParams
     spaces = frozenset({2})
 
     @property

@@ -97,7 +97,7 @@ class LrpParams(Settings):
         return next(choice for choice in CHOICES if getattr(self, choice))
 
 
-class Lrp(Explainer):
+class Lrp(Explainer[LrpParams]):
     """Relevance of the score, shared among the inputs of each layer by what they contributed (Bach et al. 2015).
 
     The rules are Zennit's; sums, means and average pools share by contribution, max-pools give to the winner,
@@ -106,9 +106,6 @@ class Lrp(Explainer):
     The note ``relevance_share`` is the sum of the map relative to that start, 1 where the rules conserve it; a map that
     is zero everywhere has the note ``degenerate`` 1.
     """
-
-    Params = LrpParams
-    params: LrpParams
 
     @property
     def traits(self) -> frozenset[str]:

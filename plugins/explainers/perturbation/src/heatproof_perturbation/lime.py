@@ -42,7 +42,7 @@ class LimeParams(Params):
     ridge: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
 
-class Lime(Explainer):
+class Lime(Explainer[LimeParams]):
     """What each superpixel adds to the score, by a linear model around the picture (Ribeiro et al. 2016).
 
     Superpixels are switched off at random and the score is fitted to which were on (specification 7.12). The first
@@ -51,8 +51,6 @@ class Lime(Explainer):
     rounding. A picture that is one superpixel has no map.
     """
 
-    Params = LimeParams
-    params: LimeParams
     requires = frozenset()
     spaces = frozenset({2})
 

@@ -41,7 +41,7 @@ class OcclusionParams(Params):
         return self
 
 
-class Occlusion(Explainer):
+class Occlusion(Explainer[OcclusionParams]):
     """The score less the score with a patch over the picture, at each pixel averaged over the patches that cover it.
 
     Zeiler and Fergus 2014, specification 7.11, in 2-D and 3-D. The score is the target's logit. Patches lie at every
@@ -49,8 +49,6 @@ class Occlusion(Explainer):
     Where no patch changes the score, by more than rounding, the note ``degenerate`` is 1.
     """
 
-    Params = OcclusionParams
-    params: OcclusionParams
     requires = frozenset()
     traits = frozenset({"signed"})
 

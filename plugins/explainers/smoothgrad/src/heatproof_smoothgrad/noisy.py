@@ -1,7 +1,7 @@
 """What SmoothGrad, SmoothGrad-Squared and VarGrad share: the moments of a map under noise."""
 
 from abc import abstractmethod
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
@@ -48,7 +48,10 @@ class NoisyParams(Params):
         return self.samples if self.tolerance is None else Tolerance(self.tolerance, self.max_samples)
 
 
-class Noisy(Explainer):
+P = TypeVar("P", bound=NoisyParams, covariant=True)
+
+
+class Noisy(Explainer[P]):
     """A moment of a base explainer's map over noisy copies of the picture.
 
     Copies are drawn by the run's seed, the sample and their number; all moments of one base and noise share them. The
@@ -56,9 +59,6 @@ class Noisy(Explainer):
     is asked for; ``passes`` counts the backward passes. With a tolerance ``stopped_by`` says whether it was met or the
     limit ended the drawing.
     """
-
-    Params = NoisyParams
-    params: NoisyParams
 
     @property
     def traits(self) -> frozenset[str]:

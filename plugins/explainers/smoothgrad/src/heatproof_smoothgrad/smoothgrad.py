@@ -4,10 +4,10 @@ from torch import Tensor
 
 from heatproof.passes import Moments
 
-from .noisy import PLAIN, Noisy
+from .noisy import PLAIN, Noisy, NoisyParams
 
 
-class SmoothGrad(Noisy):
+class SmoothGrad(Noisy[NoisyParams]):
     """The mean map over noisy copies of the picture (Smilkov et al. 2017).
 
     On a linear model it is the base map itself; with one copy and no noise it is always.

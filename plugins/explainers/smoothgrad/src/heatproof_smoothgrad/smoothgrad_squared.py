@@ -4,10 +4,10 @@ from torch import Tensor
 
 from heatproof.passes import Moments
 
-from .noisy import Noisy
+from .noisy import Noisy, NoisyParams
 
 
-class SmoothGradSquared(Noisy):
+class SmoothGradSquared(Noisy[NoisyParams]):
     """The mean of the squared maps over noisy copies of the picture (Hooker et al. 2019); never negative."""
 
     def moment(self, found: Moments) -> Tensor:

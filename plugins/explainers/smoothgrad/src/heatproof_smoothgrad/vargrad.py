@@ -22,13 +22,11 @@ class VarGradParams(NoisyParams):
         return self
 
 
-class VarGrad(Noisy):
+class VarGrad(Noisy[VarGradParams]):
     """The variance of the maps over noisy copies of the picture (Adebayo et al. 2018); never negative.
 
     Of the copies as a population: the mean of the squares less the square of the mean. On a linear model it is 0.
     """
-
-    Params = VarGradParams
 
     def moment(self, found: Moments) -> Tensor:
         """The variance."""
