@@ -24,7 +24,7 @@ class AucParams(Params):
     positive: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
-class Auc(Metric):
+class Auc(Metric[AucParams]):
     """How often does the model score a case that has the class above one that has not?
 
     The Mann-Whitney statistic with ties counting half, from the ranks of each class's output. ``auc`` is the plain mean
@@ -35,8 +35,6 @@ class Auc(Metric):
     Radiology 143 (1982).
     """
 
-    Params = AucParams
-    params: AucParams
     needs = frozenset({"prediction", "label"})
     primary = "auc"
 

@@ -35,7 +35,7 @@ class DoctorParams(Params):
     towards: Literal["certainty", "doubt"] = "certainty"
 
 
-class Doctor(Metric):
+class Doctor(Metric[DoctorParams]):
     """Do the model's own outputs tell which of its decisions are wrong?
 
     A decision is rejected when the odds that it is wrong, estimated from the outputs, exceed a threshold: ``alpha``
@@ -48,8 +48,6 @@ class Doctor(Metric):
     Granese et al., "DOCTOR: A simple method for detecting misclassification errors", NeurIPS (2021).
     """
 
-    Params = DoctorParams
-    params: DoctorParams
     primary = "alpha_auroc"
     opposite = frozenset({"alpha_frr", "alpha_frr_at_95", "beta_frr", "beta_frr_at_95"})
 

@@ -36,7 +36,7 @@ class EcsParams(Params):
     findings: tuple[str, ...] | None = None
 
 
-class Ecs(Metric):
+class Ecs(Metric[EcsParams]):
     """Do the hottest cells of a heatmap lie where most of the lesions lie?
 
     Heatmap and weighted lesion mass are summed over a grid; the score is the share of the cells with most lesion mass
@@ -48,8 +48,6 @@ class Ecs(Metric):
     diabetic retinopathy lesion detection", Translational Vision Science & Technology 9 (2020).
     """
 
-    Params = EcsParams
-    params: EcsParams
     needs = frozenset({"heatmap", "annotation"})
     primary = "combined"
 

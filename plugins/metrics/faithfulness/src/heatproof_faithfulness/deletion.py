@@ -1,6 +1,7 @@
 """Deletion and insertion: the score while the picture vanishes, or appears, most relevant pixels first."""
 
 from abc import abstractmethod
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -30,13 +31,14 @@ class InsertionParams(DeletionParams):
     baseline: Baseline = "blur"
 
 
-class Removal(Faithfulness):
+P = TypeVar("P", bound=DeletionParams, covariant=True)
+
+
+class Removal(Faithfulness[P]):
     """The score on the way between a picture and its baseline; ``value`` is the area under ``curve``.
 
     Both take the share of pixels from 0 to 1. Only pixels in the sample's field take part.
     """
-
-    params: DeletionParams
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """One forward per step: one end of the curve is the stored prediction."""
@@ -55,13 +57,12 @@ class Removal(Faithfulness):
         raise NotImplementedError
 
 
-class Deletion(Removal):
+class Deletion(Removal[DeletionParams]):
     """How soon does the score fall when the most relevant pixels are deleted first? The smaller the area the better.
 
     Petsiuk, Das and Saenko, "RISE: Randomized input sampling for explanation of black-box models", BMVC 2018.
     """
 
-    Params = DeletionParams
     higher_is_better = False
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
@@ -70,13 +71,11 @@ class Deletion(Removal):
         return np.array([self.own(case), *self.scores(case, order, counts[1:], shown)])
 
 
-class Insertion(Removal):
+class Insertion(Removal[InsertionParams]):
     """How soon does the score rise when the most relevant pixels are inserted first? The larger the area the better.
 
     Petsiuk, Das and Saenko, "RISE: Randomized input sampling for explanation of black-box models", BMVC 2018.
     """
-
-    Params = InsertionParams
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
         """The scores (m,) with the first so many pixels; all of them are in the stored prediction's picture."""

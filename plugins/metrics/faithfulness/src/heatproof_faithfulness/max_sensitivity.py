@@ -22,7 +22,7 @@ class MaxSensitivityParams(Params):
     radius: float = Field(0.02, gt=0, allow_inf_nan=False)
 
 
-class MaxSensitivity(Metric):
+class MaxSensitivity(Metric[MaxSensitivityParams]):
     """The largest change of a heatmap among pictures near its own, as L2 norms relative to the stored heatmap.
 
     ``mean`` is the mean change. Noise is uniform, drawn by seed, id and number of the copy: every explainer sees the
@@ -31,8 +31,6 @@ class MaxSensitivity(Metric):
     Yeh et al., "On the (in)fidelity and sensitivity of explanations", NeurIPS 2019.
     """
 
-    Params = MaxSensitivityParams
-    params: MaxSensitivityParams
     needs = frozenset({"heatmap", "explainer"})
     higher_is_better = False
 

@@ -32,7 +32,7 @@ class ModelRandomizationParams(Params):
     stages: int | None = Field(10, ge=1)
 
 
-class ModelRandomization(Metric):
+class ModelRandomization(Metric[ModelRandomizationParams]):
     """How much does the heatmap of a model whose layers were drawn anew look like the original? The less the better.
 
     Measured are the rank correlation ``spearman``, that of absolute values ``absolute_spearman``, and structural
@@ -43,8 +43,6 @@ class ModelRandomization(Metric):
     Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
     """
 
-    Params = ModelRandomizationParams
-    params: ModelRandomizationParams
     needs = frozenset({"heatmap", "explainer"})
     higher_is_better = False
     primary = "absolute_spearman"

@@ -1,7 +1,7 @@
 """Pictures of which a part is replaced, and what the model says of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -28,13 +28,15 @@ class FaithfulnessParams(Params):
     of: Literal["probability", "logit"] = "probability"
 
 
-class Faithfulness(Metric):
+P = TypeVar("P", bound=FaithfulnessParams, covariant=True)
+
+
+class Faithfulness(Metric[P]):
     """Does the target's score change where a heatmap says that the evidence lies?
 
     The score of the picture itself is that of the stored prediction; only perturbed pictures pass through the model.
     """
 
-    params: FaithfulnessParams
     needs = frozenset({"prediction", "heatmap", "model"})
 
     def score(self, case: Case, prediction: Prediction) -> float:

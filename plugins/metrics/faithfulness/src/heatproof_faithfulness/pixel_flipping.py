@@ -25,7 +25,7 @@ class PixelFlippingParams(FaithfulnessParams):
     sigma: float = Field(5.0, gt=0, allow_inf_nan=False)
 
 
-class PixelFlipping(Faithfulness):
+class PixelFlipping(Faithfulness[PixelFlippingParams]):
     """How does the score fall while a picture is flipped patch by patch, most relevant first?
 
     ``curve`` starts with the picture itself; once all is replaced it stays as it is. ``value`` is the area under it, of
@@ -36,8 +36,6 @@ class PixelFlipping(Faithfulness):
     deep neural network has learned", IEEE Transactions on Neural Networks and Learning Systems 28 (2017).
     """
 
-    Params = PixelFlippingParams
-    params: PixelFlippingParams
     higher_is_better = False
     opposite = frozenset({"aopc"})
 

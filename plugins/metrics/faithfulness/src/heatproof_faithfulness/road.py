@@ -30,7 +30,7 @@ class RoadParams(FaithfulnessParams):
     noise: float = Field(0.01, ge=0, allow_inf_nan=False)
 
 
-class Road(Faithfulness):
+class Road(Faithfulness[RoadParams]):
     """Remove and debias: removed pixels become the weighted means of their neighbours and a little noise.
 
     A constant in their place would tell the model their outline. ``morf`` and ``lerf`` are the scores after each
@@ -41,9 +41,6 @@ class Road(Faithfulness):
 
     Rong et al., "A consistent and efficient evaluation strategy for attribution methods", ICML 2022.
     """
-
-    Params = RoadParams
-    params: RoadParams
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """Two forwards per percentage."""

@@ -41,7 +41,7 @@ class FrocParams(Params):
     points: int = Field(128, ge=2)
 
 
-class Froc(Metric):
+class Froc(Metric[FrocParams]):
     """How many lesions do the hot regions of the heatmaps find, at how many false alarms per image?
 
     The regions at falling thresholds are candidates: one that hits a lesion finds it, any other is a false positive.
@@ -53,8 +53,6 @@ class Froc(Metric):
     pulmonary nodules in computed tomography scans: the ANODE09 study", Medical Image Analysis 14 (2010).
     """
 
-    Params = FrocParams
-    params: FrocParams
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
 

@@ -29,7 +29,7 @@ class GazeParams(Params):
     epsilon: float = Field(default=1e-6, gt=0, lt=1)
 
 
-class Gaze(Metric):
+class Gaze(Metric[GazeParams]):
     """Is a heatmap hot where radiologists looked?
 
     ``correlation`` (Pearson), ``kl`` (divergence of the gaze from the heat, lower is better), ``nss`` (the standardised
@@ -39,8 +39,6 @@ class Gaze(Metric):
     their fixations. ``ceiling_…`` is what a reader's own map reaches against the mean of the others.
     """
 
-    Params = GazeParams
-    params: GazeParams
     needs = frozenset({"heatmap", "annotation"})
     primary = "correlation"
     opposite = frozenset({"kl", "ceiling_kl"})

@@ -31,7 +31,7 @@ class GradingParams(Params):
         return self
 
 
-class Grading(Metric):
+class Grading(Metric[GradingParams]):
     """How often, and by how much, do the model's decisions miss the label?
 
     Everything follows from confusion matrices. ``kappa`` is over all classes in their order and weighs a miss by its
@@ -42,8 +42,6 @@ class Grading(Metric):
     Psychological Bulletin 70 (1968).
     """
 
-    Params = GradingParams
-    params: GradingParams
     needs = frozenset({"prediction", "label"})
     primary = "kappa"
 

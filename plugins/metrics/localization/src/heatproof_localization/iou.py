@@ -31,16 +31,13 @@ class IouParams(MaskParams):
         return self
 
 
-class Iou(Localization):
+class Iou(Localization[IouParams]):
     """How much do the hot pixels and the lesions have in common, of all that is either?
 
     Saporta et al., "Benchmarking saliency methods for chest X-ray interpretation", Nature Machine Intelligence 4
     (2022); the box round the largest hot region: Zhou et al., "Learning deep features for discriminative
     localization", CVPR 2016.
     """
-
-    Params = IouParams
-    params: IouParams
 
     def area(self, coverage: Array) -> Array:
         """The mask (*space) bool."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -26,13 +27,15 @@ class MaskParams(LocalizationParams):
     covered: float = Field(0.5, ge=0, le=1)
 
 
-class Localization(Metric):
+P = TypeVar("P", bound=LocalizationParams, covariant=True)
+
+
+class Localization(Metric[P]):
     """How well a heatmap is placed on what was marked: ``combined`` over all findings, and each finding by itself.
 
     A subclass says what area of a finding counts, and scores a heatmap against several areas at once.
     """
 
-    params: LocalizationParams
     needs = frozenset({"heatmap", "annotation"})
     primary = "combined"
 

@@ -15,7 +15,7 @@ class PointingParams(MaskParams):
     tolerance: float = Field(0, ge=0, allow_inf_nan=False)
 
 
-class Pointing(Localization):
+class Pointing(Localization[PointingParams]):
     """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels beside it?
 
     Of several hottest pixels the share that hits counts. A random heatmap is expected to reach the share of the
@@ -24,9 +24,6 @@ class Pointing(Localization):
     Zhang et al., "Top-down neural attention by excitation backprop", International Journal of Computer Vision 126
     (2018).
     """
-
-    Params = PointingParams
-    params: PointingParams
 
     def area(self, coverage: Array) -> Array:
         """The mask and what lies less than ``tolerance`` pixels beside it (*space) bool."""

@@ -25,7 +25,7 @@ class RelevanceMassParams(LocalizationParams):
     sign: Sign = "positive"
 
 
-class RelevanceMass(Localization):
+class RelevanceMass(Localization[RelevanceMassParams]):
     """The share of all positive relevance that lies on lesions; a pixel counts by the share of it that is marked.
 
     A random heatmap is expected to reach the share of the picture that is marked, measured as ``chance``.
@@ -33,9 +33,6 @@ class RelevanceMass(Localization):
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 81 (2022).
     """
-
-    Params = RelevanceMassParams
-    params: RelevanceMassParams
 
     def scores(self, heatmap: Array, areas: Array) -> Array:
         """The share of the relevance that lies in each area (m,); NaN where there is none."""
@@ -46,7 +43,7 @@ class RelevanceMass(Localization):
         return {} if self.params.sign == "signed" else super().chance(area)
 
 
-class RelevanceRank(Localization):
+class RelevanceRank(Localization[MaskParams]):
     """As many of the hottest pixels as the mask has pixels: the share of them that lies in the mask.
 
     Pixels tied for the last places share them evenly. A random heatmap is expected to reach the share of the picture
@@ -55,9 +52,6 @@ class RelevanceRank(Localization):
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 81 (2022).
     """
-
-    Params = MaskParams
-    params: MaskParams
 
     def area(self, coverage: Array) -> Array:
         """The mask (*space) bool."""
