@@ -90,6 +90,13 @@ def test_a_component_travels_and_changes_as_before():
     assert Deep.made({"depth": 7}, {}, "here/deep").params == deep.params
 
 
+def test_params_in_the_body_are_refused():
+    with pytest.raises(PluginError, match=r"Odd sets Params in its body; name them as in Explainer\[OddParams\]"):
+
+        class Odd(Explainer):
+            Params = WidthParams
+
+
 @pytest.mark.parametrize("argument", [int, "WidthParams", Unit])
 def test_a_type_argument_that_is_no_class_of_params_is_refused(argument):
     with pytest.raises(PluginError, match=r"Odd names .* as its Params; name a class derived from Params"):

@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Params, default=Params, covariant=True)
 class Component(ABC, Generic[P]):
     """Base of every interface, whose identity names all that its numbers depend on.
 
-    A component with settings names their class as it is derived: ``class Ecs(Metric[EcsParams])``.
+    A component with settings names their class as it is derived: ``class Smooth(Explainer[SmoothParams])``.
     """
 
     Params: ClassVar[type[Params]] = Params
@@ -54,6 +54,10 @@ class Component(ABC, Generic[P]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "Params" in cls.__dict__:
+            raise PluginError(
+                f"{cls.__name__} sets Params in its body; name them as in Explainer[{cls.__name__}Params]."
+            )
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.Params = _argument(base, cls.__name__) or cls.Params
 
@@ -152,7 +156,7 @@ class Component(ABC, Generic[P]):
 
 
 def _argument(base: Any, name: str) -> type[Params] | None:
-    """The class of Params that a base names, as in ``Metric[EcsParams]``; of a base that leaves it open, its bound."""
+    """The class of Params that a base such as ``Explainer[SmoothParams]`` names; where it is open, its bound."""
     for variable, argument in zip(getattr(get_origin(base), "__parameters__", ()), get_args(base)):
         if not _is_params(getattr(variable, "__bound__", None)):
             continue
