@@ -35,7 +35,8 @@ def retina(eye: Eye, frame: Frame) -> np.ndarray:
 def pigment(eye: Eye, frame: Frame) -> np.ndarray:
     """Relative brightness of the retina in red, green and blue."""
     seen = layers(eye, frame)
-    return 1 + sum(np.float32(LAYERS[name])[:, None, None] * plane for name, plane in seen.items())
+    colours = {name: np.array(colour, np.float32)[:, None, None] for name, colour in LAYERS.items()}
+    return 1 + np.asarray(sum(colours[name] * plane for name, plane in seen.items()))
 
 
 def layers(eye: Eye, frame: Frame) -> dict[str, np.ndarray]:
@@ -43,7 +44,7 @@ def layers(eye: Eye, frame: Frame) -> dict[str, np.ndarray]:
     from_fovea, from_disc = squared(frame, eye.fovea), squared(frame, eye.disc)
     chance, traits = eye.chance("pigment"), eye.traits
     return {
-        "mottle": sum(share * grain(chance, frame, size) for share, size in MOTTLE),
+        "mottle": np.asarray(sum(share * grain(chance, frame, size) for share, size in MOTTLE)),
         "hue": 0.03 * grain(chance, frame, 0.25),
         "macula": traits.macula * bell(from_fovea, 0.34),
         "fovea": traits.macula * bell(from_fovea, 0.085),
@@ -66,15 +67,17 @@ def choroid(eye: Eye, frame: Frame) -> np.ndarray:
     bend = 0.05 * grain(chance, frame, 0.12) + 0.016 * grain(chance, frame, 0.05)
     across, down = frame.x - np.float32(pole[0]) + bend, frame.y - np.float32(pole[1]) - bend
     angle, far = np.arctan2(down, across), np.hypot(across, down)
-    net = sum(bands(chance, angle, far, count) for count in (26, 40))
-    return (net - 0.7) * step(grain(chance, frame, 0.3) + 0.3, 1.4) * step(far - 0.45, 0.3)
+    net = np.asarray(sum(bands(chance, angle, far, count) for count in (26, 40)))
+    patches = step(grain(chance, frame, 0.3) + 0.3, 1.4)
+    return np.asarray((net - 0.7) * patches * step(far - 0.45, 0.3))
 
 
 def bands(chance: np.random.Generator, angle: np.ndarray, far: np.ndarray, count: int) -> np.ndarray:
     """Bands that run outwards, about ``count`` around the pole, now joining and now parting."""
     plan = ndimage.gaussian_filter(chance.standard_normal((2 * count, 18)), 0.8, mode=("wrap", "nearest")) * 3
     places = np.stack([(angle / (2 * np.pi) + 0.5) * 2 * count, far * 11])
-    return np.exp(-((ndimage.map_coordinates(plan, places, order=1, mode="grid-wrap") / 0.45) ** 2)).astype(np.float32)
+    height = ndimage.map_coordinates(plan, places, order=1, mode="grid-wrap") / 0.45
+    return np.asarray(np.exp(-(height**2)), np.float32)
 
 
 def fibres(eye: Eye, frame: Frame, from_disc: np.ndarray) -> np.ndarray:
@@ -84,7 +87,8 @@ def fibres(eye: Eye, frame: Frame, from_disc: np.ndarray) -> np.ndarray:
     angle = np.arctan2(frame.y - eye.disc[1], frame.x - eye.disc[0])
     arching = 0.5 + 0.5 * np.abs(np.sin(angle))
     turn = ((angle / (2 * np.pi) + 0.5) * 1023).astype(int)
-    return (0.008 + 0.03 * eye.traits.sheen) * streaks[turn].astype(np.float32) * arching * bell(from_disc, 0.30)
+    streak = (0.008 + 0.03 * eye.traits.sheen) * streaks[turn].astype(np.float32)
+    return np.asarray(streak * arching * bell(from_disc, 0.30))
 
 
 def freckles(eye: Eye, frame: Frame) -> np.ndarray:
@@ -110,7 +114,7 @@ def disc_depth(eye: Eye, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
 
 def disc(eye: Eye, frame: Frame, fundus: np.ndarray) -> np.ndarray:
     """Optic disc painted onto the fundus in place; the mask is where it covers half or more."""
-    rows, columns = frame.window(*eye.disc, 0.3)
+    rows, columns = frame.window(eye.disc[0], eye.disc[1], 0.3)
     depth, cup, place = disc_depth(eye, frame.x[:, columns], frame.y[rows])
     cover = step(depth, eye.chance("rim").uniform(0.013, 0.028))
     part = fundus[:, rows, columns]

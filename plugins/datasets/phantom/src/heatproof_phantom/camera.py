@@ -22,7 +22,7 @@ def aperture(frame: Frame) -> np.ndarray:
     angle = np.degrees(np.arctan2(frame.y[rows], x[:, columns]))
     for centre, half in NOTCH:
         edge[rows, columns] += 0.04 * np.clip(1 - np.abs(angle - centre) / half, 0, 1)
-    return np.clip((edge - reach) / max(0.004, 1 / frame.radius) + 0.5, 0, 1)
+    return np.asarray(np.clip((edge - reach) / max(0.004, 1 / frame.radius) + 0.5, 0, 1))
 
 
 def light(eye: Eye, frame: Frame) -> np.ndarray:
@@ -57,4 +57,4 @@ def residual(eye: Eye, frame: Frame, clean: np.ndarray) -> np.ndarray:
     picture = Image.fromarray(np.stack([np.where(lit, plane, 0).clip(0, 255) for plane in noisy], -1).astype(np.uint8))
     stored = io.BytesIO()
     picture.save(stored, "JPEG", quality=QUALITY)
-    return np.moveaxis(np.asarray(Image.open(stored)), -1, 0) - clean
+    return np.asarray(np.moveaxis(np.asarray(Image.open(stored)), -1, 0) - clean)

@@ -61,7 +61,7 @@ class Lesions:
 
 def quadrant(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Quadrant, 0 to 3, of every point around ``centre``."""
-    return 2 * (points[:, 0] > centre[0]) + (points[:, 1] > centre[1])
+    return np.asarray(2 * (points[:, 0] > centre[0]) + (points[:, 1] > centre[1]))
 
 
 def joined(parts: list[Lesions]) -> Lesions:
@@ -100,15 +100,16 @@ class Ground:
 
     def free(self, points: np.ndarray) -> np.ndarray:
         """Which points a lesion may be centred on."""
-        seen = (np.hypot(*points.T) < 0.92) & (np.abs(points[:, 1]) < 0.77)
-        return seen & (np.hypot(*(points - self.disc).T) > 0.21) & (np.hypot(*(points - self.fovea).T) > 0.03)
+        shown = (np.hypot(*points.T) < 0.92) & (np.abs(points[:, 1]) < 0.77)
+        off = np.hypot(*(points - self.disc).T) > 0.21
+        return np.asarray(shown & off & (np.hypot(*(points - self.fovea).T) > 0.03))
 
     def spread(self, count: int, evenly: bool = False) -> np.ndarray:
         """Places over the whole field, denser at the posterior pole; ``evenly`` gives each quadrant its share."""
         points = self.fovea + (0.15, 0) + 0.48 * self.chance.standard_normal((40 + 6 * count, 2))
         points = points[self.free(points)]
         if not evenly:
-            return points[:count]
+            return np.asarray(points[:count])
         parts = [points[quadrant(points, self.fovea) == number][: max(5, count // 5)] for number in range(4)]
         kept = np.concatenate(parts)[:count]
         rest = points[~(points[:, None] == kept[None]).all(axis=2).any(axis=1)]
@@ -119,7 +120,8 @@ class Ground:
         angle = self.chance.uniform(0, 2 * np.pi, 60 + 8 * count)
         far = self.chance.uniform(0.32, 0.85, len(angle))
         points = self.disc + np.stack([far * np.cos(angle), far * np.sin(angle)], axis=1)
-        return points[self.free(points) & (np.hypot(*(points - self.fovea).T) > 0.25)][:count]
+        off = np.hypot(*(points - self.fovea).T) > 0.25
+        return np.asarray(points[self.free(points) & off][:count])
 
     def cluster(self, count: int) -> np.ndarray:
         """Places of deposits: a ring or an arc around a leaking spot, or a loose heap, mostly in the macula."""

@@ -18,7 +18,7 @@ def opacities(frame: Frame, lesions: Lesions, field: np.ndarray) -> dict[str, np
     planes = {finding: np.zeros((frame.height, frame.width), np.float32) for finding in FINDINGS}
     for number in range(len(lesions)):
         place, reach = lesions.place[number], 1.7 * lesions.radius[number] * lesions.stretch[number] ** 0.5 + 0.004
-        rows, columns = frame.window(*place, reach)
+        rows, columns = frame.window(place[0], place[1], reach)
         finding = FINDINGS[lesions.finding[number]]
         across, down = frame.x[:, columns] - place[0], frame.y[rows] - place[1]
         part = planes[finding][rows, columns]
@@ -39,17 +39,18 @@ def spot(frame: Frame, lesions: Lesions, number: int, finding: str, across: np.n
     depth = lesions.density[number] * step(outline - distance, edge)
     if lesions.form[number] == FLUFFY:
         depth = depth * (1 + 0.18 * np.sin(3.2 * along / radius + waves[1]) * np.sin(2.6 * aside / radius + waves[2]))
-    return np.minimum(depth, 1)
+    return np.asarray(np.minimum(depth, 1))
 
 
 def ripple(angle: np.ndarray, waves: np.ndarray) -> np.ndarray:
     """Irregularity of an outline: waves around it, the faster the weaker."""
-    return sum(np.cos((order + 2) * angle + waves[order]) / (order + 1) for order in range(WAVES))
+    return np.asarray(sum(np.cos((order + 2) * angle + waves[order]) / (order + 1) for order in range(WAVES)))
 
 
 def visible(planes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mask of every finding: where its opacity, under those painted after it, is at least ``LEVEL``."""
-    masks, clear = {}, 1.0
+    masks: dict[str, np.ndarray] = {}
+    clear: np.ndarray | float = 1.0
     for finding in reversed(FINDINGS):
         masks[finding] = planes[finding] * clear >= LEVEL
         clear = clear * (1 - planes[finding])

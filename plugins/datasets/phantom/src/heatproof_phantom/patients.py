@@ -119,7 +119,7 @@ def staged(score: float) -> tuple[int, float]:
     """Stage that a normal score falls into, and how far through that stage it lies, 0 to 1."""
     rank = 0.5 * (1 + erf(score / sqrt(2)))
     ends = np.cumsum(SHARES)
-    stage = int(min(np.searchsorted(ends, rank), 4))
+    stage = min(int(np.searchsorted(ends, rank)), 4)
     return stage, float(np.clip((rank - ends[stage] + SHARES[stage]) / SHARES[stage], 0, 1))
 
 

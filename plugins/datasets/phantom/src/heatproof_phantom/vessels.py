@@ -91,7 +91,7 @@ def resampled(line: np.ndarray) -> np.ndarray:
     before, after = 2 * dense[0] - dense[12:0:-1], 2 * dense[-1] - dense[-2:-14:-1]
     smooth = ndimage.gaussian_filter1d(np.concatenate([before, dense, after]), 4.0, axis=0)[12:-12]
     outside = np.hypot(*smooth.T) > 1.08
-    return smooth[: np.argmax(outside)] if outside.any() else smooth
+    return np.asarray(smooth[: np.argmax(outside)] if outside.any() else smooth)
 
 
 def chained(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +135,8 @@ def thirsty(chance: np.random.Generator, count: int, disc: np.ndarray, fovea: np
     points = chance.uniform(-1.06, 1.06, (3 * count, 2)) * (1, 0.9)
     far = np.hypot(*(points - fovea).T) > 0.15
     off = np.hypot(*(points - disc).T) > 0.2
-    return points[far & off & (np.hypot(*points.T) < 1.05)][:count]
+    near = np.hypot(*points.T) < 1.05
+    return np.asarray(points[far & off & near][:count])
 
 
 def colonise(
@@ -226,4 +227,4 @@ def calibre(parents: np.ndarray, flow: np.ndarray, remaining: np.ndarray, stem: 
     rising = np.zeros(len(parents))
     for child, parent in enumerate(parents.tolist()):
         rising[child] = rising[parent] + 1 if parent >= 0 else 0
-    return radii * np.clip(0.2 + 0.1 * rising, 0, 1)
+    return np.asarray(radii * np.clip(0.2 + 0.1 * rising, 0, 1))
