@@ -1,6 +1,10 @@
 """A component takes the class of its Params from the type argument of its base, in hierarchies of any depth."""
 
 import pickle
+import re
+import runpy
+import subprocess
+import sys
 from typing import Generic, TypeVar
 
 import pytest
@@ -103,3 +107,74 @@ def test_a_type_argument_that_is_no_class_of_params_is_refused(argument):
 
         class Odd(Explainer[argument]):
             pass
+
+
+DECLARED = """
+from torch import nn
+
+from heatproof.component import P, Params
+from heatproof.model import Head, Model
+
+
+class GradesParams(Params):
+    grades: int = 5
+
+
+class Flat(Model[P]):
+    def build(self) -> nn.Module:
+        return nn.Flatten()
+
+
+class Named(Flat):
+    classes = ("absent", "present")
+    head = "sigmoid"
+
+
+class Set(Flat[GradesParams]):
+    def __init__(self, **params: int) -> None:
+        super().__init__(**params)
+        self.classes = tuple(map(str, range(self.params.grades)))
+        self.head = "ordinal"
+
+
+class Derived(Flat[GradesParams]):
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.params.grades)))
+
+    @property
+    def head(self) -> Head:
+        return "ordinal"
+"""
+"""What an interface says by default: named by the class, set in ``__init__``, and derived from the Params."""
+MISTAKES = {
+    'head = "sigmoid"': 'head = "sigmod"',
+    'self.head = "ordinal"': 'self.head = "ordnal"',
+    "self.params.grades)))\n        self": "self.params.grade)))\n        self",
+    "def classes(self) -> tuple[str, ...]:": "def classes(self) -> list[str]:",
+}
+"""Lines of ``DECLARED`` → the same with a mistake that a type checker must see."""
+
+
+def test_what_an_interface_says_by_default_is_named_or_set_or_derived(tmp_path):
+    path = tmp_path / "declared.py"
+    path.write_text(DECLARED)
+    kinds = runpy.run_path(str(path))
+    named = kinds["Named"]()
+    assert (named.classes, named.head, named.outputs) == (("absent", "present"), "sigmoid", ("logits",))
+    for kind in (kinds["Set"], kinds["Derived"]):
+        model = kind(grades=3)
+        assert (model.classes, model.head, model.outputs) == (("0", "1", "2"), "ordinal", ("logits",))
+
+
+@pytest.mark.slow
+def test_a_strict_type_checker_takes_all_three_and_sees_mistakes(tmp_path):
+    (tmp_path / "right.py").write_text(DECLARED)
+    for number, (line, mistake) in enumerate(MISTAKES.items()):
+        assert DECLARED.count(line) == 1
+        (tmp_path / f"wrong_{number}.py").write_text(DECLARED.replace(line, mistake))
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file=", str(tmp_path)]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert set(re.findall(r"^(\w+)\.py:\d+: error", checked.stdout, re.MULTILINE)) == {
+        f"wrong_{number}" for number in range(len(MISTAKES))
+    }, checked.stdout

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from .component import Component, P
 from .digests import digest, file_digest
@@ -26,21 +26,59 @@ class Finding:
 class Dataset(Component[P]):
     """A source of samples. A subclass must implement ``ids`` and ``load``; the rest has defaults.
 
-    ``splits`` names its parts; ``tuning`` is the one on which open Params (lesion weights, thresholds) are filled.
+    What it has by default it may also name as a class attribute, set in ``__init__``, or derive from its Params as a
+    property.
     """
 
-    classes: ClassVar[tuple[str, ...]] = ()
-    findings: ClassVar[tuple[str, ...]] = ()
-    extras: ClassVar[tuple[str, ...]] = ()
-    splits: ClassVar[tuple[str, ...]] = ("all",)
-    tuning: ClassVar[str | None] = None
-    synthetic: ClassVar[bool] = False
-    citation: ClassVar[str] = ""
-    licence: ClassVar[str] = ""
-    obtain: ClassVar[str] = ""
-    """Where what is missing is found, as a request: ``obtain it from …``."""
-    tables: ClassVar[tuple[str, ...]] = ("*.csv", "*.txt", "*.json")
-    """File name patterns that enter the identity by content; other files by relative path and size."""
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What a sample may be labelled as; it meets a model's classes by name."""
+        return ()
+
+    @cached_property
+    def findings(self) -> tuple[str, ...]:
+        """What its annotations may be of."""
+        return ()
+
+    @cached_property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the values in ``Sample.extras``."""
+        return ()
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The parts, in a fixed order."""
+        return ("all",)
+
+    @cached_property
+    def tuning(self) -> str | None:
+        """The split on which open Params (lesion weights, thresholds) are filled."""
+        return None
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether no picture comes from a person."""
+        return False
+
+    @cached_property
+    def citation(self) -> str:
+        """The publication, kept in the provenance."""
+        return ""
+
+    @cached_property
+    def licence(self) -> str:
+        """The terms of use."""
+        return ""
+
+    @cached_property
+    def obtain(self) -> str:
+        """Where what is missing is found, as a request: ``obtain it from …``."""
+        return ""
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """File name patterns that enter the identity by content; other files by relative path and size."""
+        return ("*.csv", "*.txt", "*.json")
 
     @abstractmethod
     def ids(self, split: str | None = None) -> list[str]:

@@ -4,7 +4,8 @@ import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -43,15 +44,22 @@ class Explainer(Component[P]):
     ``spaces`` are the spatial dimensions it can do.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
-    spaces: ClassVar[frozenset[int]] = frozenset({2, 3})
+    @cached_property
+    def requires(self) -> frozenset[str]:
+        """The model's capabilities it needs."""
+        return frozenset({"gradients"})
 
-    @property
+    @cached_property
+    def spaces(self) -> frozenset[int]:
+        """The numbers of spatial dimensions it can do."""
+        return frozenset({2, 3})
+
+    @cached_property
     def traits(self) -> frozenset[str]:
         """Claims that the conformance kit holds it to; a subclass may name them as an attribute."""
         return frozenset()
 
-    @property
+    @cached_property
     def passes(self) -> tuple[int, int]:
         """Forward and backward passes per sample, for estimates before a run."""
         return (1, 1)
@@ -60,7 +68,7 @@ class Explainer(Component[P]):
         """``passes`` on a model and grid, where they depend on these."""
         return self.passes
 
-    @property
+    @cached_property
     def shares(self) -> str:
         """The shared pass that ``passes`` belong to; explainers with the same one pay it once.
 

@@ -3,7 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -64,12 +65,25 @@ class Case:
 class Metric(Component[P]):
     """A measure of heatmaps or predictions. A subclass must implement ``measure``; the rest has defaults."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({"heatmap", "annotation"})
-    higher_is_better: ClassVar[bool] = True
-    opposite: ClassVar[frozenset[str]] = frozenset()
-    """Measures that are the better the other way round."""
-    primary: ClassVar[str] = "value"
-    """The measure that ranks combinations."""
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What of a case it must have."""
+        return frozenset({"heatmap", "annotation"})
+
+    @cached_property
+    def higher_is_better(self) -> bool:
+        """Whether the larger value is the better one."""
+        return True
+
+    @cached_property
+    def opposite(self) -> frozenset[str]:
+        """Measures that are the better the other way round."""
+        return frozenset()
+
+    @cached_property
+    def primary(self) -> str:
+        """The measure that ranks combinations."""
+        return "value"
 
     @abstractmethod
     def measure(self, case: Case) -> Measurement:

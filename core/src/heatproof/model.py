@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,16 +31,35 @@ DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")
 class Model(Component[P]):
     """A network and what belongs to it. A subclass must implement ``build``; the rest has defaults.
 
-    ``classes`` name the logits of a softmax or sigmoid head, and the grades of an ordinal or regression head.
-    ``preparation`` puts image, annotations and field on the model's grid; nothing is resampled later.
+    ``classes``, ``head`` and the like are class attributes, set in ``__init__``, or properties.
     """
 
-    classes: tuple[str, ...] = ()
-    head: Head = "softmax"
-    outputs: tuple[str, ...] = ("logits",)
-    extras: ClassVar[tuple[str, ...]] = ()
-    preparation: Preparation | None = None
     _origin: "Model | None" = None
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What the logits of a softmax or sigmoid head stand for, or the grades of an ordinal or regression head."""
+        return ()
+
+    @cached_property
+    def head(self) -> Head:
+        """How logits are read."""
+        return "softmax"
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what the network returns, in order."""
+        return ("logits",)
+
+    @cached_property
+    def extras(self) -> tuple[str, ...]:
+        """Names in ``Sample.extras`` that ``collate`` reads."""
+        return ()
+
+    @cached_property
+    def preparation(self) -> Preparation | None:
+        """What puts image, annotations and field on the model's grid; nothing is resampled later."""
+        return None
 
     @abstractmethod
     def build(self) -> nn.Module:

@@ -161,7 +161,7 @@ class Linear(Model):
         self.head = "softmax" if len(weights) > 1 else "sigmoid"
 
     @property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def classes(self) -> tuple[str, ...]:
         return self.names
 
     def build(self) -> nn.Module:

@@ -17,20 +17,20 @@ from heatproof_cohorts.tables import read_lines
 TABLE = "annotations.dat"
 FOLDER = "AML-Cytomorphology_LMU"
 READINGS = ("annotation", "first_reannotation", "second_reannotation")
-PUBLISHED = {
+Cell = Literal[
+    "BAS", "EBO", "EOS", "KSC", "LYA", "LYT", "MMZ", "MOB", "MON", "MYB", "MYO", "NGB", "NGS", "PMB", "PMO"
+]  # fmt: skip
+PUBLISHED: dict[Cell, int] = {
     "BAS": 79, "EBO": 78, "EOS": 424, "KSC": 15, "LYA": 11, "LYT": 3937, "MMZ": 15, "MOB": 26, "MON": 1789, "MYB": 42,
     "MYO": 3268, "NGB": 109, "NGS": 8484, "PMB": 18, "PMO": 70,
 }  # fmt: skip
 UNREAD = ("nan", "")
-Cell = Literal[
-    "BAS", "EBO", "EOS", "KSC", "LYA", "LYT", "MMZ", "MOB", "MON", "MYB", "MYO", "NGB", "NGS", "PMB", "PMO"
-]  # fmt: skip
 
 
 class AmlCellsParams(ListedParams):
     """Which cells to take, whose reading is the label, and how cells are divided."""
 
-    cells: tuple[Cell, ...] = tuple(PUBLISHED)  # type: ignore[arg-type]
+    cells: tuple[Cell, ...] = tuple(PUBLISHED)
     reading: Literal["annotation", "first_reannotation", "second_reannotation"] = "annotation"
     shares: Shares = Shares()
     seed: int = Field(default=0, ge=0)
@@ -53,7 +53,7 @@ class AmlCells(ListedDataset[AmlCellsParams]):
     obtain = "obtain it from the collection AML-Cytomorphology_LMU of The Cancer Imaging Archive"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """The authors' counts of the cells that are taken, by their first reading."""
         if self.params.reading != "annotation":
             return {}

@@ -72,7 +72,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """The authors' counts; with an allow-list, of the pictures that paper 004 used."""
         return {"samples": 1_083 if self.params.allow_list is None else ALLOWED}
 

@@ -49,7 +49,7 @@ class Ham10000(ListedDataset[Ham10000Params]):
     obtain = "obtain it from the page 'The HAM10000 dataset' of Harvard Dataverse, doi:10.7910/DVN/DBW86T"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """The authors' counts, of the diagnoses that are taken."""
         counts = dict(zip(self.classes, (327, 514, 1099, 115, 1113, 6705, 142)))
         taken = {name: count if name in self.params.diagnoses else 0 for name, count in counts.items()}

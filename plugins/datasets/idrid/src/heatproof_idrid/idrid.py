@@ -39,17 +39,17 @@ class Idrid(Dataset[IdridParams]):
         return part
 
     @property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def classes(self) -> tuple[str, ...]:
         """The grades, of part B alone."""
         return self.part.classes
 
     @property
-    def findings(self) -> tuple[str, ...]:  # type: ignore[override]
+    def findings(self) -> tuple[str, ...]:
         """The lesions and the optic disc, of part A alone."""
         return self.part.findings
 
     @property
-    def extras(self) -> tuple[str, ...]:  # type: ignore[override]
+    def extras(self) -> tuple[str, ...]:
         """The risk of macular oedema in part B, the two centres in part C."""
         return self.part.extras
 

@@ -47,7 +47,7 @@ class Sets(ListedDataset[IdridParams]):
     kinds: ClassVar[tuple[Kind, ...]]
 
     @property
-    def obtain(self) -> str:  # type: ignore[override]
+    def obtain(self) -> str:
         """Where the part is found."""
         return (
             f"download '{self.folder}' from the page 'Indian Diabetic Retinopathy Image Dataset (IDRiD)' of IEEE "

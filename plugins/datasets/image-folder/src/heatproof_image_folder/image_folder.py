@@ -48,7 +48,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     obtain = "put the file there, or take its row out of the table"
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def classes(self) -> tuple[str, ...]:
         """The classes in the order given, or all that there are by name."""
         return self.params.classes or tuple(sorted({name for row in self._candidates for name in _names(row["label"])}))
 

@@ -45,7 +45,7 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
     obtain = "obtain it from the Kaggle competition 'Diabetic Retinopathy Detection', and unpack it there"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """Kaggle's counts: of the splits only where they are Kaggle's own."""
         splits = {"samples in train": 35_126, "samples in tuning": 10_906, "samples in test": 42_670}
         return {"samples": sum(splits.values())} | (splits if self.params.division == "published" else {})

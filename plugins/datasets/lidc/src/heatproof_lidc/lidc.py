@@ -66,7 +66,7 @@ class Lidc(ListedDataset[LidcParams]):
     obtain = "obtain it from the collection LIDC-IDRI of The Cancer Imaging Archive"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """Of scans the counts of the archive; of nodules those of paper 003, which does not say how it chose them."""
         if self.params.crop == "scan":
             return {"samples": 1_018, "groups": 1_010}

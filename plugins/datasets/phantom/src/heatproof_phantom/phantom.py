@@ -52,17 +52,17 @@ class Phantom(Dataset[PhantomParams]):
         return SUBJECTS[self.params.subject]
 
     @property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def classes(self) -> tuple[str, ...]:
         """The subject's classes."""
         return self.subject.classes
 
     @property
-    def findings(self) -> tuple[str, ...]:  # type: ignore[override]
+    def findings(self) -> tuple[str, ...]:
         """The subject's findings."""
         return self.subject.findings
 
     @property
-    def extras(self) -> tuple[str, ...]:  # type: ignore[override]
+    def extras(self) -> tuple[str, ...]:
         """The subject's extras."""
         return self.subject.extras
 

@@ -73,7 +73,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
 
     @property
-    def published(self) -> Mapping[str, int]:  # type: ignore[override]
+    def published(self) -> Mapping[str, int]:
         """The authors' counts, known for all phases together."""
         return PUBLISHED if set(self.params.phases) == {1, 2, 3} else {}
 

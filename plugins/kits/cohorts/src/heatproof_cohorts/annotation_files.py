@@ -35,7 +35,7 @@ class MarkedDataset(ListedDataset[P]):
     """Pictures of a folder that holds their marks too. A subclass gives ``listed``."""
 
     @cached_property
-    def findings(self) -> tuple[str, ...]:  # type: ignore[override]
+    def findings(self) -> tuple[str, ...]:
         """The findings that anything marks, by name."""
         return self.found.findings
 

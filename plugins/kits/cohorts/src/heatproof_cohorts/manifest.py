@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from typing_extensions import TypeVar
 
@@ -57,12 +57,15 @@ P = TypeVar("P", bound=ListedParams, default=ListedParams, covariant=True)
 
 
 class ListedDataset(Dataset[P]):
-    """A dataset that reads its list once, leaves out what cannot be meant, and counts it. A subclass gives ``listed``.
+    """A dataset that reads its list once, leaves out what cannot be meant, and counts it.
 
-    ``published`` holds the counts of ``check`` that the authors state.
+    A subclass gives ``listed``.
     """
 
-    published: ClassVar[Mapping[str, int]] = {}
+    @cached_property
+    def published(self) -> Mapping[str, int]:
+        """The counts of ``check`` that the authors state."""
+        return {}
 
     @abstractmethod
     def listed(self) -> Listing:

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -53,7 +52,7 @@ class MimicDataset(ListedDataset[P]):
     ``extras["gaze_frames"]`` are their ``Frames``, one after the other.
     """
 
-    extras: ClassVar[tuple[str, ...]] = EXTRAS
+    extras: tuple[str, ...] = EXTRAS
 
     @abstractmethod
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:

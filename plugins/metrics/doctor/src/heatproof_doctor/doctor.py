@@ -52,7 +52,7 @@ class Doctor(Metric[DoctorParams]):
     opposite = frozenset({"alpha_frr", "alpha_frr_at_95", "beta_frr", "beta_frr_at_95"})
 
     @property
-    def needs(self) -> frozenset[Need]:  # type: ignore[override]
+    def needs(self) -> frozenset[Need]:
         """The model only where pictures are moved."""
         return frozenset({"prediction", "label", "model"} if self.params.epsilon else {"prediction", "label"})
 
