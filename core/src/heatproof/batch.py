@@ -108,7 +108,8 @@ class Batch:
         with self._lock:
             if key not in self._results:
                 self._results[key] = compute()
-            return self._results[key]  # type: ignore[no-any-return]
+            result: Result = self._results[key]
+            return result
 
     def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
         """Keep only what ``reduce`` leaves of a shared result, if it was computed, so that the rest is freed."""

@@ -231,7 +231,8 @@ class _Residual(nn.Module):
         values = self.relu(self.stem_norm(self.stem(images)))
         values = self.relu(self.block_norm(self.block(values)) + values)
         values = self.relu(self.last_norm(self.last(values)))
-        return self.head(self.mean(values).flatten(1))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.mean(values).flatten(1))
+        return logits
 
 
 class Graded(Toy[P]):
