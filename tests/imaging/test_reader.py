@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatproof.component import Params
+from heatproof.component import P, Params
 from heatproof.errors import DataError, HeatproofError, PluginError
 from heatproof.hooks import hookimpl
 from heatproof.imaging.images import read_image, read_mask, write_image
@@ -22,7 +22,7 @@ from heatproof.registry.discovery import Found
 Installed = Callable[..., Catalog]
 
 
-class Constant(Reader):
+class Constant(Reader[P]):
     """Reads four pixels of its level, whatever the file holds."""
 
     level = 1
@@ -63,10 +63,9 @@ class NeedyParams(Params):
     scale: float
 
 
-class Needy(Constant):
+class Needy(Constant[NeedyParams]):
     """Cannot be made without a setting."""
 
-    Params = NeedyParams
     suffixes = (".needy",)
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
-from ..component import Component
+from ..component import Component, P
 from ..errors import DataError, PluginError
 from ..records import Array, Geometry
 
@@ -26,7 +26,7 @@ DISTRIBUTIONS = {
 """Which distribution reads a suffix that the core does not read itself."""
 
 
-class Reader(Component):
+class Reader(Component[P]):
     """Reads the files of one format. A subclass must implement ``read_image``, and gives suffixes or signatures.
 
     Every reader's module is imported before the first file is read, so it should import what decodes on first use.

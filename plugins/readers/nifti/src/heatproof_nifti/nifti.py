@@ -20,7 +20,7 @@ class NiftiParams(Params):
     window: tuple[float, float] = (-CT_OFFSET, 65535 - CT_OFFSET)
 
 
-class Nifti(Reader):
+class Nifti(Reader[NiftiParams]):
     """NIfTI volumes (1, d, h, w) uint16 with axes to superior, posterior and left; spacing in mm.
 
     The default window keeps whole numbers as value + 1024, which is how CT is read from DICOM. Axes are flipped and
@@ -28,8 +28,6 @@ class Nifti(Reader):
     above zero. A volume that holds NaN is refused.
     """
 
-    Params = NiftiParams
-    params: NiftiParams
     suffixes = (".nii", ".nii.gz")
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
@@ -48,7 +46,7 @@ class Nifti(Reader):
 def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
     """The values (d, h, w) float64 with axes as in ``AXES``, and their spacing."""
     import nibabel
-    from nibabel import orientations
+    from nibabel import affines, filebasedimages, orientations
 
     if not path.is_file():
         raise DataError(f"{path} does not exist; download it, or correct the path.")
@@ -60,8 +58,8 @@ def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
         )
         volume = stored.as_reoriented(turned)
         values = np.asarray(volume.dataobj, dtype=np.float64)
-        spacing = tuple(float(step) for step in nibabel.affines.voxel_sizes(volume.affine))
-    except (OSError, EOFError, ValueError, TypeError, nibabel.filebasedimages.ImageFileError) as error:
+        spacing = tuple(float(step) for step in affines.voxel_sizes(volume.affine))
+    except (OSError, EOFError, ValueError, TypeError, filebasedimages.ImageFileError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} is not NIfTI, or damaged ({reason}); replace it by a fresh copy.") from error
     values = values.reshape(values.shape[:3])
