@@ -13,11 +13,17 @@ from pathlib import Path
 import click
 
 from heatproof.cli import commands as cli
+from heatproof.public import PUBLIC
 from heatproof.registry.catalog import default
 from heatproof.testing import component, dataset, evidence, explainer, metric, model, reader
 
 DOCS = Path(__file__).parent
 CORE, PLUGINS = DOCS.parent / "core/src/heatproof", DOCS.parent / "plugins"
+WITH_A_PAGE = ("heatproof.dataset", "heatproof.model", "heatproof.explainer", "heatproof.metric", "heatproof.hooks")
+"""What ``docs/interfaces`` and ``docs/hooks.md`` describe."""
+GATHERED = ("heatproof.passes", "heatproof.testing")
+"""Packages whose ``__init__`` offers all that is public of them."""
+HIDDEN = "Params, params, model_config"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -72,6 +78,25 @@ def layers() -> str:
     return "\n".join(["```text", *(line.replace(" | ", ", ") for line in lines), "```\n"])
 
 
+def reference() -> str:
+    """A section for every public module that has no page of its own."""
+    return "\n".join(map(_section, (name for name in PUBLIC if name not in WITH_A_PAGE)))
+
+
+def _section(name: str) -> str:
+    return f"## {name}\n\n" + "\n".join(
+        f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :exclude-members: {HIDDEN}\n```\n"
+        for module in _modules(name)
+    )
+
+
+def _modules(name: str) -> list[str]:
+    """A public module, or the modules of a public package that hold what it offers."""
+    folder = CORE / Path(*name.split(".")[1:])
+    inner = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__") if folder.is_dir() else []
+    return [name] if not inner or name in GATHERED else [f"{name}.{module}" for module in inner]
+
+
 def plugins() -> str:
     """The distributions of this repository with what each registers, then their own READMEs."""
     return f"{_table(('distribution', 'registers', 'what it is'), map(_row, _distributions()))}\n\n{_readmes()}\n"
@@ -99,7 +124,9 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {made.__name__: made for made in (commands, laws, modules, layers, plugins)}
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    made.__name__: made for made in (commands, laws, modules, layers, reference, plugins)
+}
 
 
 def filled(text: str) -> str:

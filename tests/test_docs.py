@@ -87,6 +87,15 @@ def test_every_hook_has_a_heading_with_its_exact_signature_and_every_heading_a_h
     assert set(re.findall(r"^### (.*)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)) == specified
 
 
+def test_every_door_of_the_architecture_is_there_and_its_picture_shows_every_room():
+    doors = rows(section("architecture.md", "## Which door"))
+    assert len(doors) == 12
+    assert [door for _, door in doors if not (ROOT / door.strip("`")).exists()] == []
+    picture = (DOCS / "house.svg").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "core/src/heatproof").glob("*/__init__.py")}
+    assert [room for room in sorted(rooms) if f">{room}</text>" not in picture] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_generated_parts_are_up_to_date(page):
     filled = runpy.run_path(str(DOCS / "generated.py"))["filled"]

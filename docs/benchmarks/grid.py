@@ -1,4 +1,4 @@
-"""The methods of paper 000 on one image: by heatproof, and by a loop over captum, Zennit and pytorch-grad-cam.
+"""The methods of Van Craenendonck et al. 2020 on one image: by heatproof, and by a loop over the usual libraries.
 
 Run it with ``python docs/benchmarks/grid.py [--networks vgg16 resnet50 inceptionv3] [--size 448] [--samples 50]``. For
 each network with random, calibrated weights it makes the same maps both ways (gradient, image x gradient, guided

@@ -1,4 +1,4 @@
-"""Memory at the peak of paper 000's grid on ResNet50: heatproof's folded view against the network as it is.
+"""Memory at the peak of Van Craenendonck et al. 2020's grid on ResNet50: the folded view against the network as it is.
 
 Run it with ``python docs/benchmarks/memory.py [--network resnet50] [--size 448] [--rows 1]``. Each side runs the same
 explainers over the same batch in a process of its own and prints the bytes at the high-water mark beyond what lay in

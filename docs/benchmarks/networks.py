@@ -1,4 +1,4 @@
-"""The networks of paper 000 with random weights, and pictures for them, for the programs beside."""
+"""The networks of Van Craenendonck et al. 2020 with random weights, and pictures for them, for the programs beside."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Ready(Model):
 
 
 def calibrated(name: str, size: int) -> nn.Module:
-    """A network of paper 000 with random weights, whose BatchNorms know the statistics of random images."""
+    """A network of theirs with random weights, whose BatchNorms know the statistics of random images."""
     network = NETWORKS[name](size=size).build().train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -50,7 +50,7 @@ class Trainee(nn.Module):
 
 
 def ordinal(logits: Tensor, grades: Tensor) -> Tensor:
-    """The mean of ((K - 1) sigmoid(z) - y)² (specification 6.1).
+    """The mean of ((K - 1) sigmoid(z) - y)².
 
     >>> float(ordinal(torch.tensor([0.0, 2.0, -1.0]), torch.tensor([2, 4, 0]))) # doctest: +ELLIPSIS
     0.4615...

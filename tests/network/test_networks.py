@@ -34,7 +34,7 @@ BOTH = ("mask", "logits")
 
 
 def unet() -> nn.Module:
-    """The U-Net of paper 004: a mask, and the classes that its encoder sees."""
+    """The U-Net of Watanabe et al. 2022: a mask, and the classes that its encoder sees."""
     return smp.Unet("efficientnet-b0", encoder_weights=None, aux_params={"classes": CLASSES, "dropout": 0.2})
 
 
@@ -207,7 +207,7 @@ def test_the_network_is_left_as_it_was(made):
     assert snapshot.changes(made.before, snapshot.of_networks([made.network])) == []
 
 
-# what explainers say of networks that paper 000 does not know
+# what explainers say of networks that Van Craenendonck et al. 2020 does not know
 
 
 @pytest.fixture(scope="module", params=["efficientnet_b0", "timm efficientnet_b0", "unet"])

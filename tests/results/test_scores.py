@@ -332,7 +332,7 @@ def test_parity_is_flagged_in_every_table(run: Run) -> None:
     made = results(pivoted(run, mass(run)), replace(SETTINGS, interval="parity"))
     for table in made.values():
         assert table.rows
-        assert all(one["flag"].startswith("parity with paper 004") for one in table.rows)
+        assert all(one["flag"].startswith("parity with Watanabe et al. 2022") for one in table.rows)
     assert {one["resamples"] for one in made["summary"].rows} == {30}
 
 

@@ -1,4 +1,4 @@
-"""The methods of paper 000 on one image share their passes: what each pass costs is paid once."""
+"""The methods of Van Craenendonck et al. 2020 on one image share their passes: what each pass costs is paid once."""
 
 from collections import Counter
 

@@ -52,7 +52,7 @@ class Dataset(Component[P]):
 
     @cached_property
     def tuning(self) -> str | None:
-        """The split on which open Params (lesion weights, thresholds) are filled."""
+        """The split on which open Params (weights, thresholds) are filled."""
         return None
 
     @cached_property
@@ -132,7 +132,7 @@ class Dataset(Component[P]):
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples in this dataset's own layout under ``root``; the number written."""
-        raise DataError(f"{self.short} has no layout to write; datasets on files have one, such as idrid.")
+        raise DataError(f"{self.short} has no layout to write; only datasets on files have one.")
 
     def require_split(self, split: str | None) -> None:
         """Raise ``DataError`` when ``split`` is not one of ``splits``."""

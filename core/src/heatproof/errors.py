@@ -40,7 +40,7 @@ class Undefined(Exception):
 
 
 def near(name: str, allowed: Iterable[str]) -> str:
-    """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'gradcam'?``."""
+    """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'random'?``."""
     names = sorted(allowed)
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:

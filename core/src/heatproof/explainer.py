@@ -25,7 +25,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda values: values.sum(1),
     "l2": lambda values: values.square().sum(1).sqrt(),
 }
-"""How the channels (n, c, *space) become a heatmap (n, *space); ``max`` of the signed map is paper 000's choice."""
+"""How channels (n, c, *space) become a heatmap (n, *space); Van Craenendonck et al. 2020 take the signed ``max``."""
 
 
 def heatmaps(explanation: Explanation, reduction: str) -> Array:

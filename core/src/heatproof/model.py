@@ -240,13 +240,13 @@ def _sigmoid(logits: Array, classes: int) -> tuple[Array, int]:
 
 
 def _ordinal(logits: Array, classes: int) -> tuple[Array, int]:
-    """One sigmoid unit s in (0, 1); the grade is floor((K - 1) s + 0.5) (specification 5.1)."""
+    """One sigmoid unit s in (0, 1); the grade is floor((K - 1) s + 0.5)."""
     position = _logistic(logits[:1])
     return position, int(np.clip(np.floor((classes - 1) * position[0] + 0.5), 0, classes - 1))
 
 
 def _regression(logits: Array, classes: int) -> tuple[Array, int]:
-    """One linear unit on the scale of the grades; the grade is the nearest one (specification 7.15)."""
+    """One linear unit on the scale of the grades; the grade is the nearest one."""
     return logits[:1], int(np.clip(np.floor(logits[0] + 0.5), 0, classes - 1))
 
 

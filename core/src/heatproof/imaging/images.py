@@ -48,7 +48,7 @@ def write_image(image: Array, path: Path) -> None:
 
 
 def write_mask(mask: Array, path: Path) -> None:
-    """Write a mask (h, w), true where at least 0.5, as IDRiD does: a deflated palette TIFF, index 1 red."""
+    """Write a mask (h, w), true where at least 0.5: a deflated palette TIFF, index 1 red."""
     require_suffix(path, (".tif", ".tiff"))
     picture = Image.fromarray((np.asarray(mask) >= 0.5).astype(np.uint8)).convert("P")
     picture.putpalette([0, 0, 0, 255, 0, 0])

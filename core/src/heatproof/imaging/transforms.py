@@ -33,7 +33,7 @@ class Preparation(Component[P]):
 class ResizeParams(PreparationParams):
     """The grid's size (one number for a square or cube), what happens to another aspect ratio, and what is white.
 
-    White is the integer type's largest value, or the picture's own ``maximum``, as paper 004 has it.
+    White is the integer type's largest value, or the picture's own ``maximum``, as Watanabe et al. 2022 have it.
     """
 
     size: PositiveInt | tuple[PositiveInt, ...]

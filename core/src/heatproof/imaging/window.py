@@ -4,9 +4,6 @@ import numpy as np
 
 from ..records import Array
 
-CT_OFFSET = 1024
-"""What a picture of CT has more than Hounsfield units, so that air (-1000) is above zero."""
-
 
 def windowed(values: Array, low: float, high: float) -> Array:
     """Values as uint16: ``low`` and what is below it 0, ``high`` and what is above it 65535, linear in between."""

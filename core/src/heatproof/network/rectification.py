@@ -43,7 +43,7 @@ class Rectifying:
 
 
 class Rectify(torch.autograd.Function):
-    """An activation's output f(z) as it is; its backward obeys the rule of the forward's cell (specification 7.4).
+    """An activation's output f(z) as it is; its backward obeys the rule of the forward's cell.
 
     With upstream gradient g: ``gradient`` f'(z) g; ``guided`` f'(z) max(g, 0) 1[z > 0] (Springenberg et al. 2015);
     ``deconv`` max(g, 0) (Zeiler and Fergus 2014). The activation's own backward supplies f', so its bits are native and

@@ -158,7 +158,7 @@ class Task:
 
 
 def label(component: Component) -> str:
-    """The registered name with the settings that differ from the defaults: ``gradcam(layer=conv1)``."""
+    """The registered name with the settings that differ from the defaults: ``method(layer=conv1)``."""
     fields = type(component.params).model_fields
     defaults = {name: entry.default for name, entry in fields.items()}
     described = component.describe()

@@ -1,4 +1,4 @@
-"""How sure a value is: bootstrap intervals of a measure, by percentiles, BCa, or as paper 004 draws them."""
+"""How sure a value is: bootstrap intervals of a measure, by percentiles, BCa, or as Watanabe et al. 2022 draws them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +111,7 @@ def summarise_cases(
     seed: int,
     interval: str = "percentile",
 ) -> dict[str, Summary]:
-    """Measure → value and interval of one combination: ``percentile``, ``bca``, or ``parity`` with paper 004.
+    """Measure → value and interval of one combination: ``percentile``, ``bca`` or ``parity`` with Watanabe et al. 2022.
 
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
     single number per resample, are left out.

@@ -1,4 +1,4 @@
-"""Which cases occur how often: resamples by patient, patients left out, patients swapped, and the draws of paper 004.
+"""Which cases occur how often: resamples by patient, patients left out or swapped, the draws of Watanabe et al. 2022.
 
 Everything here is a matrix of counts (rows, cases); ``Metric.summarise`` turns all rows into values in one call.
 Patients, never single cases, are drawn or swapped, as cases of one patient are alike.
@@ -14,7 +14,7 @@ from ..records import Array
 from ..seeding import generator
 
 PARITY_RESAMPLES = 30
-"""How many resamples paper 004 draws."""
+"""How many resamples Watanabe et al. 2022 draw."""
 PARITY_SIZES = (55, 60)
 """The fewest and the most cases of such a resample, all sizes between them equally likely."""
 PARITY_DRAWS = 10 * PARITY_RESAMPLES
@@ -76,7 +76,7 @@ def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:
 
 
 def parity_counts(ids: Sequence[str], seed: int) -> Array:
-    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn with replacement, as in paper 004.
+    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn, as Watanabe et al. 2022 do.
 
     There are more draws than resamples: those without a value are replaced by the next ones.
     """

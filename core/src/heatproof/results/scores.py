@@ -245,7 +245,7 @@ def _column(table: Mapping[str, Array], chosen: Array, position: Array, count: i
 
 
 def name_of(place: Mapping[str, str]) -> str:
-    """A combination in a few words: ``resnet50 × gradcam``."""
+    """A combination in a few words: ``network × method``."""
     extra = [place[name] for name, usual in (("target", ("logit", "predicted", "")), ("reduction", ("max", "")))
              if place[name] not in usual]  # fmt: skip
     return " × ".join([part for part in (place["model"], place["explainer"]) if part] + extra)

@@ -17,7 +17,7 @@ from .significance import CORRECTIONS, PairedTest, paired_test
 
 STATUSES = ("valid", "excluded", "invalid", "failed")
 FLAGS: Mapping[str, str] = {
-    "parity": f"parity with paper 004: median and percentiles of {PARITY_RESAMPLES} resamples of "
+    "parity": f"parity with Watanabe et al. 2022: median and percentiles of {PARITY_RESAMPLES} resamples of "
     f"{PARITY_SIZES[0]} to {PARITY_SIZES[1]} cases; not comparable with other intervals",
 }  # fmt: skip
 """Kinds of intervals → what every table says of a run that uses them."""
@@ -89,7 +89,7 @@ def _summarised(entry: Cases, settings: Settings) -> tuple[Cases, Mapping[str, S
     none = {metric.primary: Summary(np.nan, np.nan, np.nan, settings.resamples, settings.resamples, 0)}
     if not entry.values:
         return entry, none
-    # Paper 004 draws single cases.
+    # Watanabe et al. 2022 draw single cases.
     groups = entry.ids if settings.interval == "parity" else entry.patients
     try:
         return entry, summarise_cases(

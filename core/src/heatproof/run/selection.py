@@ -1,4 +1,4 @@
-"""Fills open Params (lesion weights, thresholds) from the tuning split, before the final plan, and freezes them."""
+"""Fills open Params (weights, thresholds) from the tuning split, before the final plan, and freezes them."""
 
 import io
 from collections.abc import Iterator, Mapping

@@ -194,7 +194,7 @@ class Regions(Toy[P]):
 
 
 class Piecewise(Toy[P]):
-    """A network without biases: its score is the sum of image times gradient (specification 7.2)."""
+    """A network without biases: its score is the sum of image times gradient."""
 
     def build(self) -> nn.Module:
         """Two convolutions with ReLU, max-pooling, mean and a linear layer; drawn weights."""

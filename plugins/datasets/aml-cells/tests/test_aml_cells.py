@@ -69,7 +69,7 @@ def test_types_may_be_left_out(root: Path) -> None:
     assert dataset.load("MYO_0001").label == AmlCells.classes.index("MYO")
     found = counts(dataset)
     assert found["cells of types to leave out"] == (2, None)
-    # Paper 003 states these four counts: 424, 3937, 1789 and 3268.
+    # Athanasoula et al. 2022 states these four counts: 424, 3937, 1789 and 3268.
     assert found["samples"] == (2, 9418)
 
 

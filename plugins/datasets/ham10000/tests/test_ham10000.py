@@ -109,7 +109,7 @@ def test_diagnoses_may_be_left_out(root: Path) -> None:
     assert len(dataset.ids()) == 40
     found = counts(dataset)
     assert (found["rows of diagnoses to leave out"], found["samples of df"]) == ((20, None), (0, 0))
-    assert dataset.published["samples"] == 9758  # as paper 003 states
+    assert dataset.published["samples"] == 9758  # as Athanasoula et al. 2022 states
     for split in dataset.splits:
         assert set(dataset.ids(split)) <= set(Ham10000(root=root).ids(split))
 

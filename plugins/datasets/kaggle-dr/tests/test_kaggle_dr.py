@@ -81,7 +81,7 @@ def test_a_share_of_the_training_patients_is_held_out(tmp_path: Path) -> None:
     dataset = KaggleDr(root=many(tmp_path, 2000), division="held_out", shares=shares)
     found = parts(dataset)
     assert found["test"] == {str(number) for number in range(2000, 4000)}
-    # Paper 001: 7,028 of 35,126 photographs; 2,000 patients stray by 1.8 % (two standard deviations).
+    # González-Gonzalo et al. 2018: 7,028 of 35,126 photographs; 2,000 patients stray by 1.8 % (two deviations).
     assert abs(len(found["tuning"]) / 2000 - 7_028 / 35_126) < 0.018
     other = KaggleDr(root=tmp_path, division="held_out", shares=shares, seed=1)
     assert parts(other)["tuning"] != found["tuning"]
@@ -91,7 +91,7 @@ def test_a_share_of_the_training_patients_is_held_out(tmp_path: Path) -> None:
 def test_all_patients_are_pooled(tmp_path: Path) -> None:
     shares = {"train": 0.773, "tuning": 0.1135, "test": 0.1135}
     found = parts(KaggleDr(root=many(tmp_path, 2000), division="pooled", shares=shares))
-    # Paper 000: 68,074, 10,000 and 10,000 photographs.
+    # Van Craenendonck et al. 2020: 68,074, 10,000 and 10,000 photographs.
     for split, count in (("train", 68_074), ("tuning", 10_000), ("test", 10_000)):
         assert abs(len(found[split]) / 4000 - count / 88_074) < 0.013
     assert {int(number) // 2000 for number in found["tuning"]} == {0, 1}

@@ -128,7 +128,7 @@ def test_an_explicit_backward_pass_agrees(explainer, activation):
 
 
 def _ruled(explainer: object, activated: Tensor, values: Tensor, upstream: Tensor) -> Tensor:
-    """The formulas of specification 7.4, with the derivative from autograd."""
+    """The formulas of the papers, with the derivative from autograd."""
     (derivative,) = torch.autograd.grad(activated.sum(), values, retain_graph=True)
     positive = torch.where(upstream > 0, upstream, 0.0)
     if isinstance(explainer, DeconvNet):
@@ -160,7 +160,7 @@ def test_captum_agrees_on_the_three_networks(name, explainer, reference):
 
 
 def large(name: str) -> nn.Module:
-    """A network of paper 000 with random weights and few classes."""
+    """A network of Van Craenendonck et al. 2020 with random weights and few classes."""
     torch.manual_seed(0)
     if name == "vgg16":
         network = models.vgg16(num_classes=3)

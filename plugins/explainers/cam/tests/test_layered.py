@@ -230,7 +230,7 @@ def test_pytorch_grad_cam_agrees_on_resnet18(layer, explainer, reference):
 
 
 def large(name: str) -> nn.Module:
-    """A network of paper 000 with random weights and few classes."""
+    """A network of Van Craenendonck et al. 2020 with random weights and few classes."""
     torch.manual_seed(0)
     if name == "vgg16":
         network = models.vgg16(num_classes=3)

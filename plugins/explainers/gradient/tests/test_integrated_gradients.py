@@ -110,7 +110,7 @@ def test_captum_agrees_on_the_three_networks(name):
 
 
 def large(name: str) -> nn.Module:
-    """A network of paper 000 with random weights and few classes."""
+    """A network of Van Craenendonck et al. 2020 with random weights and few classes."""
     torch.manual_seed(0)
     if name == "inception_v3":
         return calibrated(models.inception_v3(num_classes=3, aux_logits=False, init_weights=False), 80)

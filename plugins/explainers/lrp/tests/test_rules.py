@@ -198,7 +198,7 @@ def test_zennit_agrees_where_its_hooks_reach_everything(batch_of, composite):
 
 
 def conserving(padding: int) -> nn.Module:
-    """Convolution, pooling, convolution, mean and two dense layers (specification 7.6), with biases."""
+    """Convolution, pooling, convolution, mean and two dense layers, with biases."""
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3, padding=padding),
         nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3),
@@ -249,7 +249,7 @@ def test_relevance_starts_as_the_score_or_as_one(batch_of):
 
 
 def test_z_without_bias_is_image_times_gradient(batch_of):
-    """For networks without biases that are linear piece by piece (specification 7.2)."""
+    """For networks without biases that are linear piece by piece."""
     model = toys.Piecewise()
     batch = batch_of(model.build().double(), pictures(), [0, 1, 0], 2)
     expected = batch.images * gradients(batch).images

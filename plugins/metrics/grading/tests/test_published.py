@@ -1,4 +1,4 @@
-"""The consistency check on the published rows of paper 003 (specification 1.4), and on rows that are possible."""
+"""The consistency check on the published rows of Athanasoula et al. 2022, and on rows that are possible."""
 
 import re
 from typing import Any

@@ -499,7 +499,9 @@ def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) ->
         "statistics": {"permutations": 16, "interval": "parity", "correction": "benjamini_hochberg"},
     }  # fmt: skip
     html = unescape(page_of(run(from_plain(config, catalog), catalog).folder, catalog).read_text())
-    assert html.count("⚑ parity with paper 004: median and percentiles of 30 resamples of 55 to 60 cases") == 4
+    assert (
+        html.count("⚑ parity with Watanabe et al. 2022: median and percentiles of 30 resamples of 55 to 60 cases") == 4
+    )
     assert "after correction by Benjamini and Hochberg" in html
     assert "Holm" not in html
 

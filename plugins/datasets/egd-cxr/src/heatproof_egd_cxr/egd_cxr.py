@@ -73,7 +73,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts; with an allow-list, of the pictures that paper 004 used."""
+        """The authors' counts; with an allow-list, of the pictures that Watanabe et al. 2022 used."""
         return {"samples": 1_083 if self.params.allow_list is None else ALLOWED}
 
     @cached_property

@@ -67,7 +67,7 @@ class Lidc(ListedDataset[LidcParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """Of scans the counts of the archive; of nodules those of paper 003, which does not say how it chose them."""
+        """Of scans the counts of the archive; of nodules those of Athanasoula et al. 2022."""
         if self.params.crop == "scan":
             return {"samples": 1_018, "groups": 1_010}
         return {"samples": 1_236, "samples of benign": 620, "samples of malignant": 616}

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from heatproof.errors import DataError
-from heatproof.imaging.window import CT_OFFSET
 from heatproof.records import Array, Sample
+from heatproof_dicom_files.units import CT_OFFSET
 from heatproof_dicom_files.writing import write_dicom
 
 from .markup import CHARACTERISTICS

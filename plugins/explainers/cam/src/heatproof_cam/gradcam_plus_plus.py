@@ -11,7 +11,7 @@ class GradCamPlusPlus(Layered[LayeredParams]):
     """Grad-CAM whose weights do not shrink with the area of what the score rises with (Chattopadhay et al. 2018).
 
     A channel A with gradient g weighs the sum over its pixels of a max(g, 0) with a = g² / (2 g² + g³ sum(A)); the map
-    is ReLU of the weighted sum (specification 7.10). The paper explains exp(score): that multiplies every weight of
+    is ReLU of the weighted sum. The paper explains exp(score): that multiplies every weight of
     a sample by one positive number, which is left out. Where sum(A) is negative, as a layer without activation can
     have it, a may have either sign.
     """

@@ -7,11 +7,11 @@ from heatproof.passes import Layer
 from .layered import Layered, LayeredParams, over_space, weighted
 
 EPSILON = 1e-10
-"""What keeps the weight of a channel without activation finite (specification 7.8)."""
+"""What keeps the weight of a channel without activation finite."""
 
 
 class RespondCam(Layered[LayeredParams]):
-    """Grad-CAM whose map adds up to the score, made for volumes (Zhao et al. 2018, specification 7.8).
+    """Grad-CAM whose map adds up to the score, made for volumes (Zhao et al. 2018).
 
     A channel A with gradient g weighs sum(A g) / sum(A): the gradient averaged where the channel is active. There is no
     ReLU. On the layer's own grid the map sums to score less bias where the rest of the network is linear, or scales as

@@ -30,7 +30,7 @@ class ClearParams(Params):
 
 
 class Clear(Explainer[ClearParams]):
-    """Which class each pixel speaks for most, and how loudly (Kumar, Wong and Taylor 2017, specification 7.16).
+    """Which class each pixel speaks for most, and how loudly (Kumar, Wong and Taylor 2017).
 
     Every class is sent back through the network alone, as by DeconvNet, and its channels are reduced. The response map
     is the largest of these maps at each pixel; the class map says whose it is: the lowest class where several share it,

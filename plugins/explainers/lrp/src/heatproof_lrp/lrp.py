@@ -102,7 +102,7 @@ class Lrp(Explainer[LrpParams]):
 
     The rules are Zennit's; sums, means and average pools share by contribution, max-pools give to the winner,
     activations pass on. No canonizer is attached: BatchNorm is merged by the folded view. Relevance starts at the
-    target's logit, before softmax or sigmoid, as 1 (specification 0), so that a negative score does not turn the signs.
+    target's logit, before softmax or sigmoid, as 1, so that a negative score does not turn the signs.
     The note ``relevance_share`` is the sum of the map relative to that start, 1 where the rules conserve it; a map that
     is zero everywhere has the note ``degenerate`` 1.
     """

@@ -1,4 +1,4 @@
-"""The 16 ready-made configurations of iNNvestigate as data (specification 7.6)."""
+"""The 16 ready-made configurations of iNNvestigate as data."""
 
 import re
 from collections.abc import Mapping

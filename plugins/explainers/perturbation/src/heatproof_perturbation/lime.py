@@ -22,13 +22,13 @@ ROUNDING = 100
 
 
 QUICKSHIFT = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
-"""The settings of LIME's authors (specification 7.12)."""
+"""The settings of LIME's authors."""
 
 
 class LimeParams(Params):
     """How superpixels are found, what they show when they are off, and how the linear model is fitted.
 
-    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of specification 7.12. ``off``
+    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of LIME's authors. ``off``
     is each superpixel's own mean colour, or zero in prepared units. ``samples`` pictures are weighted by an exponential
     kernel of ``kernel_width`` over the cosine distance to the whole picture; ``ridge`` is the penalty.
     """
@@ -45,7 +45,7 @@ class LimeParams(Params):
 class Lime(Explainer[LimeParams]):
     """What each superpixel adds to the score, by a linear model around the picture (Ribeiro et al. 2016).
 
-    Superpixels are switched off at random and the score is fitted to which were on (specification 7.12). The first
+    Superpixels are switched off at random and the score is fitted to which were on. The first
     sample is the picture itself; equal ones are scored once. Draws depend on the seed and the sample's id only.
     Notes: the number of ``superpixels`` found, and ``degenerate`` = 1 where none changes the score by more than
     rounding. A picture that is one superpixel has no map.

@@ -44,7 +44,7 @@ class OcclusionParams(Params):
 class Occlusion(Explainer[OcclusionParams]):
     """The score less the score with a patch over the picture, at each pixel averaged over the patches that cover it.
 
-    Zeiler and Fergus 2014, specification 7.11, in 2-D and 3-D. The score is the target's logit. Patches lie at every
+    Zeiler and Fergus 2014, in 2-D and 3-D. The score is the target's logit. Patches lie at every
     multiple of the stride; the last ones are cut off by the far border, so that all of the picture is covered.
     Where no patch changes the score, by more than rounding, the note ``degenerate`` is 1.
     """

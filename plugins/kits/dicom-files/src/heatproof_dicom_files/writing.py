@@ -11,8 +11,9 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.uid import generate_uid
 
 from heatproof.errors import DataError, near
-from heatproof.imaging.window import CT_OFFSET
 from heatproof.records import Array
+
+from .units import CT_OFFSET
 
 CLASSES = {
     "CT": "CTImageStorage", "CR": "ComputedRadiographyImageStorage", "DX": "DigitalXRayImageStorageForPresentation",

@@ -150,8 +150,8 @@ def linear(density: Array) -> Array:
 def viridis_luma(density: Array) -> Array:
     """The grey of a density's picture in the colours of viridis, from 30/255 to 215/255; a constant one becomes zero.
 
-    Paper 004 trains on such greys: its maps were written by matplotlib's ``imsave`` and read as grey by Pillow. They
-    grow with the density, but not in proportion.
+    Watanabe et al. 2022 train on such greys: their maps were written by matplotlib's ``imsave`` and read as grey by
+    Pillow. They grow with the density, but not in proportion.
     """
     from matplotlib import colormaps
 

@@ -20,7 +20,7 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class EcsParams(Params):
-    """Grid and top cells as in paper 000 (S = 10, K = 15); lesion weights counted from the masks or given.
+    """Grid and top cells as in Van Craenendonck et al. 2020 (S = 10, K = 15); lesion weights counted or given.
 
     ``grids`` and ``tops`` ask for ``combined`` at further numbers of cells, to see how much hangs on the choice.
     """

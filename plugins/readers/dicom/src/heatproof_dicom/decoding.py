@@ -8,10 +8,10 @@ import numpy as np
 from pydicom.pixels import apply_color_lut, apply_rescale, get_decoder, pixel_array
 
 from heatproof.errors import DataError
-from heatproof.imaging.window import CT_OFFSET
 from heatproof.records import Array, Geometry
 from heatproof_dicom_files.headers import explained, open_dicom, side
 from heatproof_dicom_files.series import list_series
+from heatproof_dicom_files.units import CT_OFFSET
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 

@@ -7,7 +7,7 @@ import numpy as np
 from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.imaging.reader import MAX_PIXELS, Reader
-from heatproof.imaging.window import CT_OFFSET, windowed
+from heatproof.imaging.window import windowed
 from heatproof.records import Array, Geometry
 
 AXES = ("S", "P", "L")
@@ -17,7 +17,7 @@ AXES = ("S", "P", "L")
 class NiftiParams(Params):
     """``window``: the values that become 0 and 65535; what lies beyond is cut off."""
 
-    window: tuple[float, float] = (-CT_OFFSET, 65535 - CT_OFFSET)
+    window: tuple[float, float] = (-1024, 64511)
 
 
 class Nifti(Reader[NiftiParams]):
