@@ -329,7 +329,7 @@ class TestBadInput:
 
     def test_directions(self) -> None:
         better = [Deletion, PixelFlipping, MaxSensitivity, ModelRandomization], [Insertion, Road]
-        assert [[kind.higher_is_better for kind in kinds] for kinds in better] == [4 * [False], 2 * [True]]
+        assert [[kind().higher_is_better for kind in kinds] for kinds in better] == [4 * [False], 2 * [True]]
         assert [kind().expected("value") for kind in (*better[0], *better[1])] == [None] * 5 + [0.0]
 
 
