@@ -3,9 +3,10 @@
 import torch
 from torch import fx, nn
 
-from .graph import attribute
+from .graph import attribute, of_kind, only_reader
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS
 from .rewriting import own_modules
-from .tracing import traced
+from .tracing import OBSERVED, traced
 
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, RuntimeError, ValueError)
 
@@ -21,6 +22,7 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     module.delete_all_unused_submodules()
     module.recompile()
     module.graph.lint()
+    _name_chains(module)
     return module.eval()
 
 
@@ -33,3 +35,18 @@ def _drop_asserts(graph: fx.Graph) -> None:
     """Erase assertions, which would keep readers on a convolution's output and so prevent folding."""
     for node in graph.find_nodes(op="call_function", target=torch._assert):
         graph.erase_node(node)
+
+
+def _name_chains(module: fx.GraphModule) -> None:
+    """Let a convolution's name stand for what ends the chain convolution → BatchNorm → activation.
+
+    Each link must feed only the next. The same goes for a module that returns the convolution's output.
+    """
+    for node in module.graph.nodes:
+        if of_kind(module, node, CONVOLUTIONS):
+            names = dict.fromkeys([str(node.target), *node.meta.pop(OBSERVED, ())])
+            end = node
+            for kinds in (BATCH_NORMS, ACTIVATIONS):
+                reader = only_reader(end)
+                end = reader if reader is not None and of_kind(module, reader, kinds) else end
+            end.meta[OBSERVED] = [*end.meta.get(OBSERVED, ()), *names]

@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import ModelError
 from .graph import of_kind, only_reader
 from .modules import BATCH_NORMS, CONVOLUTIONS
+from .tracing import OBSERVED
 
 
 @dataclass(frozen=True)
@@ -63,5 +64,6 @@ def _merge(module: fx.GraphModule, node: fx.Node, norm: fx.Node) -> None:
     batch_norm: Any = module.get_submodule(str(norm.target))
     owner, _, leaf = str(node.target).rpartition(".")
     setattr(module.get_submodule(owner), leaf, fuse_conv_bn_eval(convolution, batch_norm))
+    node.meta[OBSERVED] = norm.meta.get(OBSERVED, [])
     norm.replace_all_uses_with(node)
     module.graph.erase_node(norm)

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from .canonical import UNTRACEABLE, canonical, reason_of
-from .graph import of_kind, only_reader
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS
+from .graph import of_kind
+from .modules import ACTIVATIONS, CONVOLUTIONS
+from .tracing import OBSERVED
 
 
 @dataclass(frozen=True)
 class Outline:
     """What a network is made of: its convolutions by name and its kinds of activation, in order of evaluation.
 
-    ``module`` is the canonical network itself, for what else of its graph a verdict depends on. ``reason`` says why a
-    network cannot be traced; then nothing else is known.
+    ``layers`` are all modules whose output can be observed. ``module`` is the canonical network itself, for what else
+    of its graph a verdict depends on. ``reason`` says why a network cannot be traced; then nothing else is known.
     """
 
     convolutions: tuple[str, ...] = ()
     activations: tuple[type[nn.Module], ...] = ()
     reason: str = ""
     module: fx.GraphModule | None = None
+    layers: frozenset[str] = frozenset()
 
 
 def outline(network: nn.Module) -> Outline:
@@ -29,19 +31,12 @@ def outline(network: nn.Module) -> Outline:
         module = canonical(network)
     except UNTRACEABLE as error:
         return Outline(reason=reason_of(error))
-    found = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
-    kinds = tuple(type(module.get_submodule(str(node.target))) for node in found)
-    return Outline(tuple(layers_of(module)), kinds, module=module)
+    convolutions = [str(node.target) for node in module.graph.nodes if of_kind(module, node, CONVOLUTIONS)]
+    activations = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
+    kinds = tuple(type(module.get_submodule(str(node.target))) for node in activations)
+    return Outline(tuple(convolutions), kinds, module=module, layers=frozenset(layers_of(module)))
 
 
 def layers_of(module: fx.GraphModule) -> dict[str, str]:
-    """Convolution name → node that ends its chain convolution → BatchNorm → activation."""
-    chains: dict[str, str] = {}
-    for node in module.graph.nodes:
-        if of_kind(module, node, CONVOLUTIONS):
-            end = node
-            for kinds in (BATCH_NORMS, ACTIVATIONS):
-                reader = only_reader(end)
-                end = reader if reader is not None and of_kind(module, reader, kinds) else end
-            chains[str(node.target)] = end.name
-    return chains
+    """Module of the network by name → the node that holds its output; a convolution's is the end of its chain."""
+    return {name: node.name for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
 from .modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Kind, Mean, Multiply
+from .tracing import numbered
 
 HOOK_DICTIONARIES = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
@@ -73,7 +74,7 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
         name, module = _module(node, network)
         if module is not None:
             calls[name] += 1
-            own = name if calls[name] == 1 else f"{name}__{calls[name]}"
+            own = numbered(name, calls[name])
             modules[own] = module
             node.op, node.target, node.args, node.kwargs = "call_module", own, *_passed(node)
     for node in reversed(graph.nodes):

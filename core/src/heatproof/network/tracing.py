@@ -1,9 +1,13 @@
 """Traces a network as one fx graph, and names its outputs."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
+
+OBSERVED = "heatproof layers"
+"""Where a node's ``meta`` names the modules of the network whose output it holds."""
 
 
 def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -15,12 +19,39 @@ def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return dict(zip(names, outputs))
 
 
+class Tracer(fx.Tracer):
+    """Traces as fx does, and notes which node holds the output of each module, however deep its own calls go.
+
+    A module that is called again is ``name__2`` the second time. One that returns several tensors has no such node.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: Counter[str] = Counter()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a module of the network, and note the node of what it returns."""
+        output = super().call_module(m, forward, args, kwargs)
+        path = self.path_of_module(m)
+        self._calls[path] += 1
+        if isinstance(output, fx.Proxy):
+            output.node.meta.setdefault(OBSERVED, []).append(numbered(path, self._calls[path]))
+        return output
+
+
+def numbered(name: str, call: int) -> str:
+    """The name of a module's first, second, … call."""
+    return name if call == 1 else f"{name}__{call}"
+
+
 def traced(network: nn.Module) -> fx.Graph:
     """The network's graph in evaluation mode, since tracing bakes the flag of functional dropout."""
     flags = {module: module.training for module in network.modules()}
     network.eval()
     try:
-        return fx.Tracer().trace(network)
+        return Tracer().trace(network)
     finally:
         for module, training in flags.items():
             module.training = training

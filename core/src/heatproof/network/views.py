@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, near
 from .canonical import UNTRACEABLE, canonical, reason_of
 from .equivalence import compare
 from .folding import fold
@@ -79,27 +79,36 @@ class View:
 
         With a ``cell`` the activations obey its rule in the backward of this forward, and of no other.
         """
-        given = arguments(self.module.graph, images, inputs)
-        wanted = {self.layers[layer]: layer for layer in capture}
-        if not wanted and cell is None:
-            return named_outputs(self.module(*given), self.names), {}
-        walk = Walk(self.module, wanted, cell)
-        return named_outputs(walk.run(*given), self.names), walk.kept
+        values = arguments(self.module.graph, images, inputs)
+        names = list(capture)
+        if not names and cell is None:
+            return named_outputs(self.module(*values), self.names), {}
+        nodes = {name: self._node(name) for name in names}
+        walk = Walk(self.module, frozenset(nodes.values()), cell)
+        outputs = named_outputs(walk.run(*values), self.names)
+        return outputs, {name: _tensor(name, walk.observed[node]) for name, node in nodes.items()}
+
+    def _node(self, layer: str) -> str:
+        """The node that holds a layer's output; raises ``ModelError`` with near names where there is none."""
+        if layer not in self.layers:
+            raise ModelError(f"the network has no layer {layer!r} that can be observed; {near(layer, self.layers)}")
+        return self.layers[layer]
 
 
 class Walk(fx.Interpreter):
     """One forward over the graph that keeps the values of the nodes asked for and hands activations their rule."""
 
-    def __init__(self, module: fx.GraphModule, wanted: Mapping[str, str], cell: Cell | None = None):
+    def __init__(self, module: fx.GraphModule, nodes: frozenset[str], cell: Cell | None = None):
         super().__init__(module)
-        self.wanted, self.cell, self.kept = wanted, cell, dict[str, Tensor]()
+        self.nodes, self.cell = nodes, cell
+        self.observed: dict[str, Any] = {}
         self.extra_traceback = False  # it rewrites the message of an error and imports sympy to do so
 
     def run_node(self, node: fx.Node) -> Any:
         """Run a node as the interpreter does, and keep its value if asked for."""
         value = super().run_node(node)
-        if node.name in self.wanted:
-            self.kept[self.wanted[node.name]] = value
+        if node.name in self.nodes:
+            self.observed[node.name] = value
         return value
 
     def call_module(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -109,6 +118,14 @@ class Walk(fx.Interpreter):
             return value
         (values,) = (*arguments, *keywords.values())
         return self.cell.activated(module, values, value)
+
+
+def _tensor(layer: str, value: Any) -> Tensor:
+    """What a layer gave; raises ``ModelError`` where that is no tensor of real numbers."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value
+    kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+    raise ModelError(f"layer {layer!r} gives {kind}; only a tensor of real numbers can be observed, so name another.")
 
 
 def view(

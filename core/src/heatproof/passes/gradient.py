@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
+from ..errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ def _gradients(batch: Batch) -> Gradients:
     images = leaf(batch)
     with torch.enable_grad():
         logits, activations = batch.forward(images, batch.layers)
+        for name, value in activations.items():
+            if not value.requires_grad:
+                raise ModelError(f"layer {name!r} of {batch.model.short} does not depend on the image; name another.")
         found = derivatives(batch, batch.pick(logits), [images, *activations.values()])
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
