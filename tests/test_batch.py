@@ -35,9 +35,6 @@ class Two(Sums):
 
     outputs = ("logits", "other")
 
-    def forward(self, images, **inputs):
-        return super().forward(images)
-
 
 def batch(count=5, **changes):
     settings = {"targets": [index % 3 for index in range(count)], "rows": 2, "seed": 7}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from heatproof.batch import Batch
 from heatproof.errors import PluginError
 from heatproof.explainer import Explainer
-from heatproof.model import Model, redrawn, share
+from heatproof.model import Model
+from heatproof.network.weights import redrawn, share
 from heatproof.passes import gradients
 from heatproof.testing.toys import Residual
 

@@ -1,17 +1,19 @@
 """Every law of models catches a planted fault, and lets sound models pass."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from heatproof.records import Array, Prediction, Sample
 from heatproof.testing import ConformanceError, checks, conforms, toys
 from heatproof.testing.check import run
-from heatproof.testing.toys import Residual
+from heatproof.testing.toys import Blocks, Residual
 
 
 class Wrapped(nn.Module):
@@ -70,15 +72,53 @@ class DrawnAnew(Residual):
 class Misnames(Residual):
     outputs = ("logits", "mask")
 
-    def forward(self, images: Tensor, **inputs: object) -> dict[str, Tensor]:
-        return {"logits": self.network(images)}
+
+class Disguised(Wrapped):
+    """Tracing takes another way through its code than a forward."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images) * (1 if isinstance(images, fx.Proxy) else 2)
 
 
-class Rescales(Residual):
-    """Its forward is not its network, which the views show."""
+class Branches(Wrapped):
+    """What fx cannot trace: it looks at its values."""
 
-    def forward(self, images: Tensor, **inputs: object) -> dict[str, Tensor]:
-        return {"logits": 2 * self.network(images)}
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images) if images.sum() > 0 else -self.inner(images)
+
+
+class Unobservable(Residual):
+    capabilities = frozenset({"gradients", "layers"})
+
+    def build(self) -> nn.Module:
+        return Branches()
+
+
+class Flattened(Residual):
+    def spatial(self, layer: str, values: Tensor) -> Tensor:
+        return values.flatten(2)
+
+
+class Overexposed(Residual):
+    """Prepares another way, under the grid of the preparation."""
+
+    grid = Blocks().identity
+
+    def prepare(self, sample: Sample) -> Sample:
+        prepared = super().prepare(sample)
+        return replace(prepared, image=prepared.image * 2)
+
+
+class Stubborn(Residual):
+    def target(self, target: str | int) -> int:
+        return 0
+
+
+class Secretive(Residual):
+    """Reads an extra that it does not declare."""
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        return {"age": [sample.extras["age"] for sample in samples]}
 
 
 class Nowhere(Residual):
@@ -187,7 +227,12 @@ FAULTS = (
     (Nowhere(), "layers can be observed"),
     (Unordered(), "layers can be observed"),
     (Permissive(), "layers can be observed"),
-    (Rescales(), "views equal the network"),
+    (Flattened(), "layers can be observed"),
+    (Unobservable(), "layers can be observed"),
+    (Overexposed(), "models of one grid prepare alike"),
+    (Stubborn(), "targets are the classes"),
+    (Secretive(), "collating reads only the extras that are declared"),
+    (with_network(Disguised), "views equal the network"),
     (with_network(Cuts), "gradients reach the image"),
     (DrawnAnew(), "building twice gives the same network"),
 )

@@ -60,6 +60,13 @@ class Component(ABC, Generic[P]):
             )
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.Params = _argument(base, cls.__name__) or cls.Params
+        for name in vars(cls):
+            owner = next((base for base in cls.__mro__[1:] if _is_final(vars(base).get(name))), None)
+            if owner is not None:
+                raise PluginError(
+                    f"{cls.__name__} overrides {owner.__name__}.{name}, which no run would honour; remove it: the "
+                    f"documentation of {owner.__name__} says what may be overridden."
+                )
 
     def __init__(self, **params: Any):
         try:
@@ -169,6 +176,11 @@ def _argument(base: Any, name: str) -> type[Params] | None:
 
 def _is_params(value: Any) -> TypeGuard[type[Params]]:
     return isinstance(value, type) and issubclass(value, Params)
+
+
+def _is_final(member: Any) -> bool:
+    """Whether a member is marked by ``typing.final``; a property by its function."""
+    return bool(getattr(getattr(member, "fget", member), "__final__", False))
 
 
 def misfit(error: HeatproofError | ValueError, component: type[Component] | None) -> PydanticCustomError:

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, final
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from .batch import Batch
 from .component import Component, P
 from .errors import DataError, ModelError, PluginError
-from .model import Model, tensors
+from .model import Model
+from .network.weights import tensors
 from .passes import ActPolicy, Rule
 from .records import Array, Explanation, Verdict
 from .seeding import key
@@ -105,8 +106,13 @@ class Explainer(Component[P]):
             return Verdict(
                 "undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer{why}"
             )
+        try:
+            model.require_layers(self.layers(model))
+        except ModelError as error:
+            return Verdict("undefined", str(error).rstrip("."))
         return Verdict("exact")
 
+    @final
     def __call__(self, batch: Batch) -> Explanation:
         """``explain`` under guard: the model, its hooks and every random state are as before, also after an error."""
         if len(batch.space) not in self.spaces:

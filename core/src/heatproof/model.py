@@ -1,27 +1,24 @@
 """Models: a network with the preparation, classes and reading of outputs that its authors meant."""
 
-import copy
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .component import Component, P
+from .component import Component, P, Params
 from .digests import digest
 from .errors import ModelError, near
 from .imaging.transforms import Preparation
 from .network.layers import Outline, outline
 from .network.tracing import named_outputs
 from .network.views import Opaque, View, view
+from .network.weights import load_weights as load_weights
+from .network.weights import network_digest, redrawn, share, tensors
+from .network.weights import read_weights as read_weights
 from .records import Array, Prediction, Sample
-from .seeding import key
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
 DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")
@@ -61,11 +58,29 @@ class Model(Component[P]):
         """What puts image, annotations and field on the model's grid; nothing is resampled later."""
         return None
 
+    @staticmethod
+    def of(
+        network: nn.Module,
+        classes: Sequence[str],
+        preparation: Preparation | None = None,
+        head: Head = "softmax",
+        outputs: Sequence[str] = ("logits",),
+    ) -> "NetworkModel":
+        """A model from a network at hand, which is used as it is, in evaluation mode.
+
+        Its identity follows from the network's structure and weights as they are when it is first asked for, and from
+        the other arguments. It goes to worker processes where the network can be pickled.
+        """
+        return NetworkModel(
+            network=network, classes=tuple(classes), preparation=preparation, head=head, outputs=tuple(outputs)
+        )
+
     @abstractmethod
     def build(self) -> nn.Module:
         """The network with its weights: images (n, c, *space) → logits (n, class), or a dictionary of outputs."""
         raise NotImplementedError
 
+    @final
     @cached_property
     def network(self) -> nn.Module:
         """The network as built, in evaluation mode."""
@@ -73,41 +88,53 @@ class Model(Component[P]):
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
-        """What explainers may require: ``gradients``, and ``layers`` when its convolutions can be observed."""
-        return frozenset({"gradients", "layers"} if self.layers() else {"gradients"})
+        """What explainers may require: ``gradients``, and ``layers`` where its layers can be observed."""
+        return frozenset({"gradients", "layers"} if self.layers() and not self.outline.reason else {"gradients"})
 
     def layers(self) -> tuple[str, ...]:
-        """The convolutions by their original module names, in order of evaluation.
+        """The layers that explainers may ask for, in order of evaluation: the convolutions.
 
-        A name stands for the tensor after the chain convolution → BatchNorm → activation.
+        A subclass may name any module of its network by its path there; ``name__2`` is the second call of one. The name
+        of a convolution stands for the tensor after the chain convolution → BatchNorm → activation.
         """
         return self.outline.convolutions
 
+    @final
     @cached_property
     def outline(self) -> Outline:
-        """The network's convolutions and activations, or why it cannot be traced."""
+        """The network's layers and activations, or why it cannot be traced."""
         return outline(self.network)
 
     @property
     def last_layer(self) -> str:
-        """The backbone's last convolution."""
+        """The last of the layers: the backbone's last convolution."""
         return self.layers()[-1]
 
     def layer(self, name: str) -> str:
         """A layer by name, or ``last``; raises ``ModelError`` with near names, or saying why there is none."""
-        if not self.layers():
+        names = self.layers()
+        if self.outline.reason or not names:
             why = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
             raise ModelError(f"no layer of {self.short} can be observed: {why}.")
-        if name == "last":
-            return self.last_layer
-        if name not in self.layers():
-            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*self.layers(), 'last'])}")
-        return name
+        if name not in (*names, "last"):
+            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*names, 'last'])}")
+        layer = self.last_layer if name == "last" else name
+        self.require_layers([layer])
+        return layer
+
+    @final
+    def require_layers(self, names: Sequence[str]) -> None:
+        """Raise ``ModelError`` where no module of the network with such a name has an output to observe."""
+        for name in names:
+            if name not in self.outline.layers:
+                why = self.outline.reason or "name one of its named_modules()"
+                raise ModelError(f"{self.short} has no module {name!r} whose output can be observed: {why}.")
 
     @property
     def grid(self) -> str:
         """What its prepared samples depend on; models of one grid share baselines."""
-        return self.preparation.identity if self.preparation else self.identity
+        prepares = type(self).prepare is not Model.prepare
+        return self.identity if self.preparation is None or prepares else self.preparation.identity
 
     def prepare(self, sample: Sample) -> Sample:
         """The sample on the model's grid: float32 image, annotations by area."""
@@ -116,13 +143,15 @@ class Model(Component[P]):
         return self.preparation(sample)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Further inputs of ``forward`` made from prepared samples, besides the images."""
+        """Further inputs of the network made from prepared samples, besides the images, by the names it takes."""
         return {}
 
+    @final
     def forward(self, images: Tensor, **inputs: Any) -> dict[str, Tensor]:
-        """The outputs by name, through the network itself."""
+        """The outputs by name, through the network itself; one that shall compute something else is built so."""
         return named_outputs(self.network(images, **inputs), self.outputs)
 
+    @final
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
         """The view of the network for images of this shape, dtype and device; built anew when its weights changed."""
         views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
@@ -141,6 +170,7 @@ class Model(Component[P]):
         """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
         return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
 
+    @final
     def forget(self) -> None:
         """Drop the network and what was made of it, as does a model that it shares weights with."""
         for name in DERIVED:
@@ -148,6 +178,7 @@ class Model(Component[P]):
         if self._origin is not None:
             self._origin.forget()
 
+    @final
     def randomized(self, modules: Sequence[str], seed: int) -> "Model":
         """This model with the weights of these modules drawn anew, by ``seed`` and their names; made once.
 
@@ -187,46 +218,46 @@ class Model(Component[P]):
         return Prediction(np.asarray(logits), self.classes, probabilities, decision)
 
 
-def tensors(network: nn.Module) -> list[Tensor]:
-    """The parameters and buffers of a network, shared ones as often as they are used.
+class NetworkParams(Params):
+    """A network at hand, and what else a model says of itself."""
 
-    ``network.parameters()`` gives each once and tells its name, which takes several times as long.
-    """
-    return [
-        tensor
-        for module in network.modules()
-        for tensor in (*module._parameters.values(), *module._buffers.values())
-        if tensor is not None
-    ]
+    network: nn.Module
+    classes: tuple[str, ...]
+    preparation: Preparation | None = None
+    head: Head = "softmax"
+    outputs: tuple[str, ...] = ("logits",)
 
 
-def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
-    """A copy whose ``modules`` have new weights, as their own ``reset_parameters`` draws them.
+class NetworkModel(Model):
+    """A model made from a network at hand by ``Model.of``; tables show the network's class."""
 
-    Parameters of a module without it get normal values with their own mean and standard deviation.
-    """
-    made = copy.deepcopy(network)
-    for name in modules:
-        # On the processor, whose generator draws the same on every machine.
-        fresh: Any = copy.deepcopy(made.get_submodule(name)).cpu()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.default_generator.manual_seed(key(seed, "randomized", name) % 2**63)
-            if hasattr(fresh, "reset_parameters"):
-                fresh.reset_parameters()
-            else:
-                for parameter in fresh.parameters(recurse=False):
-                    parameter.normal_(float(parameter.mean()), float(parameter.std(correction=0)))
-        made.get_submodule(name).load_state_dict(fresh.state_dict())
-    share(made, network)
-    return made
+    Params = NetworkParams
+    params: NetworkParams
 
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self.classes, self.preparation = self.params.classes, self.params.preparation
+        self.head, self.outputs = self.params.head, self.params.outputs
 
-def share(module: nn.Module, other: nn.Module) -> None:
-    """Put the tensors that equal those of the same name in another module into the memory of these."""
-    known = dict([*other.named_parameters(), *other.named_buffers()])
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if name in known and torch.equal(tensor, known[name]):
-            tensor.data = known[name].data
+    @property
+    def short(self) -> str:
+        """The class of the network."""
+        return type(self.params.network).__name__
+
+    def build(self) -> nn.Module:
+        """The network itself."""
+        return self.params.network
+
+    def content(self) -> str:
+        """The digest of the network's structure and weights."""
+        return network_digest(self.params.network)
+
+    def describe(self) -> dict[str, Any]:
+        """The Params, the network by its class and digest."""
+        return super().describe() | {"network": f"{self.short} {self.content()}"}
+
+    def _keyed(self) -> dict[str, Any]:
+        return super()._keyed() | {"network": self.short}
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:
@@ -255,66 +286,3 @@ def _logistic(values: Array) -> Array:
 
 
 READERS = {"softmax": _softmax, "sigmoid": _sigmoid, "ordinal": _ordinal, "regression": _regression}
-
-
-def load_weights(network: nn.Module, path: Path) -> nn.Module:
-    """Load a checkpoint (safetensors, or a plain state dictionary of torch) into ``network``; no code is executed.
-
-    Raises ``ModelError`` when the file is no checkpoint, holds anything but tensors, or has other keys or shapes.
-    """
-    state = read_weights(path)
-    own = network.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or unknown:
-        raise ModelError(
-            f"checkpoint {path} does not fit the network: {len(missing)} keys missing{_example(missing)}, "
-            f"{len(unknown)} unknown{_example(unknown)}; give a checkpoint of this architecture."
-        )
-    for name, value in own.items():
-        if value.shape != state[name].shape:
-            raise ModelError(
-                f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(state[name].shape)}, "
-                f"the network needs {tuple(value.shape)}; give a checkpoint of this architecture."
-            )
-    network.load_state_dict(state)
-    return network
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, read by safetensors or torch's weights-only loader."""
-    if not path.is_file():
-        raise ModelError(f"checkpoint {path} does not exist; give the path of a .safetensors or .pt file.")
-    try:
-        state = _safetensors(path) if path.suffix == ".safetensors" else _state_dictionary(path)
-    except Exception as error:  # any file may be given, and read as a pickle it may raise anything
-        raise ModelError(
-            f"{path} is not a checkpoint that can be loaded safely ({_first_line(error)}); give a safetensors file, or "
-            "a state dictionary saved by torch that holds tensors only."
-        ) from error
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} holds no state dictionary of tensors; save model.state_dict() and give that file.")
-    return state
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    return dict(load_file(path))
-
-
-def _state_dictionary(path: Path) -> dict[str, Tensor]:
-    """A state dictionary, also one wrapped as {"state_dict": …}."""
-    with warnings.catch_warnings():
-        # What torch has to say of a pickle's protocol helps nobody who gave the wrong file.
-        warnings.simplefilter("ignore")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    return dict(loaded) if isinstance(loaded, Mapping) else {}
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
-
-
-def _example(names: list[str]) -> str:
-    return f" (such as {names[0]!r})" if names else ""

@@ -43,8 +43,15 @@ def fold(module: fx.GraphModule, images: Tensor) -> Folded:
         raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged into it.")
     folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
     if images.ndim == 4:
-        folded.to(memory_format=torch.channels_last)
+        _channels_last(folded)
     return Folded(folded.eval(), merged, tuple(norm.name for _, norm in left))
+
+
+def _channels_last(module: fx.GraphModule) -> None:
+    """Let channels lie next to each other in every tensor of four dimensions; ``Module.to`` stumbles on five."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def _pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:

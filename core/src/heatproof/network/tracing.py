@@ -22,7 +22,7 @@ def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
 class Tracer(fx.Tracer):
     """Traces as fx does, and notes which node holds the output of each module, however deep its own calls go.
 
-    A module that is called again is ``name__2`` the second time. One that returns several tensors has no such node.
+    A module that is called again is ``name__2`` the second time. What returns several tensors is no layer.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import ModelError, near
+from ..errors import ModelError
 from .canonical import UNTRACEABLE, canonical, reason_of
 from .equivalence import compare
 from .folding import fold
@@ -89,9 +89,11 @@ class View:
         return outputs, {name: _tensor(name, walk.observed[node]) for name, node in nodes.items()}
 
     def _node(self, layer: str) -> str:
-        """The node that holds a layer's output; raises ``ModelError`` with near names where there is none."""
+        """The node that holds a layer's output; raises ``ModelError`` where there is none."""
         if layer not in self.layers:
-            raise ModelError(f"the network has no layer {layer!r} that can be observed; {near(layer, self.layers)}")
+            raise ModelError(
+                f"the network has no module {layer!r} whose output can be observed; name one of its named_modules()."
+            )
         return self.layers[layer]
 
 

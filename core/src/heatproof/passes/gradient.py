@@ -45,18 +45,34 @@ def _gradients(batch: Batch) -> Gradients:
     images = leaf(batch)
     with torch.enable_grad():
         logits, activations = batch.forward(images, batch.layers)
-        for name, value in activations.items():
-            if not value.requires_grad:
-                raise ModelError(f"layer {name!r} of {batch.model.short} does not depend on the image; name another.")
+        _require_dependent(batch, activations)
         found = derivatives(batch, batch.pick(logits), [images, *activations.values()])
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
-    spatial = batch.model.spatial
     layers = {
-        name: Layer(spatial(name, value), spatial(name, gradient))
+        name: Layer(_spatial(batch, name, value), _spatial(batch, name, gradient))
         for (name, value), gradient in zip(activations.items(), found[1:])
     }
     return Gradients(found[0], layers)
+
+
+def _require_dependent(batch: Batch, activations: Mapping[str, Tensor]) -> None:
+    """Raise ``ModelError`` for a layer that the image does not reach."""
+    for name, value in activations.items():
+        if not value.requires_grad:
+            raise ModelError(f"layer {name!r} of {batch.model.short} does not depend on the image; name another.")
+
+
+def _spatial(batch: Batch, layer: str, values: Tensor) -> Tensor:
+    """A layer's values as (n, channel, *space), as the model says; raises ``ModelError`` where they are not."""
+    values = batch.model.spatial(layer, values)
+    if len(values) != len(batch) or values.ndim != batch.images.ndim:
+        raise ModelError(
+            f"layer {layer!r} of {batch.model.short} has shape {tuple(values.shape)}, not (n, channel, *space) with "
+            f"n = {len(batch)} and {len(batch.space)} dimensions of space; let the model's spatial(layer, values) make "
+            "a grid of it, or name another layer."
+        )
+    return values
 
 
 def leaf(batch: Batch) -> Tensor:

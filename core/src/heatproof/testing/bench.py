@@ -1,5 +1,6 @@
 """Benches: an explainer with the model and the samples on which it is tried."""
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -77,9 +78,9 @@ class ExplainerBench:
 
 
 def in_float64(model: Model) -> Model:
-    """A model of the same settings whose network is in float64."""
+    """A model of the same settings whose network is a copy in float64."""
     precise = model.with_()
-    precise.network.double()
+    precise.__dict__["network"] = copy.deepcopy(model.network).double()
     return precise
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..network.views import Opaque
 from ..passes import gradients
 from ..records import Array, Sample
 from .bench import difference, in_float64
-from .check import NotApplicable, claim
+from .check import NotApplicable, Violation, claim
 from .toys import Blobs
 
 TOLERANCE = 1e-10
@@ -65,7 +66,7 @@ class ModelBench:
         return Batch(model, ids, images, [0] * len(images), inputs=inputs, layers=model.layers())
 
     def logits(self, model: Model, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The outputs that are explained (n, class), through ``forward`` of the model itself."""
+        """The outputs that are explained (n, class), through the network itself."""
         batch = self.batch(model, dtype)
         with torch.no_grad():
             return model.forward(batch.images, **batch.inputs)[batch.output].clone()
@@ -82,7 +83,7 @@ def logits_have_one_column_per_class(bench: ModelBench) -> None:
     claim(found.shape[1] in widths, f"logits have shape {tuple(found.shape)}; allowed: {allowed}.")
     claim(bool(found.isfinite().all()), "some logits are infinite or NaN.")
     missing = set(model.outputs) - set(model.forward(batch.images, **batch.inputs))
-    claim(not missing, f"declares outputs that forward does not give: {', '.join(sorted(missing))}.")
+    claim(not missing, f"declares outputs that the network does not give: {', '.join(sorted(missing))}.")
 
 
 def the_same_images_give_the_same_logits(bench: ModelBench) -> None:
@@ -168,25 +169,54 @@ def readings_decide_on_a_class(bench: ModelBench) -> None:
 
 
 def layers_can_be_observed(bench: ModelBench) -> None:
-    """Every layer is a module of the network and gives (n, channel, *space); ``last`` is one; others are refused."""
+    """Every layer is a module of the network and, by ``spatial``, (n, channel, *space); others are refused.
+
+    ``last`` is one of them. A model that offers none does not claim ``layers`` among its capabilities.
+    """
     model = bench.model
-    if not model.layers():
-        raise NotApplicable("the network offers no layers")
-    unknown = set(model.layers()) - {name for name, _ in model.network.named_modules()}
-    claim(not unknown, f"layers {sorted(unknown)} are no modules of the network.")
+    if "layers" not in model.capabilities:
+        raise NotApplicable("the model offers no layers")
     claim(model.last_layer in model.layers(), f"the last layer {model.last_layer!r} is not among the layers.")
-    batch = bench.batch(model)
-    for name, layer in gradients(batch).layers.items():
-        claim(layer.activation.ndim == batch.images.ndim, f"{name!r} gives {tuple(layer.activation.shape)}.")
+    for name in model.layers():
+        claim(model.layer(name) == name, f"the layer {name!r} is taken for {model.layer(name)!r}.")
+    gradients(bench.batch(model))  # which raises what keeps a layer from being observed
+    claim(_refused(lambda: model.layer("no such layer")), "a layer that does not exist is accepted.")
+
+
+def models_of_one_grid_prepare_alike(bench: ModelBench) -> None:
+    """Where ``grid`` is that of the preparation, ``prepare`` gives what the preparation gives: baselines are shared."""
+    preparation = bench.model.preparation
+    if preparation is None or bench.model.grid != preparation.identity:
+        raise NotApplicable("no other model has its grid")
+    same = [np.array_equal(preparation(one).image, other.image) for one, other in zip(bench.natives, bench.prepared)]
+    claim(all(same), "its grid is that of its preparation, but prepare gives another image.")
+
+
+def targets_are_the_classes(bench: ModelBench) -> None:
+    """``target`` gives a class's index by name and by index, and refuses what is no class."""
+    model = bench.model
+    for index, name in enumerate(model.classes):
+        indices = {model.target(name), model.target(index)}
+        claim(indices == {index}, f"class {name!r} is logit {index}, but target gives {sorted(indices)}.")
+    claim(_refused(lambda: model.target(len(model.classes))), "a target outside the classes is accepted.")
+
+
+def collating_reads_only_the_extras_that_are_declared(bench: ModelBench) -> None:
+    """``collate`` works on samples that have no other extras than ``extras`` names, and gives the same inputs."""
+    extras = bench.model.extras
+    stripped = [
+        replace(sample, extras={name: value for name, value in sample.extras.items() if name in extras})
+        for sample in bench.prepared
+    ]
     try:
-        model.layer("no such layer")
-    except ModelError:
-        return
-    claim(False, "a layer that does not exist is accepted.")
+        inputs = bench.model.collate(stripped)
+    except KeyError as error:
+        raise Violation(f"collate reads {error}, which extras does not name.") from error
+    claim(pickle.dumps(inputs) == pickle.dumps(bench.model.collate(bench.prepared)), "inputs depend on other extras.")
 
 
 def views_equal_the_network(bench: ModelBench) -> None:
-    """The canonical and the folded view give the logits of ``forward`` itself: 1e-10 of the largest, in float64."""
+    """The canonical and the folded view give the logits of the network itself: 1e-10 of the largest, in float64."""
     batch = bench.batch(bench.precise, torch.float64)
     expected = bench.logits(bench.precise, torch.float64)
     for folded in (False, True):
@@ -234,10 +264,21 @@ LAWS: tuple[Callable[[ModelBench], None], ...] = (
     masks_keep_their_area,
     readings_decide_on_a_class,
     layers_can_be_observed,
+    models_of_one_grid_prepare_alike,
+    targets_are_the_classes,
+    collating_reads_only_the_extras_that_are_declared,
     views_equal_the_network,
     gradients_reach_the_image,
     building_twice_gives_the_same_network,
 )
+
+
+def _refused(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except ModelError:
+        return True
+    return False
 
 
 def _claim_annotation(values: Array, kind: str, space: tuple[int, ...]) -> None:

@@ -1,0 +1,327 @@
+"""Layers: any module of a network is observed by its path, in both views, as it gives its output itself."""
+
+from collections.abc import Mapping
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from heatproof.batch import Batch
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.network.layers import layers_of, outline
+from heatproof.network.views import View, view
+from heatproof.passes import gradients
+from heatproof.testing.toys import drawn
+from heatproof_cam.gradcam import GradCam
+from heatproof_gradient.gradient import Gradient
+
+CLASSES = ("a", "b", "c")
+
+
+class Stage(nn.Module):
+    """A block whose ReLU works in place, and whose norm's values pass through something that does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Identity())
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = self.relu(values * 1)
+        return self.relu(self.inner(values) + values)
+
+
+class Staged(nn.Module):
+    """A stem, and one stage that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.stage, self.head = nn.Conv2d(3, 4, 1), Stage(), nn.Linear(4, 3)
+        self.split, self.fixed = nn.LSTM(4, 4, batch_first=True), nn.Embedding(1, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.stage(self.stage(self.stem(images)))
+        tokens, _ = self.split(values.flatten(2).transpose(1, 2))
+        return self.head(tokens.mean(1) + self.fixed.weight[0])
+
+
+class Vit(Model):
+    """A transformer whose blocks give tokens, the first of which belongs to no place."""
+
+    classes = CLASSES
+
+    def build(self) -> nn.Module:
+        return drawn(models.VisionTransformer(32, 8, 2, 2, 12, 24, num_classes=3), 0).double()
+
+    def layers(self) -> tuple[str, ...]:
+        return tuple(f"encoder.layers.encoder_layer_{index}" for index in range(2))
+
+    def spatial(self, layer: str, values: Tensor) -> Tensor:
+        return values[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+
+
+def images(size: int = 32, count: int = 2) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
+
+
+def ready(network: nn.Module) -> nn.Module:
+    return drawn(network, 0).double().eval()
+
+
+NETWORKS = {
+    "staged": lambda: ready(Staged()),
+    "resnet18": lambda: ready(models.resnet18(num_classes=3)),
+    "mobilenet": lambda: ready(models.mobilenet_v3_small(num_classes=3)),
+    "vit": lambda: Vit().network,
+    "swin": lambda: ready(
+        models.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], stochastic_depth_prob=0.1, num_classes=3)
+    ),
+    "timm vit": lambda: ready(
+        timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=12, depth=2, num_classes=3)
+    ),
+    "timm swin": lambda: ready(
+        timm.create_model(
+            "swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=12, depths=(1, 1), num_heads=(2, 2),
+            num_classes=3,
+        )
+    ),
+}  # fmt: skip
+NOT_CALLED = {"blocks"}
+"""What timm's transformer calls part by part when it is traced."""
+
+
+def outputs_of(network: nn.Module, pictures: Tensor) -> Mapping[str, Tensor]:
+    """What every module of the network gives at every call, by the names of layers."""
+    outputs: dict[str, Tensor] = {}
+    calls: dict[str, int] = {}
+
+    def note(name: str, output: object) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if isinstance(output, Tensor):
+            outputs[name if calls[name] == 1 else f"{name}__{calls[name]}"] = output.clone()
+
+    handles = [
+        module.register_forward_hook(lambda module, values, output, name=name: note(name, output))
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        with torch.no_grad():
+            network(pictures)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+def test_every_module_is_observed_as_it_gives_its_output(build, folded):
+    """But convolutions, and what hands on their output: these names mean the end of the chain."""
+    network, pictures = build(), images()
+    observing = view(network, ("logits",), pictures, {}, folded)
+    assert isinstance(observing, View)
+    chained = {"", *(observing.layers[name] for name in outline(network).convolutions)}
+    expected = outputs_of(network, pictures)
+    assert expected.keys() - observing.layers.keys() <= NOT_CALLED
+    names = [name for name in expected if observing.layers.get(name, "") not in chained]
+    assert names
+    _, values = observing(pictures, {}, names)
+    assert values.keys() == set(names)
+    for name in names:
+        scale = expected[name].abs().max().clamp_min(1e-300)
+        assert float((values[name].detach() - expected[name]).abs().max() / scale) <= 1e-10, name
+
+
+def test_a_name_is_the_modules_path_and_the_second_call_has_a_number():
+    names = outline(NETWORKS["staged"]()).layers
+    assert {
+        "stem",
+        "stage",
+        "stage__2",
+        "stage.inner",
+        "stage.inner.1__2",
+        "stage.relu",
+        "stage.relu__4",
+        "head",
+    } <= names
+
+
+def test_both_views_observe_the_same_layers():
+    network = NETWORKS["resnet18"]()
+    canonical, folded = (view(network, ("logits",), images(), {}, each) for each in (False, True))
+    assert canonical.layers.keys() == folded.layers.keys() == outline(network).layers
+    assert folded.folded == 20
+    assert layers_of(folded.module) == folded.layers
+
+
+def test_a_merged_norm_is_its_convolution_before_the_activation():
+    network, pictures = NETWORKS["resnet18"](), images()
+    _, values = view(network, ("logits",), pictures, {}, True)(pictures, {}, ["conv1", "bn1", "relu"])
+    torch.testing.assert_close(values["bn1"], network.bn1(network.conv1(pictures)), rtol=1e-10, atol=1e-12)
+    assert torch.equal(values["conv1"], values["relu"])
+    assert torch.equal(values["relu"], values["bn1"].relu())
+
+
+class Named(Model):
+    """ResNet18 with layers of many kinds."""
+
+    classes = CLASSES
+
+    def build(self) -> nn.Module:
+        return NETWORKS["resnet18"]()
+
+    def layers(self) -> tuple[str, ...]:
+        return ("bn1", "relu", "maxpool", "layer1.0.conv1", "layer1", "layer4.1.bn2", "layer4", "fc", "nowhere")
+
+
+@pytest.mark.parametrize("layer", Named().layers()[:-2])
+def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
+    model, pictures = Named(), images()
+    explainer = GradCam(layer=layer)
+    assert explainer.verdict(model).level == "exact"
+    made = gradients(Batch(model, ["a", "b"], pictures, [0, 2], layers=[layer])).layers[layer]
+    values: list[Tensor] = []
+
+    def observe(module: nn.Module, given: object, output: Tensor) -> Tensor:
+        values.append(output)
+        return output.clone()  # since the network adds to it in place
+
+    module = model.network.get_submodule("layer1.0.relu" if layer == "layer1.0.conv1" else layer)
+    handle = module.register_forward_hook(observe)
+    for other in model.network.modules():
+        if isinstance(other, nn.ReLU):
+            other.inplace = False
+    scores = model.network(pictures.requires_grad_())
+    handle.remove()
+    (gradient,) = torch.autograd.grad(scores[0, 0] + scores[1, 2], values[0])
+    torch.testing.assert_close(made.activation, values[0].detach(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(made.gradient, gradient, rtol=1e-9, atol=1e-14)
+    heatmap = explainer(Batch(model, ["a", "b"], pictures.detach(), [0, 2], layers=[layer])).values
+    weights = gradient.mean((2, 3), keepdim=True)
+    heat = (weights * values[0]).sum(1, keepdim=True).relu()
+    expected = nn.functional.interpolate(heat, size=(32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(heatmap, expected.detach(), rtol=1e-8, atol=1e-14)
+
+
+def test_a_module_that_gives_several_tensors_is_refused():
+    network = NETWORKS["staged"]()
+    with pytest.raises(ModelError, match="layer 'split' gives tuple; only a tensor of real numbers can be observed"):
+        view(network, ("logits",), images(), {}, True)(images(), {}, ["split"])
+
+
+def test_layers_that_hold_the_same_values_are_both_observed():
+    model = Named()
+    made = gradients(Batch(model, ["a", "b"], images(), [0, 1], layers=["relu", "layer4", "bn1"])).layers
+    assert made.keys() == {"relu", "layer4", "bn1"}
+    both = gradients(Batch(Chained(), ["a", "b"], images(), [0, 1], layers=["conv1", "relu"])).layers
+    assert torch.equal(both["conv1"].gradient, both["relu"].gradient)
+
+
+class Chained(Named):
+    def layers(self) -> tuple[str, ...]:
+        return ("conv1", "relu")
+
+
+def test_tokens_become_a_grid_by_spatial():
+    model, pictures = Vit(), images()
+    made = GradCam(layer="encoder.layers.encoder_layer_0")(
+        Batch(model, ["a", "b"], pictures, [0, 1], layers=model.layers())
+    )
+    assert made.values.shape == (2, 1, 32, 32)
+    assert made.values.any()
+    observed = gradients(Batch(model, ["a", "b"], pictures, [0, 1], layers=model.layers())).layers
+    tokens = outputs_of(model.network, pictures)["encoder.layers.encoder_layer_0"]
+    layer = observed["encoder.layers.encoder_layer_0"]
+    assert layer.activation.shape == layer.gradient.shape == (2, 12, 4, 4)
+    torch.testing.assert_close(layer.activation[0, :, 1, 2], tokens[0, 1 + 1 * 4 + 2], rtol=1e-10, atol=1e-12)
+    assert Gradient()(Batch(model, ["a", "b"], pictures, [0, 1])).values.any()
+
+
+# what cannot be observed
+
+
+def test_a_layer_that_the_network_has_not_is_undefined():
+    for kind in (GradCam(layer="nowhere"), GradCam(layer="last")):
+        verdict = kind.verdict(Named())
+        assert verdict.level == "undefined"
+        assert "Named has no module 'nowhere' whose output can be observed" in verdict.reason
+    assert "has no layer 'elsewhere'" in GradCam(layer="elsewhere").verdict(Named()).reason
+    with pytest.raises(ModelError, match="has no module 'nowhere' whose output"):
+        gradients(Batch(Named(), ["a", "b"], images(), [0, 1], layers=["nowhere"]))
+
+
+class Branching(nn.Module):
+    """What fx cannot trace: it looks at its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3)
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = self.layer(values).mean((2, 3))
+        return values if values.sum() > 0 else -values
+
+
+class Untraceable(Named):
+    def build(self) -> nn.Module:
+        return Branching()
+
+    def layers(self) -> tuple[str, ...]:
+        return ("layer",)
+
+
+def test_layers_of_a_network_that_cannot_be_traced_are_undefined():
+    model = Untraceable()
+    assert model.capabilities == {"gradients"}
+    verdict = GradCam(layer="layer").verdict(model)
+    assert verdict.level == "undefined"
+    assert model.outline.reason in verdict.reason
+    with pytest.raises(ModelError, match="no layer of Untraceable can be observed: it cannot be traced"):
+        model.layer("layer")
+
+
+def test_what_is_no_map_is_refused_with_a_reason():
+    with pytest.raises(ModelError, match=r"'fc' of Named has shape \(2, 3\), not \(n, channel, \*space\)"):
+        gradients(Batch(Named(), ["a", "b"], images(), [0, 1], layers=["fc"]))
+
+
+class Aside(nn.Module):
+    """Two branches: one counts, one does not read the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.table, self.head = Argmax(), Table(), nn.Linear(3, 3)
+
+    def forward(self, values: Tensor) -> Tensor:
+        counted = self.count(values).double().mean((1, 2))
+        return self.head(values.mean((2, 3))) + counted[:, None] + self.table(values).mean((1, 2, 3))
+
+
+class Argmax(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return values.argmax(1)
+
+
+class Table(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.ones(1, 2, 4, 4))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.values * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [("count", "layer 'count' gives torch.int64; only a tensor of real numbers can be observed"),
+     ("table", "layer 'table' of Aside does not depend on the image")],
+)  # fmt: skip
+def test_what_has_no_gradient_is_refused_with_a_reason(layer, reason):
+    model = Model.of(ready(Aside()), CLASSES)
+    with pytest.raises(ModelError, match=reason):
+        gradients(Batch(model, ["a", "b"], images(), [0, 1], layers=[layer]))
