@@ -189,6 +189,24 @@ def test_discovery_finds_this_workspace() -> None:
             "its hook heatproof_hookspecs gives no specifications: ZeroDivisionError",
         ),
         (hook("heatproof_hookspecs", "object()"), "its hook heatproof_hookspecs gives no specifications: ValueError"),
+        (
+            "class Specs:\n    @hookspec(firstresult=True)\n    def heatproof_inspectors(self): ...\n"
+            + hook("heatproof_hookspecs", "Specs()"),
+            "heatproof_inspectors is firstresult or historic, but plugins are called one by one",
+        ),
+        (
+            "class Specs:\n    @hookspec(historic=True)\n    def heatproof_inspectors(self): ...\n"
+            + hook("heatproof_hookspecs", "Specs()"),
+            "heatproof_inspectors is firstresult or historic, but plugins are called one by one",
+        ),
+        (
+            "@hookimpl(wrapper=True)\ndef heatproof_run_started(folder):\n    return (yield)\n",
+            "its hook heatproof_run_started is a wrapper, but plugins are called one by one",
+        ),
+        (
+            "@hookimpl(hookwrapper=True)\ndef heatproof_metrics():\n    yield\n",
+            "its hook heatproof_metrics is a wrapper, but plugins are called one by one",
+        ),
     ],
 )
 def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Found, source: str, reason: str) -> None:
@@ -215,7 +233,7 @@ def test_a_plugin_may_specify_hooks_whatever_the_order(plugin: Plugin) -> None:
         "heatproof_hookspecs", "Specs()"
     )
     catalog = Catalog([user, wrong, plugin("c_owner", specs)])
-    assert catalog.hook.heatproof_inspectors(model="net") == [["net"]]
+    assert catalog.call("heatproof_inspectors", model="net") == [["net"]]
     assert [one.distribution for one in catalog.broken] == ["heatproof-b_wrong"]
 
 
@@ -371,7 +389,7 @@ def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: py
     catalog = Catalog([first, second, good])
     with caplog.at_level(logging.WARNING, "heatproof"):
         for _ in range(2):
-            assert catalog.hook.heatproof_run_started(folder=Path("run"), config={}) == ["run"]
+            assert catalog.call("heatproof_run_started", folder=Path("run"), config={}) == ["run"]
     reason = "its hook heatproof_run_started raised ZeroDivisionError: division by zero"
     assert catalog.broken == (Broken("heatproof-first", "2.0", "first", reason),)
     assert caplog.messages == [f"plugin heatproof-first 2.0: {reason}"] * 2
@@ -379,8 +397,19 @@ def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: py
 
 
 def test_a_hook_that_does_not_exist(good: Found) -> None:
-    with pytest.raises(AttributeError):
-        Catalog([good]).hook.heatproof_run_begun()
+    with pytest.raises(PluginError, match="hook 'heatproof_run_begun' does not exist; did you mean"):
+        Catalog([good]).call("heatproof_run_begun")
+
+
+def test_tryfirst_and_trylast_order_the_calls(plugin: Plugin) -> None:
+    late, plain, early = (
+        plugin(name, hook("heatproof_run_started", f"'{name}'").replace("@hookimpl", f"@hookimpl{options}"))
+        for name, options in (("late", "(trylast=True)"), ("plain", ""), ("early", "(tryfirst=True)"))
+    )
+    again = plugin("again", hook("heatproof_run_started", "'again'"))
+    catalog = Catalog([late, plain, early, again])
+    assert catalog.broken == ()
+    assert catalog.call("heatproof_run_started", folder=Path("run"), config={}) == ["early", "plain", "again", "late"]
 
 
 # the process

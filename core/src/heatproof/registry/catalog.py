@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .. import hooks
 from ..errors import HeatproofError, PluginError, near
 from .discovery import Broken, Found, discover, normal
-from .plugins import Plugin, Plugins, Relay, attribute, reason
+from .plugins import Plugin, Plugins, attribute, reason
 
 if TYPE_CHECKING:
     from ..component import Component
@@ -64,13 +64,12 @@ class Catalog:
         entries = [entry for plugin in self._plugins.working for entry in self._declared.get(plugin, ())]
         return tuple(sorted(entries, key=lambda entry: (kinds.index(entry.kind), entry.name, entry.distribution)))
 
-    @property
-    def hook(self) -> Relay:
-        """Hooks as methods: ``catalog.hook.heatproof_run_started(folder=…, config=…)``; see ``call``."""
-        return Relay(self._plugins)
-
     def call(self, hook: str, **arguments: Any) -> list[Any]:
-        """What all plugins return; one that raises stops nobody and is named in the log and in ``broken``."""
+        """What all plugins return from a hook, the core's or one that a plugin specifies.
+
+        One that raises stops nobody and is named in the log and in ``broken``. Raises ``PluginError`` for a hook that
+        nobody specifies.
+        """
         return self._plugins.call(hook, **arguments)
 
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:

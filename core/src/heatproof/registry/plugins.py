@@ -59,9 +59,13 @@ class Plugins:
             self._manager.unregister(plugin.module)
 
     def implementing(self, hook: str) -> list[Plugin]:
-        """The working plugins that implement a hook, in their order."""
-        modules = [implementation.plugin for implementation in getattr(self._manager.hook, hook).get_hookimpls()]
-        return [plugin for plugin in self.working if plugin.module in modules]
+        """The working plugins that implement a hook, in their order; ``tryfirst`` goes before, ``trylast`` behind."""
+        caller = getattr(self._manager.hook, hook, None)
+        if caller is None:
+            raise PluginError(f"hook {hook!r} does not exist; {near(hook, self._specified())}")
+        turns = {made.plugin: made.trylast - made.tryfirst for made in caller.get_hookimpls()}
+        plugins = [plugin for plugin in self.working if plugin.module in turns]
+        return sorted(plugins, key=lambda plugin: turns[plugin.module])
 
     def ask(self, plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
         """What one plugin returns from a hook: one value, none where it is None; ``PluginError`` where it raises."""
@@ -87,11 +91,6 @@ class Plugins:
                 faults.append(f"{plugin}: {error}")
         return results, faults
 
-    def caller(self, hook: str) -> Callable[..., Any]:
-        """The function that calls a hook: one by one for a hook of the core, pluggy's own for a plugin's."""
-        own: Callable[..., Any] = getattr(self._manager.hook, hook)
-        return functools.partial(self.call, hook) if hasattr(hooks, hook) else own
-
     def _note(self, plugin: Plugin, why: str) -> None:
         found = plugin.found
         broken = Broken(found.distribution, found.version, found.entry, why)
@@ -112,33 +111,42 @@ class Plugins:
         if self._manager.parse_hookimpl_opts(plugin.module, "heatproof_hookspecs") is None:
             return
         try:
-            self._manager.add_hookspecs(plugin.module.heatproof_hookspecs())
+            specifications = plugin.module.heatproof_hookspecs()
+            self._require_plain(specifications)
+            self._manager.add_hookspecs(specifications)
         except (Exception, SystemExit) as error:
             raise PluginError(f"its hook heatproof_hookspecs gives no specifications: {reason(error)}") from error
+
+    def _require_plain(self, specifications: Any) -> None:
+        """Raise ``PluginError`` for a specification with an option that calling plugins one by one cannot honour."""
+        for name in dir(specifications):
+            options = self._manager.parse_hookspec_opts(specifications, name)
+            if options and (options["firstresult"] or options["historic"]):
+                raise PluginError(
+                    f"{name} is firstresult or historic, but plugins are called one by one and all answers returned; "
+                    "specify it by @hookspec alone"
+                )
 
     def _register(self, plugin: Plugin) -> None:
         self._manager.register(plugin.module, name=f"{plugin.found.distribution}/{plugin.found.entry}")
 
     def _check(self, plugin: Plugin) -> None:
-        """Refuse hooks that nobody specifies, and a plugin without any."""
+        """Refuse hooks that nobody specifies or that wrap others, and a plugin without any."""
         callers = self._manager.get_hookcallers(plugin.module) or []
         if not callers:
             raise PluginError("it implements no hook; mark its functions with @hookimpl from heatproof.hooks")
-        specified = [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
         for caller in callers:
-            own = [hook for hook in caller.get_hookimpls() if hook.plugin is plugin.module]
-            if not caller.has_spec() and not all(hook.optionalhook for hook in own):
-                raise PluginError(f"hook {caller.name!r} does not exist; {near(caller.name, specified)}")
+            implementations = [hook for hook in caller.get_hookimpls() if hook.plugin is plugin.module]
+            if not caller.has_spec() and not all(hook.optionalhook for hook in implementations):
+                raise PluginError(f"hook {caller.name!r} does not exist; {near(caller.name, self._specified())}")
+            if any(hook.wrapper or hook.hookwrapper for hook in implementations):
+                raise PluginError(
+                    f"its hook {caller.name} is a wrapper, but plugins are called one by one, so that there is nothing "
+                    "to wrap; make it a plain function, with tryfirst or trylast where its turn matters"
+                )
 
-
-class Relay:
-    """Hooks as methods: ``relay.heatproof_run_started(folder=…, config=…)``."""
-
-    def __init__(self, plugins: Plugins):
-        self._plugins = plugins
-
-    def __getattr__(self, hook: str) -> Callable[..., Any]:
-        return self._plugins.caller(hook)
+    def _specified(self) -> list[str]:
+        return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
 
 
 def reason(error: BaseException) -> str:
