@@ -168,6 +168,23 @@ def test_a_plugin_that_raises_is_skipped(planned: Planned, monkeypatch: pytest.M
     assert [(one.explainer, one.reason) for one in plan.skipped] == [("noted", "ZeroDivisionError: division by zero")]
 
 
+def test_a_model_whose_extras_the_dataset_lacks_is_skipped_with_the_reason(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heatproof_parts.Swapped, "extras", ("age", "sex"))
+    plan = planned(models=["swapped", "regions"], metrics=["accuracy", "mass"], explainers=["slope", "noted"])
+    (skipped,) = plan.skipped
+    assert (skipped.dataset, skipped.model, skipped.explainer) == ("pictures", "swapped", "all")
+    assert skipped.reason.startswith("swapped reads age, sex of each sample, which pictures does not give")
+    assert {model for model, *_ in names(plan)} == {"regions", ""}
+    assert [model.short for _, model in plan.pairs] == ["regions"]
+    for metrics in (["mass"], ["accuracy"]):
+        with pytest.raises(ConfigError, match="no combination of this config can run: swapped reads age, sex"):
+            planned(models=["swapped"], metrics=metrics)
+    monkeypatch.setattr(heatproof_parts.Pictures, "extras", ("age", "sex", "text"))
+    assert planned(models=["swapped"]).skipped == ()
+
+
 def test_a_config_of_which_nothing_runs_is_an_error(planned: Planned) -> None:
     with pytest.raises(ConfigError, match="no combination of this config can run: undefined because demanding needs"):
         planned(explainers=["demanding"])

@@ -74,13 +74,15 @@ class Plan:
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` when nothing can run, and what keeps a model from being built."""
     sources = {id(entry): source(entry) for entry in _entries(config)}
+    requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
+    pairs = tuple(pair for pair in requested if not _lacking(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
     reported = list(sources.values())
     tuning = [part for item in reported for part in tuning_of(item)] if any(metric.open for metric in metrics) else []
     require_apart([*tuning, *reported])
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
     combinations: dict[tuple[str, str, str], Combination] = {}
-    skipped: list[Skipped] = []
+    skipped = [_unfit(*pair) for pair in requested if _lacking(*pair)]
     for possible, impossible in _expansions(config, sources, judged):
         skipped.extend(impossible)
         for item in possible:
@@ -88,10 +90,10 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     if any("heatmap" in metric.needs for metric in metrics):
         for item in _baselines(catalog, list(combinations.values())):
             combinations[_position(item)] = item
-    if not combinations and all("heatmap" in metric.needs for metric in metrics):
+    idle = all("heatmap" in metric.needs for metric in metrics) or (bool(requested) and not pairs)
+    if not combinations and idle:
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    pairs = tuple((sources[id(entry)], model) for entry, model in _pairs(config))
     unique = tuple(dict.fromkeys(skipped))
     return Plan(config, pairs, tuple(combinations.values()), unique, metrics, tuple(tuning))
 
@@ -104,11 +106,11 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
     for model in models.values():
         _require_built(model)
         for number, row in enumerate(rows):
-            if row[1] is model:
+            if row[1] is model and not _lacking(sources[id(row[0])], model):
                 expansions[number] = _expanded(sources[id(row[0])], *row[1:], config.seed, judged)
         if len(models) > 1:
             model.forget()
-    return [expansions[number] for number in range(len(rows))]
+    return [expansions[number] for number in sorted(expansions)]
 
 
 def _require_built(model: Model) -> None:
@@ -119,6 +121,18 @@ def _require_built(model: Model) -> None:
         raise
     except Exception as error:
         raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
+
+
+def _lacking(source: Source, model: Model) -> list[str]:
+    """The extras that a model reads of a sample and the dataset's have not."""
+    return sorted(set(model.extras) - set(source.dataset.extras))
+
+
+def _unfit(source: Source, model: Model) -> Skipped:
+    """Why a model cannot take a dataset's samples."""
+    dataset, names = source.dataset.short, ", ".join(_lacking(source, model))
+    reason = f"{model.short} reads {names} of each sample, which {dataset} does not give; choose another dataset"
+    return Skipped(dataset, label(model), "all", reason)
 
 
 def source(entry: DatasetEntry) -> Source:
