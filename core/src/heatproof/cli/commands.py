@@ -156,9 +156,8 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 @_setting("Change a setting of the config (a.b=c).")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
 @click.option("--strict", is_flag=True, help="An error for datasets that leave something out, and for failed cases.")
-@click.option("--resume", is_flag=True, default=True, help="Go on where an earlier run stopped; this is always so.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
-def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, resume: bool, retry_failed: bool) -> None:
+def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool) -> None:
     """Run CONFIG, or go on where an earlier run of it stopped."""
     part = _shard(shard)
     from ..config.settings import load
