@@ -25,7 +25,7 @@ from typing import Any
 import captum.attr
 import torch
 import zennit.composites
-from networks import NETWORKS, Ready, calibrated, pictures
+from networks import NETWORKS, calibrated, pictures
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
 from safetensors.torch import load_file, save_file
@@ -37,6 +37,7 @@ from heatproof.batch import Batch
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.canonical import canonical
+from heatproof.network.modules import CONVOLUTIONS
 from heatproof.network.views import View
 from heatproof.passes import logits
 from heatproof.run.memory import keep_freed_memory
@@ -95,7 +96,7 @@ def methods(model: Model, samples: int) -> dict[str, Explainer]:
 
 def by_heatproof(network: nn.Module, image: Tensor, samples: int, rows: int) -> Measured:
     """The grid by heatproof: one batch, every explainer in turn."""
-    model, done = Ready(network), Measured()
+    model, done = Model.of(network, ["grade"]), Measured()
     explainers = methods(model, samples)
     rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
     batch = Batch(model, ["a"], image, [0], layers=model.layers(), rules=rules, rows=rows)
@@ -111,7 +112,7 @@ def by_heatproof(network: nn.Module, image: Tensor, samples: int, rows: int) -> 
 def by_libraries(network: nn.Module, image: Tensor, samples: int) -> Measured:
     """The grid by a loop over the libraries, each method by itself."""
     done, plain = Measured(), canonical(network)
-    noise = Batch(Ready(network), ["a"], image, [0])
+    noise = Batch(Model.of(network, ["grade"]), ["a"], image, [0])
     scale = SIGMA * (image.max() - image.min())
     noisy = [image + scale * noise.noise(draw) for draw in range(samples)]
     saliency = captum.attr.Saliency(plain)
@@ -154,9 +155,12 @@ def _variance(mean: Tensor, squares: Tensor) -> Tensor:
 
 def _class_activation(done: Measured, plain: Any, image: Tensor) -> None:
     """Grad-CAM of every convolution; the library scales each map to 0…1."""
+    modules = dict(plain.named_modules())
     layers = View(plain, ("logits",)).layers
     nodes = {node.name: str(node.target) for node in plain.graph.nodes}
     for layer, node in layers.items():
+        if not isinstance(modules.get(layer), CONVOLUTIONS):
+            continue
         with done.clock("gradcam"), GradCAM(plain, [plain.get_submodule(nodes[node])]) as cam:
             heat = cam(image, [RawScoresOutputTarget()])
         done.maps[f"gradcam {layer}"] = torch.from_numpy(heat)[:, None]
@@ -164,7 +168,7 @@ def _class_activation(done: Measured, plain: Any, image: Tensor) -> None:
 
 def _relevance(done: Measured, network: nn.Module, image: Tensor) -> None:
     """LRP by Zennit on the graph that heatproof makes for it."""
-    view = Batch(Ready(network), ["a"], image, [0]).view
+    view = Batch(Model.of(network, ["grade"]), ["a"], image, [0]).view
     assert isinstance(view, View)
     graph = relevance_network(view.module)
     for name in COMPOSITES:
@@ -196,7 +200,7 @@ def _status(name: str) -> int:
 
 def best_pass(network: nn.Module, image: Tensor, rounds: int = 5) -> float:
     """The least seconds of one forward and backward by the image on the folded network."""
-    batch = Batch(Ready(network), ["a"], image, [0])
+    batch = Batch(Model.of(network, ["grade"]), ["a"], image, [0])
     seconds = []
     for _ in range(rounds):
         images, start = image.clone().requires_grad_(), time.perf_counter()

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from grid import methods
-from networks import NETWORKS, Ready, calibrated, pictures
+from networks import NETWORKS, calibrated, pictures
 from torch import Tensor
 
 from heatproof.batch import Batch
+from heatproof.model import NetworkModel
 from heatproof.network.views import Opaque, View
 from heatproof.passes import release_layers
 
@@ -26,7 +27,7 @@ SAMPLES = 2
 """Of the methods that draw: more of them take longer, and no more memory."""
 
 
-class Unfolded(Ready):
+class Unfolded(NetworkModel):
     """The network as it is: BatchNorm beside the convolutions, tensors contiguous, frozen as in the folded view."""
 
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
@@ -34,7 +35,7 @@ class Unfolded(Ready):
         return super().view(images, inputs, folded=False)
 
 
-KINDS = {"folded": Ready, "unfolded": Unfolded}
+KINDS = {"folded": NetworkModel, "unfolded": Unfolded}
 
 
 def resident() -> int:
@@ -45,7 +46,7 @@ def resident() -> int:
 
 def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
     """The bytes at the peak beyond what lay in memory before: of all methods but LRP, and of the whole grid."""
-    model = KINDS[kind](calibrated(name, size).requires_grad_(False))
+    model = KINDS[kind](network=calibrated(name, size).requires_grad_(False), classes=["grade"])
     explainers = methods(model, SAMPLES)
     rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
     ids = [str(row) for row in range(rows)]

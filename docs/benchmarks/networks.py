@@ -4,25 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from heatproof.model import Model
 from heatproof_inceptionv3.inceptionv3 import InceptionV3
 from heatproof_resnet50.resnet50 import ResNet50
 from heatproof_vgg16.vgg16 import VGG16
 
 NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
-
-
-class Ready(Model):
-    """A network that is there already."""
-
-    classes = ("grade",)
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.made = network
-
-    def build(self) -> nn.Module:
-        return self.made
 
 
 def calibrated(name: str, size: int) -> nn.Module:

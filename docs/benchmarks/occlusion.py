@@ -14,10 +14,11 @@ import time
 import captum.attr
 import torch
 from grid import cosine
-from networks import NETWORKS, Ready, calibrated, pictures
+from networks import NETWORKS, calibrated, pictures
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
+from heatproof.model import Model
 from heatproof.network.views import View
 from heatproof.passes import logits
 from heatproof_perturbation.occlusion import Occlusion
@@ -27,7 +28,7 @@ PATCH, STRIDE = 32, 16
 
 def by_heatproof(network: nn.Module, image: Tensor, patch: int, stride: int) -> tuple[Tensor, float]:
     """The map, and its seconds without the making of the view."""
-    batch = Batch(Ready(network), ["a"], image, [0])
+    batch = Batch(Model.of(network, ["grade"]), ["a"], image, [0])
     assert isinstance(batch.view, View)
     logits(batch)
     start = time.perf_counter()

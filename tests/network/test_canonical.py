@@ -103,19 +103,6 @@ class Volume(nn.Module):
         return self.relu(self.norm(self.layer(images))).mean((2, 3, 4))
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    classes = ("a", "b", "c")
-
-    def __init__(self, made: nn.Module):
-        super().__init__()
-        self.made = made
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 def calibrated(network: nn.Module, size: int = 64, channels: int = 3, dimensions: int = 2) -> nn.Module:
     """The network with statistics of random images, in evaluation mode and float64."""
     draw = torch.Generator().manual_seed(0)
@@ -275,7 +262,7 @@ def test_a_network_that_cannot_be_traced_runs_as_it_is():
         opaque(inputs, {}, ["layer"])
     assert outline(network).convolutions == outline(network).activations == ()
     assert outline(network).reason == opaque.reason
-    assert Given(network).capabilities == {"gradients"}
+    assert Model.of(network, "abc").capabilities == {"gradients"}
 
 
 def test_user_hooks_and_patched_forwards_stay_on_the_users_network():
@@ -305,7 +292,7 @@ def test_float32_images_run_through_a_float64_network_and_back():
 
 
 def test_a_changed_weight_makes_a_new_folded_view():
-    model = Given(made(Functional))
+    model = Model.of(made(Functional), "abc")
     inputs = images()
     before = model.view(inputs, {})
     assert model.view(inputs, {}) is before

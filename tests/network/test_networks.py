@@ -95,19 +95,6 @@ UNTRACEABLE = {
 }
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    classes = tuple("abc"[:CLASSES])
-
-    def __init__(self, made: nn.Module, outputs: tuple[str, ...]):
-        super().__init__()
-        self.made, self.outputs = made, outputs
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 @dataclass(frozen=True)
 class Made:
     """A network, what it was before its views were made, and the views."""
@@ -211,8 +198,8 @@ def test_the_network_is_left_as_it_was(made):
 
 
 @pytest.fixture(scope="module", params=["efficientnet_b0", "timm efficientnet_b0", "unet"])
-def model(request: pytest.FixtureRequest) -> Given:
-    return Given(calibrated(request.param), FAMILIES[request.param].outputs)
+def model(request: pytest.FixtureRequest) -> Model:
+    return Model.of(calibrated(request.param), "abc"[:CLASSES], outputs=FAMILIES[request.param].outputs)
 
 
 def test_the_gradient_is_that_of_the_classes_whatever_else_a_network_gives(model):
@@ -241,13 +228,14 @@ def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_
     explainer, batch = GuidedBackprop(act_policy="relu_only"), Batch(model, ["a"], pictures(64, 1), [0])
     has_relu = nn.ReLU in model.outline.activations
     assert explainer.verdict(model).level == ("approximate" if has_relu else "undefined")
-    with pytest.raises(ModelError, match="no ReLU of Given lies between" if has_relu else "nothing in Given can be"):
+    name = type(model.network).__name__
+    with pytest.raises(ModelError, match=f"no ReLU of {name} lies between" if has_relu else f"nothing in {name} can"):
         explainer(batch)
 
 
 def test_a_layer_that_the_classes_never_see_is_noted():
     """The U-Net's decoder makes the mask only; Grad-CAM there is zero for every class, and says so."""
-    model = Given(calibrated("unet"), BOTH)
+    model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
     images, layers = pictures(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
     assert set(layers) <= set(model.layers())
     made = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
@@ -257,7 +245,7 @@ def test_a_layer_that_the_classes_never_see_is_noted():
     assert decoder.notes["degenerate"] == [1.0, 1.0]
 
 
-def plain_gradient(model: Given, images: Tensor) -> Tensor:
+def plain_gradient(model: Model, images: Tensor) -> Tensor:
     """The gradient of the first class for the first image and of the last for the second, by the network itself."""
     leaf = images.clone().requires_grad_()
     scores = model.forward(leaf)["logits"]
@@ -276,7 +264,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def test_what_cannot_be_traced_gives_a_reason_and_its_gradient(build):
     torch.manual_seed(0)
     network, images = build().double().eval(), pictures(64)
-    model = Given(network, BOTH if isinstance(network, smp.FPN) else ("logits",))
+    model = Model.of(network, "abc"[:CLASSES], outputs=BOTH if isinstance(network, smp.FPN) else ("logits",))
     assert isinstance(model.view(images, {}), Opaque)
     assert model.view(images, {}).reason == model.outline.reason != ""
     close(gradients(Batch(model, ["a", "b"], images, [0, CLASSES - 1])).images, plain_gradient(model, images))

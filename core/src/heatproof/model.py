@@ -1,7 +1,7 @@
 """Models: a network with the preparation, classes and reading of outputs that its authors meant."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, final
 
@@ -61,7 +61,7 @@ class Model(Component[P]):
     @staticmethod
     def of(
         network: nn.Module,
-        classes: Sequence[str],
+        classes: Iterable[str],
         preparation: Preparation | None = None,
         head: Head = "softmax",
         outputs: Sequence[str] = ("logits",),
@@ -151,7 +151,6 @@ class Model(Component[P]):
         """The outputs by name, through the network itself; one that shall compute something else is built so."""
         return named_outputs(self.network(images, **inputs), self.outputs)
 
-    @final
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
         """The view of the network for images of this shape, dtype and device; built anew when its weights changed."""
         views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
@@ -170,7 +169,6 @@ class Model(Component[P]):
         """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
         return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
 
-    @final
     def forget(self) -> None:
         """Drop the network and what was made of it, as does a model that it shares weights with."""
         for name in DERIVED:
@@ -178,7 +176,6 @@ class Model(Component[P]):
         if self._origin is not None:
             self._origin.forget()
 
-    @final
     def randomized(self, modules: Sequence[str], seed: int) -> "Model":
         """This model with the weights of these modules drawn anew, by ``seed`` and their names; made once.
 

@@ -24,17 +24,6 @@ REFERENCES = [(GuidedBackprop(), CaptumGuidedBackprop), (DeconvNet(), Deconvolut
 NAMES = ["guided_backprop", "deconvnet"]
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Functional(nn.Module):
     """The residual toy with ReLU as a function, which no hook on a module sees."""
 
@@ -75,7 +64,7 @@ def small(activation: type[nn.Module], seed: int = 0) -> nn.Module:
 
 def batch(network: nn.Module, made: Tensor, **changes: object) -> Batch:
     targets = [index % 3 for index in range(len(made))]
-    return Batch(Given(network, 3), [str(index) for index in range(len(made))], made, targets, **changes)
+    return Batch(Model.of(network, "abc"), [str(index) for index in range(len(made))], made, targets, **changes)
 
 
 def gap(found: Tensor, expected: Tensor) -> float:
@@ -103,7 +92,7 @@ def test_the_vector_v_relu(explainer, expected):
     weights.weight.data = torch.tensor([[3.0, 4.0, -5.0, -6.0]])
     network = nn.Sequential(nn.ReLU(), nn.Flatten(), weights).double()
     made = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64).reshape(1, 1, 2, 2)
-    found = Batch(Given(network, 1), ["a"], made, [0])
+    found = Batch(Model.of(network, "a"), ["a"], made, [0])
     assert explainer(found).values.flatten().tolist() == expected
     assert gradients(found).images.flatten().tolist() == [3, 0, -5, 0]
 
@@ -245,14 +234,14 @@ def test_where_nothing_is_negative_all_three_agree():
     [
         (nn.ReLU, "all", "exact", ""),
         (nn.ReLU, "relu_only", "exact", ""),
-        (nn.SiLU, "all", "approximate", "SiLU of Given the rule is a definition"),
+        (nn.SiLU, "all", "approximate", "SiLU of Sequential the rule is a definition"),
         (nn.SiLU, "relu_only", "undefined", "its activations are SiLU; act_policy: all"),
         (nn.Identity, "all", "undefined", "it has no activation"),
     ],
 )
 @pytest.mark.parametrize("kind", [GuidedBackprop, DeconvNet], ids=NAMES)
 def test_the_verdict_follows_from_the_activations(kind, activation, policy, level, reason):
-    verdict = kind(act_policy=policy).verdict(Given(small(activation), 3))
+    verdict = kind(act_policy=policy).verdict(Model.of(small(activation), "abc"))
     assert verdict.level == level
     assert reason in verdict.reason
     assert bool(verdict.reason) == (level != "exact")
@@ -275,7 +264,7 @@ class Branching(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_is_undefined():
-    verdict = GuidedBackprop().verdict(Given(Branching(), 3))
+    verdict = GuidedBackprop().verdict(Model.of(Branching(), "abc"))
     assert verdict.level == "undefined"
     assert "cannot be traced" in verdict.reason
     with pytest.raises(ModelError, match="cannot be traced"):
@@ -290,9 +279,8 @@ class Aside(nn.Module):
 
 
 def test_an_error_where_nothing_on_the_way_is_rectified():
-    model = Given(Aside(), 3)
-    model.outputs = ("logits", "mask")
-    with pytest.raises(ModelError, match="no activation of Given lies between the image and the output 'logits'"):
+    model = Model.of(Aside(), "abc", outputs=("logits", "mask"))
+    with pytest.raises(ModelError, match="no activation of Aside lies between the image and the output 'logits'"):
         GuidedBackprop()(Batch(model, ["a"], images(1), [0]))
 
 

@@ -24,17 +24,9 @@ POOLINGS = {
 }  # fmt: skip
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    outputs = ("logits", "mask")
-
-    def __init__(self, made: nn.Module, classes: int = 3):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made.eval()
+def model_of(network: nn.Module, classes: int = 3) -> Model:
+    """A model of a network that may also give a mask."""
+    return Model.of(network, map(str, range(classes)), outputs=("logits", "mask"))
 
 
 class Ending(nn.Module):
@@ -93,7 +85,7 @@ def batch(model: Model, made: Tensor, targets: list[int], **changes: object) -> 
 
 
 def explained(network: nn.Module, made: Tensor, targets: list[int], classes: int = 3) -> Explanation:
-    return Cam()(batch(Given(network, classes), made, targets))
+    return Cam()(batch(model_of(network, classes), made, targets))
 
 
 def vector_model(pooling: str, dimensions: int = 2) -> nn.Module:
@@ -113,7 +105,7 @@ def test_conformance(check):
 @pytest.mark.parametrize(("pooling", "score"), [("average", 5.0), ("maximum", 7.5)])
 def test_the_vector_v_cam(pooling, score):
     made = torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
-    given = batch(Given(vector_model(pooling), 1), made, [0])
+    given = batch(model_of(vector_model(pooling), 1), made, [0])
     explanation = Cam()(given)
     assert float(given.score(made)) == score
     assert explanation.values[0, 0].tolist() == [[2.0, 3.0], [5.0, 8.0]]
@@ -141,7 +133,7 @@ def test_however_the_pooling_is_written_the_map_is_the_weighted_sum(ending):
 @pytest.mark.parametrize("ending", OTHER_ENDINGS)
 def test_on_another_ending_it_is_undefined(ending):
     made, reason = OTHER_ENDINGS[ending]
-    verdict = Cam().verdict(Given(Ending(made)))
+    verdict = Cam().verdict(model_of(Ending(made)))
     assert verdict.level == "undefined"
     assert "cam needs a network that ends in a global pooling and one linear layer; here" in verdict.reason
     assert reason in verdict.reason
@@ -154,8 +146,14 @@ def test_on_another_ending_it_is_undefined(ending):
     [
         (toys.Regions(), "here the last linear layer reads ReLU"),
         (toys.Linear(), "needs layers, which Linear does not offer"),
-        (Given(models.vgg11(), 1000), "here the last linear layer reads ReLU"),
-        (Given(models.squeezenet1_1(), 1000), "here the output comes from AdaptiveAvgPool2d"),
+        (
+            model_of(models.vgg11(), 1000),
+            "here the last linear layer reads ReLU",
+        ),
+        (
+            model_of(models.squeezenet1_1(), 1000),
+            "here the output comes from AdaptiveAvgPool2d",
+        ),
     ],
     ids=["regions", "linear", "vgg11", "squeezenet"],
 )
@@ -171,7 +169,7 @@ def test_networks_of_another_form_are_undefined(model, reason):
 def test_on_published_networks_it_is_exact_where_they_have_the_form(name, part):
     torch.manual_seed(0)
     network = getattr(models, name)(num_classes=3).double().eval()
-    verdict = Cam().verdict(Given(network))
+    verdict = Cam().verdict(model_of(network))
     assert verdict.level == ("undefined" if part is None else "exact")
     if part is not None:
         _assert_the_mean_is_the_score(network, images(2, 64))
@@ -190,7 +188,7 @@ def test_on_the_three_networks_the_mean_is_the_score(name):
 
 def _assert_the_mean_is_the_score(network: nn.Module, made: Tensor) -> None:
     """For average pooling: before it is resized the map's mean is the score less the bias."""
-    given, kept = batch(Given(network), made, [2, 1]), []
+    given, kept = batch(model_of(network), made, [2, 1]), []
     handle = _pooling(network).register_forward_pre_hook(lambda module, arguments: kept.append(arguments[0]))
     scores = network(made)
     handle.remove()
@@ -215,7 +213,7 @@ def _pooling(network: nn.Module) -> nn.Module:
 def test_what_gradcam_and_respond_cam_have_to_do_with_it():
     """Behind an average Grad-CAM is ReLU(CAM) / pixels; Respond-CAM is CAM / pixels and sums to score less bias."""
     network = drawn(Ending(ENDINGS["mean"]))
-    given = batch(Given(network), images(), [2, 0, 1], layers=("features.0",))
+    given = batch(model_of(network), images(), [2, 0, 1], layers=("features.0",))
     cam, pixels = Cam()(given).values, 64
     torch.testing.assert_close(GradCam()(given).values, cam.relu() / pixels, rtol=1e-10, atol=1e-15)
     respond = RespondCam()(given).values
@@ -226,7 +224,7 @@ def test_what_gradcam_and_respond_cam_have_to_do_with_it():
 
 def test_behind_a_maximum_the_gradient_is_the_weight_where_the_maximum_is():
     network = drawn(Ending(ENDINGS["maximum"]))
-    given = batch(Given(network), images(), [2, 0, 1], layers=("features.0",))
+    given = batch(model_of(network), images(), [2, 0, 1], layers=("features.0",))
     layer = gradients(given).layers["features.0"]
     at_maximum = (layer.gradient * layer.activation).sum((1, 2, 3))
     scores = given.pick(logits(given)) - network.head.bias[[2, 0, 1]].detach()
@@ -238,7 +236,7 @@ def test_behind_a_maximum_the_gradient_is_the_weight_where_the_maximum_is():
 def test_a_further_input_reaches_the_features():
     network, gain = drawn(Driven()), torch.tensor([1.0, -2.0], dtype=torch.float64)
     plain, scaled = (
-        Cam()(batch(Given(network), images(2), [0, 0], inputs={"gain": value})).values
+        Cam()(batch(model_of(network), images(2), [0, 0], inputs={"gain": value})).values
         for value in (torch.ones(2, dtype=torch.float64), gain)
     )
     torch.testing.assert_close(scaled, plain * gain[:, None, None, None], rtol=1e-12, atol=1e-14)
@@ -246,7 +244,7 @@ def test_a_further_input_reaches_the_features():
 
 def test_it_takes_no_backward_and_leaves_other_outputs_alone(monkeypatch):
     network = drawn(Ending(ENDINGS["dictionary"]))
-    given, called = batch(Given(network), images(), [0, 1, 2]), []
+    given, called = batch(model_of(network), images(), [0, 1, 2]), []
     given.view.module.get_submodule("mask").register_forward_hook(lambda *seen: called.append(seen))
     monkeypatch.setattr(torch.autograd, "grad", lambda *given, **settings: 1 / 0)
     Cam()(given)

@@ -18,17 +18,6 @@ FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Block(nn.Module):
     """Convolutions with BatchNorm, a ReLU module for each, and a skip connection."""
 
@@ -68,7 +57,7 @@ def vector_model(weights: tuple[float, float], dimensions: int = 2) -> Model:
     head = nn.Linear(2, 1)
     head.weight.data, head.bias.data = torch.tensor([weights]), torch.tensor([0.5])
     mean = nn.AdaptiveAvgPool2d(1) if dimensions == 2 else nn.AdaptiveAvgPool3d(1)
-    return Given(nn.Sequential(convolution, mean, nn.Flatten(), head).double(), 1)
+    return Model.of(nn.Sequential(convolution, mean, nn.Flatten(), head).double(), "a")
 
 
 def explained(model: Model, made: Tensor, targets: list[int], layer: str = "last"):
@@ -124,7 +113,7 @@ def test_captum_agrees_on_resnet18(layer, module):
 
 def _assert_captum_agrees(network: nn.Module, layer: str, module: nn.Module) -> None:
     targets = [2, 0, 1]
-    found = explained(Given(network, 3), images(), targets, layer).values
+    found = explained(Model.of(network, "abc"), images(), targets, layer).values
     heat = LayerGradCam(network, module).attribute(images(), torch.tensor(targets), relu_attributions=True)
     expected = LayerAttribution.interpolate(heat, (64, 64), "bilinear").detach()
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
@@ -145,12 +134,12 @@ def test_a_convolution_means_its_tensor_after_norm_and_activation():
     (gradient,) = torch.autograd.grad(scores, kept[0])
     weighted = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).clamp_min(0)
     expected = functional.interpolate(weighted, size=(64, 64), mode="bilinear", align_corners=False).detach()
-    found = explained(Given(network, 3), images(), [0, 1, 2], "layer3.1.conv1").values
+    found = explained(Model.of(network, "abc"), images(), [0, 1, 2], "layer3.1.conv1").values
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
 
 
 def test_a_sweep_over_all_layers_takes_one_forward_and_one_backward(monkeypatch):
-    model = Given(calibrated(models.resnet18(num_classes=3)), 3)
+    model = Model.of(calibrated(models.resnet18(num_classes=3)), "abc")
     sweep = list(GradCam(layer="all").expand(model))
     layers = [layer for explainer in sweep for layer in explainer.layers(model)]
     batch = Batch(model, ["a", "b"], images(2), [0, 1], layers=layers)

@@ -36,17 +36,6 @@ SCALES = {GradCAMPlusPlus: (1e-12, 1e12), XGradCAM: (1e3, 1.0)}
 TARGETS = [2, 0, 1]
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int = 3):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Block(nn.Module):
     """Convolutions with BatchNorm, a ReLU module for each, and a skip connection."""
 
@@ -87,7 +76,7 @@ def drawn(network: nn.Module) -> nn.Module:
 
 
 def batch(explainer: Explainer, network: nn.Module, made: Tensor, classes: int = 3, **changes: object) -> Batch:
-    model, ids = Given(network, classes), [str(index) for index in range(len(made))]
+    model, ids = Model.of(network, map(str, range(classes))), [str(index) for index in range(len(made))]
     targets = [TARGETS[index] % classes for index in range(len(made))]
     return Batch(model, ids, made, targets, layers=explainer.layers(model), **changes)
 
@@ -377,6 +366,6 @@ def test_a_sample_for_which_nothing_speaks_is_noted_as_degenerate(kind):
     [(nn.ReLU, "all", "exact"), (nn.SiLU, "all", "approximate"), (nn.SiLU, "relu_only", "undefined")],
 )
 def test_guided_gradcam_has_the_verdict_of_guided_backpropagation(activation, policy, level):
-    explainer, model = GuidedGradCam(act_policy=policy), Given(Block(activation))
+    explainer, model = GuidedGradCam(act_policy=policy), Model.of(Block(activation), "abc")
     assert explainer.verdict(model).level == level
     assert explainer.rules(model) == (("guided", policy),)

@@ -20,17 +20,6 @@ from heatproof_clear.responses import responses
 LABELS = "labels are no heat: a pixel of class 0 is as much answered for as one of class 1"
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 def images(count: int = 3, size: int = 16) -> Tensor:
     return torch.randn(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -46,7 +35,7 @@ def small(classes: int = 3) -> nn.Sequential:
 
 def batch(network: nn.Module, made: Tensor, classes: int = 3, target: int = 0, **changes: object) -> Batch:
     ids = [str(index) for index in range(len(made))]
-    return Batch(Given(network, classes), ids, made, [target] * len(made), **changes)
+    return Batch(Model.of(network, map(str, range(classes))), ids, made, [target] * len(made), **changes)
 
 
 def explained(network: nn.Module, made: Tensor, classes: int = 3, **params: str) -> Explanation:
@@ -183,8 +172,8 @@ def test_a_network_that_answers_nowhere_is_noted_as_degenerate(shown):
 
 
 def test_the_verdict_follows_from_the_activations():
-    assert Clear().verdict(Given(small(), 3)).level == "exact"
-    assert Clear(act_policy="relu_only").verdict(Given(nn.Sequential(nn.Conv2d(3, 1, 1), nn.SiLU()), 1)).level == (
+    assert Clear().verdict(Model.of(small(), "abc")).level == "exact"
+    assert Clear(act_policy="relu_only").verdict(Model.of(nn.Sequential(nn.Conv2d(3, 1, 1), nn.SiLU()), "a")).level == (
         "undefined"
     )
     assert "no activation" in Clear().verdict(toys.Linear()).reason

@@ -19,17 +19,6 @@ from heatproof.testing.bench import in_float64
 from heatproof_gradient.deeplift import DeepLift
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Overlapping(nn.Module):
     """Max pools whose windows overlap, and a tensor with two readers."""
 
@@ -86,7 +75,13 @@ def calibrated(network: nn.Module, size: int) -> nn.Module:
 
 def explained(network: nn.Module, made: Tensor, baseline: float = 0.0, rows: int | None = None, classes: int = 3):
     targets = [index % classes for index in range(len(made))]
-    batch = Batch(Given(network, classes), [str(index) for index in range(len(made))], made, targets, rows=rows)
+    batch = Batch(
+        Model.of(network, map(str, range(classes))),
+        [str(index) for index in range(len(made))],
+        made,
+        targets,
+        rows=rows,
+    )
     return DeepLift(baseline=baseline)(batch)
 
 
@@ -217,10 +212,10 @@ def test_captum_is_wrong_on_inceptionv3():
 
 
 def test_the_verdict_names_what_the_rule_does_not_know():
-    verdict = DeepLift().verdict(Given(seeded(Gated), 2))
+    verdict = DeepLift().verdict(Model.of(seeded(Gated), "ab"))
     assert (verdict.level, "Multiply" in verdict.reason) == ("approximate", True)
     assert DeepLift().verdict(in_float64(toys.Residual())).level == "exact"
-    assert DeepLift().verdict(Given(seeded(Overlapping), 3)).level == "exact"
+    assert DeepLift().verdict(Model.of(seeded(Overlapping), "abc")).level == "exact"
 
 
 def test_a_network_that_cannot_be_traced_is_refused():
@@ -238,7 +233,7 @@ def test_a_further_input_is_that_of_its_own_image():
             return torch.relu(self.layer(images.flatten(1)) + age[:, None])
 
     network, made, age = seeded(Aged), images(3, 3), torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
-    batch = Batch(Given(network, 3), list("abc"), made, [0, 1, 2], inputs={"age": age})
+    batch = Batch(Model.of(network, "abc"), list("abc"), made, [0, 1, 2], inputs={"age": age})
     with torch.no_grad():
         difference = (network(made, age) - network(made * 0, age)).diagonal()
     torch.testing.assert_close(DeepLift()(batch).values.flatten(1).sum(1), difference, rtol=1e-12, atol=1e-14)

@@ -21,17 +21,6 @@ REFERENCES = (
 )
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 @pytest.fixture(scope="module", params=["residual", "resnet18"])
 def network(request) -> nn.Module:
     """A network with BatchNorm and skip connections, in float64."""
@@ -59,7 +48,7 @@ def test_conformance(check):
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES, ids=["gradient", "input_x_gradient"])
 def test_captum_agrees(network, explainer, reference):
     targets = torch.tensor([2, 0, 1])
-    found = explainer(Batch(Given(network, 3), ["a", "b", "c"], images(), targets)).values
+    found = explainer(Batch(Model.of(network, "abc"), ["a", "b", "c"], images(), targets)).values
     expected = reference(network)(images().requires_grad_(), targets).detach()
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
 

@@ -18,17 +18,6 @@ from heatproof_gradient.integrated_gradients import IntegratedGradients
 COARSE = "a few steps are exact only on a path from zero, without its first point, where every gate is shut"
 
 
-class Given(Model):
-    """A model made from a ready network with so many classes."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Product(nn.Module):
     """x1 x2 + x1², the function of vector V-IG."""
 
@@ -61,7 +50,7 @@ def calibrated(network: nn.Module, size: int) -> nn.Module:
 
 def pair() -> Batch:
     made = torch.tensor([2.0, 3.0], dtype=torch.float64).reshape(1, 1, 1, 2)
-    return Batch(Given(Product(), 1), ["a"], made, [0])
+    return Batch(Model.of(Product(), "a"), ["a"], made, [0])
 
 
 @conforms(
@@ -124,7 +113,7 @@ def large(name: str) -> nn.Module:
 def _assert_captum_agrees(network: nn.Module, made: Tensor, steps: int, rule: str) -> None:
     targets = torch.arange(len(made)) % 3
     found = IntegratedGradients(steps=steps, rule=rule, baseline=0.1)(
-        Batch(Given(network, 3), [str(index) for index in range(len(made))], made, targets)
+        Batch(Model.of(network, "abc"), [str(index) for index in range(len(made))], made, targets)
     )
     method = {"left": "riemann_left", "right": "riemann_right", "midpoint": "riemann_middle"}[rule]
     expected, delta = CaptumIntegratedGradients(network).attribute(
@@ -137,7 +126,7 @@ def _assert_captum_agrees(network: nn.Module, made: Tensor, steps: int, rule: st
 @pytest.mark.slow
 @pytest.mark.parametrize(("steps", "tolerance"), [(64, 0.05), (512, 0.01)])
 def test_values_sum_to_the_score_on_vgg16(steps, tolerance):
-    model, made = Given(large("vgg16"), 3), images(1, 48) * 2 - 1
+    model, made = Model.of(large("vgg16"), "abc"), images(1, 48) * 2 - 1
     batch = Batch(model, ["a"], made, [0])
     explanation = IntegratedGradients(steps=steps)(batch)
     gained = float(batch.score(made) - batch.score(torch.zeros_like(made)))
@@ -160,7 +149,7 @@ def test_the_gap_shrinks_with_the_steps_and_is_what_the_sum_misses():
 def test_further_inputs_belong_to_their_sample(baseline):
     made, weights = images(3, 4), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     explanation = IntegratedGradients(baseline=baseline)(
-        Batch(Given(Weighted(), 1), list("abc"), made, [0] * 3, inputs={"weight": weights})
+        Batch(Model.of(Weighted(), "a"), list("abc"), made, [0] * 3, inputs={"weight": weights})
     )
     expected = (made.square() - baseline**2) * weights.square().reshape(-1, 1, 1, 1)
     torch.testing.assert_close(explanation.values, expected, rtol=1e-10, atol=1e-12)

@@ -15,19 +15,6 @@ from heatproof.testing.toys import Residual
 from heatproof_gradient.path import constant_scores, path_gradients
 
 
-class Given(Model):
-    """A model with one logit made from a ready network."""
-
-    classes = ("a",)
-
-    def __init__(self, made: nn.Module):
-        super().__init__()
-        self.made = made
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Product(nn.Module):
     """x1 x2 + x1², the function of vector V-IG."""
 
@@ -76,7 +63,9 @@ def batch(count: int = 3, scales: tuple[float, ...] = (1.0, 3.0, 0.2), **changes
 
 
 def pair() -> Batch:
-    return Batch(Given(Product()), ["a"], torch.tensor([2.0, 3.0], dtype=torch.float64).reshape(1, 1, 1, 2), [0])
+    return Batch(
+        Model.of(Product(), "a"), ["a"], torch.tensor([2.0, 3.0], dtype=torch.float64).reshape(1, 1, 1, 2), [0]
+    )
 
 
 def hinged(pixels: int, seed: int) -> tuple[Batch, Tensor]:
@@ -84,7 +73,7 @@ def hinged(pixels: int, seed: int) -> tuple[Batch, Tensor]:
     thresholds, weights = random(pixels, seed=seed), random(pixels, seed=seed + 1000) - 0.5
     images = torch.ones(1, 1, 1, pixels, dtype=torch.float64)
     exact = torch.relu(1 - thresholds) * weights
-    return Batch(Given(Hinges(thresholds, weights)), ["a"], images, [0]), exact
+    return Batch(Model.of(Hinges(thresholds, weights), "a"), ["a"], images, [0]), exact
 
 
 def midpoints(made: Batch, steps: int) -> Tensor:
@@ -172,7 +161,7 @@ def test_a_peak_between_the_points_is_seen_by_the_gap():
     """A gate that opens and shuts between two midpoints leaves every gradient as it was."""
     thresholds = torch.tensor([0.3, 0.701, 0.71], dtype=torch.float64)
     calm, peaked = (
-        Given(Hinges(thresholds, torch.tensor([1.0, peak, -peak], dtype=torch.float64))) for peak in (0.0, 60.0)
+        Model.of(Hinges(thresholds, torch.tensor([1.0, peak, -peak], dtype=torch.float64)), "a") for peak in (0.0, 60.0)
     )
 
     class Shared(nn.Module):
@@ -185,7 +174,9 @@ def test_a_peak_between_the_points_is_seen_by_the_gap():
             return self.hinges(torch.cat([values[:, :1], values[:, 1:], values[:, 1:]], 1))
 
     image = torch.ones(1, 1, 1, 2, dtype=torch.float64)
-    found = [path_gradients(Batch(Given(Shared(model.network)), ["a"], image, [0]), 25) for model in (calm, peaked)]
+    found = [
+        path_gradients(Batch(Model.of(Shared(model.network), "a"), ["a"], image, [0]), 25) for model in (calm, peaked)
+    ]
     assert torch.equal(found[0].mean, found[1].mean)
     exact = torch.tensor([0.7, 60 * 0.009], dtype=torch.float64)
     error = size(found[1].mean.flatten() - exact) / size(found[1].mean)

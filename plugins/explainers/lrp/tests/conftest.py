@@ -154,17 +154,6 @@ def _gradients(network, node, values, relevance):
     return list(zip(sources, found))
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made, tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 @pytest.fixture(scope="session")
 def walk():
     """The walk: (batch, preset) → relevance of its images."""
@@ -176,7 +165,9 @@ def batch_of():
     """(network, images, targets) → batch."""
 
     def made(network: nn.Module, images: Tensor, targets: list[int], classes: int = 3) -> Batch:
-        return Batch(Given(network, classes), [str(index) for index in range(len(images))], images, targets)
+        return Batch(
+            Model.of(network, map(str, range(classes))), [str(index) for index in range(len(images))], images, targets
+        )
 
     return made
 

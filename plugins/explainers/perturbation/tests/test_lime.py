@@ -21,22 +21,11 @@ from heatproof_perturbation.lime import Lime, coefficients, superpixel_means
 QUARTERS = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    def __init__(self, made: nn.Module, classes: int):
-        super().__init__()
-        self.made, self.classes = made.double(), tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 def weighted(weights: Tensor) -> Model:
     """The sum of weights (class, c, *space) times values, per class."""
     layer = nn.Linear(weights[0].numel(), len(weights), bias=False)
     layer.weight.data = weights.flatten(1)
-    return Given(nn.Sequential(nn.Flatten(), layer), len(weights))
+    return Model.of(nn.Sequential(nn.Flatten(), layer).double(), map(str, range(len(weights))))
 
 
 def quarters(channels: int = 3, noise: float = 0.02) -> Tensor:

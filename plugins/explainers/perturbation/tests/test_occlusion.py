@@ -14,17 +14,6 @@ from heatproof_perturbation.boxes import Windows
 from heatproof_perturbation.occlusion import Occlusion, averaged
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    def __init__(self, made: nn.Module, classes: int = 3):
-        super().__init__()
-        self.made, self.classes = made.double(), tuple(map(str, range(classes)))
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Branching(nn.Module):
     """What fx cannot trace: it looks at its values."""
 
@@ -40,7 +29,7 @@ def linear(weights: Tensor) -> Model:
     """The sum of weights times pixels."""
     layer = nn.Linear(weights.numel(), 1, bias=False)
     layer.weight.data = weights.reshape(1, -1)
-    return Given(nn.Sequential(nn.Flatten(), layer), 1)
+    return Model.of(nn.Sequential(nn.Flatten(), layer).double(), "a")
 
 
 def by_captum(model: Model, made: Tensor, patch: int, stride: int, targets: list[int], value: Tensor | float) -> Tensor:
@@ -121,7 +110,7 @@ def test_the_score_is_the_logit_whatever_the_channels(channels):
     """Others take a softmax or a sigmoid by the number of channels of the picture (MONAI)."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    model, made = Given(network), images(1, channels, 8, 8)
+    model, made = Model.of(network.double(), "abc"), images(1, channels, 8, 8)
     found = Occlusion(patch=8, stride=8)(Batch(model, ["a"], made, [1])).values
     with torch.no_grad():
         expected = float((network(made) - network(torch.zeros_like(made)))[0, 1])
@@ -130,7 +119,7 @@ def test_the_score_is_the_logit_whatever_the_channels(channels):
 
 def test_a_network_that_cannot_be_traced():
     torch.manual_seed(0)
-    model, made = Given(Branching()), images(2, 3, 9, 9)
+    model, made = Model.of(Branching().double(), "abc"), images(2, 3, 9, 9)
     expected = by_captum(model, made, 4, 3, [0, 2], 0.0)
     found = Occlusion(patch=4, stride=3)(Batch(model, list("ab"), made, [0, 2], rows=3)).values
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8

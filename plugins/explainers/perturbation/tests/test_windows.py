@@ -17,17 +17,6 @@ from heatproof_perturbation.boxes import Windows
 from heatproof_perturbation.windows import window_scores
 
 
-class Given(Model):
-    """A model made from a ready network."""
-
-    def __init__(self, made: nn.Module, classes: int = 3, outputs: tuple[str, ...] = ("logits",)):
-        super().__init__()
-        self.made, self.classes, self.outputs = made.double(), tuple(map(str, range(classes))), outputs
-
-    def build(self) -> nn.Module:
-        return self.made
-
-
 class Branching(nn.Module):
     """What fx cannot trace: it looks at its values."""
 
@@ -62,7 +51,9 @@ def network(seed: int = 0) -> nn.Module:
 
 def made(model: Model | None = None, count: int = 3, **changes: object) -> Batch:
     images = torch.rand(count, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return Batch(model or Given(network()), list("abcde")[:count], images, [2, 0, 1, 2, 0][:count], **changes)
+    return Batch(
+        model or Model.of(network().double(), "abc"), list("abcde")[:count], images, [2, 0, 1, 2, 0][:count], **changes
+    )
 
 
 @torch.no_grad()
@@ -96,7 +87,7 @@ def test_scores_are_those_of_full_forwards(name, rows):
 
 
 def test_a_network_that_cannot_be_traced_runs_in_full():
-    batch, windows = made(Given(Branching()), rows=4), Windows.sliding((20, 24), 7, 5)
+    batch, windows = made(Model.of(Branching().double(), "abc"), rows=4), Windows.sliding((20, 24), 7, 5)
     assert isinstance(batch.view, Opaque)
     found = window_scores(batch, windows, REPLACEMENTS["pictures"], "pictures")
     torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["pictures"]), rtol=1e-10, atol=1e-12)
@@ -105,7 +96,7 @@ def test_a_network_that_cannot_be_traced_runs_in_full():
 @pytest.mark.parametrize("names", [("mask", "logits"), ("logits", "mask")])
 def test_further_inputs_and_outputs(names):
     bias = torch.rand(3, 4, dtype=torch.float64)
-    batch = made(Given(Two(), outputs=names), inputs={"bias": bias})
+    batch = made(Model.of(Two().double(), "abc", outputs=names), inputs={"bias": bias})
     windows = Windows.sliding((20, 24), 6, 6)
     found = window_scores(batch, windows, REPLACEMENTS["colour"], "colour")
     torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["colour"]), rtol=1e-10, atol=1e-12)
@@ -124,7 +115,7 @@ def test_a_target_outside_the_classes():
 
 def test_one_logit_is_every_target():
     single = nn.Sequential(network(), nn.Linear(3, 1)).eval()
-    batch, windows = made(Given(single, 1)).at(targets=[4, 0, 0]), Windows.sliding((20, 24), 6, 6)
+    batch, windows = made(Model.of(single.double(), "a")).at(targets=[4, 0, 0]), Windows.sliding((20, 24), 6, 6)
     found = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
     torch.testing.assert_close(
         found, expected(batch.at(targets=[0, 0, 0]), windows, REPLACEMENTS["constant"]), rtol=1e-10, atol=1e-12

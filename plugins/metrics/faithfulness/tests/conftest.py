@@ -15,19 +15,6 @@ from heatproof.model import Head, Model
 from heatproof.records import Heatmap, Sample
 
 
-class Given(Model):
-    """A network as it is, in float64."""
-
-    classes = ("one", "two", "three")
-
-    def __init__(self, network: nn.Module, head: Head = "softmax"):
-        super().__init__()
-        self.given, self.head = network.double(), head
-
-    def build(self) -> nn.Module:
-        return self.given
-
-
 class Passes:
     """The images of every forward, as often as they passed, and how many passed backward."""
 
@@ -47,7 +34,9 @@ def case() -> Callable[..., Case]:
         network: nn.Module | Model, picture: Any, heat: Any, *, field: Any = None, rows: int = 8,
         head: Head = "softmax", target: int = 0, id: str = "one", seed: int = 0, explainer: Explainer | None = None,
     ) -> Case:  # fmt: skip
-        model = network if isinstance(network, Model) else Given(network, head)
+        model = (
+            network if isinstance(network, Model) else Model.of(network.double(), ("one", "two", "three"), head=head)
+        )
         picture = np.asarray(picture, dtype=np.float64)
         shown = None if field is None else torch.as_tensor(field)[None]
         images = torch.from_numpy(picture)[None]
