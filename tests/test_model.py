@@ -1,6 +1,11 @@
 """Models with layers drawn anew: what changes, what is shared, and that the model itself stays as it is."""
 
 import copy
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.errors import PluginError
+from heatproof.errors import HeatproofError, PluginError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.weights import redrawn, share
 from heatproof.passes import gradients
-from heatproof.testing.toys import Residual
+from heatproof.records import Sample
+from heatproof.testing.toys import Blocks, Residual
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -146,3 +152,83 @@ def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> No
         Spoiling()(Batch(made, ["a", "b"], IMAGES, [0, 0]))
     assert torch.equal(weights(model)["stem.weight"], expected)
     assert changed(model, model.randomized(["head"], 0)) == {"head"}
+
+
+# a network at hand
+
+
+def at_hand(seed: int = 0, **settings: Any) -> Model:
+    return Model.of(Residual(seed=seed).build(), **{"classes": Residual.classes, "preparation": Blocks()} | settings)
+
+
+def test_a_network_at_hand_is_used_as_it_is() -> None:
+    network = Residual().build().train()
+    model = Model.of(network, "abc", Blocks(), head="sigmoid", outputs=["scores"])
+    assert model.network is network
+    assert not network.training
+    assert (model.classes, model.head, model.outputs) == (("a", "b", "c"), "sigmoid", ("scores",))
+    assert model.grid == Blocks().identity
+    assert model.short == "_Residual"
+    assert torch.equal(model.forward(IMAGES)["scores"], network(IMAGES))
+
+
+def test_its_identity_follows_from_weights_structure_and_arguments() -> None:
+    doubled = at_hand()
+    with torch.no_grad():
+        doubled.network.last_norm.running_mean.mul_(2)
+    other_slope = [Model.of(nn.Sequential(nn.Flatten(), nn.LeakyReLU(slope)), "a") for slope in (0.1, 0.2)]
+    models = [
+        at_hand(), at_hand(1), doubled, at_hand(classes="abc"), at_hand(head="sigmoid"), at_hand(outputs=("mask",)),
+        at_hand(preparation=None), Model.of(nn.Sequential(Residual().build()), Residual.classes, Blocks()),
+        *other_slope,
+    ]  # fmt: skip
+    assert len({model.identity for model in models}) == len(models)
+    assert at_hand().identity == at_hand().identity
+    assert at_hand().network is not at_hand().network
+    assert at_hand().with_(head="sigmoid").identity == at_hand(head="sigmoid").identity
+
+
+def test_its_identity_is_the_same_in_every_process() -> None:
+    script = "from heatproof.model import Model; from heatproof.testing.toys import Residual, Blocks; "
+    script += "print(Model.of(Residual().build(), Residual.classes, Blocks()).identity)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == at_hand().identity
+
+
+def test_it_is_described_and_travels_to_a_worker() -> None:
+    model = at_hand()
+    described = json.loads(json.dumps(model.describe()))
+    assert described["network"].startswith("_Residual ")
+    assert described["preparation"] == Blocks().describe()
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.identity == model.identity
+    assert torch.equal(copied.network(IMAGES), model.network(IMAGES))
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(HeatproofError, match="network: Input should be an instance of Module"):
+        Model.of(torch.relu, "abc")  # type: ignore[arg-type]
+
+
+# what a subclass may override
+
+
+@pytest.mark.parametrize("name", ["forward", "network", "outline", "require_layers"])
+def test_what_no_run_would_honour_cannot_be_overridden(name: str) -> None:
+    with pytest.raises(PluginError, match=f"Overriding overrides Model.{name}, which no run would honour"):
+        type("Overriding", (Residual,), {name: lambda self: None})
+
+
+def test_the_guard_of_an_explainer_cannot_be_overridden() -> None:
+    with pytest.raises(PluginError, match=r"Overriding overrides Explainer\.__call__, which no run would honour"):
+        type("Overriding", (Explainer,), {"__call__": lambda self, batch: None})
+
+
+def test_a_model_that_prepares_its_own_way_has_a_grid_of_its_own() -> None:
+    class Brighter(Residual):
+        def prepare(self, sample: Sample) -> Sample:
+            prepared = super().prepare(sample)
+            return replace(prepared, image=prepared.image + 1)
+
+    assert Residual().grid == Blocks().identity
+    assert Brighter().grid == Brighter().identity

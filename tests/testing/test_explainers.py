@@ -62,6 +62,13 @@ class Reasonless(Plain):
         return Verdict("approximate")
 
 
+class Reckless(Plain):
+    """Never looks at what the model offers."""
+
+    def verdict(self, model: object) -> Verdict:
+        return Verdict("exact")
+
+
 class Lost(Plain):
     def layers(self, model: object) -> tuple[str, ...]:
         return ("nowhere",)
@@ -261,6 +268,7 @@ SOUND = (Plain(), Smooth(), Volume(), Slope())
 FAULTS = (
     (Needy(), "is defined on the model it is tried with"),
     (Reasonless(), "is defined on the model it is tried with"),
+    (Reckless(), "is undefined where a capability is lacking"),
     (Lost(), "layers belong to the model"),
     (Narrow(), "maps have the form of the images"),
     (Single(), "maps have the form of the images"),

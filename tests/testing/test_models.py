@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from heatproof.model import Model
 from heatproof.records import Array, Prediction, Sample
 from heatproof.testing import ConformanceError, checks, conforms, toys
 from heatproof.testing.check import run
@@ -205,7 +206,8 @@ def marked(sample: Sample, change: object) -> Sample:
     return replace(sample, annotations=tuple(replace(one, values=change(one.values)) for one in sample.annotations))
 
 
-SOUND = (toys.Linear(), toys.Regions(), toys.Piecewise(), toys.Residual())
+AT_HAND = Model.of(Residual(seed=1).build(), Residual.classes, Blocks())
+SOUND = (toys.Linear(), toys.Regions(), toys.Piecewise(), toys.Residual(), AT_HAND)
 FAULTS = (
     (with_network(Wakeful), "the network is a module in evaluation mode"),
     (with_network(Overwide), "logits have one column per class"),

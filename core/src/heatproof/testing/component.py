@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pydantic import ValidationError
+from torch import nn
 
 from ..component import Component
 from ..errors import HeatproofError
@@ -74,7 +75,12 @@ def _refused(component: Component) -> bool:
 
 
 def _reread(original: Any, written: Any) -> Any:
-    """The value that ``describe`` wrote; a component by its class, since no catalog is asked."""
+    """The value that ``describe`` wrote; a component by its class, since no catalog is asked.
+
+    A network cannot be written: the one at hand takes its place.
+    """
+    if isinstance(original, nn.Module):
+        return original
     if isinstance(original, Component):
         values = {name: getattr(original.params, name) for name in type(original.params).model_fields}
         return original.rebuilt({name: _reread(value, written[name]) for name, value in values.items()})

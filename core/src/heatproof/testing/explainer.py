@@ -2,20 +2,17 @@
 
 import gc
 import pickle
-import tracemalloc
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
 from ..explainer import Explainer
+from ..model import Model
 from ..passes import gradients, logits
 from . import snapshot
 from .bench import PICTURES, ExplainerBench, batch_of, difference, networks_of, values_of
@@ -26,8 +23,6 @@ TOLERANCE = 1e-10
 COSINE = 0.9999
 CALLS, FEWEST = 200, 15
 """How often memory is put to the test with an explainer of one pass, and with one of many."""
-ARRAYS = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
-"""The memory of numpy's arrays, which the garbage collector does not know."""
 
 
 def is_defined_on_the_model_it_is_tried_with(bench: ExplainerBench) -> None:
@@ -36,6 +31,17 @@ def is_defined_on_the_model_it_is_tried_with(bench: ExplainerBench) -> None:
     verdict = explainer.verdict(bench.model)
     claim(verdict.level in ("exact", "approximate"), f"{verdict.reason}; give the check a model it is defined on.")
     claim(verdict.level == "exact" or bool(verdict.reason), "the verdict is approximate without a reason.")
+
+
+def is_undefined_where_a_capability_is_lacking(bench: ExplainerBench) -> None:
+    """On a model without a capability that ``requires`` names the verdict is undefined, with a reason."""
+    explainer = _explainer(bench)
+    if "model_free" in explainer.traits or not explainer.requires:
+        raise NotApplicable("it requires nothing of the model")
+    for capability in sorted(explainer.requires):
+        verdict = explainer.verdict(_lacking(bench.model, capability))
+        claim(verdict.level == "undefined", f"the verdict is {verdict.level} on a model without {capability}.")
+        claim(bool(verdict.reason), "the verdict is undefined without a reason.")
 
 
 def layers_belong_to_the_model(bench: ExplainerBench) -> None:
@@ -165,12 +171,12 @@ def memory_does_not_grow(bench: ExplainerBench) -> None:
     Explainers that take several passes per sample are called less often, in proportion, but 15 times at least.
     """
     part = max(CALLS // max(1, *_explainer(bench).passes), FEWEST) // 3
-    with _new_objects_only():
+    with snapshot.new_objects_only():
         first, second = (_alive_after(bench, part * turn, part) for turn in range(2))
-        with _traced():
-            before = _arrays()
+        with snapshot.traced():
+            before = snapshot.arrays()
             third = _alive_after(bench, part * 2, part)
-            arrays = _arrays() - before
+            arrays = snapshot.arrays() - before
         kinds = Counter(type(known).__name__ for known in gc.get_objects()).most_common(3)
     # What is made once and for good may come late; what every call leaves is there after either part.
     objects = min(second - first, third - second)
@@ -181,6 +187,7 @@ def memory_does_not_grow(bench: ExplainerBench) -> None:
 
 LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
     is_defined_on_the_model_it_is_tried_with,
+    is_undefined_where_a_capability_is_lacking,
     layers_belong_to_the_model,
     maps_have_the_form_of_the_images,
     maps_are_finite,
@@ -200,6 +207,13 @@ LAWS: tuple[Callable[[ExplainerBench], None], ...] = (
 
 def _explainer(bench: ExplainerBench) -> Explainer:
     return bench.explainer(bench.model)
+
+
+def _lacking(model: Model, capability: str) -> Model:
+    """The same model without a capability."""
+    other = model.with_()
+    other.__dict__["capabilities"] = model.capabilities - {capability}
+    return other
 
 
 def _expanded(bench: ExplainerBench) -> list[Explainer]:
@@ -251,35 +265,6 @@ def _explains_while_failing(bench: ExplainerBench, batch: Batch, networks: list[
 def _middle(network: nn.Module) -> nn.Module:
     leaves = [module for module in network.modules() if not list(module.children())]
     return leaves[len(leaves) // 2]
-
-
-@contextmanager
-def _new_objects_only() -> Iterator[None]:
-    """Let the garbage collector know new objects only, and let no warning be collected."""
-    gc.freeze()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        gc.unfreeze()
-
-
-@contextmanager
-def _traced() -> Iterator[None]:
-    """Have new memory traced."""
-    before = tracemalloc.is_tracing()
-    tracemalloc.start()
-    try:
-        yield
-    finally:
-        if not before:
-            tracemalloc.stop()
-
-
-def _arrays() -> int:
-    """How many arrays are alive of those that were made while memory was traced."""
-    return len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)
 
 
 def _alive_after(bench: ExplainerBench, start: int, calls: int) -> int:

@@ -1,7 +1,11 @@
 """Snapshots: everything about networks, and about the process, that a component must leave as it was."""
 
+import gc
 import random
-from collections.abc import Iterable
+import tracemalloc
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,8 @@ from torch import Tensor, nn
 from ..network.rewriting import HOOK_DICTIONARIES
 
 Snapshot = dict[str, Any]
+ARRAYS = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
+"""The memory of numpy's arrays, which the garbage collector does not know."""
 
 
 def of_networks(networks: Iterable[nn.Module]) -> Snapshot:
@@ -67,3 +73,32 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other))
     return bool(one == other)
+
+
+@contextmanager
+def new_objects_only() -> Iterator[None]:
+    """Let the garbage collector know new objects only, and let no warning be collected."""
+    gc.freeze()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Have new memory traced."""
+    before = tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        if not before:
+            tracemalloc.stop()
+
+
+def arrays() -> int:
+    """How many arrays are alive of those that were made while memory was traced."""
+    return len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)
