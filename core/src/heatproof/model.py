@@ -225,16 +225,13 @@ class NetworkParams(Params):
     outputs: tuple[str, ...] = ("logits",)
 
 
-class NetworkModel(Model):
+class NetworkModel(Model[NetworkParams]):
     """A model made from a network at hand by ``Model.of``; tables show the network's class."""
-
-    Params = NetworkParams
-    params: NetworkParams
 
     def __init__(self, **params: Any):
         super().__init__(**params)
-        self.classes, self.preparation = self.params.classes, self.params.preparation
-        self.head, self.outputs = self.params.head, self.params.outputs
+        for name in ("classes", "preparation", "head", "outputs"):
+            setattr(self, name, getattr(self.params, name))
 
     @property
     def short(self) -> str:

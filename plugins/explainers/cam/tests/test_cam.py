@@ -257,7 +257,7 @@ def test_a_target_outside_the_classes_is_an_error():
 
 
 def test_an_output_that_the_network_has_not_is_an_error():
-    given = batch(Given(drawn(Ending(ENDINGS["mean"]))), images(), [0, 1, 2])
+    given = batch(model_of(drawn(Ending(ENDINGS["mean"]))), images(), [0, 1, 2])
     given.output = "mask"
     with pytest.raises(ModelError, match="has no output 'mask'; it has logits"):
         Cam()(given)
