@@ -15,9 +15,7 @@ from .imaging.transforms import Preparation
 from .network.layers import Outline, outline
 from .network.tracing import named_outputs
 from .network.views import Opaque, View, view
-from .network.weights import load_weights as load_weights
 from .network.weights import network_digest, redrawn, share, tensors
-from .network.weights import read_weights as read_weights
 from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]

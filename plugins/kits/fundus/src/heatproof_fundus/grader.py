@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from heatproof.component import Location, Params
 from heatproof.errors import ModelError
-from heatproof.model import Model, load_weights
+from heatproof.model import Model
+from heatproof_checkpoints.checkpoint import load_weights
 from heatproof_fundus.photograph import Fundus
 
 WIDTHS = (512, 128)

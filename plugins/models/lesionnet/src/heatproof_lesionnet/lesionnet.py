@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from heatproof.component import Location, Params
 from heatproof.digests import file_digest
-from heatproof.model import Model, load_weights
+from heatproof.model import Model
+from heatproof_checkpoints.checkpoint import load_weights
 from heatproof_fundus.photograph import Fundus
 
 PACKAGED = Path(__file__).with_name("lesionnet.safetensors")

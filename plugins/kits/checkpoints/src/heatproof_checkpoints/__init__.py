@@ -1,0 +1,1 @@
+"""Checkpoints of networks, read without executing anything."""
