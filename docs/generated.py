@@ -8,6 +8,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -28,13 +29,20 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def commands() -> str:
-    """Every command of the core with its help, as ``--help`` prints it."""
-    # The plain group, since the commands of installed plugins differ from place to place.
-    plain = click.Group("heatproof", cli.cli.commands, help=cli.cli.help, params=cli.cli.params)
-    top = click.Context(
-        plain, info_name="heatproof", terminal_width=96, max_content_width=96, **cli.cli.context_settings
-    )
+    """Every command of this repository with its help, as ``--help`` prints it."""
+    settings = cli.cli.context_settings
+    top = click.Context(group(), info_name="heatproof", terminal_width=96, max_content_width=96, **settings)
     return "\n".join(f"## `{asked.command_path}`\n\n```text\n{asked.get_help()}\n```\n" for asked in contexts(top))
+
+
+def group() -> click.Group:
+    """The commands of the core and of this repository's tools, without those of other plugins that are installed."""
+    plain = click.Group("heatproof", dict(cli.cli.commands), help=cli.cli.help, params=cli.cli.params)
+    for folder in sorted(PLUGINS.glob("tools/*/src/*")):
+        add_commands = getattr(import_module(folder.name), "heatproof_commands", None)
+        if add_commands:
+            add_commands(cli=plain)
+    return plain
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:

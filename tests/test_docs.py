@@ -24,6 +24,7 @@ from heatproof.testing.toys import Blobs, Regions, Slope
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+GENERATED = runpy.run_path(str(DOCS / "generated.py"))
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 TEXTS = [*PAGES, ROOT / "README.md", *sorted(ROOT.glob("plugins/*/*/README.md"))]
 COMPLETE = {"datasets": ["phantom"], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["ecs"]}
@@ -98,14 +99,14 @@ def test_every_door_of_the_architecture_is_there_and_its_picture_shows_every_roo
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_generated_parts_are_up_to_date(page):
-    filled = runpy.run_path(str(DOCS / "generated.py"))["filled"]
     text = page.read_text(encoding="utf-8")
-    assert filled(text) == text, "run: python docs/generated.py"
+    assert GENERATED["filled"](text) == text, "run: python docs/generated.py"
 
 
-def test_the_page_of_commands_shows_every_command_of_the_core():
+def test_the_page_of_commands_shows_every_command_of_the_core_and_of_the_tools():
     headings = re.findall(r"^## `(.*)`$", (DOCS / "cli.md").read_text(), re.MULTILINE)
     assert {f"heatproof {command}" for command in cli.cli.commands} <= set(headings)
+    assert {"heatproof new", "heatproof data check", "heatproof data write"} <= set(headings)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_commands_in_the_texts_exist_with_their_options(path):
 
 
 def _require_command(words, place):
-    command = cli.cli
+    command = GENERATED["group"]()
     while isinstance(command, click.Group):
         assert set(words[:1]) < set(command.commands), f"{place}: heatproof has no command {words[:1]}"
         command = command.commands[words.pop(0)]

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import signal
 import struct
 import subprocess
@@ -335,41 +334,7 @@ def _until(terminal: int, pattern: str) -> str:
     return seen.decode(errors="ignore")
 
 
-# data
-
-
-def test_data_write_and_check(command: Any, tmp_path: Path) -> None:
-    root = tmp_path / "new/idrid"
-    words = ["data", "write", "idrid", "--set", "patients=10", "--set", "height=64", "--root", root]
-    assert printed(command(*words, "--split", "test")) == (
-        f"wrote 4 samples of phantom in the layout of idrid to {root}\n"
-    )
-    rows = [
-        re.split(r"  +", line.strip())
-        for line in printed(command("data", "check", "idrid", "--root", root)).splitlines()
-    ]
-    assert ["what", "found", "published"] in rows
-    assert ["pictures in test", "4", "27"] in rows
-    assert ["unreadable files", "0", "0"] in rows
-
-
 # plugins
-
-
-@pytest.mark.slow
-def test_what_new_prints_installs_and_checks_from_any_folder(tmp_path: Path) -> None:
-    folder, site = tmp_path / "my plugins/heatproof-my-method", tmp_path / "site"
-    script = Path(sys.executable).parent / "heatproof"
-    words = ["new", "metric", "my_method", "--into", "my plugins"]
-    done = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
-    _, install, check = map(shlex.split, done.stdout.splitlines())
-    assert install[-2:] == ["-e", str(folder)]
-    offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(site), str(folder)]
-    subprocess.run([*install[:-2], *offline], cwd="/", check=True)  # beside the environment, which stays as it is
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    checked = subprocess.run(check, cwd="/", env=environment, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "my_method passes" in checked.stdout
 
 
 class Greeting:

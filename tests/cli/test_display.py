@@ -13,17 +13,14 @@ from rich.console import Console
 
 from heatproof.cli.display import (
     cost_table,
-    findings_table,
     plan_table,
     ranking_tables,
     settings_table,
-    show,
-    table,
     type_text,
 )
 from heatproof.cli.progress import Live
+from heatproof.cli.tables import show, table
 from heatproof.component import Location, Params
-from heatproof.dataset import Finding
 from heatproof.explainer import Explainer
 from heatproof.plan.task import Combination, Source
 from heatproof.records import Verdict
@@ -145,13 +142,6 @@ def test_costs_of_metrics_that_ask_the_model() -> None:
         ["phantom", "resnet50", "deletion", "16", "1600", "0"],
         ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
     ]
-
-
-def test_findings() -> None:
-    found = [Finding("pictures", 54, 81), Finding("unreadable files", 1, 0, "a.jpg is damaged")]
-    rows = cells(printed(findings_table("idrid", found)))
-    assert rows[1] == ["what", "found", "published", "example"]
-    assert rows[-1] == ["unreadable files", "1", "0", "a.jpg is damaged"]
 
 
 def ranked(name: str, value: float, **others: float) -> Any:

@@ -17,8 +17,11 @@ PUBLIC = (
     "heatproof.explainer",
     "heatproof.metric",
     "heatproof.executor",
+    "heatproof.config.components",
     "heatproof.testing",
     "heatproof.results.finished",
     "heatproof.results.ranking",
+    "heatproof.cli.tables",
+    "heatproof.cli.terminal",
 )
 """Modules and whole packages, from the bottom up; everything else of the core may change without notice."""

@@ -1,26 +1,17 @@
-"""The command line: list, show, check, plan, run, report, new and data; plugins add their own commands."""
+"""The command line: list, show, check, plan, run and report; plugins add their own commands."""
 
 import json
 import os
-import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import HeatproofError, PluginError, install_command, near
-from .terminal import INTERRUPTED, Cli, catalog, console
+from ..errors import HeatproofError, PluginError, near
+from .terminal import INTERRUPTED, Cli, catalog, console, setting
 
 if TYPE_CHECKING:
     from ..registry.catalog import Entry
-
-NEW_KINDS = ("dataset", "model", "explainer", "metric")
-
-
-def _setting(text: str) -> Callable[..., Any]:
-    return click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help=text)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +26,7 @@ def cli(debug: bool) -> None:
 @click.option("--verify", is_flag=True, help="Also load every class; exit with an error when a plugin is broken.")
 def list_(as_json: bool, verify: bool) -> None:
     """List datasets, models, explainers, metrics and executors, and the plugins that are broken."""
-    from .display import show, table
+    from .tables import show, table
 
     known = catalog()
     if verify:
@@ -58,7 +49,8 @@ def list_(as_json: bool, verify: bool) -> None:
 @click.argument("name")
 def show_(name: str) -> None:
     """Show what NAME (a component or a distribution) is and which settings it takes."""
-    from .display import about, settings_table, show
+    from .display import about, settings_table
+    from .tables import show
 
     out = console()
     for entry in _entries(name):
@@ -85,7 +77,7 @@ def _entries(name: str) -> "list[Entry]":
 
 @cli.command(short_help="Check a config, or hold a component to the laws of its kind.")
 @click.argument("target")
-@_setting("Change a setting of the config (a.b=c) or of the component.")
+@setting("Change a setting of the config (a.b=c) or of the component.")
 def check(target: str, overrides: tuple[str, ...]) -> None:
     """Check a config, or hold an installed component to the laws of its kind.
 
@@ -131,7 +123,7 @@ def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
 
 @cli.command(short_help="Show the combinations of a config, and those that are skipped.")
 @click.argument("config", type=click.Path(path_type=Path))
-@_setting("Change a setting of the config (a.b=c).")
+@setting("Change a setting of the config (a.b=c).")
 def plan(config: Path, overrides: tuple[str, ...]) -> None:
     """Show the combinations that CONFIG stands for, and those that are skipped."""
     _show_plan(config, overrides, costs=False)
@@ -141,7 +133,8 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from ..config.settings import load
     from ..plan.plan import make_plan
     from ..run.estimate import estimates
-    from .display import cost_table, plan_table, show, skipped_table
+    from .display import cost_table, plan_table, skipped_table
+    from .tables import show
 
     out, made = console(), make_plan(load(config, catalog(), overrides), catalog())
     show(out, plan_table(made))
@@ -153,7 +146,7 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 
 @cli.command(short_help="Run a config, or go on where an earlier run of it stopped.")
 @click.argument("config", type=click.Path(path_type=Path))
-@_setting("Change a setting of the config (a.b=c).")
+@setting("Change a setting of the config (a.b=c).")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
 @click.option("--strict", is_flag=True, help="An error for datasets that leave something out, and for failed cases.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
@@ -209,62 +202,6 @@ def report(folder: Path) -> None:
     refuse_faults(folder, faults)
     if not pages:
         click.echo(NO_PAGE)
-
-
-@cli.command(short_help="Start a plugin: a folder with one component and its tests.")
-@click.argument("kind", type=click.Choice(NEW_KINDS))
-@click.argument("name")
-@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="The folder to make it in.")
-def new(kind: str, name: str, into: Path) -> None:
-    """Start a plugin: a folder with one component of KIND, its pyproject and its conformance test."""
-    from ..registry.scaffold import scaffold
-
-    folder = scaffold(kind, name, into)
-    check = shlex.join([os.path.abspath(sys.argv[0]), "check", name])
-    click.echo(f"made {folder}; next:\n{install_command('-e', str(folder.absolute()))}\n{check}")
-
-
-@cli.group()
-def data() -> None:
-    """Check a download, or write samples in a dataset's layout."""
-
-
-@data.command("check")
-@click.argument("name")
-@click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
-@_setting("Another setting of the dataset.")
-def data_check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
-    """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
-    from ..config.components import create, settings_of
-    from .display import findings_table, show, terms
-
-    given = {"root": str(root)} if root else {}
-    dataset: Any = create(catalog(), "dataset", name, given | settings_of(overrides))
-    found = dataset.check()
-    show(console(), findings_table(name, found))
-    for line in terms(dataset):
-        click.echo(line)
-    if faults := [entry for entry in found if entry.expected == 0 and entry.count]:
-        raise HeatproofError(
-            f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
-        )
-
-
-@data.command("write", short_help="Write samples of one dataset in the layout of another.")
-@click.argument("name")
-@click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
-@_setting("A setting of that dataset, such as patients=27.")
-@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
-@click.option("--split", help="Only this split.")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
-def data_write(
-    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path
-) -> None:
-    """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
-    from .layouts import write_layout
-
-    count = write_layout(catalog(), name, source, overrides, split, root, layout)
-    click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
 
 
 def main() -> None:

@@ -1,22 +1,20 @@
-"""Tables in the terminal: what is installed, what a plan holds and costs, what a run came to."""
+"""What the terminal shows of components, of a plan and its costs, and of a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from inspect import cleandoc
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from click import wrap_text
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group
+
+from .tables import table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from ..component import Component
-    from ..dataset import Dataset, Finding
     from ..plan.plan import Plan
     from ..results.ranking import Ranking
     from ..run.estimate import Estimate
@@ -29,47 +27,6 @@ WIDTH = 100
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 MEASURES = 3
 """How many measures besides the ranking one stand beside each other."""
-
-
-def table(
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    numbers: Sequence[str] = (),
-    fold: Sequence[str] = (),
-) -> Group:
-    """A table whose cells are shown as they are, never read as markup; columns in ``numbers`` align right.
-
-    A column in ``fold`` that says the same in every row is told once in the title, so that a line holds the rest.
-    """
-    cells = [[cell(value) for value in row] for row in rows]
-    told = {name: column[0] for name, column in zip(columns, zip(*cells)) if name in fold and len(set(column)) == 1}
-    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
-    for name in columns:
-        if name not in told:
-            made.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
-    for row in cells:
-        made.add_row(*(Text(text) for name, text in zip(columns, row) if name not in told))
-    common = ", ".join(f"{name} {text}" for name, text in told.items() if text)
-    return Group(Text(f"{title} ({common})" if common else title, style="bold"), made)
-
-
-def cell(value: Any) -> str:
-    r"""A value in a table: numbers to three places, nothing for a missing one, no character that moves the cursor.
-
-    >>> cell(0.12345), cell(float("nan")), cell("a\x1b[2Jb")
-    ('0.123', '', 'a\\x1b[2Jb')
-    """
-    if value is None or value != value:
-        return ""
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def show(console: Console, made: Group) -> None:
-    """Print a table, and a line's distance to what follows."""
-    console.print(made)
-    console.print()
 
 
 def size(count: float) -> str:
@@ -176,19 +133,6 @@ def _cost_rows(entry: "Estimate") -> Iterable[tuple[Any, ...]]:
     yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
     for name, cost in entry.metrics.items():
         yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
-
-
-def terms(dataset: "Dataset") -> list[str]:
-    """How a dataset is cited and licensed, and where missing files are found, as far as it says so."""
-    said = {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}
-    return [f"{what}: {text}" for what, text in said.items() if text]
-
-
-def findings_table(name: str, findings: Iterable["Finding"]) -> Group:
-    """What is there of a dataset, beside the published counts."""
-    rows = [(entry.what, entry.count, entry.expected, entry.example) for entry in findings]
-    columns = ("what", "found", "published", "example")
-    return table(name, columns, rows, numbers=("found", "published"), fold=("published", "example"))
 
 
 def ranking_tables(ranking: "Ranking") -> Iterable[Group]:

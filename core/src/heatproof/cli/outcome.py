@@ -9,8 +9,9 @@ from ..errors import PluginError
 from ..results.finished import Results
 from ..results.ranking import rankings
 from ..run.runner import Finished
-from .display import ranking_tables, show
+from .display import ranking_tables
 from .progress import Live
+from .tables import show
 
 NO_PAGE = "no page was written: install a plugin that writes one, such as heatproof-report"
 

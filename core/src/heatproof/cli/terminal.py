@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -80,3 +81,8 @@ def console(stderr: bool = False) -> "Console":
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, highlight=False, width=None if terminal else 400)
+
+
+def setting(text: str) -> Callable[..., Any]:
+    """The option ``--set NAME=VALUE`` of a command as texts in its argument ``overrides``; ``text`` is the help."""
+    return click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help=text)

@@ -1,1 +1,1 @@
-"""What is installed: plugins found, imported and set apart, names resolved, new ones started."""
+"""What is installed: plugins found, imported and set apart, names resolved."""

@@ -1,4 +1,4 @@
-"""Started plugins can be installed, pass their checks and their tests; samples land in another dataset's layout."""
+"""Started plugins can be installed, pass their checks and their tests; nothing is overwritten or left half."""
 
 import os
 import re
@@ -9,28 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from heatproof.cli.commands import NEW_KINDS
-from heatproof.cli.layouts import write_layout
-from heatproof.config.components import settings_of
-from heatproof.errors import ConfigError, DataError, HeatproofError
+from heatproof.cli.commands import cli
+from heatproof.errors import HeatproofError
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import discover
-from heatproof.registry.scaffold import scaffold
-from heatproof_idrid.idrid import Idrid
-from heatproof_kaggle_dr.kaggle_dr import KaggleDr
-from heatproof_phantom.phantom import Phantom
+from heatproof_new.command import KINDS
+from heatproof_new.scaffold import scaffold
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
-SMALL = ("patients=10", "height=64")
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One plugin of each kind."""
     into = tmp_path_factory.mktemp("started")
-    for kind in NEW_KINDS:
+    for kind in KINDS:
         assert scaffold(kind, f"my_{kind}", into) == into / f"heatproof-my-{kind}"
     return into
 
@@ -44,7 +40,7 @@ def site(started: Path) -> Path:
 
 
 def test_files(started: Path) -> None:
-    for kind in NEW_KINDS:
+    for kind in KINDS:
         folder = started / f"heatproof-my-{kind}"
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file())
         assert files == [
@@ -65,17 +61,15 @@ def test_style(started: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_installed_they_are_listed_and_pass_their_checks(
-    site: Path, command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_installed_they_are_listed_and_pass_their_checks(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(site)
     found, broken = discover([str(site)])
     made = Catalog(found, broken)
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: made)
     assert made.verify() == ()
-    for kind in NEW_KINDS:
+    for kind in KINDS:
         assert made.resolve(kind, f"my_{kind}").distribution == f"heatproof-my-{kind}"
-        result = command("check", f"my_{kind}")
+        result = CliRunner().invoke(cli, ["check", f"my_{kind}"], prog_name="heatproof")
         assert result.exit_code == 0, result.output
         assert re.search(rf"^my_{kind} passes: \d\d of \d\d checks hold", result.stdout, re.MULTILINE)
 
@@ -121,65 +115,3 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(HeatproofError, match=r"cannot write to .*: No space left on device; make room"):
         scaffold("metric", "mine", tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_settings() -> None:
-    assert settings_of(["a=1", "b.c=[x, 0.5]", "d=text", "e="]) == {
-        "a": 1,
-        "b": {"c": ["x", 0.5]},
-        "d": "text",
-        "e": None,
-    }
-    with pytest.raises(ConfigError) as caught:
-        settings_of(["a", "=1", "b=[1"])
-    assert len(str(caught.value).splitlines()) == 3
-
-
-# layouts
-
-
-def test_idrid_takes_what_is_not_for_tests_for_tuning(installed: Any, tmp_path: Path) -> None:
-    assert write_layout(installed, "idrid", "phantom", SMALL, None, tmp_path / "idrid") == 20
-    made = Idrid(root=tmp_path / "idrid")
-    assert (len(made.ids("tuning")), len(made.ids("test"))) == (16, 4)
-
-
-def test_kaggle_has_three_splits(installed: Any, tmp_path: Path) -> None:
-    phantom = installed.create("dataset", "phantom", {"patients": 10, "height": 64})
-    assert write_layout(installed, "kaggle_dr", "phantom", SMALL, None, tmp_path / "new/kaggle") == 20
-    made = KaggleDr(root=tmp_path / "new/kaggle")
-    for split in ("train", "tuning", "test"):
-        assert made.ids(split) == phantom.ids(split)
-    assert [made.load(id).label for id in made.ids("tuning")] == [phantom.grade(id) for id in phantom.ids("tuning")]
-
-
-def test_one_split_only(installed: Any, tmp_path: Path) -> None:
-    assert write_layout(installed, "idrid", "phantom", SMALL, "test", tmp_path / "idrid") == 4
-    with pytest.raises(DataError, match="phantom has no split 'tset'; did you mean 'test'"):
-        write_layout(installed, "idrid", "phantom", SMALL, "tset", tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
-def test_a_download_is_not_overwritten(installed: Any, tmp_path: Path) -> None:
-    (tmp_path / "idrid").mkdir()
-    (tmp_path / "idrid/precious.jpg").touch()
-    with pytest.raises(
-        HeatproofError, match="is not empty; choose another name or folder, so that nothing is overwritten"
-    ):
-        write_layout(installed, "idrid", "phantom", SMALL, None, tmp_path / "idrid")
-    assert (tmp_path / "idrid/precious.jpg").is_file()
-
-
-def test_no_half_of_a_layout_is_left(installed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: Any, id: str) -> Any:
-        assert id in self.ids("train")
-        if id == self.ids("train")[2]:
-            assert len(list((tmp_path / "idrid").rglob("*.jpg"))) == 2
-            raise DataError("the pen broke")
-        return drawn(self, id)
-
-    drawn = Phantom.load
-    monkeypatch.setattr(Phantom, "load", load)
-    with pytest.raises(DataError, match="the pen broke"):
-        write_layout(installed, "idrid", "phantom", SMALL, None, tmp_path / "idrid")
-    assert not (tmp_path / "idrid").exists()

@@ -1,15 +1,13 @@
 """Starts plugins: a folder with one component, its pyproject and its conformance test."""
 
 import keyword
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..errors import HeatproofError
+from heatproof.errors import HeatproofError
+from heatproof_fresh_folders.folder import fresh_folder
 
 FILES = (
     "pyproject.toml",
@@ -31,7 +29,7 @@ def scaffold(kind: str, name: str, into: Path) -> Path:
         raise HeatproofError(f"a package {package} is installed already; choose another name.")
     words = {"kind": kind, "name": name, "package": package, "title": "".join(map(str.title, name.split("_")))}
     templates = Environment(
-        loader=PackageLoader("heatproof", "registry/templates"), undefined=StrictUndefined, keep_trailing_newline=True
+        loader=PackageLoader("heatproof_new"), undefined=StrictUndefined, keep_trailing_newline=True
     )
     with fresh_folder(folder):
         for file in FILES:
@@ -45,27 +43,3 @@ def _template(kind: str, file: str) -> str:
     """The template of a file: one per kind for the component, one for all else."""
     leaf = file.rsplit("/", 1)[-1]
     return f"{kind}.py.j2" if leaf == "component.py" else f"{leaf}.j2"
-
-
-@contextmanager
-def fresh_folder(folder: Path) -> Iterator[None]:
-    """A folder that is empty at first, and gone again on any error; ``HeatproofError`` where it cannot be had."""
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise HeatproofError(
-                f"{folder} is not empty; choose another name or folder, so that nothing is overwritten."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        yield
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise _unwritable(folder, error) from error
-        raise
-
-
-def _unwritable(folder: Path, error: OSError) -> HeatproofError:
-    return HeatproofError(f"cannot write to {folder}: {error.strerror or error}; make room, or choose another folder.")

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config.components import create, settings_of
-from ..dataset import Dataset
-from ..records import Sample
-from ..registry.catalog import Catalog
-from ..registry.scaffold import fresh_folder
+from heatproof.config.components import create, settings_of
+from heatproof.dataset import Dataset
+from heatproof.records import Sample
+from heatproof_fresh_folders.folder import fresh_folder
+
+if TYPE_CHECKING:
+    from heatproof.registry.catalog import Catalog
 
 
 def write_layout(
-    catalog: Catalog, name: str, source: str, settings: Sequence[str], split: str | None, root: Path,
+    catalog: "Catalog", name: str, source: str, settings: Sequence[str], split: str | None, root: Path,
     layout_settings: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """Write samples of dataset ``source`` in the layout of dataset ``name``; the number written."""

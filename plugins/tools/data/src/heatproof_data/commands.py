@@ -1,0 +1,55 @@
+"""The commands ``heatproof data check`` and ``heatproof data write``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from heatproof.cli.terminal import catalog, console, setting
+from heatproof.errors import HeatproofError
+
+
+@click.group()
+def data() -> None:
+    """Check a download, or write samples in a dataset's layout."""
+
+
+@data.command()
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
+@setting("Another setting of the dataset.")
+def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
+    """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
+    from heatproof.cli.tables import show
+    from heatproof.config.components import create, settings_of
+
+    from .inventory import findings_table, terms
+
+    settings = {"root": str(root)} if root else {}
+    dataset: Any = create(catalog(), "dataset", name, settings | settings_of(overrides))
+    findings = dataset.check()
+    show(console(), findings_table(name, findings))
+    for line in terms(dataset):
+        click.echo(line)
+    faults = [finding for finding in findings if finding.expected == 0 and finding.count]
+    if faults:
+        raise HeatproofError(
+            f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
+        )
+
+
+@data.command(short_help="Write samples of one dataset in the layout of another.")
+@click.argument("name")
+@click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
+@setting("A setting of that dataset, such as patients=27.")
+@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
+@click.option("--split", help="Only this split.")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
+def write(
+    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path
+) -> None:
+    """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
+    from .layouts import write_layout
+
+    count = write_layout(catalog(), name, source, overrides, split, root, layout)
+    click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
