@@ -136,6 +136,15 @@ def test_workspace_is_in_lockstep() -> None:
     assert root["tool"]["uv"]["package"] is False
 
 
+def test_extras_bring_distributions_of_the_workspace() -> None:
+    extras = toml(ROOT / "core/pyproject.toml")["project"]["optional-dependencies"]
+    sources = toml(ROOT / "pyproject.toml")["tool"]["uv"]["sources"]
+    brought = {name for names in extras.values() for name in names}
+    assert {"heatproof-data", "heatproof-new", "heatproof-report"} <= set(extras["standard"])
+    assert sorted(brought - {f"heatproof-{folder.name}" for folder in REGISTERING}) == []
+    assert sorted(brought - sources.keys()) == []
+
+
 def test_kits_register_nothing() -> None:
     assert KITS
     assert [kit.name for kit in KITS if list(declared(kit))] == []
