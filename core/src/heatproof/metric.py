@@ -1,7 +1,7 @@
 """Metrics: what one case measures, and how many cases, or resamples of them, are summarised."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,7 +10,7 @@ import numpy as np
 
 from .batch import Batch
 from .component import Component, P
-from .errors import DataError, near
+from .errors import DataError
 from .errors import Undefined as Undefined
 from .model import Model
 from .records import Array, Heatmap, Measurement, Prediction, Sample
@@ -126,24 +126,3 @@ def mean(values: Array, counts: Array) -> Array:
     sums = weights @ np.where(defined, values, 0.0)
     means: Array = np.divide(sums, totals, out=np.full(sums.shape, np.nan), where=totals > 0)
     return means
-
-
-def support(prediction: Prediction, names: Collection[str]) -> float:
-    """How much a prediction speaks for these classes together: the sum of their probabilities.
-
-    A single unit for several ordered classes grows with the class: it speaks for the upper ones, and its complement for
-    the lower ones. Raises ``DataError`` for a class that the model has not, or one that a single unit cannot tell.
-    """
-    classes, values = prediction.classes, prediction.probabilities
-    for name in names:
-        if name not in classes:
-            raise DataError(f"the model has no class {name!r}; {near(name, classes)}")
-    chosen = [name in names for name in classes]
-    if len(values) == len(classes):
-        return float(values[chosen].sum())
-    if chosen in (sorted(chosen), sorted(chosen, reverse=True)):
-        return float(values[0] if chosen[-1] else 1 - values[0])
-    raise DataError(
-        f"the model's single output for {len(classes)} ordered classes cannot tell {', '.join(names)} from the rest; "
-        f"give classes from one end as positive, such as [{', '.join(classes[len(classes) // 2 :])}]."
-    )

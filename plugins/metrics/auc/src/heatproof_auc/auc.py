@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from heatproof.component import Params
-from heatproof.metric import Case, Metric, support
+from heatproof.metric import Case, Metric
 from heatproof.records import Array, Prediction
+from heatproof_classification.positives import Positive, support
 
 from .ranks import auc
 
@@ -21,7 +21,7 @@ class AucParams(Params):
     """
 
     scores: Literal["probabilities", "sigmoid"] = "probabilities"
-    positive: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    positive: Positive | None = None
 
 
 class Auc(Metric[AucParams]):

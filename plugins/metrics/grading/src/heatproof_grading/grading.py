@@ -1,14 +1,15 @@
 """How good a model's decisions are: kappa, accuracy, sensitivity, specificity, precision and F1."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from heatproof.component import Params
-from heatproof.metric import Case, Metric, support
+from heatproof.metric import Case, Metric
 from heatproof.records import Array
+from heatproof_classification.positives import Positive, support
 
 from .confusion import Weights, accuracy, kappa, rates, share
 
@@ -21,7 +22,7 @@ class GradingParams(Params):
     """
 
     weights: Weights = "quadratic"
-    positive: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    positive: Positive | None = None
     threshold: float | None = None
 
     @model_validator(mode="after")

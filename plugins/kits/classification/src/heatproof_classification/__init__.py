@@ -1,0 +1,1 @@
+"""What metrics of a model's decisions share."""

@@ -1,0 +1,40 @@
+"""How far a prediction speaks for classes: sums of probabilities, or one unit for ordered classes, by hand."""
+
+import numpy as np
+import pytest
+
+from heatproof.errors import DataError
+from heatproof.records import Prediction
+from heatproof_classification.positives import support
+
+GRADES = ("none", "mild", "severe")
+
+
+def prediction(*probabilities: float) -> Prediction:
+    return Prediction(np.zeros(len(probabilities)), GRADES, np.array(probabilities), 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["mild"], 0.25), (["mild", "severe"], 0.375), (["none", "severe"], 0.75)]
+)
+def test_probabilities_of_the_classes_are_summed(names: list[str], expected: float) -> None:
+    assert support(prediction(0.625, 0.25, 0.125), names) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["severe"], 0.75), (["mild", "severe"], 0.75), (["none"], 0.25), (["none", "mild"], 0.25)]
+)
+def test_one_unit_speaks_for_the_upper_classes_and_its_complement_for_the_lower(
+    names: list[str], expected: float
+) -> None:
+    assert support(prediction(0.75), names) == expected
+
+
+def test_one_unit_cannot_tell_a_class_in_the_middle() -> None:
+    with pytest.raises(DataError, match=r"single output for 3 ordered classes cannot tell mild from.*\[mild, "):
+        support(prediction(0.75), ["mild"])
+
+
+def test_a_class_that_the_model_has_not_is_named() -> None:
+    with pytest.raises(DataError, match=r"the model has no class 'sever'; did you mean 'severe'\?"):
+        support(prediction(0.75), ["sever"])
