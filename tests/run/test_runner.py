@@ -21,7 +21,7 @@ from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run import batch_size, execution, runner
 from heatproof.run.batch_size import first_readable, measure_rows
-from heatproof.run.execution import device_of
+from heatproof.run.execution import Observer, device_of
 from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
 from heatproof_parts import Pictures
@@ -264,7 +264,7 @@ def test_a_hook_that_raises_stops_nobody(
     assert caplog.text.count("no hook") == 6
 
 
-class Watching:
+class Watching(Observer):
     """An observer that notes everything."""
 
     def __init__(self) -> None:

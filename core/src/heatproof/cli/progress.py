@@ -7,10 +7,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from ..run.execution import Observer
 from .tables import cell
 
 
-class Live:
+class Live(Observer):
     """Tells units, rate, time left and failures; ``console`` decides between a live line and plain ones."""
 
     def __init__(self, console: Console):

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 import torch
 
@@ -18,8 +17,8 @@ from .residence import free
 from .worker import lose, perform
 
 
-class Observer(Protocol):
-    """Who is told how a run goes."""
+class Observer:
+    """Who is told how a run goes; what a subclass does not take up is passed over."""
 
     def stage(self, text: str) -> None:
         """Something starts that takes a while."""
@@ -29,19 +28,6 @@ class Observer(Protocol):
 
     def advance(self, units: int, failures: int, text: str) -> None:
         """Units were committed, some of their cases failed."""
-
-
-class Quiet:
-    """An observer who does not mind."""
-
-    def stage(self, text: str) -> None:
-        """Nothing."""
-
-    def begin(self, units: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, units: int, failures: int, text: str) -> None:
-        """Nothing."""
 
 
 def execute(

@@ -17,7 +17,7 @@ from ..results.finished import Results
 from ..results.scores import cases_of, scored, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
 from ..results.summary import Settings, results
-from .execution import Observer, Quiet, device_of, execute, missing, settled_threads, weight
+from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance
 from .retry import count_failures, forget_failures
 from .selection import Selection, fill
@@ -52,7 +52,8 @@ def run(
     ``shard`` (i, n) takes the i-th of n parts of the tasks; ``retry`` takes back the units in which a case failed;
     ``strict`` refuses datasets of which something had to be left out.
     """
-    observer, start = observer or Quiet(), time.perf_counter()
+    observer = observer or Observer()
+    start = time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
     complaints = _complaints(plan)
