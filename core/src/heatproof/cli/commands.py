@@ -35,8 +35,8 @@ def list_(as_json: bool, verify: bool) -> None:
     broken = [(entry.distribution, entry.version, entry.reason) for entry in known.broken]
     if as_json:
         listed = [dict(zip(("kind", "name", "distribution", "version"), entry)) for entry in entries]
-        found = [dict(zip(("distribution", "version", "reason"), entry)) for entry in broken]
-        click.echo(json.dumps({"components": listed, "broken": found}, indent=1))
+        faults = [dict(zip(("distribution", "version", "reason"), entry)) for entry in broken]
+        click.echo(json.dumps({"components": listed, "broken": faults}, indent=1))
     else:
         show(console(), table("Installed", ("kind", "name", "distribution", "version"), entries))
         if broken:
@@ -64,15 +64,19 @@ def show_(name: str) -> None:
 
 def _entries(name: str) -> "list[Entry]":
     """What is registered as, or brought by, ``name``; raises ``PluginError`` where nothing is."""
-    known = catalog()
-    found = [entry for entry in known.entries if name in (entry.name, entry.full, entry.distribution)]
-    if not found:
-        apart = [entry.reason for entry in known.broken if entry.distribution == name]
+    entries = _named(name)
+    if not entries:
+        known = catalog()
+        for fault in known.broken:
+            if fault.distribution == name:
+                raise PluginError(f"{name} is broken: {fault.reason}")
         names = {called for entry in known.entries for called in (entry.name, entry.distribution)}
-        raise PluginError(
-            f"{name} is broken: {apart[0]}" if apart else f"nothing is registered as {name!r}; {near(name, names)}"
-        )
-    return found
+        raise PluginError(f"nothing is registered as {name!r}; {near(name, names)}")
+    return entries
+
+
+def _named(name: str) -> "list[Entry]":
+    return [entry for entry in catalog().entries if name in (entry.name, entry.full, entry.distribution)]
 
 
 @cli.command(short_help="Check a config, or hold a component to the laws of its kind.")
@@ -95,8 +99,7 @@ def _is_config(target: str) -> bool:
     path = Path(target)
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         return True
-    registered = any(target in (entry.name, entry.full, entry.distribution) for entry in catalog().entries)
-    return not registered and (path.exists() or os.sep in target)
+    return not _named(target) and (path.exists() or os.sep in target)
 
 
 def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
