@@ -107,6 +107,8 @@ class Lrp(Explainer[LrpParams]):
     is zero everywhere has the note ``degenerate`` 1.
     """
 
+    revision = 2
+
     @property
     def traits(self) -> frozenset[str]:
         """Signed where every rule keeps the signs of contributions and relevance starts as the score."""
