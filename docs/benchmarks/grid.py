@@ -98,8 +98,8 @@ def by_heatproof(network: nn.Module, image: Tensor, samples: int, rows: int) -> 
     """The grid by heatproof: one batch, every explainer in turn."""
     model, done = Model.of(network, ["grade"]), Measured()
     explainers = methods(model, samples)
-    rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
-    batch = Batch(model, ["a"], image, [0], layers=model.layers(), rules=rules, rows=rows)
+    requests = [request for explainer in explainers.values() for request in explainer.requests(model)]
+    batch = Batch(model, ["a"], image, [0], layers=model.layers(), requests=requests, rows=rows)
     assert isinstance(batch.view, View)  # made, and compared with the network, before the clock starts
     logits(batch)
     with peak(done, image.device):

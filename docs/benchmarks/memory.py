@@ -48,9 +48,9 @@ def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
     """The bytes at the peak beyond what lay in memory before: of all methods but LRP, and of the whole grid."""
     model = KINDS[kind](network=calibrated(name, size).requires_grad_(False), classes=["grade"])
     explainers = methods(model, SAMPLES)
-    rules = [rule for explainer in explainers.values() for rule in explainer.rules(model)]
+    requests = [request for explainer in explainers.values() for request in explainer.requests(model)]
     ids = [str(row) for row in range(rows)]
-    batch = Batch(model, ids, pictures(rows, size), [0] * rows, layers=model.layers(), rules=rules, rows=rows)
+    batch = Batch(model, ids, pictures(rows, size), [0] * rows, layers=model.layers(), requests=requests, rows=rows)
     assert isinstance(batch.view, View)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = resident()

@@ -112,7 +112,7 @@ def plan() -> Any:
     source = Source(phantom, "test", tuple(phantom.ids("test")))
     exact, approximate = Verdict("exact"), Verdict("approximate", "one path has no rule")
     made = [
-        Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), rules=())
+        Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), requests=())
         for model, verdict in itertools.product(models, [exact, approximate])
     ]
     return SimpleNamespace(combinations=made, skipped=[])

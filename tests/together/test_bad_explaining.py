@@ -199,7 +199,7 @@ def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None,
     model = model or Residual()
     if images is None:
         images = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)])
-    asked = {"layers": explainer.layers(model), "rules": explainer.rules(model), "targets": [0, 1], **changes}
+    asked = {"layers": explainer.layers(model), "requests": explainer.requests(model), "targets": [0, 1], **changes}
     return Batch(model, ["a", "b"], images, **asked)
 
 

@@ -44,10 +44,10 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
     counts = Counter()
     model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
     explainers = [explainer for method in METHODS for explainer in method.expand(model)]
-    rules = [rule for explainer in explainers for rule in explainer.rules(model)]
+    requests = [request for explainer in explainers for request in explainer.requests(model)]
     assert len(explainers) == 8 + 5 + len(model.layers())
     image = torch.from_numpy(model.pictures(4)[0].image)[None].double()
-    predicted = Batch(model, ["a"], image, [0], layers=model.layers(), rules=rules)
+    predicted = Batch(model, ["a"], image, [0], layers=model.layers(), requests=requests)
     assert isinstance(predicted.view, View)
 
     def counted_forward(view, images, *rest, **settings):
@@ -84,7 +84,7 @@ def test_the_estimate_before_a_run_is_what_is_taken():
     combinations = [
         Combination(
             source, model, "predicted", explainer, "max", 0, Verdict("exact"),
-            layers=tuple(explainer.layers(model)), rules=tuple(explainer.rules(model)),
+            layers=tuple(explainer.layers(model)), requests=tuple(explainer.requests(model)),
         )
         for explainer in explainers
     ]  # fmt: skip

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from .errors import ModelError
 from .model import Model
-from .network.rectification import ActPolicy, Rule
 from .network.views import Cell, Opaque, View
 from .records import Sample
 from .seeding import generator
 
 Result = TypeVar("Result")
+Request = tuple[str, ...]
+"""What an explainer asks of a shared pass: the name of the pass, its settings, and last which of its results.
+
+The requests of one target that are alike in all but the last word share a forward; each has a backward to itself.
+"""
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
@@ -46,10 +50,10 @@ class Budget:
 class Batch:
     """Images (n, c, *space) with ids and targets; a shared computation runs once and is freed with the batch.
 
-    ``rows`` bounds how many images are in one pass; ``layers`` names all activations, and ``rules`` all rectified
-    gradients, that some explainer of the task will ask for; ``seed`` keys every draw together with the sample's id;
-    ``field`` (n, *space) bool is true where there is picture, everywhere if not given. It holds no annotation and no
-    label.
+    ``rows`` bounds how many images are in one pass; ``layers`` names all activations that some explainer of the
+    task will ask for, and ``requests`` all that they will ask of shared passes, so that whoever asks first has it done
+    for all; ``seed`` keys every draw together with the sample's id; ``field`` (n, *space) bool is true where there is
+    picture, everywhere if not given. It holds no annotation and no label.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Batch:
         inputs: Mapping[str, Any] | None = None,
         field: Tensor | None = None,
         layers: Sequence[str] = (),
-        rules: Sequence[tuple[Rule, ActPolicy]] = (),
+        requests: Sequence[Request] = (),
         rows: int | Budget | None = None,
         seed: int = 0,
         output: str = "logits",
@@ -70,7 +74,7 @@ class Batch:
     ):
         self.model, self.ids, self.images = model, tuple(ids), images
         self.targets = torch.as_tensor(targets, dtype=torch.long, device=images.device)
-        self.inputs, self.layers, self.rules = dict(inputs or {}), tuple(layers), tuple(rules)
+        self.inputs, self.layers, self.requests = dict(inputs or {}), tuple(layers), tuple(requests)
         self.budget = rows if isinstance(rows, Budget) else Budget(rows or len(self.ids))
         self.seed = seed
         self.output, self.differentiable = output, differentiable
@@ -131,7 +135,7 @@ class Batch:
     ) -> "Batch":
         """The same samples with other images (noisy, inpainted), targets, layers or seed, and results of its own.
 
-        Where the images stay, the logits stay too; other images are asked for no rule as planned.
+        Where the images stay, the logits stay too; no request is planned for other images.
         """
         made = self._like(
             self.ids,
@@ -142,7 +146,7 @@ class Batch:
         )
         made.layers = self.layers if layers is None else tuple(layers)
         made.seed = self.seed if seed is None else seed
-        made.rules = self.rules if images is None else ()
+        made.requests = self.requests if images is None else ()
         if images is None and "logits" in self._results:
             made._results["logits"] = self._results["logits"]
         return made
@@ -223,8 +227,9 @@ class Batch:
         self, ids: Sequence[str], images: Tensor, targets: Tensor, inputs: Mapping[str, Any], field: Tensor
     ) -> "Batch":
         return Batch(
-            self.model, ids, images, targets, inputs=inputs, field=field, layers=self.layers, rules=self.rules,
-            rows=self.budget, seed=self.seed, output=self.output, differentiable=self.differentiable,
+            self.model, ids, images, targets, inputs=inputs, field=field, layers=self.layers,
+            requests=self.requests, rows=self.budget, seed=self.seed, output=self.output,
+            differentiable=self.differentiable,
         )  # fmt: skip
 
 

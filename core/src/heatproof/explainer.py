@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batch import Batch
+from .batch import Batch, Request
 from .component import Component, P
 from .errors import DataError, ModelError, PluginError
 from .model import Model
 from .network.weights import tensors
-from .passes import ActPolicy, Rule
 from .records import Array, Explanation, Verdict
 from .seeding import key
 
@@ -93,8 +92,8 @@ class Explainer(Component[P]):
         """The layers whose activations ``explain`` will ask for, by full name."""
         return ()
 
-    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
-        """The rectified gradients that ``explain`` will ask for; those of one batch share a forward."""
+    def requests(self, model: Model) -> tuple[Request, ...]:
+        """What ``explain`` will ask of shared passes: those alike in all but the last word share a forward."""
         return ()
 
     def verdict(self, model: Model) -> Verdict:

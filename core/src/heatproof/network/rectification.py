@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .modules import ACTIVATIONS, Kind
 
 Rule = Literal["gradient", "guided", "deconv"]
+RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
 ActPolicy = Literal["all", "relu_only"]
 RECTIFIED: Mapping[ActPolicy, tuple[Kind, ...]] = {"all": ACTIVATIONS, "relu_only": (nn.ReLU,)}
 """The activations that a policy lets the rule act on; the others keep their derivative."""

@@ -9,21 +9,27 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..batch import Batch
+from ..batch import Batch, Request
 from ..errors import ModelError
 from ..model import Model
-from ..network.rectification import RECTIFIED, ActPolicy, Rectifying, Rule
+from ..network.rectification import RECTIFIED, RULES, ActPolicy, Rectifying, Rule
 from ..records import Verdict
 from .gradient import derivatives, leaf
+
+
+def request(rule: Rule, act_policy: ActPolicy = "all") -> Request:
+    """What an explainer names among its requests, so that ``rectified`` takes its rule with the others."""
+    return ("rectified", act_policy, rule)
 
 
 def rectified(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
     """The gradient of the images (n, c, *space) under a rule: guided backpropagation or DeconvNet.
 
-    ``act_policy`` says which activations the rule acts on: all of them, or ReLU only. The rules of the batch share one
-    forward. Raises ``ModelError`` where one would act on nothing, since the map would silently be the plain gradient.
+    ``act_policy`` says which activations the rule acts on: all of them, or ReLU only. The rules among the batch's
+    requests share one forward. Raises ``ModelError`` where one would act on nothing, since the map would silently be
+    the plain gradient.
     """
-    planned = tuple(planned for planned, policy in batch.rules if policy == act_policy)
+    planned = tuple(name for name in RULES if request(name, act_policy) in batch.requests)
     rules = planned if rule in planned else (rule,)
 
     def compute() -> Mapping[Rule, Tensor]:

@@ -48,11 +48,11 @@ class Plan:
         tasks: list[Task] = []
         for source, model, combinations in self.jobs():
             layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
-            rules = tuple(sorted({rule for item in combinations for rule in item.rules}))
+            requests = tuple(sorted({request for item in combinations for request in item.requests}))
             heatmap, other = self._fitted(fitted, source, model)
             for ids in _chunks(source.ids, self.config.chunk):
                 units = tuple(Unit(item, heatmap_key(item.key, ids), heatmap) for item in combinations)
-                tasks.append(Task(source, model, ids, units, other, layers, rules, self.config.seed))
+                tasks.append(Task(source, model, ids, units, other, layers, requests, self.config.seed))
         return tuple(tasks)
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
@@ -189,14 +189,14 @@ def _expanded(
     try:
         targets = _targets(source.dataset, model, explainer, target, judged)
         for variant in explainer.expand(model):
-            layers, rules = tuple(variant.layers(model)), tuple(variant.rules(model))
+            layers, requests = tuple(variant.layers(model)), tuple(variant.requests(model))
             verdict = variant.verdict(model)
             if verdict.level == "undefined":
                 impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
             else:
                 possible += [
                     Combination(
-                        source, model, name, variant, reduction, seed, verdict, judged, layers=layers, rules=rules
+                        source, model, name, variant, reduction, seed, verdict, judged, layers=layers, requests=requests
                     )
                     for name in targets
                 ]
@@ -246,7 +246,7 @@ def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Co
             reduction="max",
             verdict=exact,
             layers=(),
-            rules=(),
+            requests=(),
         )
         for item in reversed(lacking.values())
     ]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..batch import Request
 from ..component import Component
 from ..dataset import Dataset
 from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
-from ..passes import ActPolicy, Rule
 from ..records import Kind, Verdict
 from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
@@ -41,7 +41,7 @@ class Combination:
     """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty.
 
     Where a metric asks the model about maps, they are ``judged``: then also a model-free map belongs to a model and a
-    target. ``layers`` and ``rules`` are what its explainer will ask of the model.
+    target. ``layers`` and ``requests`` are what its explainer will ask of the model.
     """
 
     source: Source
@@ -53,7 +53,7 @@ class Combination:
     verdict: Verdict
     judged: bool = False
     layers: tuple[str, ...] = field(kw_only=True)
-    rules: tuple[tuple[Rule, ActPolicy], ...] = field(kw_only=True)
+    requests: tuple[Request, ...] = field(kw_only=True)
 
     @property
     def indifferent(self) -> bool:
@@ -121,7 +121,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk. ``layers`` and ``rules`` are the unions over them, finished or not, so that
+    """All units of a model and chunk. ``layers`` and ``requests`` are the unions over them, finished or not, so that
     resuming gives the same bits. ``rows`` is None where the images per pass are still to be measured."""
 
     source: Source
@@ -130,7 +130,7 @@ class Task:
     units: tuple[Unit, ...]
     metrics: tuple[Metric, ...]
     layers: tuple[str, ...]
-    rules: tuple[tuple[Rule, ActPolicy], ...]
+    requests: tuple[Request, ...]
     seed: int
     device: str = "cpu"
     rows: int | None = None

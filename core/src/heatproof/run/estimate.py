@@ -78,14 +78,15 @@ def _estimate(
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
     """Forward and backward passes per sample.
 
-    Explainers of one target with the same shared pass pay it once, and the rules of one target share a forward.
+    Explainers of one target with the same shared pass pay it once, and requests alike in all but the last word
+    share a forward.
     """
     paid = {
         (item.target, item.explainer.shares or item.explainer.identity): item.explainer.cost(item.model, space)
         for item in combinations
     }
-    rules = {(item.target, *rule) for item in combinations for rule in item.rules}
-    forwards = len({(target, policy) for target, _, policy in rules}) - len(rules)
+    requests = {(item.target, *request) for item in combinations for request in item.requests}
+    forwards = len({request[:-1] for request in requests}) - len(requests)
     return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
 
 

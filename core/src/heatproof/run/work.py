@@ -74,7 +74,7 @@ class Work:
         ids = [sample.id for sample in samples]
         return Batch(
             self.model, ids, images, [0] * len(ids), inputs=inputs, field=fields(samples).to(self.task.device),
-            layers=self.task.layers, rules=self.task.rules, rows=self.rows, seed=self.task.seed,
+            layers=self.task.layers, requests=self.task.requests, rows=self.rows, seed=self.task.seed,
         )  # fmt: skip
 
     def divided(

@@ -103,7 +103,7 @@ def batch_of(
         "inputs": model.collate(samples),
         "field": fields(samples),
         "layers": explainer.layers(model),
-        "rules": explainer.rules(model),
+        "requests": explainer.requests(model),
     }
     return Batch(model, [sample.id for sample in samples], images, **settings | changes)
 

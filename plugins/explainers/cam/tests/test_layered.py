@@ -368,4 +368,4 @@ def test_a_sample_for_which_nothing_speaks_is_noted_as_degenerate(kind):
 def test_guided_gradcam_has_the_verdict_of_guided_backpropagation(activation, policy, level):
     explainer, model = GuidedGradCam(act_policy=policy), Model.of(Block(activation), "abc")
     assert explainer.verdict(model).level == level
-    assert explainer.rules(model) == (("guided", policy),)
+    assert explainer.requests(model) == (("rectified", policy, "guided"),)

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, Request
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, Rule, rectification, rectified
+from heatproof.passes import ActPolicy, Rule, rectification, rectified, request
 from heatproof.records import Verdict
 
 
@@ -33,9 +33,9 @@ class Rectified(Explainer[RectifiedParams]):
         verdict = super().verdict(model)
         return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
 
-    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
+    def requests(self, model: Model) -> tuple[Request, ...]:
         """Its one rule."""
-        return ((self.rule, self.params.act_policy),)
+        return (request(self.rule, self.params.act_policy),)
 
     def explain(self, batch: Batch) -> Tensor:
         """Maps (n, c, *space)."""

@@ -1,8 +1,8 @@
 """Guided Grad-CAM at any layer."""
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, Request
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, Rule, rectification, rectified
+from heatproof.passes import ActPolicy, rectification, rectified, request
 from heatproof.records import Explanation, Verdict
 
 from .gradcam import GradCam
@@ -29,9 +29,9 @@ class GuidedGradCam(GradCam[GuidedGradCamParams]):
         verdict = super().verdict(model)
         return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
 
-    def rules(self, model: Model) -> tuple[tuple[Rule, ActPolicy], ...]:
+    def requests(self, model: Model) -> tuple[Request, ...]:
         """Guided backpropagation's."""
-        return (("guided", self.params.act_policy),)
+        return (request("guided", self.params.act_policy),)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
