@@ -12,7 +12,6 @@ from heatproof.network import folding
 from heatproof.network.canonical import canonical, reason_of
 from heatproof.network.layers import outline
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, Add, Concatenate, Mean, Multiply
-from heatproof.network.rectification import Rectifying
 from heatproof.network.views import Opaque, View, view
 
 OUTPUTS = ("logits",)
@@ -564,25 +563,6 @@ def test_the_refusal_says_when_tracing_itself_took_another_way():
         view(Watched().double(), OUTPUTS, images(), {}, folded=False)
 
 
-def test_an_activation_keeps_no_more_memory_for_a_rule():
-    """A ReLU keeps its output anyway; the rule keeps the same storage."""
-    network, inputs = made(Functional), images().requires_grad_()
-    made_view, kept = view(network, OUTPUTS, images(), {}, folded=True), {}
-
-    def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    sizes = []
-    for cell in (None, Rectifying("relu_only")):
-        kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            held = made_view(inputs, {}, cell=cell)
-        sizes.append(sum(kept.values()))
-        del held
-    assert sizes[0] == sizes[1] > 0
-
-
 def test_activations_are_named_in_order_of_evaluation():
     assert outline(made(Functional)).activations == (nn.ReLU, nn.Tanh, nn.ELU)
     assert outline(made(Shared)).activations == (nn.ReLU,) * 3
@@ -643,3 +623,35 @@ def test_large_networks_fold_every_norm(build, size, norms):
 )
 def test_there_is_always_a_reason(error, reason):
     assert reason_of(error) == reason
+
+
+class Doubling:
+    """A cell that doubles what tanh gives, and notes which modules it was asked about."""
+
+    kinds = (nn.Tanh,)
+
+    def __init__(self):
+        self.modules = []
+
+    def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
+        assert torch.equal(module(values), activated)
+        self.modules.append(type(module))
+        return activated * 2
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_cell_decides_what_modules_of_its_kinds_give_in_one_forward_only(folded):
+    network, inputs, cell = made(Functional), images(), Doubling()
+    plain = view(network, OUTPUTS, inputs, {}, folded=folded)
+    before = plain(inputs, {})[0]["logits"]
+    changed = plain(inputs, {}, cell=cell)[0]["logits"]
+    assert cell.modules == [nn.Tanh]
+    assert not torch.allclose(before, changed)
+    assert torch.equal(plain(inputs, {})[0]["logits"], before)
+
+
+def test_a_cell_is_refused_where_the_network_cannot_be_traced():
+    opaque = view(Branching().double(), OUTPUTS, images(), {}, folded=True)
+    assert isinstance(opaque, Opaque)
+    with pytest.raises(ModelError, match="no rule reaches its layers: the network cannot be traced"):
+        opaque(images(), {}, cell=Doubling())

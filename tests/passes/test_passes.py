@@ -2,7 +2,6 @@
 
 import weakref
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from heatproof import passes
 from heatproof.batch import Batch
 from heatproof.model import Model
 from heatproof.network.views import View
-from heatproof.passes import rules
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
 
@@ -175,52 +173,6 @@ def test_a_layer_that_serves_another_output_has_no_gradient():
     assert float(layers["first"].gradient.abs().max()) > 0
 
 
-def test_a_rule_takes_one_forward_and_one_backward(passed):
-    made = batch()
-    counts = passed(made)
-    for rule in ("guided", "deconv"):
-        for _ in range(2):
-            passes.rectified(made, rule)
-    assert counts == {"forward": 2, "backward": 2}
-
-
-def test_without_a_rule_the_walk_gives_the_native_bits():
-    made = batch()
-    assert torch.equal(passes.rectified(made, "gradient"), passes.gradients(made).images)
-
-
-@pytest.mark.parametrize("rows", [1, 2])
-def test_any_number_of_rows_gives_the_same_maps(rows):
-    whole, parts = batch(), batch(rows=rows)
-    for ask in (
-        lambda made: passes.rectified(made, "guided"),
-        lambda made: passes.noise_moments(made, 3, 0.1).variance,
-    ):
-        torch.testing.assert_close(ask(parts), ask(whole), rtol=1e-9, atol=1e-12)
-
-
-def test_settings_are_part_of_the_key():
-    made = batch()
-    maps = [
-        passes.rectified(made, "guided"), passes.rectified(made, "deconv"),
-        passes.noise_moments(made, 2, 0.1).mean, passes.noise_moments(made, 2, 0.2).mean,
-        passes.noise_moments(made, 2, 0.1, relative=False).mean, passes.noise_moments(made, 3, 0.1).mean,
-    ]  # fmt: skip
-    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
-
-
-def test_noisy_and_rectified_gradients_observe_no_layer(monkeypatch):
-    made, seen = batch(), []
-    forward = View.__call__
-    monkeypatch.setattr(
-        View, "__call__", lambda view, images, inputs, capture=(), *rest: seen.append(tuple(capture))
-        or forward(view, images, inputs, capture, *rest),
-    )  # fmt: skip
-    passes.noise_moments(made, 2, 0.1)
-    passes.rectified(made, "guided")
-    assert set(seen) == {()}
-
-
 def test_logits_stay_where_only_the_targets_change(passed):
     made = batch()
     counts = passed(made)
@@ -229,50 +181,6 @@ def test_logits_stay_where_only_the_targets_change(passed):
     assert counts == {"forward": 1}
     passes.logits(made.at(made.images + 1))
     assert counts == {"forward": 2}
-
-
-def test_passes_in_threads_keep_their_rules_apart():
-    made = batch()
-    expected = {rule: passes.rectified(made, rule) for rule in ("gradient", "guided", "deconv")}
-    rules = list(expected) * 4
-    with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(lambda rule: passes.rectified(made.at(), rule), rules))
-    assert all(torch.equal(one, expected[rule]) for rule, one in zip(rules, found))
-
-
-def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
-    cells = []
-    make = rules.Rectifying
-    monkeypatch.setattr(rules, "Rectifying", lambda policy: cells.append(make(policy)) or cells[-1])
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **settings: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        passes.rectified(batch(), "guided")
-    assert [cell.rule for cell in cells] == ["gradient"]
-
-
-def test_a_training_loss_reaches_the_weights_through_every_pass():
-    made = batch(count=2, differentiable=True)
-    for values in (
-        passes.rectified(made, "guided"),
-        passes.noise_moments(made, 2, 0.1).squares,
-    ):
-        (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
-        assert float(found.abs().max()) > 0
-
-
-def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(passed):
-    """In samples: 1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
-    made = batch(count=1)
-    counts = passed(made)
-    passes.logits(made)
-    assert counts.pop("forward") == 1
-    passes.gradients(made)
-    passes.noise_moments(made, 50, 0.15)
-    passes.rectified(made, "guided")
-    passes.rectified(made, "deconv")
-    assert counts == {"forward": 1 + 50 + 2, "backward": 1 + 50 + 2}
-    passes.logits(made.at(targets=[1]))
-    assert counts == {"forward": 53, "backward": 53}
 
 
 def test_released_layers_are_freed_and_the_gradient_of_the_images_stays(passed):

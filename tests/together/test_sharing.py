@@ -6,7 +6,7 @@ import torch
 
 from heatproof.batch import Batch
 from heatproof.network.views import View
-from heatproof.passes import logits
+from heatproof.passes import gradients, logits
 from heatproof.plan.plan import Combination
 from heatproof.plan.task import Source
 from heatproof.records import Verdict
@@ -19,7 +19,9 @@ from heatproof_cam.gradcam import GradCam
 from heatproof_gradient.gradient import Gradient
 from heatproof_gradient.input_x_gradient import InputXGradient
 from heatproof_gradient.integrated_gradients import IntegratedGradients
+from heatproof_gradients.rectified import rectified
 from heatproof_lrp.lrp import Lrp
+from heatproof_smoothgrad.noise import noise_moments
 from heatproof_smoothgrad.smoothgrad import SmoothGrad
 from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from heatproof_smoothgrad.vargrad import VarGrad
@@ -89,3 +91,32 @@ def test_the_estimate_before_a_run_is_what_is_taken():
         for explainer in explainers
     ]  # fmt: skip
     assert passes(combinations, (32, 32)) == (106, 106)
+
+
+def test_what_is_not_planned_takes_passes_for_itself_and_no_more(monkeypatch):
+    """1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
+    counts = Counter()
+    model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
+    image = torch.from_numpy(model.pictures(1)[0].image)[None].double()
+    batch = Batch(model, ["a"], image, [0], layers=model.layers())
+    assert isinstance(batch.view, View)
+
+    def counted_forward(view, *arguments, **settings):
+        counts["forward"] += 1
+        return forward(view, *arguments, **settings)
+
+    def counted_backward(*arguments, **settings):
+        counts["backward"] += 1
+        return backward(*arguments, **settings)
+
+    monkeypatch.setattr(View, "__call__", counted_forward)
+    monkeypatch.setattr(torch.autograd, "grad", counted_backward)
+    logits(batch)
+    assert counts.pop("forward") == 1
+    gradients(batch)
+    noise_moments(batch, 50, 0.15)
+    rectified(batch, "guided")
+    rectified(batch, "deconv")
+    assert counts == {"forward": 1 + 50 + 2, "backward": 1 + 50 + 2}
+    logits(batch.at(targets=[1]))
+    assert counts == {"forward": 53, "backward": 53}

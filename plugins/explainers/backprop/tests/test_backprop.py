@@ -14,11 +14,12 @@ from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.network.canonical import canonical
-from heatproof.passes import gradients, rectified
+from heatproof.passes import gradients
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
+from heatproof_gradients.rectified import rectified
 
 REFERENCES = [(GuidedBackprop(), CaptumGuidedBackprop), (DeconvNet(), Deconvolution)]
 NAMES = ["guided_backprop", "deconvnet"]

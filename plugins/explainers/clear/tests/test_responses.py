@@ -10,10 +10,10 @@ from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.network.views import View
-from heatproof.passes import rectified
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Linear, Piecewise, Residual
 from heatproof_clear.responses import responses
+from heatproof_gradients.rectified import rectified
 
 
 class Graded(Model):

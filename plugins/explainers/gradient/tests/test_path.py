@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from heatproof.batch import Batch
 from heatproof.model import Model
 from heatproof.network.views import View
-from heatproof.passes import Tolerance, logits, sampling_notes
+from heatproof.passes import logits
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
 from heatproof_gradient.path import constant_scores, path_gradients
+from heatproof_gradients.sampling import Tolerance, sampling_notes
 
 
 class Product(nn.Module):

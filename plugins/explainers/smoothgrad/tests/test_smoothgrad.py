@@ -14,9 +14,10 @@ from heatproof.component import Params
 from heatproof.errors import HeatproofError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import gradients, rectified
+from heatproof.passes import gradients
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
+from heatproof_gradients.rectified import rectified
 from heatproof_smoothgrad.smoothgrad import SmoothGrad
 from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from heatproof_smoothgrad.vargrad import VarGrad

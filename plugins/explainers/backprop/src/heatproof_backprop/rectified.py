@@ -8,8 +8,9 @@ from heatproof.batch import Batch, Request
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, Rule, rectification, rectified, request
 from heatproof.records import Verdict
+from heatproof_gradients.rectification import ActPolicy, Rule, rectification
+from heatproof_gradients.rectified import rectified, request
 
 
 class RectifiedParams(Params):

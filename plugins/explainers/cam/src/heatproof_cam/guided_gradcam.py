@@ -2,8 +2,9 @@
 
 from heatproof.batch import Batch, Request
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, rectification, rectified, request
 from heatproof.records import Explanation, Verdict
+from heatproof_gradients.rectification import ActPolicy, rectification
+from heatproof_gradients.rectified import rectified, request
 
 from .gradcam import GradCam
 from .layered import LayeredParams, noted

@@ -9,8 +9,8 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.model import Model
-from heatproof.passes import ActPolicy, rectification
 from heatproof.records import Explanation, Verdict
+from heatproof_gradients.rectification import ActPolicy, rectification
 
 from .responses import responses
 

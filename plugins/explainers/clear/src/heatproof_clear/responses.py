@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.passes import ActPolicy, Rectifying, Rule, derivatives, leaf, require_rectified
+from heatproof.passes import derivatives, leaf
+from heatproof_gradients.rectification import ActPolicy, Rectifying, Rule
+from heatproof_gradients.rectified import require_rectified
 
 
 def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
-from heatproof.passes import Tolerance, sampling_notes
 from heatproof.records import Explanation
+from heatproof_gradients.sampling import Tolerance, sampling_notes
 
 from .path import PathRule, path_gradients
 

@@ -9,8 +9,9 @@ from heatproof.batch import Batch
 from heatproof.model import Model
 from heatproof.network.graph import callee
 from heatproof.network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
-from heatproof.passes import joined, leaf
+from heatproof.passes import leaf
 from heatproof.records import Verdict
+from heatproof_gradients.sampling import joined
 
 from .rescaling import NOT_LINEAR, Recording, Rescaling
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.passes import Tolerance, joined, logits, norms, relative, variant_gradients
+from heatproof.passes import logits
+from heatproof_gradients.sampling import Tolerance, joined, norms, relative, variant_gradients
 
 PathRule = Literal["midpoint", "left", "right"]
 POSITIONS: Mapping[PathRule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}

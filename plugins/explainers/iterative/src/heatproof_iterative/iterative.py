@@ -14,8 +14,10 @@ from heatproof.component import Params
 from heatproof.errors import ModelError, Undefined
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import logits, rectification, rectified
+from heatproof.passes import logits
 from heatproof.records import Explanation, Verdict
+from heatproof_gradients.rectification import rectification
+from heatproof_gradients.rectified import rectified
 
 from .inpainting import inpainted
 

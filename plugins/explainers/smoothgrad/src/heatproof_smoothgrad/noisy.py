@@ -10,8 +10,10 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import Moments, Tolerance, noise_moments, sampling_notes
 from heatproof.records import Explanation, Verdict
+from heatproof_gradients.sampling import Tolerance, sampling_notes
+
+from .noise import Moments, noise_moments
 
 PLAIN = frozenset({"signed", "differentiable"})
 """What is true of the gradient, which stands where no base is given."""

@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from heatproof.passes import Moments
-
+from .noise import Moments
 from .noisy import PLAIN, Noisy, NoisyParams
 
 

@@ -5,8 +5,7 @@ from typing import Self
 from pydantic import model_validator
 from torch import Tensor
 
-from heatproof.passes import Moments
-
+from .noise import Moments
 from .noisy import Noisy, NoisyParams
 
 

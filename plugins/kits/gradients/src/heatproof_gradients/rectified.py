@@ -7,14 +7,13 @@ of all passes that follow.
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..batch import Batch, Request
-from ..errors import ModelError
-from ..model import Model
-from ..network.rectification import RECTIFIED, RULES, ActPolicy, Rectifying, Rule
-from ..records import Verdict
-from .gradient import derivatives, leaf
+from heatproof.batch import Batch, Request
+from heatproof.errors import ModelError
+from heatproof.passes import derivatives, leaf
+
+from .rectification import RULES, ActPolicy, Rectifying, Rule, rectification
 
 
 def request(rule: Rule, act_policy: ActPolicy = "all") -> Request:
@@ -59,22 +58,3 @@ def require_rectified(batch: Batch, cell: Rectifying, rule: Rule, act_policy: Ac
         kind = "ReLU" if act_policy == "relu_only" else "activation"
         unreached = f"no {kind} of {batch.model.short} lies between the image and the output {batch.output!r}"
         raise ModelError(f"{verdict.reason if verdict.level == 'undefined' else unreached}.")
-
-
-def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
-    """Whether rectified gradients are defined on a model: exact where every activation is a ReLU."""
-    outline = model.outline
-    if outline.reason:
-        return Verdict(
-            "undefined", f"no activation of {model.short} can be rectified: it cannot be traced ({outline.reason})"
-        )
-    kinds = {kind.__name__: issubclass(kind, RECTIFIED[act_policy]) for kind in outline.activations}
-    others = ", ".join(sorted(kind.__name__ for kind in set(outline.activations) if not issubclass(kind, nn.ReLU)))
-    if not any(kinds.values()):
-        has = f"its activations are {others}; act_policy: all rectifies them" if others else "it has no activation"
-        return Verdict("undefined", f"nothing in {model.short} can be rectified: {has}")
-    if not others:
-        return Verdict("exact")
-    if act_policy == "relu_only":
-        return Verdict("approximate", f"{others} of {model.short} keep their plain derivative")
-    return Verdict("approximate", f"on {others} of {model.short} the rule is a definition, not a fact")

@@ -1,10 +1,11 @@
-"""The rule of a forward: its values at one activation, where it acts, and how long it holds."""
+"""The rule of a forward: its values at one activation, where it acts, how long it holds, and what it costs."""
 
 import pytest
 import torch
 from torch import nn
 
-from heatproof.network.rectification import Rectifying
+from heatproof.network.views import view
+from heatproof_gradients.rectification import Rectifying
 
 VALUES = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
 UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)
@@ -71,3 +72,25 @@ def test_rules_can_be_differentiated_again(rule, module):
         return found
 
     assert torch.autograd.gradcheck(ruled, (VALUES.clone().requires_grad_(), UPSTREAM.clone().requires_grad_()))
+
+
+def test_an_activation_keeps_no_more_memory_for_a_rule():
+    """A ReLU keeps its output anyway; the rule keeps the same storage."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Tanh(), nn.MaxPool2d(2))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2), nn.ELU()).double().eval()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    folded, inputs, storages = view(network, ("logits",), images, {}, folded=True), images.clone().requires_grad_(), {}
+
+    def keep(tensor):
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    sizes = []
+    for cell in (None, Rectifying("relu_only")):
+        storages.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            result = folded(inputs, {}, cell=cell)
+        sizes.append(sum(storages.values()))
+        del result
+    assert sizes[0] == sizes[1] > 0

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ..batch import Batch
-from .gradient import gradients
+from heatproof.batch import Batch
+from heatproof.passes import gradients
 
 Record = TypeVar("Record")
 

@@ -7,13 +7,34 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .modules import ACTIVATIONS, Kind
+from heatproof.model import Model
+from heatproof.network.modules import ACTIVATIONS, Kind
+from heatproof.records import Verdict
 
 Rule = Literal["gradient", "guided", "deconv"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
 ActPolicy = Literal["all", "relu_only"]
 RECTIFIED: Mapping[ActPolicy, tuple[Kind, ...]] = {"all": ACTIVATIONS, "relu_only": (nn.ReLU,)}
 """The activations that a policy lets the rule act on; the others keep their derivative."""
+
+
+def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
+    """Whether rectified gradients are defined on a model: exact where every activation is a ReLU."""
+    outline = model.outline
+    if outline.reason:
+        return Verdict(
+            "undefined", f"no activation of {model.short} can be rectified: it cannot be traced ({outline.reason})"
+        )
+    kinds = {kind.__name__: issubclass(kind, RECTIFIED[act_policy]) for kind in outline.activations}
+    others = ", ".join(sorted(kind.__name__ for kind in set(outline.activations) if not issubclass(kind, nn.ReLU)))
+    if not any(kinds.values()):
+        has = f"its activations are {others}; act_policy: all rectifies them" if others else "it has no activation"
+        return Verdict("undefined", f"nothing in {model.short} can be rectified: {has}")
+    if not others:
+        return Verdict("exact")
+    if act_policy == "relu_only":
+        return Verdict("approximate", f"{others} of {model.short} keep their plain derivative")
+    return Verdict("approximate", f"on {others} of {model.short} the rule is a definition, not a fact")
 
 
 class Rectifying:

@@ -8,12 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..batch import Batch
-from ..errors import PluginError
-from ..model import Model
-from ..records import Explanation
-from ..seeding import key
-from .sampling import Tolerance, joined, norms, relative, variant_gradients
+from heatproof.batch import Batch
+from heatproof.errors import PluginError
+from heatproof.model import Model
+from heatproof.records import Explanation
+from heatproof.seeding import key
+from heatproof_gradients.sampling import Tolerance, joined, norms, relative, variant_gradients
 
 START = 16
 """How many draws are the first whose standard error is believed."""

@@ -9,10 +9,12 @@ from heatproof.errors import PluginError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.views import View
-from heatproof.passes import Moments, Tolerance, gradients, noise_moments, sampling_notes
+from heatproof.passes import gradients
 from heatproof.records import Explanation
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
+from heatproof_gradients.sampling import Tolerance, sampling_notes
+from heatproof_smoothgrad.noise import Moments, noise_moments
 
 SIGMA = 0.15
 
@@ -296,3 +298,35 @@ def test_antithetic_draws_are_part_of_the_key():
     made = batch()
     one, other = (noise_moments(made, 4, SIGMA, antithetic=antithetic) for antithetic in (False, True))
     assert not torch.equal(one.mean, other.mean)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_any_number_of_rows_gives_the_same_variance(rows):
+    parts, whole = (noise_moments(batch(**changes), 3, 0.1).variance for changes in ({"rows": rows}, {}))
+    torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_settings_are_part_of_the_key():
+    made = batch()
+    settings = [{"samples": 2}, {"samples": 2, "sigma": 0.2}, {"samples": 2, "relative": False}, {"samples": 3}]
+    means = [noise_moments(made, **{"sigma": 0.1} | changes).mean for changes in settings]
+    assert all(not torch.equal(one, other) for index, one in enumerate(means) for other in means[:index])
+
+
+def test_noisy_gradients_observe_no_layer(monkeypatch):
+    made, captures = batch(layers=Residual().layers()), []
+    forward = View.__call__
+    assert made.layers
+    monkeypatch.setattr(
+        View, "__call__", lambda view, images, inputs, capture=(), *rest: captures.append(tuple(capture))
+        or forward(view, images, inputs, capture, *rest),
+    )  # fmt: skip
+    noise_moments(made, 2, 0.1)
+    assert set(captures) == {()}
+
+
+def test_a_training_loss_reaches_the_weights():
+    made = batch(2, differentiable=True)
+    loss = noise_moments(made, 2, 0.1).squares.square().sum()
+    (gradient,) = torch.autograd.grad(loss, made.model.network.stem.weight)
+    assert float(gradient.abs().max()) > 0

@@ -1,0 +1,136 @@
+"""Rectified gradients: one forward for all rules that are planned, in pieces of any size, in threads, in a loss."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from heatproof.batch import Batch
+from heatproof.network.views import View
+from heatproof.passes import gradients
+from heatproof.testing.bench import in_float64
+from heatproof.testing.toys import Residual
+from heatproof_gradients import rectified as module
+from heatproof_gradients.rectified import rectified, request
+
+RULES = ("gradient", "guided", "deconv")
+
+
+@pytest.fixture
+def passed(monkeypatch):
+    """Counts forwards of views and calls of autograd.grad."""
+    counts = Counter()
+    forward, backward = View.__call__, torch.autograd.grad
+
+    def counted_forward(self, *arguments, **settings):
+        counts["forward"] += 1
+        return forward(self, *arguments, **settings)
+
+    def counted_backward(*arguments, **settings):
+        counts["backward"] += 1
+        return backward(*arguments, **settings)
+
+    def batch_view_first(batch):
+        assert isinstance(batch.view, View)
+        counts.clear()
+        return counts
+
+    monkeypatch.setattr(View, "__call__", counted_forward)
+    monkeypatch.setattr(torch.autograd, "grad", counted_backward)
+    return batch_view_first
+
+
+def batch(count=5, **changes):
+    model = in_float64(Residual())
+    samples = Residual().pictures(count)
+    images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
+    settings = {"targets": [index % len(model.classes) for index in range(count)], "layers": model.layers()}
+    return Batch(model, [sample.id for sample in samples], images, **settings | changes)
+
+
+def test_a_rule_takes_one_forward_and_one_backward(passed):
+    made = batch()
+    counts = passed(made)
+    for rule in ("guided", "deconv"):
+        for _ in range(2):
+            rectified(made, rule)
+    assert counts == {"forward": 2, "backward": 2}
+
+
+def test_planned_rules_of_one_policy_share_a_forward_and_keep_their_maps(passed):
+    alone = {rule: rectified(batch(), rule) for rule in ("guided", "deconv")}
+    planned = batch(requests=[request("guided"), request("deconv"), request("guided", "relu_only")])
+    counts = passed(planned)
+    assert all(torch.equal(rectified(planned, rule), values) for rule, values in alone.items())
+    assert counts == {"forward": 1, "backward": 2}
+    rectified(planned, "guided", "relu_only")
+    assert counts == {"forward": 2, "backward": 3}
+
+
+def test_of_other_images_no_rule_is_planned(passed):
+    planned = batch(requests=[request("guided"), request("deconv")])
+    counts = passed(planned)
+    rectified(planned.at(planned.images + 1), "guided")
+    assert counts == {"forward": 1, "backward": 1}
+
+
+def test_requests_of_other_passes_are_left_alone(passed):
+    planned = batch(requests=[("other", "all", "deconv"), request("guided")])
+    counts = passed(planned)
+    rectified(planned, "guided")
+    assert counts == {"forward": 1, "backward": 1}
+
+
+def test_without_a_rule_the_walk_gives_the_native_bits():
+    made = batch()
+    assert torch.equal(rectified(made, "gradient"), gradients(made).images)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_any_number_of_rows_gives_the_same_maps(rows):
+    whole, parts = batch(), batch(rows=rows)
+    torch.testing.assert_close(rectified(parts, "guided"), rectified(whole, "guided"), rtol=1e-9, atol=1e-12)
+
+
+def test_the_rule_is_part_of_the_key():
+    made = batch()
+    maps = [rectified(made, rule) for rule in RULES]
+    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
+
+
+def test_rectified_gradients_observe_no_layer(monkeypatch):
+    made, captures = batch(), []
+    forward = View.__call__
+    monkeypatch.setattr(
+        View, "__call__", lambda view, images, inputs, capture=(), *rest: captures.append(tuple(capture))
+        or forward(view, images, inputs, capture, *rest),
+    )  # fmt: skip
+    rectified(made, "guided")
+    assert set(captures) == {()}
+
+
+def test_passes_in_threads_keep_their_rules_apart():
+    made = batch()
+    expected = {rule: rectified(made, rule) for rule in RULES}
+    rules = list(RULES) * 4
+    with ThreadPoolExecutor(6) as threads:
+        maps = list(threads.map(lambda rule: rectified(made.at(), rule), rules))
+    assert all(torch.equal(values, expected[rule]) for rule, values in zip(rules, maps))
+
+
+def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
+    cells = []
+    make = module.Rectifying
+    monkeypatch.setattr(module, "Rectifying", lambda policy: cells.append(make(policy)) or cells[-1])
+    monkeypatch.setattr(torch.autograd, "grad", lambda *arguments, **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        rectified(batch(), "guided")
+    assert [cell.rule for cell in cells] == ["gradient"]
+
+
+def test_a_training_loss_reaches_the_weights():
+    made = batch(count=2, differentiable=True)
+    loss = rectified(made, "guided").square().sum()
+    (gradient,) = torch.autograd.grad(loss, made.model.network.stem.weight)
+    assert float(gradient.abs().max()) > 0
