@@ -19,7 +19,7 @@ INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class LayeredParams(Params):
-    """``layer``: a convolution by its module name, ``last``, or ``all`` for one heatmap per convolution."""
+    """``layer``: a layer of the model by its module name, ``last``, or ``all`` for one heatmap per layer."""
 
     layer: str = "last"
 
@@ -44,7 +44,7 @@ class Layered(Explainer[P]):
         raise NotImplementedError
 
     def expand(self, model: Model) -> Iterable[Self]:
-        """One explainer per convolution where the layer is ``all``."""
+        """One explainer per layer where the layer is ``all``."""
         if self.params.layer != "all":
             return (self,)
         return tuple(self.with_(layer=layer) for layer in model.layers())

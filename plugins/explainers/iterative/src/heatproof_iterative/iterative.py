@@ -98,6 +98,11 @@ class Iterative(Explainer[IterativeParams]):
     spaces = frozenset({2})
 
     @property
+    def requires(self) -> frozenset[str]:
+        """Those of the base."""
+        return self.params.base.requires if self.params.base else frozenset({"gradients"})
+
+    @property
     def traits(self) -> frozenset[str]:
         """Seeded where the base is."""
         return frozenset({"seeded"} & (self.params.base.traits if self.params.base else frozenset()))

@@ -63,6 +63,11 @@ class Noisy(Explainer[P]):
     """
 
     @property
+    def requires(self) -> frozenset[str]:
+        """Those of the base."""
+        return self.params.base.requires if self.params.base else frozenset({"gradients"})
+
+    @property
     def traits(self) -> frozenset[str]:
         """Seeded; differentiable where the base is."""
         kept = {"differentiable"} & (self.params.base.traits if self.params.base else PLAIN)
