@@ -1,10 +1,10 @@
 """How long the metrics of localization take per 448 × 448 heatmap, beside Quantus where it is installed.
 
-Run it with ``python docs/benchmarks/metrics.py``; ``pip install quantus`` for the comparison, on a machine with nothing
-else to do. It measures a batch of heatmaps of three kinds, each with lesions on 3 % of the picture, and prints
-milliseconds per heatmap. The aims: ecs, pointing, relevance_mass and relevance_rank at least 100 times as fast as
-Quantus' equivalents, and froc with 50 thresholds and all its hit rules under 20 ms. Then it summarises 10,000 resamples
-of 81 cases with froc.
+Run it with ``python docs/benchmarks/metrics.py`` on a machine with nothing else to do; without Quantus it prints the
+command that installs it. It measures a batch of heatmaps of three kinds, each with lesions on 3 % of the picture, and
+prints milliseconds per heatmap. The aims: ecs, pointing, relevance_mass and relevance_rank at least 100 times as fast
+as Quantus' equivalents, and froc with 50 thresholds and all its hit rules under 20 ms. Then it summarises
+10,000 resamples of 81 cases with froc.
 
 Quantus asks for a model and predicts with it; here a network of one pooling stands in, so that its metrics' own time is
 measured.
@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
+from heatproof.errors import install_command
 from heatproof.metric import Case, Metric
 from heatproof.records import Annotation, Heatmap, Sample
 from heatproof.registry.catalog import default
@@ -73,7 +74,7 @@ def made(name: str, params: Mapping[str, Any]) -> Metric:
 def compare(own: Mapping[str, float], maps: Sequence[Array], masks: Sequence[Array]) -> None:
     """Quantus' times, and how many times slower they are than the slowest kind of heatmap here."""
     if find_spec("quantus") is None:
-        print("Quantus is not installed, so nothing is compared: pip install quantus")
+        print(f"Quantus is not installed, so nothing is compared; install it by: {install_command('quantus')}")
         return
     times = {name: quantus_time(each, maps, masks) for name, each in EQUIVALENTS.items()}
     times["ecs"] = min(times.values())
