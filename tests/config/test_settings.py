@@ -282,7 +282,7 @@ seed: 4
         "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
         "(seen: 'many')",
         "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
-        "allowed: plain, smooth",
+        "allowed: plain, random, smooth",
         "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
         "are not taken, `heatproof list` has the names",
         "config.yaml:17: metrics: should be a list (seen: 'share')",

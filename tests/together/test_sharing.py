@@ -19,8 +19,8 @@ from heatproof_cam.gradcam import GradCam
 from heatproof_gradient.gradient import Gradient
 from heatproof_gradient.input_x_gradient import InputXGradient
 from heatproof_gradient.integrated_gradients import IntegratedGradients
-from heatproof_gradients.rectified import rectified
 from heatproof_lrp.lrp import Lrp
+from heatproof_shared_passes.rectified import rectified
 from heatproof_smoothgrad.noise import noise_moments
 from heatproof_smoothgrad.smoothgrad import SmoothGrad
 from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared

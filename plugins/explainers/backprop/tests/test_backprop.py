@@ -19,7 +19,7 @@ from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
-from heatproof_gradients.rectified import rectified
+from heatproof_shared_passes.rectified import rectified
 
 REFERENCES = [(GuidedBackprop(), CaptumGuidedBackprop), (DeconvNet(), Deconvolution)]
 NAMES = ["guided_backprop", "deconvnet"]

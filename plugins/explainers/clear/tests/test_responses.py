@@ -13,7 +13,7 @@ from heatproof.network.views import View
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Linear, Piecewise, Residual
 from heatproof_clear.responses import responses
-from heatproof_gradients.rectified import rectified
+from heatproof_shared_passes.rectified import rectified
 
 
 class Graded(Model):

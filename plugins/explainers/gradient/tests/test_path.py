@@ -13,7 +13,7 @@ from heatproof.passes import logits
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
 from heatproof_gradient.path import constant_scores, path_gradients
-from heatproof_gradients.sampling import Tolerance, sampling_notes
+from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 
 class Product(nn.Module):

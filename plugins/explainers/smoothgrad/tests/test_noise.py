@@ -13,7 +13,7 @@ from heatproof.passes import gradients
 from heatproof.records import Explanation
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
-from heatproof_gradients.sampling import Tolerance, sampling_notes
+from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 from heatproof_smoothgrad.noise import Moments, noise_moments
 
 SIGMA = 0.15

@@ -17,7 +17,7 @@ from heatproof.model import Model
 from heatproof.passes import gradients
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
-from heatproof_gradients.rectified import rectified
+from heatproof_shared_passes.rectified import rectified
 from heatproof_smoothgrad.smoothgrad import SmoothGrad
 from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from heatproof_smoothgrad.vargrad import VarGrad

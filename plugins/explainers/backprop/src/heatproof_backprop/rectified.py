@@ -9,8 +9,8 @@ from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.records import Verdict
-from heatproof_gradients.rectification import ActPolicy, Rule, rectification
-from heatproof_gradients.rectified import rectified, request
+from heatproof_shared_passes.rectification import ActPolicy, Rule, rectification
+from heatproof_shared_passes.rectified import rectified, request
 
 
 class RectifiedParams(Params):

@@ -3,8 +3,8 @@
 from heatproof.batch import Batch, Request
 from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
-from heatproof_gradients.rectification import ActPolicy, rectification
-from heatproof_gradients.rectified import rectified, request
+from heatproof_shared_passes.rectification import ActPolicy, rectification
+from heatproof_shared_passes.rectified import rectified, request
 
 from .gradcam import GradCam
 from .layered import LayeredParams, noted

@@ -10,7 +10,7 @@ from heatproof.component import Params
 from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
-from heatproof_gradients.rectification import ActPolicy, rectification
+from heatproof_shared_passes.rectification import ActPolicy, rectification
 
 from .responses import responses
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from heatproof.batch import Batch
 from heatproof.passes import derivatives, leaf
-from heatproof_gradients.rectification import ActPolicy, Rectifying, Rule
-from heatproof_gradients.rectified import require_rectified
+from heatproof_shared_passes.rectification import ActPolicy, Rectifying, Rule
+from heatproof_shared_passes.rectified import require_rectified
 
 
 def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:

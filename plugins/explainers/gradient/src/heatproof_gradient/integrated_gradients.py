@@ -10,7 +10,7 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.records import Explanation
-from heatproof_gradients.sampling import Tolerance, sampling_notes
+from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 from .path import PathRule, path_gradients
 

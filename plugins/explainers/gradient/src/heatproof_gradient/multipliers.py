@@ -11,7 +11,7 @@ from heatproof.network.graph import callee
 from heatproof.network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
 from heatproof.passes import leaf
 from heatproof.records import Verdict
-from heatproof_gradients.sampling import joined
+from heatproof_shared_passes.sampling import joined
 
 from .rescaling import NOT_LINEAR, Recording, Rescaling
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heatproof.batch import Batch
 from heatproof.passes import logits
-from heatproof_gradients.sampling import Tolerance, joined, norms, relative, variant_gradients
+from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative, variant_gradients
 
 PathRule = Literal["midpoint", "left", "right"]
 POSITIONS: Mapping[PathRule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}

@@ -16,8 +16,8 @@ from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.passes import logits
 from heatproof.records import Explanation, Verdict
-from heatproof_gradients.rectification import rectification
-from heatproof_gradients.rectified import rectified
+from heatproof_shared_passes.rectification import rectification
+from heatproof_shared_passes.rectified import rectified
 
 from .inpainting import inpainted
 

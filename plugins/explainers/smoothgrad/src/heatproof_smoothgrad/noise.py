@@ -13,7 +13,7 @@ from heatproof.errors import PluginError
 from heatproof.model import Model
 from heatproof.records import Explanation
 from heatproof.seeding import key
-from heatproof_gradients.sampling import Tolerance, joined, norms, relative, variant_gradients
+from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative, variant_gradients
 
 START = 16
 """How many draws are the first whose standard error is believed."""

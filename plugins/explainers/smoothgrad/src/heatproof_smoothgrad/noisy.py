@@ -11,7 +11,7 @@ from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
-from heatproof_gradients.sampling import Tolerance, sampling_notes
+from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 from .noise import Moments, noise_moments
 

@@ -10,7 +10,7 @@ from heatproof.batch import Batch
 from heatproof.passes import gradients
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
-from heatproof_gradients.sampling import Tolerance, joined, norms, relative, sampling_notes, variant_gradients
+from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative, sampling_notes, variant_gradients
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from heatproof.network.views import view
-from heatproof_gradients.rectification import Rectifying
+from heatproof_shared_passes.rectification import Rectifying
 
 VALUES = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
 UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)

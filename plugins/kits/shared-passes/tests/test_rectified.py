@@ -11,8 +11,8 @@ from heatproof.network.views import View
 from heatproof.passes import gradients
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
-from heatproof_gradients import rectified as module
-from heatproof_gradients.rectified import rectified, request
+from heatproof_shared_passes import rectified as module
+from heatproof_shared_passes.rectified import rectified, request
 
 RULES = ("gradient", "guided", "deconv")
 
