@@ -12,12 +12,13 @@ import pytest
 from heatproof.component import P, Params
 from heatproof.errors import DataError, HeatproofError, PluginError
 from heatproof.hooks import hookimpl
-from heatproof.imaging.images import read_image, read_mask, write_image
+from heatproof.imaging.images import read_image, read_mask
 from heatproof.imaging.pictures import Pictures
 from heatproof.imaging.reader import Reader, reader_of
 from heatproof.records import Array, Geometry
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
+from heatproof_cohorts.picture_files import write_image
 
 Installed = Callable[..., Catalog]
 

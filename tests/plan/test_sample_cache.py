@@ -14,7 +14,7 @@ import pytest
 from heatproof.component import Params
 from heatproof.dataset import Dataset
 from heatproof.errors import ConfigError
-from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
+from heatproof.imaging.images import read_image, read_mask
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
 from heatproof.plan import sample_cache as module
@@ -32,6 +32,7 @@ from heatproof.plan.sample_file import DAMAGES, PreparedSample, packed, unpacked
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing.toys import Blobs, Regions
+from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_eyetracking.gaze import Frames
 
 RANDOM = np.random.default_rng(3)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.imaging.pictures import Pictures
 from heatproof.imaging.reader import MAX_PIXELS, Reader
 from heatproof.records import Array, Geometry
 from heatproof.testing import ConformanceError, check_reader, checks, toys
 from heatproof.testing.check import run
+from heatproof_cohorts.picture_files import write_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 90, 70)).astype(np.uint8)
 SHAPE = "an image has the shape of its geometry"

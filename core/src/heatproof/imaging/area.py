@@ -108,19 +108,6 @@ def averaged(image: Array, grid: Grid, fill: float = 0.0) -> Array:
     return np.where(share > 0, means, fill).astype(np.float32)
 
 
-def box(rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, ...]) -> Array:
-    """The share of each pixel (h, w) that a box between continuous indices covers.
-
-    >>> box((0.5, 2), (1, 2), (3, 2)).tolist()
-    [[0.0, 0.5], [0.0, 1.0], [0.0, 0.0]]
-    """
-    covered = [
-        np.clip(np.minimum(high, np.arange(length) + 1) - np.maximum(low, np.arange(length)), 0, 1)
-        for (low, high), length in zip((rows, columns), shape)
-    ]
-    return np.asarray(np.outer(*covered), dtype=np.float32)
-
-
 def blurred(image: Array, sigma: float) -> Array:
     """The Gaussian blur of an image (c, h, w) over four sigma, mirrored at the border without repeating it."""
     for axis, length in enumerate(image.shape[1:], start=1):

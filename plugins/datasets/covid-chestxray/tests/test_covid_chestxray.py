@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Label, Sample
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image
 from heatproof_covid_chestxray.covid_chestxray import CovidChestxray
 from heatproof_covid_chestxray.findings import CLASSES, FAMILIES, WRITTEN
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image
 from heatproof_covid_ct.covid_ct import CovidCt
 
 COVID = {

@@ -11,9 +11,9 @@ import pytest
 from scipy import ndimage
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image, write_mask
 from heatproof.records import Annotation, Array, Sample
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_fundus_lesions.fundus_lesions import FundusLesions
 
 SHAPE = (40, 60)

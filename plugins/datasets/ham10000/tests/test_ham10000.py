@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Annotation, Sample
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image
 from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"

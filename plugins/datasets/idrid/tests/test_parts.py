@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image
 from heatproof_fundus.photograph import Fundus
 from heatproof_idrid.idrid import Idrid
 

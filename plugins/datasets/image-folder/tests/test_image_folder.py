@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError, HeatproofError
-from heatproof.imaging.images import write_image, write_mask
 from heatproof.records import Annotation, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing import check_dataset
+from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_image_folder.image_folder import ImageFolder
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_mask
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.annotation_files import MarkedFolder, Marks
+from heatproof_cohorts.picture_files import write_mask
 
 SHAPE = (6, 8)
 

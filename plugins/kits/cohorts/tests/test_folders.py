@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof_cohorts.folders import FolderDataset, class_folders, pictures
+from heatproof_cohorts.picture_files import write_image
 
 
 def picture(path: Path) -> Path:

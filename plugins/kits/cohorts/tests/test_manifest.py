@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, Listing, gathered, require_new
+from heatproof_cohorts.picture_files import write_image
 
 
 def entry(name: str, split: str = "train", label: int = 0, group: str = "", place: str = "line 2") -> Entry:

@@ -9,10 +9,11 @@ from typing import Literal
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import LOSSLESS, LOSSY, write_image
+from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, plain_name, read_table, write_table
 
 from .findings import CLASSES, FAMILIES, NAMES, UNKNOWN, WRITTEN

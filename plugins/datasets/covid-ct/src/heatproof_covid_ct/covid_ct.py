@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof_cohorts.folders import class_folders
 from heatproof_cohorts.manifest import Entry, ListedDataset, Listing, gathered, require_new
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import read_lines
 
 PARTS = ("NonCOVID", "COVID")

@@ -12,8 +12,8 @@ from pydantic import Field, PositiveFloat
 from heatproof.component import Location
 from heatproof.dataset import Finding
 from heatproof.errors import DataError
-from heatproof.imaging.area import box
 from heatproof.records import Annotation, Sample
+from heatproof_cohorts.contours import box
 from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, plain_name, read_lines, read_table, write_table

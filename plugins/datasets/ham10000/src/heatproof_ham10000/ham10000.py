@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import read_mask, write_image
+from heatproof.imaging.images import read_mask
 from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 Diagnosis = Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]

@@ -9,9 +9,10 @@ import numpy as np
 from heatproof.dataset import Dataset, Finding
 from heatproof.digests import digest
 from heatproof.errors import DataError, near
-from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
+from heatproof.imaging.images import read_image, read_mask
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.manifest import require_new
+from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_cohorts.tables import write_table
 
 from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find

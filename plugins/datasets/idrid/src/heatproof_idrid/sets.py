@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof_cohorts.folders import pictures
 from heatproof_cohorts.manifest import ListedDataset, require_new
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 from .layout import SPLITS, split_of

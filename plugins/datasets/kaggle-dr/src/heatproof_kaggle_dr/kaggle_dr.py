@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import write_image
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 TABLES = {"trainLabels.csv": ("image", "level"), "retinopathy_solution.csv": ("image", "level", "Usage")}

@@ -10,12 +10,12 @@ from typing_extensions import TypeVar
 
 from heatproof.digests import digest
 from heatproof.errors import DataError
-from heatproof.imaging.area import box
-from heatproof.imaging.images import read_image, read_mask, write_image, write_mask
+from heatproof.imaging.images import read_image, read_mask
 from heatproof.records import Annotation, Array, Sample
-from heatproof_cohorts.contours import SUFFIXES, Contour, drawn, read_contours
+from heatproof_cohorts.contours import SUFFIXES, Contour, box, drawn, read_contours
 from heatproof_cohorts.folders import DividedParams, pictures
 from heatproof_cohorts.manifest import ListedDataset
+from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_cohorts.tables import Row, read_rows, write_table
 
 MASKS, DENSITIES, CONTOURS, BOXES = "masks", "densities", "contours", "boxes.csv"

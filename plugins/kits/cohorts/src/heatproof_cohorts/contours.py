@@ -1,4 +1,4 @@
-"""Outlines of findings, as readers drew them, and the area that each encloses."""
+"""Outlines of findings, as readers drew them, and the area that each encloses, or a box."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -120,3 +120,16 @@ def enclosed(points: Array) -> Array:
     levels = np.asarray(renderer.buffer_rgba())[..., 3]
     # Agg counts the area in 256ths and has 255 stand for all of them.
     return np.where(levels == 255, np.float32(1), levels / np.float32(256))
+
+
+def box(rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, ...]) -> Array:
+    """The share of each pixel (h, w) that a box between continuous indices covers.
+
+    >>> box((0.5, 2), (1, 2), (3, 2)).tolist()
+    [[0.0, 0.5], [0.0, 1.0], [0.0, 0.0]]
+    """
+    covered = [
+        np.clip(np.minimum(high, np.arange(length) + 1) - np.maximum(low, np.arange(length)), 0, 1)
+        for (low, high), length in zip((rows, columns), shape)
+    ]
+    return np.asarray(np.outer(*covered), dtype=np.float32)

@@ -6,10 +6,11 @@ from pathlib import Path
 from pydantic import Field
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import LOSSLESS, LOSSY, write_image
+from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Pattern, Shares, patient_in, split_of
+from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import plain_name
 
 PACKED = "__MACOSX"
