@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from heatproof.errors import DataError, HeatproofError
-from heatproof.imaging.area import Grid, averaged, blurred, coverage
+from heatproof.imaging.area import Grid, averaged, coverage
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Annotation, Array, Geometry, Sample
 from heatproof_eyetracking.gaze import counted
@@ -144,14 +144,6 @@ def test_extras_label_and_group_stay() -> None:
     prepared = Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known))
     assert (prepared.label, prepared.group, prepared.extras) == (3, "p1", {"text": "clear"})
     assert Fundus(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known)).extras["text"] == "clear"
-
-
-@pytest.mark.parametrize("shape", [(40, 60), (5, 90), (1, 7)])
-@pytest.mark.parametrize("sigma", [0.6, 7.47])
-def test_blur_equals_scipy(shape: tuple[int, int], sigma: float) -> None:
-    image = RANDOM.random((2, *shape)).astype(np.float32)
-    expected = gaussian_filter(image.astype(np.float64), (0, sigma, sigma), mode="mirror", truncate=4)
-    np.testing.assert_allclose(blurred(image, sigma), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (90, 50)])
@@ -306,11 +298,6 @@ def test_masks_in_few_cells_equal_overlap_matrices() -> None:
     expected = overlap(400, edges[0]) @ mask.astype(np.float64) @ overlap(300, edges[1]).T
     np.testing.assert_allclose(coverage(mask, edges), expected, atol=1e-6)
     assert not coverage(np.zeros_like(mask), edges).any()
-
-
-@pytest.mark.parametrize("shape", [(40, 60), (61, 300), (300, 5)])
-def test_the_blur_of_a_constant_is_that_constant(shape: tuple[int, int]) -> None:
-    np.testing.assert_allclose(blurred(np.full((2, *shape), 7, dtype=np.float32), 7.5), 7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("preparation", [Resize(size=16, channels=3), Fundus(size=64, channels=3)])

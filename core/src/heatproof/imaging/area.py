@@ -1,4 +1,4 @@
-"""Means over areas and Gaussian blurs: how values on one grid come to lie on another."""
+"""Means over areas: how values on one grid come to lie on another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,11 +61,11 @@ def coverage(values: Array, edges: Sequence[Array]) -> Array:
     values = values[(..., *below)]
     for axis, (borders, near, length) in enumerate(zip(edges, below, lengths), start=values.ndim - len(edges)):
         blocks = _overlaps(values.shape[axis], tuple(float(border) - min(near.start, length) for border in borders))
-        values = _banded(values, axis, len(borders) - 1, blocks)
+        values = banded(values, axis, len(borders) - 1, blocks)
     return values
 
 
-def _banded(values: Array, axis: int, size: int, blocks: Sequence[Block]) -> Array:
+def banded(values: Array, axis: int, size: int, blocks: Sequence[Block]) -> Array:
     """The product along one axis with a matrix (size, length) that is zero but for these blocks.
 
     What a block needs stays in the processor's cache, and no running sum loses digits.
@@ -106,30 +106,3 @@ def averaged(image: Array, grid: Grid, fill: float = 0.0) -> Array:
     share = grid.share
     means = coverage(image, grid.edges) / np.where(share > 0, share, 1)
     return np.where(share > 0, means, fill).astype(np.float32)
-
-
-def blurred(image: Array, sigma: float) -> Array:
-    """The Gaussian blur of an image (c, h, w) over four sigma, mirrored at the border without repeating it."""
-    for axis, length in enumerate(image.shape[1:], start=1):
-        image = _banded(image, axis, length, _blur(length, sigma))
-    return image
-
-
-@lru_cache(maxsize=64)
-def _blur(length: int, sigma: float) -> list[Block]:
-    """The blur along one axis, as many pixels at a time as it looks far."""
-    margin = reach(sigma)
-    kernel = np.exp(-0.5 * (np.arange(-margin, margin + 1) / sigma) ** 2)
-    sources = np.lib.stride_tricks.sliding_window_view(
-        np.pad(np.arange(length), margin, mode="reflect"), 2 * margin + 1
-    )
-    matrix = np.zeros((length, length), dtype=np.float64)
-    np.add.at(matrix, (np.arange(length)[:, None], sources), kernel / kernel.sum())
-    cells = [slice(start, min(start + margin, length)) for start in range(0, length, margin)]
-    near = [slice(max(0, each.start - margin), each.stop + margin) for each in cells]
-    return [(each, seen, matrix[each, seen].astype(np.float32)) for each, seen in zip(cells, near)]
-
-
-def reach(sigma: float) -> int:
-    """How many pixels to each side a blur looks."""
-    return max(1, int(4 * sigma + 0.5))

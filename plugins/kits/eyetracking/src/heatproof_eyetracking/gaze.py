@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from heatproof.imaging.area import coverage, reach
+from heatproof.imaging.area import coverage
 from heatproof.records import Array, Sample, SpatialExtra
 
 Scale = Literal["sum", "linear", "viridis_luma"]
@@ -88,7 +88,8 @@ def reflected(pixels: Array, length: int, sigma: float) -> Array:
     >>> reflected(np.array([4]), 9, 1.0)[0, 3:5].round(8).tolist()
     [0.24197145, 0.39894347]
     """
-    margin = reach(sigma)
+    # Beyond four sigma lies less than a ten-thousandth of it.
+    margin = max(1, int(4 * sigma + 0.5))
     bell = np.exp(-0.5 * (np.arange(margin + 1) / sigma) ** 2)
     # One place more than it reaches, zero: what lies farther away is looked up there.
     kernel = np.append(bell / (2 * bell.sum() - 1), 0)

@@ -7,9 +7,10 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from heatproof.errors import DataError
-from heatproof.imaging.area import Grid, averaged, blurred, reach
+from heatproof.imaging.area import Grid, averaged
 from heatproof.imaging.transforms import Preparation, PreparationParams, normalised, placed_on, source_of, white_value
 from heatproof.records import Annotation, Array, Sample
+from heatproof_fundus.blur import blurred, reach
 
 GREY = 128.0
 
