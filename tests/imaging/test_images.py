@@ -137,7 +137,9 @@ def test_pictures_beyond_the_limit_are_refused_before_decoding(tmp_path: Path, m
 
 @pytest.mark.parametrize("width", [16, 17])
 @pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "group4"])
-@pytest.mark.parametrize("tags", [{}, {266: 2}, {274: 3}], ids=["usual", "bits reversed", "turned"])
+@pytest.mark.parametrize(
+    "tags", [{}, {262: 0}, {266: 2}, {274: 3}], ids=["usual", "black is one", "bits reversed", "turned"]
+)
 def test_single_bits_are_read_as_pillow_reads_them(
     tmp_path: Path, width: int, compression: str | None, tags: dict[int, int]
 ) -> None:

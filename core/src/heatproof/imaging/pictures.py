@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from ..errors import DataError
 from ..records import Array, Geometry
@@ -19,16 +20,9 @@ from .reader import MAX_PIXELS, Reader
 
 KEPT = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
 CONVERTED = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
-BITS, COMPRESSION, PHOTOMETRIC, STRIPS, STRIP_SIZES = 258, 259, 262, 273, 279
+BITS, PHOTOMETRIC, STRIPS, STRIP_SIZES = 258, 262, 273, 279
+BIT_ORDER, ORIENTATION, PREDICTOR = 266, 274, 317
 RGB = 2
-SINGLE_BITS = {
-    BITS: ((1,), (1,)), COMPRESSION: (1, 1, 8, 32946), PHOTOMETRIC: (0, 1, 3), 266: (1, 1),
-    274: (1, 1), 277: (1, 1), 317: (1, 1),
-}  # fmt: skip
-"""TIFF's tags of one bit per pixel in plain or deflated strips: what holds where it is not said, and what is allowed.
-
-In this order: bits, compression, black is zero or palette, order of bits, orientation, samples per pixel, predictor.
-"""
 DAMAGES = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 
 LINES = 128
@@ -116,23 +110,24 @@ def _deep_bands(path: Path) -> Array:
     return np.ascontiguousarray(np.moveaxis(pixels, axes.index("S"), 0)[:3])
 
 
-def _single_bits(picture: Image.Image, path: Path) -> Array | None:
+def _single_bits(picture: ImageFile, path: Path) -> Array | None:
     """The pixels (h, w) of a TIFF that holds one bit each, in strips as they are or deflated; None for any other file.
 
-    Published masks are such files, and Pillow takes twice as long for them.
+    Published masks are such files, and Pillow takes ten times as long for them.
     """
     tags = dict(getattr(picture, "tag_v2", {}))
+    plain = picture.info.get("compression") == "raw"
     if (
-        len(tags.get(STRIPS, ())) > picture.height
-        or any(tags.get(tag, usual) not in allowed for tag, (usual, *allowed) in SINGLE_BITS.items())
-        or STRIPS not in tags
+        len(tags.get(STRIPS, ())) not in range(1, picture.height + 1)
+        or picture.tile[0].args[0] not in ("1", "P;1")  # type: ignore[index]
+        or not (plain or picture.info["compression"] in ("tiff_deflate", "tiff_adobe_deflate"))
+        or any(tags.get(tag, 1) != 1 for tag in (BIT_ORDER, ORIENTATION, PREDICTOR))
     ):
         return None
     stored = path.read_bytes()
     strips = [stored[start : start + size] for start, size in zip(tags[STRIPS], tags[STRIP_SIZES])]
     # The empty strips, which are most, are all alike.
     size = (picture.height, -(-picture.width // 8))
-    plain = tags.get(COMPRESSION, 1) == 1
     # Never more than the picture has: a few bytes may inflate to any size.
     inflated = {strip: strip if plain else zlib.decompressobj().decompress(strip, prod(size)) for strip in set(strips)}
     raw = b"".join(inflated[strip] for strip in strips)
@@ -141,7 +136,7 @@ def _single_bits(picture: Image.Image, path: Path) -> Array | None:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile]:
     """The picture, decoded on first use; whatever is said against it meanwhile becomes a ``DataError``."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; download it, or correct the path.")
