@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -137,26 +138,23 @@ class Batch:
 
         Where the images stay, the logits stay too; no request is planned for other images.
         """
-        made = self._like(
-            self.ids,
-            self.images if images is None else images,
-            self.targets if targets is None else torch.as_tensor(targets),
-            self.inputs,
-            self.field,
-        )
-        made.layers = self.layers if layers is None else tuple(layers)
-        made.seed = self.seed if seed is None else seed
-        made.requests = self.requests if images is None else ()
+        changes = {"images": images, "targets": targets, "layers": layers, "seed": seed}
+        requests = self.requests if images is None else ()
+        moved = self._like(requests=requests, **{name: value for name, value in changes.items() if value is not None})
         if images is None and "logits" in self._results:
-            made._results["logits"] = self._results["logits"]
-        return made
+            moved._results["logits"] = self._results["logits"]
+        return moved
 
     def select(self, index: Sequence[int]) -> "Batch":
         """The samples at these positions, with results of their own."""
-        chosen = list(index)
-        inputs = {name: _chosen(value, chosen, len(self)) for name, value in self.inputs.items()}
-        ids = [self.ids[i] for i in chosen]
-        return self._like(ids, self.images[chosen], self.targets[chosen], inputs, self.field[chosen])
+        rows = list(index)
+        return self._like(
+            ids=[self.ids[row] for row in rows],
+            images=self.images[rows],
+            targets=self.targets[rows],
+            inputs={name: _rows_of(value, rows, len(self)) for name, value in self.inputs.items()},
+            field=self.field[rows],
+        )
 
     def singles(self) -> Iterator["Batch"]:
         """One batch per sample."""
@@ -223,14 +221,10 @@ class Batch:
         draws = [generator(self.seed, id, "uniform", draw).random(self.space) for id in self.ids]
         return torch.from_numpy(np.stack(draws)).to(self.images)
 
-    def _like(
-        self, ids: Sequence[str], images: Tensor, targets: Tensor, inputs: Mapping[str, Any], field: Tensor
-    ) -> "Batch":
-        return Batch(
-            self.model, ids, images, targets, inputs=inputs, field=field, layers=self.layers,
-            requests=self.requests, rows=self.budget, seed=self.seed, output=self.output,
-            differentiable=self.differentiable,
-        )  # fmt: skip
+    def _like(self, **changes: Any) -> "Batch":
+        """A batch that is made as this was but for these arguments, with results of its own."""
+        same = {name: getattr(self, name) for name in signature(Batch).parameters}
+        return Batch(**same | {"rows": self.budget} | changes)
 
 
 def fields(samples: Sequence[Sample]) -> Tensor:
@@ -239,7 +233,7 @@ def fields(samples: Sequence[Sample]) -> Tensor:
     return torch.from_numpy(np.stack(found))
 
 
-def _chosen(value: Any, index: list[int], size: int) -> Any:
+def _rows_of(value: Any, index: list[int], size: int) -> Any:
     """The rows of an input that has one row per sample; other inputs are shared by all."""
     if isinstance(value, Tensor) and value.ndim and len(value) == size:
         return value[index]
