@@ -1,14 +1,13 @@
 """Config × catalog → combinations and tasks; what is skipped, and why."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 
 from ..chance import NAME
 from ..config.settings import DatasetEntry, RunConfig
 from ..dataset import Dataset, Finding
-from ..digests import digest
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
 from ..explainer import Explainer
 from ..metric import Metric
@@ -57,9 +56,9 @@ class Plan:
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
         """Every dataset split and model with the combinations that the model hosts."""
-        jobs = {_job(source, model): (source, model, list[Combination]()) for source, model in self.pairs}
+        jobs = {(source.key, model.identity): (source, model, list[Combination]()) for source, model in self.pairs}
         for item in self.combinations:
-            jobs[_job(item.source, item.model)][2].append(item)
+            jobs[item.source.key, item.model.identity][2].append(item)
         return list(jobs.values())
 
     def _fitted(self, fitted: Fitted, source: Source, model: Model) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
@@ -73,7 +72,8 @@ class Plan:
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` when nothing can run, and what keeps a model from being built."""
-    sources = {id(entry): source(entry) for entry in _entries(config)}
+    entries = [*config.datasets, *(row.dataset for row in config.combinations)]
+    sources = {id(entry): source(entry) for entry in entries}
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _lacking(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
@@ -81,15 +81,15 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     tuning = [part for item in reported for part in tuning_of(item)] if any(metric.open for metric in metrics) else []
     require_apart([*tuning, *reported])
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
-    combinations: dict[tuple[str, str, str], Combination] = {}
+    combinations: dict[Hashable, Combination] = {}
     skipped = [_unfit(*pair) for pair in requested if _lacking(*pair)]
     for possible, impossible in _expansions(config, sources, judged):
         skipped.extend(impossible)
         for item in possible:
-            combinations.setdefault(_position(item), item)
+            combinations.setdefault((item.key, item.source.key), item)
     if any("heatmap" in metric.needs for metric in metrics):
         for item in _baselines(catalog, list(combinations.values())):
-            combinations[_position(item)] = item
+            combinations[item.key, item.source.key] = item
     idle = all("heatmap" in metric.needs for metric in metrics) or (bool(requested) and not pairs)
     if not combinations and idle:
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
@@ -153,21 +153,8 @@ def source(entry: DatasetEntry) -> Source:
     return Source(dataset, split, chosen)
 
 
-def _position(combination: Combination) -> tuple[str, str, str]:
-    """What no two combinations of a plan may share."""
-    return combination.key, combination.source.split, digest(list(combination.source.ids))
-
-
-def _entries(config: RunConfig) -> Iterable[DatasetEntry]:
-    return [*config.datasets, *(row.dataset for row in config.combinations)]
-
-
 def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
     return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
-
-
-def _job(source: Source, model: Model) -> tuple[str, str, tuple[str, ...], str]:
-    return source.dataset.identity, source.split, source.ids, model.identity
 
 
 def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, int | str, str]]:
@@ -237,26 +224,15 @@ def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Co
     assert isinstance(chance, Explainer)
     present = {_ground(item) for item in combinations if "baseline" in item.explainer.traits}
     lacking = {_ground(item): item for item in reversed(combinations) if _ground(item) not in present}
-    exact = Verdict("exact")
-    return [
-        replace(
-            item,
-            target=item.target if item.judged else "",
-            explainer=chance,
-            reduction="max",
-            verdict=exact,
-            layers=(),
-            requests=(),
-        )
-        for item in reversed(lacking.values())
-    ]
+    bare = partial(replace, explainer=chance, reduction="max", verdict=Verdict("exact"), layers=(), requests=())
+    return [bare(item, target=item.target if item.judged else "") for item in reversed(lacking.values())]
 
 
-def _ground(combination: Combination) -> tuple[str, str, tuple[str, ...], str, str]:
+def _ground(combination: Combination) -> Hashable:
     """What a baseline depends on: the samples and the grid; where maps are judged, the model and the target."""
-    source, model = combination.source, combination.model
+    model = combination.model
     owner = (model.identity, combination.target) if combination.judged else (model.grid, "")
-    return source.dataset.identity, source.split, source.ids, *owner
+    return combination.source.key, owner
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:

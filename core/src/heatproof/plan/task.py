@@ -35,6 +35,11 @@ class Source:
     split: str
     ids: tuple[str, ...]
 
+    @property
+    def key(self) -> tuple[str, str, tuple[str, ...]]:
+        """What it shares with any other source of the same samples."""
+        return self.dataset.identity, self.split, self.ids
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -159,11 +164,11 @@ class Task:
 
 def label(component: Component) -> str:
     """The registered name with the settings that differ from the defaults: ``method(layer=conv1)``."""
-    fields = type(component.params).model_fields
-    defaults = {name: entry.default for name, entry in fields.items()}
-    described = component.describe()
+    described, params = component.describe(), component.params
     changed = [
-        f"{name}={_shown(described[name])}" for name in fields if getattr(component.params, name) != defaults[name]
+        f"{name}={_shown(described[name])}"
+        for name, entry in type(params).model_fields.items()
+        if getattr(params, name) != entry.default
     ]
     return component.short + (f"({', '.join(changed)})" if changed else "")
 
