@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from heatproof.component import Params
 from heatproof.dataset import Dataset
@@ -419,14 +421,28 @@ def test_the_folder_is_where_the_system_keeps_caches(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path))
     assert default_folder() == tmp_path / "prepared"
     monkeypatch.delenv("HEATPROOF_CACHE")
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(module, "user_cache_path", lambda *names, **options: Unix(*names, **options).user_cache_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_folder() == tmp_path / "xdg" / "heatproof" / "prepared"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_folder() == tmp_path / "home" / ".cache" / "heatproof" / "prepared"
-    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(module, "user_cache_path", lambda *names, **options: MacOS(*names, **options).user_cache_path)
     assert default_folder() == tmp_path / "home" / "Library" / "Caches" / "heatproof" / "prepared"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a home is found in another way")
+def test_a_user_without_a_home_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "HEATPROOF_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert default_folder() is None
+    assert configured(True) == Cache(None, 20)
+    monkeypatch.setenv("HEATPROOF_CACHE", "~")
+    assert default_folder() == Path("~", "prepared").absolute()
 
 
 def test_what_a_config_says_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from ..component import Component
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
@@ -60,15 +62,13 @@ class Prepared:
 
     def sample(self, dataset: Dataset, model: Model, id: str) -> Sample:
         """The sample of this id as the model prepares it; raises what loading and preparing raise."""
-        key = content_key(dataset, model, id) if self.folder else None
-        if self.folder is None or key is None:
-            return model.prepare(dataset.load(id))
-        stored = self.stored(key)
+        key = self.keys(dataset, model, [id]).get(id)
+        stored = self.stored(key) if key else None
         if stored is not None:
             return stored.sample
         native = dataset.load(id)
         sample = model.prepare(native)
-        if self._writes:
+        if self.folder and key and self._writes:
             self._write(self.folder / f"{key}{SUFFIX}", native, sample)
         return sample
 
@@ -79,15 +79,9 @@ class Prepared:
 
     def stored(self, key: str) -> PreparedSample | None:
         """What is kept under a key; None where there is nothing, or nothing that still holds."""
-        return self._read(self.folder / f"{key}{SUFFIX}") if self.folder else None
-
-    def told(self) -> list[str]:
-        """What is to be logged since the last time."""
-        messages, self.messages = self.messages, []
-        return messages
-
-    def _read(self, path: Path) -> PreparedSample | None:
-        """The sample in a file, None where there is none, or none that still holds."""
+        if self.folder is None:
+            return None
+        path = self.folder / f"{key}{SUFFIX}"
         try:
             stored, stamps = unpacked(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -104,6 +98,11 @@ class Prepared:
             # Another process may have removed it; in a read-only folder nothing is removed by age.
             os.utime(path)
         return stored
+
+    def told(self) -> list[str]:
+        """What is to be logged since the last time."""
+        messages, self.messages = self.messages, []
+        return messages
 
     def _write(self, path: Path, native: Sample, sample: Sample) -> None:
         """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
@@ -148,13 +147,8 @@ def prepared(cache: Cache) -> Prepared:
 
 def default_folder() -> Path | None:
     """The user's folder: ``$HEATPROOF_CACHE``, else where the system keeps caches; None for a user without a home."""
-    places = {
-        "win32": ("LOCALAPPDATA", "AppData/Local", "heatproof/cache"),
-        "darwin": ("", "Library/Caches", "heatproof"),
-    }
-    variable, below, name = places.get(sys.platform, ("XDG_CACHE_HOME", ".cache", "heatproof"))
     try:
-        base = os.environ.get("HEATPROOF_CACHE") or Path(os.environ.get(variable) or Path.home() / below, name)
+        base = os.environ.get("HEATPROOF_CACHE") or user_cache_path("heatproof", appauthor=False)
     except RuntimeError:
         return None
     return Path(base, "prepared").absolute()
@@ -237,11 +231,9 @@ def prune(folder: Path, limit: float) -> None:
     """Remove the least recently used samples of a folder that takes more than ``limit`` bytes."""
     states = []
     for entry in os.scandir(folder):
-        try:
+        # Another process may be pruning too.
+        with suppress(FileNotFoundError):
             states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
-        except FileNotFoundError:
-            # Another process is pruning too.
-            continue
     total = sum(size for _, size, _ in states)
     target = FULL * limit if total > limit else total
     for _, size, path in sorted(states):
