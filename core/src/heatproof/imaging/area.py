@@ -101,8 +101,8 @@ def _overlap(length: int, start: int, borders: Array) -> Block | None:
     return slice(start, start + len(weights)), slice(low, high), weights
 
 
-def averaged(image: Array, grid: Grid, fill: float = 0.0) -> Array:
-    """The image (c, *native) on the grid (c, *size): the mean over the covered part, ``fill`` where there is none."""
+def averaged(image: Array, grid: Grid) -> Array:
+    """The image (c, *native) on the grid (c, *size): the mean over the covered part, 0 where there is none."""
     share = grid.share
     means = coverage(image, grid.edges) / np.where(share > 0, share, 1)
-    return np.where(share > 0, means, fill).astype(np.float32)
+    return np.where(share > 0, means, 0).astype(np.float32)

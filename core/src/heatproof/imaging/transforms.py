@@ -97,16 +97,12 @@ def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
     return value
 
 
-def _coloured(sample: Sample, image: Array, channels: int) -> Array:
-    """The image with the channels that are asked for, where it is grey or has them."""
-    if len(image) not in (1, channels):
-        raise DataError(f"{source_of(sample)} has {len(image)} channels, {channels} are asked for; convert it.")
-    return image if len(image) == channels else np.repeat(image, channels, axis=0)
-
-
 def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
     """The image (c, *space) after the optional last steps; raises ``DataError`` where they do not suit its channels."""
-    image = _coloured(sample, image, params.channels or len(image))
+    channels = params.channels or len(image)
+    if len(image) not in (1, channels):
+        raise DataError(f"{source_of(sample)} has {len(image)} channels, {channels} are asked for; convert it.")
+    image = image if len(image) == channels else np.repeat(image, channels, axis=0)
     mean, std = params.mean or (0.0,), params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
         raise DataError(

@@ -1,6 +1,6 @@
 """Config × catalog → combinations and tasks; what is skipped, and why."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -49,7 +49,9 @@ class Plan:
             layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
             requests = tuple(sorted({request for item in combinations for request in item.requests}))
             heatmap, other = self._fitted(fitted, source, model)
-            for ids in _chunks(source.ids, self.config.chunk):
+            size = self.config.chunk
+            for start in range(0, len(source.ids), size):
+                ids = source.ids[start : start + size]
                 units = tuple(Unit(item, heatmap_key(item.key, ids), heatmap) for item in combinations)
                 tasks.append(Task(source, model, ids, units, other, layers, requests, self.config.seed))
         return tuple(tasks)
@@ -233,7 +235,3 @@ def _ground(combination: Combination) -> Hashable:
     model = combination.model
     owner = (model.identity, combination.target) if combination.judged else (model.grid, "")
     return combination.source.key, owner
-
-
-def _chunks(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(ids[start : start + size]) for start in range(0, len(ids), size))

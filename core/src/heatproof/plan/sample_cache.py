@@ -176,7 +176,9 @@ def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
     # A model that prepares in its own way may depend on all that it is.
     own = type(model).prepare is not Model.prepare or model.preparation is None
     place: Component = model if own or model.preparation is None else model.preparation
-    sources = [_source(module) for module in sorted(_modules([dataset, place]) | _reader_modules())]
+    # Of the readers none is known to take part before a file is opened.
+    modules = _modules([dataset, place]).union(*(_class_modules(reader) for _, reader in registered()))
+    sources = [_source(module) for module in sorted(modules)]
     if not told or None in sources:
         return None
     # The identity leaves out where folders lie, and a download may have two.
@@ -194,11 +196,6 @@ def _modules(value: Any) -> set[str]:
 
 def _class_modules(component: type[Component]) -> set[str]:
     return {base.__module__ for base in component.__mro__} - {"builtins", "abc", "typing"}
-
-
-def _reader_modules() -> set[str]:
-    """The modules of all readers, since none is known to take part before a file is opened."""
-    return set().union(*(_class_modules(reader) for _, reader in registered()))
 
 
 @lru_cache(maxsize=256)
