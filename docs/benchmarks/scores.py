@@ -14,9 +14,8 @@ import numpy as np
 
 from heatproof.registry.catalog import default
 from heatproof.results.intervals import summarise_cases
-from heatproof.results.parquet import SCORE_COLUMNS, connect
-from heatproof.results.scores import PLACE_COLUMNS, Scored, read_cases
-from heatproof.results.store import Run
+from heatproof.results.parquet import SCORE_COLUMNS, connect, read_table
+from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of
 
 CASES, COMBINATIONS, MEASURES = 1000, 20, 5
 
@@ -26,12 +25,13 @@ def main() -> None:
     metric = default().create("metric", "ecs", {"weights": {"lesion": 1.0}})
     settings = json.dumps(metric.describe(), sort_keys=True)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder) / "scores.parquet", settings)
+        path = Path(folder) / "scores.parquet"
+        write(path, settings)
         places = [
             dict.fromkeys(PLACE_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)
         ]
         start = time.perf_counter()
-        cases = read_cases(Run(Path(folder)), [Scored(place, metric, "ecs", (), False) for place in places])
+        cases = cases_of(read_table(path), [Scored(place, metric, "ecs", (), False) for place in places])
         loaded = time.perf_counter()
         made = [summarise_cases(metric.summarise, each.values, each.patients, 10_000, 0.95, 0) for each in cases]
         end = time.perf_counter()

@@ -14,7 +14,7 @@ from heatproof.errors import StoreError
 from heatproof.metric import Metric
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
 from heatproof.results.resampling import resample_counts
-from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of, name_of, read_cases, write_csv, write_scores
+from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of, name_of, write_csv, write_scores
 from heatproof.results.significance import benjamini_hochberg, holm
 from heatproof.results.store import Run
 from heatproof.results.summary import Settings, comparisons, ranks, results, summaries, summary_columns
@@ -81,9 +81,11 @@ def test_the_order_of_units_does_not_change_a_byte(run: Run) -> None:
 
 
 def test_without_any_unit_there_is_an_empty_table(run: Run) -> None:
-    write_scores(run, [Scored(place("slope"), Mass(), "mass", ("none",), False)])
-    assert list(read_table(run.folder / "scores.parquet")) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
-    assert read_cases(run, [Scored(place("slope"), Mass(), "mass", ("none",), False)]) == []
+    rows = [Scored(place("slope"), Mass(), "mass", ("none",), False)]
+    write_scores(run, rows)
+    table = read_table(run.folder / "scores.parquet")
+    assert list(table) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
+    assert cases_of(table, rows) == []
 
 
 def test_a_damaged_unit_among_many_is_named(run: Run) -> None:

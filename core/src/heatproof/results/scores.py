@@ -17,7 +17,7 @@ from ..errors import StoreError
 from ..metric import Metric
 from ..plan.task import ASKING, Combination, Task, label, told_apart
 from ..records import Array
-from .parquet import SCORE_COLUMNS, connect, copy_table, insert, read_table, write_table
+from .parquet import SCORE_COLUMNS, connect, copy_table, fill_table, read_table, write_table
 from .store import Run, write_text
 
 PLACE = ("dataset", "split", "model", "target", "explainer", "reduction")
@@ -155,9 +155,7 @@ def write_scores(run: Run, rows: Sequence[Scored]) -> dict[str, Array]:
 
 def _join(connection: duckdb.DuckDBPyConnection, index: list[list[str]]) -> None:
     """Join the units' rows with the columns that name their combination, as the table ``joined``."""
-    columns = ", ".join(f"{name} {kind}" for name, kind in {"filename": "VARCHAR", **PLACE_COLUMNS}.items())
-    connection.execute(f"create temp table units ({columns})")
-    insert(connection, "units", index)
+    fill_table(connection, "units", {"filename": "VARCHAR", **PLACE_COLUMNS}, index)
     chosen = ", ".join([*(f"units.{name}" for name in PLACE_COLUMNS), *(f"scores.{name}" for name in SCORE_COLUMNS)])
     files = sorted({row[0] for row in index})
     try:
@@ -186,11 +184,6 @@ class Cases:
     values: Mapping[str, Array]
     statuses: Mapping[str, Sequence[str]]
     overall: Sequence[str] = ()
-
-
-def read_cases(run: Run, rows: Sequence[Scored]) -> list[Cases]:
-    """The cases of every combination × metric, from ``scores.parquet``."""
-    return cases_of(read_table(run.folder / "scores.parquet"), rows)
 
 
 def cases_of(table: Mapping[str, Array], rows: Sequence[Scored]) -> list[Cases]:
