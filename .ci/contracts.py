@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core/src/heatproof"
-LIBRARIES = ("torchvision", "captum", "zennit", "cv2", "skimage", "timm", "scipy", "pandas", "pydicom", "nibabel")
+LIBRARIES = ("torchvision", "captum", "zennit", "cv2", "skimage", "timm", "pandas", "pydicom", "nibabel")
 """What only plugins may need."""
 LINT = "import sys; from importlinter.cli import lint_imports_command as main; sys.argv[1:] = {!r}; main()"
 

@@ -34,8 +34,8 @@ PLANTED: Mapping[str, tuple[str, str, str]] = {
     ),
     "The core needs no plugin, and no library of one": (
         "heatproof/imaging/images.py",
-        "import scipy",
-        "heatproof.imaging.images -> scipy",
+        "import cv2",
+        "heatproof.imaging.images -> cv2",
     ),
     "Kits need no plugin": (
         "heatproof_lesions/agreement.py",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from heatproof.results.ranks import average_ranks, friedman, patient_means, stability, studentized_range, win_share
+from heatproof.results.ranks import average_ranks, friedman, patient_means, stability, win_share
 
 
 @pytest.mark.parametrize("digits", [1, 8])
@@ -63,9 +63,18 @@ def test_without_patients_or_order_there_is_no_test() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 10, 31])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_studentized_range_agrees_with_scipy(count: int, confidence: float) -> None:
-    found = studentized_range(confidence, count)
-    assert stats.studentized_range.cdf(found, count, np.inf) == pytest.approx(confidence, abs=1e-9)
+def test_the_studentized_range_solves_its_integral(count: int, confidence: float) -> None:
+    """The range of normals is at most q with probability count ∫ φ(z) (Φ(z) - Φ(z - q))^(count - 1) dz."""
+    largest = np.linspace(-10, 10, 401)
+    inside = (stats.norm.cdf(largest) - stats.norm.cdf(largest - studentized_range(confidence, count))) ** (count - 1)
+    share = count * (stats.norm.pdf(largest) * inside).sum() * (largest[1] - largest[0])
+    assert share == pytest.approx(confidence, abs=1e-9)
+
+
+def studentized_range(confidence: float, count: int) -> float:
+    """The quantile within the critical difference of so many combinations over three patients."""
+    values = np.random.default_rng(0).random((3, count))
+    return friedman(values, confidence).critical_difference / np.sqrt(count * (count + 1) / (12 * 3))
 
 
 def test_studentized_range_of_two_in_closed_form() -> None:
@@ -73,6 +82,12 @@ def test_studentized_range_of_two_in_closed_form() -> None:
     for confidence in (0.5, 0.9, 0.999):
         expected = np.sqrt(2) * stats.norm.ppf((1 + confidence) / 2)
         assert studentized_range(confidence, 2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_p_of_three_in_closed_form() -> None:
+    """A chi-square with two degrees of freedom exceeds x with probability exp(-x / 2)."""
+    found = friedman(np.random.default_rng(2).random((9, 3)), 0.95)
+    assert found.p == pytest.approx(np.exp(-found.statistic / 2), rel=1e-12)
 
 
 def test_critical_difference_as_published() -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from heatproof.metric import mean
 from heatproof.results.intervals import bca_interval, percentile_interval, summarise_cases
-from heatproof.results.resampling import leave_one_out, once, parity_counts, resample_counts, sampling, swap_counts
+from heatproof.results.resampling import leave_one_out, parity_counts, resample_counts, sampling, swap_counts
 from heatproof.results.significance import benjamini_hochberg, holm, paired_test
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ class TestResampling:
 
     def test_shared_counts_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="read-only"):
-            sampling(PATIENTS, 5, 0, "percentile").counts[0, 0] = 9
+            sampling(tuple(PATIENTS), 5, 0, "percentile").counts[0, 0] = 9
 
     def test_no_cases(self) -> None:
         assert resample_counts([], 5, seed=0).shape == (5, 0)
@@ -519,4 +519,5 @@ class TestFalseDiscovery:
 
 
 def test_once_takes_every_case() -> None:
-    assert mean(np.array([1.0, 2.0, 6.0]), once(3)).tolist() == [3.0]
+    counts = sampling(("a", "b", "b"), 5, 0, "percentile").counts
+    assert mean(np.array([1.0, 2.0, 6.0]), counts)[0] == 3.0

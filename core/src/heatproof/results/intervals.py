@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..records import Array
-from .resampling import PARITY_RESAMPLES, Sampling, sampling
+from .resampling import PARITY_RESAMPLES, sampling
 
 Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
@@ -116,28 +116,28 @@ def summarise_cases(
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
     single number per resample, are left out.
     """
-    drawn = sampling(groups, resamples, seed, interval)
-    found = summarise(measurements, drawn.counts)
+    drawn = sampling(tuple(groups), resamples, seed, interval)
     return {
-        name: INTERVALS[interval](drawn, values, confidence, int(np.count_nonzero(defined_cases(measurements, name))))
-        for name, values in found.items()
+        name: _summary(interval, *drawn.split(values), confidence, int(defined_cases(measurements, name).sum()))
+        for name, values in summarise(measurements, drawn.counts).items()
         if values.ndim == 1
     }
 
 
-def _percentile(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
-    value, resampled, _ = drawn.split(values)
-    return _summary(value, percentile_interval(resampled, confidence), resampled, n)
+def _summary(kind: str, value: float, resampled: Array, left_out: Array, confidence: float, n: int) -> Summary:
+    if kind == "parity":
+        return _parity(resampled, confidence, n)
+    if kind == "bca":
+        interval = bca_interval(value, resampled, left_out, confidence)
+    else:
+        interval = percentile_interval(resampled, confidence)
+    return Summary(
+        value, interval.low, interval.high, len(resampled), interval.undefined, n, interval.reason, resampled
+    )
 
 
-def _bca(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
-    value, resampled, left_out = drawn.split(values)
-    return _summary(value, bca_interval(value, resampled, left_out, confidence), resampled, n)
-
-
-def _parity(drawn: Sampling, values: Array, confidence: float, n: int) -> Summary:
+def _parity(resampled: Array, confidence: float, n: int) -> Summary:
     """Median and percentiles of the first resamples that have a value; those passed over for it are counted."""
-    _, resampled, _ = drawn.split(values)
     defined = np.flatnonzero(~np.isnan(resampled))[:PARITY_RESAMPLES]
     used = resampled[: defined[-1] + 1 if len(defined) == PARITY_RESAMPLES else len(resampled)]
     made = percentile_interval(used, confidence)
@@ -146,18 +146,6 @@ def _parity(drawn: Sampling, values: Array, confidence: float, n: int) -> Summar
         return Summary(np.nan, np.nan, np.nan, PARITY_RESAMPLES, made.undefined, n, reason, used)
     median = float(np.median(resampled[defined]))
     return Summary(median, made.low, made.high, PARITY_RESAMPLES, made.undefined, n, "", used)
-
-
-def _summary(value: float, made: Interval, resampled: Array, n: int) -> Summary:
-    return Summary(value, made.low, made.high, len(resampled), made.undefined, n, made.reason, resampled)
-
-
-INTERVALS: Mapping[str, Callable[[Sampling, Array, float, int], Summary]] = {
-    "percentile": _percentile,
-    "bca": _bca,
-    "parity": _parity,
-}
-"""The kinds of intervals: of the values of a sampling's rows, at a confidence, over so many cases."""
 
 
 def defined_cases(measurements: Mapping[str, Array], measure: str) -> Array:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import torch
+from scipy.special import chdtrc
+from scipy.stats import studentized_range
 
 from ..records import Array
 from .intervals import TIE
@@ -81,36 +82,8 @@ def friedman(values: Array, confidence: float) -> Friedman:
     spread = (centred**2).sum()
     between = (count - 1) * blocks**2 * (centred.mean(axis=0) ** 2).sum()
     statistic = float(between / spread) if spread else np.nan
-    difference = studentized_range(confidence, count) * sqrt(count * (count + 1) / (12 * blocks))
-    return Friedman(mean_ranks, statistic, _chi_square_tail(statistic, count - 1), difference, blocks)
-
-
-def _chi_square_tail(statistic: float, freedom: int) -> float:
-    """The probability of a chi-square at least as large."""
-    half = torch.tensor([freedom / 2, statistic / 2], dtype=torch.float64)
-    return float(torch.special.gammaincc(half[0], half[1]))
-
-
-def studentized_range(confidence: float, count: int) -> float:
-    """The quantile of the range of ``count`` standard normal variables: of the studentized range at infinite freedom.
-
-    The range is at most q with probability count ∫ φ(z) (Φ(z) - Φ(z - q))^(count - 1) dz, z being the largest.
-
-    >>> round(studentized_range(0.95, 2), 3)
-    2.772
-    """
-    largest = torch.linspace(-10, 10, 401, dtype=torch.float64)
-    below = torch.special.ndtr(largest)
-    density = torch.exp(-(largest**2) / 2) / sqrt(2 * torch.pi)
-    low, high = 0.0, 20.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        inside = (below - torch.special.ndtr(largest - middle)) ** (count - 1)
-        if count * torch.trapezoid(density * inside, largest) < confidence:
-            low = middle
-        else:
-            high = middle
-    return low
+    difference = studentized_range.ppf(confidence, count, np.inf) * sqrt(count * (count + 1) / (12 * blocks))
+    return Friedman(mean_ranks, statistic, float(chdtrc(count - 1, statistic)), float(difference), blocks)
 
 
 def stability(values: Array, resampled: Sequence[Array]) -> Stability:
@@ -118,9 +91,7 @@ def stability(values: Array, resampled: Sequence[Array]) -> Stability:
 
     Where one has fewer resamples than another, the first ones of each count.
     """
-    shortest = min(map(len, resampled))
-    drawn = np.stack([each[:shortest] for each in resampled], axis=1)
-    drawn = drawn[~np.isnan(drawn).any(axis=1)]
+    drawn = _shared(*resampled)
     ranks = average_ranks(values[None])[0]
     if not len(drawn):
         return Stability(ranks, np.full(len(values), np.nan), np.full(len(values), np.nan), 0)
@@ -136,7 +107,13 @@ def win_share(a: Array, b: Array) -> float:
     >>> win_share(np.array([3.0, 1.0, 2.0, np.nan]), np.array([1.0, 2.0, 2.0, 0.0]))
     0.5
     """
-    shortest = min(len(a), len(b))
-    pairs = np.stack([a[:shortest], b[:shortest]], axis=1)
-    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    pairs = _shared(a, b)
     return float((2 - average_ranks(pairs)[:, 0]).mean()) if len(pairs) else np.nan
+
+
+def _shared(*resampled: Array) -> Array:
+    """The resamples (r, combinations) in which every combination has a value."""
+    shortest = min(map(len, resampled))
+    drawn = np.stack([values[:shortest] for values in resampled], axis=1)
+    shared: Array = drawn[~np.isnan(drawn).any(axis=1)]
+    return shared

@@ -43,23 +43,16 @@ class Swaps:
     exact: bool
 
 
-def sampling(groups: Sequence[str], resamples: int, seed: int, interval: str) -> Sampling:
-    """The rows for an interval of this kind; read-only. ``parity`` draws what ``groups`` names: there the cases."""
-    return _sampling(tuple(groups), resamples, seed, interval)
-
-
 @lru_cache(maxsize=1)
-def _sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Sampling:
+def sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Sampling:
+    """The rows for an interval of this kind; read-only. ``parity`` draws what ``groups`` names: there the cases."""
     drawn = parity_counts(groups, seed) if interval == "parity" else resample_counts(groups, resamples, seed)
-    parts = [once(len(groups)), drawn, *([leave_one_out(groups)] if interval == "bca" else [])]
+    parts = [np.ones((1, len(groups)), dtype=np.int32), drawn]
+    if interval == "bca":
+        parts.append(leave_one_out(groups))
     counts = np.vstack(parts)
     counts.setflags(write=False)
     return Sampling(counts, len(drawn))
-
-
-def once(cases: int) -> Array:
-    """The counts (1, cases) that take every case once: those of the value itself."""
-    return np.ones((1, cases), dtype=np.int32)
 
 
 def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:
@@ -120,17 +113,10 @@ def swap_counts(groups: Sequence[str], permutations: int, seed: int) -> Swaps:
     """
     count, position = numbered(groups)
     exact = 2**count <= permutations
-    swapped = _patterns(count) if exact else _random_patterns(count, permutations, seed)
+    if exact:
+        swapped = (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
+    else:
+        swapped = generator(seed, "permutation").integers(0, 2, size=(permutations, count), dtype=np.uint8).astype(bool)
+        swapped = np.vstack([np.zeros((1, count), dtype=bool), swapped])
     sides = [(swapped == moved)[:, position].astype(np.int32) for moved in (False, True)]
     return Swaps(np.hstack(sides), np.hstack(sides[::-1]), exact)
-
-
-def _patterns(count: int) -> Array:
-    """Every choice of whom to swap (2^count, count) bool, nobody first."""
-    return (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
-
-
-def _random_patterns(count: int, permutations: int, seed: int) -> Array:
-    """Nobody, then random choices of whom to swap (1 + permutations, count) bool."""
-    drawn = generator(seed, "permutation").integers(0, 2, size=(permutations, count), dtype=np.uint8)
-    return np.vstack([np.zeros((1, count), dtype=bool), drawn.astype(bool)])
