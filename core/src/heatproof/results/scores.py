@@ -57,7 +57,7 @@ def scored(tasks: Sequence[Task], flags: Flags, given: Mapping[str, Metric]) -> 
     ``given`` holds by identity the metrics as configured, before their open Params were filled: those name them.
     """
     datasets = told_apart(task.source.dataset for task in tasks)
-    configured = {metric.identity: given.get(metric.identity, metric) for metric in _metrics(tasks)}
+    configured = {metric.identity: given.get(metric.identity, metric) for metric in metrics_of(tasks)}
     names = told_apart(configured.values())
     metrics = {identity: names[metric.identity] for identity, metric in configured.items()}
     found: dict[tuple[str, str, str], Scored] = {}
@@ -71,7 +71,8 @@ def scored(tasks: Sequence[Task], flags: Flags, given: Mapping[str, Metric]) -> 
     return list(found.values())
 
 
-def _metrics(tasks: Sequence[Task]) -> Iterable[Metric]:
+def metrics_of(tasks: Sequence[Task]) -> Iterable[Metric]:
+    """The metrics of all tasks, of their predictions and of their heatmaps, as often as they are planned."""
     for task in tasks:
         yield from task.metrics
         for unit in task.units:

@@ -22,17 +22,21 @@ GAIN = 0.9
 
 def settled_rows(run: Run, task: Task) -> int:
     """The images per pass of a task: as configured, as settled in the run, or measured and settled now."""
-    if task.rows is not None:
+    rows = known_rows(run, task)
+    if rows is not None:
+        return rows
+    settled = {"rows": measure_rows(task, task.device), "model": task.model.describe(), "device": task.device}
+    return int(run.settled(_key(task), **settled)["rows"])
+
+
+def known_rows(run: Run, task: Task) -> int | None:
+    """The images per pass of a task, None where they are neither configured nor settled yet."""
+    if task.rows is not None or not run.has("execution", _key(task)):
         return task.rows
-    key = rows_key(task)
-    if not run.has("execution", key):
-        rows = measure_rows(task, task.device)
-        run.settled(key, rows=rows, model=task.model.describe(), device=task.device)
-    return int(run.meta("execution", key)["rows"])
+    return int(run.meta("execution", _key(task))["rows"])
 
 
-def rows_key(task: Task) -> str:
-    """The key of what was settled for a task's model and device."""
+def _key(task: Task) -> str:
     return f"rows-{digest([task.model.identity, task.device])}"
 
 

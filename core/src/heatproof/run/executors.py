@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from multiprocessing.context import BaseContext
+from typing import TypeAlias
 
 from pydantic import Field
 from threadpoolctl import threadpool_limits
@@ -17,17 +18,16 @@ from ..component import Params
 from ..executor import Executor, Job, Result
 from .memory import keep_freed_memory
 
+Work: TypeAlias = Callable[[Job], Result]
+Done: TypeAlias = Callable[[Job, Result], None]
+Lost: TypeAlias = Callable[[Job, str], None]
+
 
 class Serial(Executor[Job, Result]):
     """One task after the other in this process."""
 
     def run(
-        self,
-        tasks: Sequence[Job],
-        work: Callable[[Job], Result],
-        done: Callable[[Job, Result], None],
-        lost: Callable[[Job, str], None],
-        threads: int,
+        self, tasks: Sequence[Job], work: Work[Job, Result], done: Done[Job, Result], lost: Lost[Job], threads: int
     ) -> None:
         """Run the tasks in order."""
         with torch_threads(threads):
@@ -46,12 +46,7 @@ class Processes(Executor[Job, Result, ProcessesParams]):
     """A pool of local processes; when a worker is killed, the pool is made anew and unfinished tasks run again."""
 
     def run(
-        self,
-        tasks: Sequence[Job],
-        work: Callable[[Job], Result],
-        done: Callable[[Job, Result], None],
-        lost: Callable[[Job, str], None],
-        threads: int,
+        self, tasks: Sequence[Job], work: Work[Job, Result], done: Done[Job, Result], lost: Lost[Job], threads: int
     ) -> None:
         """Keep every worker busy; a task that takes ``attempts`` workers down by itself is handed to ``lost``."""
         waiting, suspects, deaths = list(enumerate(tasks)), set[int](), [0] * len(tasks)
@@ -68,11 +63,7 @@ class Processes(Executor[Job, Result, ProcessesParams]):
             waiting = [entry for entry in waiting if entry[0] not in finished]
 
     def _round(
-        self,
-        entries: Sequence[tuple[int, Job]],
-        work: Callable[[Job], Result],
-        done: Callable[[Job, Result], None],
-        threads: int,
+        self, entries: Sequence[tuple[int, Job]], work: Work[Job, Result], done: Done[Job, Result], threads: int
     ) -> tuple[set[int], list[tuple[int, Job]]]:
         """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
         workers = min(self.params.workers, len(entries))

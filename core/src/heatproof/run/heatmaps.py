@@ -29,87 +29,88 @@ class Explained:
     kept: Mapping[str, Array]
 
 
-class Explaining:
-    """Predictions and heatmaps of one task."""
+def explain(work: Work) -> None:
+    """Predict and explain batch by batch, then commit the predictions and every unit that is missing."""
+    missing = [unit for unit in work.task.units if not work.run.has("heatmaps", unit.key)]
+    if not missing and work.run.has("predictions", work.task.prediction):
+        return
+    results: dict[str, dict[str, Explained | Failure]] = {unit.key: {} for unit in missing}
+    predictions: dict[str, Prediction | Failure] = {}
+    for batch, samples in work.batches():
+        with work.outcome.clock("passes"):
+            predictions |= predict(work, batch)
+            for unit, explained in _explained(work, batch, samples, predictions, missing):
+                results[unit.key] |= explained
+    commit_predictions(work, predictions)
+    for unit in missing:
+        _commit(work, unit, results[unit.key])
 
-    def __init__(self, work: Work):
-        self.work = work
 
-    def explain(self, missing: Sequence[Unit]) -> None:
-        """Predict and explain batch by batch, then commit the predictions and every missing unit."""
-        results: dict[str, dict[str, Explained | Failure]] = {unit.key: {} for unit in missing}
-        predictions: dict[str, Prediction | Failure] = {}
-        for batch, samples in self.work.batches():
-            with self.work.outcome.clock("passes"):
-                predictions |= predict(self.work, batch)
-                for unit, explained in self._explained(batch, samples, predictions, missing):
-                    results[unit.key] |= explained
-        commit_predictions(self.work, predictions)
-        for unit in missing:
-            self._commit(unit, results[unit.key])
+def _explained(
+    work: Work, batch: Batch, samples: Sequence[Sample], predictions: Predictions, missing: Sequence[Unit]
+) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
+    """The heatmaps of every missing unit, target by target; combinations of one target share their batch.
 
-    def _explained(
-        self, batch: Batch, samples: Sequence[Sample], predictions: Predictions, missing: Sequence[Unit]
-    ) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
-        """The heatmaps of every missing unit, target by target; combinations of one target share their batch.
-
-        Explainers that look at layers come first, and those that share a pass one after the other: what they share is
-        freed before the others run.
-        """
-        for target in dict.fromkeys(unit.combination.target for unit in missing):
-            units = [unit for unit in missing if unit.combination.target == target]
-            aimed, failures = self._aimed(batch, samples, predictions, units[0].combination)
-            for unit, later in _ordered(units):
-                if aimed is None:
-                    yield unit, {**failures}
-                else:
-                    yield unit, {**failures, **self._heatmaps(aimed, unit.combination)}
-                    _free(aimed, unit, later)
-
-    def _aimed(
-        self, batch: Batch, samples: Sequence[Sample], predictions: Predictions, combination: Combination
-    ) -> tuple[Batch | None, dict[str, Failure]]:
-        """The batch at a combination's targets, without the samples for which the target is undefined."""
-        targets: dict[str, int] = {}
-        failures: dict[str, Failure] = {}
-        for sample in samples:
-            target = target_of(sample, predictions[sample.id], combination, self.work.model)
-            if isinstance(target, Failure):
-                failures[sample.id] = target
+    Explainers that look at layers come first, and those that share a pass one after the other: what they share is
+    freed before the others run.
+    """
+    for target in dict.fromkeys(unit.combination.target for unit in missing):
+        units = [unit for unit in missing if unit.combination.target == target]
+        aimed, failures = _aimed(work, batch, samples, predictions, units[0].combination)
+        for unit, later in _ordered(units):
+            if aimed is None:
+                yield unit, {**failures}
             else:
-                targets[sample.id] = target
-        if not targets:
-            return None, failures
-        index = [position for position, id in enumerate(batch.ids) if id in targets]
-        part = batch if len(index) == len(batch) else batch.select(index)
-        return part.at(targets=[targets[id] for id in part.ids]), failures
+                yield unit, {**failures, **_heatmaps(work, aimed, unit.combination)}
+                _free(aimed, unit, later)
 
-    def _heatmaps(self, batch: Batch, combination: Combination) -> dict[str, Explained | Failure]:
-        """Heatmaps, or why there are none, by id."""
-        explainer = combination.explainer
 
-        def explain(batch: Batch) -> dict[str, Explained | Failure]:
-            explanation = batch.once(_explanation(explainer), lambda: explainer(batch))
-            values = heatmaps(explanation, combination.reduction)
-            shares = {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
-            return {id: _noted(share) for id, share in shares.items()} if batch.budget.halved else shares
+def _aimed(
+    work: Work, batch: Batch, samples: Sequence[Sample], predictions: Predictions, combination: Combination
+) -> tuple[Batch | None, dict[str, Failure]]:
+    """The batch at a combination's targets, without the samples for which the target is undefined."""
+    targets: dict[str, int] = {}
+    failures: dict[str, Failure] = {}
+    for sample in samples:
+        target = target_of(sample, predictions[sample.id], combination, work.model)
+        if isinstance(target, Failure):
+            failures[sample.id] = target
+        else:
+            targets[sample.id] = target
+    if not targets:
+        return None, failures
+    index = [position for position, id in enumerate(batch.ids) if id in targets]
+    part = batch if len(index) == len(batch) else batch.select(index)
+    return part.at(targets=[targets[id] for id in part.ids]), failures
 
-        return self.work.divided(batch, explain, explainer.short, _noted)
 
-    def _commit(self, unit: Unit, results: Mapping[str, Explained | Failure]) -> None:
-        """Commit one unit: maps (n, *space) with NaN where a case failed, and every case's status and notes."""
-        task, samples, outcome = self.work.task, self.work.samples.all(), self.work.outcome
-        entries = [results.get(id) or samples[id] for id in task.ids]
-        space = next((sample.space for sample in samples.values() if isinstance(sample, Sample)), (1, 1))
-        maps = [entry.values if isinstance(entry, Explained) else None for entry in entries]
-        cases = [_case(id, entry) for id, entry in zip(task.ids, entries)]
-        meta = unit.combination.describe() | {"ids": list(task.ids), "cases": cases}
-        with self.work.run.commit("heatmaps", unit.key, meta) as folder:
-            self.work.run.put_maps(folder, _stacked(maps, space))
-            for name, arrays in _kept(entries).items():
-                self.work.run.put_maps(folder, _stacked(arrays), f"kept_{name}.zarr")
-        outcome.failures += sum(case["status"] in ("failed", "invalid") for case in cases)
-        outcome.units.append(meta | {"key": unit.key})
+def _heatmaps(work: Work, batch: Batch, combination: Combination) -> dict[str, Explained | Failure]:
+    """Heatmaps, or why there are none, by id."""
+    explainer = combination.explainer
+
+    def act(batch: Batch) -> dict[str, Explained | Failure]:
+        explanation = batch.once(_explanation(explainer), lambda: explainer(batch))
+        values = heatmaps(explanation, combination.reduction)
+        shares = {id: _share(explanation, values[row], row) for row, id in enumerate(batch.ids)}
+        return {id: _noted(share) for id, share in shares.items()} if batch.budget.halved else shares
+
+    return work.divided(batch, act, explainer.short, _noted)
+
+
+def _commit(work: Work, unit: Unit, results: Mapping[str, Explained | Failure]) -> None:
+    """Commit one unit: maps (n, *space) with NaN where a case failed, and every case's status and notes."""
+    task, samples, outcome = work.task, work.samples.all(), work.outcome
+    entries = [results.get(id) or samples[id] for id in task.ids]
+    space = next((sample.space for sample in samples.values() if isinstance(sample, Sample)), (1, 1))
+    maps = [entry.values if isinstance(entry, Explained) else None for entry in entries]
+    cases = [_case(id, entry) for id, entry in zip(task.ids, entries)]
+    meta = unit.combination.describe() | {"ids": list(task.ids), "cases": cases}
+    with work.run.commit("heatmaps", unit.key, meta) as folder:
+        work.run.put_maps(folder, _stacked(maps, space))
+        for name, arrays in _kept(entries).items():
+            work.run.put_maps(folder, _stacked(arrays), f"kept_{name}.zarr")
+    outcome.failures += sum(case["status"] in ("failed", "invalid") for case in cases)
+    outcome.units.append(meta | {"key": unit.key})
 
 
 def _ordered(units: Sequence[Unit]) -> Iterator[tuple[Unit, Sequence[Unit]]]:
@@ -181,13 +182,11 @@ def _kept(entries: Sequence[Any]) -> dict[str, list[Array | None]]:
 
 def _stacked(arrays: Sequence[Array | None], space: tuple[int, ...] = (1, 1)) -> Array:
     """Arrays (n, …) float32, smaller ones filled up with NaN; all NaN (n, *space) where there is none."""
-    shapes = [array.shape for array in arrays if array is not None] or [space]
-    depth = max(map(len, shapes))
-    padded = [(1,) * (depth - len(shape)) + shape for shape in shapes]
-    stacked = np.full((len(arrays), *map(max, zip(*padded))), np.nan, np.float32)
-    for row, array in enumerate(arrays):
-        if array is not None:
-            spread = array.reshape((1,) * (depth - array.ndim) + array.shape)
-            place: tuple[Any, ...] = (row, *map(slice, spread.shape))
-            stacked[place] = spread
+    depth = max([array.ndim for array in arrays if array is not None], default=0)
+    spread = {row: array[(None,) * (depth - array.ndim)] for row, array in enumerate(arrays) if array is not None}
+    shapes = [array.shape for array in spread.values()] or [space]
+    stacked = np.full((len(arrays), *map(max, zip(*shapes))), np.nan, np.float32)
+    for row, array in spread.items():
+        place: tuple[Any, ...] = (row, *map(slice, array.shape))
+        stacked[place] = array
     return stacked

@@ -1,6 +1,6 @@
 """The predictions of a task: made once, committed, and read back as the store returns them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,9 @@ def _files(work: Work) -> dict[str, str]:
     """The digests of the files that were decoded, relative to the dataset's root where it has one."""
     root = work.task.source.dataset.root()
     samples = [sample for sample in work.samples.all().values() if isinstance(sample, Sample)]
-    paths = sorted({Path(source) for sample in samples for source in _sources(sample)})
+    origins = [origin for sample in samples for origin in (sample.geometry, *sample.annotations)]
+    paths = sorted({Path(origin.source) for origin in origins if origin is not None and origin.source})
     return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
-
-
-def _sources(sample: Sample) -> Iterator[str]:
-    if sample.geometry is not None and sample.geometry.source:
-        yield sample.geometry.source
-    yield from (annotation.source for annotation in sample.annotations if annotation.source)
 
 
 def _relative(path: Path, root: Path | None) -> str:

@@ -14,8 +14,9 @@ from ..dataset import Finding
 from ..digests import digest
 from ..model import Model
 from ..plan.task import Task, label
+from ..results.scores import metrics_of
 from ..results.store import Run
-from .batch_size import rows_key
+from .batch_size import known_rows
 
 
 def provenance(
@@ -31,7 +32,7 @@ def provenance(
         "device": device_name(tasks[0].device),
         "threads": threads,
         "seed": tasks[0].seed,
-        "rows": {label(task.model): _rows(run, task) for task in tasks},
+        "rows": {label(task.model): known_rows(run, task) for task in tasks},
         "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
@@ -41,20 +42,9 @@ def provenance(
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
-        "metrics": _described(
-            metric
-            for task in tasks
-            for metric in (*task.metrics, *(each for unit in task.units for each in unit.metrics))
-        ),
+        "metrics": _described(metrics_of(tasks)),
         "files": _files(run, tasks),
     }  # fmt: skip
-
-
-def _rows(run: Run, task: Task) -> int | None:
-    """The images per pass of a task, None where they are not settled yet."""
-    if task.rows is not None or not run.has("execution", rows_key(task)):
-        return task.rows
-    return int(run.meta("execution", rows_key(task))["rows"])
 
 
 def _model(run: Run, model: Model, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -23,9 +23,6 @@ class Samples:
         self._read: dict[str, Sample | Failure] = {}
         self._complete = False
 
-    def __getitem__(self, id: str) -> Sample | Failure:
-        return self.all()[id]
-
     def all(self) -> dict[str, Sample | Failure]:
         """Every sample of the task, or why there is none."""
         for _ in self.arriving():

@@ -31,32 +31,29 @@ class Scoring:
         """Commit every score unit that is missing."""
         task = self.work.task
         for metric in task.metrics:
-            self._commit(task.scores(metric), metric, None, self._predicted_cases())
+            self._commit(task.scores(metric), metric, None)
         for unit in task.units:
             for metric in unit.metrics:
-                self._commit(unit.scores(metric), metric, unit, self._explained_cases(unit))
+                self._commit(unit.scores(metric), metric, unit)
 
-    def _commit(
-        self, key: str, metric: Metric, unit: Unit | None, cases: Iterator[tuple[Score, Heatmap | Failure | None]]
-    ) -> None:
+    def _commit(self, key: str, metric: Metric, unit: Unit | None) -> None:
         """Score every case from what the store holds, and commit the rows."""
         run = self.work.run
         if run.has("scores", key):
             return
-        scores = [score for case, heatmap in cases for score in self._scores(metric, case, heatmap, unit)]
+        scores = [score for case, heatmap in self._cases(unit) for score in self._scores(metric, case, heatmap, unit)]
         heatmap_key = None if unit is None else unit.key
         meta = {"metric": metric.describe(), "heatmaps": heatmap_key, "predictions": self.work.task.prediction}
         with run.commit("scores", key, meta) as folder:
             write_records(folder / "scores.parquet", Score, scores)
 
-    def _predicted_cases(self) -> Iterator[tuple[Score, None]]:
-        """Every case as a score to be filled."""
+    def _cases(self, unit: Unit | None) -> Iterator[tuple[Score, Heatmap | Failure | None]]:
+        """Every case as a score to be filled; of a unit with its heatmap or why there is none, as committed."""
         dataset = self.work.task.source.dataset
-        return ((Score(id, dataset.group(id)), None) for id in self.work.task.ids)
-
-    def _explained_cases(self, unit: Unit) -> Iterator[tuple[Score, Heatmap | Failure]]:
-        """Every case as a score to be filled, and its heatmap or why there is none, as committed."""
-        maps, dataset = self.work.run.maps(unit.key), self.work.task.source.dataset
+        if unit is None:
+            yield from ((Score(id, dataset.group(id)), None) for id in self.work.task.ids)
+            return
+        maps = self.work.run.maps(unit.key)
         for row, case in enumerate(self.work.run.meta("heatmaps", unit.key)["cases"]):
             notes = json.dumps(case["notes"], sort_keys=True)
             path = f"heatmaps/{unit.key}/maps.zarr"
@@ -74,7 +71,7 @@ class Scoring:
         self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None
     ) -> list[Score]:
         """The scores of a case: one for each measure, or one that says why there is none."""
-        sample, prediction = self.work.samples[score.case], self._predictions[score.case]
+        sample, prediction = self.work.samples.all()[score.case], self._predictions[score.case]
         needed = [heatmap, sample, prediction] if metric.needs & ASKING else [heatmap, sample]
         failure = next((entry for entry in needed if isinstance(entry, Failure)), None)
         if failure is None:

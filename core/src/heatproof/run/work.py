@@ -53,14 +53,13 @@ class Work:
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Batch, Sequence[Sample]]]:
         """Samples in one batch, or in halves until one that cannot be in any fails alone."""
-        batch = None
         try:
             batch = self.batch(samples)
         except Exception as error:
             if len(samples) == 1:
                 self.samples.fail(samples[0].id, self.outcome.failure(f"inputs of {samples[0].id}", error))
                 return
-        if batch is not None:
+        else:
             yield batch, samples
             return
         middle = len(samples) // 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..plan.task import Task
 from ..results.store import Run
-from .heatmaps import Explaining
+from .heatmaps import explain
 from .outcome import Failure, Outcome
 from .scoring import Scoring
 from .work import Work
@@ -14,9 +14,7 @@ def perform(folder: Path, task: Task) -> Outcome:
     """Do everything of a task that is not committed yet."""
     work = Work(Run(folder), task, Outcome())
     with work.outcome.clock("all"):
-        missing = [unit for unit in task.units if not work.run.has("heatmaps", unit.key)]
-        if missing or not work.run.has("predictions", task.prediction):
-            Explaining(work).explain(missing)
+        explain(work)
         Scoring(work).score()
     return work.outcome
 
@@ -25,7 +23,7 @@ def lose(folder: Path, task: Task, reason: str) -> Outcome:
     """Commit a task that cannot be done as failed cases with a reason."""
     work = Work(Run(folder), task, Outcome())
     work.samples.fail_all(Failure(reason))
-    Explaining(work).explain([unit for unit in task.units if not work.run.has("heatmaps", unit.key)])
+    explain(work)
     Scoring(work).score()
     work.outcome.messages.append(f"{task.source.dataset.short} × {task.model.short}: {reason}")
     return work.outcome
