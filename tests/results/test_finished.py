@@ -10,7 +10,7 @@ import pytest
 from heatproof.errors import PluginError, StoreError
 from heatproof.plan.sample_cache import prepare
 from heatproof.registry.catalog import Catalog
-from heatproof.results.finished import Results, read_summary
+from heatproof.results.finished import Results, read_rows
 from heatproof.results.parquet import read_table
 from heatproof.results.ranking import rankings
 
@@ -19,7 +19,7 @@ Ran = Callable[..., Any]
 
 def test_summary_has_numbers(ran: Ran) -> None:
     finished = ran(explainers=[{"use": "slope", "on": ["blob-009"]}])
-    rows = [row for row in read_summary(finished.folder) if row["measure"] == "value"]
+    rows = [row for row in read_rows(finished.folder / "summary.csv") if row["measure"] == "value"]
     slope, random = sorted(rows, key=lambda row: row["explainer"] == "random")
     table = read_table(finished.folder / "scores.parquet")
     chosen = (table["explainer"] == slope["explainer"]) & (table["measure"] == "value") & (table["status"] == "valid")
@@ -32,16 +32,16 @@ def test_summary_has_numbers(ran: Ran) -> None:
 
 def test_folder_that_is_no_run(tmp_path: Path, parts: Catalog) -> None:
     with pytest.raises(StoreError, match="not a run's folder"):
-        read_summary(tmp_path)
+        Results(tmp_path, parts)
     (tmp_path / "config.yaml").write_text("output: here\n")
     with pytest.raises(StoreError, match="has not finished"):
         Results(tmp_path, parts)
     (tmp_path / "summary.csv").write_text("value,n_valid\n0.5,many\n")
     with pytest.raises(StoreError, match="cannot be read"):
-        read_summary(tmp_path)
+        Results(tmp_path, parts)
     (tmp_path / "summary.csv").write_text("value,n_valid\n0.5,3\n")
     with pytest.raises(StoreError, match="earlier version"):
-        read_summary(tmp_path)
+        Results(tmp_path, parts)
 
 
 @pytest.mark.parametrize("cached", [True, False])

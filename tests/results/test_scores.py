@@ -272,13 +272,13 @@ def test_a_case_without_a_value_leaves_the_pair(run: Run) -> None:
 def test_the_seed_decides_the_resamples(run: Run) -> None:
     cases = pivoted(run, mass(run))
     one, again = (str(results(cases, SETTINGS)) for _ in range(2))
-    other = str(results(cases, Settings(40, 1000, 0.9, 4)))
+    other = str(results(cases, SETTINGS.model_copy(update={"seed": 4})))
     assert one == again != other
 
 
 def test_another_correction_has_columns_of_its_own(run: Run) -> None:
     cases = pivoted(run, mass(run))
-    made = results(cases, replace(SETTINGS, correction="benjamini_hochberg"))
+    made = results(cases, SETTINGS.model_copy(update={"correction": "benjamini_hochberg"}))
     for name, p in (("summary", "p_random"), ("comparisons", "p")):
         rows = made[name].rows
         assert set(rows[0]) == set(made[name].columns)
@@ -331,7 +331,7 @@ def test_a_measure_of_many_cases_has_ranks_without_a_test(run: Run) -> None:
 
 
 def test_parity_is_flagged_in_every_table(run: Run) -> None:
-    made = results(pivoted(run, mass(run)), replace(SETTINGS, interval="parity"))
+    made = results(pivoted(run, mass(run)), SETTINGS.model_copy(update={"interval": "parity"}))
     for table in made.values():
         assert table.rows
         assert all(one["flag"].startswith("parity with Watanabe et al. 2022") for one in table.rows)
@@ -340,7 +340,7 @@ def test_parity_is_flagged_in_every_table(run: Run) -> None:
 
 def test_an_interval_that_cannot_be_made_is_explained(run: Run) -> None:
     same = entry(run, "slope", [row(case, "value", 2.0) for case in "abc"])
-    found = results(pivoted(run, [same]), replace(SETTINGS, interval="bca"))["summary"].rows[0]
+    found = results(pivoted(run, [same]), SETTINGS.model_copy(update={"interval": "bca"}))["summary"].rows[0]
     assert np.isnan([found["low"], found["high"]]).all()
     assert found["flag"] == "no bca interval: no patient makes a difference to the value"
 

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ..config.components import create
-from ..config.settings import StatisticsSettings
 from ..errors import StoreError
-from ..plan.sample_cache import Cache, configured, prepare, prepared
+from ..plan.sample_cache import configured, prepare, prepared
 from ..plan.sample_file import PreparedSample
 from ..registry.catalog import Catalog
 from .parquet import connect, damaged
 from .significance import CORRECTIONS
-from .store import Run, read_json
-from .summary import FLAGS
+from .store import Run, read_json, read_yaml
+from .summary import Settings
 
 
 def _number(text: str) -> float:
@@ -39,17 +36,8 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
 }  # fmt: skip
 
 
-def read_summary(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's ``summary.csv``, missing numbers as NaN; raises ``StoreError`` where there is none."""
-    path = Run.open(folder).folder / "summary.csv"
-    rows = read_rows(path)
-    if rows and "baseline" not in rows[0]:
-        raise StoreError(f"{path} is of an earlier version (it has no baseline); run the same config again.")
-    return rows
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """A table of a run, its numbers parsed; raises ``StoreError`` when it is missing or damaged."""
+    """A table of a run, its numbers parsed, missing ones as NaN; raises ``StoreError`` when it cannot be read."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
@@ -64,31 +52,28 @@ class Results:
 
     def __init__(self, folder: Path, catalog: Catalog):
         self.run = Run.open(folder)
-        self.summary = read_summary(folder)
+        path = self.run.folder / "summary.csv"
+        self.summary = read_rows(path)
+        if self.summary and "baseline" not in self.summary[0]:
+            raise StoreError(f"{path} is of an earlier version (it has no baseline); run the same config again.")
         self.comparisons = read_rows(self.run.folder / "comparisons.csv")
         self.ranks = read_rows(self.run.folder / "ranks.csv")
         self.skipped: list[dict[str, str]] = read_json(self.run.folder / "skipped.json")["skipped"]
         self.provenance = read_json(self.run.folder / "provenance.json")
-        self.config = _yaml(self.run.folder / "config.yaml")
+        self.config = read_yaml(self.run.folder / "config.yaml")
         self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
         self._catalog = catalog
         self._components: dict[str, Any] = {}
 
     @cached_property
-    def statistics(self) -> StatisticsSettings:
+    def statistics(self) -> Settings:
         """How the tables were made."""
-        return StatisticsSettings.model_validate(self.config["statistics"])
-
-    @property
-    def flag(self) -> str:
-        """What every table says of intervals of this kind."""
-        return FLAGS.get(self.statistics.interval, "")
+        return Settings.model_validate({**self.config["statistics"], "seed": self.config["seed"]})
 
     @cached_property
     def selection(self) -> dict[str, Any]:
         """What was filled from the tuning split, by key."""
-        path = self.run.folder / "selection.yaml"
-        return _yaml(path) if path.is_file() else {}
+        return read_yaml(self.run.folder / "selection.yaml")
 
     @cached_property
     def described(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -136,16 +121,13 @@ class Results:
         """
         units = self.predictions(settings)
         keys = [unit["samples"][case] for unit in units if case in unit["samples"]]
-        stored = next(filter(None, map(prepared(self._cache).stored, keys)), None)
+        folder = self.config["cache"]
+        cache = configured(Path(folder) if isinstance(folder, str) else folder, self.config["cache_limit"])
+        stored = next(filter(None, map(prepared(cache).stored, keys)), None)
         if stored is not None:
             return stored
         dataset = self.component("dataset", settings["dataset"])
         return prepare(dataset, self.component("model", units[0]["model"]), case)
-
-    @property
-    def _cache(self) -> Cache:
-        folder = self.config["cache"]
-        return configured(Path(folder) if isinstance(folder, str) else folder, self.config["cache_limit"])
 
     def component(self, kind: str, described: Mapping[str, Any]) -> Any:
         """The component that ``describe`` wrote down; ``HeatproofError`` or ``ValueError`` where it cannot be had."""
@@ -168,10 +150,3 @@ class Results:
         return self._catalog.answers(
             "heatproof_run_finished", folder=self.run.folder, summary={"rows": self.summary}, results=self
         )
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
-    except (YAMLError, ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error

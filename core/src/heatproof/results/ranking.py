@@ -6,7 +6,6 @@ from itertools import groupby
 from typing import Any
 
 from ..errors import HeatproofError
-from ..metric import Metric
 from .finished import Results
 from .scores import name_of
 
@@ -23,11 +22,6 @@ class Standard:
     opposite: frozenset[str] = frozenset()
     expected: float | None = None
     remark: str = ""
-
-    @classmethod
-    def of(cls, metric: Metric) -> "Standard":
-        """The standard of a metric that is installed."""
-        return cls(metric.primary, metric.higher_is_better, metric.opposite, metric.expected(metric.primary))
 
 
 @dataclass(frozen=True)
@@ -90,14 +84,15 @@ def _ranking(results: Results, rows: list[dict[str, Any]]) -> Ranking:
     sign = -1 if standard.higher_is_better else 1
     entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
     statistics = results.statistics
-    return Ranking(*family(rows[0]), standard, tuple(measures), tuple(entries), statistics.correction, results.flag)
+    return Ranking(*family(rows[0]), standard, tuple(measures), tuple(entries), statistics.correction, statistics.flag)
 
 
 def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str]) -> Standard:
     """The metric's own standard; without its plugin the first measure ranks, and the remark says so."""
     settings = results.described[row["combination"], row["metric"]]["metric_settings"]
     try:
-        return Standard.of(results.component("metric", settings))
+        metric = results.component("metric", settings)
+        return Standard(metric.primary, metric.higher_is_better, metric.opposite, metric.expected(metric.primary))
     except (HeatproofError, ValueError) as error:
         remark = f"The metric cannot be asked how it ranks ({error}): the first measure ranks, the highest value leads."
         return Standard(measures[0], remark=remark)

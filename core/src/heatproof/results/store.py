@@ -20,6 +20,8 @@ from uuid import uuid4
 import duckdb
 import numpy as np
 import zarr
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from zarr.codecs import BloscCodec
 
 from ..errors import StoreError
@@ -245,3 +247,13 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise damaged(path, error) from error
+
+
+def read_yaml(path: Path, remedy: str = "run the same config again to write it anew") -> dict[str, Any]:
+    """A YAML mapping, empty where there is no file; raises ``StoreError`` with a remedy when it cannot be read."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
+    except (YAMLError, TypeError, ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); {remedy}.") from error

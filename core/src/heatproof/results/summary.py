@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config.settings import StatisticsSettings
 from ..metric import Metric
 from ..records import Array
 from .intervals import Summary, summarise_cases
@@ -25,16 +26,10 @@ FLAGS: Mapping[str, str] = {
 Made = Sequence[tuple[Cases, Mapping[str, Summary]]]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(StatisticsSettings):
     """How results are summarised."""
 
-    resamples: int
-    permutations: int
-    confidence: float
     seed: int
-    interval: str = "percentile"
-    correction: str = "holm"
 
     @property
     def flag(self) -> str:
@@ -146,7 +141,11 @@ def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings)
     if other is None or not entry.values or not other.values:
         return None
     metric = entry.entry.metric
-    shared = [name for name, values in entry.values.items() if _fits(values, other.values.get(name))]
+    shared = [
+        name
+        for name, values in entry.values.items()
+        if name in other.values and values.shape == other.values[name].shape
+    ]
     if type(metric).summarise is Metric.summarise:
         # The mean of a measure needs no other measure, and there are many pairs.
         shared = [name for name in shared if name == measure]
@@ -156,14 +155,11 @@ def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings)
     return paired_test(metric.summarise, a, b, entry.patients, measure, settings.permutations, settings.seed)
 
 
-def _fits(values: Array, other: Array | None) -> bool:
-    return other is not None and values.shape == other.shape
-
-
 def _summary_row(
     entry: Cases, measure: str, summary: Summary, test: PairedTest | None, settings: Settings
 ) -> dict[str, Any]:
     place, statuses = entry.entry.place, list(entry.statuses.get(measure, entry.overall))
+    missing = f"no {settings.interval} interval"
     return {
         **{name: place[name] for name in (*PLACE, "verdict", "combination")},
         "metric": entry.entry.name,
@@ -179,13 +175,8 @@ def _summary_row(
         "difference_to_random": test.difference if test else np.nan,
         "p_random": test.p if test else np.nan,
         "baseline": entry.entry.baseline,
-        "flag": _joined(entry.entry.flag, settings.flag, _unmade(summary, settings)),
+        "flag": _joined(entry.entry.flag, settings.flag, summary.reason and f"{missing}: {summary.reason}"),
     }
-
-
-def _unmade(summary: Summary, settings: Settings) -> str:
-    """Why a summary has no interval, in a remark."""
-    return f"no {settings.interval} interval: {summary.reason}" if summary.reason else ""
 
 
 def comparisons(made: Made, settings: Settings) -> list[dict[str, Any]]:

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ..component import plain
 from ..dataset import Dataset
 from ..digests import digest
-from ..errors import DataError, HeatproofError, PluginError, StoreError
+from ..errors import DataError, HeatproofError, PluginError
 from ..metric import Metric
 from ..model import Model
 from ..plan.plan import Fitted, Plan
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
-from ..results.store import Run, write_text
+from ..results.store import Run, read_yaml, write_text
 
 FILE = "selection.yaml"
 
@@ -61,7 +60,7 @@ class _Readable:
 
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     """Every open metric filled per dataset and grid: from ``selection.yaml`` where it is frozen, else from samples."""
-    frozen = _frozen(run)
+    frozen = read_yaml(run.folder / FILE, "remove it and run again")
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     for source, model, _ in plan.jobs():
@@ -111,16 +110,6 @@ def _flag(entry: Mapping[str, Any], source: Source) -> str:
     if entry["split"] not in (source.split, "all") and source.split != "all":
         return ""
     return f"{', '.join(entry['filled'])} filled on the reported split ({entry['samples']} samples)"
-
-
-def _frozen(run: Run) -> dict[str, Any]:
-    path = run.folder / FILE
-    if not path.is_file():
-        return {}
-    try:
-        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
-    except (YAMLError, TypeError, ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); remove it and run again.") from error
 
 
 def _write(run: Run, frozen: Mapping[str, Any]) -> None:

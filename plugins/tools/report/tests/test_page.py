@@ -30,7 +30,7 @@ from heatproof.model import Model
 from heatproof.records import Explanation, Sample, Verdict
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
-from heatproof.results.finished import Results, read_summary
+from heatproof.results.finished import Results, read_rows
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
 from heatproof_report.kept import STEPS
@@ -299,7 +299,7 @@ def test_chart_shows_every_combination(html: str) -> None:
 
 
 def test_ranking_has_value_interval_and_counts(html: str, folder: Path) -> None:
-    rows = [row for row in read_summary(folder) if row["measure"] == "zone"]
+    rows = [row for row in read_rows(folder / "summary.csv") if row["measure"] == "zone"]
     table = [cells for cells in Page(html).rows if len(cells) == 11][1:]
     ranked = sorted(rows, key=lambda row: -row["value"])
     assert [cells[1] for cells in table] == [f"{row['value']:.3f}" for row in ranked]
@@ -314,7 +314,7 @@ def test_ranking_has_value_interval_and_counts(html: str, folder: Path) -> None:
 
 
 def test_every_measure_marks_its_best(html: str, folder: Path) -> None:
-    rows = [row for row in read_summary(folder) if row["explainer"] != "random"]
+    rows = [row for row in read_rows(folder / "summary.csv") if row["explainer"] != "random"]
     best = {name: max(row["value"] for row in rows if row["measure"] == name) for name in ("zone", "left", "right")}
     starred = re.findall(r"★ ([0-9.]+)</span>", html)
     assert set(starred) == {f"{value:.3f}" for value in best.values()}
@@ -336,7 +336,9 @@ def test_the_order_is_shown_with_its_firmness(html: str, folder: Path) -> None:
 
 
 def test_best_and_worst_cases(html: str, folder: Path) -> None:
-    summary = [row for row in read_summary(folder) if row["measure"] == "zone" and row["explainer"] != "random"]
+    summary = [
+        row for row in read_rows(folder / "summary.csv") if row["measure"] == "zone" and row["explainer"] != "random"
+    ]
     leader = max(summary, key=lambda row: row["value"])["explainer"]
     values = {
         row["case"]: row["value"]
