@@ -116,24 +116,24 @@ def summarise_cases(
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
     single number per resample, are left out.
     """
-    drawn = sampling(tuple(groups), resamples, seed, interval)
+    summarised = summarise(measurements, sampling(tuple(groups), resamples, seed, interval))
     return {
-        name: _summary(interval, *drawn.split(values), confidence, int(defined_cases(measurements, name).sum()))
-        for name, values in summarise(measurements, drawn.counts).items()
+        name: _summary(interval, values, resamples, confidence, int(defined_cases(measurements, name).sum()))
+        for name, values in summarised.items()
         if values.ndim == 1
     }
 
 
-def _summary(kind: str, value: float, resampled: Array, left_out: Array, confidence: float, n: int) -> Summary:
+def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int) -> Summary:
+    """The summary of the values of a sampling's rows."""
     if kind == "parity":
-        return _parity(resampled, confidence, n)
+        return _parity(values[1:], confidence, n)
+    value = float(values[0])
+    resampled, left_out = np.split(values[1:], [resamples])
+    interval = percentile_interval(resampled, confidence)
     if kind == "bca":
         interval = bca_interval(value, resampled, left_out, confidence)
-    else:
-        interval = percentile_interval(resampled, confidence)
-    return Summary(
-        value, interval.low, interval.high, len(resampled), interval.undefined, n, interval.reason, resampled
-    )
+    return Summary(value, interval.low, interval.high, resamples, interval.undefined, n, interval.reason, resampled)
 
 
 def _parity(resampled: Array, confidence: float, n: int) -> Summary:

@@ -22,19 +22,6 @@ PARITY_DRAWS = 10 * PARITY_RESAMPLES
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """All rows that an interval needs (1 + resamples + patients left out, cases): the first takes every case once."""
-
-    counts: Array
-    resamples: int
-
-    def split(self, values: Array) -> tuple[float, Array, Array]:
-        """The value itself, those of the resamples (r,), and those with one patient left out (patients,)."""
-        last = 1 + self.resamples
-        return float(values[0]), values[1:last], values[last:]
-
-
-@dataclass(frozen=True)
 class Swaps:
     """Counts (rows, 2 n) of the two combinations [a; b] after patients changed sides; the first row swaps nobody."""
 
@@ -44,15 +31,18 @@ class Swaps:
 
 
 @lru_cache(maxsize=1)
-def sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Sampling:
-    """The rows for an interval of this kind; read-only. ``parity`` draws what ``groups`` names: there the cases."""
+def sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Array:
+    """The rows for an interval of this kind (1 + resamples, cases), read-only: the first takes every case once.
+
+    ``bca`` has a row without each patient besides (patients,). ``parity`` draws what ``groups`` names: there the cases.
+    """
     drawn = parity_counts(groups, seed) if interval == "parity" else resample_counts(groups, resamples, seed)
     parts = [np.ones((1, len(groups)), dtype=np.int32), drawn]
     if interval == "bca":
         parts.append(leave_one_out(groups))
-    counts = np.vstack(parts)
+    counts: Array = np.vstack(parts)
     counts.setflags(write=False)
-    return Sampling(counts, len(drawn))
+    return counts
 
 
 def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +96,9 @@ def _scored(
         for metric in unit.metrics:
             seen = _as_seen(unit.combination, metric)
             model = "" if seen.model_free else task.model.identity
+            traits = seen.explainer.traits
             place, key = _written(seen.describe()), unit.scores(metric)
-            yield unit.combination.key, entry(place, metric, key, _is_baseline(seen), model)
+            yield unit.combination.key, entry(place, metric, key, "baseline" in traits and seen.indifferent, model)
 
 
 def _as_seen(combination: Combination, metric: Metric) -> Combination:
@@ -106,10 +106,6 @@ def _as_seen(combination: Combination, metric: Metric) -> Combination:
     if metric.needs & ASKING or not combination.indifferent:
         return combination
     return replace(combination, judged=False, target="")
-
-
-def _is_baseline(combination: Combination) -> bool:
-    return "baseline" in combination.explainer.traits and combination.indifferent
 
 
 def _model_place(task: Task) -> dict[str, str]:
@@ -189,18 +185,15 @@ class Cases:
 
 def cases_of(table: Mapping[str, Array], rows: Sequence[Scored]) -> list[Cases]:
     """The cases of every combination × metric in a table of scores; those without any are left out."""
-    keys = list(zip(table["combination"], table["split"], table["metric_settings"]))
-    bounds = [place for place in range(len(keys)) if place == 0 or keys[place] != keys[place - 1]] + [len(keys)]
-    spans: dict[Any, list[slice]] = {}
-    for start, stop in pairwise(bounds):
-        spans.setdefault(keys[start], []).append(slice(start, stop))
-    found = []
-    for entry in rows:
-        parts = spans.get((entry.place["combination"], entry.place["split"], _metric_settings(entry.metric)))
-        if parts:
-            own = {name: np.concatenate([values[part] for part in parts]) for name, values in table.items()}
-            found.append(_cases(entry, own))
-    return found
+    positions: dict[tuple[str, str, str], list[int]] = {}
+    for position, key in enumerate(zip(table["combination"], table["split"], table["metric_settings"])):
+        positions.setdefault(key, []).append(position)
+    keys = [(entry.place["combination"], entry.place["split"], _metric_settings(entry.metric)) for entry in rows]
+    return [
+        _cases(entry, {name: values[positions[key]] for name, values in table.items()})
+        for entry, key in zip(rows, keys)
+        if key in positions
+    ]
 
 
 def _cases(entry: Scored, table: Mapping[str, Array]) -> Cases:

@@ -49,14 +49,9 @@ def paired_test(
     swaps = swap_counts(patients.tolist(), permutations, seed)
     first, second = (summarise(stacked, counts)[measure] for counts in (swaps.first, swaps.second))
     compared = len(first) - (not swaps.exact)
-    return PairedTest(
-        float(first[0] - second[0]),
-        _share_as_large(first, second),
-        compared,
-        swaps.exact,
-        int(kept.sum()),
-        len(np.unique(patients)),
-    )
+    difference = float(first[0] - second[0])
+    p = _share_as_large(first, second)
+    return PairedTest(difference, p, compared, swaps.exact, len(patients), len(np.unique(patients)))
 
 
 def _share_as_large(first: Array, second: Array) -> float:

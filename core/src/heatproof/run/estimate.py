@@ -42,18 +42,14 @@ def estimates(plan: Plan) -> list[Estimate]:
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
     costs = []
     for source, model, combinations in jobs:
-        costs.append(_estimate(source, model, combinations, plan.metrics, names))
+        costs.append(_estimate(plan, names, source, model, combinations))
         if len(jobs) > 1:
             model.forget()
     return costs
 
 
 def _estimate(
-    source: Source,
-    model: Model,
-    combinations: list[Combination],
-    metrics: Sequence[Metric],
-    names: Mapping[str, str],
+    plan: Plan, names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
 ) -> Estimate:
     sample = first_readable(source, model)
     if sample is None:
@@ -67,10 +63,8 @@ def _estimate(
     disk = maps * int(np.prod(sample.space)) * 4
     layers = {layer for item in combinations for layer in item.layers}
     memory = peak(model, sample, sorted(layers))
-    asked = {
-        name: (count * cost[0], count * cost[1])
-        for name, cost in scoring(metrics, model, combinations, sample.space).items()
-    }
+    costs = scoring(plan.metrics, model, combinations, sample.space)
+    asked = {name: (count * cost[0], count * cost[1]) for name, cost in costs.items()}
     dataset, called = names[source.dataset.identity], names[model.identity]
     return Estimate(dataset, called, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked)
 

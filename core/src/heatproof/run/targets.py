@@ -25,7 +25,8 @@ def target_of(
     if target == "label":
         return _labelled(sample, dataset, model)
     name = target.removeprefix(LABELLED)
-    if name != target and name not in _names(sample, dataset):
+    labels = [dataset.classes[index] for index in label_indices(sample) or [] if 0 <= index < len(dataset.classes)]
+    if name != target and name not in labels:
         return Failure(f"the sample is not labelled {name!r}", "excluded")
     return int(model.target(name))
 
@@ -41,11 +42,6 @@ def _labelled(sample: Sample, dataset: Dataset, model: Model) -> int | Failure:
     if name not in model.classes:
         return Failure(f"the model has no class {name!r}", "excluded")
     return int(model.target(name))
-
-
-def _names(sample: Sample, dataset: Dataset) -> list[str]:
-    """The classes that a sample's labels name."""
-    return [dataset.classes[index] for index in label_indices(sample) or [] if 0 <= index < len(dataset.classes)]
 
 
 def label_indices(sample: Sample) -> list[int] | None:
