@@ -45,10 +45,8 @@ class Run:
         with writing(run.folder):
             for kind in KINDS:
                 (run.folder / kind).mkdir(parents=True, exist_ok=True)
-            probe = _partial(run.folder)
-            probe.mkdir()
-            probe.rmdir()
-        return run
+            with _working(run.folder):
+                return run
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
@@ -78,15 +76,10 @@ class Run:
 
         When another process committed the same unit meanwhile, that one stays and this one is dropped.
         """
-        with writing(self.folder):
-            partial = _partial(self.folder / kind)
-            partial.mkdir()
-            try:
-                yield partial
-                _replace(partial / "unit.json", _json({"key": key, **meta}))
-                _rename(partial, self.unit(kind, key))
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        with writing(self.folder), _working(self.folder / kind) as partial:
+            yield partial
+            _replace(partial / "unit.json", _json({"key": key, **meta}))
+            _rename(partial, self.unit(kind, key))
 
     def meta(self, kind: Kind, key: str) -> dict[str, Any]:
         """What ``commit`` was told of a unit."""
@@ -121,14 +114,9 @@ class Run:
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
         """A path to write; it becomes the run's file ``name`` by one rename."""
-        with writing(self.folder):
-            partial = _partial(self.folder)
-            partial.mkdir()
-            try:
-                yield partial / name
-                os.replace(partial / name, self.folder / name)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        with writing(self.folder), _working(self.folder) as partial:
+            yield partial / name
+            os.replace(partial / name, self.folder / name)
 
     def put_maps(self, unit: Path, maps: Array, name: str = MAPS) -> None:
         """Write maps (n, *space), one map per chunk."""
@@ -158,6 +146,17 @@ class Run:
         """What an explainer kept of one case of a heatmap unit, by name; NaN where other cases have more."""
         names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+
+
+@contextmanager
+def _working(folder: Path) -> Iterator[Path]:
+    """A new folder within another, gone in the end unless it was renamed."""
+    partial = _partial(folder)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _rename(partial: Path, unit: Path) -> None:

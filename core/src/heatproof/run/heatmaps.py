@@ -58,10 +58,9 @@ def _explained(
         units = [unit for unit in missing if unit.combination.target == target]
         aimed, failures = _aimed(work, batch, samples, predictions, units[0].combination)
         for unit, later in _ordered(units):
-            if aimed is None:
-                yield unit, {**failures}
-            else:
-                yield unit, {**failures, **_heatmaps(work, aimed, unit.combination)}
+            yield unit, {**failures}
+            if aimed is not None:
+                yield unit, _heatmaps(work, aimed, unit.combination)
                 _free(aimed, unit, later)
 
 

@@ -11,7 +11,7 @@ from ..digests import file_digest
 from ..errors import ModelError
 from ..passes import logits
 from ..plan.sample_cache import prepared
-from ..records import Array, Prediction, Sample
+from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, read_table, write_records
 from .outcome import Failure
 from .residence import weights_of
@@ -31,15 +31,10 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
                 f"{work.model.short} gave logits of shape {values.shape} for {len(batch)} images; it must give one row "
                 "of logits per image."
             )
-        return {id: _read(work, row) for id, row in zip(batch.ids, values)}
+        undefined = Failure("the logits are not finite", "invalid")
+        return {id: work.model.read(row) if np.isfinite(row).all() else undefined for id, row in zip(batch.ids, values)}
 
     return work.divided(batch, act, "prediction", lambda prediction: prediction)
-
-
-def _read(work: Work, row: Array) -> Prediction | Failure:
-    if np.isfinite(row).all():
-        return work.model.read(row)
-    return Failure("the logits are not finite", "invalid")
 
 
 def commit_predictions(work: Work, predictions: Predictions) -> None:
