@@ -1,4 +1,4 @@
-"""Models with layers drawn anew: what changes, what is shared, and that the model itself stays as it is."""
+"""Variants of models, and models of networks at hand: what changes, what is shared, and what stays as it is."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from heatproof.batch import Batch
 from heatproof.errors import HeatproofError, PluginError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.network.weights import redrawn, share
+from heatproof.network.weights import share
 from heatproof.passes import gradients
 from heatproof.records import Sample
 from heatproof.testing.toys import Blocks, Residual
@@ -34,69 +34,41 @@ def changed(one: Model, other: Model) -> set[str]:
     return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
 
 
-def test_only_the_named_modules_are_drawn_anew() -> None:
+def emptied(model: Model, *modules: str) -> Model:
+    """The model with zeros for the weights of these modules."""
+
+    def change(network: nn.Module) -> nn.Module:
+        copied = copy.deepcopy(network)
+        with torch.no_grad():
+            for name in modules:
+                for parameter in copied.get_submodule(name).parameters():
+                    parameter.zero_()
+        return copied
+
+    return model.variant(["emptied", *modules], change)
+
+
+def test_only_the_copy_is_changed() -> None:
     model = Residual()
     before = {name: value.clone() for name, value in weights(model).items()}
-    made = model.randomized(["head", "last", "last_norm"], 0)
-    assert changed(model, made) == {"head", "last", "last_norm"}
-    assert changed(made, made.randomized(["stem"], 0)) == {"stem"}
+    made = emptied(model, "head", "last")
+    assert changed(model, made) == {"head", "last"}
+    assert changed(made, emptied(made, "stem")) == {"stem"}
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
     assert not made.network.training
-    assert torch.equal(weights(made)["last_norm.running_var"], torch.ones(8))
-
-
-def test_weights_depend_on_seed_and_name_only() -> None:
-    one, other = Residual(), Residual(seed=3)
-    _ = one.network, other.network
-    torch.manual_seed(5)
-    state = torch.get_rng_state()
-    first = weights(one.randomized(["head"], 0))["head.weight"]
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(weights(other.randomized(["last", "head"], 0))["head.weight"], first)
-    assert not torch.equal(weights(one.randomized(["head"], 1))["head.weight"], first)
-    both = redrawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), ["0", "1"], 0).state_dict()
-    assert not torch.equal(both["0.weight"], both["1.weight"])
-
-
-def test_drawn_weights_are_those_of_the_modules_own_initialisation() -> None:
-    drawn = weights(Residual().randomized(["block"], 0))["block.weight"]
-    bound = (6 * 9) ** -0.5
-    assert drawn.abs().max() <= bound
-    assert drawn.std() == pytest.approx(bound / 3**0.5, rel=0.1)
-
-
-def test_parameters_of_a_module_that_draws_none_keep_mean_and_deviation() -> None:
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(3 + 0.5 * torch.randn(5000, generator=torch.Generator().manual_seed(1)))
-
-    network = Scaled()
-    found = redrawn(network, [""], 0).scale.detach()
-    assert not torch.equal(found, network.scale)
-    assert float(found.mean()) == pytest.approx(3, abs=0.03)
-    assert float(found.std()) == pytest.approx(0.5, abs=0.03)
-
-
-def test_tied_weights_stay_tied() -> None:
-    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    network[1].weight = network[0].weight
-    made: Any = redrawn(network, ["0"], 0)
-    assert made[1].weight is made[0].weight
-    assert not torch.equal(made[0].weight, network[0].weight)
 
 
 def test_both_views_are_those_of_the_new_network() -> None:
-    made = Residual().randomized(["block", "block_norm", "head"], 0)
+    made = emptied(Residual(), "block", "block_norm", "head")
     expected = copy.deepcopy(made.network)(IMAGES)
     for folded in (True, False):
         found, _ = made.view(IMAGES, {}, folded)(IMAGES, {})
         assert found["logits"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
 
 
-def test_what_is_not_drawn_lies_in_the_memory_of_the_model() -> None:
+def test_what_is_not_changed_lies_in_the_memory_of_the_model() -> None:
     model = Residual()
-    made = model.randomized(["head"], 0)
+    made = emptied(model, "head")
     views = [each.view(IMAGES, {}).module for each in (model, made)]
     for one, other in ((model.network, made.network), views):
         pairs = zip(one.named_parameters(), other.parameters())
@@ -116,12 +88,12 @@ def test_equal_tensors_alone_are_shared() -> None:
 
 def test_it_is_made_once_and_anew_when_the_weights_changed() -> None:
     model = Residual()
-    made = model.randomized(["head"], 0)
-    assert model.randomized(("head",), 0) is made
-    assert model.randomized(["head"], 1) is not made
+    made = emptied(model, "head")
+    assert emptied(model, "head") is made
+    assert emptied(model, "stem") is not made
     with torch.no_grad():
         model.network.stem.weight.mul_(2)
-    again = model.randomized(["head"], 0)
+    again = emptied(model, "head")
     assert again is not made
     assert changed(model, again) == {"head"}
 
@@ -130,12 +102,12 @@ def test_it_has_an_identity_of_its_own() -> None:
     model = Residual()
     identities = [
         each.identity
-        for each in (model, model.randomized(["head"], 0), model.randomized(["head"], 1), model.randomized(["stem"], 0))
+        for each in (model, emptied(model, "head"), emptied(model, "head", "stem"), emptied(model, "stem"))
     ]
     assert len(set(identities)) == 4
-    assert model.randomized(["head"], 0).identity == Residual().randomized(["head"], 0).identity
-    assert model.randomized(["head"], 0).layers() == model.layers()
-    assert model.randomized(["head"], 0).classes == model.classes
+    assert emptied(model, "head").identity == emptied(Residual(), "head").identity
+    assert emptied(model, "head").layers() == model.layers()
+    assert emptied(model, "head").classes == model.classes
 
 
 def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> None:
@@ -147,11 +119,11 @@ def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> No
 
     model = Residual()
     expected = weights(Residual())["stem.weight"]
-    made = model.randomized(["head"], 0)
+    made = emptied(model, "head")
     with pytest.raises(PluginError, match="changes weights"):
         Spoiling()(Batch(made, ["a", "b"], IMAGES, [0, 0]))
     assert torch.equal(weights(model)["stem.weight"], expected)
-    assert changed(model, model.randomized(["head"], 0)) == {"head"}
+    assert changed(model, emptied(model, "head")) == {"head"}
 
 
 # a network at hand

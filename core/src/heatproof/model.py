@@ -1,7 +1,7 @@
 """Models: a network with the preparation, classes and reading of outputs that its authors meant."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, final
 
@@ -15,11 +15,11 @@ from .imaging.transforms import Preparation
 from .network.layers import Outline, outline
 from .network.tracing import named_outputs
 from .network.views import Opaque, View, view
-from .network.weights import network_digest, redrawn, share, tensors
+from .network.weights import network_digest, share, tensors
 from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
-DERIVED = ("network", "outline", "capabilities", "_views", "_randomized")
+DERIVED = ("network", "outline", "capabilities", "_views", "_variants")
 """What a model keeps of its network."""
 
 
@@ -174,23 +174,20 @@ class Model(Component[P]):
         if self._origin is not None:
             self._origin.forget()
 
-    def randomized(self, modules: Sequence[str], seed: int) -> "Model":
-        """This model with the weights of these modules drawn anew, by ``seed`` and their names; made once.
+    def variant(self, name: Sequence[Any], change: Callable[[nn.Module], nn.Module]) -> "Model":
+        """This model with a changed copy of its network, which ``change`` returns; made once by ``name``.
 
-        All other weights lie in the same memory as this model's, which stays as it is.
+        The name, which JSON can write, tells its identity. Weights that are equal lie in the memory of this model's.
         """
-        made: dict[Any, tuple[Any, Model]] = self.__dict__.setdefault("_randomized", {})
-        drawn, weights = (tuple(modules), seed), self._weights()
-        if drawn not in made or made[drawn][0] != weights:
-            made[drawn] = weights, self._with_network(redrawn(self.network, modules, seed), ["randomized", *drawn])
-        return made[drawn][1]
-
-    def _with_network(self, network: nn.Module, reason: list[Any]) -> "Model":
-        """This model with another network, under an identity of its own."""
-        made = type(self).__new__(type(self))
-        made.__dict__ |= {name: value for name, value in vars(self).items() if name not in DERIVED}
-        made.__dict__ |= {"network": network, "_origin": self, "_identity": digest([self.identity, reason])}
-        return made
+        variants: dict[str, tuple[Any, Model]] = self.__dict__.setdefault("_variants", {})
+        identity, weights = digest([self.identity, name]), self._weights()
+        if identity not in variants or variants[identity][0] != weights:
+            model = type(self).__new__(type(self))
+            model.__dict__ |= {key: value for key, value in vars(self).items() if key not in DERIVED}
+            model.__dict__ |= {"network": change(self.network), "_origin": self, "_identity": identity}
+            share(model.network, self.network)
+            variants[identity] = weights, model
+        return variants[identity][1]
 
     def spatial(self, layer: str, values: Tensor) -> Tensor:
         """Activations or gradients of a layer as (n, channel, *space)."""

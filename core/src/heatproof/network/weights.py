@@ -1,15 +1,11 @@
-"""The weights of a network: told apart, drawn anew, shared."""
+"""The weights of a network: told apart and shared."""
 
-import copy
 import hashlib
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..digests import digest
-from ..seeding import key
 
 
 def tensors(network: nn.Module) -> list[Tensor]:
@@ -23,27 +19,6 @@ def tensors(network: nn.Module) -> list[Tensor]:
         for tensor in (*module._parameters.values(), *module._buffers.values())
         if tensor is not None
     ]
-
-
-def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
-    """A copy whose ``modules`` have new weights, as their own ``reset_parameters`` draws them.
-
-    Parameters of a module without it get normal values with their own mean and standard deviation.
-    """
-    made = copy.deepcopy(network)
-    for name in modules:
-        # On the processor, whose generator draws the same on every machine.
-        fresh: Any = copy.deepcopy(made.get_submodule(name)).cpu()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.default_generator.manual_seed(key(seed, "randomized", name) % 2**63)
-            if hasattr(fresh, "reset_parameters"):
-                fresh.reset_parameters()
-            else:
-                for parameter in fresh.parameters(recurse=False):
-                    parameter.normal_(float(parameter.mean()), float(parameter.std(correction=0)))
-        made.get_submodule(name).load_state_dict(fresh.state_dict())
-    share(made, network)
-    return made
 
 
 def share(module: nn.Module, other: nn.Module) -> None:

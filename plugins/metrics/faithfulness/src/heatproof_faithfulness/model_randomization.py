@@ -1,9 +1,12 @@
 """The model randomization test: does a heatmap change when the model forgets what it has learned?"""
 
+import copy
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -15,6 +18,7 @@ from heatproof.model import Model
 from heatproof.network.graph import attribute
 from heatproof.network.modules import BATCH_NORMS
 from heatproof.records import Array
+from heatproof.seeding import key
 
 from .ranking import examined, finite
 from .similarity import spearman, ssim
@@ -74,7 +78,8 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
         # The network is put where the images are before copies are made of it.
         model.view(batch.images, batch.inputs)
         for group in self.groups(model):
-            model = (batch.model if self.params.order == "independent" else model).randomized(group, batch.seed)
+            before = batch.model if self.params.order == "independent" else model
+            model = randomized(before, group, batch.seed)
             yield model
 
     def groups(self, model: Model) -> list[list[str]]:
@@ -97,6 +102,31 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
             return np.asarray(case.explain(again)[0], dtype=np.float64)
         except Undefined:
             return np.full(batch.space, np.nan)
+
+
+def randomized(model: Model, modules: Sequence[str], seed: int) -> Model:
+    """The model with the weights of these modules drawn anew, by ``seed`` and their names; made once."""
+    return model.variant(["randomized", list(modules), seed], partial(redrawn, modules=modules, seed=seed))
+
+
+def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
+    """A copy whose ``modules`` have new weights, as their own ``reset_parameters`` draws them.
+
+    Parameters of a module without it get normal values with their own mean and standard deviation.
+    """
+    copied = copy.deepcopy(network)
+    for name in modules:
+        # On the processor, whose generator draws the same on every machine.
+        fresh: Any = copy.deepcopy(copied.get_submodule(name)).cpu()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.default_generator.manual_seed(key(seed, "randomized", name) % 2**63)
+            if hasattr(fresh, "reset_parameters"):
+                fresh.reset_parameters()
+            else:
+                for parameter in fresh.parameters(recurse=False):
+                    parameter.normal_(float(parameter.mean()), float(parameter.std(correction=0)))
+        copied.get_submodule(name).load_state_dict(fresh.state_dict())
+    return copied
 
 
 def layers(model: Model) -> list[list[str]]:

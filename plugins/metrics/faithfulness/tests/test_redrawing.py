@@ -1,0 +1,82 @@
+"""Models with layers drawn anew: which weights change, and what they are drawn from."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from heatproof.model import Model
+from heatproof.testing.toys import Residual
+from heatproof_faithfulness.model_randomization import randomized, redrawn
+
+
+def weights(model: Model) -> dict[str, Tensor]:
+    return model.network.state_dict()
+
+
+def changed(one: Model, other: Model) -> set[str]:
+    """The modules whose weights differ."""
+    pairs = {name: (value, weights(other)[name]) for name, value in weights(one).items()}
+    return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
+
+
+def test_only_the_named_modules_are_drawn_anew() -> None:
+    model = Residual()
+    before = {name: value.clone() for name, value in weights(model).items()}
+    made = randomized(model, ["head", "last", "last_norm"], 0)
+    assert changed(model, made) == {"head", "last", "last_norm"}
+    assert changed(made, randomized(made, ["stem"], 0)) == {"stem"}
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    assert not made.network.training
+    assert torch.equal(weights(made)["last_norm.running_var"], torch.ones(8))
+
+
+def test_weights_depend_on_seed_and_name_only() -> None:
+    one, other = Residual(), Residual(seed=3)
+    _ = one.network, other.network
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = weights(randomized(one, ["head"], 0))["head.weight"]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(weights(randomized(other, ["last", "head"], 0))["head.weight"], first)
+    assert not torch.equal(weights(randomized(one, ["head"], 1))["head.weight"], first)
+    both = redrawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), ["0", "1"], 0).state_dict()
+    assert not torch.equal(both["0.weight"], both["1.weight"])
+
+
+def test_drawn_weights_are_those_of_the_modules_own_initialisation() -> None:
+    drawn = weights(randomized(Residual(), ["block"], 0))["block.weight"]
+    bound = (6 * 9) ** -0.5
+    assert drawn.abs().max() <= bound
+    assert drawn.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+
+
+def test_parameters_of_a_module_that_draws_none_keep_mean_and_deviation() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(3 + 0.5 * torch.randn(5000, generator=torch.Generator().manual_seed(1)))
+
+    network = Scaled()
+    found = redrawn(network, [""], 0).scale.detach()
+    assert not torch.equal(found, network.scale)
+    assert float(found.mean()) == pytest.approx(3, abs=0.03)
+    assert float(found.std()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_tied_weights_stay_tied() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    made: Any = redrawn(network, ["0"], 0)
+    assert made[1].weight is made[0].weight
+    assert not torch.equal(made[0].weight, network[0].weight)
+
+
+def test_they_are_made_once_by_names_and_seed() -> None:
+    model = Residual()
+    made = randomized(model, ["head"], 0)
+    assert randomized(model, ("head",), 0) is made
+    others = [randomized(model, ["head"], 1), randomized(model, ["stem"], 0)]
+    assert len({each.identity for each in (model, made, *others)}) == 4
+    assert made.identity == randomized(Residual(), ["head"], 0).identity
