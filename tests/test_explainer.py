@@ -144,7 +144,7 @@ def test_each_act_does_change_something_without_the_guard(act):
 
 def test_hooks_of_the_user_stay_and_can_still_be_removed():
     made = batch()
-    assert made.view.folded
+    assert made.view.merged
     calls = []
     handle = made.model.network.stem.register_forward_hook(lambda *arguments: calls.append(1))
     Doing(unhook)(made)

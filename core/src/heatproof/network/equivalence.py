@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,30 +11,14 @@ from ..errors import ModelError
 from .graph import arguments
 from .tracing import named_outputs, traced
 
+if TYPE_CHECKING:
+    from .views import View
+
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 
 
-class Rewritten(Protocol):
-    """A network in another form: its graph, the names of its outputs, and which nodes took others in."""
-
-    @property
-    def module(self) -> fx.GraphModule:
-        """The graph."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The outputs' names."""
-
-    @property
-    def merged(self) -> Mapping[str, str]:
-        """Node → the node that it took in."""
-
-    def __call__(self, images: Tensor, inputs: Mapping[str, Any], /) -> tuple[Mapping[str, Tensor], Any]:
-        """The outputs by name, and more."""
-
-
 @torch.no_grad()
-def compare(made: Rewritten, network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
+def compare(made: "View", network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
     """Raise ``ModelError`` for a form whose outputs differ from the network's own on a random batch."""
     draw = torch.Generator().manual_seed(0)
     batch = torch.randn(images[:1].shape, generator=draw, dtype=torch.float64).to(images)
@@ -66,7 +50,7 @@ def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy.deepcopy(network).to(dtype)
 
 
-def _first_difference(made: Rewritten, reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
+def _first_difference(made: "View", reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
     """The first node whose value differs from the one in the graph as it was traced, in words."""
     graph = traced(reference)
     expected = _values(fx.GraphModule(reference, graph), images, inputs)

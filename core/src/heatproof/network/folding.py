@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,36 +14,26 @@ from .modules import BATCH_NORMS, CONVOLUTIONS
 from .tracing import OBSERVED
 
 
-@dataclass(frozen=True)
-class Folded:
-    """A graph after folding: which BatchNorm went into which convolution, and which could not (node names)."""
-
-    module: fx.GraphModule
-    merged: dict[str, str]
-    left: tuple[str, ...]
-
-
-def fold(module: fx.GraphModule, images: Tensor) -> Folded:
+def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[str, str]]:
     """A frozen copy, in the dtype and on the device of ``images``, with every BatchNorm behind a convolution merged.
 
-    ``left`` names those whose convolution has other readers, or that have no statistics. Raises ``ModelError`` should
-    one that can be merged be left over.
+    With it which BatchNorm went into which convolution (node names). Those stay whose convolution has other readers, or
+    that have no statistics. Raises ``ModelError`` should one that can be merged be left over.
     """
     folded = copy.deepcopy(module).double()
     merged = {}
-    for node, norm in list(_pairs(folded)):
+    for node, norm in list(pairs(folded)):
         if _mergeable(folded, node, norm):
             _merge(folded, node, norm)
             merged[node.name] = norm.name
     folded.delete_all_unused_submodules()
     folded.recompile()
-    left = list(_pairs(folded))
-    if missed := [norm.name for node, norm in left if _mergeable(folded, node, norm)]:
+    if missed := [norm.name for node, norm in pairs(folded) if _mergeable(folded, node, norm)]:
         raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged into it.")
     folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
     if images.ndim == 4:
         _channels_last(folded)
-    return Folded(folded.eval(), merged, tuple(norm.name for _, norm in left))
+    return folded.eval(), merged
 
 
 def _channels_last(module: fx.GraphModule) -> None:
@@ -54,7 +43,7 @@ def _channels_last(module: fx.GraphModule) -> None:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
-def _pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:
+def pairs(module: fx.GraphModule) -> Iterator[tuple[fx.Node, fx.Node]]:
     """Each convolution with each BatchNorm that reads it."""
     for norm in module.graph.nodes:
         if of_kind(module, norm, BATCH_NORMS) and of_kind(module, norm.all_input_nodes[0], CONVOLUTIONS):

@@ -6,8 +6,9 @@ out of place and shares its Parameters.
 """
 
 import copy
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,36 +16,31 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
-from .modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Kind, Mean, Multiply
+from .modules import (
+    ACTIVATIONS,
+    ADAPTIVE_AVERAGE_POOLS,
+    ADAPTIVE_MAX_POOLS,
+    AVERAGE_POOLS,
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    MAX_POOLS,
+    Add,
+    Concatenate,
+    Kind,
+    Mean,
+    Multiply,
+)
 from .tracing import numbered
 
-HOOK_DICTIONARIES = (
-    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",
-)  # fmt: skip
+FUNCTIONS: Mapping[str, Kind] = {
+    kind.__name__.lower(): kind
+    for kind in (*ACTIVATIONS, *MAX_POOLS, *AVERAGE_POOLS, *ADAPTIVE_MAX_POOLS, *ADAPTIVE_AVERAGE_POOLS, Mean)
+    if kind is not nn.PReLU
+}
+"""Function or method of torch without underscores → the module that does the same by settings of the same names."""
 
 LARGEST = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-FUNCTIONS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
-    "relu": (nn.ReLU, ()), "relu6": (nn.ReLU6, ()), "leaky_relu": (nn.LeakyReLU, ("negative_slope",)),
-    "elu": (nn.ELU, ("alpha",)), "selu": (nn.SELU, ()), "celu": (nn.CELU, ("alpha",)), "gelu": (nn.GELU, ()),
-    "silu": (nn.SiLU, ()), "mish": (nn.Mish, ()), "softplus": (nn.Softplus, ("beta", "threshold")),
-    "softsign": (nn.Softsign, ()), "sigmoid": (nn.Sigmoid, ()), "tanh": (nn.Tanh, ()),
-    "hardtanh": (nn.Hardtanh, ("min_val", "max_val")), "hardswish": (nn.Hardswish, ()),
-    "hardsigmoid": (nn.Hardsigmoid, ()), "rrelu": (nn.RReLU, ("lower", "upper")),
-    "_threshold": (nn.Threshold, ("threshold", "value")), "threshold": (nn.Threshold, ("threshold", "value")),
-    "max_pool1d": (nn.MaxPool1d, LARGEST), "max_pool2d": (nn.MaxPool2d, LARGEST), "max_pool3d": (nn.MaxPool3d, LARGEST),
-    "avg_pool1d": (nn.AvgPool1d, AVERAGE[:-1]), "avg_pool2d": (nn.AvgPool2d, AVERAGE),
-    "avg_pool3d": (nn.AvgPool3d, AVERAGE),
-    "adaptive_avg_pool1d": (nn.AdaptiveAvgPool1d, ("output_size",)),
-    "adaptive_avg_pool2d": (nn.AdaptiveAvgPool2d, ("output_size",)),
-    "adaptive_avg_pool3d": (nn.AdaptiveAvgPool3d, ("output_size",)),
-    "adaptive_max_pool1d": (nn.AdaptiveMaxPool1d, ("output_size", "return_indices")),
-    "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d, ("output_size", "return_indices")),
-    "adaptive_max_pool3d": (nn.AdaptiveMaxPool3d, ("output_size", "return_indices")),
-    "mean": (Mean, ("dim", "keepdim")),
-}  # fmt: skip
-"""Function or method of torch → the module that does the same, and the names of the arguments after the input."""
+"""The arguments of a maximum pool after the input, which as a module takes them in another order."""
 
 WEIGHTED = ("weight", "bias", "stride", "padding", "dilation", "groups")
 NORMALISED = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -119,17 +115,18 @@ def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
         return _with_parameters(node, called, network)
     if called in JOINING:
         return f"{node.name}_as_module", _joining(node, called)
-    return f"{node.name}_as_module", _from_settings(node, called) if called in FUNCTIONS else None
+    kind = FUNCTIONS.get(called.replace("_", ""))
+    return f"{node.name}_as_module", None if kind is None else _from_settings(node, kind)
 
 
 def _source(node: fx.Node) -> Any:
     return node.args[0] if node.args else node.kwargs["input"]
 
 
-def _from_settings(node: fx.Node, called: str) -> nn.Module | None:
+def _from_settings(node: fx.Node, kind: Kind) -> nn.Module | None:
     """A module with a call's settings; None where they are computed by the network itself."""
-    kind, names = FUNCTIONS[called]
-    settings = dict(zip((*names, "inplace"), node.args[1:])) | node.kwargs
+    names = LARGEST if kind in MAX_POOLS else signature(kind).parameters
+    settings = dict(zip(names, node.args[1:])) | node.kwargs
     settings = {name: value for name, value in settings.items() if name not in DROPPED}
     return kind(**settings) if node.all_input_nodes == [_source(node)] else None
 
@@ -206,8 +203,7 @@ def _copy(module: nn.Module) -> nn.Module:
     clone = copy.copy(module)
     clone._parameters, clone._buffers = dict(module._parameters), dict(module._buffers)
     clone._modules = {name: _copy(child) for name, child in module._modules.items() if child is not None}
-    for hooks in HOOK_DICTIONARIES:
-        setattr(clone, hooks, OrderedDict())
+    clone.__dict__.update({name: value for name, value in vars(nn.Module()).items() if "_hooks" in name})
     clone.__dict__.pop("forward", None)  # a forward patched on the instance belongs to the user's module
     if getattr(clone, "inplace", False):
         clone.inplace = False  # type: ignore[assignment]

@@ -51,26 +51,13 @@ class Opaque:
 class View:
     """A traced network in one of its two views; calling it gives outputs and the activations asked for.
 
-    ``merged`` names for each convolution's node the BatchNorm that was merged into it, ``unfolded`` the BatchNorms
-    behind a convolution that could not be.
+    ``merged`` names for each convolution's node the BatchNorm that was merged into it.
     """
 
     reason = ""
 
-    def __init__(
-        self,
-        module: fx.GraphModule,
-        names: tuple[str, ...],
-        merged: Mapping[str, str] | None = None,
-        unfolded: tuple[str, ...] = (),
-    ):
-        self.module, self.names, self.layers = module, names, layers_of(module)
-        self.merged, self.unfolded = dict(merged or {}), unfolded
-
-    @property
-    def folded(self) -> int:
-        """How many BatchNorms were merged."""
-        return len(self.merged)
+    def __init__(self, module: fx.GraphModule, names: tuple[str, ...], merged: Mapping[str, str] | None = None):
+        self.module, self.names, self.layers, self.merged = module, names, layers_of(module), merged or {}
 
     def __call__(
         self, images: Tensor, inputs: Mapping[str, Any], capture: Iterable[str] = (), cell: Cell | None = None
@@ -143,8 +130,8 @@ def view(
         return Opaque(network, names, reason_of(error))
     made = View(module, names)
     if folded:
-        merged = fold(module, images)
-        made = View(merged.module, names, merged.merged, merged.left)
+        module, merged = fold(module, images)
+        made = View(module, names, merged)
     try:
         compare(made, network, images, inputs)
     except ModelError:

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..network.rewriting import HOOK_DICTIONARIES
-
 Snapshot = dict[str, Any]
 ARRAYS = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
 """The memory of numpy's arrays, which the garbage collector does not know."""
@@ -48,7 +46,11 @@ def changes(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def _of_module(name: str, module: nn.Module) -> Snapshot:
-    hooks = [list(getattr(module, hooks)) for hooks in HOOK_DICTIONARIES]
+    hooks = [
+        list(value)
+        for attribute, value in vars(module).items()
+        if attribute.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))
+    ]
     found: Snapshot = {
         f"the hooks of {name}": hooks,
         f"the forward of {name}": module.__dict__.get("forward"),

@@ -143,7 +143,7 @@ def test_a_sweep_over_all_layers_takes_one_forward_and_one_backward(monkeypatch)
     sweep = list(GradCam(layer="all").expand(model))
     layers = [layer for explainer in sweep for layer in explainer.layers(model)]
     batch = Batch(model, ["a", "b"], images(2), [0, 1], layers=layers)
-    assert batch.view.folded == 20
+    assert len(batch.view.merged) == 20
     calls, forward, backward = [], View.__call__, torch.autograd.grad
     monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append("forward") or forward(*given, **set))
     monkeypatch.setattr(

@@ -169,7 +169,7 @@ def test_the_plain_formula_on_the_tensor_after_norm_and_activation_agrees(
     expected = functional.interpolate(heat, made.shape[2:], mode="bilinear", align_corners=False)
     explainer = explainer.with_(layer=layer)
     given = batch(explainer, network, made)
-    assert given.view.folded == 2
+    assert len(given.view.merged) == 2
     assert gap(explainer(given).values, expected) <= 1e-8
 
 
@@ -321,7 +321,7 @@ def test_all_maps_of_all_layers_take_one_forward_and_one_backward(monkeypatch):
     given = batch(GradCam(), network, images())
     given.layers = given.model.layers()
     forward, backward = View.__call__, torch.autograd.grad
-    assert given.view.folded == 2
+    assert len(given.view.merged) == 2
     monkeypatch.setattr(View, "__call__", lambda *given, **set: counts.update(["forward"]) or forward(*given, **set))
     monkeypatch.setattr(
         torch.autograd, "grad", lambda *given, **set: counts.update(["backward"]) or backward(*given, **set)

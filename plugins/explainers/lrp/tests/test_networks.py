@@ -73,7 +73,7 @@ def inceptionv3() -> nn.Module:
 def test_real_networks_conserve_relevance_and_agree_with_the_walk(walk, batch_of, calibrated, build, size, folded):
     torch.manual_seed(0)
     batch = batch_of(calibrated(build(), size), pictures(2, size), [0, 2])
-    assert batch.view.folded == folded
+    assert len(batch.view.merged) == folded
     assert Lrp().verdict(batch.model).level == "exact"
     made = from_score(composite="epsilon_plus", zero_params="bias")(batch)
     assert made.notes["relevance_share"] == pytest.approx([1.0] * 2, abs=1e-4)

@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import inception_v3
 
 from heatproof.errors import ModelError
+from heatproof.network.modules import BATCH_NORMS
 from heatproof.testing import conforms
 from heatproof_inceptionv3.inceptionv3 import InceptionV3
 
@@ -58,7 +59,8 @@ def test_94_convolutions_each_with_its_norm_and_a_rectifier_that_was_a_function(
     assert model.outline.activations == (nn.ReLU,) * (94 + 2)
     assert not any(isinstance(module, nn.ReLU) for module in model.network.Mixed_7c.modules())
     seen = model.view(images(80), {})
-    assert (seen.folded, seen.unfolded) == (94, ())
+    assert len(seen.merged) == 94
+    assert not [module for module in seen.module.modules() if isinstance(module, BATCH_NORMS)]
 
 
 def test_views_agree_with_the_network_in_float64():

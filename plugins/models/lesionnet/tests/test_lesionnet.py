@@ -95,7 +95,7 @@ def test_views_agree_with_the_network_in_float64(folded):
     expected = model.forward(images(1, torch.float64))["logits"]
     seen = model.view(images(1, torch.float64), {}, folded)
     torch.testing.assert_close(seen(images(1, torch.float64), {})[0]["logits"], expected, rtol=1e-12, atol=0)
-    assert seen.folded == (8 if folded else 0)
+    assert len(seen.merged) == (8 if folded else 0)
 
 
 def test_nothing_works_in_place(model):
