@@ -1,9 +1,8 @@
 """Finds the plugins that are installed: entry points of group ``heatproof``, and what stands in their way."""
 
-import contextlib
 import re
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -36,15 +35,26 @@ class Broken:
 def discover(path: Sequence[str] | None = None) -> tuple[list[Found], list[Broken]]:
     """All plugins on ``path`` (``sys.path``) in order of distribution and entry, and the distributions at fault.
 
-    ``entrypoints`` reads all files at once, and one malformed file of anybody's package makes it raise. Then each
-    distribution is read by itself through ``importlib.metadata``.
+    The first distribution on the path hides later ones of its name. Each is read by itself, since one malformed file of
+    anybody's package makes ``entrypoints.get_group_all`` raise.
     """
-    broken: list[Broken] = []
-    try:
-        found = _at_once(path)
-    except Exception:
-        found, broken = _one_by_one(path)
-    return sorted(_first(found), key=lambda plugin: (plugin.distribution, plugin.entry)), broken
+    folders: dict[str, Any] = {} if path is None else {"path": list(path)}
+    found: dict[tuple[str, str], Found] = {}
+    broken: dict[str, Broken] = {}
+    for distribution in metadata.distributions(**folders):
+        announces, fault = _read(distribution)
+        if not announces and not fault:
+            continue
+        name, version = _name(distribution)
+        place = distribution.locate_file("")
+        if next(iter(metadata.distributions(name=name, **folders)), distribution).locate_file("") != place:
+            continue
+        if fault:
+            text = f"its entry_points.txt below {place} is malformed ({fault}); reinstall or remove the distribution"
+            broken.setdefault(name, Broken(name, version, "", text))
+        for entry, target in _readable(distribution):
+            found.setdefault((name, entry), Found(entry, target, name, version))
+    return [found[key] for key in sorted(found)], [*broken.values()]
 
 
 def normal(distribution: str) -> str:
@@ -56,42 +66,20 @@ def normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _at_once(path: Sequence[str] | None) -> list[Found]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        points = entrypoints.get_group_all(GROUP, path=path)
-    return [_found(point, path) for point in points]
-
-
-def _found(point: entrypoints.EntryPoint, path: Sequence[str] | None) -> Found:
-    target = f"{point.module_name}:{point.object_name}" if point.object_name else point.module_name
-    return Found(point.name, target, normal(point.distro.name), _version(point.distro, path))
-
-
-def _version(distro: entrypoints.Distribution, path: Sequence[str] | None) -> str:
-    """The version of a folder ``name-version[-pyX.Y].egg-info``, or of the metadata in a plain ``name.egg-info``."""
-    if distro.version:
-        return str(distro.version).split("-")[0]
-    return next((str(one.version) for one in _distributions(path, name=distro.name)), "unknown")
-
-
-def _distributions(path: Sequence[str] | None, **selection: Any) -> Iterable[metadata.Distribution]:
-    places: dict[str, Any] = {} if path is None else {"path": list(path)}
-    return iter(metadata.distributions(**selection, **places))
-
-
-def _one_by_one(path: Sequence[str] | None) -> tuple[list[Found], list[Broken]]:
-    """Each distribution by itself; the first on the path hides later ones of its name."""
-    found: list[Found] = []
-    broken: list[Broken] = []
-    seen: set[str] = set()
-    for distribution in _distributions(path):
-        name, version = _name(distribution)
-        if name not in seen:
-            seen.add(name)
-            broken += [Broken(name, version, "", fault) for fault in _faults(distribution)]
-            found += _readable(distribution, name, version)
-    return found, broken
+def _read(distribution: metadata.Distribution) -> tuple[bool, str]:
+    """Whether a distribution announces plugins, and what is wrong with its entry points."""
+    try:
+        text = distribution.read_text("entry_points.txt")
+        if not text:
+            return False, ""
+        parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
+        parser.read_string(text)
+        entries = parser.items(GROUP) if GROUP in parser else []
+        for name, target in entries:
+            entrypoints.EntryPoint.from_string(target, name)
+    except Exception as error:
+        return False, " ".join(str(error).split())
+    return bool(entries), ""
 
 
 def _name(distribution: metadata.Distribution) -> tuple[str, str]:
@@ -102,34 +90,12 @@ def _name(distribution: metadata.Distribution) -> tuple[str, str]:
     return normal(fields["Name"]), fields["Version"] or "unknown"
 
 
-def _faults(distribution: metadata.Distribution) -> list[str]:
-    """Why the entry points of a distribution cannot be read."""
-    try:
-        parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
-        parser.read_string(distribution.read_text("entry_points.txt") or "")
-        for name, target in parser.items(GROUP) if GROUP in parser else ():
-            entrypoints.EntryPoint.from_string(target, name)
-    except Exception as error:
-        place = distribution.locate_file("")
-        reason = " ".join(str(error).split())
-        return [f"its entry_points.txt below {place} is malformed ({reason}); reinstall or remove the distribution"]
-    return []
-
-
-def _readable(distribution: metadata.Distribution, name: str, version: str) -> list[Found]:
-    """The well-formed entries; those of a malformed file that ``importlib.metadata`` can still read."""
-    with contextlib.suppress(Exception):
+def _readable(distribution: metadata.Distribution) -> list[tuple[str, str]]:
+    """The well-formed entries and their targets, also those of a malformed file that can still be read."""
+    with suppress(Exception):
         return [
-            Found(point.name, point.value.split("[")[0].strip(), name, version)
+            (point.name, point.value.split("[")[0].strip())
             for point in distribution.entry_points.select(group=GROUP)
             if entrypoints.entry_point_pattern.match(point.value)
         ]
     return []
-
-
-def _first(found: Iterable[Found]) -> list[Found]:
-    """The first of each distribution and entry: one that lies on the path twice is one plugin."""
-    kept: dict[tuple[str, str], Found] = {}
-    for plugin in found:
-        kept.setdefault((plugin.distribution, plugin.entry), plugin)
-    return list(kept.values())
