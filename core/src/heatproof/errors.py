@@ -1,11 +1,7 @@
 """The errors a user may meet; each message says what was seen, what is allowed and what to do."""
 
-import os
-import shlex
-import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
-from importlib.util import find_spec
 
 
 class HeatproofError(Exception):
@@ -46,13 +42,3 @@ def near(name: str, allowed: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
     return "allowed: " + (", ".join(names) if names else "none")
-
-
-def install_command(*words: str) -> str:
-    """The command that installs into the environment of this Python, from whichever folder and shell.
-
-    Where that has no pip it is uv's; ``uv run`` tells its own path.
-    """
-    pip = [sys.executable, "-m", "pip", "install"]
-    uv = [os.environ.get("UV", "uv"), "pip", "install", "--python", sys.executable]
-    return shlex.join([*(pip if find_spec("pip") else uv), *words])

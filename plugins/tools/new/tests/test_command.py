@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from heatproof_new.command import install_command
+
 
 @pytest.mark.slow
 def test_what_new_prints_installs_and_checks_from_any_folder(tmp_path: Path) -> None:
@@ -23,3 +25,20 @@ def test_what_new_prints_installs_and_checks_from_any_folder(tmp_path: Path) -> 
     checked = subprocess.run(check, cwd="/", env=environment, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "my_method passes" in checked.stdout
+
+
+def test_pip_installs_into_the_environment_of_this_python() -> None:
+    *program, verb, option, folder = shlex.split(install_command("-e", "/a folder/my-method"))
+    assert (verb, option, folder) == ("install", "-e", "/a folder/my-method")
+    done = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+    assert f"python {sys.version_info.major}.{sys.version_info.minor}" in done.stdout
+
+
+@pytest.mark.parametrize("path", [None, "/opt/uv tools/uv"])
+def test_uv_does_where_there_is_no_pip(monkeypatch: pytest.MonkeyPatch, path: str | None) -> None:
+    monkeypatch.setattr("heatproof_new.command.find_spec", lambda name: None)
+    monkeypatch.delenv("UV", raising=False)
+    if path:
+        monkeypatch.setenv("UV", path)
+    words = [path or "uv", "pip", "install", "--python", sys.executable, "zeal"]
+    assert shlex.split(install_command("zeal")) == words

@@ -3,11 +3,10 @@
 import os
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
-
-from heatproof.errors import install_command
 
 KINDS = ("dataset", "model", "explainer", "metric")
 
@@ -23,3 +22,13 @@ def new(kind: str, name: str, into: Path) -> None:
     folder = scaffold(kind, name, into)
     check = shlex.join([os.path.abspath(sys.argv[0]), "check", name])
     click.echo(f"made {folder}; next:\n{install_command('-e', str(folder.absolute()))}\n{check}")
+
+
+def install_command(*words: str) -> str:
+    """The command that installs into the environment of this Python, from whichever folder and shell.
+
+    Where that has no pip it is uv's; ``uv run`` tells its own path.
+    """
+    pip = [sys.executable, "-m", "pip", "install"]
+    uv = [os.environ.get("UV", "uv"), "pip", "install", "--python", sys.executable]
+    return shlex.join([*(pip if find_spec("pip") else uv), *words])
