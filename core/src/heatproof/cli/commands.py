@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from .terminal import INTERRUPTED, Cli, catalog, console, setting
 
 if TYPE_CHECKING:
     from ..registry.catalog import Entry
+
+ENTRY = ("kind", "name", "distribution", "version")
+BROKEN = ("distribution", "version", "reason")
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,16 +35,14 @@ def list_(as_json: bool, verify: bool) -> None:
     known = catalog()
     if verify:
         known.verify()
-    entries = [(entry.kind, entry.name, entry.distribution, entry.version) for entry in known.entries]
-    broken = [(entry.distribution, entry.version, entry.reason) for entry in known.broken]
+    entries = [{name: getattr(entry, name) for name in ENTRY} for entry in known.entries]
+    broken = [{name: getattr(entry, name) for name in BROKEN} for entry in known.broken]
     if as_json:
-        listed = [dict(zip(("kind", "name", "distribution", "version"), entry)) for entry in entries]
-        faults = [dict(zip(("distribution", "version", "reason"), entry)) for entry in broken]
-        click.echo(json.dumps({"components": listed, "broken": faults}, indent=1))
+        click.echo(json.dumps({"components": entries, "broken": broken}, indent=1))
     else:
-        show(console(), table("Installed", ("kind", "name", "distribution", "version"), entries))
+        show(console(), table("Installed", ENTRY, [[*entry.values()] for entry in entries]))
         if broken:
-            show(console(), table("Broken plugins, set apart", ("distribution", "version", "reason"), broken))
+            show(console(), table("Broken plugins, set apart", BROKEN, [[*entry.values()] for entry in broken]))
     if verify and broken:
         raise PluginError(f"{len(broken)} plugins are broken; update or remove them.")
 
@@ -114,9 +116,7 @@ def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
         results = error.results
     for result in results:
         click.echo(f"{result.outcome:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
-    counts = {
-        outcome: sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped")
-    }
+    counts = Counter(result.outcome for result in results)
     if counts["failed"]:
         raise HeatproofError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
     if not counts["passed"]:
@@ -160,7 +160,7 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
     from ..results.finished import Results
     from ..run.memory import keep_freed_memory
     from ..run.runner import run as run_
-    from .outcome import ending, refuse_faults, show_results, stopped
+    from .display import ending, refuse_faults, show_results, stopped
     from .progress import Live
 
     keep_freed_memory()
@@ -195,7 +195,7 @@ def _shard(text: str) -> tuple[int, int]:
 def report(folder: Path) -> None:
     """Show the results of the run in FOLDER and write its HTML page."""
     from ..results.finished import Results
-    from .outcome import NO_PAGE, refuse_faults, show_results
+    from .display import NO_PAGE, refuse_faults, show_results
 
     results = Results(folder, catalog())
     show_results(console(), results)

@@ -1,23 +1,28 @@
 """What the terminal shows of components, of a plan and its costs, and of a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import cleandoc
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from click import wrap_text
-from rich.console import Group
+from rich.console import Console, Group
 
-from .tables import table
+from ..errors import PluginError
+from .tables import show, table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from ..component import Component
     from ..plan.plan import Plan
+    from ..results.finished import Results
     from ..results.ranking import Ranking
     from ..run.estimate import Estimate
+    from ..run.runner import Finished
+    from .progress import Live
 
 WORDS: Mapping[Any, str] = {
     NoneType: "none", Any: "anything", bool: "true or false", int: "integer", float: "number", str: "text",
@@ -27,6 +32,7 @@ WIDTH = 100
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 MEASURES = 3
 """How many measures besides the ranking one stand beside each other."""
+NO_PAGE = "no page was written: install a plugin that writes one, such as heatproof-report"
 
 
 def size(count: float) -> str:
@@ -158,3 +164,45 @@ def _counted(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
     failed = row["n_failed"] + row["n_invalid"]
     p = row[f"p_random_{correction}"]
     return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
+
+
+def show_results(console: Console, results: "Results") -> None:
+    """Print the tables of a run."""
+    from ..results.ranking import rankings
+
+    for ranking in rankings(results):
+        for ranked in ranking_tables(ranking):
+            show(console, ranked)
+
+
+def stopped(live: "Live", folder: Path) -> str:
+    """What Ctrl-C left of a run."""
+    reached = f"{live.done} of {live.units} units are" if live.units else "whatever was"
+    return f"Stopped; {reached} committed in {folder}. Run the same command again to go on."
+
+
+def ending(finished: "Finished") -> str:
+    """The last line of a run: the cases that failed, and where its tables and its page are."""
+    failed = (
+        f"{finished.failures} cases are invalid or failed; their rows say why"
+        if finished.failures
+        else "No case failed"
+    )
+    if not finished.complete:
+        return f"{failed}. Other shards are not finished; tables of what is there: {finished.folder}"
+    return f"{failed}. Tables: {finished.folder}; {_pages(finished)}"
+
+
+def _pages(finished: "Finished") -> str:
+    if finished.pages:
+        return f"report: {', '.join(map(str, finished.pages))}"
+    return "no page was written" if finished.faults else NO_PAGE
+
+
+def refuse_faults(folder: Path, faults: Sequence[str]) -> None:
+    """Raise ``PluginError`` where a plugin raised when it was told that the run in ``folder`` has finished."""
+    if faults:
+        raise PluginError(
+            f"{'; '.join(faults)}. The run is complete, with its tables in {folder}; update or remove the plugin, then "
+            f"`heatproof report {folder}` calls it again."
+        )
