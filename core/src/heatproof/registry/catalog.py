@@ -49,7 +49,7 @@ class Catalog:
         core = Found("heatproof", "heatproof.registry.builtin", "heatproof", metadata.version("heatproof"))
         self._plugins = Plugins([core, *found], broken)
         self._declared: dict[Plugin, list[Entry]] = {}
-        self._classes: dict[Entry, type[Component]] = {}
+        self._class = functools.cache(_class)
         self._plugins.each(self._declare)
 
     @property
@@ -94,15 +94,13 @@ class Catalog:
 
     def load(self, entry: Entry) -> "type[Component]":
         """The class of an entry; where it cannot be had the plugin is set apart and ``PluginError`` says why."""
-        if entry not in self._classes:
-            try:
-                self._classes[entry] = _class(entry)
-            except (Exception, SystemExit) as error:
-                why = f"{entry.kind} {entry.name!r} does not load from {entry.target}: {reason(error)}"
-                for plugin in [plugin for plugin in self._plugins.working if entry in self._declared[plugin]]:
-                    self._plugins.set_apart(plugin, why)
-                raise PluginError(f"{entry.distribution} {entry.version} is broken: {why}") from error
-        return self._classes[entry]
+        try:
+            return self._class(entry)
+        except (Exception, SystemExit) as error:
+            why = f"{entry.kind} {entry.name!r} does not load from {entry.target}: {reason(error)}"
+            for plugin in [plugin for plugin in self._plugins.working if entry in self._declared[plugin]]:
+                self._plugins.set_apart(plugin, why)
+            raise PluginError(f"{entry.distribution} {entry.version} is broken: {why}") from error
 
     def create(self, kind: str, name: str, params: Mapping[str, Any], base: Path = Path()) -> "Component":
         """A component by name; in its Params nested ones are names or ``{"use": name, …}``, paths relative to ``base``.

@@ -1,10 +1,9 @@
 """The plugins of a process: imports them, sets those at fault apart, and calls their hooks one by one."""
 
-import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import pluggy
@@ -157,5 +156,4 @@ def reason(error: BaseException) -> str:
 
 def attribute(target: str) -> Any:
     """The module, or the object ``"module:object"`` in it; raises what the import raises."""
-    module, _, path = target.partition(":")
-    return functools.reduce(getattr, path.split(".") if path else (), import_module(module))
+    return resolve_name(target if ":" in target else f"{target}:")
