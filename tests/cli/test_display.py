@@ -210,7 +210,7 @@ def test_a_live_line(clock: list[float]) -> None:
         clock[0] += 6
         live.advance(20, 1, "[bold]phantom × resnet50 and a name that is longer than the line")
         clock[0] += 1
-        frame = live.progress.get_renderable() if live.progress else ""
+        frame = live.progress.get_renderable()
     console.print(frame)
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()[-1]  # type: ignore[attr-defined]
     assert len(last) <= 80

@@ -17,25 +17,23 @@ class Live(Observer):
     def __init__(self, console: Console):
         self.console, self.units, self.done, self.failures = console, 0, 0, 0
         self.first, self.start = 0, time.monotonic()
-        self.progress: Progress | None = None
-        if console.is_terminal:
-            self.progress = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
-                BarColumn(10),
-                TextColumn("{task.fields[state]}", markup=False),
-                console=console,
-                expand=True,
-            )
-            self.task = self.progress.add_task("starting", total=None, state="")
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(10),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=console,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("starting", total=None, state="")
 
     def __enter__(self) -> "Live":
-        if self.progress:
-            self.progress.start()
+        self.progress.start()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self.progress:
+        if not self.progress.disable:
             self.progress.stop()
 
     @property
@@ -46,25 +44,18 @@ class Live(Observer):
 
     def stage(self, text: str) -> None:
         """Something starts that takes a while."""
-        if self.progress:
-            self.progress.update(self.task, description=cell(text))
-        else:
-            self._print(text)
+        self._show(text, text)
 
     def begin(self, units: int, done: int) -> None:
         """So many units are planned, so many of them are committed already."""
         self.units, self.done, self.first, self.start = units, done, done, time.monotonic()
-        if self.progress:
-            self.progress.update(self.task, total=units, completed=done, state=self.state)
+        self.progress.update(self.task, total=units)
         self.stage(f"{units} units, {done} already there" if done else f"{units} units")
 
     def advance(self, units: int, failures: int, text: str) -> None:
         """Units were committed, some of their cases failed."""
         self.done, self.failures = self.done + units, self.failures + failures
-        if self.progress:
-            self.progress.update(self.task, completed=self.done, description=cell(text), state=self.state)
-        else:
-            self._print(f"{self.state}: {text}")
+        self._show(text, f"{self.state}: {text}")
 
     def _pace(self) -> list[str]:
         """Rate and time left, by what was done since the start."""
@@ -74,8 +65,11 @@ class Live(Observer):
         left = [f"{duration((self.units - self.done) * seconds / made)} left"] if self.done < self.units else []
         return [f"{60 * made / max(seconds, 1e-9):.3g}/min", *left]
 
-    def _print(self, text: str) -> None:
-        self.console.print(Text(cell(text)), soft_wrap=True)
+    def _show(self, text: str, line: str) -> None:
+        """Renew the live line, or print a plain one."""
+        self.progress.update(self.task, completed=self.done, description=cell(text), state=self.state)
+        if self.progress.disable:
+            self.console.print(Text(cell(line)), soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
