@@ -16,26 +16,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
-from .modules import (
-    ACTIVATIONS,
-    ADAPTIVE_AVERAGE_POOLS,
-    ADAPTIVE_MAX_POOLS,
-    AVERAGE_POOLS,
-    BATCH_NORMS,
-    CONVOLUTIONS,
-    MAX_POOLS,
-    Add,
-    Concatenate,
-    Kind,
-    Mean,
-    Multiply,
-)
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, POOLS, Add, Concatenate, Kind, Mean, Multiply
 from .tracing import numbered
 
 FUNCTIONS: Mapping[str, Kind] = {
-    kind.__name__.lower(): kind
-    for kind in (*ACTIVATIONS, *MAX_POOLS, *AVERAGE_POOLS, *ADAPTIVE_MAX_POOLS, *ADAPTIVE_AVERAGE_POOLS, Mean)
-    if kind is not nn.PReLU
+    kind.__name__.lower(): kind for kind in (*ACTIVATIONS, *POOLS, Mean) if kind is not nn.PReLU
 }
 """Function or method of torch without underscores → the module that does the same by settings of the same names."""
 
