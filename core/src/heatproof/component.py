@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
@@ -128,11 +128,7 @@ class Component(ABC, Generic[P]):
 
     def with_(self, **changes: Any) -> Self:
         """The same component with some Params changed, validated anew."""
-        return self.rebuilt(dict(self._values()) | changes)
-
-    def rebuilt(self, params: Mapping[str, Any]) -> Self:
-        """A component of this class and registered name with these Params."""
-        fresh = type(self)(**params)
+        fresh = type(self)(**dict(self._values()) | changes)
         fresh.registered = self.registered
         return fresh
 
@@ -149,7 +145,7 @@ class Component(ABC, Generic[P]):
         return ((name, getattr(self.params, name)) for name in type(self.params).model_fields)
 
     def _keyed(self) -> dict[str, Any]:
-        return {name: _identified(value) for name, value in self._values()}
+        return {name: mapped(value, _identified) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"params": dict(self._values()), "registered": self.registered, "identity": self.identity}
@@ -197,41 +193,34 @@ def problems(error: ValidationError) -> str:
     )
 
 
-def _mapped(value: Any, leaf: Any) -> Any:
+def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A value with ``leaf`` of everything in its mappings, lists, sets and settings; sets in order."""
     if isinstance(value, Mapping):
-        return {str(name): _mapped(entry, leaf) for name, entry in value.items()}
+        return {str(name): mapped(entry, leaf) for name, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         entries = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
-        return [_mapped(entry, leaf) for entry in entries]
+        return [mapped(entry, leaf) for entry in entries]
     if isinstance(value, BaseModel):
-        return {name: _mapped(getattr(value, name), leaf) for name in type(value).model_fields}
+        return {name: mapped(getattr(value, name), leaf) for name in type(value).model_fields}
     return leaf(value)
 
 
 def _identified(value: Any) -> Any:
-    return _mapped(value, _identified_leaf)
-
-
-def _identified_leaf(value: Any) -> Any:
     if isinstance(value, Component):
         return value.identity
-    if isinstance(value, Path):
-        return _path_identity(value)
-    return value
+    return _path_identity(value) if isinstance(value, Path) else value
 
 
 def _path_identity(path: Path) -> str:
     """A file counts by its bytes; a folder is left to the component's ``content``."""
-    if path.is_file():
-        return file_digest(path)
-    if path.is_dir():
-        return ""
-    raise DataError(f"{path} does not exist; give the path of an existing file or folder.")
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give the path of an existing file or folder.")
+    return file_digest(path) if path.is_file() else ""
 
 
 def plain(value: Any) -> Any:
     """A Param's value as JSON and YAML can write it."""
-    return _mapped(value, _written_leaf)
+    return mapped(value, _written_leaf)
 
 
 def _written_leaf(value: Any) -> Any:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..component import Component, Location, plain
+from ..component import Component, Location, mapped, plain
 from ..dataset import Dataset
 from ..errors import ConfigError, HeatproofError, near
 from ..explainer import REDUCTIONS, Explainer
@@ -197,7 +197,8 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
 
 def from_plain(data: Mapping[str, Any], catalog: Catalog) -> RunConfig:
     """The settings that ``resolved`` made plain, for instance in a worker."""
-    return _validated(Document("config", yamlfile.mapped(data, str)), catalog, Path.cwd())
+    copied = mapped(data, lambda value: str(value) if isinstance(value, str) else value)
+    return _validated(Document("config", copied), catalog, Path.cwd())
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:

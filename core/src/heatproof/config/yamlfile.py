@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import TagToken
 
+from ..component import mapped
 from ..errors import ConfigError
 
 Steps = tuple[str | int, ...]
@@ -124,17 +125,8 @@ def written(data: Any) -> str:
     stream = io.StringIO()
     writer = YAML()
     writer.width = 4096
-    writer.dump(mapped(data, lambda text: text.replace("${", "$${")), stream)
+    writer.dump(mapped(data, lambda value: value.replace("${", "$${") if isinstance(value, str) else value), stream)
     return stream.getvalue()
-
-
-def mapped(data: Any, change: Callable[[str], Any]) -> Any:
-    """Plain data with every text in it changed."""
-    if isinstance(data, Mapping):
-        return {name: mapped(value, change) for name, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [mapped(value, change) for value in data]
-    return change(data) if isinstance(data, str) else data
 
 
 class _Walk:

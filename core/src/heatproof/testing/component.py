@@ -83,7 +83,7 @@ def _reread(original: Any, written: Any) -> Any:
         return original
     if isinstance(original, Component):
         values = {name: getattr(original.params, name) for name in type(original.params).model_fields}
-        return original.rebuilt({name: _reread(value, written[name]) for name, value in values.items()})
+        return original.with_(**{name: _reread(value, written[name]) for name, value in values.items()})
     if isinstance(original, Mapping) and _holds_components(original):
         return {name: _reread(value, written[name]) for name, value in original.items()}
     if isinstance(original, (list, tuple)) and _holds_components(original):
