@@ -11,9 +11,9 @@ import pytest
 
 from heatproof.component import Component, Params
 from heatproof.errors import HeatproofError, PluginError
-from heatproof.executor import Executor
+from heatproof.executor import Executor, Serial
 from heatproof.explainer import Explainer
-from heatproof.run.executors import Processes, ProcessesParams, Serial
+from heatproof_processes.processes import Processes, ProcessesParams
 
 
 class WidthParams(Params):

@@ -76,4 +76,4 @@ def test_a_misspelt_hook_is_noticed() -> None:
 
 def test_the_core_is_a_plugin_too() -> None:
     (declared,) = manager(builtin).hook.heatproof_executors()
-    assert set(declared) == {"serial", "processes"}
+    assert set(declared) == {"serial"}

@@ -59,6 +59,7 @@ def test_there_are_plugins() -> None:
         "datasets",
         "metrics",
         "readers",
+        "executors",
         "tools",
         "kits",
     }

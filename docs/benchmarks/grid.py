@@ -34,13 +34,13 @@ from torch.nn import functional
 from zennit.attribution import Gradient as ZennitGradient
 
 from heatproof.batch import Batch
+from heatproof.executor import keep_freed_memory
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.canonical import canonical
 from heatproof.network.modules import CONVOLUTIONS
 from heatproof.network.views import View
 from heatproof.passes import logits
-from heatproof.run.memory import keep_freed_memory
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
 from heatproof_cam.gradcam import GradCam

@@ -11,13 +11,14 @@ from heatproof.component import Component, Location, Params
 from heatproof.config.settings import DatasetEntry, RunConfig, from_plain, load, resolved, resolved_text
 from heatproof.dataset import Dataset
 from heatproof.errors import ConfigError, DataError, ModelError
+from heatproof.executor import Serial
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
 from heatproof.metric import Metric
 from heatproof.model import Model
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
-from heatproof.run.executors import Processes, Serial
+from heatproof_processes.processes import Processes
 
 
 class PhotosParams(Params):
@@ -100,7 +101,8 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     for hook in (heatproof_datasets, heatproof_models, heatproof_explainers, heatproof_metrics):
         setattr(toys, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, "toys", toys)
-    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2")])
+    processes = Found("processes", "heatproof_processes", "heatproof-processes", "0.1")
+    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2"), processes])
 
 
 WHOLE = """\

@@ -374,7 +374,6 @@ def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
     assert [(entry.kind, entry.name) for entry in catalog.entries] == [
         ("explainer", "random"),
         ("reader", "pictures"),
-        ("executor", "processes"),
         ("executor", "serial"),
     ]
     assert catalog.verify() == ()

@@ -48,6 +48,7 @@ def attempt(config: dict[str, Any], moment: Any, shard: tuple[int, int]) -> None
     """One run, in the process that may be killed."""
     catalog = Catalog([
         Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Found("processes", "heatproof_processes", "heatproof-processes", "1.0"),
     ])  # fmt: skip
     if isinstance(moment, list):
         die(*moment)

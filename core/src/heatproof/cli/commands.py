@@ -157,8 +157,8 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
     """Run CONFIG, or go on where an earlier run of it stopped."""
     part = _shard(shard)
     from ..config.settings import load
+    from ..executor import keep_freed_memory
     from ..results.finished import Results
-    from ..run.memory import keep_freed_memory
     from ..run.runner import run as run_
     from .display import ending, refuse_faults, show_results, stopped
     from .progress import Live

@@ -13,8 +13,8 @@ def heatproof_explainers() -> Mapping[str, str]:
 
 @hookimpl
 def heatproof_executors() -> Mapping[str, str]:
-    """Declare the executors of the core."""
-    return {"serial": "heatproof.run.executors:Serial", "processes": "heatproof.run.executors:Processes"}
+    """Declare the executor that needs nothing."""
+    return {"serial": "heatproof.executor:Serial"}
 
 
 @hookimpl

@@ -1,38 +1,19 @@
-"""Where tasks run: in this process, or in local processes that survive a killed worker."""
+"""Runs tasks in local processes that survive a killed worker."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from multiprocessing.context import BaseContext
-from typing import TypeAlias
 
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
-from ..component import Params
-from ..executor import Executor, Job, Result
-from .memory import keep_freed_memory
-
-Work: TypeAlias = Callable[[Job], Result]
-Done: TypeAlias = Callable[[Job, Result], None]
-Lost: TypeAlias = Callable[[Job, str], None]
-
-
-class Serial(Executor[Job, Result]):
-    """One task after the other in this process."""
-
-    def run(
-        self, tasks: Sequence[Job], work: Work[Job, Result], done: Done[Job, Result], lost: Lost[Job], threads: int
-    ) -> None:
-        """Run the tasks in order."""
-        with torch_threads(threads):
-            for task in tasks:
-                done(task, work(task))
+from heatproof.component import Params
+from heatproof.executor import Done, Executor, Job, Lost, Result, Work, keep_freed_memory, torch_threads
 
 
 class ProcessesParams(Params):
@@ -67,7 +48,7 @@ class Processes(Executor[Job, Result, ProcessesParams]):
     ) -> tuple[set[int], list[tuple[int, Job]]]:
         """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
         workers = min(self.params.workers, len(entries))
-        pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(threads,))
+        pool = ProcessPoolExecutor(workers, _context(work), initializer=_start_worker, initargs=(threads,))
         queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
         finished: set[int] = set()
 
@@ -95,12 +76,12 @@ class Processes(Executor[Job, Result, ProcessesParams]):
         return finished, list(running.values())
 
 
-def _context() -> BaseContext:
+def _context(work: Callable[..., object]) -> BaseContext:
     """A server that imports what workers need once and forks each of them, where the system has it."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["heatproof.run.worker"])
+    context.set_forkserver_preload([getattr(work, "func", work).__module__])
     return context
 
 
@@ -127,20 +108,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for torch, which the last bits depend on, and one for numpy's products.
-
-    Those are small here, and two pools that wait for each other's threads cost tens of milliseconds a product.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)

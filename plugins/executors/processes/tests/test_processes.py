@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from heatproof.run.executors import Processes, Serial, torch_threads
 from heatproof_jobs import work
+from heatproof_processes.processes import Processes
 
 
 @pytest.fixture
@@ -32,28 +31,6 @@ def executed(tmp_path: Path) -> Callable[..., Any]:
         return done, lost, [len([*(tmp_path / str(index)).iterdir()]) for index in range(len(names))]
 
     return run
-
-
-def test_serial_runs_in_order_in_this_process_and_restores_threads(executed: Any) -> None:
-    before = torch.get_num_threads()
-    done, lost, begun = executed(Serial(), ["a", "b", "c"], threads=3)
-    assert list(done.items()) == [(index, (name, os.getpid(), 3)) for index, name in enumerate("abc")]
-    assert lost == {}
-    assert begun == [1, 1, 1]
-    assert torch.get_num_threads() == before
-
-
-def test_threads_last_as_long_as_the_block() -> None:
-    before = torch.get_num_threads()
-
-    def fail() -> None:
-        with torch_threads(before + 2):
-            assert torch.get_num_threads() == before + 2
-            raise ValueError
-
-    with pytest.raises(ValueError):  # noqa: PT011
-        fail()
-    assert torch.get_num_threads() == before
 
 
 def test_processes_survive_killed_workers(executed: Any) -> None:
