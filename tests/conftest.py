@@ -11,7 +11,20 @@ import pytest
 
 TOGETHER = Path(__file__).parent / "together"
 sys.path.insert(0, str(TOGETHER))  # worker processes inherit it
-FIRST = ("baseline", "cam", "data", "ecs", "gradient", "idrid", "kaggle_dr", "new", "phantom", "report", "resnet50")
+FIRST = (
+    "baseline",
+    "cam",
+    "costs",
+    "data",
+    "ecs",
+    "gradient",
+    "idrid",
+    "kaggle_dr",
+    "new",
+    "phantom",
+    "report",
+    "resnet50",
+)
 Calls = Callable[..., list[list[Any]]]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -33,6 +33,7 @@ def test_all_hooks_are_there() -> None:
         "heatproof_executors",
         "heatproof_exporters",
         "heatproof_commands",
+        "heatproof_plan_tables",
         "heatproof_report_sections",
         "heatproof_run_started",
         "heatproof_unit_finished",

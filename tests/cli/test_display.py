@@ -12,7 +12,6 @@ from pydantic import Field
 from rich.console import Console
 
 from heatproof.cli.display import (
-    cost_table,
     plan_table,
     ranking_tables,
     settings_table,
@@ -24,7 +23,6 @@ from heatproof.component import Location, Params
 from heatproof.explainer import Explainer
 from heatproof.plan.task import Combination, Source
 from heatproof.records import Verdict
-from heatproof.run.estimate import Estimate
 from heatproof_gradient.gradient import Gradient
 from heatproof_phantom.phantom import Phantom
 from heatproof_resnet50.resnet50 import ResNet50
@@ -124,24 +122,6 @@ def test_a_plan_fits_eighty_columns(plan: Any) -> None:
     assert rows[1] == ["max)"]
     assert rows[2] == ["model", "explainer", "verdict", "because"]
     assert ["ResNet50(seed=1, size=64)", "Gradient", "approximate", "one path has no rule"] in rows
-
-
-def test_costs() -> None:
-    made = cost_table([Estimate("phantom", "resnet50(size=64)", 16, 32, 16, 64, 2_500_000, 299_000_000)])
-    rows = cells(printed(made))
-    assert rows[-1] == ["phantom", "resnet50(size=64)", "16", "32", "16", "64", "2.5 MB", "299 MB"]
-
-
-def test_costs_of_metrics_that_ask_the_model() -> None:
-    """They stand beneath those of the heatmaps, in a table that then says what each row is for."""
-    asked = {"deletion": (1600, 0), "max_sensitivity": (160, 160)}
-    made = cost_table([Estimate("phantom", "resnet50", 16, 32, 16, 64, 2_500_000, 299_000_000, asked)])
-    rows = cells(printed(made, width=120))
-    assert rows[-3:] == [
-        ["phantom", "resnet50", "heatmaps", "16", "32", "16", "64", "2.5 MB", "299 MB"],
-        ["phantom", "resnet50", "deletion", "16", "1600", "0"],
-        ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
-    ]
 
 
 def ranked(name: str, value: float, **others: float) -> Any:

@@ -10,9 +10,9 @@ from torch import nn
 
 from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
-from heatproof.run.estimate import estimates
 from heatproof.run.residence import free, resident, weights_of
 from heatproof.testing.toys import Linear, Regions, Residual
+from heatproof_costs.estimate import estimates
 
 MODELS = ["regions", "linear", "residual"]
 

@@ -14,9 +14,9 @@ from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Found
 from heatproof.results.parquet import read_table
-from heatproof.run.estimate import estimates
 from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
+from heatproof_costs.estimate import estimates
 from heatproof_parts import Pictures
 
 METRICS = [

@@ -10,12 +10,12 @@ from heatproof.passes import gradients, logits
 from heatproof.plan.plan import Combination
 from heatproof.plan.task import Source
 from heatproof.records import Verdict
-from heatproof.run.estimate import passes
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Blobs, Residual
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
 from heatproof_cam.gradcam import GradCam
+from heatproof_costs.estimate import passes
 from heatproof_gradient.gradient import Gradient
 from heatproof_gradient.input_x_gradient import InputXGradient
 from heatproof_gradient.integrated_gradients import IntegratedGradients

@@ -71,6 +71,11 @@ def heatproof_commands(cli: "click.Group") -> None:
 
 
 @hookspec
+def heatproof_plan_tables(plan: Any) -> list[Any]:
+    """Tables of ``heatproof.cli.tables.table`` that ``heatproof check CONFIG`` shows below a plan: costs."""
+
+
+@hookspec
 def heatproof_report_sections(run: Any) -> list[tuple[str, str]]:
     """Further sections of a run's HTML page, as (heading, HTML); escape every text that is not yours."""
 

@@ -19,6 +19,7 @@ PUBLIC = (
     "heatproof.executor",
     "heatproof.config.components",
     "heatproof.testing",
+    "heatproof.plan.task",
     "heatproof.results.finished",
     "heatproof.results.ranking",
     "heatproof.cli.tables",

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,8 +136,7 @@ def plan(config: Path, overrides: tuple[str, ...]) -> None:
 def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from ..config.settings import load
     from ..plan.plan import make_plan
-    from ..run.estimate import estimates
-    from .display import cost_table, plan_table, skipped_table
+    from .display import plan_table, skipped_table
     from .tables import show
 
     out, made = console(), make_plan(load(config, catalog(), overrides), catalog())
@@ -144,7 +144,11 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     if made.skipped:
         show(out, skipped_table(made))
     if costs:
-        show(out, cost_table(estimates(made)))
+        answers, faults = catalog().answers("heatproof_plan_tables", plan=made)
+        for table in chain(*answers):
+            show(out, table)
+        if faults:
+            raise PluginError("; ".join(faults))
 
 
 @cli.command(short_help="Run a config, or go on where an earlier run of it stopped.")

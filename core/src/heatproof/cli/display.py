@@ -1,4 +1,4 @@
-"""What the terminal shows of components, of a plan and its costs, and of a run."""
+"""What the terminal shows of components, of a plan, and of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import cleandoc
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..plan.plan import Plan
     from ..results.finished import Results
     from ..results.ranking import Ranking
-    from ..run.estimate import Estimate
     from ..run.runner import Finished
     from .progress import Live
 
@@ -33,19 +32,6 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 MEASURES = 3
 """How many measures besides the ranking one stand beside each other."""
 NO_PAGE = "no page was written: install a plugin that writes one, such as heatproof-report"
-
-
-def size(count: float) -> str:
-    """A number of bytes in words.
-
-    >>> size(2_500_000)
-    '2.5 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def about(documented: type, width: int) -> str:
@@ -123,22 +109,6 @@ def skipped_table(plan: "Plan") -> Group:
     """The combinations that will not run, and why."""
     rows = [(item.dataset, item.model, item.explainer, item.reason) for item in plan.skipped]
     return table(f"{len(rows)} skipped", ("dataset", "model", "explainer", "because"), rows, fold=("dataset", "model"))
-
-
-def cost_table(estimates: Iterable["Estimate"]) -> Group:
-    """What a plan will cost."""
-    rows = [row for entry in estimates for row in _cost_rows(entry)]
-    columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
-    title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
-    return table(title, columns, rows, numbers=columns[3:], fold=("for",))
-
-
-def _cost_rows(entry: "Estimate") -> Iterable[tuple[Any, ...]]:
-    """What the heatmaps take, then what each metric takes that asks the model or the explainer."""
-    passes = entry.samples, entry.forwards, entry.backwards
-    yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
-    for name, cost in entry.metrics.items():
-        yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
 
 
 def ranking_tables(ranking: "Ranking") -> Iterable[Group]:

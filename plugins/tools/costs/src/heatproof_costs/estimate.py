@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Batch
-from ..errors import DataError
-from ..metric import Metric
-from ..model import Model
-from ..passes import gradients
-from ..plan.plan import Plan
-from ..plan.task import Combination, Source, told_apart
-from ..records import Sample
-from .batch_size import first_readable
+from heatproof.batch import Batch
+from heatproof.errors import DataError
+from heatproof.metric import Metric
+from heatproof.model import Model
+from heatproof.passes import gradients
+from heatproof.plan.task import Combination, Source, told_apart
+from heatproof.records import Sample
+
+if TYPE_CHECKING:
+    from heatproof.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Estimate:
     metrics: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def estimates(plan: Plan) -> list[Estimate]:
+def estimates(plan: "Plan") -> list[Estimate]:
     """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
     jobs = list(plan.jobs())
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
@@ -49,9 +51,9 @@ def estimates(plan: Plan) -> list[Estimate]:
 
 
 def _estimate(
-    plan: Plan, names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
+    plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
 ) -> Estimate:
-    sample = first_readable(source, model)
+    sample = _first_readable(source, model)
     if sample is None:
         raise DataError(
             f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
@@ -67,6 +69,17 @@ def _estimate(
     asked = {name: (count * cost[0], count * cost[1]) for name, cost in costs.items()}
     dataset, called = names[source.dataset.identity], names[model.identity]
     return Estimate(dataset, called, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked)
+
+
+def _first_readable(source: Source, model: Model) -> Sample | None:
+    """The first sample that can be read and prepared for a model."""
+    for id in source.ids:
+        try:
+            return model.prepare(source.dataset.load(id))
+        except Exception:
+            # A run will say in its row what is wrong with it.
+            continue
+    return None
 
 
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:

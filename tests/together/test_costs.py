@@ -8,8 +8,8 @@ import torch
 
 from heatproof.errors import DataError
 from heatproof.plan.plan import make_plan
-from heatproof.run.estimate import estimates, peak
 from heatproof.testing.toys import Linear, Regions
+from heatproof_costs.estimate import estimates, peak
 from heatproof_parts import Pictures
 
 

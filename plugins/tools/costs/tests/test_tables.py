@@ -1,0 +1,34 @@
+"""What the costs of a plan look like in the terminal."""
+
+import io
+import re
+
+from rich.console import Console
+
+from heatproof.cli.tables import show
+from heatproof_costs.estimate import Estimate
+from heatproof_costs.tables import cost_table
+
+
+def rows(estimates: list[Estimate], width: int = 80) -> list[list[str]]:
+    """The cells of every line that a console of this width shows."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    show(console, cost_table(estimates))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return [re.split(r"  +", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def test_costs() -> None:
+    costs = [Estimate("phantom", "resnet50(size=64)", 16, 32, 16, 64, 2_500_000, 299_000_000)]
+    assert rows(costs)[-1] == ["phantom", "resnet50(size=64)", "16", "32", "16", "64", "2.5 MB", "299 MB"]
+
+
+def test_costs_of_metrics_that_ask_the_model() -> None:
+    """They stand beneath those of the heatmaps, in a table that then says what each row is for."""
+    metrics = {"deletion": (1600, 0), "max_sensitivity": (160, 160)}
+    costs = [Estimate("phantom", "resnet50", 16, 32, 16, 64, 2_500_000, 299_000_000, metrics)]
+    assert rows(costs, width=120)[-3:] == [
+        ["phantom", "resnet50", "heatmaps", "16", "32", "16", "64", "2.5 MB", "299 MB"],
+        ["phantom", "resnet50", "deletion", "16", "1600", "0"],
+        ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
+    ]
