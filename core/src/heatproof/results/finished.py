@@ -70,6 +70,11 @@ class Results:
         """How the tables were made."""
         return Settings.model_validate({**self.config["statistics"], "seed": self.config["seed"]})
 
+    @property
+    def flag(self) -> str:
+        """What every table says of intervals of this kind."""
+        return self.statistics.flag
+
     @cached_property
     def selection(self) -> dict[str, Any]:
         """What was filled from the tuning split, by key."""
