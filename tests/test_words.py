@@ -14,7 +14,7 @@ CORE = ROOT / "core/src/heatproof"
 ALLOWED = {"random", "pictures"}
 """What the core itself registers: chance, and the reader of pictures."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
-           "deletion", "iou", "auc", "road", "report", "localization", "cam", "pointing"}  # fmt: skip
+           "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing"}  # fmt: skip
 """Names of components that are words of the field as well, and are looked for only where they are written as names."""
 MEDICINE = (
     "lesion", "retina", "retinopathy", "fundus", "diabetic", "diabetes", "exudate", "haemorrhage", "hemorrhage",

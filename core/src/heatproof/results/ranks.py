@@ -6,7 +6,6 @@ from math import sqrt
 
 import numpy as np
 from scipy.special import chdtrc
-from scipy.stats import studentized_range
 
 from ..records import Array
 from .intervals import TIE
@@ -73,6 +72,9 @@ def friedman(values: Array, confidence: float) -> Friedman:
     the American Statistical Association 32 (1937); Demšar, "Statistical comparisons of classifiers over multiple data
     sets", Journal of Machine Learning Research 7 (2006).
     """
+    # Its import takes more than a second, and only this needs it.
+    from scipy.stats import studentized_range
+
     complete = values[~np.isnan(values).any(axis=1)]
     blocks, count = complete.shape
     if not blocks:
