@@ -1,4 +1,4 @@
-"""A finished run read back: tables as numbers, cases from the cache or anew, and one sentence where it is none."""
+"""A finished run read back: tables as numbers, and one sentence where it is none."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatproof.errors import PluginError, StoreError
-from heatproof.plan.sample_cache import prepare
+from heatproof.errors import StoreError
 from heatproof.registry.catalog import Catalog
 from heatproof.results.finished import Results, read_rows
 from heatproof.results.parquet import read_table
-from heatproof.results.ranking import rankings
 
 Ran = Callable[..., Any]
 
@@ -42,29 +40,3 @@ def test_folder_that_is_no_run(tmp_path: Path, parts: Catalog) -> None:
     (tmp_path / "summary.csv").write_text("value,n_valid\n0.5,3\n")
     with pytest.raises(StoreError, match="earlier version"):
         Results(tmp_path, parts)
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_path: Path, cached: bool) -> None:
-    finished = ran(cache=str(tmp_path / "cache") if cached else False)
-    results = Results(finished.folder, parts)
-    settings = next(entry.settings for entry in rankings(results)[0].entries if not entry.baseline)
-    case = read_table(finished.folder / "scores.parquet")["case"][0]
-    dataset = results.component("dataset", settings["dataset"])
-    fresh = prepare(dataset, results.component("model", settings["model"]), case)
-    calls()
-    sample = results.sample(settings, case)
-    assert len(calls("load")) == (0 if cached else 1)
-    assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
-    assert (sample.photograph is None) == (fresh.photograph is None)
-
-
-def test_what_was_removed_is_said(ran: Ran, parts: Catalog) -> None:
-    results = Results(ran().folder, parts)
-    (ranking,) = rankings(results)
-    settings = {**ranking.entries[0].settings, "model": {"use": "heatproof-parts/other"}}
-    with pytest.raises(StoreError, match="no predictions of heatproof-parts/other; run the same config again"):
-        results.predictions(settings)
-    with pytest.raises(PluginError, match="no metric is named 'other'"):
-        results.about("metric", "other")
-    assert results.about("metric", "mass").endswith(".")

@@ -10,7 +10,6 @@ import numpy as np
 
 from .batch import Batch
 from .component import Component, P
-from .errors import DataError
 from .errors import Undefined as Undefined
 from .model import Model
 from .records import Array, Heatmap, Measurement, Prediction, Sample
@@ -35,31 +34,6 @@ class Case:
     explain: Callable[[Batch], Array] | None = None
     traits: frozenset[str] = frozenset()
     classes: tuple[str, ...] = ()
-
-    def labels(self) -> tuple[int, ...]:
-        """The sample's labels as indices of the prediction's classes, met by name.
-
-        Raises ``Undefined`` without a label, or where the model has no such class.
-        """
-        assert self.prediction is not None
-        if self.sample.label is None:
-            raise Undefined("the sample has no label")
-        names = [self._class(int(index)) for index in np.atleast_1d(self.sample.label)]
-        missing = [name for name in names if name not in self.prediction.classes]
-        if missing:
-            raise Undefined(f"the model has no class {missing[0]!r}")
-        return tuple(self.prediction.classes.index(name) for name in names)
-
-    def label(self) -> int:
-        """The sample's only label as an index of the prediction's classes; ``Undefined`` as well for several."""
-        if self.sample.label is not None and np.ndim(self.sample.label):
-            raise Undefined("the sample has no single label")
-        return self.labels()[0]
-
-    def _class(self, index: int) -> str:
-        if not 0 <= index < len(self.classes):
-            raise DataError(f"label {index} of {self.sample.id} is outside the dataset's {len(self.classes)} classes.")
-        return self.classes[index]
 
 
 class Metric(Component[P]):

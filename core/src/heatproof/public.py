@@ -1,28 +1,11 @@
 """What plugins may import of the core: the one list from which contract, reference and tests are made."""
 
 PUBLIC = (
-    "heatproof.errors",
-    "heatproof.digests",
-    "heatproof.seeding",
-    "heatproof.records",
-    "heatproof.component",
-    "heatproof.hooks",
-    "heatproof.imaging",
-    "heatproof.network.modules",
-    "heatproof.network.graph",
-    "heatproof.dataset",
-    "heatproof.model",
-    "heatproof.batch",
-    "heatproof.passes",
-    "heatproof.explainer",
-    "heatproof.metric",
-    "heatproof.executor",
-    "heatproof.config.components",
-    "heatproof.testing",
-    "heatproof.plan.task",
-    "heatproof.results.finished",
-    "heatproof.results.ranking",
-    "heatproof.cli.tables",
-    "heatproof.cli.terminal",
-)
+    "heatproof.errors", "heatproof.digests", "heatproof.seeding", "heatproof.records", "heatproof.component",
+    "heatproof.hooks", "heatproof.imaging", "heatproof.network.modules", "heatproof.network.graph",
+    "heatproof.dataset", "heatproof.model", "heatproof.batch", "heatproof.passes", "heatproof.explainer",
+    "heatproof.metric", "heatproof.executor", "heatproof.config.components", "heatproof.testing",
+    "heatproof.plan.sample_cache", "heatproof.plan.sample_file", "heatproof.plan.task", "heatproof.results.finished",
+    "heatproof.results.ranking", "heatproof.cli.tables", "heatproof.cli.terminal",
+)  # fmt: skip
 """Modules and whole packages, from the bottom up; everything else of the core may change without notice."""

@@ -126,3 +126,9 @@ def white_value(sample: Sample) -> float:
 def source_of(sample: Sample) -> str:
     """The file that a sample was read from, or its id, for messages."""
     return sample.geometry.source if sample.geometry and sample.geometry.source else sample.id
+
+
+def windowed(values: Array, low: float, high: float) -> Array:
+    """Values as uint16: ``low`` and what is below it 0, ``high`` and what is above it 65535, linear in between."""
+    shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
+    return np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import duckdb
 
 from ..config.components import create
 from ..errors import StoreError
-from ..plan.sample_cache import configured, prepare, prepared
-from ..plan.sample_file import PreparedSample
 from ..registry.catalog import Catalog
 from .parquet import connect, damaged
 from .significance import CORRECTIONS
@@ -62,7 +59,7 @@ class Results:
         self.provenance = read_json(self.run.folder / "provenance.json")
         self.config = read_yaml(self.run.folder / "config.yaml")
         self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
-        self._catalog = catalog
+        self.catalog = catalog
         self._components: dict[str, Any] = {}
 
     @cached_property
@@ -103,55 +100,16 @@ class Results:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
 
-    def predictions(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What the ``unit.json`` of all predictions say that belong to a combination with these ``settings``.
-
-        Where its maps are the same for all models, those of the model that lent its grid. Raises ``StoreError`` where
-        there are none.
-        """
-        model = settings["model"].get("grid_of", settings["model"])
-        units = [unit for unit in self._units if (unit["dataset"], unit["model"]) == (settings["dataset"], model)]
-        if not units:
-            raise StoreError(f"{self.run.folder} has no predictions of {model['use']}; run the same config again.")
-        return units
-
-    @cached_property
-    def _units(self) -> list[dict[str, Any]]:
-        return [self.run.meta("predictions", key) for key in sorted(self.run.keys("predictions"))]
-
-    def sample(self, settings: Mapping[str, Any], case: str) -> PreparedSample:
-        """A case of a combination as its model prepared it: from the cache where it is still there, else made anew.
-
-        Raises what making the components, loading and preparing raise.
-        """
-        units = self.predictions(settings)
-        keys = [unit["samples"][case] for unit in units if case in unit["samples"]]
-        folder = self.config["cache"]
-        cache = configured(Path(folder) if isinstance(folder, str) else folder, self.config["cache_limit"])
-        stored = next(filter(None, map(prepared(cache).stored, keys)), None)
-        if stored is not None:
-            return stored
-        dataset = self.component("dataset", settings["dataset"])
-        return prepare(dataset, self.component("model", units[0]["model"]), case)
-
     def component(self, kind: str, described: Mapping[str, Any]) -> Any:
         """The component that ``describe`` wrote down; ``HeatproofError`` or ``ValueError`` where it cannot be had."""
         name = json.dumps([kind, described], sort_keys=True)
         if name not in self._components:
             params = {name: value for name, value in described.items() if name != "use"}
-            self._components[name] = create(self._catalog, kind, described["use"], params)
+            self._components[name] = create(self.catalog, kind, described["use"], params)
         return self._components[name]
-
-    def about(self, kind: str, name: str) -> str:
-        """The description of a registered component; raises ``PluginError`` where it is not installed."""
-        return cleandoc(self._catalog.load(self._catalog.resolve(kind, name)).__doc__ or "")
-
-    def sections(self) -> list[Any]:
-        """What plugins add to a page by ``heatproof_report_sections``."""
-        return self._catalog.call("heatproof_report_sections", run=self.run)
 
     def announce(self) -> tuple[list[Path], list[str]]:
         """Tell all plugins that the run has finished: the pages that they wrote, and what went wrong with others."""
-        return self._catalog.answers(
+        return self.catalog.answers(
             "heatproof_run_finished", folder=self.run.folder, summary={"rows": self.summary}, results=self
         )

@@ -9,6 +9,7 @@ import numpy as np
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
 from heatproof.records import Array, Prediction
+from heatproof_classification.labels import labels_of
 from heatproof_classification.positives import Positive, support
 
 from .ranks import auc
@@ -42,7 +43,7 @@ class Auc(Metric[AucParams]):
         """The score of each class, or of ``auc`` alone, and whether the case is positive (2,)."""
         assert case.prediction is not None
         prediction, classes = self._scored(case.prediction), case.prediction.classes
-        found = {classes[index] for index in case.labels()}
+        found = {classes[index] for index in labels_of(case)}
         return {
             measure: np.array([support(prediction, positive), bool(found.intersection(positive))], dtype=np.float64)
             for measure, positive in self._questions(case.classes, classes).items()

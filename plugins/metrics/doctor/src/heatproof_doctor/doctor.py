@@ -12,6 +12,7 @@ from heatproof.component import Params
 from heatproof.metric import Case, Metric, Need, Undefined
 from heatproof.model import Model
 from heatproof.records import Array, Prediction
+from heatproof_classification.labels import label_of
 
 from .discriminators import DISCRIMINATORS
 from .perturbed import perturbed_logits
@@ -58,7 +59,7 @@ class Doctor(Metric[DoctorParams]):
 
     def measure(self, case: Case) -> dict[str, float]:
         """``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label."""
-        label, prediction = case.label(), case.prediction
+        label, prediction = label_of(case), case.prediction
         assert prediction is not None
         self._require_distribution(prediction)
         logits = self._logits(case, prediction)

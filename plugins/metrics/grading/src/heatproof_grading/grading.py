@@ -9,6 +9,7 @@ from pydantic import model_validator
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
 from heatproof.records import Array
+from heatproof_classification.labels import label_of
 from heatproof_classification.positives import Positive, support
 
 from .confusion import Weights, accuracy, kappa, rates, share
@@ -49,7 +50,7 @@ class Grading(Metric[GradingParams]):
     def measure(self, case: Case) -> dict[str, Array]:
         """``confusion`` (classes, classes) and, with positive classes, ``binary`` (2, 2): one at label and decision."""
         assert case.prediction is not None
-        label, prediction = case.label(), case.prediction
+        label, prediction = label_of(case), case.prediction
         measured = {"confusion": _single(label, prediction.decision, len(prediction.classes))}
         if self.params.positive is None:
             return measured

@@ -7,7 +7,7 @@ import numpy as np
 from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.imaging.reader import MAX_PIXELS, Reader
-from heatproof.imaging.window import windowed
+from heatproof.imaging.transforms import windowed
 from heatproof.records import Array, Geometry
 
 AXES = ("S", "P", "L")

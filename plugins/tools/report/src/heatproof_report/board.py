@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import cleandoc
 from typing import Any
 
 from heatproof.results.finished import Results
@@ -70,7 +71,7 @@ def _board(results: Results, ranking: Ranking) -> Board:
         **vars(ranking),
         comparisons=tuple(row for row in results.comparisons if family(row) == name),
         ranks=tuple(row for row in results.ranks if family(row) == name),
-        about="" if ranking.standard.remark else results.about("metric", metric),
+        about="" if ranking.standard.remark else about(results, "metric", metric),
     )
 
 
@@ -78,3 +79,8 @@ def detail(entry: Entry) -> str:
     """On whose grid a combination's maps are where they belong to no model; else empty."""
     grid = entry.settings["model"].get("grid_of")
     return f"on the grid of {grid['use'].rpartition('/')[2]}" if grid else ""
+
+
+def about(results: Results, kind: str, name: str) -> str:
+    """The description of a registered component; raises ``PluginError`` where it is not installed."""
+    return cleandoc(results.catalog.load(results.catalog.resolve(kind, name)).__doc__ or "")

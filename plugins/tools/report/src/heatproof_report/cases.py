@@ -12,6 +12,7 @@ from heatproof.results.ranking import Entry
 from .board import Board
 from .kept import Kept, kept
 from .picture import Picture, picture
+from .samples import prediction_units, prepared_sample
 
 Row = Mapping[str, Any]
 
@@ -80,8 +81,8 @@ def _example(
     """A case with its pictures; whatever a plugin, or a folder that was moved, raises costs these alone."""
     example = Example(row["case"], row["patient"], row["value"], values)
     try:
-        unit = results.predictions(entry.settings)[0]
-        prepared = results.sample(entry.settings, row["case"])
+        unit = prediction_units(results, entry.settings)[0]
+        prepared = prepared_sample(results, entry.settings, row["case"])
         stored = PurePosixPath(row["heatmap"]).parts[1], int(row["row"])
         heatmap = results.run.maps(*stored)
         arrays = results.run.kept(*stored)
@@ -100,7 +101,7 @@ def _predictions(results: Results, entry: Entry, cases: Sequence[str]) -> dict[s
     """Case → the stored prediction of the entry's model; none for maps that belong to no model."""
     if not entry.row["model"]:
         return {}
-    units = [results.run.unit("predictions", unit["key"]) for unit in results.predictions(entry.settings)]
+    units = [results.run.unit("predictions", unit["key"]) for unit in prediction_units(results, entry.settings)]
     rows = results.query(
         "from read_parquet(?, hive_partitioning=false) where list_contains(?, \"case\") and status = 'valid'",
         [str(unit / "predictions.parquet") for unit in units],

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from heatproof.errors import PluginError
 from heatproof.results.finished import Results
 
-from .board import Board, boards, detail
+from .board import Board, about, boards, detail
 from .cases import galleries
 from .chart import chart
 
@@ -52,7 +52,11 @@ def render(results: Results) -> str:
         asked=asked(results),
         datasets=datasets(results),
         versions=_main_versions(results.provenance["versions"]),
-        sections=[section for answer in results.sections() for section in _checked(answer)],
+        sections=[
+            section
+            for answer in results.catalog.call("heatproof_report_sections", run=results.run)
+            for section in _checked(answer)
+        ],
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
@@ -159,7 +163,7 @@ def asked(results: Results) -> list[dict[str, Any]]:
 def _about(results: Results, kind: str, name: str) -> str:
     """The first paragraph of a component's description."""
     try:
-        text = results.about(kind, name)
+        text = about(results, kind, name)
     except PluginError as error:
         return str(error)
     return " ".join(text.split("\n\n")[0].split())

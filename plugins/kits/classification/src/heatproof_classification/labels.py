@@ -1,0 +1,34 @@
+"""The labels of a case as indices of the prediction's classes, met by name."""
+
+import numpy as np
+
+from heatproof.errors import DataError, Undefined
+from heatproof.metric import Case
+
+
+def labels_of(case: Case) -> tuple[int, ...]:
+    """The sample's labels as indices of the prediction's classes.
+
+    Raises ``Undefined`` without a label, or where the model has no such class.
+    """
+    assert case.prediction is not None
+    if case.sample.label is None:
+        raise Undefined("the sample has no label")
+    names = [_class(case, int(index)) for index in np.atleast_1d(case.sample.label)]
+    missing = [name for name in names if name not in case.prediction.classes]
+    if missing:
+        raise Undefined(f"the model has no class {missing[0]!r}")
+    return tuple(case.prediction.classes.index(name) for name in names)
+
+
+def label_of(case: Case) -> int:
+    """The sample's only label as an index of the prediction's classes; ``Undefined`` as well for several."""
+    if case.sample.label is not None and np.ndim(case.sample.label):
+        raise Undefined("the sample has no single label")
+    return labels_of(case)[0]
+
+
+def _class(case: Case, index: int) -> str:
+    if not 0 <= index < len(case.classes):
+        raise DataError(f"label {index} of {case.sample.id} is outside the dataset's {len(case.classes)} classes.")
+    return case.classes[index]

@@ -1,0 +1,44 @@
+"""What the page takes of a finished run: cases from the cache or anew, and one sentence for what was removed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heatproof.errors import PluginError, StoreError
+from heatproof.plan.sample_cache import prepare
+from heatproof.registry.catalog import Catalog
+from heatproof.results.finished import Results
+from heatproof.results.parquet import read_table
+from heatproof.results.ranking import rankings
+from heatproof_report.board import about
+from heatproof_report.samples import prediction_units, prepared_sample
+
+Ran = Callable[..., Any]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_path: Path, cached: bool) -> None:
+    finished = ran(cache=str(tmp_path / "cache") if cached else False)
+    results = Results(finished.folder, parts)
+    settings = next(entry.settings for entry in rankings(results)[0].entries if not entry.baseline)
+    case = read_table(finished.folder / "scores.parquet")["case"][0]
+    dataset = results.component("dataset", settings["dataset"])
+    fresh = prepare(dataset, results.component("model", settings["model"]), case)
+    calls()
+    sample = prepared_sample(results, settings, case)
+    assert len(calls("load")) == (0 if cached else 1)
+    assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
+    assert (sample.photograph is None) == (fresh.photograph is None)
+
+
+def test_what_was_removed_is_said(ran: Ran, parts: Catalog) -> None:
+    results = Results(ran().folder, parts)
+    (ranking,) = rankings(results)
+    settings = {**ranking.entries[0].settings, "model": {"use": "heatproof-parts/other"}}
+    with pytest.raises(StoreError, match="no predictions of heatproof-parts/other; run the same config again"):
+        prediction_units(results, settings)
+    with pytest.raises(PluginError, match="no metric is named 'other'"):
+        about(results, "metric", "other")
+    assert about(results, "metric", "mass").endswith(".")
