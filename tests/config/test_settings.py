@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from heatproof.component import Component, Location, Params
-from heatproof.config.settings import DatasetEntry, RunConfig, from_plain, load, resolved, resolved_text
+from heatproof.config.settings import DatasetEntry, RunConfig, from_plain, load, resolved
+from heatproof.config.yamlfile import written
 from heatproof.dataset import Dataset
 from heatproof.errors import ConfigError, DataError, ModelError
 from heatproof.executor import Serial
@@ -221,7 +222,7 @@ def test_round_trip(tmp_path: Path, catalog: Catalog) -> None:
     config = load(file(tmp_path, WHOLE.replace("dataset: photos", "dataset: {use: photos}")), catalog)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    again = load(file(elsewhere, resolved_text(config)), catalog)
+    again = load(file(elsewhere, written(resolved(config))), catalog)
     worker = from_plain(resolved(config), catalog)
     for other in (again, worker):
         assert resolved(other) == resolved(config)
@@ -238,7 +239,7 @@ def test_round_trip(tmp_path: Path, catalog: Catalog) -> None:
 def test_round_trip_of_awkward_texts(tmp_path: Path, catalog: Catalog, text: str) -> None:
     config = load(file(tmp_path, short("")), catalog)
     awkward = config.model_copy(update={"targets": (text, "x" * 500)})
-    again = load(file(tmp_path, resolved_text(awkward), "again.yaml"), catalog)
+    again = load(file(tmp_path, written(resolved(awkward)), "again.yaml"), catalog)
     assert again.targets == awkward.targets
     assert from_plain(resolved(awkward), catalog).targets == awkward.targets
 

@@ -18,7 +18,6 @@ from heatproof.network.graph import (
     output_of,
     reads_shape,
     torch_callee,
-    until,
 )
 
 
@@ -119,12 +118,3 @@ def test_an_output_by_its_name(network: fx.GraphModule) -> None:
         output_of(network.graph, "logits", names)
     network.graph.output_node().args = (named(network, "other"),)
     assert output_of(network.graph, "logits", names) is named(network, "other")
-
-
-def test_a_graph_that_ends_earlier_computes_no_more(network: fx.GraphModule) -> None:
-    images, code = torch.rand(2, 3, 5, 5), network.code
-    graph = until(network, named(network, "mean"))
-    assert [node.name for node in graph.nodes if node.op.startswith("call")] == ["block_0", "block_1", "mean"]
-    found = fx.Interpreter(network, graph=graph).run(*arguments(graph, images, {"bias": None}))
-    assert torch.equal(found, network.get_submodule("block.0")(images).relu().mean((2, 3)))
-    assert network.code == code

@@ -27,7 +27,6 @@ from heatproof.plan.sample_cache import (
     configured,
     content_key,
     default_folder,
-    prepare,
     prune,
 )
 from heatproof.plan.sample_file import DAMAGES, PreparedSample, packed, unpacked
@@ -36,6 +35,7 @@ from heatproof.registry.catalog import Catalog
 from heatproof.testing.toys import Blobs, Regions
 from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_eyetracking.gaze import Frames
+from heatproof_report.samples import prepare
 
 RANDOM = np.random.default_rng(3)
 
@@ -339,7 +339,7 @@ def test_a_photograph_that_cannot_be_drawn_costs_no_sample(files: Files, cache: 
     samples, dataset = Prepared(cache), Flat()
     assert samples.sample(dataset, Resized(), dataset.ids()[0]).id == dataset.ids()[0]
     (message,) = samples.told()
-    assert "a photograph cannot be drawn (LinAlgError" in message
+    assert "a photograph cannot be drawn (LinAlgError(" in message
     assert not kept(cache)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from heatproof.network.weights import weights_digest
 from heatproof.records import Geometry
-from heatproof.run.provenance import device_name, versions, weights_digest
+from heatproof.run.provenance import device_name, versions
 from heatproof.testing.toys import Regions
 from heatproof_parts import Pictures
 
@@ -46,11 +47,17 @@ def test_it_names_no_time_and_no_host(ran: Ran) -> None:
 
 def test_the_digest_of_weights_counts_every_value_and_name() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
-    expected = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(network.state_dict().items()):
-        expected.update(name.encode() + value.numpy().tobytes())
+    entries = {
+        name: [
+            str(value.dtype),
+            str(tuple(value.shape)),
+            hashlib.blake2b(value.numpy().tobytes(), digest_size=16).hexdigest(),
+        ]
+        for name, value in network.state_dict().items()
+    }
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":"))
     first = weights_digest(network)
-    assert first == expected.hexdigest()
+    assert first == hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     with torch.no_grad():
         network[1].running_mean[1] = torch.nextafter(torch.tensor(0.0), torch.tensor(1.0))
     assert weights_digest(network) != first

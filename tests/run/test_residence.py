@@ -10,7 +10,7 @@ from torch import nn
 
 from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
-from heatproof.run.residence import free, resident, weights_of
+from heatproof.run.residence import free, resident
 from heatproof.testing.toys import Linear, Regions, Residual
 from heatproof_costs.estimate import estimates
 
@@ -60,7 +60,7 @@ def test_equal_models_share_one_network() -> None:
     free()
     first = resident(Regions())
     assert resident(Regions()) is first
-    assert weights_of(first) == weights_of(resident(Regions()))
+    assert first.weights_digest == Regions().weights_digest
     network = weakref.ref(first.network)
     resident(Linear())
     gc.collect()

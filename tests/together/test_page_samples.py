@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from heatproof.errors import PluginError, StoreError
-from heatproof.plan.sample_cache import prepare
 from heatproof.registry.catalog import Catalog
 from heatproof.results.finished import Results
 from heatproof.results.parquet import read_table
 from heatproof.results.ranking import rankings
 from heatproof_report.board import about
-from heatproof_report.samples import prediction_units, prepared_sample
+from heatproof_report.samples import prediction_units, prepare, prepared_sample
 
 Ran = Callable[..., Any]
 

@@ -115,9 +115,8 @@ class Explainer(Component[P]):
     def __call__(self, batch: Batch) -> Explanation:
         """``explain`` under guard: the model, its hooks and every random state are as before, also after an error."""
         if len(batch.space) not in self.spaces:
-            raise ModelError(
-                f"{self.short} explains {self._dimensions()} images; these have {len(batch.space)} dimensions."
-            )
+            spaces = " or ".join(f"{space}-D" for space in sorted(self.spaces))
+            raise ModelError(f"{self.short} explains {spaces} images; these have {len(batch.space)} dimensions.")
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
@@ -130,9 +129,6 @@ class Explainer(Component[P]):
         with _guard(self, batch):
             made = self.explain(batch)
         return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
-
-    def _dimensions(self) -> str:
-        return " or ".join(f"{space}-D" for space in sorted(self.spaces))
 
     def _checked(self, explanation: Explanation, batch: Batch) -> Explanation:
         """Raise ``PluginError`` unless the values have the shape and dtype of the images."""

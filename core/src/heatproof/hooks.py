@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import click
 
-    from .results.finished import Results
 
 hookspec = pluggy.HookspecMarker("heatproof")
 hookimpl = pluggy.HookimplMarker("heatproof")
@@ -91,7 +90,7 @@ def heatproof_unit_finished(folder: "Path", unit: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any], results: "Results") -> "Path | None":
+def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any], results: Any) -> "Path | None":
     """All units of a run are there and its tables are written; a page that is made of them is returned by its path."""
 
 

@@ -15,11 +15,11 @@ from .imaging.transforms import Preparation
 from .network.layers import Outline, outline
 from .network.tracing import named_outputs
 from .network.views import Opaque, View, view
-from .network.weights import network_digest, share, tensors
+from .network.weights import network_digest, share, tensors, weights_digest
 from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
-DERIVED = ("network", "outline", "capabilities", "_views", "_variants")
+DERIVED = ("network", "outline", "capabilities", "weights_digest", "_views", "_variants")
 """What a model keeps of its network."""
 
 
@@ -83,6 +83,11 @@ class Model(Component[P]):
     def network(self) -> nn.Module:
         """The network as built, in evaluation mode."""
         return self.build().eval()
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """The digest of the network's parameters and buffers."""
+        return weights_digest(self.network)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:

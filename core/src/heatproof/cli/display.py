@@ -42,9 +42,8 @@ def about(documented: type, width: int) -> str:
 
 def settings_table(component: type["Component"]) -> Group:
     """The Params of a component: what each may be, and what it is where nothing is said."""
-    rows = [
-        (name, _kind(info), _default(info), info.description) for name, info in component.Params.model_fields.items()
-    ]
+    fields = component.Params.model_fields
+    rows = [(name, _kind(info), _default(info), info.description) for name, info in fields.items()]
     return table("Settings", ("name", "type", "default", "meaning"), rows, fold=("meaning",))
 
 
@@ -67,12 +66,9 @@ def type_text(annotation: Any) -> str:
         return " or ".join(map(type_text, arguments))
     if arguments:
         inner = [text for each in arguments if each is not ... for text in [type_text(each)]]
-        return f"mapping of {inner[0]} to {inner[1]}" if len(inner) > 1 else f"list of {_grouped(inner[0])}"
+        grouped = f"({inner[0]})" if " " in inner[0] else inner[0]
+        return f"mapping of {inner[0]} to {inner[1]}" if len(inner) > 1 else f"list of {grouped}"
     return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
-
-
-def _grouped(text: str) -> str:
-    return f"({text})" if " " in text else text
 
 
 def _bounds(metadata: Iterable[Any]) -> list[str]:

@@ -37,6 +37,14 @@ class Cli(click.Group):
         """All commands, those of plugins included."""
         return super().list_commands(context) if self.extended else []
 
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        """A command by name, or an error that says where further ones come from."""
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            hint = "Further commands come with plugins, such as those of heatproof[standard]."
+            raise click.UsageError(f"{error.format_message()} {hint}", context) from None
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Take ``--debug`` before and after the command."""
         return super().parse_args(context, sorted(args, key=lambda argument: argument != "--debug"))

@@ -1,6 +1,6 @@
 """A run's settings from YAML: validated, every mistake of a file at once, components made by the catalog."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -207,11 +207,6 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     return made
 
 
-def resolved_text(config: RunConfig) -> str:
-    """A resolved config as a YAML file that ``load`` reads."""
-    return yamlfile.written(resolved(config))
-
-
 def _written(value: Any) -> Any:
     if isinstance(value, DatasetEntry):
         return value.describe()
@@ -228,15 +223,12 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     except ValidationError as error:
         known = {(problem.place, problem.path) for problem in document.problems}
         found = findings(error, document, RunConfig, {"component": PICKED})
-        fresh = [one for one in found if (one.place, one.path) not in known and not _below(one.path, copied)]
+        below = tuple(f"{dotted(steps)}." for steps in copied)
+        fresh = [one for one in found if (one.place, one.path) not in known and not f"{one.path}.".startswith(below)]
         raise _told([*document.problems, *fresh]) from None
     if document.problems:
         raise _told(document.problems)
     return config
-
-
-def _below(path: str, copied: Iterable[Steps]) -> bool:
-    return any(f"{path}.".startswith(f"{dotted(steps)}.") for steps in copied)
 
 
 def _told(problems: Sequence[Problem]) -> ConfigError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.tokens import TagToken
 
 from ..component import mapped
@@ -148,16 +148,15 @@ class _Walk:
         if isinstance(node, ScalarNode):
             return self._scalar(node, steps)
         self._open.append(node)
-        made = self._mapping(node, steps) if isinstance(node, MappingNode) else self._sequence(node, steps)
+        if isinstance(node, MappingNode):
+            made: Any = self._mapping(node, steps)
+        else:
+            made = [self.value(entry, (*steps, index)) for index, entry in enumerate(node.value)]
         self._open.pop()
         return made
 
     def _line(self, node: Node) -> Place:
         return Place(self._document.source, node.start_mark.line + 1)
-
-    def _sequence(self, node: Node, steps: Steps) -> list[Any]:
-        assert isinstance(node, SequenceNode)
-        return [self.value(entry, (*steps, index)) for index, entry in enumerate(node.value)]
 
     def _mapping(self, node: MappingNode, steps: Steps) -> dict[str, Any]:
         made: dict[str, Any] = {}

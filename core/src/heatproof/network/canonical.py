@@ -14,7 +14,9 @@ UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, Runtim
 def canonical(network: nn.Module) -> fx.GraphModule:
     """The traced network: activations, pools and weighted layers as modules of their own, Parameters shared."""
     graph = traced(network)
-    _drop_asserts(graph)
+    # Assertions would keep readers on a convolution's output and so prevent folding.
+    for node in graph.find_nodes(op="call_function", target=torch._assert):
+        graph.erase_node(node)
     modules = own_modules(network, graph)
     attributes = {str(node.target): attribute(network, str(node.target)) for node in graph.find_nodes(op="get_attr")}
     module = fx.GraphModule(attributes | modules, graph)
@@ -29,12 +31,6 @@ def canonical(network: nn.Module) -> fx.GraphModule:
 def reason_of(error: Exception) -> str:
     """Why a network cannot be traced, in one line."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _drop_asserts(graph: fx.Graph) -> None:
-    """Erase assertions, which would keep readers on a convolution's output and so prevent folding."""
-    for node in graph.find_nodes(op="call_function", target=torch._assert):
-        graph.erase_node(node)
 
 
 def _name_chains(module: fx.GraphModule) -> None:

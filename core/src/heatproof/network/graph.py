@@ -76,15 +76,3 @@ def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
         raise ModelError(f"the network has no output {name!r}; it has {', '.join(nodes)}.")
     node: fx.Node = nodes[name]
     return node
-
-
-def until(network: fx.GraphModule, last: fx.Node) -> fx.Graph:
-    """The network's graph up to a node, whose value it returns, without what that node does not need."""
-    graph, copies = fx.Graph(owning_module=network), dict[fx.Node, fx.Node]()
-    for node in network.graph.nodes:
-        copies[node] = graph.node_copy(node, copies.__getitem__)
-        if node is last:
-            break
-    graph.output(copies[last])
-    graph.eliminate_dead_code()
-    return graph

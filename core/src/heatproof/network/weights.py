@@ -38,8 +38,13 @@ def network_digest(network: nn.Module) -> str:
         [name, f"{type(module).__module__}.{type(module).__qualname__}", module.extra_repr()]
         for name, module in network.named_modules()
     ]
-    values = [[name, _content(tensor)] for name, tensor in [*network.named_parameters(), *network.named_buffers()]]
-    return digest([modules, values])
+    return digest([modules, weights_digest(network)])
+
+
+def weights_digest(network: nn.Module) -> str:
+    """The digest of every parameter and buffer of a network by name, on whatever device."""
+    values = dict([*network.named_parameters(), *network.named_buffers()])
+    return digest({name: _content(tensor) for name, tensor in values.items()})
 
 
 def _content(tensor: Tensor) -> list[str]:

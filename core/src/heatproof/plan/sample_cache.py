@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..imaging.photograph import photograph
 from ..imaging.reader import PREFERRED, registered
 from ..model import Model
-from ..records import Array, Sample
+from ..records import Sample
 from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
 
 GIGABYTE = 1e9
@@ -107,7 +107,12 @@ class Prepared:
     def _write(self, path: Path, native: Sample, sample: Sample) -> None:
         """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
         try:
-            _replace(path, packed(PreparedSample(sample, _photograph(native, sample)), _stamps(sample)))
+            picture = photograph(native, sample)
+        except Exception as error:
+            self._say(f"some prepared samples are not kept: a photograph cannot be drawn ({error!r})")
+            return
+        try:
+            _replace(path, packed(PreparedSample(sample, picture), _stamps(sample)))
             self._written += 1
             if self._written % LOOK == 1:
                 prune(path.parent, self.limit)
@@ -122,21 +127,6 @@ class Prepared:
         if text not in self._said:
             self._said.add(text)
             self.messages.append(text)
-
-
-def _photograph(native: Sample, sample: Sample) -> Array | None:
-    """The photograph to keep beside a sample; raises ``Unstorable`` where it cannot be drawn: a run needs none."""
-    try:
-        return photograph(native, sample)
-    except Exception as error:
-        raise Unstorable(f"a photograph cannot be drawn ({type(error).__name__}: {error})") from error
-
-
-def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
-    """A sample that is in no cache; raises what loading and preparing raise."""
-    native = dataset.load(id)
-    sample = model.prepare(native)
-    return PreparedSample(sample, photograph(native, sample))
 
 
 @lru_cache(maxsize=8)

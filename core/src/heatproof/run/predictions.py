@@ -14,7 +14,6 @@ from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, read_table, write_records
 from .outcome import Failure
-from .residence import weights_of
 from .targets import label_indices
 from .work import Work
 
@@ -50,7 +49,7 @@ def commit_predictions(work: Work, predictions: Predictions) -> None:
         "classes": {"dataset": dataset.classes, "model": work.model.classes},
         "findings": dataset.findings,
         "samples": prepared(task.cache).keys(dataset, work.model, task.ids),
-        "weights": weights_of(work.model) if predictions else None,
+        "weights": work.model.weights_digest if predictions else None,
         "files": _files(work),
     }
     with work.run.commit("predictions", task.prediction, meta) as folder:
@@ -75,13 +74,8 @@ def _files(work: Work) -> dict[str, str]:
     samples = [sample for sample in work.samples.all().values() if isinstance(sample, Sample)]
     origins = [origin for sample in samples for origin in (sample.geometry, *sample.annotations)]
     paths = sorted({Path(origin.source) for origin in origins if origin is not None and origin.source})
-    return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
-
-
-def _relative(path: Path, root: Path | None) -> str:
-    if root is not None and path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    return str(path)
+    within = [path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path) for path in paths]
+    return {name: file_digest(path) for name, path in zip(within, paths) if path.is_file()}
 
 
 def stored_predictions(work: Work) -> dict[str, Prediction | Failure]:

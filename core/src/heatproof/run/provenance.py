@@ -1,13 +1,11 @@
 """Where a run's numbers come from: versions, weights, data, seed, device and threads."""
 
-import hashlib
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import distributions
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..component import Component
 from ..dataset import Finding
@@ -72,15 +70,6 @@ def versions() -> dict[str, str]:
     """The version of every installed distribution."""
     found = (distribution.metadata for distribution in distributions())  # read once: it is parsed at every access
     return {name: metadata["Version"] for metadata in found if (name := metadata["Name"])}
-
-
-def weights_digest(network: nn.Module) -> str:
-    """The digest of all parameters and buffers, by name."""
-    total = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(network.state_dict().items()):
-        total.update(name.encode())
-        total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def device_name(device: str) -> str:

@@ -1,12 +1,8 @@
 """The one model whose network this process holds: it is freed when a task needs another, and after the last task."""
 
 from ..model import Model
-from .provenance import weights_digest
 
-_residents: dict[str, Model] = {}
-"""Identity → model; never more than one."""
-_weights: dict[str, str] = {}
-"""Identity → digest of its weights."""
+_residents: dict[str, Model] = {}  # identity → model; never more than one
 
 
 def resident(model: Model) -> Model:
@@ -20,16 +16,8 @@ def resident(model: Model) -> Model:
     return _residents[model.identity]
 
 
-def weights_of(model: Model) -> str:
-    """The digest of a resident's parameters and buffers, computed once while it is held."""
-    if model.identity not in _weights:
-        _weights[model.identity] = weights_digest(model.network)
-    return _weights[model.identity]
-
-
 def free() -> None:
     """Free the network that this process holds, and all that was made of it."""
     for model in _residents.values():
         model.forget()
     _residents.clear()
-    _weights.clear()

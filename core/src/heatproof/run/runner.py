@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config.settings import RunConfig, resolved, resolved_text
+from ..config.settings import RunConfig, resolved
+from ..config.yamlfile import written
 from ..errors import DataError
 from ..plan import splits
 from ..plan.plan import Plan, make_plan
@@ -97,7 +98,7 @@ def _opened(plan: Plan, complaints: Sequence[str], shard: tuple[int, int]) -> Ru
     """The folder of the run, with its config and splits in it."""
     store = Run.create(plan.config.output)
     store.sweep()
-    write_text(store.folder / "config.yaml", resolved_text(plan.config))
+    write_text(store.folder / "config.yaml", written(resolved(plan.config)))
     store.log(f"heatproof run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for complaint in complaints:
@@ -121,8 +122,8 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection,
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, entries)
         tables = results(cases_of(table, entries), settings)
-        for name, written in tables.items():
-            write_csv(store, f"{name}.csv", written.columns, written.rows)
+        for name, lines in tables.items():
+            write_csv(store, f"{name}.csv", lines.columns, lines.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
     write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.left_out))

@@ -7,8 +7,9 @@ from torch import Tensor, fx, nn
 
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
-from heatproof.network.graph import arguments, callee, module_of, of_kind, output_of, until
+from heatproof.network.graph import arguments, callee, module_of, of_kind, output_of
 from heatproof.network.modules import Mean
+from heatproof_shared_passes.trunk import until
 
 NEEDED = "cam needs a network that ends in a global pooling and one linear layer"
 ADAPTIVE = (

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, fx, nn
 from zennit.layer import Sum
 
-from heatproof.network.graph import attribute, of_kind, until
+from heatproof.network.graph import attribute, of_kind
 from heatproof.network.modules import Add
+from heatproof_shared_passes.trunk import until
 
 from .graph import carrier, dependent
 

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from heatproof.dataset import Dataset
 from heatproof.errors import StoreError
-from heatproof.plan.sample_cache import configured, prepare, prepared
+from heatproof.imaging.photograph import photograph
+from heatproof.model import Model
+from heatproof.plan.sample_cache import configured, prepared
 from heatproof.plan.sample_file import PreparedSample
 from heatproof.results.finished import Results
 
@@ -39,3 +42,10 @@ def prepared_sample(results: Results, settings: Mapping[str, Any], case: str) ->
         return stored
     dataset = results.component("dataset", settings["dataset"])
     return prepare(dataset, results.component("model", units[0]["model"]), case)
+
+
+def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
+    """A sample that is in no cache; raises what loading and preparing raise."""
+    native = dataset.load(id)
+    sample = model.prepare(native)
+    return PreparedSample(sample, photograph(native, sample))
