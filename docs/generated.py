@@ -86,6 +86,11 @@ def layers() -> str:
     return "\n".join(["```text", *(line.replace(" | ", ", ") for line in lines), "```\n"])
 
 
+def public() -> str:
+    """The modules and packages that plugins may import, from the bottom up."""
+    return "\n".join(["```text", *PUBLIC, "```\n"])
+
+
 def reference() -> str:
     """A section for every public module that has no page of its own."""
     return "\n".join(map(_section, (name for name in PUBLIC if name not in WITH_A_PAGE)))
@@ -133,7 +138,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
-    made.__name__: made for made in (commands, laws, modules, layers, reference, plugins)
+    made.__name__: made for made in (commands, laws, modules, layers, public, reference, plugins)
 }
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from heatproof.network.canonical import canonical
 from heatproof_perturbation.boxes import Box, Spans, Windows, cut, merged
 from heatproof_perturbation.incremental import Changes, Plan
-from heatproof_perturbation.reaches import Reach, reaches
+from heatproof_perturbation.receptive_field import ReceptiveField, receptive_fields
 
 
 def drawn(network: nn.Module) -> nn.Module:
@@ -285,7 +285,7 @@ def test_spans_are_where_a_convolution_changes():
     """By brute force: the outputs of a sum over the kernel that differ when an interval of the input differs."""
     for kernel, stride, padding, dilation in itertools.product((1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)):
         length = 11
-        reach = Reach(kernel, stride, padding, padding, dilation)
+        reach = ReceptiveField(kernel, stride, padding, padding, dilation)
         weight = torch.ones(1, 1, kernel)
         for low in range(length):
             for high in range(low + 1, length + 1):
@@ -311,10 +311,10 @@ def test_boxes_are_copied_with_padding_and_their_own_values():
 
 
 def test_the_reach_of_other_modules_is_unknown():
-    assert reaches(nn.Linear(2, 2), 2) is None
-    assert reaches(None, 2) is None
-    assert reaches(nn.Conv2d(1, 1, 4, padding="same"), 2) == (Reach(4, 1, 1, 2, 1),) * 2
-    assert not any(GLOBAL[name] and reaches(GLOBAL[name], 2) for name in GLOBAL)
+    assert receptive_fields(nn.Linear(2, 2), 2) is None
+    assert receptive_fields(None, 2) is None
+    assert receptive_fields(nn.Conv2d(1, 1, 4, padding="same"), 2) == (ReceptiveField(4, 1, 1, 2, 1),) * 2
+    assert not any(GLOBAL[name] and receptive_fields(GLOBAL[name], 2) for name in GLOBAL)
 
 
 def residual(classes: int) -> nn.Module:

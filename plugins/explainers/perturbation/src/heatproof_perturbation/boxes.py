@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heatproof.errors import ModelError
 
-from .reaches import Reach
+from .receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Spans:
         low = tuple(range(0, min(last + 1, length), stride))
         return cls(low, tuple(min(start + size, length) for start in low), length)
 
-    def through(self, reach: Reach) -> "Spans":
+    def through(self, reach: ReceptiveField) -> "Spans":
         """The outputs that read from these intervals; one that happens to be read by none stands for its neighbour."""
         length = (self.length + reach.before + reach.after - reach.width) // reach.stride + 1
         first = (-((reach.width - 1 - reach.before - low) // reach.stride) for low in self.low)
@@ -87,12 +87,12 @@ class Box:
         """All of a map."""
         return cls(((0,),) * len(lengths), tuple(lengths))
 
-    def read(self, reaches: Sequence[Reach]) -> "Box":
+    def read(self, fields: Sequence[ReceptiveField]) -> "Box":
         """What is read, padding included, to compute these boxes."""
         starts = (
-            tuple(start * reach.stride - reach.before for start in axis) for axis, reach in zip(self.starts, reaches)
+            tuple(start * reach.stride - reach.before for start in axis) for axis, reach in zip(self.starts, fields)
         )
-        sizes = ((size - 1) * reach.stride + reach.width for size, reach in zip(self.sizes, reaches))
+        sizes = ((size - 1) * reach.stride + reach.width for size, reach in zip(self.sizes, fields))
         return Box(tuple(starts), tuple(sizes))
 
     def part(self, piece: slice) -> "Box":

@@ -21,7 +21,7 @@ from heatproof.network.graph import module_of, reads_shape
 from heatproof.network.modules import MAX_POOLS
 
 from .boxes import Box, Spans, Windows, cut, merged
-from .reaches import Reach, pointwise, reaches
+from .receptive_field import ReceptiveField, pointwise, receptive_fields
 
 DENSE = 0.7
 """Whole maps are computed from where a box takes more than this share of its map."""
@@ -57,7 +57,7 @@ class Plan:
         self.image, self.nodes = next(iter(module.graph.nodes)), _needed(wanted)
         self.affected = {self.image, wanted}
         self.spans: dict[fx.Node, tuple[Spans, ...]] = {self.image: windows.spans}
-        self.reaches: dict[fx.Node, tuple[Reach, ...]] = {}
+        self.fields: dict[fx.Node, tuple[ReceptiveField, ...]] = {}
         self.unpadded: dict[fx.Node, nn.Module] = {}
         for node in self.nodes:
             self._follow(node)
@@ -75,12 +75,12 @@ class Plan:
     def read(self, node: fx.Node, where: Where) -> Box:
         """What a node reads of its inputs, padding included, to compute its boxes."""
         box = self.box(node, where)
-        return box.read(self.reaches[node]) if node in self.reaches else box
+        return box.read(self.fields[node]) if node in self.fields else box
 
     def beyond(self, node: fx.Node) -> list[fx.Node]:
         """The inputs that a node reads beyond their own boxes."""
-        if node in self.reaches:
-            return [] if all(reach.own for reach in self.reaches[node]) else node.all_input_nodes
+        if node in self.fields:
+            return [] if all(reach.own for reach in self.fields[node]) else node.all_input_nodes
         own = self.spans[node]
         return [source for source in node.all_input_nodes if self.spans.get(source, own) != own]
 
@@ -92,8 +92,8 @@ class Plan:
             return
         module = module_of(self.module, node)
         spans, dimensions = [self.spans[source] for source in maps], len(self.windows.spans)
-        if (found := reaches(module, dimensions)) is not None:
-            self.reaches[node], self.unpadded[node] = found, _unpadded(module)
+        if (found := receptive_fields(module, dimensions)) is not None:
+            self.fields[node], self.unpadded[node] = found, _unpadded(module)
             self.spans[node] = tuple(span.through(reach) for span, reach in zip(spans[0], found))
         elif pointwise(node, module, maps, dimensions) and len(set(map(_lengths, spans))) == 1:
             self.spans[node] = tuple(Spans.union(axis) for axis in zip(*spans))

@@ -21,7 +21,7 @@ ARITHMETIC = frozenset({
 
 
 @dataclass(frozen=True)
-class Reach:
+class ReceptiveField:
     """How a convolution or a pooling reads along one axis; ``after`` is the padding behind the map's end."""
 
     kernel: int
@@ -41,7 +41,7 @@ class Reach:
         return (self.kernel - 1) * self.dilation + 1
 
 
-def reaches(module: nn.Module | None, dimensions: int) -> tuple[Reach, ...] | None:
+def receptive_fields(module: nn.Module | None, dimensions: int) -> tuple[ReceptiveField, ...] | None:
     """How a convolution or pooling reads along each axis; None for any other module.
 
     None also where outputs at the border are computed otherwise: ``ceil_mode``, an average that leaves its padding out.
@@ -61,7 +61,7 @@ def reaches(module: nn.Module | None, dimensions: int) -> tuple[Reach, ...] | No
         _each(setting, dimensions) for setting in (made.kernel_size, made.stride, getattr(made, "dilation", 1))
     )
     before, after = zip(*_paddings(made.padding, kernel, dilation))
-    return tuple(map(Reach, kernel, stride, before, after, dilation))
+    return tuple(map(ReceptiveField, kernel, stride, before, after, dilation))
 
 
 def pointwise(node: fx.Node, module: nn.Module | None, maps: Collection[fx.Node], dimensions: int) -> bool:
