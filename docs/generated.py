@@ -7,24 +7,24 @@
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from heatproof.cli import commands as cli
+from heatproof.component import Params
 from heatproof.public import PUBLIC
 from heatproof.registry.catalog import default
 from heatproof.testing import component, dataset, evidence, explainer, metric, model, reader
 
 DOCS = Path(__file__).parent
 CORE, PLUGINS = DOCS.parent / "core/src/heatproof", DOCS.parent / "plugins"
-WITH_A_PAGE = ("heatproof.dataset", "heatproof.model", "heatproof.explainer", "heatproof.metric", "heatproof.hooks")
-"""What ``docs/interfaces`` and ``docs/hooks.md`` describe."""
+DIRECTIVE = re.compile(r"^\.\. auto(?:module|class):: (\S+)$", re.MULTILINE)
 GATHERED = ("heatproof.passes", "heatproof.testing")
 """Packages whose ``__init__`` offers all that is public of them."""
-HIDDEN = "Params, params, model_config"
+INHERITED = ("Params", "params", "model_config")
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -92,15 +92,27 @@ def public() -> str:
 
 
 def reference() -> str:
-    """A section for every public module that has no page of its own."""
-    return "\n".join(map(_section, (name for name in PUBLIC if name not in WITH_A_PAGE)))
+    """A section for every public module that has no page of its own; hooks have ``docs/hooks.md``."""
+    pages = (page.read_text("utf-8") for page in sorted((DOCS / "interfaces").glob("*.md")))
+    described = {"heatproof.hooks", *(name for page in pages for name in DIRECTIVE.findall(page))}
+    return "\n".join(_section(name, described) for name in PUBLIC if name not in described)
 
 
-def _section(name: str) -> str:
-    return f"## {name}\n\n" + "\n".join(
-        f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :exclude-members: {HIDDEN}\n```\n"
-        for module in _modules(name)
-    )
+def _section(name: str, described: Set[str]) -> str:
+    """What a public module or package offers, less what another page describes."""
+    modules = [module for module in _modules(name) if module not in described]
+    blocks = [
+        f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n"
+        f"   :exclude-members: {', '.join(_hidden(module, described))}\n```\n"
+        for module in modules
+    ]
+    return f"## {name}\n\n" + "\n".join(blocks)
+
+
+def _hidden(module: str, described: Set[str]) -> list[str]:
+    """The members of a module that stand on another page, and what every component has without defining it."""
+    elsewhere = sorted(one.rpartition(".")[2] for one in described if one.rpartition(".")[0] == module)
+    return elsewhere + [name for name in INHERITED if f"{module}.{name}" != f"{Params.__module__}.Params"]
 
 
 def _modules(name: str) -> list[str]:

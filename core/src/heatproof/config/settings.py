@@ -196,7 +196,7 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
 
 
 def from_plain(data: Mapping[str, Any], catalog: Catalog) -> RunConfig:
-    """The settings that ``resolved`` made plain, for instance in a worker."""
+    """The settings in plain data, as a script writes them or ``resolved`` made them; relative paths start here."""
     copied = mapped(data, lambda value: str(value) if isinstance(value, str) else value)
     return _validated(Document("config", copied), catalog, Path.cwd())
 
