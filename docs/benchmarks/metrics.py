@@ -26,7 +26,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from heatproof.errors import install_command
 from heatproof.metric import Case, Metric
 from heatproof.records import Annotation, Heatmap, Sample
 from heatproof.registry.catalog import default
@@ -74,7 +73,7 @@ def made(name: str, params: Mapping[str, Any]) -> Metric:
 def compare(own: Mapping[str, float], maps: Sequence[Array], masks: Sequence[Array]) -> None:
     """Quantus' times, and how many times slower they are than the slowest kind of heatmap here."""
     if find_spec("quantus") is None:
-        print(f"Quantus is not installed, so nothing is compared; install it by: {install_command('quantus')}")
+        print("Quantus is not installed, so nothing is compared; install it by: python -m pip install quantus")
         return
     times = {name: quantus_time(each, maps, masks) for name, each in EQUIVALENTS.items()}
     times["ecs"] = min(times.values())
