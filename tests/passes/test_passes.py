@@ -1,7 +1,6 @@
 """Shared passes: the right values, one forward and one backward for everybody, in pieces of any size."""
 
 import weakref
-from collections import Counter
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 from heatproof import passes
 from heatproof.batch import Batch
 from heatproof.model import Model
-from heatproof.network.views import View
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
 
@@ -34,30 +32,6 @@ class _Aside(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.first(images).relu()
         return {"mask": self.side(features), "logits": self.last(features).mean((2, 3))}
-
-
-@pytest.fixture
-def passed(monkeypatch):
-    """Counts forwards of views and calls of autograd.grad."""
-    counts = Counter()
-    forward, backward = View.__call__, torch.autograd.grad
-
-    def counted_forward(self, *arguments, **settings):
-        counts["forward"] += 1
-        return forward(self, *arguments, **settings)
-
-    def counted_backward(*arguments, **settings):
-        counts["backward"] += 1
-        return backward(*arguments, **settings)
-
-    def batch_view_first(batch):
-        assert isinstance(batch.view, View)
-        counts.clear()
-        return counts
-
-    monkeypatch.setattr(View, "__call__", counted_forward)
-    monkeypatch.setattr(torch.autograd, "grad", counted_backward)
-    return batch_view_first
 
 
 def batch(model=None, count=5, **changes):

@@ -93,24 +93,12 @@ def test_the_estimate_before_a_run_is_what_is_taken():
     assert passes(combinations, (32, 32)) == (106, 106)
 
 
-def test_what_is_not_planned_takes_passes_for_itself_and_no_more(monkeypatch):
+def test_what_is_not_planned_takes_passes_for_itself_and_no_more(passed):
     """1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
-    counts = Counter()
-    model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
+    model = in_float64(Residual())
     image = torch.from_numpy(model.pictures(1)[0].image)[None].double()
     batch = Batch(model, ["a"], image, [0], layers=model.layers())
-    assert isinstance(batch.view, View)
-
-    def counted_forward(view, *arguments, **settings):
-        counts["forward"] += 1
-        return forward(view, *arguments, **settings)
-
-    def counted_backward(*arguments, **settings):
-        counts["backward"] += 1
-        return backward(*arguments, **settings)
-
-    monkeypatch.setattr(View, "__call__", counted_forward)
-    monkeypatch.setattr(torch.autograd, "grad", counted_backward)
+    counts = passed(batch)
     logits(batch)
     assert counts.pop("forward") == 1
     gradients(batch)

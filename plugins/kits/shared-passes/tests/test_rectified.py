@@ -1,6 +1,5 @@
 """Rectified gradients: one forward for all rules that are planned, in pieces of any size, in threads, in a loss."""
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,30 +14,6 @@ from heatproof_shared_passes import rectified as module
 from heatproof_shared_passes.rectified import rectified, request
 
 RULES = ("gradient", "guided", "deconv")
-
-
-@pytest.fixture
-def passed(monkeypatch):
-    """Counts forwards of views and calls of autograd.grad."""
-    counts = Counter()
-    forward, backward = View.__call__, torch.autograd.grad
-
-    def counted_forward(self, *arguments, **settings):
-        counts["forward"] += 1
-        return forward(self, *arguments, **settings)
-
-    def counted_backward(*arguments, **settings):
-        counts["backward"] += 1
-        return backward(*arguments, **settings)
-
-    def batch_view_first(batch):
-        assert isinstance(batch.view, View)
-        counts.clear()
-        return counts
-
-    monkeypatch.setattr(View, "__call__", counted_forward)
-    monkeypatch.setattr(torch.autograd, "grad", counted_backward)
-    return batch_view_first
 
 
 def batch(count=5, **changes):
