@@ -72,13 +72,13 @@ def friedman(values: Array, confidence: float) -> Friedman:
     the American Statistical Association 32 (1937); Demšar, "Statistical comparisons of classifiers over multiple data
     sets", Journal of Machine Learning Research 7 (2006).
     """
-    # Its import takes more than a second, and only this needs it.
-    from scipy.stats import studentized_range
-
     complete = values[~np.isnan(values).any(axis=1)]
     blocks, count = complete.shape
     if not blocks:
         return Friedman(np.full(count, np.nan), np.nan, np.nan, np.nan, 0)
+    # Its import takes more than a second, and only this needs it.
+    from scipy.stats import studentized_range
+
     ranks = average_ranks(complete)
     centred, mean_ranks = ranks - (count + 1) / 2, ranks.mean(axis=0)
     spread = (centred**2).sum()
