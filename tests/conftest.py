@@ -36,10 +36,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def parts() -> Any:
     """The catalog of the parts."""
     from heatproof.registry.catalog import Catalog
-    from heatproof.registry.discovery import Found
+    from heatproof.registry.discovery import Announcement
 
     return Catalog([
-        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
     ])  # fmt: skip
 
 
@@ -59,12 +59,12 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 @pytest.fixture
 def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
-    """A config of a small run: eight test pictures of four patients, in chunks of four, unless it is said otherwise."""
+    """A config of a small run: eight test images of four patients, in chunks of four, unless it is said otherwise."""
     from heatproof.config.settings import from_plain
 
     def make(**settings: Any) -> Any:
         usual = {
-            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 16}],
+            "output": str(tmp_path / "run"), "datasets": [{"use": "images", "split": "test", "count": 16}],
             "models": ["regions"], "explainers": ["slope"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
             "device": "cpu", "cache": False, "statistics": {"resamples": 50, "permutations": 50},
         }  # fmt: skip
@@ -88,10 +88,10 @@ def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 def installed(parts: Any) -> Any:
     """The catalog of the first plugins and of the parts."""
     from heatproof.registry.catalog import Catalog
-    from heatproof.registry.discovery import Found, discover
+    from heatproof.registry.discovery import Announcement, discover
 
     first = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in FIRST]
-    return Catalog([*first, Found("parts", "heatproof_parts", "heatproof-parts", "1.0")])
+    return Catalog([*first, Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0")])
 
 
 @pytest.fixture

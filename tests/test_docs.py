@@ -88,13 +88,13 @@ def test_every_hook_has_a_heading_with_its_exact_signature_and_every_heading_a_h
     assert set(re.findall(r"^### (.*)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)) == specified
 
 
-def test_every_door_of_the_architecture_is_there_and_its_picture_shows_every_room():
+def test_every_door_of_the_architecture_is_there_and_its_image_shows_every_room():
     doors = rows(section("architecture.md", "## Which door"))
     assert len(doors) == 12
     assert [door for _, door in doors if not (ROOT / door.strip("`")).exists()] == []
-    picture = (DOCS / "house.svg").read_text(encoding="utf-8")
+    image = (DOCS / "house.svg").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "core/src/heatproof").glob("*/__init__.py")}
-    assert [room for room in sorted(rooms) if f">{room}</text>" not in picture] == []
+    assert [room for room in sorted(rooms) if f">{room}</text>" not in image] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -113,7 +113,7 @@ def test_the_page_of_commands_shows_every_command_of_the_core_and_of_the_tools()
     ("heading", "model", "prefix"),
     [
         ("## Keys", config.RunConfig, ""),
-        ("## Explicit rows", config.Row, ""),
+        ("## Explicit rows", config.CombinationEntry, ""),
         ("## Statistics and report", config.StatisticsSettings, "statistics."),
         ("## Statistics and report", config.ReportSettings, "report."),
     ],

@@ -11,8 +11,8 @@ from heatproof.registry.catalog import default
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core/src/heatproof"
-ALLOWED = {"random", "pictures"}
-"""What the core itself registers: chance, and the reader of pictures."""
+ALLOWED = {"random", "raster"}
+"""What the core itself registers: chance, and the reader of raster images."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
            "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing"}  # fmt: skip
 """Names of components that are words of the field as well, and are looked for only where they are written as names."""

@@ -1,8 +1,8 @@
 """How many passes and seconds faithfulness, robustness and randomization take per map, batched and one by one.
 
 Run it with ``python docs/benchmarks/faithfulness.py``, on a machine with nothing else to do. It measures the gradient's
-map of a picture on a toy (16 × 16 pixels) and on ResNet50 with random weights (224 × 224), on the graphics card where
-there is one: with as many pictures in one pass as the runner would find best, up to 16, and with one. Passes are
+map of an image on a toy (16 × 16 pixels) and on ResNet50 with random weights (224 × 224), on the graphics card where
+there is one: with as many images in one pass as the runner would find best, up to 16, and with one. Passes are
 counted and held against those that ``heatproof check`` prices. Randomized models are made before the clock starts,
 which takes the seconds that are printed apart.
 """
@@ -46,7 +46,7 @@ def main() -> None:
     assert isinstance(resnet, Model)
     for model, side in ((Residual(), 16), (resnet, 224)):
         rows = best_rows(model, side)
-        print(f"{model.short} at {side} × {side} on {DEVICE}: {rows} pictures in one pass, and one by one")
+        print(f"{model.short} at {side} × {side} on {DEVICE}: {rows} images in one pass, and one by one")
         for name, params in TIMED.items():
             metric = default().create("metric", name, dict(params))
             assert isinstance(metric, Metric)
@@ -71,7 +71,7 @@ def measure(metric: Metric, model: Model, side: int, rows: int) -> None:
 
 
 class Counting:
-    """Counts the pictures that pass forward and backward in the place of ``Batch.forward``."""
+    """Counts the images that pass forward and backward in the place of ``Batch.forward``."""
 
     def __init__(self) -> None:
         self.counts, self.forward = [0, 0], Batch.forward
@@ -91,20 +91,20 @@ class Counting:
 
 
 def case(model: Model, side: int, rows: int) -> Case:
-    """The gradient's map of a random picture, with the prediction and the batch that a run would give."""
+    """The gradient's map of a random image, with the prediction and the batch that a run would give."""
     explainer: Any = default().create("explainer", "gradient", {})
-    picture = np.random.default_rng(0).random((3, side, side)).astype(np.float32)
-    batch = Batch(model, ["one"], torch.from_numpy(picture)[None].to(DEVICE), [0], rows=rows)
+    image = np.random.default_rng(0).random((3, side, side)).astype(np.float32)
+    batch = Batch(model, ["one"], torch.from_numpy(image)[None].to(DEVICE), [0], rows=rows)
     prediction = model.read(logits(batch)[0].cpu().numpy())
 
     def explain(batch: Batch) -> Any:
         return heatmaps(explainer(batch), "max")
 
-    return Case(Sample("one", picture), prediction, Heatmap(explain(batch)[0]), batch, explain)
+    return Case(Sample("one", image), prediction, Heatmap(explain(batch)[0]), batch, explain)
 
 
 def best_rows(model: Model, side: int) -> int:
-    """The number of pictures per pass that takes the least time for each."""
+    """The number of images per pass that takes the least time for each."""
     found = {}
     for rows in (1, 2, 4, 8, 16):
         images = torch.zeros(rows, 3, side, side, device=DEVICE)

@@ -25,7 +25,7 @@ from typing import Any
 import captum.attr
 import torch
 import zennit.composites
-from networks import NETWORKS, calibrated, pictures
+from networks import NETWORKS, calibrated, random_images
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
 from safetensors.torch import load_file, save_file
@@ -249,7 +249,7 @@ def report(name: str, ours: Measured, theirs: Measured, floor: float) -> None:
 
 def one_side(asked: argparse.Namespace, name: str) -> Measured:
     """What one side makes of a network, in this process."""
-    network, image = calibrated(name, asked.size).to(asked.device), pictures(1, asked.size).to(asked.device)
+    network, image = calibrated(name, asked.size).to(asked.device), random_images(1, asked.size).to(asked.device)
     if asked.side == "libraries":
         return by_libraries(network, image, asked.samples)
     keep_freed_memory()

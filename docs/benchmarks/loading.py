@@ -1,11 +1,11 @@
 """How long a fundus photograph of 4288 × 2848 pixels takes to load, beside the usual path by Pillow and OpenCV.
 
 Run it with ``python docs/benchmarks/loading.py [ROOT]`` on a machine with nothing else to do; ROOT is a download of
-IDRiD. It loads three pictures with every mask they have, by one thread, and prints milliseconds: decoding and Graham's
-preparation by heatproof and in the usual way (decode by Pillow, resize by area, subtract the blurred picture, cut out
+IDRiD. It loads three images with every mask they have, by one thread, and prints milliseconds: decoding and Graham's
+preparation by heatproof and in the usual way (decode by Pillow, resize by area, subtract the blurred image, cut out
 the disc; masks decoded and resized by area), and a prepared sample from the cache. The aims: at most half of the usual
-time for a picture with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so
-that other work on the machine counts less. Then it runs a small config over 16 pictures: decoded one after the other,
+time for an image with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so
+that other work on the machine counts less. Then it runs a small config over 16 images: decoded one after the other,
 two at a time, and from the cache; it prints the seconds of all tasks and those spent waiting for samples.
 """
 
@@ -38,7 +38,7 @@ from heatproof_fundus.photograph import Fundus
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "idrid"
-PICTURES, ROUNDS, SIZE = ("IDRiD_03", "IDRiD_08", "IDRiD_09"), 7, 448
+IMAGES, ROUNDS, SIZE = ("IDRiD_03", "IDRiD_08", "IDRiD_09"), 7, 448
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     dataset = default().create("dataset", "idrid", {"root": root, "optic_disc": True})
     assert isinstance(dataset, Dataset)
     print(f"milliseconds per photograph of 4288 × 2848 pixels, one thread, best (median) of {ROUNDS}")
-    for id in PICTURES:
+    for id in IMAGES:
         compare(dataset, id)
     with tempfile.TemporaryDirectory() as folder:
         cached(dataset, Path(folder))
@@ -59,17 +59,17 @@ def main() -> None:
 
 
 def cached(dataset: Dataset, folder: Path) -> None:
-    """Print how long a prepared sample of the first picture takes from the cache."""
+    """Print how long a prepared sample of the first image takes from the cache."""
     model = default().create("model", "resnet50", {})
     assert isinstance(model, Model)
     samples = Prepared(Cache(folder / "one"))
-    samples.sample(dataset, model, PICTURES[0])
-    times = timed({"cache": lambda: samples.sample(dataset, model, PICTURES[0])})["cache"]
-    print(f"{PICTURES[0]} prepared, from the cache: {min(times):.2f} ({np.median(times):.2f}) ms (aim 5)")
+    samples.sample(dataset, model, IMAGES[0])
+    times = timed({"cache": lambda: samples.sample(dataset, model, IMAGES[0])})["cache"]
+    print(f"{IMAGES[0]} prepared, from the cache: {min(times):.2f} ({np.median(times):.2f}) ms (aim 5)")
 
 
 def runs(root: Path, folder: Path) -> None:
-    """Print the seconds of runs over 16 pictures with two threads; the first warms up."""
+    """Print the seconds of runs over 16 images with two threads; the first warms up."""
     data = {"use": "idrid", "root": str(root), "optic_disc": True, "limit": 16}
     once = {"datasets": [data], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["pointing"]}
     ways: dict[str, tuple[int, str | bool]] = {
@@ -88,25 +88,25 @@ def runs(root: Path, folder: Path) -> None:
 
 
 def compare(dataset: Dataset, id: str) -> None:
-    """Print the times of one picture, part by part, and how far the results are apart."""
+    """Print the times of one image, part by part, and how far the results are apart."""
     sample, prepare = dataset.load(id), Fundus(size=SIZE)
-    picture, masks = Path(sample.geometry.source), [Path(mark.source) for mark in sample.annotations if mark.source]
+    image, masks = Path(sample.geometry.source), [Path(mark.source) for mark in sample.annotations if mark.source]
     turns = {
         "heatproof decodes": lambda: dataset.load(id),
         "heatproof prepares": lambda: prepare(sample),
         "heatproof": lambda: prepare(dataset.load(id)),
-        "usual": lambda: usual(picture, masks),
+        "usual": lambda: usual(image, masks),
     }
     times = timed(turns)
     print(f"{id} with {len(masks)} masks: " + "  ".join(f"{name} {shown(each)}" for name, each in times.items()))
     shares = [statistic(times["heatproof"]) / statistic(times["usual"]) for statistic in (min, np.median)]
     print(f"  heatproof takes {shares[0]:.2f} ({shares[1]:.2f}) of the usual time (aim 0.5)")
-    print(f"  {apart(prepare(sample), usual(picture, masks))}")
+    print(f"  {apart(prepare(sample), usual(image, masks))}")
 
 
-def usual(picture: Path, masks: list[Path]) -> tuple[Array, list[Array]]:
+def usual(path: Path, masks: list[Path]) -> tuple[Array, list[Array]]:
     """Graham's script as it is commonly published, by area: image (3, size, size) and masks as float32."""
-    opened = Image.open(picture).convert("RGB")
+    opened = Image.open(path).convert("RGB")
     pixels = np.asarray(opened)
     row = pixels[len(pixels) // 2].sum(axis=1)
     scale = SIZE / 2 / ((row > row.mean() / 10).sum() / 2)

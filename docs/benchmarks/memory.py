@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from grid import methods
-from networks import NETWORKS, calibrated, pictures
+from networks import NETWORKS, calibrated, random_images
 from torch import Tensor
 
 from heatproof.batch import Batch
@@ -50,7 +50,9 @@ def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
     explainers = methods(model, SAMPLES)
     requests = [request for explainer in explainers.values() for request in explainer.requests(model)]
     ids = [str(row) for row in range(rows)]
-    batch = Batch(model, ids, pictures(rows, size), [0] * rows, layers=model.layers(), requests=requests, rows=rows)
+    batch = Batch(
+        model, ids, random_images(rows, size), [0] * rows, layers=model.layers(), requests=requests, rows=rows
+    )
     assert isinstance(batch.view, View)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = resident()

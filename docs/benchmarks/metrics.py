@@ -1,7 +1,7 @@
 """How long the metrics of localization take per 448 × 448 heatmap, beside Quantus where it is installed.
 
 Run it with ``python docs/benchmarks/metrics.py`` on a machine with nothing else to do; without Quantus it prints the
-command that installs it. It measures a batch of heatmaps of three kinds, each with lesions on 3 % of the picture, and
+command that installs it. It measures a batch of heatmaps of three kinds, each with lesions on 3 % of the image, and
 prints milliseconds per heatmap. The aims: ecs, pointing, relevance_mass and relevance_rank at least 100 times as fast
 as Quantus' equivalents, and froc with 50 thresholds and all its hit rules under 20 ms. Then it summarises
 10,000 resamples of 81 cases with froc.

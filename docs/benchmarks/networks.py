@@ -1,4 +1,4 @@
-"""The networks of Van Craenendonck et al. 2020 with random weights, and pictures for them, for the programs beside."""
+"""The networks of Van Craenendonck et al. 2020 with random weights, and images for them, for the programs beside."""
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ def calibrated(name: str, size: int) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        network(pictures(4, 224))
+        network(random_images(4, 224))
     return network.eval()
 
 
-def pictures(count: int, size: int) -> Tensor:
-    """Smooth random pictures in [-1, 1]."""
+def random_images(count: int, size: int) -> Tensor:
+    """Smooth random images in [-1, 1]."""
     coarse = torch.rand(count, 3, size // 16, size // 16, generator=torch.Generator().manual_seed(1))
     return 2 * functional.interpolate(coarse, size=size, mode="bilinear") - 1

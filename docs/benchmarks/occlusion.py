@@ -14,7 +14,7 @@ import time
 import captum.attr
 import torch
 from grid import cosine
-from networks import NETWORKS, calibrated, pictures
+from networks import NETWORKS, calibrated, random_images
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
@@ -54,7 +54,7 @@ def main() -> None:
     asked = parser.parse_args()
     count, coarse = (1 + math.ceil((asked.size - PATCH) / STRIDE)) ** 2, math.ceil(asked.size / asked.across)
     for name in asked.networks:
-        network, image = calibrated(name, asked.size), pictures(1, asked.size)
+        network, image = calibrated(name, asked.size), random_images(1, asked.size)
         ours = by_heatproof(network, image, PATCH, STRIDE)[1]
         theirs, seconds = by_captum(network, image, coarse)
         mine = by_heatproof(network, image, coarse, coarse)[0]

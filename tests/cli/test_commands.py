@@ -20,7 +20,7 @@ from heatproof.cli.commands import cli
 from heatproof.cli.terminal import INTERRUPTED
 from heatproof.hooks import KINDS, hookimpl
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 
@@ -29,8 +29,8 @@ IN_A_PROCESS = """
 import sys
 sys.path.insert(0, {parts!r})
 from heatproof.registry import catalog
-from heatproof.registry.discovery import Found
-made = catalog.Catalog([Found(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts",)])
+from heatproof.registry.discovery import Announcement
+made = catalog.Catalog([Announcement(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts",)])
 catalog.default = lambda: made
 from heatproof.cli.commands import main
 main()
@@ -39,11 +39,11 @@ main()
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the config of a small run: eight test pictures, two units of four; YAML holds JSON."""
+    """Writes the config of a small run: eight test images, two units of four; YAML holds JSON."""
 
     def write(**settings: Any) -> Path:
         usual = {
-            "output": "run", "datasets": [{"use": "pictures", "split": "test", "count": 16}], "models": ["regions"],
+            "output": "run", "datasets": [{"use": "images", "split": "test", "count": 16}], "models": ["regions"],
             "explainers": ["slope", "demanding"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
             "device": "cpu", "statistics": {"resamples": 50, "permutations": 50}, "report": {"examples": 0},
         }  # fmt: skip
@@ -129,12 +129,12 @@ def test_show_a_distribution(command: Any) -> None:
 def test_check_a_config(command: Any, config: Any, tmp_path: Path) -> None:
     text = printed(command("check", config()))
     rows = cells(text)
-    assert rows[0] == ["2 combinations (dataset pictures, split test, samples 8, reduction max)"]
+    assert rows[0] == ["2 combinations (dataset images, split test, samples 8, reduction max)"]
     assert ["regions", "slope", "predicted", "exact"] in rows
     assert ["random", "exact"] in rows
     assert "demanding  undefined because demanding needs attention, which regions does not offer" in text
     assert ["dataset", "model", "samples", "forward", "backward", "heatmaps", "disk", "memory"] in rows
-    (cost,) = [row for row in rows if row[:2] == ["pictures", "regions"]]
+    (cost,) = [row for row in rows if row[:2] == ["images", "regions"]]
     assert cost[2:7] == ["8", "16", "8", "16", "16.4 kB"]
     assert text.endswith(f"{tmp_path / 'config.yaml'} is valid.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
@@ -142,7 +142,7 @@ def test_check_a_config(command: Any, config: Any, tmp_path: Path) -> None:
 
 def test_plan_with_another_setting(command: Any, config: Any) -> None:
     text = printed(command("plan", config(), "--set", "datasets.0.limit=3", "--set", "targets=[label, left]"))
-    assert text.startswith("3 combinations (dataset pictures, split test, samples 3, reduction max)")
+    assert text.startswith("3 combinations (dataset images, split test, samples 3, reduction max)")
     assert "label" in text
     assert "forward" not in text
 
@@ -185,12 +185,12 @@ def test_run(command: Any, config: Any, calls: Any, tmp_path: Path) -> None:
     result = command("run", config())
     text, run = printed(result), tmp_path / "run"
     assert "\n4 units\n" in result.stderr
-    assert re.search(r"^4/4 units, \S+/min, 0 failed: pictures × regions, 4 samples$", result.stderr, re.MULTILINE)
-    assert re.search(r"^mass on pictures, split test, by value \(excluded 0, failed 0\)$", text, re.MULTILINE)
+    assert re.search(r"^4/4 units, \S+/min, 0 failed: images × regions, 4 samples$", result.stderr, re.MULTILINE)
+    assert re.search(r"^mass on images, split test, by value \(excluded 0, failed 0\)$", text, re.MULTILINE)
     rows = cells(text)
     assert ["combination", "value", "interval", "valid", "p vs random"] in rows
     assert [row[3] for row in rows if row[0] == "regions × slope" and len(row) == 5] == ["8"]
-    assert "skipped: demanding on regions (pictures): undefined because demanding needs attention" in text
+    assert "skipped: demanding on regions (images): undefined because demanding needs attention" in text
     assert text.endswith(f"No case failed. Tables: {run}; report: {run / 'report.html'}\n")
     assert (run / "report.html").is_file()
     calls()
@@ -215,7 +215,7 @@ def test_report(command: Any, config: Any, tmp_path: Path) -> None:
     command("run", config())
     (tmp_path / "run/report.html").unlink()
     text = printed(command("report", tmp_path / "run"))
-    assert text.startswith("mass on pictures, split test, by value")
+    assert text.startswith("mass on images, split test, by value")
     assert text.endswith(f"wrote {tmp_path / 'run/report.html'}\n")
     assert (tmp_path / "run/report.html").is_file()
 
@@ -227,7 +227,7 @@ def test_without_a_page_the_tables_stay(
     (tmp_path / "run/report.html").unlink()
     monkeypatch.setattr(installed, "answers", lambda hook, **arguments: ([], []))
     text = printed(command("report", tmp_path / "run"))
-    assert text.startswith("mass on pictures, split test, by value")
+    assert text.startswith("mass on images, split test, by value")
     assert text.endswith("\nno page was written: install a plugin that writes one, such as heatproof-report\n")
     assert printed(command("run", config())).endswith(f"Tables: {tmp_path / 'run'}; {text.splitlines()[-1]}\n")
 
@@ -300,7 +300,7 @@ def test_interrupted_before_a_run(command: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
-    slow = config(explainers=[{"use": "slope", "seconds": 0.2}], chunk=1, datasets=[{"use": "pictures", "count": 400}])
+    slow = config(explainers=[{"use": "slope", "seconds": 0.2}], chunk=1, datasets=[{"use": "images", "count": 400}])
     inner, outer = os.openpty()
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     script = IN_A_PROCESS.format(parts=str(Path(heatproof_parts.__file__).parent))
@@ -314,7 +314,7 @@ def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
     seen += _until(inner, "to go on")
     assert running.wait(60) == INTERRUPTED
     os.close(inner)
-    assert "pictures × regions" in seen
+    assert "images × regions" in seen
     assert "Traceback" not in seen
     done = re.search(r"Stopped; (\d+) of 800 units are committed in", sentences(seen))
     assert done
@@ -348,7 +348,7 @@ class Greeting:
 
 def test_plugins_add_commands(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heatproof_parts, "greeting", Greeting, raising=False)
-    made = Catalog([Found("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
+    made = Catalog([Announcement("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: made)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))
     cli.__dict__.pop("extended", None)

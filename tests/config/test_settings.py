@@ -18,7 +18,7 @@ from heatproof.hooks import hookimpl
 from heatproof.metric import Metric
 from heatproof.model import Model
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof_processes.processes import Processes
 
 
@@ -102,8 +102,8 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     for hook in (heatproof_datasets, heatproof_models, heatproof_explainers, heatproof_metrics):
         setattr(toys, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, "toys", toys)
-    processes = Found("processes", "heatproof_processes", "heatproof-processes", "0.1")
-    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2"), processes])
+    processes = Announcement("processes", "heatproof_processes", "heatproof-processes", "0.1")
+    return Catalog([Announcement("toys", "toys", "heatproof-toys", "1.2"), processes])
 
 
 WHOLE = """\

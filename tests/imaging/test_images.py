@@ -1,4 +1,4 @@
-"""Pictures and masks on disk: every stored kind that datasets publish, and every way a file can be unusable."""
+"""Images and masks on disk: every stored kind that datasets publish, and every way a file can be unusable."""
 
 import struct
 import tracemalloc
@@ -13,15 +13,15 @@ from PIL import Image
 
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_image, read_mask
-from heatproof_cohorts.picture_files import write_image, write_mask
+from heatproof_cohorts.image_files import write_image, write_mask
 
 RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
 MARK = np.zeros((12, 17), dtype=bool)
 MARK[3:6, 4:9] = True
 
 
-def save(picture: Image.Image, path: Path) -> Path:
-    picture.save(path)
+def save(image: Image.Image, path: Path) -> Path:
+    image.save(path)
     return path
 
 
@@ -126,7 +126,7 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "d.tif")
 
 
-def test_pictures_beyond_the_limit_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_beyond_the_limit_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(RAMP[None], tmp_path / "a.png")
     with pytest.raises(DataError, match="more than 100 pixels"):
         read_image(tmp_path / "a.png", max_pixels=100)
@@ -147,9 +147,9 @@ def test_single_bits_are_read_as_pillow_reads_them(
     mark = np.random.default_rng(width).random((300, width)) < 0.2
     mark[20:250] = False
     Image.fromarray(mark).save(path, compression=compression, tiffinfo={278: 7, **tags})
-    with Image.open(path) as picture:
-        assert picture.tag_v2.get(258, (1,)) == (1,)
-        expected = np.asarray(picture) > 0
+    with Image.open(path) as image:
+        assert image.tag_v2.get(258, (1,)) == (1,)
+        expected = np.asarray(image) > 0
     np.testing.assert_array_equal(read_mask(path), expected)
 
 
@@ -157,8 +157,8 @@ def test_single_bits_are_read_as_pillow_reads_them(
 def test_single_bits_in_a_damaged_file_are_an_error(tmp_path: Path, compression: str | None) -> None:
     path = tmp_path / "bits.tif"
     Image.fromarray(np.random.default_rng(0).random((300, 40)) < 0.5).save(path, compression=compression)
-    with Image.open(path) as picture:
-        start = picture.tag_v2[273][0]
+    with Image.open(path) as image:
+        start = image.tag_v2[273][0]
     content = path.read_bytes()
     path.write_bytes(content[: start + 100] + bytes(60) + content[start + 160 :])
     if compression:
@@ -170,12 +170,12 @@ def test_single_bits_in_a_damaged_file_are_an_error(tmp_path: Path, compression:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P"])
-def test_pictures_of_many_lines_are_those_of_pillow(tmp_path: Path, mode: str) -> None:
+def test_images_of_many_lines_are_those_of_pillow(tmp_path: Path, mode: str) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (301, 7, 3)).astype(np.uint8)
     path = tmp_path / ("many.png" if mode == "P" else "many.jpg")
     Image.fromarray(pixels).convert(mode).save(path)
-    with Image.open(path) as picture:
-        expected = np.atleast_3d(np.asarray(picture if mode in ("L", "RGB") else picture.convert("RGB")))
+    with Image.open(path) as image:
+        expected = np.atleast_3d(np.asarray(image if mode in ("L", "RGB") else image.convert("RGB")))
     np.testing.assert_array_equal(read_image(path)[0], expected.transpose(2, 0, 1))
 
 
@@ -219,8 +219,8 @@ def test_colours_of_16_bits_in_a_damaged_file_are_an_error(
 def test_a_compression_that_nothing_installed_reads_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, DEEP, photometric="rgb")
-    with Image.open(path) as picture:
-        assert picture.tag_v2[259] == 1
+    with Image.open(path) as image:
+        assert image.tag_v2[259] == 1
     content = path.read_bytes()
     at = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
     path.write_bytes(content[:at] + struct.pack("<H", 5) + content[at + 2 :])
@@ -245,8 +245,8 @@ def test_files_without_a_known_suffix_are_read_by_their_first_bytes(tmp_path: Pa
 def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:
     write_mask(np.zeros((64, 64)), tmp_path / "mask.tif")
     stored = (tmp_path / "mask.tif").read_bytes()
-    with Image.open(tmp_path / "mask.tif") as picture:
-        (size,) = picture.tag_v2[279]
+    with Image.open(tmp_path / "mask.tif") as image:
+        (size,) = image.tag_v2[279]
     bomb = zlib.compress(bytes(50_000_000), 9)
     changed = struct.pack("<I", size), struct.pack("<I", len(stored)), struct.pack("<I", len(bomb))
     at = stored.index(struct.pack("<HHI", 273, 4, 1)) + 8, stored.index(struct.pack("<HHI", 279, 4, 1)) + 8

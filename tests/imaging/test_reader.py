@@ -13,12 +13,12 @@ from heatproof.component import P, Params
 from heatproof.errors import DataError, HeatproofError, PluginError
 from heatproof.hooks import hookimpl
 from heatproof.imaging.images import read_image, read_mask
-from heatproof.imaging.pictures import Pictures
+from heatproof.imaging.raster import Raster
 from heatproof.imaging.reader import Reader, reader_of
 from heatproof.records import Array, Geometry
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
-from heatproof_cohorts.picture_files import write_image
+from heatproof.registry.discovery import Announcement
+from heatproof_cohorts.image_files import write_image
 
 Installed = Callable[..., Catalog]
 
@@ -83,7 +83,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
     return install
 
 
-def _plugin(name: str, reader: type[Reader] | str, monkeypatch: pytest.MonkeyPatch) -> Found:
+def _plugin(name: str, reader: type[Reader] | str, monkeypatch: pytest.MonkeyPatch) -> Announcement:
     module: Any = ModuleType(f"heatproof_planted_{name}")
     module.Planted = reader
     target = reader if isinstance(reader, str) else f"{module.__name__}:Planted"
@@ -94,7 +94,7 @@ def _plugin(name: str, reader: type[Reader] | str, monkeypatch: pytest.MonkeyPat
 
     module.heatproof_readers = heatproof_readers
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return Found(name, module.__name__, f"heatproof-{name}", "1.0")
+    return Announcement(name, module.__name__, f"heatproof-{name}", "1.0")
 
 
 def level(path: Path) -> int:
@@ -132,10 +132,10 @@ def test_a_suffix_goes_before_the_first_bytes(installed: Installed, tmp_path: Pa
 def test_a_plugin_goes_before_the_core(installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(np.full((1, 4, 4), 9, dtype=np.uint8), tmp_path / "a.png")
     installed()
-    assert (level(tmp_path / "a.png"), type(reader_of(tmp_path / "a.png"))) == (9, Pictures)
+    assert (level(tmp_path / "a.png"), type(reader_of(tmp_path / "a.png"))) == (9, Raster)
     installed(grey=Grey)
     assert level(tmp_path / "a.png") == 4
-    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/pictures")
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/images")
     assert level(tmp_path / "a.png") == 9
 
 
@@ -207,7 +207,7 @@ def test_a_folder_is_read_by_a_reader_of_folders(installed: Installed, tmp_path:
     assert (image.max(), geometry.source) == (1, str(folder))
 
 
-def test_a_reader_of_pictures_only_reads_no_masks(installed: Installed, tmp_path: Path) -> None:
+def test_a_reader_of_images_only_reads_no_masks(installed: Installed, tmp_path: Path) -> None:
     installed(scans=Scans)
     (tmp_path / "a.scan").write_bytes(b"")
     with pytest.raises(DataError, match=r"a\.scan cannot be a mask, since heatproof-scans/scans reads none"):

@@ -112,7 +112,7 @@ def test_resize_stretches_or_pads() -> None:
     stretched, padded = Resize(size=10)(sample(image)), Resize(size=10, fit="pad")(sample(image))
     np.testing.assert_allclose(stretched.image, 1, atol=1e-6)
     np.testing.assert_array_equal(stretched.geometry.affine, np.diag([2, 4, 1]))  # type: ignore[union-attr]
-    # The picture is 5 of 10 rows high, from 2.5 to 7.5: rows 2 and 7 are half covered, and count.
+    # The image is 5 of 10 rows high, from 2.5 to 7.5: rows 2 and 7 are half covered, and count.
     covered = np.isin(np.arange(10), range(2, 8))
     np.testing.assert_allclose(padded.image[0], np.where(covered, 1, 0)[:, None] * np.ones(10), atol=1e-6)
     np.testing.assert_array_equal(padded.field, covered[:, None] & np.ones(10, dtype=bool))
@@ -140,9 +140,9 @@ def test_the_samples_own_field_is_kept() -> None:
 
 
 def test_extras_label_and_group_stay() -> None:
-    known = {"label": 3, "group": "p1", "extras": {"text": "clear"}}
+    known = {"label": 3, "patient": "p1", "extras": {"text": "clear"}}
     prepared = Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known))
-    assert (prepared.label, prepared.group, prepared.extras) == (3, "p1", {"text": "clear"})
+    assert (prepared.label, prepared.patient, prepared.extras) == (3, "p1", {"text": "clear"})
     assert Fundus(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known)).extras["text"] == "clear"
 
 
@@ -163,7 +163,7 @@ def test_adding_a_constant_changes_nothing() -> None:
 
 
 def graham(image: Array, size: int, scale: float, field_share: float = 0.9) -> tuple[Array, float]:
-    """Section 3.1 step by step with scipy, for a picture whose zoomed size is a whole even number."""
+    """Section 3.1 step by step with scipy, for an image whose zoomed size is a whole even number."""
     row = image[:, image.shape[1] // 2].astype(np.float64).sum(axis=0)
     radius = (row > row.mean() / 10).sum() / 2
     height, width = (round(length * scale / radius) for length in image.shape[1:])
@@ -199,7 +199,7 @@ def test_without_graham_only_geometry_and_grey_remain() -> None:
     np.testing.assert_allclose(prepared.image, np.where(prepared.field, (plain - 128) / 128, 0), atol=1e-4)
 
 
-def test_the_field_is_the_disc_within_the_picture() -> None:
+def test_the_field_is_the_disc_within_the_image() -> None:
     field = Fundus(size=100)(sample(photograph(320, 600, 200))).field
     rows, columns = np.mgrid[:100, :100] + 0.5 - 50
     np.testing.assert_array_equal(field, (rows**2 + columns**2 <= 45**2) & (np.abs(rows) < 40))
@@ -217,14 +217,14 @@ def test_lesions_outside_the_field_are_counted_and_dropped_on_request(drop: bool
     assert masses == pytest.approx({"inside": 600, "both": 200 if drop else 280, "absent": 0}, rel=1e-5)
 
 
-def test_a_source_named_error_for_pictures_without_a_field() -> None:
+def test_a_source_named_error_for_images_without_a_field() -> None:
     dark = sample(np.zeros((3, 40, 40), dtype=np.uint8), geometry=Geometry.identity((40, 40), "night.jpg"))
-    for picture in (
+    for image in (
         dark,
         sample(np.ones((3, 2, 4000), dtype=np.uint8), geometry=Geometry.identity((2, 4000), "night.jpg")),
     ):
         with pytest.raises(DataError, match=r"night\.jpg .* shows no field of view"):
-            Fundus(size=32)(picture)
+            Fundus(size=32)(image)
 
 
 def test_one_bright_pixel_does_not_ask_for_a_huge_canvas() -> None:
@@ -280,7 +280,7 @@ def test_fundus_moves_spatial_extras_too() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_white_may_be_the_pictures_maximum(kind: type) -> None:
+def test_white_may_be_the_images_maximum(kind: type) -> None:
     image = RANDOM.integers(1, 100, (3, 8, 12)).astype(kind)
     prepared = Resize(size=(4, 6), white="maximum", mean=(0.5,))(sample(image))
     means = image.astype(np.float64).reshape(3, 4, 2, 6, 2).mean(axis=(2, 4)) / image.max()

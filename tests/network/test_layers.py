@@ -94,7 +94,7 @@ NOT_CALLED = {"blocks"}
 """What timm's transformer calls part by part when it is traced."""
 
 
-def outputs_of(network: nn.Module, pictures: Tensor) -> Mapping[str, Tensor]:
+def outputs_of(network: nn.Module, images: Tensor) -> Mapping[str, Tensor]:
     """What every module of the network gives at every call, by the names of layers."""
     outputs: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
@@ -111,7 +111,7 @@ def outputs_of(network: nn.Module, pictures: Tensor) -> Mapping[str, Tensor]:
     ]
     try:
         with torch.no_grad():
-            network(pictures)
+            network(images)
     finally:
         for handle in handles:
             handle.remove()
@@ -122,15 +122,15 @@ def outputs_of(network: nn.Module, pictures: Tensor) -> Mapping[str, Tensor]:
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_every_module_is_observed_as_it_gives_its_output(build, folded):
     """But convolutions, and what hands on their output: these names mean the end of the chain."""
-    network, pictures = build(), images()
-    observing = view(network, ("logits",), pictures, {}, folded)
+    network, inputs = build(), images()
+    observing = view(network, ("logits",), inputs, {}, folded)
     assert isinstance(observing, View)
     chained = {"", *(observing.layers[name] for name in outline(network).convolutions)}
-    expected = outputs_of(network, pictures)
+    expected = outputs_of(network, inputs)
     assert expected.keys() - observing.layers.keys() <= NOT_CALLED
     names = [name for name in expected if observing.layers.get(name, "") not in chained]
     assert names
-    _, values = observing(pictures, {}, names)
+    _, values = observing(inputs, {}, names)
     assert values.keys() == set(names)
     for name in names:
         scale = expected[name].abs().max().clamp_min(1e-300)
@@ -160,9 +160,9 @@ def test_both_views_observe_the_same_layers():
 
 
 def test_a_merged_norm_is_its_convolution_before_the_activation():
-    network, pictures = NETWORKS["resnet18"](), images()
-    _, values = view(network, ("logits",), pictures, {}, True)(pictures, {}, ["conv1", "bn1", "relu"])
-    torch.testing.assert_close(values["bn1"], network.bn1(network.conv1(pictures)), rtol=1e-10, atol=1e-12)
+    network, inputs = NETWORKS["resnet18"](), images()
+    _, values = view(network, ("logits",), inputs, {}, True)(inputs, {}, ["conv1", "bn1", "relu"])
+    torch.testing.assert_close(values["bn1"], network.bn1(network.conv1(inputs)), rtol=1e-10, atol=1e-12)
     assert torch.equal(values["conv1"], values["relu"])
     assert torch.equal(values["relu"], values["bn1"].relu())
 
@@ -181,10 +181,10 @@ class Named(Model):
 
 @pytest.mark.parametrize("layer", Named().layers()[:-2])
 def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
-    model, pictures = Named(), images()
+    model, inputs = Named(), images()
     explainer = GradCam(layer=layer)
     assert explainer.verdict(model).level == "exact"
-    made = gradients(Batch(model, ["a", "b"], pictures, [0, 2], layers=[layer])).layers[layer]
+    made = gradients(Batch(model, ["a", "b"], inputs, [0, 2], layers=[layer])).layers[layer]
     values: list[Tensor] = []
 
     def observe(module: nn.Module, given: object, output: Tensor) -> Tensor:
@@ -196,12 +196,12 @@ def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
     for other in model.network.modules():
         if isinstance(other, nn.ReLU):
             other.inplace = False
-    scores = model.network(pictures.requires_grad_())
+    scores = model.network(inputs.requires_grad_())
     handle.remove()
     (gradient,) = torch.autograd.grad(scores[0, 0] + scores[1, 2], values[0])
     torch.testing.assert_close(made.activation, values[0].detach(), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(made.gradient, gradient, rtol=1e-9, atol=1e-14)
-    heatmap = explainer(Batch(model, ["a", "b"], pictures.detach(), [0, 2], layers=[layer])).values
+    heatmap = explainer(Batch(model, ["a", "b"], inputs.detach(), [0, 2], layers=[layer])).values
     weights = gradient.mean((2, 3), keepdim=True)
     heat = (weights * values[0]).sum(1, keepdim=True).relu()
     expected = nn.functional.interpolate(heat, size=(32, 32), mode="bilinear", align_corners=False)
@@ -228,18 +228,18 @@ class Chained(Named):
 
 
 def test_tokens_become_a_grid_by_spatial():
-    model, pictures = Vit(), images()
+    model, inputs = Vit(), images()
     made = GradCam(layer="encoder.layers.encoder_layer_0")(
-        Batch(model, ["a", "b"], pictures, [0, 1], layers=model.layers())
+        Batch(model, ["a", "b"], inputs, [0, 1], layers=model.layers())
     )
     assert made.values.shape == (2, 1, 32, 32)
     assert made.values.any()
-    observed = gradients(Batch(model, ["a", "b"], pictures, [0, 1], layers=model.layers())).layers
-    tokens = outputs_of(model.network, pictures)["encoder.layers.encoder_layer_0"]
+    observed = gradients(Batch(model, ["a", "b"], inputs, [0, 1], layers=model.layers())).layers
+    tokens = outputs_of(model.network, inputs)["encoder.layers.encoder_layer_0"]
     layer = observed["encoder.layers.encoder_layer_0"]
     assert layer.activation.shape == layer.gradient.shape == (2, 12, 4, 4)
     torch.testing.assert_close(layer.activation[0, :, 1, 2], tokens[0, 1 + 1 * 4 + 2], rtol=1e-10, atol=1e-12)
-    assert Gradient()(Batch(model, ["a", "b"], pictures, [0, 1])).values.any()
+    assert Gradient()(Batch(model, ["a", "b"], inputs, [0, 1])).values.any()
 
 
 # what cannot be observed

@@ -108,7 +108,7 @@ class Made:
     single: View
 
 
-def pictures(size: int, count: int = 2, seed: int = 1) -> Tensor:
+def random_images(size: int, count: int = 2, seed: int = 1) -> Tensor:
     draw = torch.Generator().manual_seed(seed)
     return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
 
@@ -126,7 +126,7 @@ def calibrated(name: str) -> nn.Module:
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        network(pictures(family.size, 4, seed=0))
+        network(random_images(family.size, 4, seed=0))
     return network.eval()
 
 
@@ -140,7 +140,7 @@ SEEN_ELSEWHERE = ("resnet50", "inception_v3")
 )
 def made(request: pytest.FixtureRequest) -> Made:
     family, network = FAMILIES[request.param], calibrated(request.param)
-    images = pictures(family.size)
+    images = random_images(family.size)
     before = snapshot.of_networks([network])
     views = [
         view(network, family.outputs, like, {}, folded)
@@ -164,7 +164,7 @@ def gaps(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[fl
 
 @torch.no_grad()
 def test_the_canonical_view_gives_equal_bits(made):
-    images = pictures(made.family.size, seed=2)
+    images = random_images(made.family.size, seed=2)
     found, _ = made.canonical(images, {})
     for name, expected in outputs_of(made, images).items():
         assert torch.equal(found[name], expected)
@@ -172,7 +172,7 @@ def test_the_canonical_view_gives_equal_bits(made):
 
 @torch.no_grad()
 def test_the_folded_view_agrees(made):
-    images = pictures(made.family.size, seed=2)
+    images = random_images(made.family.size, seed=2)
     expected = outputs_of(made, images)
     assert max(gaps(made.folded(images, {})[0], expected)) <= 1e-12
     assert max(gaps(made.single(images.float(), {})[0], expected)) <= 1e-4
@@ -205,7 +205,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 def test_the_gradient_is_that_of_the_classes_whatever_else_a_network_gives(model):
-    images = pictures(64, seed=3)
+    images = random_images(64, seed=3)
     found = gradients(Batch(model, ["a", "b"], images, [0, 2], layers=model.layers()))
     assert found.layers.keys() == set(model.layers())
     close(found.images, plain_gradient(model, images))
@@ -227,7 +227,7 @@ def test_the_verdicts(model):
 
 def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_explained(model):
     """The U-Net's are in its decoder, which the classes never see: the map would silently be the plain gradient."""
-    explainer, batch = GuidedBackprop(act_policy="relu_only"), Batch(model, ["a"], pictures(64, 1), [0])
+    explainer, batch = GuidedBackprop(act_policy="relu_only"), Batch(model, ["a"], random_images(64, 1), [0])
     has_relu = nn.ReLU in model.outline.activations
     assert explainer.verdict(model).level == ("approximate" if has_relu else "undefined")
     name = type(model.network).__name__
@@ -238,7 +238,7 @@ def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_
 def test_a_layer_that_the_classes_never_see_is_noted():
     """The U-Net's decoder makes the mask only; Grad-CAM there is zero for every class, and says so."""
     model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
-    images, layers = pictures(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
+    images, layers = random_images(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
     assert set(layers) <= set(model.layers())
     made = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
     encoder, decoder = (GradCam(layer=layer)(made) for layer in layers)
@@ -265,7 +265,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("build", UNTRACEABLE.values(), ids=UNTRACEABLE)
 def test_what_cannot_be_traced_gives_a_reason_and_its_gradient(build):
     torch.manual_seed(0)
-    network, images = build().double().eval(), pictures(64)
+    network, images = build().double().eval(), random_images(64)
     model = Model.of(network, "abc"[:CLASSES], outputs=BOTH if isinstance(network, smp.FPN) else ("logits",))
     assert isinstance(model.view(images, {}), Opaque)
     assert model.view(images, {}).reason == model.outline.reason != ""
@@ -297,7 +297,7 @@ class Cancelling(nn.Module):
 @torch.no_grad()
 def test_rounding_in_float32_is_no_reason_to_refuse_a_network():
     torch.manual_seed(0)
-    network, images = Cancelling().eval(), pictures(16).float()
+    network, images = Cancelling().eval(), random_images(16).float()
     found = view(network, ("logits",), images, {}, folded=True)
     assert isinstance(found, View)
     logits, _ = found(images, {})
@@ -308,4 +308,4 @@ def test_rounding_in_float32_is_no_reason_to_refuse_a_network():
 def test_another_function_is_refused_in_float32_too():
     torch.manual_seed(0)
     with pytest.raises(ModelError, match="output 'logits' differs from the network's own"):
-        view(Cancelling(wrong=True).eval(), ("logits",), pictures(16).float(), {}, folded=True)
+        view(Cancelling(wrong=True).eval(), ("logits",), random_images(16).float(), {}, folded=True)

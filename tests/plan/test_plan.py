@@ -15,7 +15,7 @@ from heatproof.errors import ConfigError, DataError, ModelError
 from heatproof.plan.plan import Plan, make_plan
 from heatproof.plan.task import label
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 
 Planned = Callable[..., Plan]
 
@@ -37,7 +37,7 @@ def keys(plan: Plan) -> Counter[str]:
 
 
 def test_lists_are_crossed_and_rows_are_added(planned: Planned) -> None:
-    row = {"dataset": {"use": "pictures", "split": "test", "count": 16}, "model": "linear", "explainer": "noted",
+    row = {"dataset": {"use": "images", "split": "test", "count": 16}, "model": "linear", "explainer": "noted",
            "target": "right", "reduction": "sum"}  # fmt: skip
     plan = planned(
         models=["regions", "swapped"], explainers=["slope", "noted"], targets=["predicted", "label"],
@@ -53,7 +53,7 @@ def test_lists_are_crossed_and_rows_are_added(planned: Planned) -> None:
 
 def test_the_same_row_twice_runs_once(planned: Planned) -> None:
     row = {
-        "dataset": {"use": "pictures", "split": "test", "count": 16},
+        "dataset": {"use": "images", "split": "test", "count": 16},
         "model": "regions",
         "explainer": {"use": "slope", "factor": 1.0},
     }
@@ -85,7 +85,7 @@ def test_maps_that_a_metric_judges_by_the_model_have_a_baseline_each(planned: Pl
 
 
 def test_each_dataset_split_has_its_baseline(planned: Planned) -> None:
-    entries = [{"use": "pictures", "split": split, "count": count} for split in ("tuning", "test") for count in (8, 16)]
+    entries = [{"use": "images", "split": split, "count": count} for split in ("tuning", "test") for count in (8, 16)]
     plan = planned(datasets=entries)
     randoms = [item for item in plan.combinations if item.model_free]
     assert len(randoms) == 4
@@ -110,8 +110,8 @@ def test_a_plugin_that_is_named_as_the_baseline_stops_nobody(
     (tmp_path / "foreign.py").write_text(f"{text}    return {{'random': 'heatproof_parts:Slope'}}\n")
     monkeypatch.syspath_prepend(tmp_path)
     foreign = Catalog([
-        Found("foreign", "foreign", "foreign", "1.0"),
-        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Announcement("foreign", "foreign", "foreign", "1.0"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
     ])  # fmt: skip
     baselines = [item for item in make_plan(configured(), foreign).combinations if item.model_free]
     assert [item.explainer.name for item in baselines] == ["heatproof/random"]
@@ -158,7 +158,7 @@ def test_an_unknown_layer_is_skipped_with_near_names(planned: Planned) -> None:
 def test_an_undefined_verdict_is_skipped_once_with_its_reason(planned: Planned) -> None:
     plan = planned(explainers=["demanding", "slope"], targets=["predicted", "label"], reductions=["max", "sum"])
     (skipped,) = plan.skipped
-    assert (skipped.dataset, skipped.model, skipped.explainer) == ("pictures", "regions", "demanding")
+    assert (skipped.dataset, skipped.model, skipped.explainer) == ("images", "regions", "demanding")
     assert skipped.reason == "undefined because demanding needs attention, which regions does not offer"
 
 
@@ -174,14 +174,14 @@ def test_a_model_whose_extras_the_dataset_lacks_is_skipped_with_the_reason(
     monkeypatch.setattr(heatproof_parts.Swapped, "extras", ("age", "sex"))
     plan = planned(models=["swapped", "regions"], metrics=["accuracy", "mass"], explainers=["slope", "noted"])
     (skipped,) = plan.skipped
-    assert (skipped.dataset, skipped.model, skipped.explainer) == ("pictures", "swapped", "all")
-    assert skipped.reason.startswith("swapped reads age, sex of each sample, which pictures does not give")
+    assert (skipped.dataset, skipped.model, skipped.explainer) == ("images", "swapped", "all")
+    assert skipped.reason.startswith("swapped reads age, sex of each sample, which images does not give")
     assert {model for model, *_ in names(plan)} == {"regions", ""}
     assert [model.short for _, model in plan.pairs] == ["regions"]
     for metrics in (["mass"], ["accuracy"]):
         with pytest.raises(ConfigError, match="no combination of this config can run: swapped reads age, sex"):
             planned(models=["swapped"], metrics=metrics)
-    monkeypatch.setattr(heatproof_parts.Pictures, "extras", ("age", "sex", "text"))
+    monkeypatch.setattr(heatproof_parts.Images, "extras", ("age", "sex", "text"))
     assert planned(models=["swapped"]).skipped == ()
 
 
@@ -241,21 +241,21 @@ def test_labels_need_a_class_in_common(planned: Planned, monkeypatch: pytest.Mon
 
 
 def test_several_labels_at_once_are_a_target_each(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heatproof_parts.Pictures, "multilabel", True, raising=False)
+    monkeypatch.setattr(heatproof_parts.Images, "multilabel", True, raising=False)
     plan = planned(models=["swapped"], targets=["label"])
     assert [target for _, _, target, _ in names(plan)[:-1]] == ["label=left", "label=right"]
 
 
 def test_a_patient_in_two_splits_that_are_used_is_an_error(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is tuned on may not be tested on; neither reporting ``all``, nor another download, says so."""
-    entries = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
+    entries = [{"use": "images", "split": split, "count": 16} for split in ("tuning", "test")]
     planned(datasets=entries)
-    owner = heatproof_parts.Pictures.group
-    monkeypatch.setattr(heatproof_parts.Pictures, "group", lambda self, id: owner(self, id.replace("-007", "-008")))
-    with pytest.raises(DataError, match=r"patient '\S+' of pictures is in the splits tuning and test of this config"):
+    owner = heatproof_parts.Images.patient
+    monkeypatch.setattr(heatproof_parts.Images, "patient", lambda self, id: owner(self, id.replace("-007", "-008")))
+    with pytest.raises(DataError, match=r"patient '\S+' of images is in the splits tuning and test of this config"):
         planned(datasets=entries)
     planned(datasets=entries[1:])
-    planned(datasets=[entries[0], {"use": "pictures", "count": 16}])
+    planned(datasets=[entries[0], {"use": "images", "count": 16}])
     planned(datasets=[entries[0], {**entries[1], "count": 18}])
     with pytest.raises(DataError, match="is in the splits tuning and test"):
         planned(datasets=entries[1:], metrics=["filled"])
@@ -263,7 +263,7 @@ def test_a_patient_in_two_splits_that_are_used_is_an_error(planned: Planned, mon
 
 def test_samples_by_split_limit_and_ids(planned: Planned) -> None:
     def ids(**picked: Any) -> tuple[str, ...]:
-        return planned(datasets=[{"use": "pictures", "count": 16, **picked}]).pairs[0][0].ids
+        return planned(datasets=[{"use": "images", "count": 16, **picked}]).pairs[0][0].ids
 
     assert ids(split="test") == tuple(f"blob-{index:03}" for index in range(8, 16))
     assert ids(limit=3) == ("blob-000", "blob-001", "blob-002")
@@ -275,7 +275,7 @@ def test_samples_by_split_limit_and_ids(planned: Planned) -> None:
 
 
 def test_an_id_that_comes_twice_is_refused(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heatproof_parts.Pictures, "ids", lambda self, split=None: ["a", "b", "a"])
+    monkeypatch.setattr(heatproof_parts.Images, "ids", lambda self, split=None: ["a", "b", "a"])
     with pytest.raises(DataError, match="the id 'a' more than once"):
         planned()
 
@@ -294,7 +294,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "target": ({"targets": ["label"]}, {"heatmaps", "scores"}),
     "reduction": ({"reductions": ["sum"]}, {"heatmaps", "scores"}),
     "dataset": (
-        {"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 1}]},
+        {"datasets": [{"use": "images", "split": "test", "count": 16, "seed": 1}]},
         {"predictions", "heatmaps", "scores"},
     ),
     "chunk": ({"chunk": 3}, {"predictions", "heatmaps", "scores"}),
@@ -329,8 +329,11 @@ def test_a_revision_changes_the_key_and_a_version_does_not(planned: Planned, mon
     monkeypatch.setattr(heatproof_parts.Slope, "revision", 2)
     assert keys(planned()) != before
     monkeypatch.undo()
-    newer = Catalog([Found(name, f"heatproof_{name}", f"heatproof-{name}", "9.9") for name in ("parts", "baseline")])
-    data = {"output": "x", "datasets": [{"use": "pictures", "split": "test", "count": 16}], "models": ["regions"],
+    announcements = [
+        Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "9.9") for name in ("parts", "baseline")
+    ]
+    newer = Catalog(announcements)
+    data = {"output": "x", "datasets": [{"use": "images", "split": "test", "count": 16}], "models": ["regions"],
             "explainers": ["slope"], "metrics": ["mass"], "chunk": 4}  # fmt: skip
     assert keys(make_plan(from_plain(data, newer), newer)) == before
 
@@ -349,7 +352,7 @@ def test_a_dataset_counts_by_the_content_of_its_tables_and_the_size_of_its_files
     planned: Planned, tmp_path: Path
 ) -> None:
     def found() -> Counter[str]:
-        return keys(planned(datasets=[{"use": "pictures", "count": 8, "root": str(tmp_path / "data")}]))
+        return keys(planned(datasets=[{"use": "images", "count": 8, "root": str(tmp_path / "data")}]))
 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "labels.csv").write_text("a,1\n")

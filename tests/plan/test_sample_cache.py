@@ -33,7 +33,7 @@ from heatproof.plan.sample_file import DAMAGES, PreparedSample, packed, unpacked
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing.toys import Blobs, Regions
-from heatproof_cohorts.picture_files import write_image, write_mask
+from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_eyetracking.gaze import Frames
 from heatproof_report.samples import prepare
 
@@ -51,7 +51,7 @@ F = TypeVar("F", bound=FilesParams, covariant=True)
 
 
 class Files(Dataset[F]):
-    """Pictures with a mask each, in a folder."""
+    """Images with a mask each, in a folder."""
 
     loads = 0
 
@@ -125,7 +125,7 @@ def everything() -> Sample:
             Annotation("fleck", np.zeros((8, 9), dtype=np.uint8)),
         ),
         label=(1, 4),
-        group="p1",
+        patient="p1",
         geometry=Geometry(np.eye(3), (80, 90), "a.png", (0.5, 0.25), "LPS"),
         field=np.ones((8, 9), dtype=bool),
         extras={
@@ -140,10 +140,10 @@ def everything() -> Sample:
 
 def test_every_kind_of_value_comes_back_as_it_was() -> None:
     sample = everything()
-    photograph = RANDOM.integers(0, 255, (8, 9, 3)).astype(np.uint8)
-    found, stamps = unpacked(packed(PreparedSample(sample, photograph), {"a.png": [3, 4]}))
+    original = RANDOM.integers(0, 255, (8, 9, 3)).astype(np.uint8)
+    found, stamps = unpacked(packed(PreparedSample(sample, original), {"a.png": [3, 4]}))
     assert same(found.sample, sample)
-    assert same(found.photograph, photograph)
+    assert same(found.original, original)
     assert stamps == {"a.png": [3, 4]}
     assert found.sample.image.flags.writeable
 
@@ -243,7 +243,7 @@ def test_other_versions_of_what_packages_ask_for_count(files: Files, monkeypatch
 def test_readers_and_what_they_decode_by_count(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_source", module._source.__wrapped__)
     before = content_key(files, Resized(), "a")
-    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/pictures")
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/images")
     assert content_key(files, Resized(), "a") != before
     monkeypatch.delenv("HEATPROOF_READERS")
     versions = module.versions_digest
@@ -323,8 +323,8 @@ def test_what_is_stored_is_found_by_its_key(files: Files, cache: Cache) -> None:
     stored, fresh = samples.stored(keys["a"]), prepare(files, model, "a")
     assert stored is not None
     assert same(stored.sample, fresh.sample)
-    assert fresh.photograph is not None
-    assert same(stored.photograph, fresh.photograph)
+    assert fresh.original is not None
+    assert same(stored.original, fresh.original)
     assert Prepared(Cache()).keys(files, model, ["a"]) == {}
     assert Prepared(Cache()).stored(keys["a"]) is None
 
@@ -339,7 +339,7 @@ def test_a_photograph_that_cannot_be_drawn_costs_no_sample(files: Files, cache: 
     samples, dataset = Prepared(cache), Flat()
     assert samples.sample(dataset, Resized(), dataset.ids()[0]).id == dataset.ids()[0]
     (message,) = samples.told()
-    assert "a photograph cannot be drawn (LinAlgError(" in message
+    assert "the original image cannot be drawn (LinAlgError(" in message
     assert not kept(cache)
 
 
@@ -401,7 +401,7 @@ def test_a_limit_holds_from_the_first_sample_on(files: Files, cache: Cache) -> N
 
 def test_datasets_that_cannot_tell_their_content_are_not_kept(cache: Cache) -> None:
     class Memory(Blobs):
-        """Pictures that somebody holds in memory."""
+        """Images that somebody holds in memory."""
 
         synthetic = False
 
@@ -467,7 +467,7 @@ def test_a_run_again_decodes_nothing(ran: Any, calls: Any, tmp_path: Path) -> No
 
 
 def test_threads_change_nothing(ran: Any, tmp_path: Path) -> None:
-    settings = {"datasets": [{"use": "pictures", "count": 16, "unreadable": ["blob-001", "blob-006"]}], "chunk": 16}
+    settings = {"datasets": [{"use": "images", "count": 16, "unreadable": ["blob-001", "blob-006"]}], "chunk": 16}
     runs = [ran(output=str(tmp_path / str(threads)), threads=threads, **settings) for threads in (1, 3)]
     assert [run.failures for run in runs] == [runs[0].failures] * 2
     assert repr(runs[0].summary) == repr(runs[1].summary)

@@ -13,7 +13,7 @@ import pytest
 from heatproof.config.components import create
 from heatproof.errors import HeatproofError, PluginError
 from heatproof.registry.catalog import Catalog, default
-from heatproof.registry.discovery import Broken, Found, discover
+from heatproof.registry.discovery import Announcement, Broken, discover
 
 CLASSES = """
 from typing import Any
@@ -46,7 +46,7 @@ class Stumbling(Metric):
     def measure(self, case: Any) -> Any: ...
 """
 
-Plugin = Callable[..., Found]
+Plugin = Callable[..., Announcement]
 
 
 def hook(name: str, value: str, arguments: str = "") -> str:
@@ -60,9 +60,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "toy_classes.py").write_text(CLASSES)
 
-    def write(name: str, source: str, entry: str = "", distribution: str = "") -> Found:
+    def write(name: str, source: str, entry: str = "", distribution: str = "") -> Announcement:
         (tmp_path / f"{name}.py").write_text(f"from heatproof.hooks import hookimpl, hookspec\n{source}")
-        return Found(entry or name, name, distribution or f"heatproof-{name}", "2.0")
+        return Announcement(entry or name, name, distribution or f"heatproof-{name}", "2.0")
 
     yield write
     for module in [*sys.modules]:
@@ -71,7 +71,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
 
 
 @pytest.fixture
-def good(plugin: Plugin) -> Found:
+def good(plugin: Plugin) -> Announcement:
     declared = '{"plain": "toy_classes:Plain", "over": "toy_classes:Over"}'
     metrics = '{"share": "toy_classes:Share", "stumbling": "toy_classes:Stumbling"}'
     return plugin("good", hook("heatproof_explainers", declared) + hook("heatproof_metrics", metrics))
@@ -102,8 +102,8 @@ def test_discovers_entry_points(tmp_path: Path) -> None:
     install(tmp_path, "heatproof_a", "[heatproof]\nsame = heatproof_a:plugin [extra]\n", version="2.3.1")
     assert discover([str(tmp_path)]) == (
         [
-            Found("same", "heatproof_a:plugin", "heatproof-a", "2.3.1"),
-            Found("same", "heatproof_b", "heatproof-b", "1.0"),
+            Announcement("same", "heatproof_a:plugin", "heatproof-a", "2.3.1"),
+            Announcement("same", "heatproof_b", "heatproof-b", "1.0"),
         ],
         [],
     )
@@ -122,7 +122,7 @@ def test_a_malformed_file_hides_nobody_else(tmp_path: Path, text: str) -> None:
     install(tmp_path, "heatproof_good", "[heatproof]\ngood = heatproof_good [extra]\n")
     install(tmp_path, "some_body", text, version="3.0")
     found, broken = discover([str(tmp_path)])
-    assert found == [Found("good", "heatproof_good", "heatproof-good", "1.0")]
+    assert found == [Announcement("good", "heatproof_good", "heatproof-good", "1.0")]
     (one,) = broken
     assert (one.distribution, one.version, one.entry) == ("some-body", "3.0", "")
     assert one.reason.startswith(f"its entry_points.txt below {tmp_path} is malformed (")
@@ -131,7 +131,7 @@ def test_a_malformed_file_hides_nobody_else(tmp_path: Path, text: str) -> None:
 def test_entries_of_a_malformed_file_that_are_well_formed_are_used(tmp_path: Path) -> None:
     install(tmp_path, "heatproof_half", "[heatproof]\nhalf = heatproof_half\n[console_scripts]\na = b\na = c\n")
     found, broken = discover([str(tmp_path)])
-    assert found == [Found("half", "heatproof_half", "heatproof-half", "1.0")]
+    assert found == [Announcement("half", "heatproof_half", "heatproof-half", "1.0")]
     assert [one.distribution for one in broken] == ["heatproof-half"]
 
 
@@ -144,7 +144,7 @@ def test_a_distribution_seen_twice_is_one(tmp_path: Path, spoilt: bool) -> None:
     if spoilt:
         install(tmp_path / "site", "other", "nonsense\n")
     found, _ = discover([str(first), str(second)])
-    assert found == [Found("x", "heatproof_x", "heatproof-some-thing", "1.1")]
+    assert found == [Announcement("x", "heatproof_x", "heatproof-some-thing", "1.1")]
 
 
 def test_discovery_finds_this_workspace() -> None:
@@ -209,7 +209,7 @@ def test_discovery_finds_this_workspace() -> None:
         ),
     ],
 )
-def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Found, source: str, reason: str) -> None:
+def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Announcement, source: str, reason: str) -> None:
     valid = hook("heatproof_datasets", "{'fine': 'toy_classes:Plain'}") if "hookimpl" in source else ""
     catalog = Catalog([plugin("bad", valid + source), good])
     assert names(catalog) == GOOD
@@ -237,8 +237,8 @@ def test_a_plugin_may_specify_hooks_whatever_the_order(plugin: Plugin) -> None:
     assert [one.distribution for one in catalog.broken] == ["heatproof-b_wrong"]
 
 
-def test_two_plugins_of_one_module(good: Found) -> None:
-    twin = Found("twin", "good", "heatproof-twin", "1")
+def test_two_plugins_of_one_module(good: Announcement) -> None:
+    twin = Announcement("twin", "good", "heatproof-twin", "1")
     catalog = Catalog([good, twin])
     assert names(catalog) == GOOD
     reason = "its module good is already the plugin of heatproof-good 2.0; remove one of the two"
@@ -254,7 +254,7 @@ def test_two_distributions_with_one_entry_name(plugin: Plugin) -> None:
 # names and classes
 
 
-def test_names(plugin: Plugin, good: Found) -> None:
+def test_names(plugin: Plugin, good: Announcement) -> None:
     other = plugin("other", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'))
     catalog = Catalog([good, other])
     assert catalog.resolve("metric", "heatproof-other/share").distribution == "heatproof-other"
@@ -276,14 +276,14 @@ def test_names(plugin: Plugin, good: Found) -> None:
         ("explaner", "plain", "there is no kind 'explaner'; did you mean 'explainer'"),
     ],
 )
-def test_names_that_are_not_there(good: Found, kind: str, name: str, message: str) -> None:
+def test_names_that_are_not_there(good: Announcement, kind: str, name: str, message: str) -> None:
     with pytest.raises(PluginError) as caught:
         Catalog([good]).resolve(kind, name)
     assert message in str(caught.value)
     assert "broken" not in str(caught.value)
 
 
-def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Found) -> None:
+def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Announcement) -> None:
     catalog = Catalog([good, plugin("bad", "import nowhere")])
     with pytest.raises(PluginError, match=r"or it belongs to a broken plugin \(heatproof-bad 2.0: bad does not import"):
         catalog.resolve("explainer", "gone")
@@ -299,7 +299,7 @@ def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Fou
     ],
 )
 def test_a_class_that_does_not_load_sets_the_plugin_apart(
-    plugin: Plugin, good: Found, target: str, reason: str
+    plugin: Plugin, good: Announcement, target: str, reason: str
 ) -> None:
     source = hook("heatproof_explainers", f'{{"wrong": "{target}"}}') + hook(
         "heatproof_metrics", '{"fine": "toy_classes:Share"}'
@@ -312,7 +312,7 @@ def test_a_class_that_does_not_load_sets_the_plugin_apart(
     assert reason in catalog.broken[0].reason
 
 
-def test_verify_loads_everything(plugin: Plugin, good: Found) -> None:
+def test_verify_loads_everything(plugin: Plugin, good: Announcement) -> None:
     bad = hook("heatproof_explainers", '{"wrong": "nowhere:A", "other": "nowhere:B"}')
     broken = Catalog([plugin("bad", bad), good]).verify()
     assert [one.distribution for one in broken] == ["heatproof-bad"]
@@ -322,13 +322,13 @@ def test_verify_loads_everything(plugin: Plugin, good: Found) -> None:
 # components
 
 
-def test_create(good: Found, tmp_path: Path) -> None:
+def test_create(good: Announcement, tmp_path: Path) -> None:
     component = Catalog([good]).create("explainer", "plain", {"scale": 2, "table": "a/b.csv"}, tmp_path)
     assert component.registered == "heatproof-good/plain"
     assert dict(component.params) == {"scale": 2.0, "table": tmp_path / "a/b.csv"}
 
 
-def test_create_nested(good: Found, tmp_path: Path) -> None:
+def test_create_nested(good: Announcement, tmp_path: Path) -> None:
     params: dict[str, Any] = {
         "base": {"use": "plain", "table": "t.csv"},
         "more": ["plain", {"use": "over", "base": "heatproof-good/plain"}],
@@ -342,7 +342,7 @@ def test_create_nested(good: Found, tmp_path: Path) -> None:
     assert over["free"] == "text"
 
 
-def test_components_that_are_defaults_get_their_names(good: Found) -> None:
+def test_components_that_are_defaults_get_their_names(good: Announcement) -> None:
     catalog = Catalog([good])
     over = catalog.create("explainer", "over", {})
     assert over.params.base.registered == "heatproof-good/plain"  # type: ignore[attr-defined]
@@ -350,7 +350,7 @@ def test_components_that_are_defaults_get_their_names(good: Found) -> None:
     assert again.identity == over.identity
 
 
-def test_wrong_params(good: Found) -> None:
+def test_wrong_params(good: Announcement) -> None:
     params = {"base": "plian", "more": [{"use": "plain", "scale": "x"}, 3], "named": {"a": None}}
     with pytest.raises(HeatproofError) as caught:
         create(Catalog([good]), "explainer", "over", params)
@@ -364,7 +364,7 @@ def test_wrong_params(good: Found) -> None:
         assert part in said
 
 
-def test_a_component_that_raises_when_made(good: Found) -> None:
+def test_a_component_that_raises_when_made(good: Announcement) -> None:
     with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
         Catalog([good]).create("metric", "stumbling", {})
 
@@ -373,7 +373,7 @@ def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
     catalog = Catalog([])
     assert [(entry.kind, entry.name) for entry in catalog.entries] == [
         ("explainer", "random"),
-        ("reader", "pictures"),
+        ("reader", "raster"),
         ("executor", "serial"),
     ]
     assert catalog.verify() == ()
@@ -382,7 +382,7 @@ def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
 # hooks
 
 
-def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Announcement, caplog: pytest.LogCaptureFixture) -> None:
     first = plugin("first", hook("heatproof_run_started", "1 / 0", "folder"))
     second = plugin("second", hook("heatproof_run_started", "folder.name", "folder"))
     catalog = Catalog([first, second, good])
@@ -395,7 +395,7 @@ def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Found, caplog: py
     assert names(catalog) == GOOD
 
 
-def test_a_hook_that_does_not_exist(good: Found) -> None:
+def test_a_hook_that_does_not_exist(good: Announcement) -> None:
     with pytest.raises(PluginError, match="hook 'heatproof_run_begun' does not exist; did you mean"):
         Catalog([good]).call("heatproof_run_begun")
 

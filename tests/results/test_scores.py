@@ -17,13 +17,13 @@ from heatproof.results.resampling import resample_counts
 from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of, name_of, write_csv, write_scores
 from heatproof.results.significance import benjamini_hochberg, holm
 from heatproof.results.store import Run
-from heatproof.results.summary import Settings, comparisons, ranks, results, summaries, summary_columns
+from heatproof.results.summary import SummarySettings, comparisons, ranks, results, summaries, summary_columns
 from heatproof_parts import Area, Mass
 
-SETTINGS = Settings(resamples=40, permutations=1000, confidence=0.9, seed=3)
+SETTINGS = SummarySettings(resamples=40, permutations=1000, confidence=0.9, seed=3)
 
 
-def tables(cases: Any, settings: Settings = SETTINGS) -> tuple[Any, Any]:
+def tables(cases: Any, settings: SummarySettings = SETTINGS) -> tuple[Any, Any]:
     """The rows of the summary and of the comparisons."""
     made = results(cases, settings)
     return made["summary"].rows, made["comparisons"].rows
@@ -375,10 +375,10 @@ def test_a_combination_in_a_few_words(named: dict[str, str], expected: str) -> N
 
 
 def test_names_are_told_apart_by_settings(ran: Callable[..., Any]) -> None:
-    entries = [{"use": "pictures", "split": "test", "count": 16, "seed": seed} for seed in (0, 1)]
+    entries = [{"use": "images", "split": "test", "count": 16, "seed": seed} for seed in (0, 1)]
     finished = ran(datasets=entries, metrics=["mass", {"use": "mass", "scale": 2.0}, "filled"])
     names = {(row["dataset"], row["metric"]) for row in finished.summary}
-    datasets = ("pictures(count=16)", "pictures(count=16, seed=1)")
+    datasets = ("images(count=16)", "images(count=16, seed=1)")
     assert names == {(dataset, metric) for dataset in datasets for metric in ("mass", "mass(scale=2.0)", "filled")}
     for row in finished.summary:
         if row["explainer"] == "slope" and row["metric"].startswith("mass") and row["measure"] == "value":

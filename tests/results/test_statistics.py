@@ -245,19 +245,19 @@ class TestAcceleratedIntervals:
         """Neither bias nor skewness: the mean of values that are symmetric about zero, and symmetric resamples."""
         values, half = np.array([-3.0, -1.0, 0.0, 1.0, 3.0]), np.random.default_rng(2).normal(size=500)
         resampled = np.concatenate([half, -half])
-        left_out = -values / 4
-        found, plain = bca_interval(0.0, resampled, left_out, 0.9), percentile_interval(resampled, 0.9)
+        jackknife = -values / 4
+        found, plain = bca_interval(0.0, resampled, jackknife, 0.9), percentile_interval(resampled, 0.9)
         assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
 
     def test_undefined_resamples_are_counted(self) -> None:
         resampled = np.random.default_rng(3).normal(size=200)
-        left_out = np.random.default_rng(4).normal(size=20)
+        jackknife = np.random.default_rng(4).normal(size=20)
         gaps = np.concatenate([np.full(7, np.nan), resampled])
-        plain, with_gaps = (bca_interval(0.1, values, left_out) for values in (resampled, gaps))
+        plain, with_gaps = (bca_interval(0.1, values, jackknife) for values in (resampled, gaps))
         assert (with_gaps.low, with_gaps.high, with_gaps.undefined) == (plain.low, plain.high, 7)
 
     @pytest.mark.parametrize(
-        ("value", "resampled", "left_out", "why"),
+        ("value", "resampled", "jackknife", "why"),
         [
             (0.5, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "no patient makes a difference"),
             (0.3, [0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2], "no patient makes a difference"),
@@ -269,10 +269,10 @@ class TestAcceleratedIntervals:
         ],
     )  # fmt: skip
     def test_where_there_is_none_the_reason_is_told(
-        self, value: float, resampled: list[float], left_out: list[float], why: str
+        self, value: float, resampled: list[float], jackknife: list[float], why: str
     ) -> None:
         confidence = 1 - 1e-15 if why == "acceleration" else 0.95
-        found = bca_interval(value, np.array(resampled), np.array(left_out), confidence)
+        found = bca_interval(value, np.array(resampled), np.array(jackknife), confidence)
         assert np.isnan([found.low, found.high]).all()
         assert why in found.reason
 

@@ -18,7 +18,7 @@ from heatproof.metric import Case, Metric
 from heatproof.model import Model
 from heatproof.records import Explanation, Sample
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run.runner import run
@@ -29,7 +29,7 @@ DARK = ("blob-009", "blob-010", "blob-014")
 
 
 class Fields(Blobs):
-    """Pictures of which the left eighth is outside the field; one has no field at all."""
+    """Images of which the left eighth is outside the field; one has no field at all."""
 
     def load(self, id: str) -> Sample:
         sample = super().load(id)
@@ -39,7 +39,7 @@ class Fields(Blobs):
 
 
 class Picky(Slope):
-    """Has no heatmap of some pictures; the others show the field."""
+    """Has no heatmap of some images; the others show the field."""
 
     def explain(self, batch: Batch) -> Any:
         for id in batch.ids:
@@ -59,7 +59,7 @@ class Again(Metric):
 
 
 class Blind(Regions):
-    """A model that refuses a picture."""
+    """A model that refuses an image."""
 
     def collate(self, samples: Any) -> Any:
         if any(sample.id == "blob-008" for sample in samples):
@@ -82,7 +82,7 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
         setattr(parts, hook, hookimpl(specname=hook)(declaring(members)))
     monkeypatch.setitem(sys.modules, "picky_parts", parts)
     return Catalog([
-        Found("parts", "picky_parts", "heatproof-picky", "1.0"),
+        Announcement("parts", "picky_parts", "heatproof-picky", "1.0"),
     ])  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_the_field_reaches_the_explainer(catalog: Catalog, tmp_path: Path) -> No
             assert np.array_equal(kept[row], np.ones((16, 16)) if id == "blob-011" else expected)
 
 
-def test_a_picture_that_a_model_has_no_answer_to_is_excluded(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_image_that_a_model_has_no_answer_to_is_excluded(catalog: Catalog, tmp_path: Path) -> None:
     finished = ran(catalog, tmp_path / "run", models=["blind"], explainers=["slope"])
     cases = {case["id"]: case for case in unit(finished.folder, "slope")[0]["cases"]}
     assert (cases["blob-008"]["status"], cases["blob-008"]["reason"]) == ("excluded", "no second view")

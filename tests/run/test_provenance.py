@@ -14,7 +14,7 @@ from heatproof.network.weights import weights_digest
 from heatproof.records import Geometry
 from heatproof.run.provenance import device_name, versions
 from heatproof.testing.toys import Regions
-from heatproof_parts import Pictures
+from heatproof_parts import Images
 
 Ran = Callable[..., Any]
 
@@ -33,7 +33,7 @@ def test_a_run_says_where_its_numbers_come_from(ran: Ran) -> None:
     assert model["weights"] == weights_digest(Regions().network)
     (dataset,) = found["datasets"]
     assert (dataset["split"], dataset["samples"], dataset["synthetic"], dataset["count"]) == ("test", 8, True, 16)
-    assert dataset["identity"] == Pictures(count=16).identity or dataset["identity"]
+    assert dataset["identity"] == Images(count=16).identity or dataset["identity"]
     assert {"use": "heatproof-parts/slope", "factor": 3.0} in [
         {name: one[name] for name in ("use", "factor")} for one in found["explainers"] if "factor" in one
     ]
@@ -66,7 +66,7 @@ def test_the_digest_of_weights_counts_every_value_and_name() -> None:
 def test_decoded_files_are_counted_and_digested(ran: Ran, tmp_path: Path, monkeypatch: Any) -> None:
     root = tmp_path / "data"
     root.mkdir()
-    load = Pictures.load
+    load = Images.load
 
     def from_file(self: Any, id: str) -> Any:
         sample = load(self, id)
@@ -75,7 +75,7 @@ def test_decoded_files_are_counted_and_digested(ran: Ran, tmp_path: Path, monkey
             path.write_bytes(id.encode())
         return type(sample)(**{**vars(sample), "geometry": Geometry.identity(sample.space, str(path))})
 
-    monkeypatch.setattr(Pictures, "load", from_file)
+    monkeypatch.setattr(Images, "load", from_file)
     first = read(ran(output=str(tmp_path / "one")))["files"]
     assert first["decoded"] == 8
     assert read(ran(output=str(tmp_path / "two")))["files"] == first

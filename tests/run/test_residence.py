@@ -36,7 +36,7 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_grid_over_several_models_holds_one_network_at_a_time(ran: Any, alive: list[int]) -> None:
-    data = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
+    data = [{"use": "images", "split": split, "count": 16} for split in ("tuning", "test")]
     finished = ran(models=MODELS, datasets=data, explainers=["slope", "layered"], metrics=["mass", "drop", "accuracy"])
     assert finished.complete
     assert finished.failures == 0

@@ -12,11 +12,11 @@ import torch
 
 import heatproof_parts
 from heatproof.batch import Batch
-from heatproof.dataset import Finding
+from heatproof.dataset import Tally
 from heatproof.errors import DataError, HeatproofError, StoreError
 from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run import batch_size, execution, runner
@@ -24,7 +24,7 @@ from heatproof.run.batch_size import first_readable, measure_rows
 from heatproof.run.execution import Observer, device_of
 from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
-from heatproof_parts import Pictures
+from heatproof_parts import Images
 
 Ran = Callable[..., Any]
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
@@ -53,7 +53,7 @@ def test_a_run_again_computes_nothing_and_writes_the_same(ran: Ran, calls: Any) 
 
 def test_who_is_in_which_split_is_written(ran: Ran) -> None:
     """With the use that is made of each case; ``all`` is told apart by the dataset's own splits."""
-    source = Pictures(count=16)
+    source = Images(count=16)
 
     def lines(**settings: Any) -> list[str]:
         head, *rows = (ran(**settings).folder / "splits.csv").read_text().splitlines()
@@ -61,10 +61,10 @@ def test_who_is_in_which_split_is_written(ran: Ran) -> None:
         return rows
 
     def expected(split: str, use: str) -> list[str]:
-        return [f"pictures,{split},{id},{source.group(id)},{use}" for id in source.ids(split)]
+        return [f"images,{split},{id},{source.patient(id)},{use}" for id in source.ids(split)]
 
     assert lines() == expected("test", "reported")
-    everything = [{"use": "pictures", "count": 16}]
+    everything = [{"use": "images", "count": 16}]
     assert lines(datasets=everything) == expected("tuning", "reported") + expected("test", "reported")
     filled = lines(datasets=everything, metrics=["filled"])
     assert filled == expected("tuning", "reported and tuning") + expected("test", "reported")
@@ -74,18 +74,18 @@ def test_who_is_in_which_split_is_written(ran: Ran) -> None:
 def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
     ran: Ran, configured: Any, parts: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = [Finding("ids with two meanings", 2, 0, "b: table, lines 3 and 4"), Finding("missing pictures", 1, 0)]
-    monkeypatch.setattr(Pictures, "left_out", lambda self: found)
+    found = [Tally("ids with two meanings", 2, 0, "b: table, lines 3 and 4"), Tally("missing images", 1, 0)]
+    monkeypatch.setattr(Images, "rejected", lambda self: found)
     finished = ran()
     sentences = (
-        "pictures has 2 ids with two meanings, such as b: table, lines 3 and 4",
-        "pictures has 1 missing pictures",
+        "images has 2 ids with two meanings, such as b: table, lines 3 and 4",
+        "images has 1 missing images",
     )
-    assert finished.left_out == sentences
+    assert finished.rejected == sentences
     assert all(f"left out: {one}" in (finished.folder / "log.txt").read_text() for one in sentences)
     (dataset,) = json.loads((finished.folder / "provenance.json").read_text())["datasets"]
-    assert [one["count"] for one in dataset["left_out"]] == [2, 1]
-    with pytest.raises(DataError, match=r"pictures has 2 ids with two meanings, .*\(--strict\)"):
+    assert [one["count"] for one in dataset["rejected"]] == [2, 1]
+    with pytest.raises(DataError, match=r"images has 2 ids with two meanings, .*\(--strict\)"):
         run(configured(output="elsewhere"), parts, strict=True)
     assert not Path("elsewhere").exists()
 
@@ -133,7 +133,7 @@ def test_a_new_explainer_computes_only_itself(ran: Ran, calls: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"seed": 1}, {"datasets": [{"use": "pictures", "split": "test", "count": 16, "seed": 9}]},
+    {"seed": 1}, {"datasets": [{"use": "images", "split": "test", "count": 16, "seed": 9}]},
     {"explainers": [{"use": "slope", "factor": 2.0}]}, {"models": ["linear"]},
 ])  # fmt: skip
 def test_what_changes_the_numbers_is_computed_anew(ran: Ran, calls: Any, change: dict[str, Any]) -> None:
@@ -223,7 +223,7 @@ def test_a_model_that_cannot_run_gives_failed_rows(ran: Ran, monkeypatch: pytest
 
 
 def test_the_first_sample_that_can_be_read(parts: Any, configured: Any) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": ["blob-008", "blob-009"]}]
+    data = [{"use": "images", "split": "test", "count": 16, "unreadable": ["blob-008", "blob-009"]}]
     (task, *_) = make_plan(configured(datasets=data), parts).tasks({})
     found = first_readable(task.source, Regions())
     assert found is not None
@@ -251,8 +251,8 @@ def test_a_hook_that_raises_stops_nobody(
     (tmp_path / "stumbling_hooks.py").write_text("from heatproof.hooks import hookimpl\n" + hooks)
     monkeypatch.syspath_prepend(tmp_path)
     catalog = Catalog([
-        Found("stumbling", "stumbling_hooks", "heatproof-stumbling", "1.0"),
-        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Announcement("stumbling", "stumbling_hooks", "heatproof-stumbling", "1.0"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
     ])  # fmt: skip
     with caplog.at_level(logging.WARNING, "heatproof"):
         finished = run(configured(), catalog)
@@ -287,7 +287,7 @@ def test_an_observer_is_told_how_it_goes(parts: Any, configured: Any) -> None:
     settings = {"explainers": [{"use": "slope", "on": ["blob-009"]}]}
     run(configured(**settings), parts, watching)
     assert watching.begun == [(4, 0)]
-    assert watching.advanced == [(2, 1, "pictures × regions, 4 samples"), (2, 0, "pictures × regions, 4 samples")]
+    assert watching.advanced == [(2, 1, "images × regions, 4 samples"), (2, 0, "images × regions, 4 samples")]
     assert watching.stages == [
         "planning",
         "filling open settings from the tuning split",
@@ -335,7 +335,7 @@ def test_failed_cases_are_tried_again_only_when_asked(
     ran: Ran, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ran(output=str(tmp_path / "whole"), metrics=["mass", "accuracy"], rows=1)
-    load = Pictures.load
+    load = Images.load
 
     def unreadable(self: Any, id: str) -> Any:
         if id == "blob-009":
@@ -343,7 +343,7 @@ def test_failed_cases_are_tried_again_only_when_asked(
         return load(self, id)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Pictures, "load", unreadable)
+        patched.setattr(Images, "load", unreadable)
         failed = ran(metrics=["mass", "accuracy", {"use": "mass", "scale": 2.0}], rows=1)
     assert failed.failures == 3
     assert ran(metrics=["mass", "accuracy"], rows=1).failures == 3

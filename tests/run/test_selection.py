@@ -13,7 +13,7 @@ from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run.selection import fill
 from heatproof.testing.toys import Regions
-from heatproof_parts import Filled, Pictures
+from heatproof_parts import Filled, Images
 
 Ran = Callable[..., Any]
 TUNING = [f"blob-{index:03}" for index in range(8)]
@@ -21,7 +21,7 @@ TUNING = [f"blob-{index:03}" for index in range(8)]
 
 def brightness(ids: list[str]) -> list[float]:
     """The mean over samples, a third of each channel's mean, written out."""
-    model, dataset = Regions(), Pictures(count=16)
+    model, dataset = Regions(), Images(count=16)
     images = [model.prepare(dataset.load(id)).image.astype(np.float64) for id in ids]
     return [float(np.mean([image[channel].mean() / 3 for image in images])) for channel in range(3)]
 
@@ -86,18 +86,18 @@ def test_values_that_are_given_are_not_filled(ran: Ran, calls: Any) -> None:
 
 
 def test_a_split_that_was_used_for_filling_is_flagged_and_no_other(ran: Ran) -> None:
-    entries = [{"use": "pictures", "split": split, "count": 16} for split in ("tuning", "test")]
+    entries = [{"use": "images", "split": split, "count": 16} for split in ("tuning", "test")]
     finished = ran(metrics=["filled"], datasets=entries)
     assert flags(finished) == {"tuning": "brightness filled on the reported split (8 samples)", "test": ""}
 
 
 def test_all_samples_contain_the_tuning_split(ran: Ran) -> None:
-    finished = ran(metrics=["filled"], datasets=[{"use": "pictures", "count": 16}])
+    finished = ran(metrics=["filled"], datasets=[{"use": "images", "count": 16}])
     assert flags(finished) == {"all": "brightness filled on the reported split (8 samples)"}
 
 
 def test_without_a_tuning_split_all_samples_fill(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pictures, "tuning", None)
+    monkeypatch.setattr(Images, "tuning", None)
     finished = ran(metrics=["filled"])
     (entry,) = frozen(finished.folder)
     assert (entry["split"], entry["samples"]) == ("all", 16)
@@ -105,24 +105,24 @@ def test_without_a_tuning_split_all_samples_fill(ran: Ran, monkeypatch: pytest.M
 
 
 def test_samples_that_cannot_be_read_are_left_out_and_counted(ran: Ran) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": ["blob-002"]}]
+    data = [{"use": "images", "split": "test", "count": 16, "unreadable": ["blob-002"]}]
     (entry,) = frozen(ran(metrics=["filled"], datasets=data).folder)
     assert (entry["samples"], entry["unreadable"]) == (7, 1)
     assert entry["filled"]["brightness"] == pytest.approx(brightness([id for id in TUNING if id != "blob-002"]))
 
 
 def test_if_none_can_be_read_the_error_says_what_to_do(ran: Ran) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": TUNING}]
+    data = [{"use": "images", "split": "test", "count": 16, "unreadable": TUNING}]
     with pytest.raises(
-        PluginError, match=r"filled cannot fill brightness from pictures \(none of the 8 samples in split tuning"
+        PluginError, match=r"filled cannot fill brightness from images \(none of the 8 samples in split tuning"
     ):
         ran(metrics=["filled"], datasets=data)
 
 
 def test_a_tuning_split_without_samples_is_named(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = Pictures.ids
-    monkeypatch.setattr(Pictures, "ids", lambda self, split=None: [] if split == "tuning" else ids(self, split))
-    with pytest.raises(DataError, match=r"^filled fills brightness from split tuning of pictures, which has no"):
+    ids = Images.ids
+    monkeypatch.setattr(Images, "ids", lambda self, split=None: [] if split == "tuning" else ids(self, split))
+    with pytest.raises(DataError, match=r"^filled fills brightness from split tuning of images, which has no"):
         ran(metrics=["filled"])
 
 
@@ -131,14 +131,14 @@ def test_a_sentence_within_an_error_does_not_end_it(ran: Ran, monkeypatch: pytes
         raise DataError("it is too dark.")
 
     monkeypatch.setattr(Filled, "fit", fit)
-    with pytest.raises(PluginError, match=r"from pictures \(it is too dark\); set them in the config, or leave the"):
+    with pytest.raises(PluginError, match=r"from images \(it is too dark\); set them in the config, or leave the"):
         ran(metrics=["filled"])
 
 
 def test_a_metric_that_cannot_fill_is_one_sentence(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Filled, "fit", lambda self, samples: 1 / 0)
     with pytest.raises(
-        PluginError, match=r"cannot fill brightness from pictures \(ZeroDivisionError: .*set them in the config"
+        PluginError, match=r"cannot fill brightness from images \(ZeroDivisionError: .*set them in the config"
     ):
         ran(metrics=["filled"])
 

@@ -16,7 +16,7 @@ from heatproof.network.views import View
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.testing.toys import Linear, Regions
-from heatproof_parts import Pictures
+from heatproof_parts import Images
 
 IDS = [f"blob-{index:03}" for index in range(8, 16)]
 Ran = Callable[..., Any]
@@ -80,7 +80,7 @@ def test_a_heatmap_is_what_the_closed_form_says(ran: Ran) -> None:
     model = Linear()
     weights = model.weights(1).numpy()
     for id, values in maps(folder).items():
-        image = model.prepare(Pictures(count=16).load(id)).image
+        image = model.prepare(Images(count=16).load(id)).image
         assert values == pytest.approx((image * weights).max(0), abs=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_scores_are_computed_from_the_stored_heatmap(ran: Ran) -> None:
     finished = ran()
     stored, model = maps(finished.folder), Regions()
     for row in scores(finished.folder):
-        sample = model.prepare(Pictures(count=16).load(row["case"]))
+        sample = model.prepare(Images(count=16).load(row["case"]))
         heat = np.maximum(stored[row["case"]].astype(float), 0)
         masks = {"left": sample.mask("left"), "right": sample.mask("right")}
         mask = masks.get(row["measure"], sum(masks.values()))
@@ -98,7 +98,7 @@ def test_scores_are_computed_from_the_stored_heatmap(ran: Ran) -> None:
         assert np.array_equal(
             Run(finished.folder).maps(row["heatmap"].split("/")[1], int(row["row"])), stored[row["case"]]
         )
-        assert row["patient"] == sample.group
+        assert row["patient"] == sample.patient
 
 
 def test_an_explainer_that_raises_fails_one_case(ran: Ran, whole: dict[str, np.ndarray]) -> None:
@@ -151,7 +151,7 @@ def test_a_plugin_that_breaks_its_word_fails_its_cases(ran: Ran, fault: str, rea
 
 
 def test_a_sample_that_cannot_be_read_fails_everywhere(ran: Ran, whole: dict[str, np.ndarray]) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": ["blob-008"]}]
+    data = [{"use": "images", "split": "test", "count": 16, "unreadable": ["blob-008"]}]
     finished = ran(datasets=data, metrics=["mass", "accuracy"], rows=1)
     expected = ("failed", "blob-008 is truncated; download it again.")
     for explainer in ("slope", "random"):
@@ -165,19 +165,19 @@ def test_a_sample_that_cannot_be_read_fails_everywhere(ran: Ran, whole: dict[str
 
 
 def test_samples_of_which_none_can_be_read_are_failed_rows(ran: Ran) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "unreadable": IDS}]
+    data = [{"use": "images", "split": "test", "count": 16, "unreadable": IDS}]
     finished = ran(datasets=data, metrics=["mass", "area", "accuracy"], rows="auto")
     assert {row["measure"] for row in finished.summary} == {"value", "auc"}
     assert all(row["n_failed"] == 8 and np.isnan(row["value"]) for row in finished.summary)
     assert finished.complete
 
 
-def test_pictures_of_another_grid_fail_with_what_to_do(ran: Ran) -> None:
+def test_images_of_another_grid_fail_with_what_to_do(ran: Ran) -> None:
     finished = ran(models=["native"])
     odd = [id for id in IDS if int(id[-1]) % 2]
     found = statuses(finished.folder)
     assert {id for id, (status, _) in found.items() if status == "failed"} == set(odd)
-    assert "native must prepare every picture to one grid" in found[odd[0]][1]
+    assert "native must prepare every image to one grid" in found[odd[0]][1]
     counted(finished)
 
 
@@ -328,7 +328,7 @@ def test_inputs_that_cannot_be_made_of_one_sample_fail_that_one(ran: Ran, monkey
 
 def test_logits_that_cannot_be_read_fail_that_one(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     model, read = Regions(), Regions.read
-    image = torch.from_numpy(model.prepare(Pictures(count=16).load("blob-012")).image)[None]
+    image = torch.from_numpy(model.prepare(Images(count=16).load("blob-012")).image)[None]
     bad = model.network(image).detach().numpy()[0]
 
     def stumble(self: Any, logits: Any) -> Any:
@@ -356,18 +356,18 @@ def test_targets_follow_the_prediction_the_label_and_the_name(ran: Ran, tmp_path
 
 
 def test_a_sample_without_a_usable_label_is_excluded_or_failed(ran: Ran) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 16, "labels": {"blob-008": None, "blob-009": 7}}]
+    data = [{"use": "images", "split": "test", "count": 16, "labels": {"blob-008": None, "blob-009": 7}}]
     finished = ran(datasets=data, targets=["label"])
     found = statuses(finished.folder)
     assert found["blob-008"] == ("excluded", "the sample has no single label to explain")
-    assert found["blob-009"] == ("failed", "label 7 is outside the 2 classes of pictures")
+    assert found["blob-009"] == ("failed", "label 7 is outside the 2 classes of images")
     assert counts(finished) == (6, 1, 1, 0)
 
 
 def test_one_of_several_labels_is_explained_where_it_is_given(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pictures, "multilabel", True, raising=False)
+    monkeypatch.setattr(Images, "multilabel", True, raising=False)
     given = {"blob-008": None, "blob-009": [0, 1], "blob-010": 7}
-    data = [{"use": "pictures", "split": "test", "count": 16, "labels": given}]
+    data = [{"use": "images", "split": "test", "count": 16, "labels": given}]
     finished = ran(datasets=data, targets=["label"])
     rows = {}
     for target in ("label=left", "label=right"):
@@ -393,7 +393,7 @@ def test_predictions_are_stored_with_labels(ran: Ran) -> None:
     }
     assert sorted(rows) == IDS
     for id, row in rows.items():
-        sample = model.prepare(Pictures(count=16).load(id))
+        sample = model.prepare(Images(count=16).load(id))
         with torch.no_grad():
             logits = model.network(torch.from_numpy(sample.image)[None]).double()[0]
         assert row["logits"] == pytest.approx(logits.tolist(), rel=1e-5)
@@ -407,7 +407,7 @@ def test_a_metric_may_ask_the_model(ran: Ran) -> None:
     finished = ran(metrics=["drop"], targets=["left"])
     stored, model = maps(finished.folder), Regions()
     for row in scores(finished.folder, metric="drop"):
-        image = torch.from_numpy(model.prepare(Pictures(count=16).load(row["case"])).image)[None]
+        image = torch.from_numpy(model.prepare(Images(count=16).load(row["case"])).image)[None]
         black = image.clone()
         y, x = np.unravel_index(stored[row["case"]].argmax(), (16, 16))
         black[..., y, x] = 0

@@ -57,9 +57,9 @@ class Incomplete(Blobs):
 
 
 class Leaking(Blobs):
-    """The first and the last picture are of one patient."""
+    """The first and the last image are of one patient."""
 
-    def group(self, id: str) -> str:
+    def patient(self, id: str) -> str:
         return "patient-000" if id == "blob-011" else super().group(id)
 
 
@@ -90,7 +90,7 @@ FAULTS = (
     (Incomplete(), "splits divide the ids"),
     (Leaking(), "no patient is in two splits"),
     (changing("Renamed", lambda sample: replace(sample, id="blob")), "samples are the ones asked for"),
-    (changing("Misattributed", lambda sample: replace(sample, group="patient")), "samples are the ones asked for"),
+    (changing("Misattributed", lambda sample: replace(sample, patient="patient")), "samples are the ones asked for"),
     (changing("Floating", lambda sample: replace(sample, image=sample.image / 255)), "images are as decoded"),
     (changing("Grey", lambda sample: replace(sample, image=sample.image[0])), "images are as decoded"),
     (changing("Half", lambda one: resized(one, step=2)), "annotations lie on their image"),

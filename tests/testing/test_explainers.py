@@ -341,7 +341,7 @@ def test_a_check_says_what_was_seen():
 
 def test_a_model_can_be_given_with_its_samples():
     model = toys.Regions()
-    results = check_explainer(Plain(), model=model, samples=model.pictures(4))
+    results = check_explainer(Plain(), model=model, samples=model.samples(4))
     assert all(result.passed for result in results)
 
 

@@ -184,11 +184,11 @@ class WritesSample(Residual):
 
 class Forgets(Residual):
     def prepare(self, sample: Sample) -> Sample:
-        return replace(super().prepare(sample), group="")
+        return replace(super().prepare(sample), patient="")
 
 
 class Misplaced(Residual):
-    """Leaves the geometry as it was before the picture was made smaller."""
+    """Leaves the geometry as it was before the image was made smaller."""
 
     def prepare(self, sample: Sample) -> Sample:
         return replace(super().prepare(sample), geometry=sample.geometry)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.imaging.pictures import Pictures
+from heatproof.imaging.raster import Raster
 from heatproof.imaging.reader import MAX_PIXELS, Reader
 from heatproof.records import Array, Geometry
 from heatproof.testing import ConformanceError, check_reader, checks, toys
 from heatproof.testing.check import run
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 90, 70)).astype(np.uint8)
 SHAPE = "an image has the shape of its geometry"
@@ -22,7 +22,7 @@ REFUSED = "damaged foreign and absent files are refused"
 Image = tuple[Array, Geometry]
 
 
-class Changed(Pictures):
+class Changed(Raster):
     """The core's reader with something changed after reading."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
@@ -39,10 +39,10 @@ def changing(name: str, change: Callable[[Array, Geometry], Image]) -> Reader:
 
 def having(name: str, **attributes: Any) -> Reader:
     """The core's reader with other attributes."""
-    return type(name, (Pictures,), attributes)()
+    return type(name, (Raster,), attributes)()
 
 
-class Late(Pictures):
+class Late(Raster):
     """Decodes first."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
@@ -52,14 +52,14 @@ class Late(Pictures):
         return image, geometry
 
 
-class Limitless(Pictures):
+class Limitless(Raster):
     """Knows no limit."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
         return super().read_image(path)
 
 
-class Raw(Pictures):
+class Raw(Raster):
     """Lets other errors through."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
@@ -69,7 +69,7 @@ class Raw(Pictures):
             raise ValueError(str(error)) from error
 
 
-class Nameless(Pictures):
+class Nameless(Raster):
     """Does not say which file."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
@@ -79,8 +79,8 @@ class Nameless(Pictures):
             raise DataError("a file is damaged") from error
 
 
-class Forgiving(Pictures):
-    """Makes a picture of anything."""
+class Forgiving(Raster):
+    """Makes an image of anything."""
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> Image:
         try:
@@ -89,14 +89,14 @@ class Forgiving(Pictures):
             return np.zeros((1, 4, 4), dtype=np.uint8), Geometry.identity((4, 4), str(path))
 
 
-class Halved(Pictures):
+class Halved(Raster):
     """Reads masks on another grid."""
 
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
         return super().read_mask(path, max_pixels)[::2]
 
 
-class Grey(Pictures):
+class Grey(Raster):
     """Reads masks as grey."""
 
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
@@ -135,21 +135,21 @@ FAULTS = (
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    write_image(PIXELS, tmp_path / "a picture.PNG")
-    return tmp_path / "a picture.PNG"
+    write_image(PIXELS, tmp_path / "an image.PNG")
+    return tmp_path / "an image.PNG"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 def test_the_reader_of_the_core_passes_every_check(tmp_path: Path, suffix: str) -> None:
     write_image(PIXELS, tmp_path / f"a{suffix}")
-    results = check_reader(Pictures(), tmp_path / f"a{suffix}")
+    results = check_reader(Raster(), tmp_path / f"a{suffix}")
     assert {result.name for result in results if result.outcome == "skipped"} == (
         {"a mask lies on its image"} if suffix == ".jpg" else set()
     )
 
 
 def test_without_a_file_most_laws_do_not_apply() -> None:
-    results = {result.name: result for result in check_reader(Pictures())}
+    results = {result.name: result for result in check_reader(Raster())}
     assert results["it claims files by name or first bytes"].outcome == "passed"
     assert "needs a file of its format" in results[SHAPE].reason
 
@@ -162,4 +162,4 @@ def test_a_planted_fault_is_caught(fault: Reader, law: str, file: Path) -> None:
 
 def test_every_law_of_its_own_has_a_planted_fault() -> None:
     shared = {check.name for check in checks(toys.Residual())}
-    assert {law for _, law in FAULTS} == {check.name for check in checks(Pictures())} - shared
+    assert {law for _, law in FAULTS} == {check.name for check in checks(Raster())} - shared

@@ -216,7 +216,7 @@ def test_the_brighter_blob_is_the_label():
 
 
 def batch_of(model: toys.Toy, targets: list[int]) -> Batch:
-    """Four toy pictures in float64."""
-    samples = model.pictures(4)
+    """Four toy images in float64."""
+    samples = model.samples(4)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
     return Batch(in_float64(model), [sample.id for sample in samples], images, targets)

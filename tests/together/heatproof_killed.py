@@ -16,7 +16,7 @@ from typing import Any
 
 from heatproof.config.settings import from_plain
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results import parquet, store
 from heatproof.results import scores as tables
 from heatproof.run import runner
@@ -47,8 +47,8 @@ def die(name: str, number: int) -> None:
 def attempt(config: dict[str, Any], moment: Any, shard: tuple[int, int]) -> None:
     """One run, in the process that may be killed."""
     catalog = Catalog([
-        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
-        Found("processes", "heatproof_processes", "heatproof-processes", "1.0"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Announcement("processes", "heatproof_processes", "heatproof-processes", "1.0"),
     ])  # fmt: skip
     if isinstance(moment, list):
         die(*moment)

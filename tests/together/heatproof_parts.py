@@ -35,7 +35,7 @@ def note(*what: Any) -> None:
             stream.write(json.dumps(what) + "\n")
 
 
-class PicturesParams(BlobsParams):
+class ImagesParams(BlobsParams):
     """Blobs of which some cannot be read, or have an odd label."""
 
     unreadable: tuple[str, ...] = ()
@@ -43,11 +43,11 @@ class PicturesParams(BlobsParams):
     root: Location | None = None
 
 
-class Pictures(Blobs[PicturesParams]):
+class Images(Blobs[ImagesParams]):
     """Blobs that count how often they are loaded."""
 
     def load(self, id: str) -> Sample:
-        """The picture, unless it is to be unreadable."""
+        """The image, unless it is to be unreadable."""
         note("load", id)
         if id in self.params.unreadable:
             raise DataError(f"{id} is truncated; download it again.")
@@ -81,7 +81,7 @@ class Elsewhere(Regions):
 
 
 class Native(Regions):
-    """A model that forgets to bring every picture to one grid."""
+    """A model that forgets to bring every image to one grid."""
 
     def prepare(self, sample: Sample) -> Sample:
         """The grid of the toys, one column more for every second sample."""
@@ -131,10 +131,10 @@ class Unbuildable(Regions):
 
 
 class Blind(Regions):
-    """A model that gives no finite logits for some pictures."""
+    """A model that gives no finite logits for some images."""
 
     def prepare(self, sample: Sample) -> Sample:
-        """The second picture makes logits that are not finite."""
+        """The second image makes logits that are not finite."""
         made = super().prepare(sample)
         if sample.id.endswith("1"):
             made.image[...] = np.nan
@@ -211,7 +211,7 @@ class LayeredParams(Params):
 
 
 class Layered(Explainer[LayeredParams]):
-    """The picture times the mean gradient of a layer, for the layers of a task."""
+    """The image times the mean gradient of a layer, for the layers of a task."""
 
     requires = frozenset({"gradients", "layers"})
     shares = "gradients"
@@ -240,7 +240,7 @@ class SharingParams(Params):
 
 
 class Sharing(Explainer[SharingParams]):
-    """The picture times a number; it notes what is made for its pair, and how much is kept of others."""
+    """The image times a number; it notes what is made for its pair, and how much is kept of others."""
 
     @property
     def shares(self) -> str:
@@ -379,14 +379,14 @@ class Drop(Metric):
         return {"value": float(case.batch.score(case.batch.images) - case.batch.score(images))}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One forward of the picture, one of the blackened one."""
+        """One forward of the image, one of the blackened one."""
         return 2, 0
 
 
 @hookimpl
 def heatproof_datasets() -> Mapping[str, str]:
     """Declare the datasets."""
-    return {"pictures": "heatproof_parts:Pictures"}
+    return {"images": "heatproof_parts:Images"}
 
 
 @hookimpl

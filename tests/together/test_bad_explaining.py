@@ -20,7 +20,7 @@ from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
 from heatproof.records import Annotation, Sample
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found, discover
+from heatproof.registry.discovery import Announcement, discover
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.testing.toys import GRID, Blobs, Residual
@@ -40,7 +40,7 @@ Runs = Callable[..., Any]
 
 
 class Odd(Residual):
-    """A model whose prepared pictures are odd, one after the other as ``ODD`` says."""
+    """A model whose prepared images are odd, one after the other as ``ODD`` says."""
 
     def prepare(self, sample: Sample) -> Sample:
         image = super().prepare(sample).image.copy()
@@ -102,7 +102,7 @@ class Closed(Residual):
 
 
 class Everywhere(Blobs):
-    """Pictures whose masks cover everything."""
+    """Images whose masks cover everything."""
 
     def load(self, id: str) -> Sample:
         sample = super().load(id)
@@ -129,8 +129,8 @@ def catalog() -> Iterator[Catalog]:
     """All explainers, the parts, and those of this module."""
     plugins = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in KINDS]
     parts = [
-        Found("parts", "heatproof_parts", "heatproof-parts", "1.0"),
-        Found("odd", "heatproof_parts:odd", "heatproof-odd", "1.0"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
+        Announcement("odd", "heatproof_parts:odd", "heatproof-odd", "1.0"),
     ]
     with pytest.MonkeyPatch.context() as patched:
         for part in (Odd, Graded, OddGraded, Closed, Everywhere):
@@ -141,12 +141,12 @@ def catalog() -> Iterator[Catalog]:
 
 @pytest.fixture
 def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """``heatproof run`` of a config over four test pictures of the residual toy."""
+    """``heatproof run`` of a config over four test images of the residual toy."""
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
 
     def made(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {
-            "output": "run", "datasets": [{"use": "pictures", "split": "test", "count": 8}], "models": ["residual"],
+            "output": "run", "datasets": [{"use": "images", "split": "test", "count": 8}], "models": ["residual"],
             "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4,
             "threads": 1, "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
             "report": {"examples": 0},
@@ -195,10 +195,10 @@ def named(given: Any) -> str:
 
 
 def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None, **changes: Any) -> Batch:
-    """Two pictures for one explainer."""
+    """Two images for one explainer."""
     model = model or Residual()
     if images is None:
-        images = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)])
+        images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)])
     asked = {"layers": explainer.layers(model), "requests": explainer.requests(model), "targets": [0, 1], **changes}
     return Batch(model, ["a", "b"], images, **asked)
 
@@ -229,7 +229,7 @@ def test_a_layer_that_no_name_is_near_to(runs: Runs) -> None:
 def test_the_other_explainers_run_and_the_skipped_one_is_named(runs: Runs, rows: Any) -> None:
     result = runs(explainers=["gradient", {"use": "gradcam", "layer": "sten"}])
     assert result.exit_code == 0, result.output
-    assert "skipped: gradcam(layer=sten) on residual (pictures): residual has no layer 'sten'" in result.stdout
+    assert "skipped: gradcam(layer=sten) on residual (images): residual has no layer 'sten'" in result.stdout
     assert {row["explainer"] for row in rows()} == {"gradient", "random"}
 
 
@@ -259,11 +259,11 @@ def test_every_method_refuses_a_target_outside_the_classes(given: Any, target: i
 
 
 def test_a_label_outside_the_classes_fails_its_case_only(runs: Runs, rows: Any) -> None:
-    dataset = {"use": "pictures", "split": "test", "count": 8, "labels": {"blob-004": 7, "blob-005": None}}
+    dataset = {"use": "images", "split": "test", "count": 8, "labels": {"blob-004": 7, "blob-005": None}}
     assert runs(datasets=[dataset], targets=["label"]).exit_code == 0
     seen = {row["case"]: (row["status"], row["reason"]) for row in rows(explainer="gradient", measure="combined")}
     assert seen == {
-        "blob-004": ("failed", "label 7 is outside the 2 classes of pictures"),
+        "blob-004": ("failed", "label 7 is outside the 2 classes of images"),
         "blob-005": ("excluded", "the sample has no single label to explain"),
         "blob-006": ("valid", ""),
         "blob-007": ("valid", ""),
@@ -298,7 +298,7 @@ def test_a_model_without_the_capability(name: str, runs: Runs, method: Any) -> N
 def test_what_needs_no_layer_still_runs(runs: Runs, rows: Any) -> None:
     result = runs(models=["closed"], explainers=["gradient", {"use": "occlusion", "patch": 4, "stride": 4}, "gradcam"])
     assert result.exit_code == 0, result.output
-    assert "skipped: gradcam on closed (pictures): no layer of closed can be observed: it cannot" in result.stdout
+    assert "skipped: gradcam on closed (images): no layer of closed can be observed: it cannot" in result.stdout
     assert {row["status"] for row in rows()} == {"valid"}
     assert len({row["explainer"] for row in rows()}) == 3
 
@@ -311,10 +311,10 @@ def test_a_network_without_convolutions_has_no_layer(runs: Runs) -> None:
 # dimensions
 
 
-VOLUMES = {"use": "pictures", "split": "test", "count": 8, "dimensions": 3, "size": 32}
+VOLUMES = {"use": "images", "split": "test", "count": 8, "dimensions": 3, "size": 32}
 
 
-def test_volumes_in_a_method_for_pictures(runs: Runs, rows: Any) -> None:
+def test_volumes_in_a_method_for_images(runs: Runs, rows: Any) -> None:
     settings = {"datasets": [VOLUMES], "models": [{"use": "residual", "dimensions": 3}]}
     result = runs(**settings, explainers=["lime", "gradient"], metrics=["mass"])
     assert result.exit_code == 0, result.output
@@ -325,13 +325,13 @@ def test_volumes_in_a_method_for_pictures(runs: Runs, rows: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["lime", "iterative"])
-def test_methods_for_pictures_refuse_volumes(name: str, method: Any) -> None:
+def test_methods_for_images_refuse_volumes(name: str, method: Any) -> None:
     explainer, model = method(name), Residual(dimensions=3)
     with pytest.raises(ModelError, match="explains 2-D images; these have 3 dimensions"):
         explainer(Batch(model, ["a"], torch.rand(1, 3, 8, 8, 8), [0]))
 
 
-def test_a_patch_that_is_larger_than_the_picture(runs: Runs, rows: Any) -> None:
+def test_a_patch_that_is_larger_than_the_image(runs: Runs, rows: Any) -> None:
     assert runs(explainers=[{"use": "occlusion", "patch": 17}]).exit_code == 0
     seen = {(row["status"], row["reason"]) for row in rows() if row["explainer"] != "random"}
     assert len(seen) == 1

@@ -18,7 +18,7 @@ from heatproof.errors import HeatproofError
 from heatproof.hooks import hookimpl
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Broken, Found
+from heatproof.registry.discovery import Announcement, Broken
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.seeding import generator
@@ -26,13 +26,13 @@ from heatproof_idrid.idrid import Idrid
 
 SIDE = 64
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates")
-PICTURE = "A. Segmentation/1. Original Images/b. Testing Set/IDRiD_{:02d}.jpg"
+IMAGE = "A. Segmentation/1. Original Images/b. Testing Set/IDRiD_{:02d}.jpg"
 MASK = "A. Segmentation/2. All Segmentation Groundtruths/b. Testing Set/3. Hard Exudates/IDRiD_{:02d}_EX.tif"
 Configured = Callable[..., Path]
 
 
 def sample(number: int) -> Sample:
-    """A picture of noise with the same square in all its masks; numbers below three tune."""
+    """An image of noise with the same square in all its masks; numbers below three tune."""
     image = generator("bad input", number).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[8:24, 4 * number : 4 * number + 16] = True
@@ -43,14 +43,14 @@ def sample(number: int) -> Sample:
 
 @pytest.fixture
 def idrid(tmp_path: Path) -> Path:
-    """A download of IDRiD with eight small pictures: 01–03 tune, 04–08 test."""
+    """A download of IDRiD with eight small images: 01–03 tune, 04–08 test."""
     Idrid(root=tmp_path / "idrid").write(map(sample, range(8)), tmp_path / "idrid")
     return tmp_path / "idrid"
 
 
 @pytest.fixture
 def config(tmp_path: Path, idrid: Path) -> Configured:
-    """Writes the config of a run over the five test pictures; YAML holds JSON."""
+    """Writes the config of a run over the five test images; YAML holds JSON."""
 
     def write(**settings: Any) -> Path:
         usual = {
@@ -226,10 +226,9 @@ def catalog(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[[Catalog]
 
 
 def test_a_broken_plugin(command: Any, catalog: Any, config: Configured) -> None:
-    parts = Found("parts", "heatproof_parts", "heatproof-parts", "1.0")
-    catalog(
-        Catalog([parts, Found("gone", "heatproof_gone", "heatproof-gone", "0.3")], [Broken("ill", "2", "", "[red]ill")])
-    )
+    parts = Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0")
+    gone = Announcement("gone", "heatproof_gone", "heatproof-gone", "0.3")
+    catalog(Catalog([parts, gone], [Broken("ill", "2", "", "[red]ill")]))
     listed = command("list")
     assert listed.exit_code == 0
     has(listed.stdout, "slope", "heatproof-gone", "No module named 'heatproof_gone'", "[red]ill")
@@ -243,7 +242,7 @@ def test_two_distributions_of_one_name(
 ) -> None:
     monkeypatch.setattr("heatproof_parts.twin", Twin, raising=False)
     known = [plugin.found for plugin in installed._plugins.working if plugin.found.distribution != "heatproof"]
-    catalog(Catalog([*known, Found("twin", "heatproof_parts:twin", "heatproof-twin", "1.0")]))
+    catalog(Catalog([*known, Announcement("twin", "heatproof_parts:twin", "heatproof-twin", "1.0")]))
     choices = "'heatproof-parts/slope' or 'heatproof-twin/slope'"
     has(refused(command("plan", config())), "explainers.0", "is brought by several distributions", f"; write {choices}")
     assert command("plan", config(explainers=["heatproof-twin/slope"])).exit_code == 0
@@ -340,10 +339,10 @@ def enlarged(path: Path) -> None:
 
 
 FAULTS = {
-    "truncated JPEG": (PICTURE, truncated, "IDRiD_05.jpg is damaged (", "; replace it by a fresh copy."),
-    "empty JPEG": (PICTURE, lambda path: path.write_bytes(b""), "IDRiD_05.jpg is damaged (", "replace it"),
+    "truncated JPEG": (IMAGE, truncated, "IDRiD_05.jpg is damaged (", "; replace it by a fresh copy."),
+    "empty JPEG": (IMAGE, lambda path: path.write_bytes(b""), "IDRiD_05.jpg is damaged (", "replace it"),
     "truncated TIFF": (MASK, truncated, "IDRiD_05_EX.tif is damaged (", "; replace it by a fresh copy."),
-    "mask of another size": (MASK, enlarged, "IDRiD_05_EX.tif is 32 × 64 pixels, its picture", "replace the one"),
+    "mask of another size": (MASK, enlarged, "IDRiD_05_EX.tif is 32 × 64 pixels, its image", "replace the one"),
 }
 
 
@@ -367,7 +366,7 @@ def test_one_bad_file_fails_its_case_only(
 def test_a_file_that_was_replaced_is_computed_on_request(
     command: Any, config: Configured, idrid: Path, tmp_path: Path
 ) -> None:
-    path, whole = idrid / PICTURE.format(5), (idrid / PICTURE.format(5)).read_bytes()
+    path, whole = idrid / IMAGE.format(5), (idrid / IMAGE.format(5)).read_bytes()
     path.write_bytes(whole[:200] + bytes(len(whole) - 200))
     assert command("run", config()).exit_code == 0
     path.write_bytes(whole)
@@ -386,9 +385,9 @@ def opaque(path: Path) -> None:
 
 
 def palette(path: Path) -> None:
-    picture = Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8), "P")
-    picture.putpalette([255, 255, 255, 0, 0, 0])
-    picture.save(path)
+    image = Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8), "P")
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    image.save(path)
 
 
 @pytest.mark.parametrize("convert", [opaque, palette])
@@ -410,11 +409,11 @@ def test_an_empty_dataset(command: Any, config: Configured, tmp_path: Path) -> N
 
 def test_an_empty_split(command: Any, config: Configured, idrid: Path) -> None:
     for number in range(4, 9):
-        (idrid / PICTURE.format(number)).unlink()
+        (idrid / IMAGE.format(number)).unlink()
     has(refused(command("run", config())), "idrid has no samples in split test", "choose another split")
 
 
-def test_no_picture_can_be_read(command: Any, config: Configured, idrid: Path, tmp_path: Path) -> None:
+def test_no_image_can_be_read(command: Any, config: Configured, idrid: Path, tmp_path: Path) -> None:
     for path in idrid.rglob("*.jpg"):
         truncated(path)
     has(
@@ -447,7 +446,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., None]]:
 
 
 def test_a_full_disk_loses_nothing(command: Any, config: Configured, disk: Any, calls: Any, tmp_path: Path) -> None:
-    explained = config(datasets=[{"use": "pictures", "split": "test", "count": 160}])
+    explained = config(datasets=[{"use": "images", "split": "test", "count": 160}])
     has(refused(command("run", explained)), f"cannot write to {tmp_path / 'run'}: No space left on device; make room")
     kept = Run(tmp_path / "run").keys("heatmaps")
     assert kept

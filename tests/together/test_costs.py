@@ -10,7 +10,7 @@ from heatproof.errors import DataError
 from heatproof.plan.plan import make_plan
 from heatproof.testing.toys import Linear, Regions
 from heatproof_costs.estimate import estimates, peak
-from heatproof_parts import Pictures
+from heatproof_parts import Images
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_disk_is_that_of_raw_maps(estimated: Callable[..., Any]) -> None:
 
 def test_every_dataset_and_model_is_estimated(estimated: Callable[..., Any]) -> None:
     found = estimated(models=["regions", "linear"], explainers=["slope"])
-    assert [(one.dataset, one.model) for one in found] == [("pictures", "regions"), ("pictures", "linear")]
+    assert [(one.dataset, one.model) for one in found] == [("images", "regions"), ("images", "linear")]
     assert [one.heatmaps for one in found] == [16, 8]
 
 
@@ -49,7 +49,7 @@ def test_two_settings_of_one_model_are_told_apart(estimated: Callable[..., Any])
 def test_memory_holds_weights_and_what_the_pass_keeps() -> None:
     """A linear model keeps its weights (in both views) and its input."""
     model = Linear()
-    sample = model.prepare(Pictures(count=8).load("blob-000"))
+    sample = model.prepare(Images(count=8).load("blob-000"))
     weights = 2 * 3 * 16 * 16 * 4
     assert peak(model, sample, []) >= 2 * weights
     assert peak(model, sample, []) <= 2 * weights + 4 * sample.image.nbytes
@@ -60,9 +60,9 @@ def test_memory_holds_weights_and_what_the_pass_keeps() -> None:
 
 
 def test_a_first_sample_that_cannot_be_read_does_not_matter(estimated: Callable[..., Any]) -> None:
-    data = {"use": "pictures", "split": "test", "count": 16}
+    data = {"use": "images", "split": "test", "count": 16}
     ids = [f"blob-{index:03}" for index in range(8, 16)]
     (one,) = estimated(datasets=[{**data, "unreadable": ids[:1]}], explainers=["slope"])
     assert one.samples == 8
-    with pytest.raises(DataError, match="none of the 8 samples of pictures can be read for regions; check its folder"):
+    with pytest.raises(DataError, match="none of the 8 samples of images can be read for regions; check its folder"):
         estimated(datasets=[{**data, "unreadable": ids}], explainers=["slope"])

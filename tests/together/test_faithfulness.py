@@ -12,12 +12,12 @@ from heatproof.batch import Batch
 from heatproof.config.settings import from_plain
 from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
 from heatproof_costs.estimate import estimates
-from heatproof_parts import Pictures
+from heatproof_parts import Images
 
 METRICS = [
     {"use": "deletion", "steps": 7}, {"use": "insertion", "steps": 6}, {"use": "pixel_flipping", "patch": 4},
@@ -30,9 +30,9 @@ Configured = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    found = [Found("parts", "heatproof_parts", "heatproof-parts", "1")]
+    found = [Announcement("parts", "heatproof_parts", "heatproof-parts", "1")]
     for name in ("baseline", "cam", "gradient", "smoothgrad", "faithfulness"):
-        found.append(Found(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
+        found.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
     return Catalog(found)
 
 
@@ -40,7 +40,7 @@ def catalog() -> Catalog:
 def configured(catalog: Catalog, tmp_path: Path) -> Configured:
     def make(**settings: Any) -> Any:
         usual = {
-            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 8}],
+            "output": str(tmp_path / "run"), "datasets": [{"use": "images", "split": "test", "count": 8}],
             "models": ["regions"], "explainers": EXPLAINERS, "metrics": METRICS, "rows": 3, "threads": 1,
             "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
         }  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog
     finished = run(config, catalog)
     assert finished.failures == 0
     assert passed == [forwards, backwards, 3]
-    # Four pictures; gradient, gradcam of two layers, smoothgrad and random; three layers with weights.
+    # Four images; gradient, gradcam of two layers, smoothgrad and random; three layers with weights.
     again = (1 + 2 + 5) * 4
     assert metrics == {
         "deletion": (7 * 5 * 4, 0), "insertion": (6 * 5 * 4, 0), "pixel_flipping": (16 * 5 * 4, 0),
@@ -136,7 +136,7 @@ def test_the_deletion_of_a_run_is_that_of_plain_loops(configured: Configured, ca
     finished = run(
         configured(metrics=[{"use": "deletion", "steps": 4, "baseline": 0.25}], explainers=["gradient"]), catalog
     )
-    model, dataset = Regions(), Pictures(count=8)
+    model, dataset = Regions(), Images(count=8)
     for row in rows(finished, explainer="gradient", measure="curve"):
         image = torch.from_numpy(model.prepare(dataset.load(row["case"])).image)[None].requires_grad_()
         logits = model.network(image)
@@ -189,7 +189,7 @@ def test_chance_is_what_the_same_model_makes_of_random_maps(configured: Configur
 
 
 def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Catalog) -> None:
-    data = [{"use": "pictures", "split": "test", "count": 8, "labels": {"blob-004": None}}]
+    data = [{"use": "images", "split": "test", "count": 8, "labels": {"blob-004": None}}]
     finished = run(configured(datasets=data, targets=["label"], explainers=["gradient"]), catalog)
     for name in NAMES:
         found = {
@@ -200,9 +200,9 @@ def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Cat
         assert {row["status"] for row in others} == {"valid"}
 
 
-def test_a_picture_that_the_model_cannot_read_has_a_reason(configured: Configured, catalog: Catalog) -> None:
+def test_a_image_that_the_model_cannot_read_has_a_reason(configured: Configured, catalog: Catalog) -> None:
     finished = run(
-        configured(models=["blind"], datasets=[{"use": "pictures", "count": 4}], explainers=["gradient"]), catalog
+        configured(models=["blind"], datasets=[{"use": "images", "count": 4}], explainers=["gradient"]), catalog
     )
     for name in NAMES:
         found = {

@@ -29,7 +29,7 @@ def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_
     sample = prepared_sample(results, settings, case)
     assert len(calls("load")) == (0 if cached else 1)
     assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
-    assert (sample.photograph is None) == (fresh.photograph is None)
+    assert (sample.original is None) == (fresh.original is None)
 
 
 def test_what_was_removed_is_said(ran: Ran, parts: Catalog) -> None:

@@ -25,7 +25,7 @@ from heatproof.hooks import hookimpl
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.run.runner import run
 from heatproof.testing.bench import in_float64
@@ -44,9 +44,9 @@ LAYER, SIDE = "last", 8
 
 
 def batch(count: int = 4, **changes: Any) -> Batch:
-    """Pictures of the residual toy in float64, the first three with different targets."""
+    """Images of the residual toy in float64, the first three with different targets."""
     model = in_float64(Residual())
-    samples = model.pictures(count)
+    samples = model.samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
     ids, targets = [sample.id for sample in samples], [place % 3 for place in range(count)]
     return Batch(model, ids, images, targets, **{"layers": ["last"], **changes})
@@ -271,20 +271,20 @@ class Asking:
 
 @pytest.fixture
 def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """The score rows of a run of these explainers over four pictures, random ones left out."""
+    """The score rows of a run of these explainers over four images, random ones left out."""
     monkeypatch.setattr("heatproof_parts.Again", Again, raising=False)
     monkeypatch.setattr("heatproof_parts.asking", Asking, raising=False)
     found = [
-        Found("parts", "heatproof_parts", "heatproof-parts", "1"),
-        Found("asking", "heatproof_parts:asking", "heatproof-ask", "1"),
+        Announcement("parts", "heatproof_parts", "heatproof-parts", "1"),
+        Announcement("asking", "heatproof_parts:asking", "heatproof-ask", "1"),
     ]
     for name in ("baseline", "cam", "gradient", "smoothgrad"):
-        found.append(Found(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
+        found.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
     catalog = Catalog(found)
 
     def rows(*explainers: Any, metrics: Any = ("mass",), **settings: Any) -> dict[str, Any]:
         config = {
-            "output": str(tmp_path / "run"), "datasets": [{"use": "pictures", "split": "test", "count": 8}],
+            "output": str(tmp_path / "run"), "datasets": [{"use": "images", "split": "test", "count": 8}],
             "models": ["residual"], "explainers": list(explainers), "metrics": list(metrics), "rows": 2, "threads": 1,
             "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
         }  # fmt: skip

@@ -26,7 +26,7 @@ Ask = Callable[..., Any]
 def config(output: Path, **settings: Any) -> dict[str, Any]:
     """A small run with everything that is committed: fitted settings, kept arrays, two models, failed cases."""
     return {
-        "output": str(output), "datasets": [{"use": "pictures", "split": "test", "count": 24}], "device": "cpu",
+        "output": str(output), "datasets": [{"use": "images", "split": "test", "count": 24}], "device": "cpu",
         "models": ["residual", "swapped"], "metrics": ["mass", "filled", "accuracy", "drop"], "chunk": 4, "threads": 1,
         "explainers": ["slope", {"use": "layered", "layer": "all"}, "noted",
                        {"use": "slope", "factor": 2.0, "on": ["blob-013"], "fault": "nan"}],

@@ -48,7 +48,7 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
     explainers = [explainer for method in METHODS for explainer in method.expand(model)]
     requests = [request for explainer in explainers for request in explainer.requests(model)]
     assert len(explainers) == 8 + 5 + len(model.layers())
-    image = torch.from_numpy(model.pictures(4)[0].image)[None].double()
+    image = torch.from_numpy(model.samples(4)[0].image)[None].double()
     predicted = Batch(model, ["a"], image, [0], layers=model.layers(), requests=requests)
     assert isinstance(predicted.view, View)
 
@@ -96,7 +96,7 @@ def test_the_estimate_before_a_run_is_what_is_taken():
 def test_what_is_not_planned_takes_passes_for_itself_and_no_more(passed):
     """1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
     model = in_float64(Residual())
-    image = torch.from_numpy(model.pictures(1)[0].image)[None].double()
+    image = torch.from_numpy(model.samples(1)[0].image)[None].double()
     batch = Batch(model, ["a"], image, [0], layers=model.layers())
     counts = passed(batch)
     logits(batch)

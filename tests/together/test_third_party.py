@@ -31,7 +31,7 @@ from heatproof.passes import gradients
 
 
 class Edges(Explainer):
-    """Where the picture has an edge and the gradient is not zero."""
+    """Where the image has an edge and the gradient is not zero."""
 
     def explain(self, batch):
         edges = (batch.images - batch.images.roll(1, -1)).abs()

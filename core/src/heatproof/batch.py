@@ -54,7 +54,7 @@ class Batch:
     ``rows`` bounds how many images are in one pass; ``layers`` names all activations that some explainer of the
     task will ask for, and ``requests`` all that they will ask of shared passes, so that whoever asks first has it done
     for all; ``seed`` keys every draw together with the sample's id; ``field`` (n, *space) bool is true where there is
-    picture, everywhere if not given. It holds no annotation and no label.
+    image, everywhere if not given. It holds no annotation and no label.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Batch:
 
 
 def fields(samples: Sequence[Sample]) -> Tensor:
-    """Where there is picture (n, *space) bool; everywhere in a sample without a field."""
+    """Where there is image (n, *space) bool; everywhere in a sample without a field."""
     found = [np.ones(sample.space, bool) if sample.field is None else sample.field for sample in samples]
     return torch.from_numpy(np.stack(found))
 

@@ -1,4 +1,4 @@
-"""Datasets: pictures with labels, annotations and patients, read from the layout their authors published."""
+"""Datasets: images with labels, annotations and patients, read from the layout their authors published."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from .records import Sample
 
 
 @dataclass(frozen=True)
-class Finding:
+class Tally:
     """One thing that ``heatproof data check`` has to say about a download: what, how many, and an example."""
 
     what: str
@@ -57,7 +57,7 @@ class Dataset(Component[P]):
 
     @cached_property
     def synthetic(self) -> bool:
-        """Whether no picture comes from a person."""
+        """Whether no image comes from a person."""
         return False
 
     @cached_property
@@ -90,7 +90,7 @@ class Dataset(Component[P]):
         """One sample at its native size; raises ``DataError`` naming the file when it cannot be read."""
         raise NotImplementedError
 
-    def group(self, id: str) -> str:
+    def patient(self, id: str) -> str:
         """The patient of a sample, known without decoding it; the id itself where the patient is unknown."""
         return id
 
@@ -119,16 +119,16 @@ class Dataset(Component[P]):
         """Whether a sample may have several labels at once."""
         return False
 
-    def left_out(self) -> list[Finding]:
+    def rejected(self) -> list[Tally]:
         """What of the download is no sample, or cannot become one, because something is wrong with it.
 
-        Every run counts it, a strict one refuses it; no picture is decoded to find it.
+        Every run counts it, a strict one refuses it; no image is decoded to find it.
         """
         return []
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[Tally]:
         """What is there, missing or unreadable, against the published counts."""
-        return [Finding(f"samples in {split}", len(self.ids(split))) for split in self.splits]
+        return [Tally(f"samples in {split}", len(self.ids(split))) for split in self.splits]
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples in this dataset's own layout under ``root``; the number written."""

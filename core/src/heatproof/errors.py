@@ -17,7 +17,7 @@ class PluginError(HeatproofError):
 
 
 class DataError(HeatproofError):
-    """A dataset folder, table, picture or annotation that cannot be used."""
+    """A dataset folder, table, image or annotation that cannot be used."""
 
 
 class ModelError(HeatproofError):

@@ -1,4 +1,4 @@
-"""Explainers: where in the picture the evidence for a target lies, and the guard that every call runs in."""
+"""Explainers: where in the image the evidence for a target lies, and the guard that every call runs in."""
 
 import random
 from abc import abstractmethod

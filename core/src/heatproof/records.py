@@ -13,16 +13,16 @@ Array: TypeAlias = NDArray[Any]
 Label: TypeAlias = int | tuple[int, ...] | None
 AnnotationKind = Literal["mask", "box", "density"]
 Status = Literal["valid", "excluded", "invalid", "failed"]
-Kind = Literal["predictions", "heatmaps", "scores", "execution"]
+UnitKind = Literal["predictions", "heatmaps", "scores", "execution"]
 Level = Literal["exact", "approximate", "undefined"]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a grid lies on the picture it was made from, so that a heatmap can be written back onto the original.
+    """Where a grid lies on the image it was made from, so that a heatmap can be written back onto the original.
 
     ``affine`` is a (d + 1, d + 1) matrix; it maps the continuous index of the grid (pixel ``i`` spans ``[i, i + 1)``,
-    rows first) to the continuous index of the native picture.
+    rows first) to the continuous index of the native image.
     """
 
     affine: Array
@@ -33,7 +33,7 @@ class Geometry:
 
     @classmethod
     def identity(cls, shape: tuple[int, ...], source: str = "") -> "Geometry":
-        """The geometry of a picture on its own grid."""
+        """The geometry of an image on its own grid."""
         return cls(np.eye(len(shape) + 1), tuple(shape), source)
 
     def through(self, affine: Array) -> "Geometry":
@@ -67,7 +67,7 @@ class SpatialExtra(ABC):
     @property
     @abstractmethod
     def space(self) -> tuple[int, ...]:
-        """The spatial shape of the picture that it belongs to."""
+        """The spatial shape of the image that it belongs to."""
 
     @abstractmethod
     def on(self, edges: list[Array]) -> Self:
@@ -76,32 +76,31 @@ class SpatialExtra(ABC):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with everything known about it.
+    """One image with everything known about it.
 
     ``image`` is (c, *space): as decoded (unsigned integers) when a dataset loads it, float32 once a model prepared it.
-    ``field`` is (*space) bool, true where there is picture: field of view, no padding. ``group`` is the patient.
-    ``extras`` are for some models and metrics only. Spatial ones move with the image, by area: arrays whose last axes
-    are ``space``, and a ``SpatialExtra`` of it. All else stays as it is, points in native indices as well.
+    ``field`` is (*space) bool, true inside the field of view and outside padding. ``patient`` is
+    the sample's own id where none is given. ``extras`` are for some models and metrics only. Spatial ones move with the
+    image, by area: arrays whose last axes are ``space``, and a ``SpatialExtra`` of it. All else stays as it is, points
+    in native indices as well.
     """
 
     id: str
     image: Array
     annotations: tuple[Annotation, ...] = ()
     label: Label = None
-    group: str = ""
+    patient: str = ""
     geometry: Geometry | None = None
     field: Array | None = None
     extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patient", self.patient or self.id)
 
     @property
     def space(self) -> tuple[int, ...]:
         """The spatial shape."""
         return tuple(self.image.shape[1:])
-
-    @property
-    def patient(self) -> str:
-        """The patient, or the sample's own id where the patient is unknown."""
-        return self.group or self.id
 
     def findings(self) -> tuple[str, ...]:
         """The findings that were examined, in order of first mention."""

@@ -13,7 +13,7 @@ from ..errors import HeatproofError, PluginError, near
 from .terminal import INTERRUPTED, Cli, catalog, console, setting
 
 if TYPE_CHECKING:
-    from ..registry.catalog import Entry
+    from ..registry.catalog import Registration
 
 ENTRY = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -65,7 +65,7 @@ def show_(name: str) -> None:
             show(out, settings_table(made))
 
 
-def _entries(name: str) -> "list[Entry]":
+def _entries(name: str) -> "list[Registration]":
     """What is registered as, or brought by, ``name``; raises ``PluginError`` where nothing is."""
     entries = _named(name)
     if not entries:
@@ -78,7 +78,7 @@ def _entries(name: str) -> "list[Entry]":
     return entries
 
 
-def _named(name: str) -> "list[Entry]":
+def _named(name: str) -> "list[Registration]":
     return [entry for entry in catalog().entries if name in (entry.name, entry.full, entry.distribution)]
 
 
@@ -177,7 +177,7 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
         click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
-    for fault in finished.left_out:
+    for fault in finished.rejected:
         click.echo(f"left out: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")

@@ -120,7 +120,7 @@ class DatasetEntry(Settings):
         return self.component.describe() | {name: value for name, value in picked.items() if value is not None}
 
 
-class Row(Settings):
+class CombinationEntry(Settings):
     """One explicit combination; target and reduction are those of the config where they are None."""
 
     dataset: DatasetEntry
@@ -158,7 +158,7 @@ class RunConfig(Settings):
     metrics: tuple[Metric, ...] = ()
     targets: Annotated[tuple[Target, ...], AfterValidator(_some)] = ("predicted",)
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(_some)] = ("max",)
-    combinations: tuple[Row, ...] = ()
+    combinations: tuple[CombinationEntry, ...] = ()
     rows: Literal["auto"] | Count = "auto"
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"

@@ -1,1 +1,1 @@
-"""Pictures and what is marked on them: read from disk, moved together onto a grid."""
+"""Images and what is marked on them: read from disk, moved together onto a grid."""

@@ -18,7 +18,7 @@ TOGETHER = 4
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of ``size`` cells centred on a picture of ``native`` pixels; a cell is ``step`` native pixels wide."""
+    """A grid of ``size`` cells centred on an image of ``native`` pixels; a cell is ``step`` native pixels wide."""
 
     native: tuple[int, ...]
     size: tuple[int, ...]
@@ -41,13 +41,13 @@ class Grid:
 
     @property
     def share(self) -> Array:
-        """The share (*size) of each cell that the picture covers."""
+        """The share (*size) of each cell that the image covers."""
         shares = [np.diff(np.clip(edges, 0, native)) / np.diff(edges) for edges, native in zip(self.edges, self.native)]
         return np.asarray(reduce(np.multiply.outer, shares))
 
 
 def coverage(values: Array, edges: Sequence[Array]) -> Array:
-    """The mean of ``values`` (…, *space) over each cell (…, *size) float32; outside the picture counts as zero.
+    """The mean of ``values`` (…, *space) over each cell (…, *size) float32; outside the image counts as zero.
 
     ``edges`` holds per axis the increasing borders (size + 1,) in continuous native indices; pixel i spans [i, i + 1).
     Overlaps are exact, so a mark smaller than a cell keeps its mass.
@@ -92,7 +92,7 @@ def _overlaps(length: int, edges: tuple[float, ...]) -> list[Block]:
 
 
 def _overlap(length: int, start: int, borders: Array) -> Block | None:
-    """The block of the cells from ``start`` on, None where none of them lies on the picture."""
+    """The block of the cells from ``start`` on, None where none of them lies on the image."""
     low, high = max(0, floor(borders[0])), min(length, ceil(borders[-1]))
     if low >= high:
         return None

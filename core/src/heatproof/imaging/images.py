@@ -1,4 +1,4 @@
-"""Pictures and masks as files: read by the reader that claims them."""
+"""Images and masks as files: read by the reader that claims them."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from .reader import MAX_PIXELS, reader_of
 LOSSLESS = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")
 READERS = 4
-"""At most so many pictures are decoded at once, since each takes some hundred megabytes meanwhile."""
+"""At most so many images are decoded at once, since each takes some hundred megabytes meanwhile."""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-    """A picture (c, h, w) or volume (c, d, h, w) as stored, in unsigned integers, and its geometry.
+    """An image (c, h, w) or volume (c, d, h, w) as stored, in unsigned integers, and its geometry.
 
     The reader is found by the file's name, else by its first bytes (``heatproof.imaging.reader.reader_of``); some read
     a folder as one volume. Raises ``DataError`` when the file cannot be used, and names the distribution of a reader

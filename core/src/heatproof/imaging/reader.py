@@ -1,4 +1,4 @@
-"""Readers: what turns a file into a picture, a volume or a mask, and which of them reads a file."""
+"""Readers: what turns a file into an image, a volume or a mask, and which of them reads a file."""
 
 import os
 from abc import abstractmethod
@@ -13,10 +13,10 @@ from ..errors import DataError, PluginError
 from ..records import Array, Geometry
 
 if TYPE_CHECKING:
-    from ..registry.catalog import Catalog, Entry
+    from ..registry.catalog import Catalog, Registration
 
 MAX_PIXELS = 150_000_000
-"""Larger pictures are refused before they are decoded, since a small file may claim any size."""
+"""Larger images are refused before they are decoded, since a small file may claim any size."""
 PREFERRED = "HEATPROOF_READERS"
 """The environment variable that names, by commas, the readers that go before all others."""
 CORE = "heatproof"
@@ -41,7 +41,7 @@ class Reader(Component[P]):
 
     @abstractmethod
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-        """A picture (c, h, w) or volume (c, d, h, w) in unsigned integers, larger being brighter, and its geometry.
+        """An image (c, h, w) or volume (c, d, h, w) in unsigned integers, larger being brighter, and its geometry.
 
         The geometry holds spacing in mm and orientation where the file says them. Raises ``DataError`` for a file that
         cannot be used, and, before it is decoded, for one of more than ``max_pixels`` pixels or voxels.
@@ -64,7 +64,7 @@ class Reader(Component[P]):
         return any(start[offset : offset + len(mark)] == mark for offset, mark in cls.signatures)
 
 
-Candidate: TypeAlias = "tuple[Entry, type[Reader]]"
+Candidate: TypeAlias = "tuple[Registration, type[Reader]]"
 
 
 def reader_of(path: Path) -> Reader:

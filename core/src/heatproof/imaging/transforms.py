@@ -33,7 +33,7 @@ class Preparation(Component[P]):
 class ResizeParams(PreparationParams):
     """The grid's size (one number for a square or cube), what happens to another aspect ratio, and what is white.
 
-    White is the integer type's largest value, or the picture's own ``maximum``, as Watanabe et al. 2022 have it.
+    White is the integer type's largest value, or the image's own ``maximum``, as Watanabe et al. 2022 have it.
     """
 
     size: PositiveInt | tuple[PositiveInt, ...]
@@ -42,20 +42,20 @@ class ResizeParams(PreparationParams):
 
 
 class Resize(Preparation[ResizeParams]):
-    """The whole picture on a grid of fixed size, as [0, 1] by the value that is white, then normalised.
+    """The whole image on a grid of fixed size, as [0, 1] by the value that is white, then normalised.
 
-    ``stretch`` fills the grid, ``pad`` keeps the aspect ratio and centres the picture on black. Every value is the mean
-    over the cell, also when the picture grows. Spatial extras move along; others stay as they are.
+    ``stretch`` fills the grid, ``pad`` keeps the aspect ratio and centres the image on black. Every value is the mean
+    over the cell, also when the image grows. Spatial extras move along; others stay as they are.
     """
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample on the grid: image (c, *size), field where the picture covers at least half of the cell."""
+        """The sample on the grid: image (c, *size), field where the image covers at least half of the cell."""
         grid = self._grid(sample)
         image = averaged(sample.image, grid) / self._white(sample)
         return placed_on(sample, grid, normalised(sample, image, self.params), grid.share >= 0.5)
 
     def _white(self, sample: Sample) -> float:
-        """The value that becomes 1; a picture that is black everywhere stays so."""
+        """The value that becomes 1; an image that is black everywhere stays so."""
         largest = white_value(sample)
         return largest if self.params.white == "type" else float(sample.image.max()) or largest
 

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from ..errors import ModelError
-from .modules import Kind
+from .modules import ModuleClass
 from .tracing import named_outputs
 
 SHAPE_CALLS = frozenset({"size", "dim", "ndimension", "numel"})
@@ -21,7 +21,7 @@ def module_of(network: nn.Module, node: fx.Node) -> nn.Module | None:
     return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def of_kind(network: nn.Module, node: fx.Node, kinds: tuple[Kind, ...]) -> bool:
+def of_kind(network: nn.Module, node: fx.Node, kinds: tuple[ModuleClass, ...]) -> bool:
     """Whether a node calls a module of these kinds."""
     return isinstance(module_of(network, node), kinds)
 

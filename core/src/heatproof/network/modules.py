@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-Kind = type[nn.Module]
+ModuleClass = type[nn.Module]
 
 
 class Add(nn.Module):

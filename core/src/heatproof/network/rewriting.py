@@ -16,10 +16,21 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
-from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, POOLS, Add, Concatenate, Kind, Mean, Multiply
+from .modules import (
+    ACTIVATIONS,
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    MAX_POOLS,
+    POOLS,
+    Add,
+    Concatenate,
+    Mean,
+    ModuleClass,
+    Multiply,
+)
 from .tracing import numbered
 
-FUNCTIONS: Mapping[str, Kind] = {
+FUNCTIONS: Mapping[str, ModuleClass] = {
     kind.__name__.lower(): kind for kind in (*ACTIVATIONS, *POOLS, Mean) if kind is not nn.PReLU
 }
 """Function or method of torch without underscores → the module that does the same by settings of the same names."""
@@ -34,7 +45,7 @@ PARAMETRIC: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Functions of torch that are given Parameters, and the names of their arguments after the input."""
 
-JOINING: Mapping[str, Kind] = {
+JOINING: Mapping[str, ModuleClass] = {
     "add": Add, "iadd": Add, "mul": Multiply, "imul": Multiply, "multiply": Multiply,
     "cat": Concatenate, "concat": Concatenate, "concatenate": Concatenate,
 }  # fmt: skip
@@ -108,7 +119,7 @@ def _source(node: fx.Node) -> Any:
     return node.args[0] if node.args else node.kwargs["input"]
 
 
-def _from_settings(node: fx.Node, kind: Kind) -> nn.Module | None:
+def _from_settings(node: fx.Node, kind: ModuleClass) -> nn.Module | None:
     """A module with a call's settings; None where they are computed by the network itself."""
     names = LARGEST if kind in MAX_POOLS else signature(kind).parameters
     settings = dict(zip(names, node.args[1:])) | node.kwargs

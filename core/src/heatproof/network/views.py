@@ -16,14 +16,14 @@ from .equivalence import compare
 from .folding import fold
 from .graph import arguments
 from .layers import layers_of
-from .modules import Kind
+from .modules import ModuleClass
 from .tracing import named_outputs
 
 
 class Cell(Protocol):
     """What some kinds of module do with the gradient in the backward of one forward."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ModuleClass, ...]
 
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
         """What ``module`` made of ``values``, perhaps with a backward of its own."""

@@ -4,7 +4,7 @@ Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph,
 forward and backward over one piece.
 """
 
-from .gradient import Gradients, Layer, derivatives, gradients, leaf, release_layers
+from .gradient import Gradients, LayerGradient, derivatives, gradients, leaf, release_layers
 from .scores import logits
 
-__all__ = ["Gradients", "Layer", "derivatives", "gradients", "leaf", "logits", "release_layers"]
+__all__ = ["Gradients", "LayerGradient", "derivatives", "gradients", "leaf", "logits", "release_layers"]

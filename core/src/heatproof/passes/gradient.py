@@ -11,7 +11,7 @@ from ..errors import ModelError
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerGradient:
     """A layer's activations and their gradients, both (n, channel, *space)."""
 
     activation: Tensor
@@ -23,7 +23,7 @@ class Gradients:
     """The gradient of the target's score by the images (n, c, *space) and by every layer of the batch."""
 
     images: Tensor
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, LayerGradient]
 
 
 def gradients(batch: Batch) -> Gradients:
@@ -50,7 +50,7 @@ def _gradients(batch: Batch) -> Gradients:
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
     layers = {
-        name: Layer(_spatial(batch, name, value), _spatial(batch, name, gradient))
+        name: LayerGradient(_spatial(batch, name, value), _spatial(batch, name, gradient))
         for (name, value), gradient in zip(activations.items(), found[1:])
     }
     return Gradients(found[0], layers)
@@ -95,7 +95,7 @@ def derivatives(batch: Batch, scores: Tensor, asked: list[Tensor], again: bool =
 
 def _joined(parts: list[Gradients]) -> Gradients:
     layers = {
-        name: Layer(
+        name: LayerGradient(
             torch.cat([part.layers[name].activation for part in parts]),
             torch.cat([part.layers[name].gradient for part in parts]),
         )

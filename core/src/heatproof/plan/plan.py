@@ -7,7 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..config.settings import DatasetEntry, RunConfig
-from ..dataset import Dataset, Finding
+from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
 from ..explainer import Explainer
 from ..metric import Metric
@@ -37,10 +37,10 @@ class Plan:
     tuning: tuple[Source, ...]
 
     @cached_property
-    def left_out(self) -> Mapping[str, list[Finding]]:
+    def rejected(self) -> Mapping[str, list[Tally]]:
         """By the identity of each dataset what it leaves out; asked once, since it may read whole tables."""
         datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
-        return {identity: dataset.left_out() for identity, dataset in datasets.items()}
+        return {identity: dataset.rejected() for identity, dataset in datasets.items()}
 
     def tasks(self, fitted: Fitted) -> tuple[Task, ...]:
         """The tasks in order, with fitted metrics: per dataset and model, chunk by chunk."""

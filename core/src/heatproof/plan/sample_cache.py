@@ -18,7 +18,7 @@ from ..component import Component
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
-from ..imaging.photograph import photograph
+from ..imaging.original import original_image
 from ..imaging.reader import PREFERRED, registered
 from ..model import Model
 from ..records import Sample
@@ -107,12 +107,12 @@ class Prepared:
     def _write(self, path: Path, native: Sample, sample: Sample) -> None:
         """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
         try:
-            picture = photograph(native, sample)
+            image = original_image(native, sample)
         except Exception as error:
-            self._say(f"some prepared samples are not kept: a photograph cannot be drawn ({error!r})")
+            self._say(f"some prepared samples are not kept: the original image cannot be drawn ({error!r})")
             return
         try:
-            _replace(path, packed(PreparedSample(sample, picture), _stamps(sample)))
+            _replace(path, packed(PreparedSample(sample, image), _stamps(sample)))
             self._written += 1
             if self._written % LOOK == 1:
                 prune(path.parent, self.limit)

@@ -13,10 +13,10 @@ from ..records import Annotation, Array, Geometry, Sample, SpatialExtra
 
 @dataclass(frozen=True)
 class PreparedSample:
-    """A sample as a model prepared it, and its photograph (h, w, 3) uint8 on the same grid, where there is one."""
+    """A sample as a model prepared it, and its original (h, w, 3) uint8 on the same grid, where there is one."""
 
     sample: Sample
-    photograph: Array | None
+    original: Array | None
 
 
 RECORDS: dict[str, Any] = {record.__name__: record for record in (PreparedSample, Sample, Annotation, Geometry)}

@@ -24,7 +24,7 @@ def require_apart(sources: Iterable[Source]) -> None:
     for source in sources:
         dataset, split = source.dataset, source.split
         place = str(dataset.root() or dataset.identity)
-        for patient in dict.fromkeys(map(dataset.group, source.ids)) if split != "all" else ():
+        for patient in dict.fromkeys(map(dataset.patient, source.ids)) if split != "all" else ():
             first = homes.setdefault((place, patient), split)
             if first != split:
                 raise DataError(
@@ -42,7 +42,7 @@ def rows(reported: Sequence[Source], tuning: Sequence[Source]) -> list[dict[str,
             dataset = source.dataset
             homes |= {(dataset.short, case): split for split in dataset.splits for case in dataset.ids(split)}
             for case in source.ids:
-                patients[dataset.short, case] = dataset.group(case)
+                patients[dataset.short, case] = dataset.patient(case)
                 uses.setdefault((dataset.short, case), set()).add(use)
     return [
         {"dataset": case[0], "split": homes.get(case, ""), "case": case[1], "patient": patients[case],

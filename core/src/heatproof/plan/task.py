@@ -16,7 +16,7 @@ from ..dataset import Dataset
 from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
-from ..records import Kind, Verdict
+from ..records import UnitKind, Verdict
 from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
 
@@ -151,8 +151,8 @@ class Task:
         seeds = [self.seed] if metric.needs & {"model", "explainer"} else []
         return score_key(self.prediction, metric.identity, *seeds)
 
-    def parts(self) -> Iterator[tuple[Kind, str]]:
-        """Kind and key of everything that it commits."""
+    def parts(self) -> Iterator[tuple[UnitKind, str]]:
+        """UnitKind and key of everything that it commits."""
         yield "predictions", self.prediction
         for metric in self.metrics:
             yield "scores", self.scores(metric)

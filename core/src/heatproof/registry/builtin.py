@@ -20,4 +20,4 @@ def heatproof_executors() -> Mapping[str, str]:
 @hookimpl
 def heatproof_readers() -> Mapping[str, str]:
     """Declare the reader of the core."""
-    return {"pictures": "heatproof.imaging.pictures:Pictures"}
+    return {"raster": "heatproof.imaging.raster:Raster"}

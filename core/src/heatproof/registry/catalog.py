@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import hooks
 from ..errors import HeatproofError, PluginError, near
-from .discovery import Broken, Found, discover, normal
+from .discovery import Announcement, Broken, discover, normal
 from .plugins import Plugin, Plugins, attribute, reason
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TARGET = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registration:
     """One registered component: kind and name, who brings it, and where its class lies (``"module:Class"``)."""
 
     kind: str
@@ -45,10 +45,10 @@ class Catalog:
     brings comes as a plugin too.
     """
 
-    def __init__(self, found: Sequence[Found], broken: Sequence[Broken] = ()):
-        core = Found("heatproof", "heatproof.registry.builtin", "heatproof", metadata.version("heatproof"))
+    def __init__(self, found: Sequence[Announcement], broken: Sequence[Broken] = ()):
+        core = Announcement("heatproof", "heatproof.registry.builtin", "heatproof", metadata.version("heatproof"))
         self._plugins = Plugins([core, *found], broken)
-        self._declared: dict[Plugin, list[Entry]] = {}
+        self._declared: dict[Plugin, list[Registration]] = {}
         self._class = functools.cache(_class)
         self._plugins.each(self._declare)
 
@@ -58,7 +58,7 @@ class Catalog:
         return tuple(self._plugins.broken)
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Registration, ...]:
         """Every registered component, by kind, name and distribution."""
         kinds = list(hooks.KINDS)
         entries = [entry for plugin in self._plugins.working for entry in self._declared.get(plugin, ())]
@@ -76,7 +76,7 @@ class Catalog:
         """What all plugins return, as from ``call``, and in a sentence each what went wrong with those that raised."""
         return self._plugins.answers(hook, **arguments)
 
-    def resolve(self, kind: str, name: str) -> Entry:
+    def resolve(self, kind: str, name: str) -> Registration:
         """The entry of ``name`` or ``distribution/name``; raises ``PluginError`` if it is unknown or ambiguous."""
         if kind not in hooks.KINDS:
             raise PluginError(f"there is no kind {kind!r}; {near(kind, hooks.KINDS)}")
@@ -92,7 +92,7 @@ class Catalog:
             raise PluginError(f"{kind} {name!r} is brought by several distributions; write {choices}")
         return matches[0] if matches else self._unknown(kind, name, known)
 
-    def load(self, entry: Entry) -> "type[Component]":
+    def load(self, entry: Registration) -> "type[Component]":
         """The class of an entry; where it cannot be had the plugin is set apart and ``PluginError`` says why."""
         try:
             return self._class(entry)
@@ -142,9 +142,9 @@ class Catalog:
         for kind, (hook, _) in hooks.KINDS.items():
             if plugin in self._plugins.implementing(hook):
                 for name, target in _declarations(hook, self._plugins.ask(plugin, hook)):
-                    entries.append(Entry(kind, name, found.distribution, found.version, target))
+                    entries.append(Registration(kind, name, found.distribution, found.version, target))
 
-    def _unknown(self, kind: str, name: str, known: Iterable[Entry]) -> NoReturn:
+    def _unknown(self, kind: str, name: str, known: Iterable[Registration]) -> NoReturn:
         other = [f"{name!r} is a {entry.kind}; " for entry in self.entries if name in (entry.name, entry.full)]
         names = {entry.full if "/" in name else entry.name for entry in known}
         apart = "; ".join(f"{one.distribution} {one.version}: {one.reason}" for one in self.broken)
@@ -194,7 +194,7 @@ def _declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
     return declared.items()
 
 
-def _class(entry: Entry) -> "type[Component]":
+def _class(entry: Registration) -> "type[Component]":
     found, interface = attribute(entry.target), attribute(hooks.KINDS[entry.kind][1])
     if not (isinstance(found, type) and issubclass(found, interface)):
         raise PluginError(f"it is not a subclass of {hooks.KINDS[entry.kind][1].replace(':', '.')}")

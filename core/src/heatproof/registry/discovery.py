@@ -13,7 +13,7 @@ GROUP = "heatproof"
 
 
 @dataclass(frozen=True)
-class Found:
+class Announcement:
     """A plugin as its distribution announces it; ``target`` is its module, or ``"module:object"``."""
 
     entry: str
@@ -32,14 +32,14 @@ class Broken:
     reason: str
 
 
-def discover(path: Sequence[str] | None = None) -> tuple[list[Found], list[Broken]]:
+def discover(path: Sequence[str] | None = None) -> tuple[list[Announcement], list[Broken]]:
     """All plugins on ``path`` (``sys.path``) in order of distribution and entry, and the distributions at fault.
 
     The first distribution on the path hides later ones of its name. Each is read by itself, since one malformed file of
     anybody's package makes ``entrypoints.get_group_all`` raise.
     """
     folders: dict[str, Any] = {} if path is None else {"path": list(path)}
-    found: dict[tuple[str, str], Found] = {}
+    found: dict[tuple[str, str], Announcement] = {}
     broken: dict[str, Broken] = {}
     for distribution in metadata.distributions(**folders):
         announces, fault = _read(distribution)
@@ -53,7 +53,7 @@ def discover(path: Sequence[str] | None = None) -> tuple[list[Found], list[Broke
             text = f"its entry_points.txt below {place} is malformed ({fault}); reinstall or remove the distribution"
             broken.setdefault(name, Broken(name, version, "", text))
         for entry, target in _readable(distribution):
-            found.setdefault((name, entry), Found(entry, target, name, version))
+            found.setdefault((name, entry), Announcement(entry, target, name, version))
     return [found[key] for key in sorted(found)], [*broken.values()]
 
 

@@ -10,7 +10,7 @@ import pluggy
 
 from .. import hooks
 from ..errors import PluginError, near
-from .discovery import Broken, Found
+from .discovery import Announcement, Broken
 
 log = logging.getLogger("heatproof")
 
@@ -19,7 +19,7 @@ log = logging.getLogger("heatproof")
 class Plugin:
     """A plugin and, once imported, its module (or the object that its entry point names)."""
 
-    found: Found
+    found: Announcement
     module: Any = None
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Plugins:
     equal entry-point names one is silently lost.
     """
 
-    def __init__(self, found: Sequence[Found], broken: Sequence[Broken] = ()):
+    def __init__(self, found: Sequence[Announcement], broken: Sequence[Broken] = ()):
         self.broken = list(broken)
         self.working = [Plugin(announced) for announced in found]
         self._manager = pluggy.PluginManager("heatproof")

@@ -15,7 +15,7 @@ from ..registry.catalog import Catalog
 from .parquet import connect, damaged
 from .significance import CORRECTIONS
 from .store import Run, read_json, read_yaml
-from .summary import Settings
+from .summary import SummarySettings
 
 
 def _number(text: str) -> float:
@@ -63,9 +63,9 @@ class Results:
         self._components: dict[str, Any] = {}
 
     @cached_property
-    def statistics(self) -> Settings:
+    def statistics(self) -> SummarySettings:
         """How the tables were made."""
-        return Settings.model_validate({**self.config["statistics"], "seed": self.config["seed"]})
+        return SummarySettings.model_validate({**self.config["statistics"], "seed": self.config["seed"]})
 
     @property
     def flag(self) -> str:

@@ -59,10 +59,10 @@ def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
     return Interval(float(low), float(high), undefined)
 
 
-def bca_interval(value: float, resampled: Array, left_out: Array, confidence: float = 0.95) -> Interval:
+def bca_interval(value: float, resampled: Array, jackknife: Array, confidence: float = 0.95) -> Interval:
     """The bias-corrected and accelerated interval of a value with resamples (r,); NaN with a reason where undefined.
 
-    ``left_out`` (patients,) holds the value without each patient, whose skewness is the acceleration.
+    ``jackknife`` (patients,) holds the value without each patient, whose skewness is the acceleration.
 
     Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82 (1987).
     """
@@ -70,11 +70,11 @@ def bca_interval(value: float, resampled: Array, left_out: Array, confidence: fl
     undefined = len(resampled) - len(defined)
     margin = TIE * np.abs(defined).max(initial=0)
     below = np.mean([defined < value - margin, defined <= value + margin]) if len(defined) else np.nan
-    reason = _no_bca(float(below), left_out, margin)
+    reason = _no_bca(float(below), jackknife, margin)
     if reason:
         return Interval(np.nan, np.nan, undefined, reason)
     normal, tail = NormalDist(), (1 - confidence) / 2
-    bias, acceleration = normal.inv_cdf(float(below)), _acceleration(left_out)
+    bias, acceleration = normal.inv_cdf(float(below)), _acceleration(jackknife)
     steps = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
     if any(acceleration * step >= 1 for step in steps):
         return Interval(np.nan, np.nan, undefined, "the acceleration is too large for this confidence")
@@ -83,22 +83,22 @@ def bca_interval(value: float, resampled: Array, left_out: Array, confidence: fl
     return Interval(float(low), float(high), undefined)
 
 
-def _no_bca(below: float, left_out: Array, margin: float) -> str:
+def _no_bca(below: float, jackknife: Array, margin: float) -> str:
     """Why there is no BCa interval; empty where there is one. ``below``: the share of resamples below the value."""
     if np.isnan(below):
         return "no resample has a value"
-    if len(left_out) < 2:
+    if len(jackknife) < 2:
         return "there is only one patient"
-    if np.isnan(left_out).any():
+    if np.isnan(jackknife).any():
         return "without one of the patients there is no value"
-    if np.ptp(left_out) <= margin:
+    if np.ptp(jackknife) <= margin:
         return "no patient makes a difference to the value"
     return "" if 0 < below < 1 else "all resamples lie on one side of the value"
 
 
-def _acceleration(left_out: Array) -> float:
+def _acceleration(jackknife: Array) -> float:
     """A sixth of the skewness of the patients' influence, by the jackknife."""
-    influence = left_out.mean() - left_out
+    influence = jackknife.mean() - jackknife
     return float((influence**3).sum() / (6 * (influence**2).sum() ** 1.5))
 
 
@@ -129,10 +129,10 @@ def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int
     if kind == "parity":
         return _parity(values[1:], confidence, n)
     value = float(values[0])
-    resampled, left_out = np.split(values[1:], [resamples])
+    resampled, jackknife = np.split(values[1:], [resamples])
     interval = percentile_interval(resampled, confidence)
     if kind == "bca":
-        interval = bca_interval(value, resampled, left_out, confidence)
+        interval = bca_interval(value, resampled, jackknife, confidence)
     return Summary(value, interval.low, interval.high, resamples, interval.undefined, n, interval.reason, resampled)
 
 

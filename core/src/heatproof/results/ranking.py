@@ -25,7 +25,7 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RankedCombination:
     """One combination in a ranking: its name, its summary row of every measure, and that of the one that ranks.
 
     ``settings`` are those of its dataset, model and explainer.
@@ -57,7 +57,7 @@ class Ranking:
     metric: str
     standard: Standard
     measures: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[RankedCombination, ...]
     correction: str = "holm"
     flag: str = ""
 
@@ -98,10 +98,10 @@ def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str])
         return Standard(measures[0], remark=remark)
 
 
-def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str) -> Entry:
+def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str) -> RankedCombination:
     row = rows.get(primary) or _absent(next(iter(rows.values())), primary)
     described = results.described[row["combination"], row["metric"]]
-    return Entry(name_of(row), described["verdict_reason"], described["settings"], rows, row)
+    return RankedCombination(name_of(row), described["verdict_reason"], described["settings"], rows, row)
 
 
 def _absent(row: Mapping[str, Any], measure: str) -> dict[str, Any]:

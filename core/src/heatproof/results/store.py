@@ -25,10 +25,10 @@ from ruamel.yaml.error import YAMLError
 from zarr.codecs import BloscCodec
 
 from ..errors import StoreError
-from ..records import Array, Kind
+from ..records import Array, UnitKind
 from .parquet import damaged
 
-KINDS: tuple[Kind, ...] = ("predictions", "heatmaps", "scores", "execution")
+KINDS: tuple[UnitKind, ...] = ("predictions", "heatmaps", "scores", "execution")
 MAPS = "maps.zarr"
 
 
@@ -57,21 +57,21 @@ class Run:
             )
         return cls(folder)
 
-    def unit(self, kind: Kind, key: str) -> Path:
+    def unit(self, kind: UnitKind, key: str) -> Path:
         """Where a unit lies, or will lie."""
         return self.folder / kind / key
 
-    def has(self, kind: Kind, key: str) -> bool:
+    def has(self, kind: UnitKind, key: str) -> bool:
         """Whether a unit is committed."""
         return (self.unit(kind, key) / "unit.json").is_file()
 
-    def keys(self, kind: Kind) -> set[str]:
+    def keys(self, kind: UnitKind) -> set[str]:
         """The keys of all committed units of a kind."""
         names = (path.parent.name for path in (self.folder / kind).glob("*/unit.json"))
         return {name for name in names if not name.startswith(".")}
 
     @contextmanager
-    def commit(self, kind: Kind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
+    def commit(self, kind: UnitKind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
         """A folder to fill; it becomes the unit by one rename, or is removed on an error.
 
         When another process committed the same unit meanwhile, that one stays and this one is dropped.
@@ -81,7 +81,7 @@ class Run:
             _replace(partial / "unit.json", _json({"key": key, **meta}))
             _rename(partial, self.unit(kind, key))
 
-    def meta(self, kind: Kind, key: str) -> dict[str, Any]:
+    def meta(self, kind: UnitKind, key: str) -> dict[str, Any]:
         """What ``commit`` was told of a unit."""
         return read_json(self.unit(kind, key) / "unit.json")
 
@@ -91,7 +91,7 @@ class Run:
             pass
         return self.meta("execution", key)
 
-    def remove(self, kind: Kind, key: str) -> None:
+    def remove(self, kind: UnitKind, key: str) -> None:
         """Take a unit back by one rename, so that the next run computes it anew."""
         with writing(self.folder):
             discarded = _partial(self.folder / kind)

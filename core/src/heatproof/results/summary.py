@@ -23,10 +23,10 @@ FLAGS: Mapping[str, str] = {
 }  # fmt: skip
 """Kinds of intervals → what every table says of a run that uses them."""
 
-Made = Sequence[tuple[Cases, Mapping[str, Summary]]]
+Summarised = Sequence[tuple[Cases, Mapping[str, Summary]]]
 
 
-class Settings(StatisticsSettings):
+class SummarySettings(StatisticsSettings):
     """How results are summarised."""
 
     seed: int
@@ -38,7 +38,7 @@ class Settings(StatisticsSettings):
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """The rows of a table and the columns as it is written."""
 
     columns: tuple[str, ...]
@@ -68,17 +68,17 @@ RANK_COLUMNS = (
 )  # fmt: skip
 
 
-def results(cases: Sequence[Cases], settings: Settings) -> dict[str, Table]:
+def results(cases: Sequence[Cases], settings: SummarySettings) -> dict[str, ResultTable]:
     """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``."""
     made = [_summarised(entry, settings) for entry in cases]
     return {
-        "summary": Table(summary_columns(settings.correction), summaries(made, settings)),
-        "comparisons": Table(comparison_columns(settings.correction), comparisons(made, settings)),
-        "ranks": Table(RANK_COLUMNS, ranks(made, settings)),
+        "summary": ResultTable(summary_columns(settings.correction), summaries(made, settings)),
+        "comparisons": ResultTable(comparison_columns(settings.correction), comparisons(made, settings)),
+        "ranks": ResultTable(RANK_COLUMNS, ranks(made, settings)),
     }
 
 
-def _summarised(entry: Cases, settings: Settings) -> tuple[Cases, Mapping[str, Summary]]:
+def _summarised(entry: Cases, settings: SummarySettings) -> tuple[Cases, Mapping[str, Summary]]:
     """A combination's summary; a metric that cannot summarise is flagged and its measurements are set aside."""
     metric = entry.entry.metric
     none = {metric.primary: Summary(np.nan, np.nan, np.nan, settings.resamples, settings.resamples, 0)}
@@ -100,7 +100,7 @@ def _joined(*remarks: str) -> str:
     return "; ".join(filter(None, remarks))
 
 
-def summaries(made: Made, settings: Settings) -> list[dict[str, Any]]:
+def summaries(made: Summarised, settings: SummarySettings) -> list[dict[str, Any]]:
     """The rows of ``summary.csv``: value, interval, counts, and the comparison with the random baseline."""
     baselines = {(_ground(entry), *_owner(entry)): entry for entry, _ in reversed(made) if entry.entry.baseline}
     rows = []
@@ -125,7 +125,7 @@ def _owner(entry: Cases) -> tuple[str, str]:
     return entry.entry.model, entry.entry.place["target"]
 
 
-def _correct(rows: Sequence[dict[str, Any]], name: str, settings: Settings) -> None:
+def _correct(rows: Sequence[dict[str, Any]], name: str, settings: SummarySettings) -> None:
     """The correction of each family of p-values: the rows that one table shows together."""
     families: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
@@ -136,7 +136,7 @@ def _correct(rows: Sequence[dict[str, Any]], name: str, settings: Settings) -> N
             row[f"{name}_{settings.correction}"] = float(value)
 
 
-def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings) -> PairedTest | None:
+def _tested(entry: Cases, other: Cases | None, measure: str, settings: SummarySettings) -> PairedTest | None:
     """The test of a measure between two combinations on the same cases; None where one of them has no value."""
     if other is None or not entry.values or not other.values:
         return None
@@ -156,7 +156,7 @@ def _tested(entry: Cases, other: Cases | None, measure: str, settings: Settings)
 
 
 def _summary_row(
-    entry: Cases, measure: str, summary: Summary, test: PairedTest | None, settings: Settings
+    entry: Cases, measure: str, summary: Summary, test: PairedTest | None, settings: SummarySettings
 ) -> dict[str, Any]:
     place, statuses = entry.entry.place, list(entry.statuses.get(measure, entry.overall))
     missing = f"no {settings.interval} interval"
@@ -179,7 +179,7 @@ def _summary_row(
     }
 
 
-def comparisons(made: Made, settings: Settings) -> list[dict[str, Any]]:
+def comparisons(made: Summarised, settings: SummarySettings) -> list[dict[str, Any]]:
     """The rows of ``comparisons.csv``: every pair on the same samples, by the metric's primary measure."""
     rows = []
     for (a, one), (b, other) in pairs(made, 2):
@@ -213,7 +213,7 @@ def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> dict[
     }  # fmt: skip
 
 
-def ranks(made: Made, settings: Settings) -> list[dict[str, Any]]:
+def ranks(made: Summarised, settings: SummarySettings) -> list[dict[str, Any]]:
     """The rows of ``ranks.csv``: the order by the primary measure, and how firm it is; random baselines aside."""
     families: dict[Any, list[tuple[Cases, Summary]]] = {}
     for entry, summary in made:
@@ -223,7 +223,7 @@ def ranks(made: Made, settings: Settings) -> list[dict[str, Any]]:
     return [row for family in families.values() if len(family) > 1 for row in _ranked(family, settings)]
 
 
-def _ranked(family: Sequence[tuple[Cases, Summary]], settings: Settings) -> list[dict[str, Any]]:
+def _ranked(family: Sequence[tuple[Cases, Summary]], settings: SummarySettings) -> list[dict[str, Any]]:
     metric = family[0][0].entry.metric
     values = _better(metric) * np.array([summary.value for _, summary in family])
     firm = stability(values, [_better(metric) * summary.resampled for _, summary in family])

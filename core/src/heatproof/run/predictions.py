@@ -57,7 +57,7 @@ def commit_predictions(work: Work, predictions: Predictions) -> None:
 
 
 def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction | Failure | None) -> PredictedCase:
-    patient = work.task.source.dataset.group(id)
+    patient = work.task.source.dataset.patient(id)
     if isinstance(sample, Failure):
         return PredictedCase(id, patient, status=sample.status, reason=sample.reason)
     label = label_indices(sample)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..component import Component
-from ..dataset import Finding
+from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
 from ..plan.task import Task, label
@@ -18,9 +18,9 @@ from .batch_size import known_rows
 
 
 def provenance(
-    run: Run, tasks: Sequence[Task], threads: int, left_out: Mapping[str, Sequence[Finding]]
+    run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, Sequence[Tally]]
 ) -> dict[str, Any]:
-    """The content of ``provenance.json``; it holds no time and no host name. ``left_out`` is by dataset identity."""
+    """The content of ``provenance.json``; it holds no time and no host name. ``rejected`` is by dataset identity."""
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
@@ -35,8 +35,8 @@ def provenance(
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
-             "left_out": [{"what": found.what, "count": found.count, "example": found.example}
-                          for found in left_out.get(source.dataset.identity, ())]}
+             "rejected": [{"what": found.what, "count": found.count, "example": found.example}
+                          for found in rejected.get(source.dataset.identity, ())]}
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),

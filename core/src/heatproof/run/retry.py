@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from ..plan.task import Task
-from ..records import Array, Kind
+from ..records import Array, UnitKind
 from ..results.parquet import read_table
 from ..results.store import Run
 
@@ -30,7 +30,7 @@ def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
         origin = run.meta("scores", key)
         if origin["heatmaps"] in heatmaps or origin["predictions"] in predictions:
             scores.add(key)
-    units: dict[Kind, set[str]] = {"scores": scores, "heatmaps": heatmaps, "predictions": predictions}
+    units: dict[UnitKind, set[str]] = {"scores": scores, "heatmaps": heatmaps, "predictions": predictions}
     for kind, keys in units.items():
         for key in keys:
             run.remove(kind, key)
@@ -44,6 +44,6 @@ def _cases(run: Run, key: str, statuses: Collection[str]) -> list[str]:
     return [case["id"] for case in run.meta("heatmaps", key)["cases"] if case["status"] in statuses]
 
 
-def _failed(run: Run, kind: Kind, key: str) -> bool:
+def _failed(run: Run, kind: UnitKind, key: str) -> bool:
     """Whether a committed table of cases has a failed one."""
     return run.has(kind, key) and "failed" in read_table(run.unit(kind, key) / f"{kind}.parquet")["status"]

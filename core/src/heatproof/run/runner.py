@@ -17,7 +17,7 @@ from ..registry.catalog import Catalog
 from ..results.finished import Results
 from ..results.scores import cases_of, scored, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
-from ..results.summary import Settings, results
+from ..results.summary import SummarySettings, results
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance
 from .retry import count_failures, forget_failures
@@ -34,7 +34,7 @@ class Finished:
     failures: int
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
-    left_out: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def run(
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
     finished = _finish(store, plan, tasks, selection, threads)
-    finished.left_out = complaints
+    finished.rejected = complaints
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         observer.stage("writing the report")
@@ -89,7 +89,7 @@ def _complaints(plan: Plan) -> tuple[str, ...]:
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     return tuple(
         f"{names[identity]} has {entry.count} {entry.what}" + (f", such as {entry.example}" if entry.example else "")
-        for identity, entries in plan.left_out.items()
+        for identity, entries in plan.rejected.items()
         for entry in entries
     )
 
@@ -117,7 +117,7 @@ def _tasks(plan: Plan, selection: Selection) -> list[Task]:
 def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
     """Write the tables of all units that are there; again where other shards finished the rest meanwhile."""
     entries = scored(tasks, selection.flags, selection.given)
-    settings = Settings(seed=plan.config.seed, **plan.config.statistics.model_dump())
+    settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, entries)
@@ -126,7 +126,7 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection,
             write_csv(store, f"{name}.csv", lines.columns, lines.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
-    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.left_out))
+    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected))
     write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
     failures = count_failures(store, tasks, table)
     return Finished(store.folder, sum(map(weight, tasks)), complete, failures, plan.skipped, tables["summary"].rows)

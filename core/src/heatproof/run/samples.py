@@ -86,7 +86,7 @@ class Samples:
             if earlier is not None and sample.image.shape != earlier.image.shape:
                 raise DataError(
                     f"prepared to {sample.image.shape}, {earlier.id} to {earlier.image.shape}; "
-                    f"{self.model.short} must prepare every picture to one grid"
+                    f"{self.model.short} must prepare every image to one grid"
                 )
             return sample
         except Exception as error:

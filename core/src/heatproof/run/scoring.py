@@ -51,13 +51,13 @@ class Scoring:
         """Every case as a score to be filled; of a unit with its heatmap or why there is none, as committed."""
         dataset = self.work.task.source.dataset
         if unit is None:
-            yield from ((Score(id, dataset.group(id)), None) for id in self.work.task.ids)
+            yield from ((Score(id, dataset.patient(id)), None) for id in self.work.task.ids)
             return
         maps = self.work.run.maps(unit.key)
         for row, case in enumerate(self.work.run.meta("heatmaps", unit.key)["cases"]):
             notes = json.dumps(case["notes"], sort_keys=True)
             path = f"heatmaps/{unit.key}/maps.zarr"
-            score = Score(case["id"], dataset.group(case["id"]), notes=notes, heatmap=path, row=row)
+            score = Score(case["id"], dataset.patient(case["id"]), notes=notes, heatmap=path, row=row)
             if case["status"] == "valid":
                 yield score, Heatmap(maps[row])
             else:

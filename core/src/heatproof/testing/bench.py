@@ -17,7 +17,7 @@ from ..records import Explanation, Sample
 from .check import NotApplicable
 from .toys import Blobs, Graded, Residual, Toy
 
-PICTURES = 4
+SAMPLES = 4
 
 
 class ExplainerBench:
@@ -43,7 +43,7 @@ class ExplainerBench:
     @cached_property
     def samples(self) -> list[Sample]:
         """Four prepared samples."""
-        return list(self._samples) if self._samples is not None else pictures(self.model)
+        return list(self._samples) if self._samples is not None else default_samples(self.model)
 
     @cached_property
     def precise(self) -> Model:
@@ -72,7 +72,7 @@ class ExplainerBench:
             verdict = explainer.verdict(model)
             if toy.params.dimensions not in explainer.spaces or verdict.level == "undefined":
                 raise NotApplicable(f"not defined on the toy {toy.short}: {verdict.reason or 'its dimensions'}")
-            return batch_of(explainer, model, toy.pictures(PICTURES), torch.float64)
+            return batch_of(explainer, model, toy.samples(SAMPLES), torch.float64)
         except ModelError as error:
             raise NotApplicable(f"not defined on the toy {toy.short}: {error}") from None
 
@@ -84,12 +84,12 @@ def in_float64(model: Model) -> Model:
     return precise
 
 
-def pictures(model: Model) -> list[Sample]:
-    """Prepared samples of generated pictures that fit a model."""
+def default_samples(model: Model) -> list[Sample]:
+    """Prepared samples of generated images that fit a model."""
     if isinstance(model, Toy):
-        return model.pictures(PICTURES)
+        return model.samples(SAMPLES)
     blobs = Blobs()
-    return [model.prepare(blobs.load(id)) for id in blobs.ids()[:PICTURES]]
+    return [model.prepare(blobs.load(id)) for id in blobs.ids()[:SAMPLES]]
 
 
 def batch_of(

@@ -63,16 +63,16 @@ def no_patient_is_in_two_splits(bench: DatasetBench) -> None:
     owners: dict[str, str] = {}
     for split in bench.dataset.splits:
         for id in bench.dataset.ids(split):
-            patient = bench.dataset.group(id)
+            patient = bench.dataset.patient(id)
             first = owners.setdefault(patient, split)
             claim(first == split, f"patient {patient!r} is in the splits {first!r} and {split!r}.")
 
 
 def samples_are_the_ones_asked_for(bench: DatasetBench) -> None:
-    """A sample has the id it was loaded by and the patient that ``group`` names beforehand."""
+    """A sample has the id it was loaded by and the patient that ``patient`` names beforehand."""
     for id, sample in zip(bench.chosen, bench.samples):
         claim(sample.id == id, f"asked for {id!r}, got {sample.id!r}.")
-        claim(sample.patient == bench.dataset.group(id), f"{id!r} is of {sample.patient!r}, group says otherwise.")
+        claim(sample.patient == bench.dataset.patient(id), f"{id!r} is of {sample.patient!r}, patient says otherwise.")
 
 
 def images_are_as_decoded(bench: DatasetBench) -> None:

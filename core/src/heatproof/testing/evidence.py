@@ -39,7 +39,7 @@ def maps_follow_the_target(bench: ExplainerBench) -> None:
 def heat_lies_on_the_region_that_decides(bench: ExplainerBench) -> None:
     """On a network whose classes each read one known region, the mean share of positive heat in it beats chance.
 
-    At least 1.5 times the region's share of the area; chance has 1, its spread over pictures stays below 1.1. For a
+    At least 1.5 times the region's share of the area; chance has 1, its spread over images stays below 1.1. For a
     ``targetless`` map every region decides.
     """
     _require_model(bench)
@@ -53,7 +53,7 @@ def heat_lies_on_the_region_that_decides(bench: ExplainerBench) -> None:
 
 
 def signs_follow_the_weights_of_a_linear_model(bench: ExplainerBench) -> None:
-    """On a bright picture the mean of a ``signed`` map is positive at positive weights, negative at negative ones.
+    """On a bright image the mean of a ``signed`` map is positive at positive weights, negative at negative ones.
 
     Any method whose sign means for or against the target obeys, whatever its scale, smoothing or patch.
     """

@@ -15,7 +15,7 @@ from ..explainer import Explainer
 from ..model import Model
 from ..passes import gradients, logits
 from . import snapshot
-from .bench import PICTURES, ExplainerBench, batch_of, difference, networks_of, values_of
+from .bench import SAMPLES, ExplainerBench, batch_of, difference, networks_of, values_of
 from .check import NotApplicable, claim
 from .toys import Regions
 
@@ -64,7 +64,7 @@ def maps_have_the_form_of_the_images(bench: ExplainerBench) -> None:
 
 
 def maps_are_finite(bench: ExplainerBench) -> None:
-    """No value is infinite or NaN, on pictures and on an all-black one."""
+    """No value is infinite or NaN, on images and on an all-black one."""
     batch = bench.batch()
     for images in (batch.images, torch.zeros_like(batch.images)):
         claim(bool(bench.explained(batch.at(images)).isfinite().all()), "some values are infinite or NaN.")
@@ -75,7 +75,7 @@ def notes_hold_one_entry_per_sample(bench: ExplainerBench) -> None:
     made = bench.explainer(bench.precise)(bench.batch())
     for name, entries in [*made.notes.items(), *made.kept.items()]:
         count = len(entries) if hasattr(entries, "__len__") else None
-        claim(count == PICTURES, f"{name!r} has {count} entries for {PICTURES} samples.")
+        claim(count == SAMPLES, f"{name!r} has {count} entries for {SAMPLES} samples.")
     for name, entries in made.notes.items():
         kinds = {type(entry).__name__ for entry in entries if not isinstance(entry, (int, float, str))}
         claim(not kinds, f"note {name!r} holds {', '.join(sorted(kinds))}; allowed: numbers and words.")

@@ -51,7 +51,7 @@ def check_explainer(
 
 
 def check_model(subject: Model, sample: Sample | None = None, expected: Expected = None) -> list[Result]:
-    """Try a model, on ``sample`` (as a dataset loads it) where generated pictures do not suit it."""
+    """Try a model, on ``sample`` (as a dataset loads it) where generated images do not suit it."""
     return _checked(Model, subject, expected, sample=sample)
 
 

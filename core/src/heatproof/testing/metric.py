@@ -59,7 +59,7 @@ class MetricBench:
     @cached_property
     def samples(self) -> list[Sample]:
         """Prepared samples with a label and two annotated findings."""
-        return self.model.pictures(CASES)
+        return self.model.samples(CASES)
 
     def cases(self) -> list[Case]:
         """Fresh cases that hold what the metric declares to need, and nothing else."""

@@ -47,7 +47,7 @@ class ModelBench:
 
     @cached_property
     def natives(self) -> list[Sample]:
-        """Samples as a dataset loads them: the one given, or generated pictures."""
+        """Samples as a dataset loads them: the one given, or generated images."""
         blobs = Blobs(count=4)
         return [self._sample] if self._sample else [blobs.load(id) for id in blobs.ids()[:3]]
 
@@ -108,7 +108,7 @@ def prepared_samples_lie_on_one_grid(bench: ModelBench) -> None:
         claim(sample.space == bench.prepared[0].space, f"grids {sample.space} and {bench.prepared[0].space} differ.")
         for annotation in sample.annotations:
             _claim_annotation(annotation.values, annotation.kind, sample.space)
-        claim(sample.field is not None, "the field is missing; prepare must say where there is picture.")
+        claim(sample.field is not None, "the field is missing; prepare must say where there is image.")
         assert sample.field is not None
         claim(sample.field.dtype == bool and sample.field.shape == sample.space, "the field is not bool on the grid.")
 
@@ -127,7 +127,7 @@ def preparing_leaves_the_sample_untouched(bench: ModelBench) -> None:
 
 
 def the_geometry_maps_masks_back(bench: ModelBench) -> None:
-    """Each mask's centre, through the geometry, lies within one pixel of the grid of where it lay on the picture."""
+    """Each mask's centre, through the geometry, lies within one pixel of the grid of where it lay on the image."""
     for native, prepared in zip(bench.natives, bench.prepared):
         geometry = prepared.geometry
         claim(geometry is not None, "the geometry is missing.")
@@ -142,7 +142,7 @@ def the_geometry_maps_masks_back(bench: ModelBench) -> None:
 
 
 def masks_keep_their_area(bench: ModelBench) -> None:
-    """The area of each mask, in pixels of the picture, is kept to 5 %: small lesions are averaged, not dropped."""
+    """The area of each mask, in pixels of the image, is kept to 5 %: small lesions are averaged, not dropped."""
     for native, prepared in zip(bench.natives, bench.prepared):
         assert prepared.geometry is not None
         pixel = abs(float(np.linalg.det(prepared.geometry.affine[:-1, :-1])))

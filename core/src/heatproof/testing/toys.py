@@ -1,4 +1,4 @@
-"""Toys: pictures with exact masks, and tiny networks whose evidence is known in closed form; all of it generated."""
+"""Toys: images with exact masks, and tiny networks whose evidence is known in closed form; all of it generated."""
 
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -39,7 +39,7 @@ def region(side: int, dimensions: int = 2, size: int = GRID) -> Array:
 
 
 class BlobsParams(Params):
-    """``count`` pictures of ``size`` pixels along each of ``dimensions``, drawn by ``seed``."""
+    """``count`` images of ``size`` pixels along each of ``dimensions``, drawn by ``seed``."""
 
     count: int = 12
     size: int = 64
@@ -51,9 +51,9 @@ B = TypeVar("B", bound=BlobsParams, default=BlobsParams, covariant=True)
 
 
 class Blobs(Dataset[B]):
-    """Pictures with a red blob in the left region and a green one in the right; the brighter one is the class.
+    """Images with a red blob in the left region and a green one in the right; the brighter one is the class.
 
-    Patients have two pictures each; masks are exact.
+    Patients have two images each; masks are exact.
     """
 
     classes = SIDES
@@ -69,12 +69,12 @@ class Blobs(Dataset[B]):
         middle = self.params.count // 4 * 2
         return {None: names, "tuning": names[:middle], "test": names[middle:]}[split]
 
-    def group(self, id: str) -> str:
-        """Two pictures in a row belong to one patient."""
+    def patient(self, id: str) -> str:
+        """Two images in a row belong to one patient."""
         return f"patient-{self._index(id) // 2:03}"
 
     def load(self, id: str) -> Sample:
-        """The picture (3, *space) uint8 with one mask per side."""
+        """The image (3, *space) uint8 with one mask per side."""
         label = self._index(id) % 2
         draw = generator(self.params.seed, id, "blobs")
         space = (self.params.size,) * self.params.dimensions
@@ -84,7 +84,7 @@ class Blobs(Dataset[B]):
             image[side] += mask * draw.uniform(140, 180, space) * (1.0 if side == label else 0.7)
         annotations = tuple(Annotation(side, mask.astype(np.float32)) for side, mask in zip(SIDES, masks))
         return Sample(
-            id, image.astype(np.uint8), annotations, label, self.group(id), Geometry.identity(space, id),
+            id, image.astype(np.uint8), annotations, label, self.patient(id), Geometry.identity(space, id),
             np.ones(space, dtype=bool),
         )  # fmt: skip
 
@@ -109,7 +109,7 @@ class Blocks(Preparation):
     def __call__(self, sample: Sample) -> Sample:
         """The sample on the grid; its size must be a multiple of the grid's."""
         if any(size % GRID for size in sample.space):
-            raise DataError(f"toys take pictures of a multiple of {GRID} pixels; {sample.id} has {sample.space}.")
+            raise DataError(f"toys take images of a multiple of {GRID} pixels; {sample.id} has {sample.space}.")
         scale = np.diag([*(size / GRID for size in sample.space), 1.0])
         geometry = sample.geometry or Geometry.identity(sample.space)
         return replace(
@@ -128,7 +128,7 @@ def _averaged(values: Array) -> Array:
 
 
 class ToyParams(Params):
-    """``dimensions`` of the pictures; ``seed`` of drawn weights."""
+    """``dimensions`` of the images; ``seed`` of drawn weights."""
 
     dimensions: Literal[2, 3] = 2
     seed: int = 0
@@ -144,7 +144,7 @@ class Toy(Model[P]):
     preparation = Blocks()
     dataset_size: ClassVar[dict[int, int]] = {2: 64, 3: 32}
 
-    def pictures(self, count: int = 4) -> list[Sample]:
+    def samples(self, count: int = 4) -> list[Sample]:
         """Prepared samples that fit this network."""
         dimensions = self.params.dimensions
         blobs = Blobs(count=max(count, 4), size=self.dataset_size[dimensions], dimensions=dimensions)
@@ -236,7 +236,7 @@ class _Residual(nn.Module):
 
 
 class Graded(Toy[P]):
-    """One output on the scale of five grades, in the middle of it for any picture: for methods that need grades."""
+    """One output on the scale of five grades, in the middle of it for any image: for methods that need grades."""
 
     classes = ("none", "mild", "moderate", "severe", "worst")
     head = "regression"

@@ -87,9 +87,9 @@ def test_lines_that_are_not_as_published(root: Path) -> None:
     dataset = AmlCells(root=root)
     assert dataset.ids() == ["BAS_0001", "BAS_0002", "MYO_0001", "MON_0001"]
     found = counts(dataset)
-    assert found["lines without picture or known cell"] == (3, 0)
+    assert found["lines without image or known cell"] == (3, 0)
     assert (found["samples listed twice"], found["ids with two meanings"]) == ((1, 0), (1, 0))
-    assert found["missing pictures"] == (1, 0)
+    assert found["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"MON_0001\.tiff does not exist"):
         dataset.load("MON_0001")
 
@@ -101,8 +101,8 @@ def test_a_table_in_another_encoding(root: Path, encoding: str) -> None:
     assert AmlCells(root=root).ids() == ["é_0001"]
 
 
-def test_damaged_pictures(root: Path) -> None:
-    next(root.rglob("BAS_0001.tiff")).write_bytes(b"no picture")
+def test_damaged_images(root: Path) -> None:
+    next(root.rglob("BAS_0001.tiff")).write_bytes(b"no image")
     assert counts(AmlCells(root=root))["unreadable samples"] == (1, 0)
     with pytest.raises(DataError, match=r"BAS_0001\.tiff is damaged"):
         AmlCells(root=root).load("BAS_0001")

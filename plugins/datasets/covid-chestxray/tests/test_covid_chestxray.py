@@ -10,7 +10,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Label, Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_covid_chestxray.covid_chestxray import CovidChestxray
 from heatproof_covid_chestxray.findings import CLASSES, FAMILIES, WRITTEN
 
@@ -72,7 +72,7 @@ def test_the_first_table_had_other_column_names(tmp_path: Path) -> None:
     header = "Patientid,offset,finding,view,modality,folder,filename,doi, url,license,clinical notes,other notes"
     folder(tmp_path, "2,0,COVID-19,PA,X-ray,images,a.jpg,,u,,,", header=header)
     assert CovidChestxray(root=tmp_path).ids() == ["a"]
-    assert CovidChestxray(root=tmp_path).group("a") == "2"
+    assert CovidChestxray(root=tmp_path).patient("a") == "2"
 
 
 def test_other_kinds_of_rows_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -90,19 +90,19 @@ def test_other_kinds_of_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     assert dataset.ids() == ["a"]
     found = counts(dataset)
     assert (found["volumes"], found["rows of another modality"], found["rows of another view"]) == (1, 1, 2)
-    assert (found["rows without picture or known finding"], found["rows that are not as the header"]) == (2, 1)
-    assert found["missing pictures"] == 1
+    assert (found["rows without image or known finding"], found["rows that are not as the header"]) == (2, 1)
+    assert found["missing images"] == 1
     everything = CovidChestxray(root=tmp_path, views=("pa", "L", "", "axial"), modalities=("X-ray", "CT"))
     assert everything.ids() == ["a", "b", "c", "d"]
 
 
-def test_patients_that_share_a_picture_are_one(tmp_path: Path) -> None:
+def test_patients_that_share_a_image_are_one(tmp_path: Path) -> None:
     pairs = (("1", "a"), ("2", "b"), ("3", "b"), ("3", "c"), ("1", "c"), ("4", "d"), ("", "e"))
     rows = [f"{patient},0,SARS,PA,X-ray,images,{name}.jpg,u,," for patient, name in pairs]
     dataset = CovidChestxray(root=folder(tmp_path, *rows))
     assert dataset.ids() == ["a", "b", "c", "d", "e"]
-    assert len({dataset.group(id) for id in "abc"}) == 1
-    assert (dataset.group("d"), dataset.group("e")) == ("4", "e")
+    assert len({dataset.patient(id) for id in "abc"}) == 1
+    assert (dataset.patient("d"), dataset.patient("e")) == ("4", "e")
     assert counts(dataset)["samples listed twice"] == 2
 
 
@@ -132,16 +132,16 @@ def test_other_encodings(tmp_path: Path) -> None:
     row = "é1,0,COVID-19,PA,X-ray,images,a.jpg,u,,"
     for encoding in ("utf-8-sig", "utf-16", "latin-1"):
         (tmp_path / "metadata.csv").write_text(f"{HEADER}\n{row}\n", encoding=encoding)
-        assert CovidChestxray(root=tmp_path).group("a") == "é1"
+        assert CovidChestxray(root=tmp_path).patient("a") == "é1"
 
 
-def test_absent_and_damaged_pictures(tmp_path: Path) -> None:
+def test_absent_and_damaged_images(tmp_path: Path) -> None:
     rows = [f"{name},0,SARS,PA,X-ray,images,{name}.jpg,u,," for name in "ab"]
     dataset = CovidChestxray(root=folder(tmp_path, *rows))
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/b.jpg").write_bytes(b"no picture")
+    (tmp_path / "images/b.jpg").write_bytes(b"no image")
     found = counts(dataset)
-    assert (found["missing pictures"], found["unreadable samples"]) == (1, 1)
+    assert (found["missing images"], found["unreadable samples"]) == (1, 1)
     for id, message in (("a", r"a\.jpg does not exist"), ("b", r"b\.jpg is damaged")):
         with pytest.raises(DataError, match=message):
             dataset.load(id)
@@ -150,8 +150,8 @@ def test_absent_and_damaged_pictures(tmp_path: Path) -> None:
 def samples() -> list[Sample]:
     generator = np.random.default_rng(1)
     image = generator.integers(0, 256, (3, 12, 16), dtype=np.uint8)
-    pictures = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, group=f"p{n // 2}") for n in range(40)]
-    return [*pictures, replace(pictures[0], id="both", label=(index("covid_19"), index("ards")))]
+    images = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n // 2}") for n in range(40)]
+    return [*images, replace(images[0], id="both", label=(index("covid_19"), index("ards")))]
 
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     assert dataset.ids() == [sample.id for sample in samples()]
     for sample in samples():
         read = dataset.load(sample.id)
-        assert (read.label, read.group) == (sample.label, sample.group)
+        assert (read.label, read.patient) == (sample.label, sample.patient)
         np.testing.assert_array_equal(read.image, sample.image)
     assert all(dataset.ids(split) for split in dataset.splits)
     check_dataset(dataset)
@@ -192,15 +192,15 @@ def test_a_seed_moves_patients_and_a_filter_does_not(tmp_path: Path) -> None:
         assert skipping.ids(split) == [id for id in CovidChestxray(root=twin).ids(split) if id != "s7"]
 
 
-def test_the_real_table_and_its_permissive_pictures() -> None:
+def test_the_real_table_and_its_permissive_images() -> None:
     if not REAL.is_dir():
         pytest.skip(f"no download of covid-chestxray at {REAL}")
     dataset = CovidChestxray(root=REAL, absent="skip")
-    pictures = sorted((REAL / "images").iterdir())
-    assert sorted(dataset.ids()) == sorted(path.stem for path in pictures)
+    images = sorted((REAL / "images").iterdir())
+    assert sorted(dataset.ids()) == sorted(path.stem for path in images)
     whole = CovidChestxray(root=REAL)
-    # 751 rows: 21 volumes, 84 - 21 slices of CT, 97 radiographs that are lateral or of no view, 4 pictures twice.
-    assert {reason: len(cases) for reason, cases in whole.listing.left_out.items()} == {
+    # 751 rows: 21 volumes, 84 - 21 slices of CT, 97 radiographs that are lateral or of no view, 4 images twice.
+    assert {reason: len(cases) for reason, cases in whole.listing.unused.items()} == {
         "volumes": 21,
         "rows of another modality": 63,
         "rows of another view": 97,
@@ -208,12 +208,12 @@ def test_the_real_table_and_its_permissive_pictures() -> None:
     }
     assert not any(whole.listing.faults.values())
     assert len(whole.ids()) == 751 - 21 - 63 - 97 - 4
-    assert whole.group("000001-24") == whole.group("000007-15") == "285"
-    patients = {split: {whole.group(id) for id in whole.ids(split)} for split in whole.splits}
+    assert whole.patient("000001-24") == whole.patient("000007-15") == "285"
+    patients = {split: {whole.patient(id) for id in whole.ids(split)} for split in whole.splits}
     assert not patients["train"] & patients["test"]
     assert not patients["train"] & patients["tuning"]
     assert not patients["tuning"] & patients["test"]
-    assert (dataset.entry("ARDSSevere").label, dataset.group("ARDSSevere")) == (index("ards"), "5")
+    assert (dataset.entry("ARDSSevere").label, dataset.patient("ARDSSevere")) == (index("ards"), "5")
     assert dataset.entry("cae2c0a9").label == index("no_finding")
     assert dataset.load("thnov10p5641g006-c").image.shape == (3, 277, 375)
     check_dataset(dataset)

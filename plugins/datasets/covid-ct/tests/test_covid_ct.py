@@ -8,7 +8,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_covid_ct.covid_ct import CovidCt
 
 COVID = {
@@ -55,7 +55,7 @@ def test_splits_labels_and_names(root: Path) -> None:
     assert dataset.ids("test") == ["12", "CT_COVID/c.png"]
     assert [dataset.load(id).label for id in dataset.ids("test")] == [0, 1]
     assert (dataset.load("a b%3").image == len("a b%3.png")).all()
-    assert dataset.group("7.jpg") == "7.jpg"
+    assert dataset.patient("7.jpg") == "7.jpg"
     check_dataset(dataset)
     found = counts(dataset)
     assert (found["samples of covid"], found["samples of non_covid"]) == ((4, 349), (5, 397))
@@ -79,7 +79,7 @@ def test_a_slice_in_two_splits_is_left_out(root: Path) -> None:
     found = counts(dataset)
     assert found["ids with two meanings"] == (1, 0)
     assert found["samples listed twice"] == (1, 0)
-    assert found["missing pictures"] == (1, 0)
+    assert found["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
         dataset.load("gone")
 
@@ -95,8 +95,8 @@ def test_lists_that_are_missing(root: Path) -> None:
         CovidCt(root=root).ids()
 
 
-def test_damaged_pictures_and_other_encodings(root: Path) -> None:
-    (root / "Images-processed/CT_COVID/c.png").write_bytes(b"no picture")
+def test_damaged_images_and_other_encodings(root: Path) -> None:
+    (root / "Images-processed/CT_COVID/c.png").write_bytes(b"no image")
     path = lists(root, "COVID", "val", [])
     for encoding in ("latin-1", "utf-8-sig", "utf-16"):
         path.write_text("é.png", encoding=encoding)

@@ -33,10 +33,10 @@ def looked(number: int, x: object, y: object, session: int = 1) -> str:
     return f"{session},NewMedia,d{number},1,0.5,{x},{y},0.1,0.25"
 
 
-def make(root: Path, rows: list[str], gaze: list[str], pictures: int = 6) -> Path:
+def make(root: Path, rows: list[str], gaze: list[str], images: int = 6) -> Path:
     (root / "master_sheet.csv").write_text("\n".join([",".join(SHEET), *rows]) + "\n")
     (root / "fixations.csv").write_text("\n".join([GAZE, *gaze]) + "\n")
-    for number in range(pictures):
+    for number in range(images):
         image = np.full((1, *SHAPE), 1000 * number, dtype=np.uint16)
         write_dicom(image, root / f"files/p10/p{number // 2}/s{number}/d{number}.dcm")
     return root
@@ -82,7 +82,7 @@ def test_samples(root: Path) -> None:
     dataset = EgdCxr(root=root)
     assert dataset.ids() == [f"d{number}" for number in range(6)]
     sample = dataset.load("d3")
-    assert (sample.label, sample.group) == (1, "1")
+    assert (sample.label, sample.patient) == (1, "1")
     np.testing.assert_array_equal(sample.image, np.full((1, *SHAPE), 3000))
     check_dataset(dataset)
 
@@ -135,19 +135,19 @@ def test_gaze_that_cannot_be_used(root: Path) -> None:
     make(root, [row(number) for number in range(6)], gaze)
     dataset = EgdCxr(root=root)
     assert len(dataset.load("d0").extras["fixations"]) == 1
-    for id in ("d1", "d2"):  # nothing on the picture, or in its first row only: looked for, all zero
+    for id in ("d1", "d2"):  # nothing on the image, or in its first row only: looked for, all zero
         sample = dataset.load(id)
         assert (sample.annotations[0].values.any(), sample.extras["fixations"].shape) == (False, (0, 3))
     assert (dataset.load("d5").annotations, dataset.load("d5").extras["fixations"].shape) == ((), (0, 3))
     found = counts(dataset)
     assert found["rows of gaze that are no numbers"] == (3, 0)
-    refused = {finding.what: (finding.count, finding.example) for finding in dataset.left_out()}
+    refused = {finding.what: (finding.count, finding.example) for finding in dataset.rejected()}
     assert refused["rows of gaze that are no numbers"] == (3, "d0")
     assert refused["lines of gaze that cannot be read"][0] == 1
-    assert found["gaze beside its picture"] == (3, None)
-    assert found["pictures on which no gaze lies"] == (1, 0)
-    assert found["pictures without gaze"] == (1, 0)
-    assert found["pictures of gaze that are not in the sheet"] == (1, None)
+    assert found["gaze beside its image"] == (3, None)
+    assert found["images on which no gaze lies"] == (1, 0)
+    assert found["images without gaze"] == (1, 0)
+    assert found["images of gaze that are not in the sheet"] == (1, None)
     assert found["lines of gaze that cannot be read"] == (1, 0)
     assert (found["sessions"], found["rows of fixations"]) == ((2, 38), (11, 48_959))
     assert EgdCxr(root=root, frames=True).load("d5").extras["gaze_frames"].values().shape == (0, *SHAPE)
@@ -184,7 +184,7 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
     assert found["samples listed twice"] == (1, 0)
     assert found["ids with two meanings"] == (1, 0)
     assert found["rows that cannot be used"] == (7, 0)
-    assert (found["missing pictures"], found["samples"]) == ((2, 0), (4, 1083))
+    assert (found["missing images"], found["samples"]) == ((2, 0), (4, 1083))
     with pytest.raises(DataError, match=r"d8\.dcm does not exist"):
         dataset.load("d8")
     assert EgdCxr(root=root, absent="skip").ids() == ["d0", "d4"]
@@ -217,7 +217,7 @@ def test_missing_tables_and_renamed_columns(root: Path, name: str) -> None:
         EgdCxr(root=root).load("d0")
 
 
-def test_rows_are_kept_by_picture_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_rows_are_kept_by_image_in_the_order_of_the_file(tmp_path: Path) -> None:
     lines = [looked(number % 50, 0.3 + number % 7 / 20, 0.5) for number in range(60_000)]
     (tmp_path / "eye_gaze.csv").write_text("\n".join([GAZE, *lines]))
     table = read_gaze(tmp_path / "eye_gaze.csv")
@@ -249,7 +249,7 @@ def test_an_allow_list(root: Path, tmp_path: Path) -> None:
 def test_no_patient_is_in_two_splits(tmp_path: Path, division: Any) -> None:
     make(tmp_path, [row(number) for number in range(200)], [], 0)
     dataset = EgdCxr(root=tmp_path, division=division)
-    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    parts = [{dataset.patient(id) for id in dataset.ids(split)} for split in dataset.splits]
     assert len(set.union(*parts)) == sum(map(len, parts)) == 100
     if division == "reference":
         assert list(map(len, parts)) == [80, 10, 10]
@@ -276,13 +276,13 @@ def test_boxes_are_anatomy(root: Path) -> None:
     np.testing.assert_array_equal(heart.values, expected)
     assert (heart.finding, lung.finding, lung.values.mean()) == ("cardiac_silhouette", "left_lung", 1)
     for id in ("d1", "d2"):
-        with pytest.raises(DataError, match="empty, beside its picture"):
+        with pytest.raises(DataError, match="empty, beside its image"):
             dataset.load(id)
     found = counts(dataset)
     assert (found["boxes"], found["rows that cannot be used"]) == ((4, 18_405), (1, 0))
 
 
-def test_pictures_elsewhere(root: Path, tmp_path: Path) -> None:
+def test_images_elsewhere(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "mimic"
     elsewhere.mkdir()
     (root / "files").rename(elsewhere / "files")
@@ -303,7 +303,7 @@ def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
     dataset = EgdCxr(root=tmp_path / "twin", sigma=SIGMA / 3056 * 192, boxes=True, frames=True)
     for sample in samples:
         read = dataset.load(sample.id)
-        assert (read.label, read.group) == (sample.label, sample.group)
+        assert (read.label, read.patient) == (sample.label, sample.patient)
         np.testing.assert_array_equal(read.image, sample.image)
         gaze = [mark.values for mark in sample.annotations if mark.finding == "gaze"]
         np.testing.assert_allclose(read.annotations[0].values, np.sum(gaze, axis=0), rtol=1e-5, atol=1e-9)
@@ -318,7 +318,7 @@ def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
 
 def test_samples_of_other_datasets_are_written_too(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 20, 30)).astype(np.uint8)
-    sample = Sample("eye", image, label=4, group="p")
+    sample = Sample("eye", image, label=4, patient="p")
     dataset = EgdCxr(root=tmp_path / "twin")
     dataset.write([sample], tmp_path / "twin")
     read = dataset.load("eye")

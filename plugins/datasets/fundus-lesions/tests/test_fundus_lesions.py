@@ -13,7 +13,7 @@ from scipy import ndimage
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image, write_mask
+from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_fundus_lesions.fundus_lesions import FundusLesions
 
 SHAPE = (40, 60)
@@ -64,7 +64,7 @@ def test_grades_patients_and_marks(root: Path) -> None:
     assert dataset.ids() == dataset.ids("test") == ["7_left", "7_right", "8_left"]
     assert dataset.findings == ("cotton_wool_spots", "hard_exudates", "red_lesions")
     left, right, other = (dataset.load(id) for id in dataset.ids())
-    assert [(sample.label, sample.group) for sample in (left, right, other)] == [(2, "7"), (3, "7"), (None, "8")]
+    assert [(sample.label, sample.patient) for sample in (left, right, other)] == [(2, "7"), (3, "7"), (None, "8")]
     (mask,) = left.annotations
     assert (mask.finding, mask.reader, mask.kind) == ("red_lesions", "consensus", "mask")
     np.testing.assert_array_equal(mask.values, spot(2, 5))
@@ -124,7 +124,7 @@ def test_without_a_table_the_photographs_are_the_list(root: Path) -> None:
     write_mask(spot(1, 1), root / "masks/red_lesions/deeper/9_left.tif")
     dataset = FundusLesions(root=root, patient="^([0-9]+)_")
     assert dataset.ids() == ["7_left", "7_right", "8_left", "deeper/9_left"]
-    assert [dataset.group(id) for id in dataset.ids()] == ["7", "7", "8", "9"]
+    assert [dataset.patient(id) for id in dataset.ids()] == ["7", "7", "8", "9"]
     assert dataset.load("7_left").label is None
     assert dataset.load("deeper/9_left").findings() == ("red_lesions",)
     assert faults(dataset) == {}
@@ -134,7 +134,7 @@ def test_patients_may_be_divided(root: Path) -> None:
     rows = [f"{number}_{eye},2,{number}," for number in range(100) for eye in ("left", "right")]
     text(root / "grades.csv", "\n".join(("name,grade,patient,reader", *rows)))
     dataset = FundusLesions(root=root, shares={"train": 0, "tuning": 0.5, "test": 0.5})
-    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    parts = [{dataset.patient(id) for id in dataset.ids(split)} for split in dataset.splits]
     assert parts[0] == set()
     assert all(parts[1:])
     assert len(parts[1]) + len(parts[2]) == len(parts[1] | parts[2]) == 100
@@ -161,8 +161,8 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
         "samples listed twice": 1,
         "ids with two meanings": 1,
         "rows that cannot be used": 4,
-        "contours without a picture": 1,
-        "missing pictures": 1,
+        "contours without an image": 1,
+        "missing images": 1,
     }
     with pytest.raises(DataError, match=r"10_left\.png does not exist"):
         dataset.load("10_left")
@@ -199,22 +199,22 @@ def test_marks_that_do_not_fit(root: Path) -> None:
     write_mask(spot(1, 1), root / "masks/red_lesions/nobody.tif")
     text(root / "contours/nobody.json", "[]")
     dataset = FundusLesions(root=root)
-    with pytest.raises(DataError, match=r"7_right\.tif has \(40, 30\) pixels, its picture \(40, 60\)"):
+    with pytest.raises(DataError, match=r"7_right\.tif has \(40, 30\) pixels, its image \(40, 60\)"):
         dataset.load("7_right")
     assert faults(dataset) == {
-        "masks without a picture": 1,
-        "contours without a picture": 1,
+        "masks without an image": 1,
+        "contours without an image": 1,
         "unreadable samples": 1,
     }
     photograph(root / "masks/red_lesions/7_left.png")
-    with pytest.raises(DataError, match=r"7_left\.png and .*7_left\.tif mark the same finding of one picture"):
+    with pytest.raises(DataError, match=r"7_left\.png and .*7_left\.tif mark the same finding of one image"):
         FundusLesions(root=root).load("7_left")
 
 
 def test_a_contour_that_cannot_be_drawn_fails_its_own_photograph(root: Path) -> None:
     text(root / "contours/8_left.csv", "finding,contour,x,y\nscar,1,1,1\nscar,1,61,1\nscar,1,2,2\n")
     dataset = FundusLesions(root=root)
-    with pytest.raises(DataError, match=r"line 2: the contour leaves the picture of 40 × 60 pixels"):
+    with pytest.raises(DataError, match=r"line 2: the contour leaves the image of 40 × 60 pixels"):
         dataset.load("8_left")
     assert dataset.load("7_left").findings() == ("red_lesions",)
     assert faults(dataset) == {"unreadable samples": 1}

@@ -9,7 +9,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
@@ -23,8 +23,8 @@ ROWS = [
 def root(tmp_path: Path) -> Path:
     (tmp_path / "HAM10000_metadata.csv").write_text("\n".join((HEADER, *ROWS)) + "\n")
     for number in range(60):
-        picture = np.full((3, 8, 10), 4 * number, dtype=np.uint8)
-        write_image(picture, tmp_path / FOLDERS[number % 2] / f"ISIC_{number:07d}.jpg")
+        image = np.full((3, 8, 10), 4 * number, dtype=np.uint8)
+        write_image(image, tmp_path / FOLDERS[number % 2] / f"ISIC_{number:07d}.jpg")
     return tmp_path
 
 
@@ -38,11 +38,11 @@ def counts(dataset: Ham10000) -> dict[str, tuple[int, int | None]]:
     return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
 
 
-def test_pictures_of_both_folders(root: Path) -> None:
+def test_images_of_both_folders(root: Path) -> None:
     dataset = Ham10000(root=root)
     assert dataset.ids() == [f"ISIC_{number:07d}" for number in range(60)]
     sample = dataset.load("ISIC_0000003")
-    assert (sample.label, sample.group, sample.annotations) == (dataset.classes.index("mel"), "HAM_0000001", ())
+    assert (sample.label, sample.patient, sample.annotations) == (dataset.classes.index("mel"), "HAM_0000001", ())
     np.testing.assert_allclose(sample.image, 12, atol=2)
     check_dataset(dataset)
 
@@ -62,7 +62,7 @@ def test_the_table_of_dataverse(root: Path) -> None:
 
 def test_no_lesion_is_in_two_splits(root: Path) -> None:
     dataset = Ham10000(root=root)
-    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    parts = [{dataset.patient(id) for id in dataset.ids(split)} for split in dataset.splits]
     assert all(parts)
     assert len(set.union(*parts)) == sum(map(len, parts)) == 30
 
@@ -77,10 +77,10 @@ def test_masks_annotate_the_lesion(root: Path) -> None:
     np.testing.assert_array_equal(annotation.values, expected)
     assert annotation.finding == "lesion"
     assert dataset.load("ISIC_0000001").annotations == ()
-    with pytest.raises(DataError, match=r"0000002_segmentation\.png has \(4, 5\) pixels, its picture \(8, 10\)"):
+    with pytest.raises(DataError, match=r"0000002_segmentation\.png has \(4, 5\) pixels, its image \(8, 10\)"):
         dataset.load("ISIC_0000002")
     found = counts(dataset)
-    assert (found["pictures without a mask"], found["unreadable samples"]) == ((58, None), (1, 0))
+    assert (found["images without a mask"], found["unreadable samples"]) == ((58, None), (1, 0))
     assert sum(path.parent.name == MASKS for path in dataset.files()) == 2
 
 
@@ -95,12 +95,12 @@ def test_tables_in_other_encodings(root: Path, encoding: str) -> None:
     (root / "HAM10000_metadata.csv").write_text(
         "\n".join((HEADER, *(row.replace("HAM_", "HÄM_") for row in ROWS))), encoding=encoding
     )
-    assert Ham10000(root=root).group("ISIC_0000003") == "HÄM_0000001"
+    assert Ham10000(root=root).patient("ISIC_0000003") == "HÄM_0000001"
 
 
 def test_counts_against_the_published_ones(root: Path) -> None:
     found = counts(Ham10000(root=root))
-    assert (found["samples"], found["groups"]) == ((60, 10_015), (30, 7_470))
+    assert (found["samples"], found["patients"]) == ((60, 10_015), (30, 7_470))
     assert (found["samples of nv"], found["samples of vasc"]) == ((20, 6705), (0, 142))
 
 
@@ -129,9 +129,9 @@ def test_rows_that_are_not_as_published(root: Path) -> None:
     found = counts(dataset)
     assert found["samples listed twice"] == (1, 0)
     assert found["ids with two meanings"] == (1, 0)
-    assert found["rows without picture or known diagnosis"] == (2, 0)
+    assert found["rows without image or known diagnosis"] == (2, 0)
     assert found["rows that are not as the header"] == (1, 0)
-    assert found["missing pictures"] == (1, 0)
+    assert found["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"ISIC_0009997\.jpg does not exist"):
         dataset.load("ISIC_0009997")
 
@@ -161,7 +161,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     assert dataset.ids() == [sample.id for sample in drawn]
     for sample in drawn[:-1]:
         read = dataset.load(sample.id)
-        assert (read.label, read.group) == (sample.label, sample.group)
+        assert (read.label, read.patient) == (sample.label, sample.patient)
         np.testing.assert_array_equal(read.mask("lesion"), values | values.T)
         np.testing.assert_allclose(read.image, sample.image, atol=2)
     assert (dataset.load("unmarked").label, dataset.load("unmarked").annotations) == (6, ())

@@ -1,4 +1,4 @@
-"""IDRiD in the layouts that downloads have, with tiny pictures; and two of the real ones where they lie at hand."""
+"""IDRiD in the layouts that downloads have, with tiny images; and two of the real ones where they lie at hand."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -32,12 +32,12 @@ def mark(number: int) -> np.ndarray:
 
 
 def red(mask: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(mask.astype(np.uint8)).convert("P")
-    picture.putpalette([0, 0, 0, 255, 0, 0])
-    return picture
+    image = Image.fromarray(mask.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    return image
 
 
-def picture(
+def image_file(
     root: Path, number: int, name: str = "{:02d}.jpg", part: str = "A. Segmentation/1. Original Images"
 ) -> Path:
     return save(
@@ -64,7 +64,7 @@ def save(image: Image.Image, path: Path) -> Path:
 def root(tmp_path: Path) -> Path:
     """Training 1, 2 and 54, testing 55 and 81; haemorrhages in 1 and 81, soft exudates examined in training only."""
     for number in (2, 1, 54, 55, 81):
-        picture(tmp_path, number)
+        image_file(tmp_path, number)
         mask(tmp_path, number, "MA")
     mask(tmp_path, 1, "HE")
     mask(tmp_path, 81, "HE", suffix="TIF")
@@ -80,7 +80,7 @@ def test_splits_ids_and_groups(root: Path) -> None:
     sample = dataset.load("IDRiD_55")
     assert (
         (sample.patient, sample.label, sample.field)
-        == (dataset.group("IDRiD_55"), None, None)
+        == (dataset.patient("IDRiD_55"), None, None)
         == ("IDRiD_55", None, None)
     )
     with pytest.raises(DataError, match="no split 'train'"):
@@ -148,7 +148,7 @@ def test_a_doubled_level_and_other_parts_beside(root: Path, tmp_path_factory: py
     (root / "A. Segmentation").rename(double / "inner")
     (double / "A. Segmentation").mkdir()
     (double / "inner").rename(double / "A. Segmentation/A. Segmentation")
-    picture(double, 1, "{:03d}.jpg", "B. Disease Grading/1. Original Images")
+    image_file(double, 1, "{:03d}.jpg", "B. Disease Grading/1. Original Images")
     (double / "A. Segmentation/__MACOSX").mkdir()
     (double / "A. Segmentation/__MACOSX/._IDRiD_01.jpg").write_bytes(b"\0")
     dataset = Idrid(root=double)
@@ -159,12 +159,12 @@ def test_a_doubled_level_and_other_parts_beside(root: Path, tmp_path_factory: py
 
 
 def test_a_file_that_is_there_twice_is_refused(root: Path) -> None:
-    picture(root, 1, part="copy/1. Original Images")
+    image_file(root, 1, part="copy/1. Original Images")
     with pytest.raises(DataError, match=r"IDRiD_01\.jpg is there twice"):
         Idrid(root=root).ids()
 
 
-def test_pictures_outside_the_named_folders_are_refused(tmp_path: Path) -> None:
+def test_images_outside_the_named_folders_are_refused(tmp_path: Path) -> None:
     save(Image.new("RGB", (4, 4)), tmp_path / "images" / "IDRiD_01.jpg")
     with pytest.raises(DataError, match="no folder named after the training or the testing set"):
         Idrid(root=tmp_path).ids()
@@ -179,7 +179,7 @@ def test_a_missing_or_empty_root_says_what_to_download(tmp_path: Path, name: str
 
 def test_a_mask_of_another_size_names_both_files(root: Path) -> None:
     mask(root, 2, "HE", Image.new("L", (15, 10)))
-    with pytest.raises(DataError, match=r"IDRiD_02_HE\.tif is 10 × 15 pixels, its picture .*IDRiD_02\.jpg is 20 × 30"):
+    with pytest.raises(DataError, match=r"IDRiD_02_HE\.tif is 10 × 15 pixels, its image .*IDRiD_02\.jpg is 20 × 30"):
         Idrid(root=root).load("IDRiD_02")
 
 
@@ -197,7 +197,7 @@ def test_check_counts_and_names_every_fault(root: Path) -> None:
     broken = next(root.rglob("IDRiD_54.jpg"))
     broken.write_bytes(broken.read_bytes()[:-300])
     found = {finding.what: finding for finding in Idrid(root=root).check()}
-    assert (found["pictures in tuning"].count, found["pictures in tuning"].expected) == (3, 54)
+    assert (found["images in tuning"].count, found["images in tuning"].expected) == (3, 54)
     assert (found["masks of haemorrhages in tuning"].count, found["masks of haemorrhages in tuning"].expected) == (
         2,
         53,
@@ -206,7 +206,7 @@ def test_check_counts_and_names_every_fault(root: Path) -> None:
     for what, example in (
         ("unreadable files", "IDRiD_54.jpg is damaged"),
         ("masks of another size", "IDRiD_02_HE.tif is 10 × 15"),
-        ("masks without a picture", "IDRiD_03_MA.tif"),
+        ("masks without an image", "IDRiD_03_MA.tif"),
     ):
         assert (found[what].count, found[what].expected) == (1, 0)
         assert example in found[what].example
@@ -237,7 +237,7 @@ def samples(count: int) -> Iterator[Sample]:
         ramp = np.linspace(40, 200, SHAPE[1])[None, None] * np.ones((3, SHAPE[0], 1))
         marks = mark(number) if number % 2 else np.zeros(SHAPE, dtype=bool)
         annotations = (Annotation("haemorrhages", marks), Annotation("soft_exudates", np.zeros(SHAPE, dtype=bool)))
-        yield Sample(f"synthetic_{number}", ramp.astype(np.uint8), annotations, group=f"p{number // 2}")
+        yield Sample(f"synthetic_{number}", ramp.astype(np.uint8), annotations, patient=f"p{number // 2}")
 
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
         dataset.write([first], tmp_path)
 
 
-def test_two_real_pictures() -> None:
+def test_two_real_images() -> None:
     if not REAL.is_dir():
         pytest.skip(f"no download of IDRiD at {REAL}")
     dataset = Idrid(root=REAL, optic_disc=True)

@@ -1,4 +1,4 @@
-"""IDRiD's parts B and C in the layouts that downloads have, with tiny pictures and damaged tables."""
+"""IDRiD's parts B and C in the layouts that downloads have, with tiny images and damaged tables."""
 
 import pickle
 import shutil
@@ -13,7 +13,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_fundus.photograph import Fundus
 from heatproof_idrid.idrid import Idrid
 
@@ -29,7 +29,7 @@ def table(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def picture(part: Path, group: str, number: int) -> Path:
+def image_file(part: Path, group: str, number: int) -> Path:
     path = part / "1. Original Images" / FOLDERS[group] / f"IDRiD_{number:03d}.jpg"
     write_image(np.full((3, 20, 30), 10 * number, dtype=np.uint8), path)
     return path
@@ -50,11 +50,11 @@ def markups(part: Path, group: str, what: str, *lines: str) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Parts B and C of two and one pictures, each unpacked into a folder of its own name, as mirrors have it."""
+    """Parts B and C of two and one images, each unpacked into a folder of its own name, as mirrors have it."""
     for name in (B, C):
         for group, numbers in {"Training": (1, 2), "Testing": (1,)}.items():
             for number in numbers:
-                picture(tmp_path / name / name, group, number)
+                image_file(tmp_path / name / name, group, number)
     grades(tmp_path / B / B, "Training", "IDRiD_001,3,2,,,,,,,,,", "IDRiD_002,0,0 ,,,,,,,,,", ",,,,,,,,,,,")
     grades(tmp_path / B / B, "Testing", "IDRiD_001,4,0", header="Image name,Retinopathy grade,Risk of macular edema")
     markups(tmp_path / C / C, "Training", "OD", "IDRiD_001,10,4,,", "IDRiD_002,11,5,,", ",,,,", ",,,,")
@@ -89,7 +89,7 @@ def test_grades_and_risks(root: Path) -> None:
     ]
     assert "a. Training Set" in str(dataset.part.entry(IDS[0]).path)  # type: ignore[attr-defined]
     assert (loaded[1].image > loaded[2].image).all()
-    assert (dataset.classes[4], dataset.findings, dataset.group(IDS[2])) == ("proliferative", (), IDS[2])
+    assert (dataset.classes[4], dataset.findings, dataset.patient(IDS[2])) == ("proliferative", (), IDS[2])
     check_dataset(dataset)
     found = counts(dataset)
     assert [found[f"samples{split}"] for split in ("", " in tuning", " in test")] == [(3, 516), (2, 413), (1, 103)]
@@ -141,7 +141,7 @@ def test_missing_and_doubled_tables(root: Path) -> None:
     path.unlink()
     dataset = Idrid(root=root, part="grading")
     assert dataset.ids() == IDS[:2]
-    assert faults(dataset) == {"missing tables": 1, "pictures without a row": 1}
+    assert faults(dataset) == {"missing tables": 1, "images without a row": 1}
     table(root / "copy" / path.name, kept)
     table(path, kept)
     with pytest.raises(DataError, match=r"Testing Labels\.csv is there twice"):
@@ -172,7 +172,7 @@ def test_rows_of_grades_that_cannot_be_used(root: Path) -> None:
         "rows that cannot be used": 5,
         "samples listed twice": 1,
         "ids with two meanings": 1,
-        "missing pictures": 1,
+        "missing images": 1,
     }
     with pytest.raises(DataError, match=r"IDRiD_007\.jpg does not exist"):
         dataset.load("IDRiD_007_training")
@@ -181,8 +181,8 @@ def test_rows_of_grades_that_cannot_be_used(root: Path) -> None:
 
 def test_a_run_hears_what_is_left_out(root: Path) -> None:
     grades(root / B / B, "Training", "IDRiD_001,9,2", "IDRiD_002,0,0")
-    found = {finding.what: finding.count for finding in Idrid(root=root, part="grading").left_out()}
-    assert found == {"rows that cannot be used": 1, "pictures without a row": 1}
+    found = {finding.what: finding.count for finding in Idrid(root=root, part="grading").rejected()}
+    assert found == {"rows that cannot be used": 1, "images without a row": 1}
     assert "IEEE DataPort" in Idrid.obtain
 
 
@@ -193,42 +193,40 @@ def test_markups_that_cannot_be_used(root: Path) -> None:
     dataset = Idrid(root=root, part="localization")
     assert dataset.ids() == IDS[1:]
     assert dict(dataset.load(IDS[1]).extras) == {"fovea_centre": (7.5, 21.5)}
-    with pytest.raises(
-        DataError, match=r"the optic_disc_centre \(4\.5, 31\.5\) lies outside the picture of \(20, 30\)"
-    ):
+    with pytest.raises(DataError, match=r"the optic_disc_centre \(4\.5, 31\.5\) lies outside the image of \(20, 30\)"):
         dataset.load(IDS[2])
     assert faults(dataset) == {
         "ids with two meanings": 1,
         "rows that cannot be used": 3,
-        "pictures without a centre of the optic disc": 1,
+        "images without a centre of the optic disc": 1,
         "unreadable samples": 1,
     }
 
 
-def test_damaged_and_stray_pictures(root: Path) -> None:
-    picture(root / B / B, "Testing", 9)
-    next((root / B).rglob("IDRiD_002.jpg")).write_bytes(b"no picture")
+def test_damaged_and_stray_images(root: Path) -> None:
+    image_file(root / B / B, "Testing", 9)
+    next((root / B).rglob("IDRiD_002.jpg")).write_bytes(b"no image")
     dataset = Idrid(root=root, part="grading")
-    assert faults(dataset) == {"pictures without a row": 1, "unreadable samples": 1}
+    assert faults(dataset) == {"images without a row": 1, "unreadable samples": 1}
     with pytest.raises(DataError, match=r"IDRiD_002\.jpg is damaged"):
         dataset.load(IDS[1])
     with pytest.raises(DataError, match="did you mean"):
         dataset.load("IDRiD_003_training")
 
 
-def test_pictures_that_are_all_absent(root: Path) -> None:
+def test_images_that_are_all_absent(root: Path) -> None:
     (root / B / B / "1. Original Images").rename(root / "elsewhere")
     dataset = Idrid(root=root, part="grading")
     with pytest.raises(DataError, match=r"1\. Original Images.a\. Training Set.IDRiD_001\.jpg does not exist"):
         dataset.load(IDS[0])
-    assert faults(dataset) == {"missing pictures": 3}
+    assert faults(dataset) == {"missing images": 3}
 
 
 def drawn(extras: Mapping[str, object]) -> list[Sample]:
     image = np.full((3, 20, 30), 90, dtype=np.uint8)
     splits = ("tuning", "test", "tuning")
     return [
-        Sample(f"s{n}", image + np.uint8(n), label=n + 2, group=f"p{n}", extras={**extras, "split": split})
+        Sample(f"s{n}", image + np.uint8(n), label=n + 2, patient=f"p{n}", extras={**extras, "split": split})
         for n, split in enumerate(splits)
     ]
 

@@ -1,4 +1,4 @@
-"""Pictures of one's own: class folders, tables, masks, boxes and densities, and what is wrong with them."""
+"""Images of one's own: class folders, tables, masks, boxes and densities, and what is wrong with them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from heatproof.errors import DataError, HeatproofError
 from heatproof.records import Annotation, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image, write_mask
+from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_image_folder.image_folder import ImageFolder
 
 SHAPE = (8, 10)
 
 
-def picture(path: Path, value: int = 0) -> Path:
+def image_file(path: Path, value: int = 0) -> Path:
     write_image(np.full((3, *SHAPE), value, dtype=np.uint8), path)
     return path
 
@@ -37,14 +37,14 @@ def faults(dataset: ImageFolder) -> dict[str, int]:
 
 def test_class_folders(tmp_path: Path) -> None:
     for name in ("ill/7_a.png", "ill/7_b.JPG", "healthy/9_a.tif", "healthy/deeper/8.png", "masks/scar/ill/7_a.png"):
-        picture(tmp_path / name)
-    (tmp_path / "ill/notes.txt").write_text("no picture")
-    (tmp_path / "ill/.7_c.png").write_bytes(b"no picture")
+        image_file(tmp_path / name)
+    (tmp_path / "ill/notes.txt").write_text("no image")
+    (tmp_path / "ill/.7_c.png").write_bytes(b"no image")
     dataset = ImageFolder(root=tmp_path, patient="^([0-9]+)_")
     assert dataset.classes == ("healthy", "ill")
     assert dataset.ids() == ["healthy/9_a", "healthy/deeper/8", "ill/7_a", "ill/7_b"]
     assert [dataset.load(id).label for id in dataset.ids()] == [0, 0, 1, 1]
-    assert [dataset.group(id) for id in dataset.ids()] == ["9", "healthy/deeper/8", "7", "7"]
+    assert [dataset.patient(id) for id in dataset.ids()] == ["9", "healthy/deeper/8", "7", "7"]
     assert dataset.load("ill/7_a").findings() == ("scar",)
     assert ImageFolder(root=tmp_path, classes=("ill", "healthy")).load("ill/7_a").label == 0
     check_dataset(dataset)
@@ -53,7 +53,7 @@ def test_class_folders(tmp_path: Path) -> None:
 
 def test_class_folders_within_folders_of_splits(tmp_path: Path) -> None:
     for name in ("train/a/1.png", "val/a/1.png", "val/b/2.png", "test/b/3.png"):
-        picture(tmp_path / name)
+        image_file(tmp_path / name)
     dataset = ImageFolder(root=tmp_path)
     assert [dataset.ids(split) for split in dataset.splits] == [["train/a/1"], ["val/a/1", "val/b/2"], ["test/b/3"]]
     assert dataset.classes == ("a", "b")
@@ -69,7 +69,7 @@ scans/9.png,,p9,test,nine
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for number in (7, 8, 9):
-        picture(tmp_path / f"scans/{number}.png", number)
+        image_file(tmp_path / f"scans/{number}.png", number)
     return table(tmp_path, TABLE)
 
 
@@ -80,13 +80,13 @@ def test_a_table(root: Path) -> None:
     assert [dataset.ids(split) for split in dataset.splits] == [["seven"], ["scans/8"], ["nine"]]
     assert [dataset.load(id).label for id in dataset.ids()] == [0, (0, 1), None]
     assert dataset.load("nine").image[0, 0, 0] == 9
-    assert [dataset.group(id) for id in dataset.ids()] == ["p7", "p8", "p9"]
+    assert [dataset.patient(id) for id in dataset.ids()] == ["p7", "p8", "p9"]
     check_dataset(dataset)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16"])
 def test_a_table_of_another_program(tmp_path: Path, encoding: str) -> None:
-    picture(tmp_path / "é.png")
+    image_file(tmp_path / "é.png")
     (tmp_path / "samples.csv").write_text("File;Label\né.png;maláde\n", encoding=encoding)
     dataset = ImageFolder(root=tmp_path)
     assert (dataset.classes, dataset.load("é").label) == (("maláde",), 0)
@@ -96,7 +96,7 @@ def test_patients_are_divided_where_no_split_is_given(tmp_path: Path) -> None:
     rows = [f"{number}.png,{number // 4}" for number in range(200)]
     table(tmp_path, "\n".join(("file,patient", *rows)))
     dataset = ImageFolder(root=tmp_path)
-    parts = [{dataset.group(id) for id in dataset.ids(split)} for split in dataset.splits]
+    parts = [{dataset.patient(id) for id in dataset.ids(split)} for split in dataset.splits]
     assert all(parts)
     assert sum(map(len, parts)) == len(set.union(*parts)) == 50
     everything = ImageFolder(root=tmp_path, shares={"train": 0, "tuning": 0, "test": 1})
@@ -119,7 +119,7 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
         "samples listed twice": 1,
         "ids with two meanings": 1,
         "patients in two splits": 1,
-        "missing pictures": 1,
+        "missing images": 1,
     }
     with pytest.raises(DataError, match=r"f\.png does not exist"):
         dataset.load("f")
@@ -139,11 +139,11 @@ def test_masks_and_densities(root: Path) -> None:
     (density,) = dataset.load("scans/8").annotations
     assert (density.kind, density.finding) == ("density", "gaze")
     np.testing.assert_allclose(density.values, mask * 0.2, rtol=1e-6)
-    with pytest.raises(DataError, match=r"nine\.tif has \(10, 8\) pixels, its picture \(8, 10\)"):
+    with pytest.raises(DataError, match=r"nine\.tif has \(10, 8\) pixels, its image \(8, 10\)"):
         dataset.load("nine")
-    assert faults(dataset) == {"unreadable samples": 1, "masks without a picture": 1}
+    assert faults(dataset) == {"unreadable samples": 1, "masks without an image": 1}
     assert [path.name for path in dataset.files()][-3:] == ["seven.tif", "8.png", "nine.tif"]
-    picture(root / "masks/scar/scans/8.jpg")
+    image_file(root / "masks/scar/scans/8.jpg")
     with pytest.raises(DataError, match=r"8\.jpg is of a kind that cannot be used"):
         ImageFolder(root=root).load("scans/8")
 
@@ -158,7 +158,7 @@ def test_a_mask_that_is_there_twice(root: Path) -> None:
     for suffix in ("tif", "tiff"):
         write_mask(np.ones(SHAPE, dtype=bool), root / f"masks/scar/seven.{suffix}")
     dataset = ImageFolder(root=root)
-    with pytest.raises(DataError, match=r"seven\.tif and .*seven\.tiff mark the same finding of one picture"):
+    with pytest.raises(DataError, match=r"seven\.tif and .*seven\.tiff mark the same finding of one image"):
         dataset.load("seven")
     assert faults(dataset) == {"unreadable samples": 1}
 
@@ -177,15 +177,15 @@ def test_contours(root: Path) -> None:
     check_dataset(dataset)
     assert faults(dataset) == {}
     (root / "contours/seven.csv").rename(root / "contours/stray.csv")
-    assert faults(ImageFolder(root=root)) == {"contours without a picture": 1}
+    assert faults(ImageFolder(root=root)) == {"contours without an image": 1}
 
 
 def test_a_table_may_name_what_installed_readers_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = np.arange(20, dtype=np.uint16).reshape(1, 4, 5) * 3000
-    write_dicom(picture, tmp_path / "a scan.DCM")
+    pixels = np.arange(20, dtype=np.uint16).reshape(1, 4, 5) * 3000
+    write_dicom(pixels, tmp_path / "a scan.DCM")
     (tmp_path / "samples.csv").write_text("file,label\na scan.DCM,ill\n")
     dataset = ImageFolder(root=tmp_path)
-    np.testing.assert_array_equal(dataset.load("a scan").image, picture)
+    np.testing.assert_array_equal(dataset.load("a scan").image, pixels)
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: Catalog([]))
     with pytest.raises(DataError, match=r"a scan\.DCM has no reader; install heatproof-dicom, which reads \.dcm"):
         dataset.load("a scan")
@@ -235,10 +235,10 @@ def test_boxes(root: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("scans/7.png,nodule,1,1,11,2", "leaves the picture"),
-        ("scans/7.png,nodule,-1,1,5,2", "leaves the picture"),
+        ("scans/7.png,nodule,1,1,11,2", "leaves the image"),
+        ("scans/7.png,nodule,-1,1,5,2", "leaves the image"),
         ("scans/7.png,nodule,5,1,5,2", "is empty"),
-        ("scans/7.png,nodule,nan,1,5,2", "leaves the picture"),
+        ("scans/7.png,nodule,nan,1,5,2", "leaves the image"),
         ("scans/7.png,nodule,left,1,5,2", "a corner is no number"),
         ("scans/7.png,nodule,1,1,5,", "a corner is no number"),
     ],
@@ -248,13 +248,13 @@ def test_boxes_that_do_not_fit(root: Path, row: str, message: str) -> None:
     dataset = ImageFolder(root=root)
     with pytest.raises(DataError, match=f"line 3: .*{message}"):
         dataset.load("seven")
-    assert faults(dataset) == {"unreadable samples": 1, "boxes without a picture": 1}
+    assert faults(dataset) == {"unreadable samples": 1, "boxes without an image": 1}
 
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"no pictures in class folders and no samples\.csv"),
+        ({}, r"no images in class folders and no samples\.csv"),
         ({"table": "mine.csv"}, r"mine\.csv does not exist"),
     ],
 )

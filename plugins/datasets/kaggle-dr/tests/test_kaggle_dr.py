@@ -38,7 +38,7 @@ def test_splits_grades_and_patients(root: Path) -> None:
     assert dataset.ids("tuning") == ["2_right"]
     assert dataset.ids("test") == ["1_left"]
     sample = dataset.load("10_right")
-    assert (sample.label, sample.group, sample.annotations, sample.field) == (4, "10", (), None)
+    assert (sample.label, sample.patient, sample.annotations, sample.field) == (4, "10", (), None)
     assert dataset.classes[4] == "proliferative"
     assert sample.image.dtype == np.uint8
     np.testing.assert_allclose(sample.image.mean(axis=(1, 2)), [90, 10, 20], atol=2)
@@ -70,7 +70,7 @@ def many(root: Path, patients: int) -> Path:
 def parts(dataset: KaggleDr) -> dict[str, set[str]]:
     """The patients of each split; both eyes of each are there."""
     ids = {split: dataset.ids(split) for split in dataset.splits}
-    groups = {split: {dataset.group(id) for id in own} for split, own in ids.items()}
+    groups = {split: {dataset.patient(id) for id in own} for split, own in ids.items()}
     assert all(len(own) == 2 * len(groups[split]) for split, own in ids.items())
     assert len(set.union(*groups.values())) == sum(map(len, groups.values()))
     return groups
@@ -101,7 +101,7 @@ def test_all_patients_are_pooled(tmp_path: Path) -> None:
 def test_headers_with_blanks_in_other_encodings(root: Path, encoding: str) -> None:
     (root / "trainLabels.csv").write_text("Image ; level\n10_left; 3\né_left;1\n", encoding=encoding)
     assert KaggleDr(root=root).load("10_left").label == 3
-    assert KaggleDr(root=root).group("é_left") == "é"
+    assert KaggleDr(root=root).patient("é_left") == "é"
 
 
 @pytest.mark.parametrize(
@@ -150,22 +150,22 @@ def test_a_patient_in_two_splits_is_left_out(root: Path) -> None:
     ]
 
 
-def test_missing_tables_pictures_and_ids(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_missing_tables_images_and_ids(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(DataError, match=r"neither trainLabels\.csv nor retinopathy_solution\.csv; obtain it from"):
         KaggleDr(root=tmp_path_factory.mktemp("empty")).ids()
     with pytest.raises(DataError, match=r"13_left\.jpeg does not exist"):
         KaggleDr(root=root).load("13_left")
     with pytest.raises(DataError, match="has no '14_left'"):
         KaggleDr(root=root).load("14_left")
-    (root / "train/10_left.jpeg").write_bytes(b"no picture")
+    (root / "train/10_left.jpeg").write_bytes(b"no image")
     found = {finding.what: finding for finding in KaggleDr(root=root).check()}
-    assert (found["missing pictures"].count, found["missing pictures"].expected) == (1, 0)
-    assert "13_left.jpeg; obtain it from the Kaggle competition" in found["missing pictures"].example
+    assert (found["missing images"].count, found["missing images"].expected) == (1, 0)
+    assert "13_left.jpeg; obtain it from the Kaggle competition" in found["missing images"].example
     assert found["unreadable samples"].count == 1
     assert KaggleDr(root=root, absent="skip").ids("train") == ["10_left", "10_right"]
 
 
-def test_identity_counts_tables_by_content_and_pictures_by_size(root: Path) -> None:
+def test_identity_counts_tables_by_content_and_images_by_size(root: Path) -> None:
     before = KaggleDr(root=root).identity
     (root / "notes.txt").write_text("mine")
     assert KaggleDr(root=root).identity == before
@@ -189,7 +189,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     assert (dataset.ids("test"), dataset.ids("tuning")) == (["synthetic_4_left"], ["synthetic_5_left"])
     for eye in eyes:
         read = dataset.load(eye.id)
-        assert (read.label, read.group) == (eye.label, eye.id.rsplit("_", 1)[0])
+        assert (read.label, read.patient) == (eye.label, eye.id.rsplit("_", 1)[0])
         np.testing.assert_allclose(read.image, eye.image, atol=2)
     assert (tmp_path / "twin/retinopathy_solution.csv").read_text().split() == [
         "image,level,Usage",

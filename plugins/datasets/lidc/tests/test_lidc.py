@@ -38,7 +38,7 @@ def volume(patient: str, malignancies: tuple[int, ...], second: int | None = Non
         name or f"{patient}_a",
         windowed(UNITS, -1000, 400)[None],
         tuple(Annotation("nodule", mask, reader=reader) for reader, mask in masks.items()),
-        group=patient,
+        patient=patient,
         geometry=Geometry(np.eye(4), SHAPE, spacing=(2.5, 0.5, 0.5)),
         extras={"ratings": tuple(ratings), "small": ({"reader": "reader2", "place": (4, 8, 20)},)},
     )
@@ -86,7 +86,7 @@ def test_a_whole_scan(pristine: Path) -> None:
     dataset = Lidc(root=pristine, crop="scan")
     assert len(dataset.ids()) == 4
     sample = dataset.load(dataset.ids()[0])
-    assert (sample.label, sample.group, sample.field) == (None, "LIDC-IDRI-0001", None)
+    assert (sample.label, sample.patient, sample.field) == (None, "LIDC-IDRI-0001", None)
     np.testing.assert_array_equal(sample.image[0], windowed(UNITS, -1000, 400))
     assert (sample.geometry.spacing, sample.geometry.orientation) == ((2.5, 0.5, 0.5), "SPL")
     for drawn, read in zip(volume("LIDC-IDRI-0001", (4, 5, 5), second=1).annotations, sample.annotations, strict=True):
@@ -162,7 +162,7 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
 
 def test_nodules_of_few_readers_may_be_left_out(pristine: Path) -> None:
     dataset = Lidc(root=pristine, least_readers=3)
-    assert [dataset.group(id)[-1] for id in dataset.ids()] == ["1", "4"]
+    assert [dataset.patient(id)[-1] for id in dataset.ids()] == ["1", "4"]
     assert counts(dataset)["nodules of fewer readers"] == (3, None)
 
 
@@ -304,7 +304,7 @@ def test_a_slice_without_pixels(root: Path) -> None:
         dataset.load(dataset.ids()[0])
 
 
-def test_an_outline_leaves_the_picture(root: Path) -> None:
+def test_an_outline_leaves_the_image(root: Path) -> None:
     edit(root, lambda text: text.replace("<xCoord>5<", "<xCoord>26<"))
     assert "reaches row and column (11, 26), slices have (24, 26)" in damaged(root)
 
@@ -322,7 +322,7 @@ def test_slices_that_were_not_downloaded(root: Path) -> None:
     for path in folder(root).glob("*.dcm"):
         path.unlink()
     dataset = Lidc(root=root)
-    assert counts(dataset)["missing pictures"] == (2, 0)
+    assert counts(dataset)["missing images"] == (2, 0)
     with pytest.raises(DataError, match=r"\*\.dcm does not exist; obtain it from the collection LIDC-IDRI"):
         dataset.load(dataset.ids()[0])
     skipping = Lidc(root=root, absent="skip")
@@ -349,7 +349,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     rated = {"ratings": ({"nodule": 1, "reader": "reader1", "box": ends((slice(3, 5), slice(0, 4), slice(3, 6)))},)}
     cases = [
         (replace(scan, image=scan.image[:, 0]), r"lidc holds volumes \(1, d, h, w\) of uint16 with a spacing"),
-        (replace(scan, group="a/b"), "cannot be the name of a folder"),
+        (replace(scan, patient="a/b"), "cannot be the name of a folder"),
         (replace(scan, annotations=()), r"annotations of readers \[\]"),
         (replace(scan, extras={}), "reader1 marks 144 voxels outside of every box"),
         (replace(scan, annotations=(Annotation("nodule", edge, reader="reader1"),), extras=rated), "at the border"),
@@ -368,5 +368,5 @@ def test_two_scans_of_a_patient(tmp_path: Path) -> None:
     Lidc(root=tmp_path).write(scans, tmp_path / "root")
     dataset = Lidc(root=tmp_path / "root")
     assert len(dataset.ids()) == 2
-    assert {dataset.group(id) for id in dataset.ids()} == {"p"}
+    assert {dataset.patient(id) for id in dataset.ids()} == {"p"}
     assert sorted(dataset.load(id).label for id in dataset.ids()) == [0, 1]

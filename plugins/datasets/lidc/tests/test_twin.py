@@ -17,7 +17,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     dataset = Lidc(root=tmp_path / "twin", crop="scan")
     for sample, id in zip(drawn, dataset.ids(), strict=True):
         read = dataset.load(id)
-        assert read.group == sample.group
+        assert read.patient == sample.patient
         for own, other in zip(sample.annotations, read.annotations, strict=True):
             assert (own.values & other.values).sum() >= 0.95 * (own.values | other.values).sum()
         assert np.abs(read.image.astype(int) - sample.image).max() <= np.ceil(65535 / 1400 / 2)

@@ -8,13 +8,13 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_petct_spn.petct_spn import PetctSpn
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures of the first class, four of the second, of three patients."""
+    """Two images of the first class, four of the second, of three patients."""
     for value, name in enumerate(
         ("benign/1_a", "benign/1_b", "Malignant/2_a", "Malignant/2_b", "Malignant/3_a", "Malignant/3_b")
     ):
@@ -32,13 +32,13 @@ def test_classes_patients_and_counts(root: Path) -> None:
         f"malignant/{n}_{side}" for n in (2, 3) for side in "ab"
     ]
     sample = dataset.load("malignant/2_a")
-    assert (sample.label, sample.group, sample.annotations) == (1, "2", ())
+    assert (sample.label, sample.patient, sample.annotations) == (1, "2", ())
     assert (sample.image == 2).all()
-    assert PetctSpn(root=root).group("malignant/2_a") == "malignant/2_a"
+    assert PetctSpn(root=root).patient("malignant/2_a") == "malignant/2_a"
     check_dataset(dataset)
     found = counts(dataset)
     assert (found["samples of benign"], found["samples of malignant"]) == ((2, 61), (4, 111))
-    assert (found["samples"], found["groups"]) == ((6, 172), (3, None))
+    assert (found["samples"], found["patients"]) == ((6, 172), (3, None))
     assert not any(count for count, expected in found.values() if expected == 0)
 
 
@@ -52,8 +52,8 @@ def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
         PetctSpn(root=root).ids()
 
 
-def test_damaged_and_doubled_pictures(root: Path) -> None:
-    (root / "benign/1_a.png").write_bytes(b"no picture")
+def test_damaged_and_doubled_images(root: Path) -> None:
+    (root / "benign/1_a.png").write_bytes(b"no image")
     write_image(np.zeros((3, 8, 9), dtype=np.uint8), root / "Malignant/2_a.jpg")
     dataset = PetctSpn(root=root)
     assert "malignant/2_a" not in dataset.ids()
@@ -65,7 +65,7 @@ def test_damaged_and_doubled_pictures(root: Path) -> None:
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
-    drawn = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, group=f"p{n}") for n in range(30)]
+    drawn = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n}") for n in range(30)]
     assert PetctSpn(root=tmp_path).write(drawn, tmp_path / "twin") == 30
     dataset = PetctSpn(root=tmp_path / "twin")
     assert len(dataset.ids()) == 30

@@ -42,7 +42,7 @@ def test_opacities_change_the_image_exactly_in_their_mask():
     np.testing.assert_array_equal(sample.image, radiograph(plan, HEIGHT))
 
 
-def test_opacities_of_a_picture_do_not_touch():
+def test_opacities_of_a_image_do_not_touch():
     """Each opacity is a connected part of the mask of its own."""
     from scipy.ndimage import label
 
@@ -53,7 +53,7 @@ def test_opacities_of_a_picture_do_not_touch():
 
 
 def test_readers_look_at_opacities():
-    """Gaze is denser on opacities than elsewhere; readers differ; nobody looks beside the picture."""
+    """Gaze is denser on opacities than elsewhere; readers differ; nobody looks beside the image."""
     plan = next(plan for plan in PLANS if len(plan.opacities) == 2)
     sample = draw(plan.patient, plan.study, 3, HEIGHT)
     gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}

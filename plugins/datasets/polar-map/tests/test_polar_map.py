@@ -8,13 +8,13 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
 from heatproof_polar_map.polar_map import PolarMap
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures of the first class, four of the second, of three patients."""
+    """Two images of the first class, four of the second, of three patients."""
     for value, name in enumerate(("normal/1_a", "normal/1_b", "CAD/2_a", "CAD/2_b", "CAD/3_a", "CAD/3_b")):
         write_image(np.full((3, 8, 9), value, dtype=np.uint8), tmp_path / f"{name}.png")
     return tmp_path
@@ -28,13 +28,13 @@ def test_classes_patients_and_counts(root: Path) -> None:
     dataset = PolarMap(root=root, patient="^([0-9]+)_")
     assert dataset.ids() == [f"normal/1_{side}" for side in "ab"] + [f"cad/{n}_{side}" for n in (2, 3) for side in "ab"]
     sample = dataset.load("cad/2_a")
-    assert (sample.label, sample.group, sample.annotations) == (1, "2", ())
+    assert (sample.label, sample.patient, sample.annotations) == (1, "2", ())
     assert (sample.image == 2).all()
-    assert PolarMap(root=root).group("cad/2_a") == "cad/2_a"
+    assert PolarMap(root=root).patient("cad/2_a") == "cad/2_a"
     check_dataset(dataset)
     found = counts(dataset)
     assert (found["samples of normal"], found["samples of cad"]) == ((2, 80), (4, 136))
-    assert (found["samples"], found["groups"]) == ((6, 216), (3, None))
+    assert (found["samples"], found["patients"]) == ((6, 216), (3, None))
     assert not any(count for count, expected in found.values() if expected == 0)
 
 
@@ -46,8 +46,8 @@ def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
         PolarMap(root=root).ids()
 
 
-def test_damaged_and_doubled_pictures(root: Path) -> None:
-    (root / "normal/1_a.png").write_bytes(b"no picture")
+def test_damaged_and_doubled_images(root: Path) -> None:
+    (root / "normal/1_a.png").write_bytes(b"no image")
     write_image(np.zeros((3, 8, 9), dtype=np.uint8), root / "CAD/2_a.jpg")
     dataset = PolarMap(root=root)
     assert "cad/2_a" not in dataset.ids()
@@ -59,7 +59,7 @@ def test_damaged_and_doubled_pictures(root: Path) -> None:
 
 def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
-    drawn = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, group=f"p{n}") for n in range(30)]
+    drawn = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n}") for n in range(30)]
     assert PolarMap(root=tmp_path).write(drawn, tmp_path / "twin") == 30
     dataset = PolarMap(root=tmp_path / "twin")
     assert len(dataset.ids()) == 30

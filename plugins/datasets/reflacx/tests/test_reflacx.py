@@ -66,7 +66,7 @@ def reading(root: Path, id: str, fixations: list[str] | None, *ellipses: str) ->
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures of phase 1, one of them read three times; two of phase 2; one of phase 3."""
+    """Two images of phase 1, one of them read three times; two of phase 2; one of phase 3."""
     sheet(tmp_path, 1, row("P1R1", 0, "4,1,,True"), row("P1R2", 0, "5,3,scar|line,False"),
           row("P1R3", 0, "1,0,,False", discarded=True), row("P1R4", 1, "0,0,,False"))  # fmt: skip
     sheet(tmp_path, 2, row("P2R1", 2, "0,5,,False", "validate"), row("P2R2", 3, "2,2,,False", "validate"))
@@ -84,12 +84,12 @@ def counts(dataset: Reflacx) -> dict[str, tuple[int, int | None]]:
     return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
 
 
-def test_one_sample_per_picture(root: Path) -> None:
+def test_one_sample_per_image(root: Path) -> None:
     dataset = Reflacx(root=root)
     assert dataset.ids() == ["d0", "d1", "d2", "d3", "d4"]
     assert (dataset.ids("tuning"), dataset.ids("test")) == (["d2", "d3"], ["d4"])
     sample = dataset.load("d0")
-    assert sample.group == "s0"
+    assert sample.patient == "s0"
     np.testing.assert_array_equal(dataset.load("d3").image, np.full((1, *SHAPE), 3000))
     gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}
     assert set(gaze) == {"P1R1", "P1R2"}, "the gaze of the third reading was discarded"
@@ -176,10 +176,10 @@ def test_fixations_that_cannot_be_used(root: Path) -> None:
         assert not sample.annotations[0].values.any()
     found = counts(dataset)
     assert found["fixations without place, duration or resolution"] == (4, 0)
-    (refused,) = [finding for finding in dataset.left_out() if finding.what.startswith("fixations")]
+    (refused,) = [finding for finding in dataset.rejected() if finding.what.startswith("fixations")]
     assert (refused.count, "metadata_phase_2.csv, line 2" in refused.example) == (4, True)
-    assert found["fixations beside their picture"] == (3, None)
-    assert found["readings without a fixation on the picture"] == (2, 0)
+    assert found["fixations beside their image"] == (3, None)
+    assert found["readings without a fixation on the image"] == (2, 0)
     assert (found["readings"], found["samples"]) == ((7, 3032), (5, 2616))
     assert found["readings whose gaze was discarded"] == (1, None)
 
@@ -195,13 +195,13 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
     assert found["readings listed twice"] == (1, 0)
     assert found["ids with two meanings"] == (1, 0)
     assert found["patients in two splits"] == (1, 0)
-    assert found["missing pictures"] == (0, 0)
+    assert found["missing images"] == (0, 0)
     assert dataset.ids() == ["d0", "d2"]
     divided = Reflacx(root=root, division="shares", absent="skip")
     assert set(divided.ids()) == {"d0", "d1", "d2", "d3", "d4"}
 
 
-def test_missing_pictures_and_files(root: Path) -> None:
+def test_missing_images_and_files(root: Path) -> None:
     (root / "files/p10/s1/d1.dcm").unlink()
     (root / "main_data/P2R1/fixations.csv").unlink()
     sheet(root, 3, row("P3R1", 4, "0,0,,", "test", size="60,60"))
@@ -212,7 +212,7 @@ def test_missing_pictures_and_files(root: Path) -> None:
         dataset.load("d2")
     with pytest.raises(DataError, match=r"d4\.dcm has \(60, 50\) pixels, but was read at \(60, 60\)"):
         dataset.load("d4")
-    assert (counts(dataset)["missing pictures"], counts(dataset)["unreadable samples"]) == ((1, 0), (2, 0))
+    assert (counts(dataset)["missing images"], counts(dataset)["unreadable samples"]) == ((1, 0), (2, 0))
 
 
 def test_dicom_without_pixels(root: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
     dataset = Reflacx(root=tmp_path / "twin")
     for sample in samples:
         read = dataset.load(sample.id)
-        assert (read.label, read.group) == (sample.label, sample.group)
+        assert (read.label, read.patient) == (sample.label, sample.patient)
         np.testing.assert_array_equal(read.image, sample.image)
         np.testing.assert_allclose(read.extras["fixations"], sample.extras["fixations"], atol=1e-9)
         gaze = [mark.values for mark in read.annotations if mark.finding == "gaze"]
@@ -300,6 +300,6 @@ def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
 def test_samples_of_other_datasets_are_written_too(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 20, 30)).astype(np.uint8)
     dataset = Reflacx(root=tmp_path / "twin")
-    dataset.write([Sample("eye", image, label=999, group="p", extras={"split": "tuning"})], tmp_path / "twin")
+    dataset.write([Sample("eye", image, label=999, patient="p", extras={"split": "tuning"})], tmp_path / "twin")
     read = dataset.load("eye")
     assert (dataset.classes[read.label], read.annotations, dataset.ids("tuning")) == ("No finding", (), ["eye"])

@@ -207,7 +207,7 @@ def test_the_second_derivative_agrees_with_finite_differences(explainer, activat
     assert float(found.abs().max()) > 0
 
 
-def test_without_max_pooling_deconvnet_does_not_depend_on_the_picture():
+def test_without_max_pooling_deconvnet_does_not_depend_on_the_image():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(5, 3),

@@ -44,7 +44,7 @@ def test_a_finer_grid_shows_the_same_bell():
     torch.testing.assert_close(fine[1::3, 1::3], coarse, rtol=1e-12, atol=0)
 
 
-def test_the_picture_does_not_matter():
+def test_the_image_does_not_matter():
     assert torch.equal(bell((6, 6)), bell((6, 6), value=1.0))
 
 

@@ -34,7 +34,7 @@ def test_a_step_is_bright_along_the_step_only():
     assert explained(made).values[0, 0].tolist() == [[0.0, 0.0, 8.0, 8.0, 0.0, 0.0]] * 4
 
 
-def test_a_constant_picture_is_noted_as_degenerate():
+def test_a_constant_image_is_noted_as_degenerate():
     made = torch.full((2, 3, 5, 5), 0.5)
     made[1, 0, 2, 2] = 1.0
     explanation = explained(made)

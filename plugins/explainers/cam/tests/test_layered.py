@@ -300,7 +300,7 @@ def test_captum_agrees_on_guided_gradcam_on_the_three_networks(name, layer):
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_respond_cam_sums_to_the_score_where_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
     model, explainer = in_float64(toys.Piecewise(dimensions=dimensions)), RespondCam(layer=layer)
-    made = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)]).double()
+    made = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).double()
     given = Batch(model, ["a", "b"], made, [0, 1], layers=(layer,))
     heat = explainer.heat(gradients(given).layers[layer])
     torch.testing.assert_close(heat.flatten(1).sum(1), given.score(made), rtol=1e-8, atol=1e-12)

@@ -31,7 +31,7 @@ class Graded(Model):
 
 def batch(model: Model | None = None, count: int = 4, **changes: object) -> Batch:
     model = model or in_float64(Residual())
-    samples = Residual().pictures(count)
+    samples = Residual().samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
     return Batch(model, [sample.id for sample in samples], images, [0, 1] * (count // 2), **changes)
 

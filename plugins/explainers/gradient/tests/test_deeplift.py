@@ -154,7 +154,7 @@ def test_captum_agrees_on_vgg16():
 def test_captum_agrees_on_resnet50_once_it_is_canonical():
     """On the network as it is captum raises: one in-place ReLU serves several layers.
 
-    The reference is kept silent at the pool: a constant picture's maximum is everywhere, and captum's place for it
+    The reference is kept silent at the pool: a constant image's maximum is everywhere, and captum's place for it
     hangs on rounding.
     """
     torch.manual_seed(0)

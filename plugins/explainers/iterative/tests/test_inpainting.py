@@ -9,7 +9,7 @@ from torch import Tensor
 from heatproof_iterative.inpainting import inpainted
 
 
-def picture(channels: int = 3, size: int = 40, dtype: torch.dtype = torch.float64) -> Tensor:
+def random_image(channels: int = 3, size: int = 40, dtype: torch.dtype = torch.float64) -> Tensor:
     """Smooth waves with a little noise."""
     draw = np.random.default_rng(0)
     rows, columns = np.mgrid[:size, :size] / size
@@ -25,7 +25,7 @@ def hole(top: int, left: int, height: int, width: int, size: int = 40) -> Tensor
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_known_pixels_keep_their_bits(dtype):
-    image, mask = picture(dtype=dtype), hole(10, 12, 5, 4)
+    image, mask = random_image(dtype=dtype), hole(10, 12, 5, 4)
     before = image.clone()
     found = inpainted(image, mask, 3.0)
     assert found.dtype == dtype
@@ -41,13 +41,13 @@ def test_a_constant_image_stays_the_same_constant(value):
 
 
 def test_an_empty_mask_changes_nothing():
-    image = picture()
+    image = random_image()
     assert torch.equal(inpainted(image, torch.zeros(40, 40, dtype=torch.bool), 3.0), image)
 
 
 @pytest.mark.parametrize("place", [(0, 0, 6, 6), (34, 34, 6, 6), (0, 0, 40, 3), (37, 0, 3, 40), (0, 17, 1, 1)])
 def test_a_mask_that_reaches_the_border_is_filled_in(place):
-    image, mask = picture(), hole(*place)
+    image, mask = random_image(), hole(*place)
     image[:, mask] = 1e3
     found = inpainted(image, mask, 3.0)
     assert float(found[:, mask].max()) <= float(image[:, ~mask].max())
@@ -67,14 +67,14 @@ def test_a_linear_ramp_is_continued(axis, low, high):
 
 
 def test_no_scale_enters():
-    image, mask = picture(), hole(14, 9, 6, 8)
+    image, mask = random_image(), hole(14, 9, 6, 8)
     plain = inpainted(image, mask, 3.0)
     scaled = inpainted(0.013 * image - 40, mask, 3.0)
     assert float(((scaled + 40) / 0.013 - plain).abs().max()) < 1e-4
 
 
 def test_opencv_agrees_where_it_is_given_its_own_scale():
-    image, mask = picture(1), hole(14, 9, 6, 8)
+    image, mask = random_image(1), hole(14, 9, 6, 8)
     low, span = float(image.min()), float(image.max() - image.min())
     grey = (255 * (image[0] - low) / span).numpy().astype(np.float32)
     expected = cv2.inpaint(grey, mask.numpy().astype(np.uint8), 5.0, cv2.INPAINT_NS).astype(np.float64)
@@ -85,7 +85,7 @@ def test_opencv_agrees_where_it_is_given_its_own_scale():
 
 
 def test_any_number_of_channels_is_solved_one_by_one():
-    image, mask = picture(5), hole(14, 9, 6, 8)
+    image, mask = random_image(5), hole(14, 9, 6, 8)
     image = (image - image.amin((1, 2), keepdim=True)) / (image.amax((1, 2), keepdim=True) - image.amin((1, 2), True))
     together = inpainted(image, mask, 3.0)
     for channel in range(5):

@@ -25,7 +25,7 @@ V = (4.0, 2.4, 1.2, 0.6)
 
 
 class Vector(Model):
-    """The score sum v relu(0.5 - x) on a picture of 1 × 4 pixels: the network of vector V-ITER."""
+    """The score sum v relu(0.5 - x) on an image of 1 × 4 pixels: the network of vector V-ITER."""
 
     classes = GRADES
     head = "regression"
@@ -94,7 +94,7 @@ def filled(**params) -> Filled:
 
 def graded(count: int = 3) -> Batch:
     model = toys.Graded()
-    images = torch.from_numpy(np.stack([sample.image for sample in model.pictures(4)])).double()[:count]
+    images = torch.from_numpy(np.stack([sample.image for sample in model.samples(4)])).double()[:count]
     model.network.double()
     return Batch(model, [str(row) for row in range(count)], images, [0] * count)
 
@@ -149,7 +149,7 @@ def test_normal_is_where_it_ends(normal, iterations):
     assert filled(normal=normal)(vector()).notes["iterations"] == [iterations]
 
 
-def test_a_picture_without_a_finding_is_excluded_and_says_why():
+def test_a_image_without_a_finding_is_excluded_and_says_why():
     healthy = torch.tensor([[[[0.3, 0.5, 0.5, 1.0]]]], dtype=torch.float64)
     with pytest.raises(Undefined, match=r"graded mild \(score 0.8\): only grades above mild are refined"):
         filled()(vector(healthy))

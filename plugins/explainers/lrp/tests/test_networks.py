@@ -28,7 +28,7 @@ from_score = partial(Lrp, start="score")
 """Relevance that starts as the score, as in the specification's vectors and in Zennit."""
 
 
-def pictures(count: int = 2, size: int = 16) -> Tensor:
+def random_images(count: int = 2, size: int = 16) -> Tensor:
     draw = torch.Generator().manual_seed(2)
     return torch.rand(count, 3, size, size, dtype=torch.float64, generator=draw)
 
@@ -72,7 +72,7 @@ def inceptionv3() -> nn.Module:
 )  # fmt: skip
 def test_real_networks_conserve_relevance_and_agree_with_the_walk(walk, batch_of, calibrated, build, size, folded):
     torch.manual_seed(0)
-    batch = batch_of(calibrated(build(), size), pictures(2, size), [0, 2])
+    batch = batch_of(calibrated(build(), size), random_images(2, size), [0, 2])
     assert len(batch.view.merged) == folded
     assert Lrp().verdict(batch.model).level == "exact"
     made = from_score(composite="epsilon_plus", zero_params="bias")(batch)
@@ -85,7 +85,7 @@ def test_real_networks_conserve_relevance_and_agree_with_the_walk(walk, batch_of
 @pytest.mark.slow
 def test_zennit_agrees_on_vgg16(batch_of):
     torch.manual_seed(0)
-    batch = batch_of(vgg16().double().eval(), pictures(1, 64), [1])
+    batch = batch_of(vgg16().double().eval(), random_images(1, 64), [1])
     expected = zennit_map(batch.model.network, batch.images, [1], EpsilonPlusFlat(epsilon=0.1))
     assert apart(from_score(preset="sequential_preset_a_flat")(batch).values, expected) <= 1e-8
 
@@ -94,7 +94,7 @@ def test_zennit_agrees_on_vgg16(batch_of):
 def test_zennit_alone_doubles_relevance_at_every_addition_of_resnet50(batch_of, calibrated):
     torch.manual_seed(0)
     network = calibrated(resnet50(), 64)
-    batch = batch_of(network, pictures(1, 64), [0])
+    batch = batch_of(network, random_images(1, 64), [0])
     wrong = zennit_map(network, batch.images, [0], EpsilonPlus(zero_params="bias"))
     right = from_score(composite="epsilon_plus", zero_params="bias")(batch)
     assert float(wrong.sum() / batch.score(batch.images)) == pytest.approx(2**16, rel=1e-3)
@@ -111,7 +111,7 @@ def normalised() -> nn.Module:
 
 def test_zennits_merging_of_batch_norm_moves_the_output_until_its_version_1():
     """It leaves eps in the emptied layer, which still divides by the root of 1 + eps; 1.0 sets eps to zero as well."""
-    network, images = normalised(), pictures(2, 8)
+    network, images = normalised(), random_images(2, 8)
     left = 0.0 if version("zennit") >= "1" else 1e-3
     expected = network(images).detach() / (1 + left) ** 0.5
     with EpsilonPlus(canonizers=[SequentialMergeBatchNorm()]).context(network) as moved:
@@ -119,7 +119,7 @@ def test_zennits_merging_of_batch_norm_moves_the_output_until_its_version_1():
 
 
 def test_the_folded_view_leaves_the_output(batch_of):
-    network, images = normalised(), pictures(2, 8)
+    network, images = normalised(), random_images(2, 8)
     batch, expected = batch_of(network, images, [0, 0], 1), network(images).detach()[:, 0]
     assert apart(batch.score(images), expected) <= 1e-12
     found = from_score(preset="z_ib")(batch).values.flatten(1).sum(1)
@@ -139,7 +139,7 @@ class Pooled(nn.Module):
 
 def test_zennit_spreads_relevance_evenly_over_a_functional_average_pool(batch_of):
     torch.manual_seed(0)
-    network, images = Pooled().double(), pictures(1, 8) - 0.5
+    network, images = Pooled().double(), random_images(1, 8) - 0.5
     batch = batch_of(network, images, [0], 1)
     pooled = functional.avg_pool2d(images.relu(), 2)
     relevance = pooled * network.head.weight.detach().reshape(1, 3, 4, 4)
@@ -159,7 +159,7 @@ def test_the_first_layer_is_the_one_that_reads_the_image(batch_of):
     network.add_module("features", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()))
     network.add_module("flat", nn.Flatten())
     network.add_module("head", nn.Linear(4 * 16, 3))
-    batch = batch_of(network.double().eval(), pictures(2, 8), [0, 1])
+    batch = batch_of(network.double().eval(), random_images(2, 8), [0, 1])
     right = from_score(composite="epsilon_plus_flat")(batch).values
     assert apart(right, zennit_map(network, batch.images, [0, 1], EpsilonPlusFlat())) <= 1e-12
     wrong = zennit_map(batch.view.module, batch.images, [0, 1], EpsilonPlusFlat())
@@ -185,7 +185,7 @@ class Gated(nn.Module):
 
 @pytest.mark.parametrize("swapped", [True, False])
 def test_a_gate_counts_as_a_constant(batch_of, swapped):
-    network, images = toys.drawn(Gated(swapped), 3).double(), pictures(1, 8)
+    network, images = toys.drawn(Gated(swapped), 3).double(), random_images(1, 8)
     batch = batch_of(network, images, [2])
     gate = torch.sigmoid(network.squeeze(torch.relu(network.features(images)).mean((2, 3), keepdim=True))).detach()
     frozen = Gated(swapped, gate).double()
@@ -220,7 +220,7 @@ class Transforming(nn.Module):
 
 def test_relevance_passes_arithmetic_before_the_first_convolution(batch_of):
     torch.manual_seed(0)
-    network, images = Transforming().double(), pictures(2, 8)
+    network, images = Transforming().double(), random_images(2, 8)
     batch = batch_of(network, images, [0, 1])
     inner = batch_of(network.network, network.transformed(images), [0, 1])
     for preset in ("z", "sequential_preset_b_flat"):
@@ -244,7 +244,7 @@ def test_an_attribute_that_transposes_is_no_shape(batch_of):
     found = []
     for transposed in (lambda values: values.mT, lambda values: values.transpose(2, 3)):
         torch.manual_seed(0)
-        batch = batch_of(Turned(transposed).double(), pictures(2, 8), [0, 1])
+        batch = batch_of(Turned(transposed).double(), random_images(2, 8), [0, 1])
         found.append((from_score(preset="z")(batch).values, Lrp().verdict(batch.model)))
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
@@ -275,7 +275,7 @@ class Branching(nn.Module):
     ],
 )
 def test_verdicts_name_what_has_no_rule(batch_of, network, reason):
-    batch = batch_of(network.double().eval(), pictures(2, 8), [0, 1])
+    batch = batch_of(network.double().eval(), random_images(2, 8), [0, 1])
     verdict = Lrp().verdict(batch.model)
     assert verdict.level == "approximate"
     assert re.search(reason, verdict.reason)
@@ -283,7 +283,7 @@ def test_verdicts_name_what_has_no_rule(batch_of, network, reason):
 
 
 def test_a_network_that_cannot_be_traced_is_undefined(batch_of):
-    batch = batch_of(Branching().double(), pictures(2, 8), [0, 1])
+    batch = batch_of(Branching().double(), random_images(2, 8), [0, 1])
     assert Lrp().verdict(batch.model).level == "undefined"
     with pytest.raises(ModelError, match=r"cannot be traced .*, so no layer has a rule\.$"):
         from_score()(batch)
@@ -293,7 +293,7 @@ def test_a_network_that_cannot_be_traced_is_undefined(batch_of):
 def test_efficientnet_is_approximate_and_finite(batch_of, calibrated):
     torch.manual_seed(0)
     network = calibrated(pytest.importorskip("timm").create_model("efficientnet_b0", num_classes=3), 64)
-    batch = batch_of(network, pictures(2, 64), [0, 2])
+    batch = batch_of(network, random_images(2, 64), [0, 2])
     verdict = Lrp().verdict(batch.model)
     assert verdict.level == "approximate"
     assert all(word in verdict.reason for word in ("SiLU", "Multiply"))
@@ -305,7 +305,7 @@ def test_efficientnet_is_approximate_and_finite(batch_of, calibrated):
 
 def test_passes_go_over_the_batch_by_rows(batch_of, monkeypatch):
     calls, forward = [], View.__call__
-    batch = batch_of(toys.Residual().build().double(), pictures(3), [0, 1, 2])
+    batch = batch_of(toys.Residual().build().double(), random_images(3), [0, 1, 2])
     expected = from_score()(batch).values
     batch = Batch(batch.model, batch.ids, batch.images, batch.targets, rows=2)
     monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append(len(given[1])) or forward(*given, **set))
@@ -330,9 +330,9 @@ SHARED = [
 def test_rules_that_differ_in_the_first_layer_share_all_above(batch_of, one, other):
     """One walk down to the first layer for both, and each the same map to the bit as alone."""
     network, walks = toys.Residual().build().double(), []
-    batch = batch_of(network, pictures(), [0, 1])
+    batch = batch_of(network, random_images(), [0, 1])
     made = [Lrp(**params)(batch).values for params in (one, other)]
-    alone = [Lrp(**params)(batch_of(network, pictures(), [0, 1])).values for params in (one, other)]
+    alone = [Lrp(**params)(batch_of(network, random_images(), [0, 1])).values for params in (one, other)]
     assert all(map(torch.equal, made, alone))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lrp, "_above", lambda *given: walks.append(given) or 1 / 0)
@@ -357,14 +357,14 @@ def test_an_image_read_by_two_layers_has_no_first_layer_to_stop_at(batch_of):
             return self.head(torch.cat([values[:, :1], images[:, :, 1:-1, 1:-1]], 1).mean((2, 3)))
 
     for network in (Twofold(), Skipping()):
-        view = batch_of(network.double().eval(), pictures(), [0, 1]).view
+        view = batch_of(network.double().eval(), random_images(), [0, 1]).view
         assert entry(relevance_network(view.module), (nn.Conv2d, nn.Linear)) is None
-    batch = batch_of(Twofold().double().eval(), pictures(), [0, 1])
+    batch = batch_of(Twofold().double().eval(), random_images(), [0, 1])
     assert Lrp(preset="z_plus")(batch).notes["relevance_share"] == pytest.approx([1.0, 1.0], abs=1e-4)
 
 
 def test_the_parameters_are_the_same_objects_afterwards(batch_of):
-    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    batch = batch_of(toys.Residual().build().double(), random_images(), [0, 1])
     before = [id(parameter) for parameter in batch.view.module.parameters()]
     Lrp(preset="alpha_2_beta_1").explain(batch)
     assert [id(parameter) for parameter in batch.view.module.parameters()] == before
@@ -372,7 +372,7 @@ def test_the_parameters_are_the_same_objects_afterwards(batch_of):
 
 
 def test_memory_does_not_grow_over_200_calls(batch_of):
-    batch = batch_of(toys.Piecewise().build(), pictures(1).float(), [0], 2)
+    batch = batch_of(toys.Piecewise().build(), random_images(1).float(), [0], 2)
     counts = []
     for _ in range(200):
         from_score(preset="z").explain(batch)
@@ -381,7 +381,7 @@ def test_memory_does_not_grow_over_200_calls(batch_of):
 
 
 def test_the_rewritten_network_lives_as_long_as_the_view(batch_of):
-    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    batch = batch_of(toys.Residual().build().double(), random_images(), [0, 1])
     Lrp().explain(batch)
     made, view = weakref.ref(relevance_network(batch.view.module)), weakref.ref(batch.view.module)
     assert made() is relevance_network(batch.view.module)
@@ -396,14 +396,14 @@ def test_the_rewritten_network_lives_as_long_as_the_view(batch_of):
 
 def test_an_image_without_relevance_is_degenerate(batch_of):
     network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    images = torch.cat([pictures(1, 8), torch.zeros(1, 3, 8, 8, dtype=torch.float64)])
+    images = torch.cat([random_images(1, 8), torch.zeros(1, 3, 8, 8, dtype=torch.float64)])
     made = from_score(preset="z")(batch_of(network.double(), images, [0, 1]))
     assert made.notes["degenerate"] == [0.0, 1.0]
     assert made.notes["relevance_share"][1] == 0.0
 
 
 def test_an_output_that_does_not_exist(batch_of):
-    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1])
+    batch = batch_of(toys.Residual().build().double(), random_images(), [0, 1])
     batch.output = "mask"
     with pytest.raises(ModelError, match="has no output 'mask'; it has logits"):
         from_score()(batch)

@@ -151,7 +151,7 @@ def drawn(kind: str) -> nn.Module:
     return toys.drawn(NETWORKS[kind](), 1).double().eval()
 
 
-def pictures(count: int = 3, size: int = 16) -> Tensor:
+def random_images(count: int = 3, size: int = 16) -> Tensor:
     """Images with values of both signs."""
     draw = torch.Generator().manual_seed(2)
     return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
@@ -165,7 +165,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_walk_without_hooks_agrees(walk, batch_of, kind, preset):
-    batch = batch_of(drawn(kind), pictures(), [2, 0, 1])
+    batch = batch_of(drawn(kind), random_images(), [2, 0, 1])
     assert Lrp(preset=preset).verdict(batch.model).level == "exact"
     found = from_score(preset=preset)(batch).values
     assert apart(found, walk(batch, preset)) <= (1e-7 if preset.startswith(("z", "epsilon")) else 1e-10)
@@ -190,10 +190,10 @@ COMPOSITE_SETTINGS = {
 @pytest.mark.parametrize("composite", COMPOSITE_SETTINGS)
 def test_zennit_agrees_where_its_hooks_reach_everything(batch_of, composite):
     settings, network = COMPOSITE_SETTINGS[composite], drawn("vgg")
-    found = from_score(composite=composite, **settings)(batch_of(network, pictures(), [2, 0, 1])).values
+    found = from_score(composite=composite, **settings)(batch_of(network, random_images(), [2, 0, 1])).values
     start = functional.one_hot(torch.tensor([2, 0, 1]), 3)
     with Gradient(network, COMPOSITES[composite](**settings)) as attribution:
-        _, expected = attribution(pictures(), lambda output: output.detach() * start)
+        _, expected = attribution(random_images(), lambda output: output.detach() * start)
     assert apart(found, expected) <= 1e-12
 
 
@@ -208,21 +208,21 @@ def conserving(padding: int) -> nn.Module:
 
 @pytest.mark.parametrize("preset", ["z_ib", "epsilon_ib", "alpha_1_beta_0_ib", "z_plus"])
 def test_relevance_is_conserved_without_biases(batch_of, preset):
-    made = from_score(preset=preset)(batch_of(conserving(1), pictures(), [0, 1, 2]))
+    made = from_score(preset=preset)(batch_of(conserving(1), random_images(), [0, 1, 2]))
     assert made.notes["relevance_share"] == pytest.approx([1.0] * 3, abs=1e-3)
 
 
 def test_biases_absorb_relevance(batch_of):
     for preset in ("z", "epsilon", "alpha_1_beta_0"):
-        made = from_score(preset=preset)(batch_of(conserving(1), pictures(), [0, 1, 2]))
+        made = from_score(preset=preset)(batch_of(conserving(1), random_images(), [0, 1, 2]))
         assert all(abs(share - 1) > 0.02 for share in made.notes["relevance_share"])
 
 
 def test_alpha_2_beta_1_conserves_only_where_neurons_have_both_signs(batch_of):
-    made = from_score(preset="alpha_2_beta_1_ib")(batch_of(conserving(1), pictures(), [0, 1, 2]))
+    made = from_score(preset="alpha_2_beta_1_ib")(batch_of(conserving(1), random_images(), [0, 1, 2]))
     assert made.notes["relevance_share"] == pytest.approx([1.0] * 3, abs=1e-3)
     one_sided = from_score(preset="alpha_2_beta_1_ib")(
-        batch_of(summed(PLAIN), pictures(1, 1)[:, :1, :, :].expand(1, 1, 1, 2), [0], 1)
+        batch_of(summed(PLAIN), random_images(1, 1)[:, :1, :, :].expand(1, 1, 1, 2), [0], 1)
     )
     assert one_sided.notes["relevance_share"][0] > 1.5
 
@@ -230,16 +230,16 @@ def test_alpha_2_beta_1_conserves_only_where_neurons_have_both_signs(batch_of):
 def test_flat_loses_what_falls_on_dead_channels_of_a_mean(batch_of):
     """Dense layers spread relevance evenly over 12 channels; the mean of a dead one has nothing to share it by."""
     network = conserving(0)
-    alive = (network[:5](pictures()).amax((2, 3)) > 0).double().mean(1)
+    alive = (network[:5](random_images()).amax((2, 3)) > 0).double().mean(1)
     assert 0 < alive.min() < 1
-    made = from_score(preset="flat")(batch_of(network, pictures(), [0, 1, 2]))
+    made = from_score(preset="flat")(batch_of(network, random_images(), [0, 1, 2]))
     assert made.notes["relevance_share"] == pytest.approx(alive.tolist(), abs=1e-4)
 
 
 def test_relevance_starts_as_the_score_or_as_one(batch_of):
     network = drawn("vgg")
     network[-1].weight.data.neg_()
-    batch = batch_of(network, pictures(), [0, 1, 2])
+    batch = batch_of(network, random_images(), [0, 1, 2])
     score = batch.score(batch.images)
     assert score.max() < 0
     by_score, by_one = (Lrp(preset="z_ib", start=start)(batch) for start in ("score", "one"))
@@ -251,7 +251,7 @@ def test_relevance_starts_as_the_score_or_as_one(batch_of):
 def test_z_without_bias_is_image_times_gradient(batch_of):
     """For networks without biases that are linear piece by piece."""
     model = toys.Piecewise()
-    batch = batch_of(model.build().double(), pictures(), [0, 1, 0], 2)
+    batch = batch_of(model.build().double(), random_images(), [0, 1, 0], 2)
     expected = batch.images * gradients(batch).images
     assert apart(from_score(preset="z")(batch).values, expected) <= 1e-4
     assert apart(from_score(preset="z", stabilizer=1e-12)(batch).values, expected) <= 1e-6
@@ -263,7 +263,7 @@ def test_the_rule_of_innvestigate_for_batch_norm(batch_of):
     norm.running_mean, norm.running_var = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.5])
     norm.weight.data, norm.bias.data = torch.tensor([1.5, -0.5]), torch.tensor([0.25, 0.75])
     network = nn.Sequential(norm, nn.Flatten(), head).double().eval()
-    images = pictures(1, 2)[:, :2]
+    images = random_images(1, 2)[:, :2]
     batch = batch_of(network, images, [0], 1)
     output = norm(images).detach()
     upper = output * head.weight.detach().reshape(1, 2, 2, 2)
@@ -276,7 +276,7 @@ def test_the_rule_of_innvestigate_for_batch_norm(batch_of):
 
 
 def test_a_layer_map_of_the_config_is_a_preset_in_other_words(batch_of):
-    batch = batch_of(drawn("inception"), pictures(), [2, 0, 1])
+    batch = batch_of(drawn("inception"), random_images(), [2, 0, 1])
     layers = [
         {"name": "ste*", "rule": "flat"},
         {"kind": "convolution", "rule": "alpha_beta", "alpha": 2, "beta": 1},
@@ -290,7 +290,7 @@ def test_a_layer_map_of_the_config_is_a_preset_in_other_words(batch_of):
 
 @pytest.mark.parametrize("preset", ["alpha_1_beta_0", "alpha_1_beta_0_ib"])
 def test_alpha_1_beta_0_is_run_as_z_plus(batch_of, preset):
-    batch = batch_of(drawn("vgg"), pictures(), [2, 0, 1])
+    batch = batch_of(drawn("vgg"), random_images(), [2, 0, 1])
     bias = {"zero_params": "bias"} if preset.endswith("ib") else {}
     same = from_score(layers=[{"kind": "weighted", "rule": "alpha_beta", "alpha": 1, "beta": 0, **bias}])
     assert apart(from_score(preset=preset)(batch).values, same(batch).values) <= 1e-12
@@ -310,7 +310,7 @@ def test_there_are_16_presets_under_their_usual_names():
 
 
 def test_an_epsilon_of_ones_own(batch_of):
-    batch = batch_of(drawn("vgg"), pictures(), [2, 0, 1])
+    batch = batch_of(drawn("vgg"), random_images(), [2, 0, 1])
     by_preset = from_score(preset="epsilon", epsilon=0.25)(batch).values
     by_layers = from_score(layers=[{"kind": "weighted", "rule": "epsilon", "epsilon": 0.25}])(batch).values
     assert torch.equal(by_preset, by_layers)
@@ -341,7 +341,7 @@ def test_bad_settings_are_one_sentence(params, sentence):
 
 
 def test_a_layer_that_no_rule_reaches_is_an_error(batch_of):
-    batch = batch_of(drawn("vgg"), pictures(), [2, 0, 1])
+    batch = batch_of(drawn("vgg"), random_images(), [2, 0, 1])
     with pytest.raises(ModelError, match="no rule holds at layer '10'; add a last entry"):
         from_score(layers=[{"kind": "convolution", "rule": "flat"}])(batch)
     with pytest.raises(ModelError, match=r"no layer fits '5\?'"):
@@ -350,7 +350,7 @@ def test_a_layer_that_no_rule_reaches_is_an_error(batch_of):
 
 @pytest.mark.parametrize("kind", ["addition", "convolution"])
 def test_relevance_cannot_pass_where_the_shape_changes(batch_of, kind):
-    batch = batch_of(toys.Residual().build().double(), pictures(), [0, 1, 0])
+    batch = batch_of(toys.Residual().build().double(), random_images(), [0, 1, 0])
     layers = [{"kind": kind, "rule": "pass"}, {"kind": "weighted", "rule": "epsilon"}]
     with pytest.raises(ModelError, match=r"rule pass cannot hold at layer '.+', which adds terms or changes the shape"):
         from_score(layers=layers)(batch)
@@ -371,7 +371,7 @@ class Counted(nn.Conv2d):
 def test_half_a_rule_is_all_of_it_where_no_input_is_negative(rule, parts, negative):
     """To the bit Zennit's whole rule; a layer with a negative input runs all of it."""
     torch.manual_seed(0)
-    layer, values, found = Counted(3, 4, 3).double(), pictures()[:2].abs() - 0.5 * negative, []
+    layer, values, found = Counted(3, 4, 3).double(), random_images()[:2].abs() - 0.5 * negative, []
     for made, expected in ((rule, parts), (sparing(rule), parts if negative else parts // 2)):
         handles, leaf, layer.runs = made.copy().register(layer), values.clone().requires_grad_(), 0
         found.append(torch.autograd.grad(layer(leaf).sum(), leaf)[0])

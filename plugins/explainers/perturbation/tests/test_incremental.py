@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from heatproof.network.canonical import canonical
 from heatproof_perturbation.boxes import Box, Spans, Windows, cut, merged
-from heatproof_perturbation.incremental import Changes, Plan
+from heatproof_perturbation.incremental import Changes, WindowEffects
 from heatproof_perturbation.receptive_field import ReceptiveField, receptive_fields
 
 
@@ -24,31 +24,31 @@ def drawn(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def picture(*shape: int, seed: int = 1) -> Tensor:
+def random_image(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 0.3
 
 
-def planned(network: nn.Module, windows: Windows) -> Plan:
+def planned(network: nn.Module, windows: Windows) -> WindowEffects:
     module = canonical(network)
     (output,) = module.graph.find_nodes(op="output")
-    return Plan(module, output.args[0], windows)
+    return WindowEffects(module, output.args[0], windows)
 
 
 def shown(image: Tensor, windows: Windows, replacement: Tensor) -> Tensor:
-    """All pictures of which a window is replaced."""
-    pictures = []
+    """All images of which a window is replaced."""
+    images = []
     for place in itertools.product(*(range(count) for count in windows.shape)):
         inside = (..., *(slice(span.low[i], span.high[i]) for span, i in zip(windows.spans, place)))
-        pictures.append(image.clone())
-        pictures[-1][inside] = replacement.expand_as(image)[inside]
-    return torch.cat(pictures)
+        images.append(image.clone())
+        images[-1][inside] = replacement.expand_as(image)[inside]
+    return torch.cat(images)
 
 
 @torch.no_grad()
-def assert_exact(network: nn.Module, image: Tensor, size: int, stride: int, step: int = 100) -> Plan:
+def assert_exact(network: nn.Module, image: Tensor, size: int, stride: int, step: int = 100) -> WindowEffects:
     """The outputs of all windows are those of full forwards, in pieces and parts of ``step`` windows."""
     windows = Windows.sliding(image.shape[2:], size, stride)
-    plan, replacement = planned(network, windows), picture(*image.shape, seed=2)
+    plan, replacement = planned(network, windows), random_image(*image.shape, seed=2)
     changes = Changes(plan, image, replacement, {})
     found = [
         changes.outputs(row, piece, boxes, part)
@@ -118,7 +118,7 @@ GLOBAL = {
 
 @pytest.mark.parametrize("name", LOCAL)
 def test_layers_whose_change_is_a_box(name):
-    image = picture(1, 3, 17, 21)
+    image = random_image(1, 3, 17, 21)
     network = Headed(LOCAL[name])
     network(image.float())
     plan = assert_exact(drawn(network), image, 4, 3)
@@ -129,7 +129,7 @@ def test_layers_whose_change_is_a_box(name):
 
 @pytest.mark.parametrize("name", GLOBAL)
 def test_other_layers_are_computed_in_full(name):
-    image = picture(1, 3, 17, 21)
+    image = random_image(1, 3, 17, 21)
     network = Headed(GLOBAL[name])
     network(image.float())
     plan = assert_exact(drawn(network), image, 4, 3)
@@ -138,7 +138,7 @@ def test_other_layers_are_computed_in_full(name):
 
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_pieces_and_parts_of_any_size(step):
-    image = picture(1, 3, 17, 21)
+    image = random_image(1, 3, 17, 21)
     network = Headed(nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.MaxPool2d(3, 2, padding=1)))
     network(image.float())
     assert_exact(drawn(network), image, 5, 3, step)
@@ -146,7 +146,7 @@ def test_pieces_and_parts_of_any_size(step):
 
 @pytest.mark.parametrize(("size", "stride"), [(1, 1), (3, 2), (7, 7), (6, 4), (16, 5), (17, 1)])
 def test_windows_of_any_size(size, stride):
-    image = picture(1, 3, 17, 19)
+    image = random_image(1, 3, 17, 19)
     network = Headed(nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU(), nn.AvgPool2d(2, 1)))
     network(image.float())
     assert_exact(drawn(network), image, size, stride)
@@ -156,7 +156,7 @@ def test_windows_of_any_size(size, stride):
     "layer", [nn.Conv3d(4, 4, 3, stride=(1, 2, 2), padding=1), nn.MaxPool3d(2), nn.AvgPool3d(3, 1, padding=1)]
 )
 def test_volumes(layer):
-    image = picture(1, 3, 7, 10, 13)
+    image = random_image(1, 3, 7, 10, 13)
     network = Headed(layer, 3)
     network(image.float())
     plan = assert_exact(drawn(network), image, 2, 2)
@@ -186,7 +186,7 @@ class Branches(nn.Module):
 
 
 def test_branches_meet_in_boxes_and_a_size_is_no_reason_to_fill_a_map():
-    plan = assert_exact(drawn(Branches()), picture(1, 3, 22, 30), 4, 4)
+    plan = assert_exact(drawn(Branches()), random_image(1, 3, 22, 30), 4, 4)
     row = plan.rows[2]
     assert {"sub", "truediv", "getitem", "unsqueeze", "cat", "wide", "mul_1"} <= names(row.boxed)
     assert names(row.joints) == {"mul_1"}
@@ -202,7 +202,7 @@ def test_a_gate_from_the_whole_map_changes_the_whole_map():
             values = self.first(images)
             return self.last(values * self.excite(values.mean((2, 3), keepdim=True)).sigmoid()).mean((2, 3))
 
-    plan = assert_exact(drawn(Squeezed()), picture(1, 3, 16, 16), 4, 4)
+    plan = assert_exact(drawn(Squeezed()), random_image(1, 3, 16, 16), 4, 4)
     assert names(plan.rows[0].joints) == {"first"}
 
 
@@ -216,8 +216,8 @@ def test_an_output_that_windows_do_not_reach_stays():
             return self.head(other)
 
     network, windows = drawn(Aside()), Windows.sliding((6, 6), 2, 2)
-    plan, other = planned(network, windows), picture(1, 2)
-    changes = Changes(plan, picture(1, 3, 6, 6), torch.zeros(()).expand(1, 3, 6, 6), {"other": other})
+    plan, other = planned(network, windows), random_image(1, 2)
+    changes = Changes(plan, random_image(1, 3, 6, 6), torch.zeros(()).expand(1, 3, 6, 6), {"other": other})
     found = changes.outputs(plan.rows[0], slice(0, 3), changes.boxes(plan.rows[0], slice(0, 3)), slice(1, 3))
     assert torch.equal(found, network(None, other).expand(2, -1))
 
@@ -231,7 +231,12 @@ def test_other_inputs_are_the_same_for_every_window():
         def forward(self, images: Tensor, other: Tensor, scale: float = 2.0) -> Tensor:
             return self.head(torch.cat([self.first(images).mean((2, 3)) * scale, other], 1))
 
-    network, windows, image, other = drawn(Both()), Windows.sliding((9, 9), 3, 3), picture(1, 3, 9, 9), picture(1, 3)
+    network, windows, image, other = (
+        drawn(Both()),
+        Windows.sliding((9, 9), 3, 3),
+        random_image(1, 3, 9, 9),
+        random_image(1, 3),
+    )
     plan, zero = planned(network, windows), torch.zeros_like(image)
     changes = Changes(plan, image, zero, {"other": other})
     found = [changes.outputs(row, slice(0, 3), changes.boxes(row, slice(0, 3)), slice(0, 3)) for row in plan.rows]
@@ -245,9 +250,9 @@ def test_only_what_is_read_is_kept_and_its_memory_is_told():
         nn.LazyLinear(2),
     )  # fmt: skip
     network(torch.zeros(1, 3, 30, 30))
-    plan = assert_exact(drawn(network), picture(1, 3, 30, 30), 4, 4)
-    changes = Changes(plan, picture(1, 3, 30, 30), torch.zeros(1, 3, 30, 30), {})
-    # Read beyond a window's box: the picture, what is pooled, what the last convolution reads, and its output as a
+    plan = assert_exact(drawn(network), random_image(1, 3, 30, 30), 4, 4)
+    changes = Changes(plan, random_image(1, 3, 30, 30), torch.zeros(1, 3, 30, 30), {})
+    # Read beyond a window's box: the image, what is pooled, what the last convolution reads, and its output as a
     # whole; not what a ReLU or a 1 x 1 convolution reads.
     assert names(plan.kept) == {"input_1", "_3", "_4", "_5"}
     assert changes.bytes == 8 * (3 * 30**2 + 5 * 28**2 + 5 * 14**2 + 4 * 12**2)
@@ -257,7 +262,7 @@ def test_values_are_freed_with_their_last_reader():
     network = drawn(nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(6)), nn.Flatten()))
     windows = Windows.sliding((40, 40), 4, 12)
     plan = planned(network, windows)
-    changes = Changes(plan, picture(1, 3, 40, 40), torch.zeros(1, 3, 40, 40), {})
+    changes = Changes(plan, random_image(1, 3, 40, 40), torch.zeros(1, 3, 40, 40), {})
     held, boxes = [], Changes._box
 
     def counted(self, node, where, values):
@@ -273,7 +278,7 @@ def test_values_are_freed_with_their_last_reader():
 def test_how_many_windows_fit_where_a_full_forward_does():
     network = drawn(nn.Sequential(nn.Conv2d(3, 8, 1), nn.MaxPool2d(4), nn.Conv2d(8, 4, 1), nn.Flatten()))
     plan = planned(network, Windows.sliding((32, 32), 8, 8))
-    changes = Changes(plan, picture(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), {})
+    changes = Changes(plan, random_image(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), {})
     row = plan.rows[0]
     largest = 8 * 32 * 32
     assert changes.boxes_at_once(row, 1) == largest // (8 * 8 * 8) == 16
@@ -355,8 +360,8 @@ def test_published_networks_as_they_are(make, size, last):
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     with torch.no_grad():
-        network(picture(2, 3, size, size))
-    plan = assert_exact(network.eval(), picture(1, 3, size, size), 12, 21)
+        network(random_image(2, 3, size, size))
+    plan = assert_exact(network.eval(), random_image(1, 3, size, size), 12, 21)
     assert last in names(plan.rows[1].boxed)
 
 
@@ -365,7 +370,7 @@ def test_a_module_graph_is_left_as_it_was():
     module = canonical(network)
     code, padding = module.code, module.get_submodule("stem").padding
     (output,) = module.graph.find_nodes(op="output")
-    plan = Plan(module, output.args[0], Windows.sliding((16, 16), 4, 4))
-    Changes(plan, picture(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), {})
+    plan = WindowEffects(module, output.args[0], Windows.sliding((16, 16), 4, 4))
+    Changes(plan, random_image(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), {})
     assert isinstance(module, fx.GraphModule)
     assert (module.code, module.get_submodule("stem").padding) == (code, padding)

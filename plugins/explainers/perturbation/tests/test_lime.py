@@ -29,7 +29,7 @@ def weighted(weights: Tensor) -> Model:
 
 
 def quarters(channels: int = 3, noise: float = 0.02) -> Tensor:
-    """Pictures (2, c, 8, 8) of four quarters of different colour, which SLIC and quickshift tell apart."""
+    """Images (2, c, 8, 8) of four quarters of different colour, which SLIC and quickshift tell apart."""
     draw = torch.Generator().manual_seed(2)
     colours = torch.tensor([[0.1, 0.9, 0.5, 0.3], [0.8, 0.2, 0.4, 0.0]], dtype=torch.float64)
     made = colours[:, QUARTERS][:, None].expand(2, channels, 8, 8) * torch.linspace(1, 0.5, channels)[:, None, None]
@@ -85,7 +85,7 @@ def test_coefficients_of_all_masks_are_those_of_the_normal_equations():
 def test_captum_agrees_with_the_same_masks(off):
     """Captum's Lime rounds masks, scores and coefficients to float32, hence 1e-4."""
     model = in_float64(toys.Residual())
-    sample = torch.from_numpy(model.pictures(1)[0].image).double()[None]
+    sample = torch.from_numpy(model.samples(1)[0].image).double()[None]
     made = Batch(model, ["a"], sample, [1], seed=7)
     explainer = Lime(segments=12, samples=80, off=off)
     labels = torch.from_numpy(explainer._superpixels(sample[0].numpy()))
@@ -120,7 +120,7 @@ def test_equal_masks_are_scored_once(monkeypatch):
 
 def test_draws_are_the_sample_s_own():
     model = in_float64(toys.Residual())
-    made = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(3)]).double()
+    made = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(3)]).double()
     settings = {"segments": 9, "samples": 30, "off": "zero"}
     together = explained(model, made, [0, 1, 2], "abc", **settings).values
     alone = explained(model, made[2:], [2], "c", **settings).values
@@ -139,25 +139,25 @@ def test_superpixel_means_keep_each_mean():
 
 @pytest.mark.parametrize("segmentation", ["slic", "quickshift"])
 def test_superpixels_are_those_of_scikit_image(segmentation):
-    picture = toys.Blobs().load("blob-000").image.astype(np.float64)
-    scaled = np.moveaxis((picture - picture.min()) / np.ptp(picture), 0, -1)
+    pixels = toys.Blobs().load("blob-000").image.astype(np.float64)
+    scaled = np.moveaxis((pixels - pixels.min()) / np.ptp(pixels), 0, -1)
     expected = {
         "slic": lambda: slic(scaled, n_segments=30, compactness=20, start_label=0),
         "quickshift": lambda: quickshift(scaled, kernel_size=4, max_dist=200, ratio=0.2),
     }[segmentation]()
-    found = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(picture)
+    found = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(pixels)
     pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist()))
     assert len(pairs) == found.max() + 1 == len(np.unique(expected)) > 1
 
 
-def test_superpixels_follow_the_shades_of_a_picture_without_colours():
+def test_superpixels_follow_the_shades_of_a_image_without_colours():
     disc = np.hypot(*(np.indices((32, 32)) - 13.3)) < 8
     found = Lime(segments=12)._superpixels(np.stack([disc * 1.0 + 5]))
     assert all(len(set(disc[found == label])) == 1 for label in range(found.max() + 1))
 
 
 def test_superpixels_ignore_the_scale_of_the_prepared_image():
-    sample = toys.Residual().pictures(1)[0].image.astype(np.float64)
+    sample = toys.Residual().samples(1)[0].image.astype(np.float64)
     explainer = Lime(segments=12)
     expected = explainer._superpixels(sample)
     assert np.array_equal(explainer._superpixels(sample * 4.0 - 2.0), expected)

@@ -92,7 +92,7 @@ def test_captum_agrees_in_a_volume_that_the_stride_does_not_divide(value):
     assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
-def test_a_blurred_patch_shows_the_picture_without_its_detail():
+def test_a_blurred_patch_shows_the_image_without_its_detail():
     model, made = in_float64(toys.Residual()), images(2, 3, 16, 16)
     places = torch.arange(-8, 9, dtype=torch.float64)
     kernel = torch.exp(-places.square() / (2 * 2.0**2))
@@ -107,7 +107,7 @@ def test_a_blurred_patch_shows_the_picture_without_its_detail():
 
 @pytest.mark.parametrize("channels", [1, 5])
 def test_the_score_is_the_logit_whatever_the_channels(channels):
-    """Others take a softmax or a sigmoid by the number of channels of the picture (MONAI)."""
+    """Others take a softmax or a sigmoid by the number of channels of the image (MONAI)."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     model, made = Model.of(network.double(), "abc"), images(1, channels, 8, 8)
@@ -138,7 +138,7 @@ def test_costs_are_those_of_the_grid():
     assert Occlusion(patch=4, stride=3).cost(toys.Residual(), (8, 9, 10)) == (1 + 3 * 3 * 3, 0)
 
 
-def test_a_patch_larger_than_the_picture():
+def test_a_patch_larger_than_the_image():
     made = Batch(toys.Residual(), ["a"], torch.rand(1, 3, 16, 16), [0])
     with pytest.raises(
         ModelError, match="a window of 32 pixels is larger than the image, which has 16 x 16; make it 16"

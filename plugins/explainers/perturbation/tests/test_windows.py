@@ -30,7 +30,7 @@ class Branching(nn.Module):
 
 
 class Two(nn.Module):
-    """Two outputs, of which one is a mask as large as the picture, and a further input."""
+    """Two outputs, of which one is a mask as large as the image, and a further input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def made(model: Model | None = None, count: int = 3, **changes: object) -> Batch
 
 @torch.no_grad()
 def expected(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
-    """One full forward of the network itself per picture and window."""
+    """One full forward of the network itself per image and window."""
     scores = []
     for index, single in enumerate(batch.singles()):
         for place in itertools.product(*(range(count) for count in windows.shape)):
@@ -73,7 +73,7 @@ def expected(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
 REPLACEMENTS = {
     "constant": torch.tensor(0.3, dtype=torch.float64),
     "colour": torch.rand(3, 3, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5)),
-    "pictures": torch.rand(3, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(6)),
+    "images": torch.rand(3, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(6)),
 }
 
 
@@ -89,8 +89,8 @@ def test_scores_are_those_of_full_forwards(name, rows):
 def test_a_network_that_cannot_be_traced_runs_in_full():
     batch, windows = made(Model.of(Branching().double(), "abc"), rows=4), Windows.sliding((20, 24), 7, 5)
     assert isinstance(batch.view, Opaque)
-    found = window_scores(batch, windows, REPLACEMENTS["pictures"], "pictures")
-    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["pictures"]), rtol=1e-10, atol=1e-12)
+    found = window_scores(batch, windows, REPLACEMENTS["images"], "images")
+    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["images"]), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("names", [("mask", "logits"), ("logits", "mask")])
@@ -123,7 +123,7 @@ def test_one_logit_is_every_target():
 
 
 def test_scores_are_shared_by_equal_windows_and_names(monkeypatch):
-    """The forward of each picture itself runs once, and no other full forward."""
+    """The forward of each image itself runs once, and no other full forward."""
     batch, windows = made(count=2), Windows.sliding((20, 24), 6, 4)
     assert isinstance(batch.view, View)
     runs, clean, full = Counter(), incremental.Changes._forward, View.__call__
@@ -170,7 +170,7 @@ def test_out_of_memory_for_one_window_gets_out(monkeypatch):
         window_scores(made(), Windows.sliding((20, 24), 6, 3), REPLACEMENTS["constant"], 0)
 
 
-def test_windows_cover_the_picture_and_are_cut_off_by_its_far_border():
+def test_windows_cover_the_image_and_are_cut_off_by_its_far_border():
     windows = Windows.sliding((10, 9), 4, 3)
     assert windows.spans[0].low == (0, 3, 6)
     assert windows.spans[0].high == (4, 7, 10)
@@ -182,7 +182,7 @@ def test_windows_cover_the_picture_and_are_cut_off_by_its_far_border():
     assert Windows.sliding((9, 10), 1, 10).shape == (1, 1)
 
 
-def test_a_window_larger_than_the_picture():
+def test_a_window_larger_than_the_image():
     with pytest.raises(
         ModelError, match="a window of 32 pixels is larger than the image, which has 40 x 28; make it 28"
     ):
@@ -191,8 +191,8 @@ def test_a_window_larger_than_the_picture():
 
 def test_nothing_is_kept_of_the_graph_and_weights_get_no_gradient():
     model = Residual()
-    pictures = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(2)]).requires_grad_()
-    batch = Batch(model, list("ab"), pictures, [0, 1], differentiable=True)
+    images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).requires_grad_()
+    batch = Batch(model, list("ab"), images, [0, 1], differentiable=True)
     found = window_scores(batch, Windows.sliding((16, 16), 4, 4), torch.zeros(()), 0)
     assert not found.requires_grad
     assert all(parameter.grad is None for parameter in model.network.parameters())

@@ -63,7 +63,7 @@ class FlatParams(Params):
 
 
 class Flat(Explainer[FlatParams]):
-    """A base for pictures only."""
+    """A base for images only."""
 
     spaces = frozenset({2})
 
@@ -276,7 +276,7 @@ def test_the_noise_of_a_base_is_not_the_noise_it_is_put_under():
     assert not torch.allclose(found[weighted], made.noise(0)[weighted])
 
 
-def test_a_volume_is_refused_where_the_base_takes_pictures_only():
+def test_a_volume_is_refused_where_the_base_takes_images_only():
     model = toys.Residual(dimensions=3)
     made = Batch(model, ["a"], images(1, 3).float(), [0])
     with pytest.raises(HeatproofError, match="explains 2-D images; these have 3"):

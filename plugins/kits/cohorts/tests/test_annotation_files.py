@@ -8,7 +8,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.annotation_files import MarkedFolder, Marks
-from heatproof_cohorts.picture_files import write_mask
+from heatproof_cohorts.image_files import write_mask
 
 SHAPE = (6, 8)
 
@@ -45,9 +45,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert sum(mark.kind == "box" for mark in found.of("s", file, SHAPE)) == 2
     assert sorted(path.suffix for path in found.files("s")) == [".png", ".tif"]
     assert found.stray({"s"}, {file}) == {
-        "masks without a picture": [],
-        "contours without a picture": [],
-        "boxes without a picture": [],
+        "masks without an image": [],
+        "contours without an image": [],
+        "boxes without an image": [],
     }
     assert [len(places) for places in found.stray(set(), set()).values()] == [2, 0, 2]
 

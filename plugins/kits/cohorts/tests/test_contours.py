@@ -130,8 +130,8 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([[0, 0], [7, 0], [7, 3]], "leaves the picture of 5 × 6 pixels"),
-        ([[-1, 0], [2, 0], [2, 3]], "leaves the picture"),
+        ([[0, 0], [7, 0], [7, 3]], "leaves the image of 5 × 6 pixels"),
+        ([[-1, 0], [2, 0], [2, 3]], "leaves the image"),
         ([[1, 1], [4, 1], [2, 1]], "encloses no area"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Class folders are found wherever a download was unpacked, and pictures whatever lies beside them."""
+"""Class folders are found wherever a download was unpacked, and images whatever lies beside them."""
 
 from pathlib import Path
 
@@ -6,62 +6,62 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof_cohorts.folders import FolderDataset, class_folders, pictures
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.folders import FolderDataset, class_folders, image_paths
+from heatproof_cohorts.image_files import write_image
 
 
-def picture(path: Path) -> Path:
+def image_file(path: Path) -> Path:
     write_image(np.zeros((1, 3, 4), dtype=np.uint8), path)
     return path
 
 
 class Cats(FolderDataset):
-    """Pictures of cats and of dogs."""
+    """Images of cats and of dogs."""
 
     classes = ("cat", "big_dog")
     obtain = "draw them"
 
 
-def test_pictures_are_what_can_be_read(tmp_path: Path) -> None:
-    found = [picture(tmp_path / name) for name in ("a.png", "b/c.JPG", "b/d.tif")]
+def test_images_are_what_can_be_read(tmp_path: Path) -> None:
+    found = [image_file(tmp_path / name) for name in ("a.png", "b/c.JPG", "b/d.tif")]
     for name in ("b/._c.JPG", "__MACOSX/a.png", "notes.txt", "e.gif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "f.png").mkdir()
-    assert pictures(tmp_path) == found
-    assert pictures(tmp_path / "nowhere") == []
+    assert image_paths(tmp_path) == found
+    assert image_paths(tmp_path / "nowhere") == []
 
 
 def test_folders_at_any_depth(tmp_path: Path) -> None:
-    picture(tmp_path / "part/Cat/Cat/1.png")
-    picture(tmp_path / "part/BIG-dog/p7/1.png")
-    picture(tmp_path / "__MACOSX/part/Cat/1.png")
+    image_file(tmp_path / "part/Cat/Cat/1.png")
+    image_file(tmp_path / "part/BIG-dog/p7/1.png")
+    image_file(tmp_path / "__MACOSX/part/Cat/1.png")
     (tmp_path / "cat").mkdir()
     assert class_folders(tmp_path, ("big_dog", "cat", "cow")) == {
         "big_dog": tmp_path / "part/BIG-dog",
         "cat": tmp_path / "part/Cat/Cat",
     }
-    picture(tmp_path / "cat/2.png")
+    image_file(tmp_path / "cat/2.png")
     with pytest.raises(DataError, match=r"folders of the class cat are .* and .*; set root to one copy"):
         class_folders(tmp_path, ("cat",))
 
 
 def test_a_dataset_of_folders(tmp_path: Path) -> None:
     for name in ("cat/7_a.png", "cat/deeper/8_b.jpg", "Big dog/7_a.png"):
-        picture(tmp_path / name)
+        image_file(tmp_path / name)
     dataset = Cats(root=tmp_path)
     assert dataset.ids() == ["cat/7_a", "cat/deeper/8_b", "big_dog/7_a"]
     assert [dataset.load(id).label for id in dataset.ids()] == [0, 0, 1]
-    assert dataset.group("cat/7_a") == "cat/7_a"
+    assert dataset.patient("cat/7_a") == "cat/7_a"
     grouped = Cats(root=tmp_path, patient="^([0-9]+)_")
-    assert [grouped.group(id) for id in grouped.ids()] == ["7", "8", "7"]
+    assert [grouped.patient(id) for id in grouped.ids()] == ["7", "8", "7"]
     assert len({grouped.entry(id).split for id in ("cat/7_a", "big_dog/7_a")}) == 1
     everything = Cats(root=tmp_path, shares={"train": 0, "tuning": 1, "test": 0})
     assert everything.ids("tuning") == everything.ids()
 
 
 def test_an_empty_folder_is_not_missing(tmp_path: Path) -> None:
-    picture(tmp_path / "cat/1.png")
+    image_file(tmp_path / "cat/1.png")
     found = {finding.what: finding for finding in Cats(root=tmp_path).check()}
     assert (found["missing folders"].count, found["missing folders"].example) == (1, "big_dog; draw them")
     (tmp_path / "big_dog").mkdir()

@@ -7,21 +7,21 @@ import pytest
 
 from heatproof.errors import DataError
 from heatproof.records import Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, Listing, gathered, require_new
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedSample, Listing, gathered, require_new
 
 
-def entry(name: str, split: str = "train", label: int = 0, group: str = "", place: str = "line 2") -> Entry:
-    return Entry(Path(name), split, label, group, place)
+def entry(name: str, split: str = "train", label: int = 0, patient: str = "", source: str = "line 2") -> ListedSample:
+    return ListedSample(Path(name), split, label, patient, source)
 
 
 def test_repetitions_and_contradictions() -> None:
     entries, faults = gathered(
         [
             ("a", entry("a.png")),
-            ("a", entry("a.png", place="line 3")),
+            ("a", entry("a.png", source="line 3")),
             ("b", entry("b.png", label=1)),
-            ("b", entry("b.png", label=0, place="line 5")),
+            ("b", entry("b.png", label=0, source="line 5")),
             ("c", entry("c.png")),
         ]
     )
@@ -33,9 +33,9 @@ def test_repetitions_and_contradictions() -> None:
 def test_a_patient_in_two_splits_is_left_out() -> None:
     entries, faults = gathered(
         [
-            ("a", entry("a.png", "train", group="7")),
-            ("b", entry("b.png", "test", group="7")),
-            ("c", entry("c.png", "test", group="8")),
+            ("a", entry("a.png", "train", patient="7")),
+            ("b", entry("b.png", "test", patient="7")),
+            ("c", entry("c.png", "test", patient="8")),
             ("d", entry("d.png", "train")),
             ("e", entry("e.png", "test")),
         ]
@@ -45,7 +45,7 @@ def test_a_patient_in_two_splits_is_left_out() -> None:
 
 
 class Two(ListedDataset):
-    """Pictures a and b of one patient, c of nobody."""
+    """Images a and b of one patient, c of nobody."""
 
     classes = ("no", "yes")
     splits = ("train", "test")
@@ -53,15 +53,15 @@ class Two(ListedDataset):
     published = {"samples": 4, "by choice": 1, "odd rows": 2}  # noqa: RUF012
 
     def listed(self) -> Listing:
-        entries = {name: entry(self.params.root / f"{name}.png", label=1, group="p") for name in "ab"}
-        entries["c"] = Entry(self.params.root / "c.png", "test", (0, 1))
+        entries = {name: entry(self.params.root / f"{name}.png", label=1, patient="p") for name in "ab"}
+        entries["c"] = ListedSample(self.params.root / "c.png", "test", (0, 1))
         return Listing(entries, {"odd rows": ["x", "y"]}, {"by choice": ["z"]})
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     write_image(np.full((1, 4, 6), 9, dtype=np.uint8), tmp_path / "a.png")
-    (tmp_path / "c.png").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes(b"no image")
     return tmp_path
 
 
@@ -69,45 +69,45 @@ def test_check_counts_all_and_says_where_to_obtain(root: Path) -> None:
     found = {finding.what: (finding.count, finding.expected) for finding in Two(root=root).check()}
     assert found == {
         "samples": (3, 4),
-        "groups": (2, None),
+        "patients": (2, None),
         "samples of no": (1, None),
         "samples of yes": (3, None),
         "samples in train": (2, None),
         "samples in test": (1, None),
         "by choice": (1, 1),
         "odd rows": (2, 2),
-        "missing pictures": (1, 0),
+        "missing images": (1, 0),
         "unreadable samples": (1, 0),
     }
     examples = {finding.what: finding.example for finding in Two(root=root).check()}
-    assert examples["missing pictures"].endswith("b.png; draw it")
+    assert examples["missing images"].endswith("b.png; draw it")
     assert "c.png is damaged" in examples["unreadable samples"]
     assert (examples["by choice"], examples["odd rows"]) == ("z", "x")
 
 
-def test_absent_pictures_fail_by_themselves_or_are_skipped(root: Path) -> None:
+def test_absent_images_fail_by_themselves_or_are_skipped(root: Path) -> None:
     dataset = Two(root=root)
     assert dataset.ids() == ["a", "b", "c"]
     assert dataset.ids("test") == ["c"]
-    assert (dataset.load("a").label, dataset.load("a").group, dataset.group("c")) == (1, "p", "c")
+    assert (dataset.load("a").label, dataset.load("a").patient, dataset.patient("c")) == (1, "p", "c")
     with pytest.raises(DataError, match=r"b\.png does not exist"):
         dataset.load("b")
     with pytest.raises(DataError, match=r"Two under .* has no 'd'"):
         dataset.load("d")
     skipping = Two(root=root, absent="skip")
     assert skipping.ids() == ["a", "c"]
-    assert {finding.what: finding.count for finding in skipping.check()}["pictures that are absent"] == 1
+    assert {finding.what: finding.count for finding in skipping.check()}["images that are absent"] == 1
     assert [path.name for path in skipping.files()] == ["a.png", "c.png"]
 
 
 def test_extras_reach_the_sample_and_must_agree(root: Path) -> None:
     class Third(Two):
         def listed(self) -> Listing:
-            return Listing({"a": Entry(self.params.root / "a.png", "train", extras={"risk": 2})})
+            return Listing({"a": ListedSample(self.params.root / "a.png", "train", extras={"risk": 2})})
 
     assert dict(Third(root=root).load("a").extras) == {"risk": 2}
     path = root / "a.png"
-    entries, faults = gathered([("a", Entry(path, "train", extras={"risk": risk})) for risk in (1, 2)])
+    entries, faults = gathered([("a", ListedSample(path, "train", extras={"risk": risk})) for risk in (1, 2)])
     assert (entries, len(faults["ids with two meanings"])) == ({}, 1)
 
 

@@ -42,7 +42,7 @@ def test_rows_that_do_not_fit_are_left_out_by_line(tmp_path: Path) -> None:
         ("1", "2", "", ""),
         ("x\ny", "2", "3", ""),
     ]
-    assert [row.place for row in found.rows] == [f"{path}, line {line}" for line in (4, 7, 10)]
+    assert [row.source for row in found.rows] == [f"{path}, line {line}" for line in (4, 7, 10)]
     assert [fault.split(";")[0] for fault in found.faults] == [
         f"{path}, line 5: 4 values for 3 columns",
         f"{path}, line 8: 1 values for 3 columns",

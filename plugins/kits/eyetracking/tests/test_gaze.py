@@ -135,8 +135,8 @@ def test_viridis_luma_equals_what_is_written_and_read(tmp_path) -> None:
     from matplotlib import image
 
     image.imsave(tmp_path / "heatmap.png", density, cmap="viridis")
-    with Image.open(tmp_path / "heatmap.png") as picture:
-        read = np.asarray(picture.convert("RGB").convert("L")) / 255
+    with Image.open(tmp_path / "heatmap.png") as opened:
+        read = np.asarray(opened.convert("RGB").convert("L")) / 255
     values = viridis_luma(density)
     np.testing.assert_array_equal(values, read)
     assert (values.min(), values.max()) == (30 / 255, 215 / 255)

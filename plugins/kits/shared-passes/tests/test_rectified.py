@@ -18,7 +18,7 @@ RULES = ("gradient", "guided", "deconv")
 
 def batch(count=5, **changes):
     model = in_float64(Residual())
-    samples = Residual().pictures(count)
+    samples = Residual().samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
     settings = {"targets": [index % len(model.classes) for index in range(count)], "layers": model.layers()}
     return Batch(model, [sample.id for sample in samples], images, **settings | changes)

@@ -27,7 +27,7 @@ def measured(*errors: float) -> Measured:
 
 def batch(rows: int) -> Batch:
     model = in_float64(Residual())
-    images = torch.stack([torch.from_numpy(sample.image) for sample in model.pictures(3)]).double()
+    images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(3)]).double()
     return Batch(model, list("abc"), images, [0, 1, 2], rows=rows)
 
 

@@ -196,7 +196,7 @@ class TestPartiallyBlackBox:
     @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
     @pytest.mark.parametrize("temperature", [1.0, 1.5])
     def test_against_differences(self, distribution: str, temperature: float) -> None:
-        """The step follows the signs of finite differences of the statistics of the unmoved picture."""
+        """The step follows the signs of finite differences of the statistics of the unmoved image."""
         torch.manual_seed(3)
         weights, image, epsilon = torch.randn(3, 4), torch.rand(4), 0.05
         settings = {"distribution": distribution, "temperature": temperature}

@@ -28,21 +28,21 @@ class Passes:
 
 @pytest.fixture
 def case() -> Callable[..., Case]:
-    """A case of a picture (c, *space), a heatmap (*space) and a network; the heatmap is summed over channels."""
+    """A case of an image (c, *space), a heatmap (*space) and a network; the heatmap is summed over channels."""
 
     def make(
-        network: nn.Module | Model, picture: Any, heat: Any, *, field: Any = None, rows: int = 8,
+        network: nn.Module | Model, image: Any, heat: Any, *, field: Any = None, rows: int = 8,
         head: Head = "softmax", target: int = 0, id: str = "one", seed: int = 0, explainer: Explainer | None = None,
     ) -> Case:  # fmt: skip
         model = (
             network if isinstance(network, Model) else Model.of(network.double(), ("one", "two", "three"), head=head)
         )
-        picture = np.asarray(picture, dtype=np.float64)
+        image = np.asarray(image, dtype=np.float64)
         shown = None if field is None else torch.as_tensor(field)[None]
-        images = torch.from_numpy(picture)[None]
+        images = torch.from_numpy(image)[None]
         batch = Batch(model, [id], images, [target], rows=rows, seed=seed, field=shown)
         prediction = model.read(model.network(images).detach().numpy()[0])
-        sample = Sample(id, picture, field=field)
+        sample = Sample(id, image, field=field)
 
         def explain(batch: Batch) -> Any:
             assert explainer is not None

@@ -22,7 +22,7 @@ from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
-PICTURE, HEAT = RANDOM.random((2, 6, 7)), RANDOM.normal(size=(6, 7))
+IMAGE, HEAT = RANDOM.random((2, 6, 7)), RANDOM.normal(size=(6, 7))
 FIELD = np.ones((6, 7), dtype=bool)
 FIELD[0] = FIELD[:, 6] = False
 
@@ -57,12 +57,12 @@ def curved() -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
-def plain(network: nn.Module, pictures: list[Array], target: int, logit: bool) -> list[float]:
-    """The target's score of each picture, one forward each."""
+def plain(network: nn.Module, images: list[Array], target: int, logit: bool) -> list[float]:
+    """The target's score of each image, one forward each."""
     found = []
-    for picture in pictures:
+    for image in images:
         with torch.no_grad():
-            row = network(torch.from_numpy(picture)[None])[0]
+            row = network(torch.from_numpy(image)[None])[0]
         found.append(float((row if logit else row.softmax(0))[target]))
     return found
 
@@ -81,7 +81,7 @@ def test_conformance(check):
 
 
 class TestSecondImplementation:
-    """Plain loops over pixels, a list of pictures and one forward each."""
+    """Plain loops over pixels, a list of images and one forward each."""
 
     @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
     @pytest.mark.parametrize("baseline", [0.25, "mean", "blur"])
@@ -89,48 +89,48 @@ class TestSecondImplementation:
     @pytest.mark.parametrize("steps", [1, 4, 42])
     def test_deletion_and_insertion(self, case: Any, kind: Any, baseline: Any, steps: int, field: Any) -> None:
         network, inside = curved(), np.ones((6, 7), bool) if field is None else field
-        made = case(network, PICTURE, HEAT, field=field, target=1, rows=3)
+        made = case(network, IMAGE, HEAT, field=field, target=1, rows=3)
         pixels = sorted(map(tuple, np.argwhere(inside)), key=lambda place: -HEAT[place])
-        pictures, shares = [], []
+        images, shares = [], []
         for step in range(steps + 1):
             count = int(np.ceil(round(step * len(pixels) / steps, 9)))
             gone = pixels[:count] if kind is Deletion else pixels[count:]
-            pictures.append(self.without(gone, self.fill(baseline, inside)))
+            images.append(self.without(gone, self.fill(baseline, inside)))
             shares.append(count / len(pixels))
-        expected = plain(network, pictures, 1, logit=False)
+        expected = plain(network, images, 1, logit=False)
         found = kind(steps=steps, baseline=baseline, sigma=1.5).measure(made)
         assert found["curve"] == pytest.approx(expected, rel=1e-12)
         assert found["value"] == pytest.approx(areas(shares, expected), rel=1e-12)
 
     def fill(self, baseline: Any, inside: Array) -> Array:
         if baseline == "mean":
-            return np.stack([np.full((6, 7), channel[inside].mean()) for channel in PICTURE])
+            return np.stack([np.full((6, 7), channel[inside].mean()) for channel in IMAGE])
         if baseline == "blur":
-            return np.stack([gaussian_filter(channel, 1.5) for channel in PICTURE])
+            return np.stack([gaussian_filter(channel, 1.5) for channel in IMAGE])
         return np.full((2, 6, 7), baseline)
 
     def without(self, gone: list[tuple[int, ...]], fill: Array) -> Array:
-        picture = PICTURE.copy()
+        image = IMAGE.copy()
         for place in gone:
-            picture[(slice(None), *place)] = fill[(slice(None), *place)]
-        return picture
+            image[(slice(None), *place)] = fill[(slice(None), *place)]
+        return image
 
     @pytest.mark.parametrize(("patch", "at_once", "steps"), [(1, 5, None), (2, 1, 4), (3, 2, None), (4, 1, 100)])
     @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
     def test_pixel_flipping(self, case: Any, patch: int, at_once: int, steps: int | None, field: Any) -> None:
         network, inside = curved(), np.ones((6, 7), bool) if field is None else field
-        made = case(network, PICTURE, HEAT, field=field, target=2, rows=4)
+        made = case(network, IMAGE, HEAT, field=field, target=2, rows=4)
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for y, x in np.argwhere(inside):
             groups.setdefault((y // patch, x // patch), []).append((y, x))
         order = sorted(groups.values(), key=lambda group: -sum(HEAT[place] for place in group))
         total = -(-(-(-6 // patch) * -(-7 // patch)) // at_once)
         length = min(total, steps or total)
-        pictures = [
+        images = [
             self.without([place for group in order[: step * at_once] for place in group], np.full((2, 6, 7), 0.5))
             for step in range(length + 1)
         ]
-        expected = plain(network, pictures, 2, logit=True)
+        expected = plain(network, images, 2, logit=True)
         metric = PixelFlipping(patch=patch, features_in_step=at_once, steps=steps, baseline=0.5, of="logit")
         found = metric.measure(made)
         assert found["curve"] == pytest.approx(expected, rel=1e-12)
@@ -140,49 +140,47 @@ class TestSecondImplementation:
         assert found["aopc"] == pytest.approx(np.mean([expected[0] - value for value in expected]), abs=1e-14)
 
     def test_uniform_noise_lies_in_the_range_of_each_channel(self, case: Any, passes: Any) -> None:
-        picture = PICTURE * np.array([1.0, 5.0]).reshape(2, 1, 1)
-        one, again, other = (case(curved(), picture, HEAT, id=id) for id in ("one", "one", "other"))
+        image = IMAGE * np.array([1.0, 5.0]).reshape(2, 1, 1)
+        one, again, other = (case(curved(), image, HEAT, id=id) for id in ("one", "one", "other"))
         found = [Deletion(steps=1, baseline="uniform").measure(each)["value"] for each in (one, again, other)]
         assert found[0] == found[1] != found[2]
         shown = passes.images[0].numpy()
-        for noise, channel in zip(shown, picture):
+        for noise, channel in zip(shown, image):
             assert channel.min() <= noise.min() < noise.max() <= channel.max()
             assert np.unique(noise).size == noise.size
 
     def test_volumes(self, case: Any) -> None:
-        picture, heat = RANDOM.random((1, 3, 4, 5)), RANDOM.normal(size=(3, 4, 5))
-        found = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), picture, heat))
-        values = picture.ravel()[np.argsort(-heat.ravel())]
+        image, heat = RANDOM.random((1, 3, 4, 5)), RANDOM.normal(size=(3, 4, 5))
+        found = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), image, heat))
+        values = image.ravel()[np.argsort(-heat.ravel())]
         assert found["curve"] == pytest.approx([values[count:].sum() for count in range(0, 61, 10)])
 
 
 class TestOracles:
     def test_the_values_of_a_sum_are_its_best_heatmap(self, case: Any) -> None:
         """f = sum(x): no order beats phi = x, none is beaten by phi = -x, and both are known in closed form."""
-        picture = RANDOM.random((1, 6, 7))
+        image = RANDOM.random((1, 6, 7))
         metrics = Deletion(steps=42, baseline=0.0, of="logit"), Insertion(steps=42, baseline=0.0, of="logit")
-        falling = np.sort(picture.ravel())[::-1]
+        falling = np.sort(image.ravel())[::-1]
         lost = np.concatenate([[0], falling.cumsum()])
-        for metric, best in zip(metrics, (picture.sum() - lost, lost)):
+        for metric, best in zip(metrics, (image.sum() - lost, lost)):
             found = {
-                name: metric.measure(case(Sum(), picture, heat))
-                for name, heat in (("best", picture[0]), ("random", HEAT), ("worst", -picture[0]))
+                name: metric.measure(case(Sum(), image, heat))
+                for name, heat in (("best", image[0]), ("random", HEAT), ("worst", -image[0]))
             }
             assert found["best"]["curve"] == pytest.approx(best, abs=1e-12)
             values = [found[name]["value"] for name in ("best", "random", "worst")]
             assert values == sorted(values, reverse=metric.higher_is_better)
-        flipping = PixelFlipping(patch=1, steps=None, baseline=0.0, of="logit").measure(
-            case(Sum(), picture, picture[0])
-        )
-        assert flipping["curve"] == pytest.approx(picture.sum() - lost, abs=1e-12)
+        flipping = PixelFlipping(patch=1, steps=None, baseline=0.0, of="logit").measure(case(Sum(), image, image[0]))
+        assert flipping["curve"] == pytest.approx(image.sum() - lost, abs=1e-12)
 
     def test_a_model_that_dies_at_the_first_missing_pixel(self, case: Any) -> None:
         """Only the corner of the first trapezoid is left; inserted pixels help with the very last one alone."""
-        picture = 1 + RANDOM.random((1, 6, 7))
-        deleted = Deletion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), picture, HEAT))
+        image = 1 + RANDOM.random((1, 6, 7))
+        deleted = Deletion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), image, HEAT))
         assert deleted["curve"].tolist() == [1] + 42 * [0]
         assert deleted["value"] == pytest.approx(0.5 / 42)
-        inserted = Insertion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), picture, HEAT))
+        inserted = Insertion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), image, HEAT))
         assert inserted["curve"].tolist() == 42 * [0] + [1]
 
     def test_a_model_that_looks_nowhere(self, case: Any) -> None:
@@ -192,23 +190,23 @@ class TestOracles:
 
     def test_constant_heatmaps_score_as_random_ones(self, case: Any) -> None:
         """Over many samples the mean curve of a sum is the straight line that random orders have."""
-        picture, metric = RANDOM.random((1, 6, 7)), Deletion(steps=42, baseline=0.0, of="logit")
-        model = case(Sum(), picture, HEAT).batch.model
+        image, metric = RANDOM.random((1, 6, 7)), Deletion(steps=42, baseline=0.0, of="logit")
+        model = case(Sum(), image, HEAT).batch.model
         found = {
             value: np.array([
-                metric.measure(case(model, picture, np.full((6, 7), value), id=str(id)))["value"] for id in range(100)
+                metric.measure(case(model, image, np.full((6, 7), value), id=str(id)))["value"] for id in range(100)
             ])
             for value in (0.0, -3.0)
         }  # fmt: skip
         assert np.array_equal(found[0.0], found[-3.0])
         spread = 4 * found[0.0].std() / np.sqrt(100)
-        assert found[0.0].mean() == pytest.approx(picture.sum() / 2, abs=spread)
+        assert found[0.0].mean() == pytest.approx(image.sum() / 2, abs=spread)
         assert found[0.0].std() > 0
 
 
 class TestRanking:
     def test_the_field_alone_is_ranked(self, case: Any) -> None:
-        order = ranking(case(Sum(), PICTURE, HEAT, field=FIELD))
+        order = ranking(case(Sum(), IMAGE, HEAT, field=FIELD))
         assert order.count == FIELD.sum() == 30
         assert (order.places[~FIELD] == 30).all()
         assert sorted(order.places[FIELD]) == list(range(30))
@@ -218,7 +216,7 @@ class TestRanking:
 
     def test_ties_depend_on_seed_and_id_only(self, case: Any) -> None:
         def places(heat: Array, **settings: Any) -> list[int]:
-            return ranking(case(Sum(), PICTURE, heat, **settings)).places.ravel().tolist()
+            return ranking(case(Sum(), IMAGE, heat, **settings)).places.ravel().tolist()
 
         flat = np.zeros((6, 7))
         assert places(flat) == places(flat + 5) == places(flat, rows=1)
@@ -227,8 +225,8 @@ class TestRanking:
         assert max(places(halves)[:21]) == 20
 
     def test_no_pixel_comes_first_more_often(self, case: Any) -> None:
-        model = case(Sum(), PICTURE, HEAT).batch.model
-        first = [ranking(case(model, PICTURE, np.zeros((6, 7)), id=str(id))).places.argmin() for id in range(420)]
+        model = case(Sum(), IMAGE, HEAT).batch.model
+        first = [ranking(case(model, IMAGE, np.zeros((6, 7)), id=str(id))).places.argmin() for id in range(420)]
         assert np.bincount(first, minlength=42).max() < 10 + 4 * np.sqrt(10)
 
     def test_patches(self) -> None:
@@ -246,15 +244,15 @@ class TestPasses:
         ],
         ids=lambda value: type(value).__name__,
     )  # fmt: skip
-    def test_the_picture_itself_never_passes_again(self, case: Any, passes: Any, metric: Any, forwards: int) -> None:
-        made = case(curved(), PICTURE, HEAT, rows=4)
+    def test_the_image_itself_never_passes_again(self, case: Any, passes: Any, metric: Any, forwards: int) -> None:
+        made = case(curved(), IMAGE, HEAT, rows=4)
         metric.measure(made)
         assert (len(passes), passes.backwards) == (forwards, 0) == metric.cost(made.batch.model, (6, 7), (1, 1))
         assert passes.largest <= 4
-        assert not any(np.allclose(image.numpy(), PICTURE) for image in passes.images)
+        assert not any(np.allclose(image.numpy(), IMAGE) for image in passes.images)
 
     def test_the_stored_prediction_is_what_counts(self, case: Any) -> None:
-        made = case(curved(), PICTURE, HEAT)
+        made = case(curved(), IMAGE, HEAT)
         made.prediction.logits[...], made.prediction.probabilities[...] = 5.0, 0.75
         assert Deletion(steps=3).measure(made)["curve"][0] == 0.75
         assert Insertion(steps=3, of="logit").measure(made)["curve"][-1] == 5.0
@@ -262,11 +260,11 @@ class TestPasses:
 
     def test_pieces_do_not_change_the_values(self, case: Any) -> None:
         for metric in (Deletion(steps=7), Insertion(steps=7), PixelFlipping(patch=2), Road(percentages=(30, 60, 90))):
-            found = [metric.measure(case(curved(), PICTURE, HEAT, rows=rows))["value"] for rows in (1, 3, 100)]
+            found = [metric.measure(case(curved(), IMAGE, HEAT, rows=rows))["value"] for rows in (1, 3, 100)]
             assert found == pytest.approx(found[:1] * 3, rel=1e-12)
 
     def test_without_memory_the_pieces_are_halved(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        expected = Deletion(steps=9).measure(case(curved(), PICTURE, HEAT))
+        expected = Deletion(steps=9).measure(case(curved(), IMAGE, HEAT))
         forward = Batch.forward
 
         def cramped(batch: Batch, *rest: Any, **settings: Any) -> Any:
@@ -275,17 +273,17 @@ class TestPasses:
             return forward(batch, *rest, **settings)
 
         monkeypatch.setattr(Batch, "forward", cramped)
-        made = case(curved(), PICTURE, HEAT, rows=8)
+        made = case(curved(), IMAGE, HEAT, rows=8)
         assert Deletion(steps=9).measure(made)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
         assert made.batch.budget.halved
 
     @pytest.mark.parametrize(("head", "logit"), [("sigmoid", 0.3), ("regression", 2.0), ("ordinal", -1.0)])
     def test_the_head_reads_the_score(self, case: Any, head: Any, logit: float) -> None:
         """One logit is the target whatever the index, and its probability is what the head makes of it."""
-        picture = np.full((1, 2, 2), logit / 4)
+        image = np.full((1, 2, 2), logit / 4)
         network = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
         network[1].weight.data.fill_(1.0)
-        found = Deletion(steps=1, baseline=0.0).measure(case(network, picture, np.eye(2), head=head, target=2))
+        found = Deletion(steps=1, baseline=0.0).measure(case(network, image, np.eye(2), head=head, target=2))
         read = (lambda value: value) if head == "regression" else lambda value: 1 / (1 + np.exp(-value))
         assert found["curve"] == pytest.approx([read(logit), read(0.0)])
 
@@ -299,18 +297,18 @@ class TestBadInput:
             heat = HEAT.copy()
             heat[2, 3] = value
             with pytest.raises(Undefined, match="the heatmap holds values that are not finite"):
-                metric.measure(case(curved(), PICTURE, heat))
+                metric.measure(case(curved(), IMAGE, heat))
         with pytest.raises(Undefined, match="the field of the sample is empty"):
-            metric.measure(case(curved(), PICTURE, HEAT, field=np.zeros((6, 7), dtype=bool)))
-        with pytest.raises(DataError, match=r"the heatmap of one is \(3, 7\), its picture \(6, 7\)"):
-            metric.measure(case(curved(), PICTURE, HEAT[:3]))
+            metric.measure(case(curved(), IMAGE, HEAT, field=np.zeros((6, 7), dtype=bool)))
+        with pytest.raises(DataError, match=r"the heatmap of one is \(3, 7\), its image \(6, 7\)"):
+            metric.measure(case(curved(), IMAGE, HEAT[:3]))
         assert len(passes) == 0
 
     def test_a_field_of_one_pixel(self, case: Any) -> None:
         field = np.zeros((6, 7), dtype=bool)
         field[2, 2] = True
         for metric in self.ALL:
-            assert np.isfinite(metric.measure(case(curved(), PICTURE, HEAT, field=field))["value"])
+            assert np.isfinite(metric.measure(case(curved(), IMAGE, HEAT, field=field))["value"])
 
     @pytest.mark.parametrize(
         ("kind", "wrong"),
@@ -344,14 +342,14 @@ class TestQuantus:
 
         torch.manual_seed(1)
         network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 36, 3))
-        picture, heat = RANDOM.random((1, 6, 6)).astype(np.float32), RANDOM.normal(size=(6, 6)).astype(np.float32)
+        image, heat = RANDOM.random((1, 6, 6)).astype(np.float32), RANDOM.normal(size=(6, 6)).astype(np.float32)
         metric = PixelFlipping(patch=1, features_in_step=at_once, steps=None, baseline=0.0)
-        found = metric.measure(case(network, picture, heat, target=1))["curve"]
+        found = metric.measure(case(network, image, heat, target=1))["curve"]
         reference = quantus.PixelFlipping(
             features_in_step=at_once, perturb_baseline=0.0, abs=False, normalise=False, disable_warnings=True
         )
         (expected,) = reference(
-            model=nn.Sequential(Doubled(), network).eval(), x_batch=picture[None], y_batch=np.array([1]),
+            model=nn.Sequential(Doubled(), network).eval(), x_batch=image[None], y_batch=np.array([1]),
             a_batch=heat[None, None], softmax=True, device="cpu",
         )  # fmt: skip
         assert found[1:] == pytest.approx(np.ravel(expected), rel=1e-8)

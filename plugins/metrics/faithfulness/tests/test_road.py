@@ -17,10 +17,10 @@ Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
 
 
-def dense(picture: Array, missing: Array) -> Array:
+def dense(image: Array, missing: Array) -> Array:
     """One equation per missing pixel, written out and solved with numpy."""
     places = [tuple(place) for place in np.argwhere(missing)]
-    matrix, sums = np.zeros((len(places), len(places))), np.zeros((len(places), len(picture)))
+    matrix, sums = np.zeros((len(places), len(places))), np.zeros((len(places), len(image)))
     for row, place in enumerate(places):
         neighbours = []
         for steps in itertools.product((-1, 0, 1), repeat=missing.ndim):
@@ -35,8 +35,8 @@ def dense(picture: Array, missing: Array) -> Array:
             if missing[other]:
                 matrix[row, places.index(other)] -= weight / total
             else:
-                sums[row] += weight / total * picture[(slice(None), *other)]
-    made = picture.copy()
+                sums[row] += weight / total * image[(slice(None), *other)]
+    made = image.copy()
     made[:, missing] = np.linalg.solve(matrix, sums).T
     return made
 
@@ -57,26 +57,26 @@ class TestImputation:
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
     @pytest.mark.parametrize("shape", [(3, 9, 11), (1, 1, 12), (2, 4, 5, 3)])
     def test_dense_solve(self, shape: tuple[int, ...], share: float) -> None:
-        picture, missing = RANDOM.normal(size=shape), RANDOM.random(shape[1:]) < share
+        image, missing = RANDOM.normal(size=shape), RANDOM.random(shape[1:]) < share
         missing[(0,) * missing.ndim] = False
         missing[(-1,) * missing.ndim] = True
-        found = imputed(picture, missing)
-        assert found == pytest.approx(dense(picture, missing), rel=1e-10, abs=1e-12)
-        assert np.array_equal(found[:, ~missing], picture[:, ~missing])
+        found = imputed(image, missing)
+        assert found == pytest.approx(dense(image, missing), rel=1e-10, abs=1e-12)
+        assert np.array_equal(found[:, ~missing], image[:, ~missing])
 
     def test_a_hole_in_a_slope_is_filled_with_the_slope(self) -> None:
         y, x = np.indices((12, 13))
-        picture, missing = np.stack([2.0 * y - 3.0 * x, 1.0 * x]), np.zeros((12, 13), dtype=bool)
+        image, missing = np.stack([2.0 * y - 3.0 * x, 1.0 * x]), np.zeros((12, 13), dtype=bool)
         missing[3:9, 2:11] = True
-        spoilt = np.where(missing, 100.0, picture)
-        assert imputed(spoilt, missing) == pytest.approx(picture, abs=1e-11)
+        spoilt = np.where(missing, 100.0, image)
+        assert imputed(spoilt, missing) == pytest.approx(image, abs=1e-11)
 
     def test_constants_stay_and_nothing_missing_changes_nothing(self) -> None:
         missing = RANDOM.random((8, 8)) < 0.8
         missing[0, 0] = False
         assert imputed(np.full((1, 8, 8), 4.0), missing) == pytest.approx(np.full((1, 8, 8), 4.0), abs=1e-12)
-        picture = RANDOM.random((1, 8, 8))
-        assert np.array_equal(imputed(picture, np.zeros((8, 8), dtype=bool)), picture)
+        image = RANDOM.random((1, 8, 8))
+        assert np.array_equal(imputed(image, np.zeros((8, 8), dtype=bool)), image)
 
     def test_the_system_is_symmetric_and_positive_definite(self) -> None:
         missing = RANDOM.random((9, 9)) < 0.7
@@ -91,13 +91,13 @@ class TestRoad:
 
     @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
     def test_plain_loops(self, case: Any, field: Any) -> None:
-        picture, heat = RANDOM.random((2, 7, 8)), RANDOM.normal(size=(7, 8))
+        image, heat = RANDOM.random((2, 7, 8)), RANDOM.normal(size=(7, 8))
         inside = np.ones((7, 8), bool) if field is None else field
         weights = np.random.default_rng(5).normal(size=(2, 7, 8))
         noise = 0.3 * generator(3, "two", "road").standard_normal((2, 7, 8))
         metric = Road(percentages=(20, 50, 85), noise=0.3, of="logit")
-        found = metric.measure(case(Weighted((2, 7, 8)), picture, heat, field=field, rows=2, id="two", seed=3))
-        same = float((weights * picture).sum() > 0)
+        found = metric.measure(case(Weighted((2, 7, 8)), image, heat, field=field, rows=2, id="two", seed=3))
+        same = float((weights * image).sum() > 0)
         for name, sign in (("morf", -1), ("lerf", 1)):
             pixels = sorted(map(tuple, np.argwhere(inside)), key=lambda place: sign * heat[place])
             expected = []
@@ -105,37 +105,37 @@ class TestRoad:
                 missing = np.zeros((7, 8), dtype=bool)
                 for place in pixels[: percentage * len(pixels) // 100]:
                     missing[place] = True
-                shown = dense(picture, missing) + noise * missing
+                shown = dense(image, missing) + noise * missing
                 expected.append((weights * shown).sum())
             assert found[name] == pytest.approx(expected, rel=1e-10)
             assert found[f"{name}_same"].tolist() == [float((value > 0) == same) for value in expected]
         assert found["value"] == pytest.approx(found["lerf"].mean() - found["morf"].mean())
 
     def test_random_and_constant_heatmaps_reach_0(self, case: Any) -> None:
-        picture, metric = 1 + RANDOM.random((1, 7, 8)), Road(percentages=(30, 60), of="logit", noise=0)
-        model = case(Weighted((1, 7, 8)), picture, picture[0]).batch.model
+        image, metric = 1 + RANDOM.random((1, 7, 8)), Road(percentages=(30, 60), of="logit", noise=0)
+        model = case(Weighted((1, 7, 8)), image, image[0]).batch.model
         for heat in (lambda: RANDOM.random((7, 8)), lambda: np.zeros((7, 8))):
             values = np.array([
-                metric.measure(case(model, picture, heat(), id=str(id)))["value"] for id in range(100)
+                metric.measure(case(model, image, heat(), id=str(id)))["value"] for id in range(100)
             ])  # fmt: skip
             assert values.mean() == pytest.approx(metric.expected("value"), abs=4 * values.std() / 10)
             assert values.std() > 0
 
     def test_a_good_heatmap_is_better_than_its_inverse(self, case: Any) -> None:
         """White pixels on black: where they are removed first the score falls, where last it stays."""
-        picture = np.zeros((1, 12, 12))
-        picture[0, 4:8, 4:8] = 1
+        image = np.zeros((1, 12, 12))
+        image[0, 4:8, 4:8] = 1
         network = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
-        network[1].weight.data = torch.from_numpy(np.stack([picture.ravel(), 0 * picture.ravel()]))
-        one, other = (Road().measure(case(network, picture, sign * picture[0])) for sign in (1, -1))
+        network[1].weight.data = torch.from_numpy(np.stack([image.ravel(), 0 * image.ravel()]))
+        one, other = (Road().measure(case(network, image, sign * image[0])) for sign in (1, -1))
         assert one["value"] > 0.05
         assert other["value"] == pytest.approx(-one["value"], abs=0.1)
         assert (one["lerf"] > one["morf"] - 0.05).all()
 
     def test_noise_is_that_of_the_sample(self, case: Any, passes: Any) -> None:
-        picture, heat = RANDOM.random((1, 7, 8)), RANDOM.normal(size=(7, 8))
+        pixels, heat = RANDOM.random((1, 7, 8)), RANDOM.normal(size=(7, 8))
         for turned in (1, -1):
-            Road(percentages=(50,)).measure(case(Weighted((1, 7, 8)), picture, turned * heat))
+            Road(percentages=(50,)).measure(case(Weighted((1, 7, 8)), pixels, turned * heat))
         first, second, third, fourth = (image.numpy() for image in passes.images)
         assert np.array_equal(first, fourth)
         assert np.array_equal(second, third)

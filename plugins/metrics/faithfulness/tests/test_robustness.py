@@ -23,7 +23,7 @@ from heatproof_faithfulness.similarity import spearman, ssim
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
-PICTURE = RANDOM.random((3, 16, 16)).astype(np.float32).astype(np.float64)
+IMAGE = RANDOM.random((3, 16, 16)).astype(np.float32).astype(np.float64)
 
 
 class Product(Explainer):
@@ -33,7 +33,7 @@ class Product(Explainer):
         return batch.images * gradients(batch).images
 
 
-class Picture(Explainer):
+class Image(Explainer):
     """The image itself; it runs no model but does not say so."""
 
     def explain(self, batch: Batch) -> Tensor:
@@ -58,7 +58,7 @@ class Picky(Silent):
         return batch.images.clone()
 
 
-class Blind(Picture):
+class Blind(Image):
     """The image itself, and says that it asks no model."""
 
     traits = frozenset({"model_free"})
@@ -68,17 +68,17 @@ def network() -> nn.Module:
     return copy.deepcopy(Residual().network).double()
 
 
-def product(model: nn.Module, pictures: Array, target: int) -> Array:
+def product(model: nn.Module, values: Array, target: int) -> Array:
     """Image times gradient, summed over channels, by autograd on the network itself."""
-    images = torch.from_numpy(pictures).double().requires_grad_()
+    images = torch.from_numpy(values).double().requires_grad_()
     with torch.enable_grad():
         (found,) = torch.autograd.grad(model(images)[:, target].sum(), images)
     return (images * found).sum(1).detach().numpy().astype(np.float32)
 
 
 def made(case: Any, explainer: Explainer, **settings: Any) -> Any:
-    heat = product(network(), PICTURE[None], 1)[0]
-    return case(network(), PICTURE, heat, target=1, explainer=explainer, **settings)
+    heat = product(network(), IMAGE[None], 1)[0]
+    return case(network(), IMAGE, heat, target=1, explainer=explainer, **settings)
 
 
 class TestMaxSensitivity:
@@ -94,26 +94,26 @@ class TestMaxSensitivity:
         heat = np.float64(one.heatmap.values)
         changes = []
         for noise in self.noise(one):
-            gap = product(network(), (PICTURE + noise)[None], 1)[0] - heat
+            gap = product(network(), (IMAGE + noise)[None], 1)[0] - heat
             changes.append(np.sqrt((gap**2).sum() / (heat**2).sum()))
         assert found["value"] == pytest.approx(max(changes), rel=1e-6)
         assert found["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
 
     def test_closed_forms(self, case: Any) -> None:
-        """A heatmap that is the picture moves as the noise does; one that does not see it stays."""
+        """A heatmap that is the image moves as the noise does; one that does not see it stays."""
 
         class Constant(Explainer):
             def explain(self, batch: Batch) -> Tensor:
                 return torch.ones_like(batch.images)
 
-        picture = RANDOM.random((1, 5, 5)).astype(np.float32).astype(np.float64)
+        image = RANDOM.random((1, 5, 5)).astype(np.float32).astype(np.float64)
         flat = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
-        one = case(flat, picture, picture[0], explainer=Picture())
+        one = case(flat, image, image[0], explainer=Image())
         noise = self.noise(one)
         assert self.METRIC.measure(one)["value"] == pytest.approx(
-            max(np.linalg.norm(each) for each in noise) / np.linalg.norm(picture), rel=1e-6
+            max(np.linalg.norm(each) for each in noise) / np.linalg.norm(image), rel=1e-6
         )
-        other = case(flat, picture, np.ones((5, 5)), explainer=Constant())
+        other = case(flat, image, np.ones((5, 5)), explainer=Constant())
         assert self.METRIC.measure(other) == {"value": 0, "mean": 0}
 
     def test_noise_is_uniform_and_keyed(self, case: Any) -> None:
@@ -122,7 +122,7 @@ class TestMaxSensitivity:
         assert np.abs(noise).max() > 0.0499
         assert noise.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.05)
         assert np.unique(noise).size == noise.size
-        assert np.array_equal(noise, self.noise(made(case, Picture(), rows=1)))
+        assert np.array_equal(noise, self.noise(made(case, Image(), rows=1)))
         assert not np.array_equal(noise, self.noise(made(case, Product(), id="two")))
 
     def test_captum(self, case: Any) -> None:
@@ -133,7 +133,7 @@ class TestMaxSensitivity:
             return (torch.from_numpy(product(network(), images[0].detach().numpy(), 1)).double(),)
 
         expected = sensitivity_max(
-            explain, torch.from_numpy(PICTURE)[None], lambda images: (images[0] + noise,), n_perturb_samples=7
+            explain, torch.from_numpy(IMAGE)[None], lambda images: (images[0] + noise,), n_perturb_samples=7
         )
         assert self.METRIC.measure(one)["value"] == pytest.approx(float(expected), rel=1e-8)
 
@@ -153,7 +153,7 @@ class TestMaxSensitivity:
             normalise=False, disable_warnings=True,
         )  # fmt: skip
         (expected,) = reference(
-            model=network().float().eval(), x_batch=PICTURE[None], y_batch=np.array([1]),
+            model=network().float().eval(), x_batch=IMAGE[None], y_batch=np.array([1]),
             a_batch=np.float64(one.heatmap.values)[None, None], explain_func=explain, device="cpu",
         )  # fmt: skip
         assert self.METRIC.measure(one)["value"] == pytest.approx(expected, rel=1e-8)
@@ -164,10 +164,10 @@ class TestMaxSensitivity:
                 return batch.images * float("nan")
 
         with pytest.raises(Undefined, match="zero everywhere"):
-            self.METRIC.measure(case(network(), PICTURE, np.zeros((16, 16)), explainer=Product()))
+            self.METRIC.measure(case(network(), IMAGE, np.zeros((16, 16)), explainer=Product()))
         with pytest.raises(Undefined, match="not finite"):
-            self.METRIC.measure(case(network(), PICTURE, np.full((16, 16), np.nan), explainer=Product()))
-        with pytest.raises(Undefined, match="a picture nearby holds values that are not finite"):
+            self.METRIC.measure(case(network(), IMAGE, np.full((16, 16), np.nan), explainer=Product()))
+        with pytest.raises(Undefined, match="an image nearby holds values that are not finite"):
             self.METRIC.measure(made(case, Broken()))
 
 
@@ -220,7 +220,7 @@ class TestModelRandomization:
             state = copied.state_dict()
             changed = {name for name in state if name.rpartition(".")[0] in group}
             copied.load_state_dict({**state, **{name: drawn[stage][name] for name in changed}})
-            again = product(copied, PICTURE[None], 1)[0]
+            again = product(copied, IMAGE[None], 1)[0]
             pairs = (np.abs(heat[field]), np.abs(again[field])), (heat[field], again[field])
             expected.append([*(spearmanr(*pair).statistic for pair in pairs), ssim(heat, np.float64(again), field)])
         for column, name in enumerate(("absolute_spearman", "spearman", "ssim")):
@@ -232,8 +232,8 @@ class TestModelRandomization:
         assert (len(passes), passes.backwards) == metric.cost(one.batch.model, (16, 16), (1, 1)) == (count, count)
 
     def test_a_heatmap_that_does_not_see_the_model_is_as_before(self, case: Any) -> None:
-        heat = PICTURE.sum(0)
-        found = ModelRandomization().measure(case(network(), PICTURE, heat, explainer=Picture()))
+        heat = IMAGE.sum(0)
+        found = ModelRandomization().measure(case(network(), IMAGE, heat, explainer=Image()))
         for name in ("absolute_spearman", "spearman", "ssim"):
             assert found[name] == pytest.approx(1)
         assert found["constant"] == 0
@@ -262,7 +262,7 @@ class TestModelRandomization:
                 values = self.first(images.flatten(1))
                 return self.scale * self.later(values if values.sum() > 0 else -values)
 
-        one = case(Branching(), PICTURE, PICTURE.sum(0), explainer=Product())
+        one = case(Branching(), IMAGE, IMAGE.sum(0), explainer=Product())
         assert layers(one.batch.model) == [[""], ["later"], ["first"]]
         found = ModelRandomization().measure(one)
         assert found["spearman_stages"].shape == (3,)
@@ -282,7 +282,7 @@ class TestModelRandomization:
             def forward(self, images: Tensor) -> Tensor:
                 return self.head((self.norm(self.first(images)) * self.scale).mean((2, 3)))
 
-        model = case(Odd(), PICTURE, PICTURE.sum(0)).batch.model
+        model = case(Odd(), IMAGE, IMAGE.sum(0)).batch.model
         assert layers(model) == [["first", "norm"], [""], ["head"]]
 
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
@@ -306,7 +306,7 @@ class TestModelRandomization:
     @pytest.mark.parametrize("kind", [Silent, Picky])
     def test_a_stage_with_a_constant_heatmap_or_none(self, case: Any, kind: Any) -> None:
         explainer = kind()
-        one = case(network(), PICTURE, PICTURE.sum(0), explainer=explainer)
+        one = case(network(), IMAGE, IMAGE.sum(0), explainer=explainer)
         explainer.network = one.batch.model.network
         found = ModelRandomization(order="independent").measure(one)
         assert found["constant"] == 1
@@ -318,14 +318,14 @@ class TestModelRandomization:
         with pytest.raises(Undefined, match="the explainer never looks at the model"):
             metric.measure(made(case, Blind()))
         with pytest.raises(Undefined, match="the heatmap is constant"):
-            metric.measure(case(network(), PICTURE, np.ones((16, 16)), explainer=Product()))
+            metric.measure(case(network(), IMAGE, np.ones((16, 16)), explainer=Product()))
         with pytest.raises(Undefined, match="not finite"):
-            metric.measure(case(network(), PICTURE, np.full((16, 16), np.nan), explainer=Product()))
+            metric.measure(case(network(), IMAGE, np.full((16, 16), np.nan), explainer=Product()))
         nowhere = np.zeros((16, 16), dtype=bool)
         with pytest.raises(Undefined, match="the field of the sample is empty"):
-            metric.measure(case(network(), PICTURE, PICTURE.sum(0), explainer=Product(), field=nowhere))
+            metric.measure(case(network(), IMAGE, IMAGE.sum(0), explainer=Product(), field=nowhere))
         with pytest.raises(Undefined, match="no weights"):
             metric.measure(
-                case(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), PICTURE, PICTURE.sum(0), explainer=Picture())
+                case(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), IMAGE, IMAGE.sum(0), explainer=Image())
             )
         assert metric.cost(Residual(), (16, 16), (0, 0)) == (0, 0)

@@ -299,7 +299,7 @@ class TestLesions:
         assert lesions(np.eye(2), 0.5, connectivity).count == count
 
     def test_as_many_as_were_drawn(self) -> None:
-        """F03: the number of components is that of the file, also when the picture is made ten times smaller."""
+        """F03: the number of components is that of the file, also when the image is made ten times smaller."""
         random = np.random.default_rng(0)
         native = np.zeros((400, 400))
         for row, column in np.ndindex(8, 8):

@@ -144,7 +144,7 @@ class TestOddHeatmaps:
         heat = RANDOM.random((8, 8))
         with pytest.raises(Undefined, match="no gaze was recorded"):
             Gaze().measure(case(heat, gaze(heat, finding="other")))
-        with pytest.raises(Undefined, match="no gaze lies on the picture"):
+        with pytest.raises(Undefined, match="no gaze lies on the image"):
             Gaze().measure(case(heat, gaze(np.zeros((8, 8)))))
         assert np.isnan(Gaze(grid=2, top=1).measure(case(heat, gaze(heat)))["nss"]), "no points are known"
 
@@ -208,7 +208,7 @@ class TestReaders:
         assert (same["ceiling_correlation"], same["ceiling_ecs"]) == pytest.approx((1, 1))
         assert same["ceiling_kl"] == pytest.approx(0, abs=1e-5)
 
-    def test_a_reader_without_gaze_on_the_picture_is_left_out(self) -> None:
+    def test_a_reader_without_gaze_on_the_image_is_left_out(self) -> None:
         empty = gaze(np.zeros((12, 12)), "b")
         found = Gaze(readers="each", grid=4, top=3).measure(case(self.HEAT, gaze(self.MAPS["a"], "a"), empty))
         assert found["correlation"] == pytest.approx(self.single(self.MAPS["a"]), abs=1e-6)
@@ -217,7 +217,7 @@ class TestReaders:
 
 class TestGeometry:
     @pytest.mark.parametrize("fit", ["stretch", "pad"])
-    def test_fixations_follow_the_picture(self, fit: Any) -> None:
+    def test_fixations_follow_the_image(self, fit: Any) -> None:
         image = np.zeros((1, 60, 90), dtype=np.uint8)
         image[0, 40:44, 60:66] = 255
         points = np.array([[42.0, 63.0, 0.3], [41.2, 61.0, 0.3], [-50.0, 5.0, 0.1]])

@@ -1,4 +1,4 @@
-"""DICOM pictures: pydicom's own files as real headers, every way of storing values, and every unusable file."""
+"""DICOM images: pydicom's own files as real headers, every way of storing values, and every unusable file."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ RAMP = (np.arange(12 * 17).reshape(1, 12, 17) * 311 % 65536).astype(np.uint16)
 
 
 def stored(path: Path, values: np.ndarray, **tags: Any) -> Path:
-    """A picture with these stored values; ``tags`` overwrite what the header says of them."""
+    """An image with these stored values; ``tags`` overwrite what the header says of them."""
     write_dicom(RAMP[:, : values.shape[0], : values.shape[1]], path)
     data = pydicom.dcmread(path)
     data.set_pixel_data(values, tags.pop("photometric", "MONOCHROME2"), tags.pop("bits", values.itemsize * 8))
@@ -54,7 +54,7 @@ def test_ct_is_hounsfield_units_with_an_offset(name: str) -> None:
         ("MR_small_implicit.dcm", -32768, 16), ("examples_overlay.dcm", 0, 12), ("image_dfl.dcm", 0, 8),
     ],
 )  # fmt: skip
-def test_other_grey_pictures_fill_their_type(name: str, low: int, bits: int) -> None:
+def test_other_grey_images_fill_their_type(name: str, low: int, bits: int) -> None:
     image, _ = read_dicom(SHIPPED / name)
     white = 255 if bits == 8 else 65535
     assert image.dtype == (np.uint8 if bits == 8 else np.uint16)

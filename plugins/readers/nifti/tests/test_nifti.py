@@ -77,7 +77,7 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
         read_nifti(tmp_path / "none.nii")
 
 
-def test_masks_are_what_is_above_zero_on_the_grid_of_their_picture(tmp_path: Path) -> None:
+def test_masks_are_what_is_above_zero_on_the_grid_of_their_image(tmp_path: Path) -> None:
     mark = np.zeros((5, 6, 7), dtype=np.int8)
     mark[1, 2, 3:5], mark[0, 0, 0] = 2, -1
     path = save(tmp_path / "a mask.NII.GZ", mark)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from heatproof.cli.commands import cli
 from heatproof.cli.tables import show
-from heatproof.dataset import Finding
+from heatproof.dataset import Tally
 from heatproof_data.inventory import findings_table, terms
 
 
@@ -33,12 +33,12 @@ def test_data_write_and_check(tmp_path: Path) -> None:
     assert printed(*words, "--split", "test") == (f"wrote 4 samples of phantom in the layout of idrid to {root}\n")
     rows = cells(printed("data", "check", "idrid", "--root", root))
     assert ["what", "found", "published"] in rows
-    assert ["pictures in test", "4", "27"] in rows
+    assert ["images in test", "4", "27"] in rows
     assert ["unreadable files", "0", "0"] in rows
 
 
 def test_findings() -> None:
-    found = [Finding("pictures", 54, 81), Finding("unreadable files", 1, 0, "a.jpg is damaged")]
+    found = [Tally("images", 54, 81), Tally("unreadable files", 1, 0, "a.jpg is damaged")]
     console = Console(file=io.StringIO(), width=80, highlight=False)
     show(console, findings_table("idrid", found))
     rows = cells(console.file.getvalue())  # type: ignore[attr-defined]

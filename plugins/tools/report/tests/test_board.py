@@ -2,7 +2,7 @@
 
 import pytest
 
-from heatproof.results.ranking import Entry, Standard
+from heatproof.results.ranking import RankedCombination, Standard
 from heatproof_report.board import Board
 from heatproof_report.page import standing
 
@@ -19,15 +19,15 @@ from heatproof_report.page import standing
 )
 def test_leader_against_chance(p: float, difference: float, higher: bool, words: str) -> None:
     row = {"value": 0.5, "p_random_holm": p, "difference_to_random": difference}
-    leader, chance = (Entry("a", "", {}, {}, row | {"baseline": baseline}) for baseline in (False, True))
+    leader, chance = (RankedCombination("a", "", {}, {}, row | {"baseline": baseline}) for baseline in (False, True))
     ranking = Board("d", "all", "m", Standard("v", higher), ("v",), (leader, chance))
     assert words in standing(ranking, 0.05)
 
 
 def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
-    def entry(model: str, value: float, baseline: bool = False) -> Entry:
+    def entry(model: str, value: float, baseline: bool = False) -> RankedCombination:
         row = {"value": value, "model": model, "target": "predicted", "baseline": baseline}
-        return Entry(model, "", {}, {}, row)
+        return RankedCombination(model, "", {}, {}, row)
 
     own, other, shared = entry("net", 0.2, True), entry("other", 0.3, True), entry("", 0.1, True)
     ranking = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), entry("other", 0.4), other, own))
@@ -40,7 +40,7 @@ def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
 def test_each_measure_leads_in_its_own_direction(higher: bool, best: dict[str, float]) -> None:
     values = [{"v": 0.2, "cost": 3.0}, {"v": 0.7, "cost": 1.0}]
     entries = tuple(
-        Entry(
+        RankedCombination(
             str(number),
             "",
             {},

@@ -20,10 +20,10 @@ def sample(space: tuple[int, ...] = (16, 16)) -> Sample:
 
 
 def test_steps_that_only_fill_up_are_left_out() -> None:
-    pictures = np.full((5, 3, 16, 16), np.nan, np.float32)
-    pictures[:3] = 1
-    pictures[1] = np.nan
-    found = sequence(pictures, (16, 16))
+    images = np.full((5, 3, 16, 16), np.nan, np.float32)
+    images[:3] = 1
+    images[1] = np.nan
+    found = sequence(images, (16, 16))
     assert found is not None
     assert len(found) == 3
     numbers = sequence(np.array([1, 2, np.nan, np.nan]), (16, 16))
@@ -67,20 +67,20 @@ def test_a_map_of_two_classes_is_no_mask() -> None:
 def test_brightness_and_heat_mean_the_same_at_every_step() -> None:
     steps = np.array([0.0, 1.0, 2.0, 4.0])
     maps = np.ones((4, 16, 16)) * steps[:, None, None]
-    made = kept({"maps": maps, "pictures": maps[:, None]}, sample(), maps[0], ())
+    made = kept({"maps": maps, "images": maps[:, None]}, sample(), maps[0], ())
     assert made is not None
-    heats, pictures = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in made.strips)
+    heats, images = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in made.strips)
     assert heats == sorted(set(heats))
     assert heats[0] == 0
     grey = [decoded(cell)[..., 0].mean() for cell in made.strips[1].cells]
     assert grey == pytest.approx(255 * steps / 4, abs=3)
-    assert len(set(pictures)) == 4
+    assert len(set(images)) == 4
 
 
 def test_long_sequences_stay_small() -> None:
     draw = np.random.default_rng(0)
-    pictures = draw.random((40, 3, 300, 250), np.float32)
-    made = kept({"images": pictures, "maps": pictures[:, 0]}, sample((300, 250)), pictures[0, 0], ())
+    images = draw.random((40, 3, 300, 250), np.float32)
+    made = kept({"images": images, "maps": images[:, 0]}, sample((300, 250)), images[0, 0], ())
     assert made is not None
     assert made.count == 40
     assert len(made.steps) == STEPS

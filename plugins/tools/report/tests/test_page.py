@@ -29,7 +29,7 @@ from heatproof.metric import Case, Metric, Undefined
 from heatproof.model import Model
 from heatproof.records import Explanation, Sample, Verdict
 from heatproof.registry.catalog import Catalog
-from heatproof.registry.discovery import Found
+from heatproof.registry.discovery import Announcement
 from heatproof.results.finished import Results, read_rows
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
@@ -45,7 +45,7 @@ def place(id: str) -> int:
     return int(id.rsplit("-", 1)[1])
 
 
-class Pictures(Blobs):
+class Images(Blobs):
     """Blobs <b>with</b> hostile names; one of them cannot be read."""
 
     synthetic = True
@@ -84,7 +84,7 @@ class Faulty(Slope):
 
 
 class Keeping(Slope):
-    """Keeps pictures, masks, class maps and numbers, of another length for every sample, under a hostile name."""
+    """Keeps images, masks, class maps and numbers, of another length for every sample, under a hostile name."""
 
     def explain(self, batch: Batch) -> Any:
         steps = [2 + place(id) % 2 + 8 * (place(id) == 9) for id in batch.ids]
@@ -148,7 +148,7 @@ def catalog() -> Iterator[Catalog]:
 def plugin(patch: pytest.MonkeyPatch, answer: Any) -> Catalog:
     toys = types.ModuleType("toys")
     declared: dict[str, dict[str, type]] = {
-        "heatproof_datasets": {"pictures": Pictures},
+        "heatproof_datasets": {"images": Images},
         "heatproof_models": {"net": Net},
         "heatproof_explainers": {
             "slope": Slope,
@@ -166,7 +166,7 @@ def plugin(patch: pytest.MonkeyPatch, answer: Any) -> Catalog:
         setattr(toys, hook, hookimpl(function(hook, targets)))
     toys.heatproof_report_sections = hookimpl(specname="heatproof_report_sections")(answer)  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "toys", toys)
-    return Catalog([Found("toys", "toys", "heatproof-toys", "1.2")])
+    return Catalog([Announcement("toys", "toys", "heatproof-toys", "1.2")])
 
 
 def function(name: str, value: Any) -> Any:
@@ -181,7 +181,7 @@ def function(name: str, value: Any) -> Any:
 def folder(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
         "output": str(tmp_path_factory.mktemp("run")),
-        "datasets": [{"use": "pictures"}],
+        "datasets": [{"use": "images"}],
         "models": [{"use": "net", "note": NOTE}],
         "explainers": ["slope", "faulty", "never"],
         "metrics": ["inside"],
@@ -389,7 +389,7 @@ def test_provenance_methods_and_config(html: str, folder: Path) -> None:
 
 
 def test_synthetic_data_are_flagged(html: str) -> None:
-    assert "<strong>Synthetic data.</strong> heatproof-toys/pictures" in html
+    assert "<strong>Synthetic data.</strong> heatproof-toys/images" in html
     assert html.count('<span class="tag">synthetic</span>') == 2
 
 
@@ -416,13 +416,13 @@ def test_a_case_is_not_loaded_again(
     folder: Path, catalog: Catalog, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    load = Pictures.load
+    load = Images.load
 
-    def counted(self: Pictures, id: str) -> Sample:
+    def counted(self: Images, id: str) -> Sample:
         loads.append(id)
         return load(self, id)
 
-    monkeypatch.setattr(Pictures, "load", counted)
+    monkeypatch.setattr(Images, "load", counted)
     assert page_of(folder, catalog).read_text() == html
     assert loads == []
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
@@ -430,11 +430,11 @@ def test_a_case_is_not_loaded_again(
     assert len(loads) == len(set(loads)) == 4
 
 
-def test_pictures_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
+def test_images_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
     pages = []
     for name, cache in (("with", tmp_path / "cache"), ("without", False)):
         config = {
-            "output": str(tmp_path / name), "datasets": [{"use": "pictures"}], "models": ["net"],
+            "output": str(tmp_path / name), "datasets": [{"use": "images"}], "models": ["net"],
             "explainers": ["slope"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
             "statistics": {"resamples": 50, "permutations": 16}, "cache": str(cache) if cache else cache,
         }  # fmt: skip
@@ -445,9 +445,7 @@ def test_pictures_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").iterdir())) == 11
 
 
-def test_plugins_that_are_gone_cost_pictures_only(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plugins_that_are_gone_cost_images_only(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
     html = page_of(folder, Catalog([])).read_text()
     assert html.count("This case cannot be shown: no dataset is named") == 4
@@ -455,7 +453,7 @@ def test_plugins_that_are_gone_cost_pictures_only(
     assert Page(html).stack == []
 
 
-def test_pictures_in_the_cache_need_no_plugin(folder: Path, html: str) -> None:
+def test_images_in_the_cache_need_no_plugin(folder: Path, html: str) -> None:
     alone = page_of(folder, Catalog([])).read_text()
     assert "This case cannot be shown" not in alone
     shown = [re.findall(r"<img [^>]*>", page) for page in (alone, html)]
@@ -496,7 +494,7 @@ def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catal
 
 def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) -> None:
     config = {
-        "output": str(tmp_path), "datasets": [{"use": "pictures"}], "models": ["net"], "explainers": ["slope"],
+        "output": str(tmp_path), "datasets": [{"use": "images"}], "models": ["net"], "explainers": ["slope"],
         "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
         "statistics": {"permutations": 16, "interval": "parity", "correction": "benjamini_hochberg"},
     }  # fmt: skip
@@ -511,7 +509,7 @@ def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) ->
 @pytest.fixture(scope="module")
 def keeping(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
-        "output": str(tmp_path_factory.mktemp("keeping")), "datasets": [{"use": "pictures"}], "models": ["net"],
+        "output": str(tmp_path_factory.mktemp("keeping")), "datasets": [{"use": "images"}], "models": ["net"],
         "explainers": ["keeping"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
         "statistics": {"resamples": 50, "permutations": 16}, "report": {"examples": 5},
     }  # fmt: skip

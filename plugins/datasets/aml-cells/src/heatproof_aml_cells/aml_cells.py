@@ -9,9 +9,9 @@ from pydantic import Field
 
 from heatproof.errors import DataError
 from heatproof.records import Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
-from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import read_lines
 
 TABLE = "annotations.dat"
@@ -42,7 +42,7 @@ class AmlCells(ListedDataset[AmlCellsParams]):
     Matek, Schwarz, Spiekermann and Marr 2019, "Human-level recognition of blast cells in acute myeloid leukaemia with
     convolutional neural networks", Nature Machine Intelligence 1:538–544, doi:10.1038/s42256-019-0101-9. Some cells
     were read a second and a third time; ``reading`` chooses, and what was not read so is left out. Which patient a cell
-    is of was not published, so each cell is its own group, and no split can keep patients apart.
+    is of was not published, so each cell is its own patient, and no split can keep patients apart.
     """
 
     classes = tuple(PUBLISHED)
@@ -75,17 +75,19 @@ class AmlCells(ListedDataset[AmlCellsParams]):
         odd = [f"{place}: {' '.join(parts)}" for parts, place in lines if not _sound(parts)]
         read = {place: self._reading(parts) for parts, place in lines if _sound(parts)}
         entries, faults = gathered(self._entries(lines, read))
-        left_out = {
+        unused = {
             "cells of types to leave out": [p for p, name in read.items() if name and name not in self.params.cells],
             "cells without this reading": [place for place, name in read.items() if not name],
         }
-        return Listing(entries, {**faults, "lines without picture or known cell": odd}, left_out, [self.table])
+        return Listing(entries, {**faults, "lines without image or known cell": odd}, unused, [self.table])
 
     def _reading(self, parts: list[str]) -> str:
         name = parts[1 + READINGS.index(self.params.reading)]
         return "" if name.lower() in UNREAD else name
 
-    def _entries(self, lines: list[tuple[list[str], str]], read: Mapping[str, str]) -> Iterator[tuple[str, Entry]]:
+    def _entries(
+        self, lines: list[tuple[list[str], str]], read: Mapping[str, str]
+    ) -> Iterator[tuple[str, ListedSample]]:
         inner = self.table.parent / FOLDER
         base = inner if inner.is_dir() else self.table.parent
         for parts, place in lines:
@@ -94,8 +96,8 @@ class AmlCells(ListedDataset[AmlCellsParams]):
                 doubled = path.with_name(f"{path.name}.tiff")
                 split = split_of(path.stem, self.params.shares, self.params.seed)
                 label = self.classes.index(read[place])
-                # One picture of the download ends with .tiff.tiff, though the table has it right.
-                yield path.stem, Entry(doubled if doubled.is_file() else path, split, label, place=place)
+                # One image of the download ends with .tiff.tiff, though the table has it right.
+                yield path.stem, ListedSample(doubled if doubled.is_file() else path, split, label, source=place)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples in this layout under an empty folder, each read once; how many.
@@ -113,6 +115,6 @@ class AmlCells(ListedDataset[AmlCellsParams]):
 
 
 def _sound(parts: list[str]) -> bool:
-    """Whether a line names a picture and, in each reading, a known cell or none."""
+    """Whether a line names an image and, in each reading, a known cell or none."""
     known = len(parts) == 1 + len(READINGS) and parts[0].lower().endswith((".tiff", ".tif"))
     return known and all(name in PUBLISHED or name.lower() in UNREAD for name in parts[1:])

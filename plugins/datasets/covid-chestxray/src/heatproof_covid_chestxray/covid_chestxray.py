@@ -11,9 +11,9 @@ from pydantic import Field
 from heatproof.errors import DataError
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
-from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, plain_name, read_table, write_table
 
 from .findings import CLASSES, FAMILIES, NAMES, UNKNOWN, WRITTEN
@@ -39,16 +39,14 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
     the Future", arXiv:2006.11988. The table grew and changed its columns and findings over time; both forms of a
     finding (``COVID-19, ARDS``, ``Pneumonia/Viral/COVID-19``) are read. Several findings make a tuple of labels;
     ``todo`` and ``Unknown`` make None. ``level: family`` gives the kind of pneumonia (viral, bacterial …) instead.
-    Volumes, and what is no frontal radiograph, are left out and counted. Patients that share a picture are one.
+    Volumes, and what is no frontal radiograph, are left out and counted. Patients that share an image are one.
     """
 
     classes = CLASSES
     splits = SPLITS
     tuning = "tuning"
-    citation = (
-        "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv:2006.11988 (table Apache-2.0, pictures each own)"
-    )
-    licence = "each picture's own, in the column license of metadata.csv"
+    citation = "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv:2006.11988 (table Apache-2.0, images each own)"
+    licence = "each image's own, in the column license of metadata.csv"
     obtain = "obtain it from the repository ieee8023/covid-chestxray-dataset on GitHub, and set root to its folder"
 
     def listed(self) -> Listing:
@@ -58,42 +56,42 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             raise DataError(f"{self.params.root} holds no metadata.csv; {self.obtain}.")
         table = read_table(path, ("patientid", "finding", "view", "filename"), ("modality", "folder"))
         sound = [row for row in table.rows if _sound(row)]
-        chosen, left_out = self._chosen(sound)
+        chosen, unused = self._chosen(sound)
         entries, faults = gathered(self._entries(chosen, _patients(table.rows)))
-        # The published table does so for five pictures, and nothing is lost.
-        left_out["samples listed twice"] = faults.pop("samples listed twice")
+        # The published table does so for five images, and nothing is lost.
+        unused["samples listed twice"] = faults.pop("samples listed twice")
         faults["rows that are not as the header"] = list(table.faults)
-        faults["rows without picture or known finding"] = [
-            f"{row.place}: picture {row['filename']!r}, finding {row['finding']!r}"
+        faults["rows without image or known finding"] = [
+            f"{row.source}: image {row['filename']!r}, finding {row['finding']!r}"
             for row in table.rows
             if not _sound(row)
         ]
-        return Listing(entries, faults, left_out, [path])
+        return Listing(entries, faults, unused, [path])
 
     def _chosen(self, rows: Sequence[Row]) -> tuple[list[Row], dict[str, list[str]]]:
         """The rows to take, and those of other kinds by the first rule that they break."""
         views, modalities = (
             {plain_name(name) for name in names} for names in (self.params.views, self.params.modalities)
         )
-        left_out: dict[str, list[str]] = {"volumes": [], "rows of another modality": [], "rows of another view": []}
+        unused: dict[str, list[str]] = {"volumes": [], "rows of another modality": [], "rows of another view": []}
         chosen = []
         for row in rows:
             if plain_name(row["folder"]) == "volumes" or VOLUMES.search(row["filename"]):
-                left_out["volumes"].append(f"{row.place}: {row['filename']}")
+                unused["volumes"].append(f"{row.source}: {row['filename']}")
             elif row["modality"] and plain_name(row["modality"]) not in modalities:
-                left_out["rows of another modality"].append(f"{row.place}: {row['modality']}")
+                unused["rows of another modality"].append(f"{row.source}: {row['modality']}")
             elif plain_name(row["view"]) not in views:
-                left_out["rows of another view"].append(f"{row.place}: {row['view'] or 'none'}")
+                unused["rows of another view"].append(f"{row.source}: {row['view'] or 'none'}")
             else:
                 chosen.append(row)
-        return chosen, left_out
+        return chosen, unused
 
-    def _entries(self, rows: Sequence[Row], patients: Mapping[str, str]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, rows: Sequence[Row], patients: Mapping[str, str]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             path = self.params.root / (row["folder"] or "images") / row["filename"]
             patient = patients.get(row["patientid"], "")
             split = split_of(patient or path.stem, self.params.shares, self.params.seed)
-            yield path.stem, Entry(path, split, self._label(row["finding"]), patient, row.place)
+            yield path.stem, ListedSample(path, split, self._label(row["finding"]), patient, row.source)
 
     def _label(self, text: str) -> Label:
         """The classes of a finding as the table writes it; None where nobody named one."""
@@ -133,7 +131,7 @@ def _sound(row: Row) -> bool:
 
 
 def _patients(rows: Sequence[Row]) -> dict[str, str]:
-    """The patient behind each number: numbers that are given to one picture belong to the first of them."""
+    """The patient behind each number: numbers that are given to one image belong to the first of them."""
     patients = {row["patientid"]: row["patientid"] for row in rows if row["patientid"]}
     owners: dict[str, str] = {}
     for row in rows:

@@ -9,8 +9,8 @@ from pathlib import Path
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof_cohorts.folders import class_folders
-from heatproof_cohorts.manifest import Entry, ListedDataset, Listing, gathered, require_new
-from heatproof_cohorts.picture_files import write_image
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.tables import read_lines
 
 PARTS = ("NonCOVID", "COVID")
@@ -24,7 +24,7 @@ class Named:
     split: str
     label: int
     name: str
-    place: str
+    source: str
 
     @property
     def folder(self) -> str:
@@ -36,7 +36,7 @@ class CovidCt(ListedDataset):
     """746 slices, 349 of them of patients with COVID-19, in the authors' own split.
 
     Yang, He, Zhao, Zhang, Zhang and Xie 2020, "COVID-CT-Dataset: A CT Scan Dataset about COVID-19", arXiv:2003.13865.
-    ``val`` is the tuning split. The lists name no patients, so each slice is its own group. The id is the name of the
+    ``val`` is the tuning split. The lists name no patients, so each slice is its own patient. The id is the name of the
     file without suffix, with it, or with its folder, whichever first is unique in the lists.
     """
 
@@ -44,7 +44,7 @@ class CovidCt(ListedDataset):
     splits = tuple(LISTS)
     tuning = "tuning"
     citation = "Yang et al. 2020, COVID-CT-Dataset, arXiv:2003.13865"
-    licence = "as the repository says; the pictures come from publications"
+    licence = "as the repository says; the images come from publications"
     obtain = "obtain it from the repository UCSD-AI4H/COVID-CT on GitHub, and unpack the zip files of Images-processed"
     published = {"samples": 746, "samples of non_covid": 397, "samples of covid": 349}  # noqa: RUF012
 
@@ -68,7 +68,7 @@ class CovidCt(ListedDataset):
         faults["missing lists"] = [str(path) for path in lists.values() if not path.is_file()]
         return Listing(entries, faults, tables=list(present.values()))
 
-    def _entries(self, named: list[Named]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, named: list[Named]) -> Iterator[tuple[str, ListedSample]]:
         stems = Counter(Path(name).stem for name in {one.name for one in named})
         folders = {(one.name, one.folder) for one in named}
         names = Counter(name for name, _ in folders)
@@ -76,7 +76,7 @@ class CovidCt(ListedDataset):
             stem, unique = Path(one.name).stem, names[one.name] == 1
             id = (stem if stems[stem] == 1 else one.name) if unique else f"{one.folder}/{one.name}"
             folder = self.folders.get(one.folder, self.params.root / "Images-processed" / one.folder)
-            yield id, Entry(folder / one.name, one.split, one.label, place=one.place)
+            yield id, ListedSample(folder / one.name, one.split, one.label, source=one.source)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples in this layout under an empty folder, as PNG; how many.

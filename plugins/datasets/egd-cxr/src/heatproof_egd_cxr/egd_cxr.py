@@ -10,15 +10,15 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from heatproof.component import Location
-from heatproof.dataset import Finding
+from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.contours import box
-from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, plain_name, read_lines, read_table, write_table
 from heatproof_eyetracking.gaze import SIGMA, counted, fixations_of
-from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading, write_picture
+from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading, write_image
 
 from .gaze_table import GazeTable, read_gaze
 from .screen import Screen
@@ -40,7 +40,7 @@ ALLOWED = 1_017
 
 
 class EgdCxrParams(MimicParams):
-    """Which pictures and which table of gaze to take, how wide a fixation is drawn, and how patients are divided.
+    """Which images and which table of gaze to take, how wide a fixation is drawn, and how patients are divided.
 
     ``division: reference`` is that of the authors' own experiments; ``shares`` draws patients by name and seed.
     """
@@ -59,7 +59,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     Karargyris et al. 2021, "Creation and validation of a chest X-ray dataset with eye-tracking and report dictation for
     AI development", Scientific Data 8:92, doi:10.1038/s41597-021-00863-5. Gaze becomes maps as in the authors' program:
-    one per fixation, its duration ignored, the first row left out; other than there, the last picture of a session
+    one per fixation, its duration ignored, the first row left out; other than there, the last image of a session
     gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
     """
 
@@ -73,7 +73,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts; with an allow-list, of the pictures that Watanabe et al. 2022 used."""
+        """The authors' counts; with an allow-list, of the images that Watanabe et al. 2022 used."""
         return {"samples": 1_083 if self.params.allow_list is None else ALLOWED}
 
     @cached_property
@@ -94,7 +94,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     @cached_property
     def screens(self) -> Mapping[str, Screen]:
-        """How each picture lay on the screen."""
+        """How each image lay on the screen."""
         return {row["dicom_id"]: Screen(*(float(row[pad]) for pad in PADS)) for row in self._sound}
 
     @cached_property
@@ -110,30 +110,33 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
     def listed(self) -> Listing:
         """The rows of the master sheet."""
         entries, faults = gathered(self._entries())
-        problems = [f"{row.place}: {problem}" for row in self.sheet.rows if (problem := _problem(row))]
+        problems = [f"{row.source}: {problem}" for row in self.sheet.rows if (problem := _problem(row))]
         faults["rows that cannot be used"] = [*self.sheet.faults, *problems, *self._outlines.faults]
         known = {row["dicom_id"] for row in self._sound}
-        left_out = {
-            "rows that are not on the allow-list": [row.place for row in self._sound if not self._takes(row)],
+        unused = {
+            "rows that are not on the allow-list": [row.source for row in self._sound if not self._takes(row)],
             "names on the allow-list that are not in the sheet": sorted((self._allowed or set()) - known),
         }
         names = ("master_sheet.csv", f"{self.params.table}.csv", *(["bounding_boxes.csv"] if self.params.boxes else []))
         tables = [path for name in names if (path := self.params.root / name).is_file()]
-        return Listing(entries, faults, left_out if self._allowed is not None else {}, tables)
+        return Listing(entries, faults, unused if self._allowed is not None else {}, tables)
 
-    def _entries(self) -> Iterator[tuple[str, Entry]]:
+    def _entries(self) -> Iterator[tuple[str, ListedSample]]:
         reference = reference_division([row["patient_id"] for row in self.sheet.rows if row["patient_id"]])
         for row in filter(self._takes, self._sound):
             patient = row["patient_id"]
             drawn = split_of(patient, self.params.shares, self.params.seed)
             split = reference[patient] if self.params.division == "reference" else drawn
-            yield row["dicom_id"], Entry(self.picture(row["path"]), split, _classes(row)[0], patient, row.place)
+            yield (
+                row["dicom_id"],
+                ListedSample(self.image_path(row["path"]), split, _classes(row)[0], patient, row.source),
+            )
 
     def _takes(self, row: Row) -> bool:
         return self._allowed is None or row["dicom_id"] in self._allowed
 
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """The radiologist's gaze on a picture, of all sessions; none where the table has no row of it."""
+        """The radiologist's gaze on an image, of all sessions; none where the table has no row of it."""
         if id not in self.gaze.rows:
             return {}
         rows, screen = self.gaze.rows[id], self.screens[id]
@@ -156,23 +159,23 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         return boxes
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The boxes of a picture; raises ``DataError`` for one of an unknown structure, without size or beside it."""
+        """The boxes of an image; raises ``DataError`` for one of an unknown structure, without size or beside it."""
         return tuple(_boxed(row, shape) for row in self._boxes.get(id, ()))
 
-    def left_out(self) -> list[Finding]:
-        """What is wrong with the sheet, missing pictures, and gaze that cannot be used."""
-        return [*super().left_out(), *(found for found in self._unusable if found.count)]
+    def rejected(self) -> list[Tally]:
+        """What is wrong with the sheet, missing images, and gaze that cannot be used."""
+        return [*super().rejected(), *(found for found in self._unusable if found.count)]
 
     @cached_property
-    def _unusable(self) -> tuple[Finding, ...]:
+    def _unusable(self) -> tuple[Tally, ...]:
         rows = {id: self.gaze.rows.get(id, np.zeros((0, 3))) for id in self.listing.entries}
         broken = {id: count for id, each in rows.items() if (count := int(np.isnan(each[:, :2]).any(axis=1).sum()))}
         return (
-            Finding("rows of gaze that are no numbers", sum(broken.values()), 0, *[*broken][:1]),
-            Finding("lines of gaze that cannot be read", self.gaze.faults, 0),
+            Tally("rows of gaze that are no numbers", sum(broken.values()), 0, *[*broken][:1]),
+            Tally("lines of gaze that cannot be read", self.gaze.faults, 0),
         )
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[Tally]:
         """Counts against the published ones, and what of the gaze cannot be used."""
         table, listed = self.gaze, self.listing.entries
         rows = {id: table.rows.get(id, np.zeros((0, 3))) for id in listed}
@@ -181,23 +184,23 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         none = [id for id, each in rows.items() if not len(each)]
         blind = [id for id, each in rows.items() if len(each) and not on[id]]
         beside = sum(map(len, rows.values())) - self._unusable[0].count - sum(on.values())
-        boxes = [Finding("boxes", sum(map(len, self._boxes.values())), 18_405)] if self.params.boxes else []
+        boxes = [Tally("boxes", sum(map(len, self._boxes.values())), 18_405)] if self.params.boxes else []
         return [
             *super().check(),
-            Finding(f"rows of {self.params.table}", table.count, ROWS[self.params.table]),
-            Finding("sessions", table.sessions, 38),
+            Tally(f"rows of {self.params.table}", table.count, ROWS[self.params.table]),
+            Tally("sessions", table.sessions, 38),
             *self._unusable,
-            Finding("gaze beside its picture", beside),
-            Finding("pictures of gaze that are not in the sheet", len(strange), None, *strange[:1]),
-            Finding("pictures without gaze", len(none), 0, *none[:1]),
-            Finding("pictures on which no gaze lies", len(blind), 0, *blind[:1]),
+            Tally("gaze beside its image", beside),
+            Tally("images of gaze that are not in the sheet", len(strange), None, *strange[:1]),
+            Tally("images without gaze", len(none), 0, *none[:1]),
+            Tally("images on which no gaze lies", len(blind), 0, *blind[:1]),
             *boxes,
         ]
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples with their gaze in this layout under an empty folder; how many.
 
-        Pictures become DICOM below ``files``, every reader a session; boxes are drawn round masks of anatomy. Splits
+        Images become DICOM below ``files``, every reader a session; boxes are drawn round masks of anatomy. Splits
         are not written: whoever reads them divides the patients anew.
         """
         require_new(root)
@@ -206,7 +209,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         boxes: list[Sequence[object]] = []
         for number, sample in enumerate(samples, 1):
             name, label, screen = self.name_to_write(sample), self.class_to_write(sample), Screen.fitting(sample.space)
-            path = write_picture(sample, root, name, number)
+            path = write_image(sample, root, name, number)
             pads = (screen.top, screen.bottom, screen.left, screen.right)
             sheet.append((name, path, sample.patient, *pads, *(int(label == index) for index in range(len(CLASSES)))))
             gaze += _gaze_rows(sample, name, screen)
@@ -229,7 +232,7 @@ def reference_division(patients: Sequence[str]) -> dict[str, str]:
 def _problem(row: Row) -> str:
     """What is wrong with a row of the sheet, empty where nothing is."""
     if not all(row[name] for name in ("dicom_id", "path", "patient_id")):
-        return "it names no picture or no patient"
+        return "it names no image or no patient"
     try:
         pads = [float(row[pad]) for pad in PADS]
         classes = _classes(row)
@@ -254,14 +257,14 @@ def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
     try:
         x1, x2, y1, y2 = (float(row[corner]) for corner in BOXES[2:])
     except ValueError:
-        raise DataError(f"{row.place}: a corner is no number; give x1, x2, y1, y2 in pixels.") from None
+        raise DataError(f"{row.source}: a corner is no number; give x1, x2, y1, y2 in pixels.") from None
     values = box((y1, y2), (x1, x2), shape)
     if name is None or not values.any():
         raise DataError(
-            f"{row.place}: the box of {row['bbox_name']!r} is empty, beside its picture {shape} or of no known "
+            f"{row.source}: the box of {row['bbox_name']!r} is empty, beside its image {shape} or of no known "
             "structure; correct it."
         )
-    return Annotation(name, values, "box", source=row.place)
+    return Annotation(name, values, "box", source=row.source)
 
 
 def _gaze_rows(sample: Sample, name: str, screen: Screen) -> Iterator[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""The tables of gaze: a million rows and more, read once and kept by picture."""
+"""The tables of gaze: a million rows and more, read once and kept by image."""
 
 import codecs
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF
 
 @dataclass(frozen=True)
 class GazeTable:
-    """Rows (n, 3) by picture, in the order of the file: FPOGX and FPOGY as shares of the screen, FPOGD in seconds.
+    """Rows (n, 3) by image, in the order of the file: FPOGX and FPOGY as shares of the screen, FPOGD in seconds.
 
     A value that is no number is NaN. ``sessions`` is how many there are, ``faults`` how many lines cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Where a picture lay on the screen of the recordings, and what of it a gaze met."""
+"""Where an image lay on the screen of the recordings, and what of it a gaze met."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,7 +13,7 @@ SIZE = (1080, 1920)
 
 @dataclass(frozen=True)
 class Screen:
-    """The grey borders above, below, left and right of a picture that fills the rest of the screen."""
+    """The grey borders above, below, left and right of an image that fills the rest of the screen."""
 
     top: float
     bottom: float
@@ -22,7 +22,7 @@ class Screen:
 
     @classmethod
     def fitting(cls, shape: tuple[int, ...]) -> Self:
-        """A picture (h, w) as large as the screen allows, in the middle."""
+        """An image (h, w) as large as the screen allows, in the middle."""
         height, width = shape
         scale = min(SIZE[0] / height, SIZE[1] / width)
         across, down = (SIZE[1] - round(width * scale)) // 2, (SIZE[0] - round(height * scale)) // 2
@@ -30,17 +30,17 @@ class Screen:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Rows and columns of the screen that the picture fills."""
+        """Rows and columns of the screen that the image fills."""
         return SIZE[0] - self.top - self.bottom, SIZE[1] - self.left - self.right
 
     def meets(self, gaze: Array) -> Array:
-        """Whether gaze (n, 2), as shares of the screen's width and height, lies on the picture (n,); NaN does not."""
+        """Whether gaze (n, 2), as shares of the screen's width and height, lies on the image (n,); NaN does not."""
         rows, columns = gaze[:, 1] * SIZE[0] - self.top, gaze[:, 0] * SIZE[1] - self.left
         height, width = self.extent
         return np.asarray((rows > 0) & (rows < height) & (columns > 0) & (columns < width))
 
     def points(self, gaze: Array, shape: tuple[int, ...]) -> Array:
-        """Rows and columns (n, 2) of gaze in a picture (h, w), continuous; its sizes count as even, as when shown."""
+        """Rows and columns (n, 2) of gaze in an image (h, w), continuous; its sizes count as even, as when shown."""
         places = gaze[:, ::-1] * SIZE - (self.top, self.left)
         return np.asarray(places * self._scale(shape))
 

@@ -9,12 +9,12 @@ from heatproof.errors import DataError
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.annotation_files import BOXES, MarkedDataset, MarkedFolder, MarkedParams
-from heatproof_cohorts.folders import pictures
-from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.folders import image_paths
+from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, patient_in
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
-PICTURES, TABLE = "images", "grades.csv"
+IMAGES, TABLE = "images", "grades.csv"
 COLUMNS = ("name", "grade", "patient", "reader")
 
 
@@ -39,11 +39,11 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
     obtain = "put the photograph there, or take its row out of grades.csv"
 
     @cached_property
-    def _pictures(self) -> Mapping[str, list[Path]]:
+    def _images(self) -> Mapping[str, list[Path]]:
         """The photographs by name, several where they differ by suffix only."""
         found: dict[str, list[Path]] = {}
-        for path in pictures(self.params.root / PICTURES):
-            found.setdefault(_plain(path.relative_to(self.params.root / PICTURES).as_posix()), []).append(path)
+        for path in image_paths(self.params.root / IMAGES):
+            found.setdefault(_plain(path.relative_to(self.params.root / IMAGES).as_posix()), []).append(path)
         return found
 
     @cached_property
@@ -52,9 +52,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         if path.is_file():
             return read_table(path, COLUMNS[:1], COLUMNS[1:])
         empty = dict.fromkeys(COLUMNS, "")
-        return Table(
-            tuple(Row(empty | {"name": name}, str(paths[0])) for name, paths in self._pictures.items()), (), ""
-        )
+        return Table(tuple(Row(empty | {"name": name}, str(paths[0])) for name, paths in self._images.items()), (), "")
 
     @cached_property
     def _readers(self) -> Mapping[str, str]:
@@ -63,23 +61,23 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
     def listed(self) -> Listing:
         """The rows of the table, or else the photographs; raises ``DataError`` where there are neither."""
         if not self._table.rows:
-            raise DataError(f"{self.params.root} holds no photograph in {PICTURES}/ and no row in {TABLE}; add them.")
+            raise DataError(f"{self.params.root} holds no photograph in {IMAGES}/ and no row in {TABLE}; add them.")
         entries, faults = gathered(self._entries(row for row in self._table.rows if not _problem(row)))
-        problems = [f"{row.place}: {problem}" for row in self._table.rows if (problem := _problem(row))]
+        problems = [f"{row.source}: {problem}" for row in self._table.rows if (problem := _problem(row))]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
-        unlisted = [str(path) for name, paths in self._pictures.items() if name not in self._readers for path in paths]
+        unlisted = [str(path) for name, paths in self._images.items() if name not in self._readers for path in paths]
         tables = [path for path in (self.params.root / TABLE, self.params.root / BOXES) if path.is_file()]
         stray = self.found.stray(set(entries), files)
         return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables)
 
-    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             id = _plain(row["name"])
             patient = row["patient"] or patient_in(Path(id).name, self.params.patient)
             split, label = self.params.split_of(patient or id), int(row["grade"]) if row["grade"] else None
-            for path in self._pictures.get(id, [self.params.root / PICTURES / f"{id}.png"]):
-                yield id, Entry(path, split, label, patient, row.place)
+            for path in self._images.get(id, [self.params.root / IMAGES / f"{id}.png"]):
+                yield id, ListedSample(path, split, label, patient, row.source)
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
         """Masks and contours, with the reader whom the table names; raises ``DataError`` where one does not fit."""
@@ -98,7 +96,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
             folder.add(sample, name)
             grade = "" if sample.label is None else self.class_to_write(sample)
             readers = {mark.reader for mark in sample.annotations}
-            rows.append((name, grade, sample.group, readers.pop() if len(readers) == 1 else ""))
+            rows.append((name, grade, sample.patient, readers.pop() if len(readers) == 1 else ""))
         write_table(root / TABLE, COLUMNS, rows)
         folder.close()
         return len(rows)
@@ -113,5 +111,5 @@ def _plain(name: str) -> str:
 def _problem(row: Row) -> str:
     """What is wrong with a row, empty where nothing is."""
     if not row["name"] or Path(row["name"]).is_absolute() or ".." in Path(row["name"]).parts:
-        return f"name {row['name']!r} is no photograph in {PICTURES}/"
+        return f"name {row['name']!r} is no photograph in {IMAGES}/"
     return "" if row["grade"] in ("", *"01234") else f"grade {row['grade']!r} is not one of 0–4"

@@ -1,4 +1,4 @@
-"""HAM10000: dermatoscopic pictures of pigmented lesions, with a diagnosis and a mask each."""
+"""HAM10000: dermatoscopic images of pigmented lesions, with a diagnosis and a mask each."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -11,9 +11,9 @@ from pydantic import Field
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_mask
 from heatproof.records import Annotation, Array, Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
-from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 Diagnosis = Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
@@ -33,11 +33,11 @@ class Ham10000Params(ListedParams):
 
 
 class Ham10000(ListedDataset[Ham10000Params]):
-    """10,015 dermatoscopic pictures of 7,470 lesions, of seven diagnoses.
+    """10,015 dermatoscopic images of 7,470 lesions, of seven diagnoses.
 
     Tschandl, Rosendahl and Kittler 2018, "The HAM10000 dataset, a large collection of multi-source dermatoscopic images
-    of common pigmented skin lesions", Scientific Data 5:180161, doi:10.1038/sdata.2018.161. Several pictures show one
-    lesion, so the group is the lesion; patients were not published. Where the folder of masks is there, a picture's
+    of common pigmented skin lesions", Scientific Data 5:180161, doi:10.1038/sdata.2018.161. Several images show one
+    lesion, which stands for the patient, as patients were not published. Where the folder of masks is there, an image's
     mask annotates ``lesion``; one without a mask was not examined.
     """
 
@@ -55,12 +55,12 @@ class Ham10000(ListedDataset[Ham10000Params]):
         counts = dict(zip(self.classes, (327, 514, 1099, 115, 1113, 6705, 142)))
         taken = {name: count if name in self.params.diagnoses else 0 for name, count in counts.items()}
         total = sum(taken.values())
-        lesions = {"groups": 7_470} if total == sum(counts.values()) else {}
+        lesions = {"patients": 7_470} if total == sum(counts.values()) else {}
         return {f"samples of {name}": count for name, count in taken.items()} | {"samples": total} | lesions
 
     @cached_property
-    def pictures(self) -> Mapping[str, Path]:
-        """The pictures in either folder, or beside the table, by name without suffix."""
+    def image_paths(self) -> Mapping[str, Path]:
+        """The images in either folder, or beside the table, by name without suffix."""
         folders = (self.params.root, *(self.params.root / name for name in (*FOLDERS, *map(str.lower, FOLDERS))))
         return {path.stem: path for folder in folders for path in sorted(folder.glob("*.jpg"))}
 
@@ -71,28 +71,28 @@ class Ham10000(ListedDataset[Ham10000Params]):
             raise DataError(f"{self.params.root} holds neither {' nor '.join(TABLES)}; {self.obtain}.")
         table = read_table(path, COLUMNS[:3])
         entries, faults = gathered(self._entries(table.rows))
-        return Listing(entries, {**faults, **self._strange(table)}, self._left_out(table), [path])
+        return Listing(entries, {**faults, **self._strange(table)}, self._unused(table), [path])
 
-    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             diagnosis, lesion = row["dx"].lower(), row["lesion_id"]
             if diagnosis in self.params.diagnoses and row["image_id"]:
                 id = row["image_id"].removesuffix(".jpg")
-                path = self.pictures.get(id, self.params.root / FOLDERS[0] / f"{id}.jpg")
+                path = self.image_paths.get(id, self.params.root / FOLDERS[0] / f"{id}.jpg")
                 split = split_of(lesion or id, self.params.shares, self.params.seed)
-                yield id, Entry(path, split, self.classes.index(diagnosis), lesion, row.place)
+                yield id, ListedSample(path, split, self.classes.index(diagnosis), lesion, row.source)
 
     def _strange(self, table: Table) -> dict[str, list[str]]:
         unknown = [row for row in table.rows if row["dx"].lower() not in self.classes or not row["image_id"]]
         return {
             "rows that are not as the header": list(table.faults),
-            "rows without picture or known diagnosis": [f"{row.place}: {row['dx']!r}" for row in unknown],
+            "rows without image or known diagnosis": [f"{row.source}: {row['dx']!r}" for row in unknown],
         }
 
-    def _left_out(self, table: Table) -> dict[str, list[str]]:
+    def _unused(self, table: Table) -> dict[str, list[str]]:
         unwanted = set(self.classes) - set(self.params.diagnoses)
-        rows = [row.place for row in table.rows if row["dx"].lower() in unwanted]
-        return {"rows of diagnoses to leave out": rows, "pictures without a mask": self._unmasked(table)}
+        rows = [row.source for row in table.rows if row["dx"].lower() in unwanted]
+        return {"rows of diagnoses to leave out": rows, "images without a mask": self._unmasked(table)}
 
     def _unmasked(self, table: Table) -> list[str]:
         names = {row["image_id"].removesuffix(".jpg") for row in table.rows if row["image_id"]}
@@ -102,7 +102,7 @@ class Ham10000(ListedDataset[Ham10000Params]):
         return self.params.root / MASKS / f"{id}_segmentation.png"
 
     def marks(self) -> Iterable[Path]:
-        """The masks of listed pictures."""
+        """The masks of listed images."""
         return [path for id in self.listing.entries if (path := self._mask(id)).is_file()]
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
@@ -112,13 +112,13 @@ class Ham10000(ListedDataset[Ham10000Params]):
             return ()
         mask = read_mask(path)
         if mask.shape != shape:
-            raise DataError(f"{path} has {mask.shape} pixels, its picture {shape}; replace it by the published mask.")
+            raise DataError(f"{path} has {mask.shape} pixels, its image {shape}; replace it by the published mask.")
         return (Annotation("lesion", mask, source=str(path)),)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples in this layout under an empty folder, whatever is marked being the lesion; how many.
 
-        Pictures become JPEG. Splits are not written: whoever reads them divides the lesions anew.
+        Images become JPEG. Splits are not written: whoever reads them divides the lesions anew.
         """
         require_new(root)
         rows = []

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from heatproof.records import Sample
-from heatproof_cohorts.manifest import Entry, Listing, gathered
+from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.tables import Row
 
-from .sets import Kind, Sets, id_of
+from .sets import LabelTable, Sets, id_of
 
-GRADES = Kind(
+GRADES = LabelTable(
     "diseasegrading",
     "2. Groundtruths/{letter}. IDRiD_Disease Grading_{set} Labels.csv",
     ("Image name", "Retinopathy grade", "Risk of macular edema"),
@@ -30,22 +30,22 @@ class Grading(Sets):
         entries, faults = gathered(self._entries())
         return Listing(entries, {**faults, **self.faults()}, tables=list(self.paths.values()))
 
-    def _entries(self) -> Iterator[tuple[str, Entry]]:
+    def _entries(self) -> Iterator[tuple[str, ListedSample]]:
         for kind, split in self.sheets:
             for name, row in self.rows(kind, split):
                 grade, risk = row[GRADES.columns[1]], row[GRADES.columns[2]]
                 extras = {RISK: int(risk)} if risk else {}
                 yield (
                     id_of(split, name),
-                    Entry(self.picture(split, name), split, int(grade), place=row.place, extras=extras),
+                    ListedSample(self.image_path(split, name), split, int(grade), source=row.source, extras=extras),
                 )
 
-    def problem(self, kind: Kind, row: Row) -> str:
+    def problem(self, kind: LabelTable, row: Row) -> str:
         """What is wrong with a row; a risk may be missing."""
         grade, risk = row[kind.columns[1]], row[kind.columns[2]]
         sound = self.name_of(kind, row) and re.fullmatch("[0-4]", grade) and re.fullmatch("[0-2]?", risk)
-        return "" if sound else f"picture {row[kind.columns[0]]!r}, grade {grade!r} (0–4), risk {risk!r} (0–2)"
+        return "" if sound else f"image {row[kind.columns[0]]!r}, grade {grade!r} (0–4), risk {risk!r} (0–2)"
 
-    def values(self, sample: Sample) -> Mapping[Kind, Sequence[object]]:
+    def values(self, sample: Sample) -> Mapping[LabelTable, Sequence[object]]:
         """The grade, and the risk where it is known."""
         return {GRADES: (self.class_to_write(sample), sample.extras.get(RISK, ""))}

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from heatproof.dataset import Dataset, Finding
+from heatproof.dataset import Dataset, Tally
 from heatproof.records import Sample
 
 from .grading import Grading
@@ -21,7 +21,7 @@ class Idrid(Dataset[IdridParams]):
 
     Porwal et al. 2018, "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for Diabetic Retinopathy
     Screening Research", Data 3(3):25, doi:10.3390/data3030025. The official training set of each part is the tuning
-    split, the testing set the test split. No patients were published: each picture is its own group. Which photographs
+    split, the testing set the test split. No patients were published: each image is its own patient. Which photographs
     of part A are which of parts B and C was not published either, so part A has no grades.
     """
 
@@ -57,12 +57,12 @@ class Idrid(Dataset[IdridParams]):
         """``IDRiD_01`` in part A; ``IDRiD_001_training``, ``IDRiD_001_testing`` in B and C, which count anew."""
         return self.part.ids(split)
 
-    def group(self, id: str) -> str:
+    def patient(self, id: str) -> str:
         """The id."""
-        return self.part.group(id)
+        return self.part.patient(id)
 
     def files(self) -> Iterable[Path]:
-        """The tables, pictures and masks of the part."""
+        """The tables, images and masks of the part."""
         return self.part.files()
 
     def content(self) -> str:
@@ -76,14 +76,14 @@ class Idrid(Dataset[IdridParams]):
         return {name: value for name, value in keyed.items() if name not in newer}
 
     def load(self, id: str) -> Sample:
-        """One picture (3, h, w) uint8 with what the part says of it."""
+        """One image (3, h, w) uint8 with what the part says of it."""
         return self.part.load(id)
 
-    def left_out(self) -> list[Finding]:
+    def rejected(self) -> list[Tally]:
         """What is wrong with the tables of the part."""
-        return self.part.left_out()
+        return self.part.rejected()
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[Tally]:
         """The part against the published counts; every file is decoded, which takes some 15 s for part A."""
         return self.part.check()
 

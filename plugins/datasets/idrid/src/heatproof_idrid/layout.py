@@ -1,4 +1,4 @@
-"""Where IDRiD's part A lies under a folder: pictures and masks by name, whatever mirrors did to the folders above."""
+"""Where IDRiD's part A lies under a folder: images and masks by name, whatever mirrors did to the folders above."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ FOLDERS = {
     "optic_disc": "5. Optic Disc",
 }
 SPLITS = {"tuning": "a. Training Set", "test": "b. Testing Set"}
-PICTURES = Path("A. Segmentation", "1. Original Images")
+IMAGES = Path("A. Segmentation", "1. Original Images")
 MASKS = Path("A. Segmentation", "2. All Segmentation Groundtruths")
 
 _NAME = re.compile(r"IDRiD_(\d\d)(?:_(MA|HE|EX|SE|OD)\.tiff?|\.jpe?g)", re.IGNORECASE)
@@ -32,17 +32,17 @@ _LETTERS = {re.sub(r"[^a-z]", "", name.lower()): finding for finding, name in FO
 
 @dataclass(frozen=True)
 class Layout:
-    """What a walk found: pictures by id, masks by (id, finding), the split of each id, (split, finding) examined."""
+    """What a walk found: images by id, masks by (id, finding), the split of each id, (split, finding) examined."""
 
-    pictures: Mapping[str, Path]
+    image_paths: Mapping[str, Path]
     masks: Mapping[tuple[str, str], Path]
     splits: Mapping[str, str]
     examined: frozenset[tuple[str, str]]
 
     @property
     def files(self) -> list[Path]:
-        """Every picture and mask."""
-        return sorted([*self.pictures.values(), *self.masks.values()])
+        """Every image and mask."""
+        return sorted([*self.image_paths.values(), *self.masks.values()])
 
 
 def find(root: Path) -> Layout:
@@ -52,17 +52,17 @@ def find(root: Path) -> Layout:
     """
     paths = sorted(root.rglob("*"))
     found = _named(paths)
-    pictures = {id: path for (id, finding), path in found.items() if not finding}
+    images = {id: path for (id, finding), path in found.items() if not finding}
     masks = {(id, finding): path for (id, finding), path in found.items() if finding}
-    if not pictures:
+    if not images:
         raise DataError(_absent(root))
-    splits = {id: _split(path, root) for id, path in pictures.items()}
+    splits = {id: _split(path, root) for id, path in images.items()}
     folders = {(split, finding) for path, finding in _folders(paths) if (split := split_of(path, root))}
-    return Layout(pictures, masks, splits, frozenset(folders | {(_split(masks[key], root), key[1]) for key in masks}))
+    return Layout(images, masks, splits, frozenset(folders | {(_split(masks[key], root), key[1]) for key in masks}))
 
 
 def _named(paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
-    """Part A's files by (id, finding), the finding empty for a picture."""
+    """Part A's files by (id, finding), the finding empty for an image."""
     found: dict[tuple[str, str], Path] = {}
     for path in paths:
         match = _NAME.fullmatch(path.name)
@@ -87,7 +87,7 @@ def _split(path: Path, root: Path) -> str:
     if split is None:
         raise DataError(
             f"{path} lies in no folder named after the training or the testing set; keep the published folders, such "
-            f"as '{PICTURES / SPLITS['tuning']}'."
+            f"as '{IMAGES / SPLITS['tuning']}'."
         )
     return split
 
@@ -104,7 +104,7 @@ def split_of(path: Path, root: Path) -> str | None:
 def _absent(root: Path) -> str:
     seen = "holds none of them" if root.is_dir() else "does not exist"
     return (
-        f"IDRiD's part A is looked for under {root}, as '{PICTURES / SPLITS['tuning']}/IDRiD_01.jpg' at any depth, but "
+        f"IDRiD's part A is looked for under {root}, as '{IMAGES / SPLITS['tuning']}/IDRiD_01.jpg' at any depth, but "
         f"the folder {seen}; download 'A. Segmentation' from the page 'Indian Diabetic Retinopathy Image Dataset "
         "(IDRiD)' of IEEE DataPort (CC BY 4.0; cite Porwal et al. 2018), unpack it and set root to its folder."
     )

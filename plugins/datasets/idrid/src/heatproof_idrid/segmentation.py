@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from heatproof.dataset import Dataset, Finding
+from heatproof.dataset import Dataset, Tally
 from heatproof.digests import digest
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import read_image, read_mask
 from heatproof.records import Annotation, Sample
+from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import require_new
-from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_cohorts.tables import write_table
 
-from .layout import CODES, FOLDERS, MASKS, PICTURES, SPLITS, Layout, find
+from .layout import CODES, FOLDERS, IMAGES, MASKS, SPLITS, Layout, find
 from .settings import IdridParams
 
 PUBLISHED = {"tuning": 54, "test": 27}
@@ -30,7 +30,7 @@ IDS = 99
 class Segmentation(Dataset[IdridParams]):
     """81 photographs of 4288 × 2848 pixels with masks of four lesions and the optic disc.
 
-    Part A has no grades and no patients: the label is None, each picture is its own group. A lesion without a mask file
+    Part A has no grades and no patients: the label is None, each image is its own patient. A lesion without a mask file
     is absent (all zero, ``source`` empty); a finding whose folder is missing was not examined and has no annotation.
     """
 
@@ -49,7 +49,7 @@ class Segmentation(Dataset[IdridParams]):
         return sorted(id for id, own in self.layout.splits.items() if split in (None, own))
 
     def files(self) -> Iterable[Path]:
-        """The pictures and masks of part A."""
+        """The images and masks of part A."""
         return self.layout.files
 
     def content(self) -> str:
@@ -57,10 +57,10 @@ class Segmentation(Dataset[IdridParams]):
         return digest([super().content(), sorted(self.layout.examined)])
 
     def load(self, id: str) -> Sample:
-        """One picture (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
-        path = self.layout.pictures.get(id)
+        """One image (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
+        path = self.layout.image_paths.get(id)
         if path is None:
-            raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.pictures)}")
+            raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.image_paths)}")
         image, geometry = read_image(path)
         wanted = dict.fromkeys((*self.params.findings, *(["optic_disc"] if self.params.optic_disc else [])))
         split = self.layout.splits[id]
@@ -70,7 +70,7 @@ class Segmentation(Dataset[IdridParams]):
             annotations=tuple(
                 self._marked(id, f, geometry.native) for f in wanted if (split, f) in self.layout.examined
             ),
-            group=id,
+            patient=id,
             geometry=geometry,
         )
 
@@ -80,14 +80,14 @@ class Segmentation(Dataset[IdridParams]):
             return Annotation(finding, np.zeros(shape, dtype=bool))
         mask = read_mask(path)
         if mask.shape != shape:
-            raise DataError(_misfit(path, mask.shape, self.layout.pictures[id], shape))
+            raise DataError(_misfit(path, mask.shape, self.layout.image_paths[id], shape))
         return Annotation(finding, mask, source=str(path))
 
-    def check(self) -> list[Finding]:
-        """Pictures and masks against the published counts, and every file decoded: some 15 s for part A."""
-        counts = [Finding(f"pictures in {split}", len(self.ids(split)), PUBLISHED[split]) for split in self.splits]
+    def check(self) -> list[Tally]:
+        """Images and masks against the published counts, and every file decoded: some 15 s for part A."""
+        counts = [Tally(f"images in {split}", len(self.ids(split)), PUBLISHED[split]) for split in self.splits]
         masks = [
-            Finding(f"masks of {finding} in {split}", self._masks(split, finding), PUBLISHED_MASKS[split][finding])
+            Tally(f"masks of {finding} in {split}", self._masks(split, finding), PUBLISHED_MASKS[split][finding])
             for split in self.splits
             for finding in self.findings
         ]
@@ -96,24 +96,24 @@ class Segmentation(Dataset[IdridParams]):
     def _masks(self, split: str, finding: str) -> int:
         return sum((id, finding) in self.layout.masks for id in self.ids(split))
 
-    def _faults(self) -> list[Finding]:
+    def _faults(self) -> list[Tally]:
         shapes, damaged = {}, []
         for path in self.files():
             try:
                 shapes[path] = (
-                    read_image(path)[1].native if path in self.layout.pictures.values() else read_mask(path).shape
+                    read_image(path)[1].native if path in self.layout.image_paths.values() else read_mask(path).shape
                 )
             except DataError as error:
                 damaged.append(str(error))
-        pairs = [(path, self.layout.pictures.get(id)) for (id, _), path in self.layout.masks.items()]
+        pairs = [(path, self.layout.image_paths.get(id)) for (id, _), path in self.layout.masks.items()]
         misfits = [
-            _misfit(mask, shapes[mask], picture, shapes[picture])
-            for mask, picture in pairs
-            if picture in shapes and mask in shapes and shapes[mask] != shapes[picture]
+            _misfit(mask, shapes[mask], image, shapes[image])
+            for mask, image in pairs
+            if image in shapes and mask in shapes and shapes[mask] != shapes[image]
         ]
-        alone = [str(mask) for mask, picture in pairs if picture is None]
-        faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without a picture": alone}
-        return [Finding(what, len(found), 0, *found[:1]) for what, found in faults.items()]
+        alone = [str(mask) for mask, image in pairs if image is None]
+        faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without an image": alone}
+        return [Tally(what, len(found), 0, *found[:1]) for what, found in faults.items()]
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples, as a dataset loads them, in the layout of part A under an empty folder; the number written.
@@ -139,7 +139,7 @@ class Segmentation(Dataset[IdridParams]):
 
 
 def _write_sample(sample: Sample, id: str, root: Path, split: str) -> None:
-    write_image(sample.image, root / PICTURES / split / f"{id}.jpg")
+    write_image(sample.image, root / IMAGES / split / f"{id}.jpg")
     for finding in sample.findings():
         folder = root / MASKS / split / FOLDERS[finding]
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,8 +159,8 @@ def _require_examined(sample: Sample, examined: set[str]) -> None:
         )
 
 
-def _misfit(mask: Path, own: tuple[int, ...], picture: Path, native: tuple[int, ...]) -> str:
+def _misfit(mask: Path, own: tuple[int, ...], image: Path, native: tuple[int, ...]) -> str:
     return (
-        f"{mask} is {' × '.join(map(str, own))} pixels, its picture {picture} is {' × '.join(map(str, native))}; "
+        f"{mask} is {' × '.join(map(str, own))} pixels, its image {image} is {' × '.join(map(str, native))}; "
         "replace the one that was resized by the published file."
     )

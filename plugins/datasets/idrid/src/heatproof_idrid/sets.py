@@ -1,4 +1,4 @@
-"""What IDRiD's parts B and C share: a training and a testing set whose pictures tables describe."""
+"""What IDRiD's parts B and C share: a training and a testing set whose images tables describe."""
 
 import re
 from abc import abstractmethod
@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from heatproof.errors import DataError
 from heatproof.records import Sample
-from heatproof_cohorts.folders import pictures
+from heatproof_cohorts.folders import image_paths
+from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.manifest import ListedDataset, require_new
-from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 from .layout import SPLITS, split_of
@@ -25,7 +25,7 @@ NAME = re.compile(r"IDRiD_(\d{3,})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Kind:
+class LabelTable:
     """A kind of table: the letters by which its files are known, its place in the part's folder, and its columns."""
 
     letters: str
@@ -38,13 +38,13 @@ class Kind:
 
 
 class Sets(ListedDataset[IdridParams]):
-    """A part of IDRiD whose pictures count from IDRiD_001 in the training and in the testing set."""
+    """A part of IDRiD whose images count from IDRiD_001 in the training and in the testing set."""
 
     splits = tuple(SETS)
     tuning = "tuning"
     published: ClassVar[Mapping[str, int]] = {"samples": 516, "samples in tuning": 413, "samples in test": 103}
     folder: ClassVar[str]
-    kinds: ClassVar[tuple[Kind, ...]]
+    kinds: ClassVar[tuple[LabelTable, ...]]
 
     @property
     def obtain(self) -> str:
@@ -55,9 +55,9 @@ class Sets(ListedDataset[IdridParams]):
         )
 
     @cached_property
-    def paths(self) -> Mapping[tuple[Kind, str], Path]:
+    def paths(self) -> Mapping[tuple[LabelTable, str], Path]:
         """The tables by kind and split, at any depth; raises ``DataError`` where none is there, or one is twice."""
-        found: dict[tuple[Kind, str], Path] = {}
+        found: dict[tuple[LabelTable, str], Path] = {}
         for path in sorted(self.params.root.rglob("*.csv")):
             for key in [] if path.name.startswith(".") else self._keys(path):
                 if key in found:
@@ -69,7 +69,7 @@ class Sets(ListedDataset[IdridParams]):
             )
         return found
 
-    def _keys(self, path: Path) -> list[tuple[Kind, str]]:
+    def _keys(self, path: Path) -> list[tuple[LabelTable, str]]:
         letters = plain_name(path.stem)
         return [
             (kind, split)
@@ -79,62 +79,62 @@ class Sets(ListedDataset[IdridParams]):
         ]
 
     @cached_property
-    def sheets(self) -> Mapping[tuple[Kind, str], Table]:
+    def sheets(self) -> Mapping[tuple[LabelTable, str], Table]:
         """The tables that are there; raises ``DataError`` where one lacks a column."""
         return {(kind, split): read_table(path, kind.columns) for (kind, split), path in self.paths.items()}
 
     @cached_property
     def images(self) -> Path:
-        """The folder of the pictures: the one beside the folder of the tables."""
+        """The folder of the images: the one beside the folder of the tables."""
         root, images = self.params.root, plain_name(IMAGES)
         above = [folder for path in self.paths.values() for folder in path.parents if folder.is_relative_to(root)]
         beside = [path for folder in above for path in sorted(folder.iterdir()) if plain_name(path.name) == images]
         return beside[0] if beside else root / self.folder / IMAGES
 
     @cached_property
-    def pictures(self) -> Mapping[tuple[str, str], Path]:
-        """The pictures that are there, by split and name."""
-        found = pictures(self.images)
+    def image_paths(self) -> Mapping[tuple[str, str], Path]:
+        """The images that are there, by split and name."""
+        found = image_paths(self.images)
         return {(split, path.stem): path for path in found if (split := split_of(path, self.images))}
 
-    def picture(self, split: str, name: str) -> Path:
-        """The picture of a name in a split, whether it is there or not."""
-        return self.pictures.get((split, name), self.images / SPLITS[split] / f"{name}.jpg")
+    def image_path(self, split: str, name: str) -> Path:
+        """The image of a name in a split, whether it is there or not."""
+        return self.image_paths.get((split, name), self.images / SPLITS[split] / f"{name}.jpg")
 
     def faults(self) -> dict[str, list[str]]:
-        """Tables that are missing, rows that cannot be used, and pictures that no table names."""
+        """Tables that are missing, rows that cannot be used, and images that no table names."""
         missing = [kind.path(split).name for kind in self.kinds for split in SETS if (kind, split) not in self.paths]
         rows = [(row, self.problem(kind, row)) for (kind, _), table in self.sheets.items() for row in table.rows]
         unread = [fault for table in self.sheets.values() for fault in table.faults]
         named = {(split, name) for split in SETS for name in self.named(split)}
         return {
             "missing tables": [f"{name}; {self.obtain}" for name in missing],
-            "rows that cannot be used": [*unread, *(f"{row.place}: {problem}" for row, problem in rows if problem)],
-            "pictures without a row": [str(path) for key, path in self.pictures.items() if key not in named],
+            "rows that cannot be used": [*unread, *(f"{row.source}: {problem}" for row, problem in rows if problem)],
+            "images without a row": [str(path) for key, path in self.image_paths.items() if key not in named],
         }
 
     def named(self, split: str) -> list[str]:
         """The names that the tables of a split give, in their order, each once."""
         return list(dict.fromkeys(name for kind in self.kinds for name, _ in self.rows(kind, split)))
 
-    def rows(self, kind: Kind, split: str) -> list[tuple[str, Row]]:
-        """The rows of a table that can be used, each with the name of its picture."""
+    def rows(self, kind: LabelTable, split: str) -> list[tuple[str, Row]]:
+        """The rows of a table that can be used, each with the name of its image."""
         table = self.sheets.get((kind, split))
         sound = [row for row in table.rows if not self.problem(kind, row)] if table else []
         return [(self.name_of(kind, row), row) for row in sound]
 
-    def name_of(self, kind: Kind, row: Row) -> str:
-        """The name of a row's picture, empty where it names none."""
+    def name_of(self, kind: LabelTable, row: Row) -> str:
+        """The name of a row's image, empty where it names none."""
         match = NAME.fullmatch(row[kind.columns[0]].removesuffix(".jpg"))
         return f"IDRiD_{match[1]}" if match else ""
 
     @abstractmethod
-    def problem(self, kind: Kind, row: Row) -> str:
+    def problem(self, kind: LabelTable, row: Row) -> str:
         """What is wrong with a row, empty where nothing is."""
         raise NotImplementedError
 
     @abstractmethod
-    def values(self, sample: Sample) -> Mapping[Kind, Sequence[object]]:
+    def values(self, sample: Sample) -> Mapping[LabelTable, Sequence[object]]:
         """What each table says of a sample, beside its name; raises ``DataError`` where there is nothing to say."""
         raise NotImplementedError
 
@@ -145,7 +145,9 @@ class Sets(ListedDataset[IdridParams]):
         set); ``origin.csv`` says what each was called.
         """
         require_new(root)
-        rows: dict[tuple[Kind, str], list[tuple[object, ...]]] = {(kind, s): [] for kind in self.kinds for s in SETS}
+        rows: dict[tuple[LabelTable, str], list[tuple[object, ...]]] = {
+            (kind, s): [] for kind in self.kinds for s in SETS
+        }
         origins: dict[str, list[tuple[str, str, str]]] = {split: [] for split in SETS}
         for sample in samples:
             split = self.split_to_write(sample)
@@ -162,7 +164,7 @@ class Sets(ListedDataset[IdridParams]):
 
 
 def id_of(split: str, name: str) -> str:
-    """The id of a picture: names are given twice, once in each set.
+    """The id of an image: names are given twice, once in each set.
 
     >>> id_of("test", "IDRiD_001")
     'IDRiD_001_testing'

@@ -1,4 +1,4 @@
-"""Registers the dataset of anybody's own pictures."""
+"""Registers the dataset of anybody's own images."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Anybody's own pictures: class folders or a table, with masks, boxes and densities of findings."""
+"""Anybody's own images: class folders or a table, with masks, boxes and densities of findings."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,8 +16,8 @@ from heatproof_cohorts.annotation_files import (
     MarkedFolder,
     MarkedParams,
 )
-from heatproof_cohorts.folders import pictures
-from heatproof_cohorts.manifest import Entry, Listing, gathered, require_new
+from heatproof_cohorts.folders import image_paths
+from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
@@ -35,10 +35,10 @@ class ImageFolderParams(MarkedParams):
 
 
 class ImageFolder(MarkedDataset[ImageFolderParams]):
-    """Pictures of one's own: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
+    """Images of one's own: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
 
     Only ``file`` is required; several labels are parted by ``|``. Without a table the folders under root are classes,
-    or splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold a picture of the
+    or splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image of the
     id's name for each sample, ``contours/`` a table or JSON; ``boxes.csv`` has columns file, finding, x1, y1, x2, y2
     (empty: looked for and absent). Where no split is given for any sample, patients are divided by name and seed.
     """
@@ -65,7 +65,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
 
     @cached_property
     def _candidates(self) -> list[Row]:
-        """The rows that name a picture below root, a known class, and a known split."""
+        """The rows that name an image below root, a known class, and a known split."""
         return [row for row in self._table.rows if not self._problem(row)]
 
     def _problem(self, row: Row) -> str:
@@ -81,24 +81,24 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         """The rows of the table, or the files in class folders; raises ``DataError`` where there are neither."""
         if not self._table.rows:
             raise DataError(
-                f"{self.params.root} holds no pictures in class folders and no {self.params.table} with a row; "
+                f"{self.params.root} holds no images in class folders and no {self.params.table} with a row; "
                 "give one of them."
             )
         entries, faults = gathered(self._entries(self._candidates))
-        problems = [f"{row.place}: {problem}" for row in self._table.rows if (problem := self._problem(row))]
+        problems = [f"{row.source}: {problem}" for row in self._table.rows if (problem := self._problem(row))]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
         stray = self.found.stray(set(entries), files)
         tables = [path for path in (self.params.root / self.params.table, self.params.root / BOXES) if path.is_file()]
         return Listing(entries, {**faults, **stray}, tables=tables)
 
-    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             path = Path(row["file"])
             id, patient = row["id"] or path.with_suffix("").as_posix(), row["patient"]
             patient = patient or patient_in(path.stem, self.params.patient)
             split = PARTS[plain_name(row["split"])] if self._divided else self.params.split_of(patient or id)
-            yield id, Entry(self.params.root / path, split, self._label(row["label"]), patient, row.place)
+            yield id, ListedSample(self.params.root / path, split, self._label(row["label"]), patient, row.source)
 
     def _label(self, text: str) -> Label:
         labels = tuple(dict.fromkeys(self.classes.index(name) for name in _names(text)))
@@ -117,7 +117,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
             labels = sample.label if isinstance(sample.label, tuple) else (sample.label,)
             written = "|".join(self._written_class(label) for label in labels if label is not None)
             split = self.split_to_write(sample) if "split" in sample.extras else ""
-            rows.append((folder.add(sample, name), written, sample.group, split, name))
+            rows.append((folder.add(sample, name), written, sample.patient, split, name))
         write_table(root / self.params.table, COLUMNS, rows)
         folder.close()
         return len(rows)
@@ -131,13 +131,13 @@ def _names(text: str) -> list[str]:
 
 
 def _rows(root: Path) -> Iterator[Row]:
-    """A row for each picture in a class folder, or in a class folder within the folder of a split."""
+    """A row for each image in a class folder, or in a class folder within the folder of a split."""
     marks = (MASKS, DENSITIES, CONTOURS)
     folders = [path for path in sorted(root.glob("*/")) if path.name not in marks and path.is_dir()]
     divided = bool(folders) and all(plain_name(path.name) in PARTS for path in folders)
     for folder in folders:
         for part in sorted(path for path in folder.iterdir() if path.is_dir()) if divided else [folder]:
-            for path in pictures(part):
+            for path in image_paths(part):
                 values = dict.fromkeys(COLUMNS, "") | {"file": path.relative_to(root).as_posix()}
                 split = folder.name if divided else ""
                 yield Row(values | {"label": part.name, "split": split}, str(path))

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from heatproof.errors import DataError
 from heatproof.records import Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, gathered, require_new
+from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
-from heatproof_cohorts.picture_files import write_image
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 TABLES = {"trainLabels.csv": ("image", "level"), "retinopathy_solution.csv": ("image", "level", "Usage")}
@@ -34,14 +34,14 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
     ``trainLabels.csv`` grades the folder ``train``; ``retinopathy_solution.csv`` grades ``test`` and divides it into
     public (tuning) and private (test). ``held_out`` divides the patients of ``train`` by ``shares`` and seed, and all
     of ``test`` is for testing; ``pooled`` divides all patients. One of the tables may be missing. The patient is the
-    number before ``_left`` or ``_right``. The pictures are not redistributable; nothing is annotated.
+    number before ``_left`` or ``_right``. The images are not redistributable; nothing is annotated.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     splits = SPLITS
     tuning = "tuning"
     citation = "Kaggle, Diabetic Retinopathy Detection, 2015; photographs provided by EyePACS"
-    licence = "the rules of the competition; the pictures may not be passed on"
+    licence = "the rules of the competition; the images may not be passed on"
     obtain = "obtain it from the Kaggle competition 'Diabetic Retinopathy Detection', and unpack it there"
 
     @property
@@ -60,7 +60,7 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
         faults["rows that cannot be used"] = [
             *(fault for table in tables.values() for fault in table.faults),
             *(
-                f"{row.place}: {problem}"
+                f"{row.source}: {problem}"
                 for table in tables.values()
                 for row in table.rows
                 if (problem := _problem(row))
@@ -69,12 +69,12 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
         absent = [name for name in TABLES if self.params.root / name not in tables]
         return Listing(entries, faults, {"missing tables": absent}, present)
 
-    def _entries(self, tables: Mapping[Path, Table]) -> Iterator[tuple[str, Entry]]:
+    def _entries(self, tables: Mapping[Path, Table]) -> Iterator[tuple[str, ListedSample]]:
         for row in (row for table in tables.values() for row in table.rows if not _problem(row)):
             id, usage = row["image"], _usage(row)
             patient = id.rsplit("_", 1)[0]
             path = self.params.root / FOLDERS[usage] / f"{id}.jpeg"
-            yield id, Entry(path, self._split(patient, usage), int(row["level"]), patient, row.place)
+            yield id, ListedSample(path, self._split(patient, usage), int(row["level"]), patient, row.source)
 
     def _split(self, patient: str, usage: str) -> str:
         division = self.params.division

@@ -59,8 +59,8 @@ class Cut:
         ]
         rows, columns = (slice(max(first, 0), stop) for first, stop in zip(self.start[1:], stops[1:]))
         for index in range(max(self.start[0], 0), stops[0]):
-            picture, _ = read_image(self.series.slices[index].path)
-            part = windowed(picture[0, rows, columns], low, high)
+            pixels, _ = read_image(self.series.slices[index].path)
+            part = windowed(pixels[0, rows, columns], low, high)
             top, left = rows.start - self.start[1], columns.start - self.start[2]
             values[index - self.start[0], top : top + part.shape[0], left : left + part.shape[1]] = part
         return self._spatial(values)[None]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from heatproof.errors import DataError
 from heatproof.records import Sample
-from heatproof_cohorts.manifest import Entry, ListedDataset, ListedParams, Listing, require_new
+from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_dicom_files.series import list_series
 
@@ -69,7 +69,7 @@ class Lidc(ListedDataset[LidcParams]):
     def published(self) -> Mapping[str, int]:
         """Of scans the counts of the archive; of nodules those of Athanasoula et al. 2022."""
         if self.params.crop == "scan":
-            return {"samples": 1_018, "groups": 1_010}
+            return {"samples": 1_018, "patients": 1_010}
         return {"samples": 1_236, "samples of benign": 620, "samples of malignant": 616}
 
     @cached_property
@@ -110,14 +110,14 @@ class Lidc(ListedDataset[LidcParams]):
         """The scans with an XML, or their nodules that have a class; raises ``DataError`` where there is no series."""
         scans, faults, radiographs = self.scans
         empty = [mark for scan in scans.values() for mark in scan.empty]
-        left_out = {"chest radiographs": radiographs, "outlines that enclose nothing": empty}
+        unused = {"chest radiographs": radiographs, "outlines that enclose nothing": empty}
         entries = {}
         for id, (scan, nodule) in self.cases.items():
             if reason := self._reason(nodule):
-                left_out.setdefault(reason, []).append(id)
+                unused.setdefault(reason, []).append(id)
             else:
                 entries[id] = self._listed_as(scan, nodule)
-        return Listing(entries, faults, left_out, [scan.markup.path for scan in scans.values()])
+        return Listing(entries, faults, unused, [scan.markup.path for scan in scans.values()])
 
     def _reason(self, nodule: tuple[Mark, ...]) -> str:
         """Why a nodule is left out, empty where it is a sample."""
@@ -130,10 +130,10 @@ class Lidc(ListedDataset[LidcParams]):
             return "nodules without malignancy"
         return "nodules of mean malignancy 3" if malignancy == UNDECIDED else ""
 
-    def _listed_as(self, scan: Scan, nodule: tuple[Mark, ...]) -> Entry:
+    def _listed_as(self, scan: Scan, nodule: tuple[Mark, ...]) -> ListedSample:
         label = int(mean_ratings(nodule)["malignancy"] > UNDECIDED) if nodule else None
         split = split_of(scan.patient, self.params.shares, self.params.seed)
-        return Entry(scan.first, split, label, scan.patient, str(scan.markup.path))
+        return ListedSample(scan.first, split, label, scan.patient, str(scan.markup.path))
 
     def files(self) -> Iterable[Path]:
         """The XML and all slices of every scan."""
@@ -159,7 +159,7 @@ class Lidc(ListedDataset[LidcParams]):
             cut.image(self.params.window),
             cut.annotations(),
             entry.label,
-            entry.group,
+            entry.patient,
             cut.geometry,
             None if cut.field.all() else cut.field,
             extras,

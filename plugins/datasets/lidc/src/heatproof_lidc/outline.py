@@ -20,10 +20,10 @@ def enclosed(points: Array) -> Array:
     points = points.astype(np.int64)
     low = points.min(axis=0)
     height, width = (points.max(axis=0) - low + 1).tolist()
-    picture = Image.new("L", (width, height))
+    image = Image.new("L", (width, height))
     if len(points) > 1:
-        ImageDraw.Draw(picture).polygon([(x, y) for y, x in (points - low).tolist()], fill=1, outline=0)
-    return np.asarray(np.argwhere(np.asarray(picture)) + low)
+        ImageDraw.Draw(image).polygon([(x, y) for y, x in (points - low).tolist()], fill=1, outline=0)
+    return np.asarray(np.argwhere(np.asarray(image)) + low)
 
 
 def edge_maps(mask: Array) -> Iterator[Array]:

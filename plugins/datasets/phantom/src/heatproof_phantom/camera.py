@@ -54,7 +54,7 @@ def residual(eye: Eye, frame: Frame, clean: np.ndarray) -> np.ndarray:
     shared = chance.standard_normal(shape, dtype=np.float32) * 1.9
     noisy = [plane + shared + chance.standard_normal(shape, dtype=np.float32) * 1.0 for plane in clean]
     lit = clean.max(axis=0) > 4
-    picture = Image.fromarray(np.stack([np.where(lit, plane, 0).clip(0, 255) for plane in noisy], -1).astype(np.uint8))
+    image = Image.fromarray(np.stack([np.where(lit, plane, 0).clip(0, 255) for plane in noisy], -1).astype(np.uint8))
     stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=QUALITY)
+    image.save(stored, "JPEG", quality=QUALITY)
     return np.asarray(np.moveaxis(np.asarray(Image.open(stored)), -1, 0) - clean)

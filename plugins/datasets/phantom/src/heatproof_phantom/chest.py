@@ -10,7 +10,7 @@ from heatproof.records import Annotation, Array, Sample
 from heatproof.seeding import generator
 from heatproof_eyetracking.gaze import SIGMA, counted, joined
 
-# All lengths are in heights of the picture, rows from its upper edge, columns from its midline.
+# All lengths are in heights of the image, rows from its upper edge, columns from its midline.
 ASPECT = 2544 / 3056
 CLASSES = ("Normal", "CHF", "pneumonia")
 LESIONS = ("consolidation", "enlarged_cardiac_silhouette")
@@ -128,7 +128,7 @@ def draw(patient: int, study: str, seed: int, height: int) -> Sample:
 
 
 def radiograph(chest: Chest, height: int, suppressed: bool = False) -> Array:
-    """The picture (1, height, width) uint16, bone being bright; ``suppressed`` leaves the opacities out."""
+    """The image (1, height, width) uint16, bone being bright; ``suppressed`` leaves the opacities out."""
     rows, columns = _axes(height)
     values = 0.5 + DETAIL["spine"] * np.exp(-((columns / 0.03) ** 2)) + _ribs(chest, rows, columns)
     for lung in chest.lungs:
@@ -149,7 +149,7 @@ def masks(chest: Chest, rows: Array, columns: Array) -> dict[str, Array]:
     right, left = (lung.depth(rows, columns) >= 0 for lung in chest.lungs)
     opacity = np.zeros_like(heart)
     for each in chest.opacities:
-        # Exactly where it adds to the picture: on its border it adds nothing.
+        # Exactly where it adds to the image: on its border it adds nothing.
         opacity |= each.depth(rows, columns) > 0
     found = (opacity, heart & (chest.ratio > ENLARGED), heart, right & ~heart, left & ~heart)
     return dict(zip((*LESIONS, *ANATOMY), found))

@@ -1,4 +1,4 @@
-"""The phantom dataset: synthetic pictures of any number of patients, drawn when they are loaded."""
+"""The phantom dataset: synthetic images of any number of patients, drawn when they are loaded."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ BLOCKS = {"train": range(6), "tuning": range(6, 8), "test": range(8, 10)}
 
 
 class PhantomParams(Params):
-    """How many patients, from which seed, how high the pictures are in pixels, and what they show.
+    """How many patients, from which seed, how high the images are in pixels, and what they show.
 
     The width follows: 4288 / 2848 of the height for an eye, 2544 / 3056 for a chest; a thorax is as wide as high, at
     most 192 voxels, and half as long. ``optic_disc`` adds that finding to eyes.
@@ -32,12 +32,12 @@ class PhantomParams(Params):
 
 
 class Phantom(Dataset[PhantomParams]):
-    """Synthetic pictures with exact masks; no pixel comes from a person.
+    """Synthetic images with exact masks; no pixel comes from a person.
 
     ``eye``: fundus photographs with four lesion types, the label being the grade (0–4) that follows from them.
     ``chest``: radiographs of normal chests, enlarged hearts and opacities, with the gaze of three synthetic readers.
     ``thorax``: CT volumes with nodules, each outlined and rated by four synthetic readers, one per patient, no label.
-    Otherwise a patient has two pictures. The split follows from the last digit of the patient's number (0–5 train,
+    Otherwise a patient has two images. The split follows from the last digit of the patient's number (0–5 train,
     6–7 tuning, 8–9 test), so that more patients never move one between splits.
     """
 
@@ -73,23 +73,23 @@ class Phantom(Dataset[PhantomParams]):
         patients = (patient for patient in range(self.params.patients) if patient % 10 in digits)
         return [f"synthetic_{patient:05d}_{view}" for patient in patients for view in self.subject.views]
 
-    def group(self, id: str) -> str:
+    def patient(self, id: str) -> str:
         """The patient's number."""
         return f"{self._patient(id)[0]:05d}"
 
     def grade(self, id: str) -> Label:
-        """The class of a picture, without drawing it."""
+        """The class of an image, without drawing it."""
         return self.subject.label(*self._patient(id), self.params.seed)
 
     def load(self, id: str) -> Sample:
-        """Draw one picture (c, height, width), with a mask per finding, all zero where absent."""
+        """Draw one image (c, height, width), with a mask per finding, all zero where absent."""
         sample = self.subject.draw(*self._patient(id), self.params.seed, self.params.height)
-        left_out = () if self.params.optic_disc else self.subject.optional
+        hidden = () if self.params.optic_disc else self.subject.optional
         return replace(
             sample,
             id=id,
-            annotations=tuple(mark for mark in sample.annotations if mark.finding not in left_out),
-            group=self.group(id),
+            annotations=tuple(mark for mark in sample.annotations if mark.finding not in hidden),
+            patient=self.patient(id),
             geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )
 

@@ -15,7 +15,7 @@ GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 
 @dataclass(frozen=True)
 class Subject:
-    """A kind of picture: ``views`` are the pictures of one patient, of each of which ``label`` knows the class.
+    """A kind of image: ``views`` are the images of one patient, of each of which ``label`` knows the class.
 
     ``draw`` and ``label`` are asked for (patient, view, seed), ``draw`` with the height in pixels besides; the sample
     comes without id, patient and geometry. ``optional`` findings are given on request only.

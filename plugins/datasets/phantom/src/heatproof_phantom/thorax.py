@@ -74,7 +74,7 @@ def thorax(patient: int, seed: int, size: int) -> Sample:
         id,
         _scanned(generator(seed, patient, "thorax", "noise"), units),
         tuple(Annotation("nodule", mask, reader=reader, source="phantom") for reader, mask in masks.items()),
-        group=f"{patient:05d}",
+        patient=f"{patient:05d}",
         geometry=Geometry(np.eye(4), shape, f"phantom seed {seed} {id}", (step, step, step), "SPL"),
         extras={"ratings": tuple(ratings), "small": (), "origin": (0, 0, 0)},
     )

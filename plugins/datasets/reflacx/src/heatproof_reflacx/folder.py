@@ -51,7 +51,7 @@ class Folder:
         return np.column_stack([values[:, :2], values[:, 3] - values[:, 2], values[:, 4:]])
 
     def reading(self, shape: tuple[int, ...]) -> Reading:
-        """The fixations on a picture (h, w), without those that are beside it or no numbers, and their frames."""
+        """The fixations on an image (h, w), without those that are beside it or no numbers, and their frames."""
         values = self.fixations()
         values = values[usable(values) & on(values, shape)]
         shown = values[:, 5:].reshape(-1, 2, 2)
@@ -83,7 +83,7 @@ def usable(values: Array) -> Array:
 
 
 def on(values: Array, shape: tuple[int, ...]) -> Array:
-    """Whether fixations (n, 9) lie on a picture (h, w)."""
+    """Whether fixations (n, 9) lie on an image (h, w)."""
     return np.asarray(((values[:, :2] >= 0) & (values[:, :2] < shape)).all(axis=1))
 
 
@@ -104,7 +104,7 @@ def ellipse(corners: Sequence[float], shape: tuple[int, ...]) -> Array:
 def _corners(row: Row) -> tuple[float, ...]:
     left, top, right, bottom = corners = tuple(_number(row[name]) for name in CORNERS)
     if not (left < right and top < bottom):
-        raise DataError(f"{row.place}: {CORNERS} are {corners}, which is no box; correct them.")
+        raise DataError(f"{row.source}: {CORNERS} are {corners}, which is no box; correct them.")
     return corners
 
 

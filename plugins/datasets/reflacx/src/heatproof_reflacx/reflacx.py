@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from heatproof.dataset import Finding
+from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Label, Sample
-from heatproof_cohorts.manifest import Entry, Listing, gathered
+from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, read_table
 from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading
@@ -56,7 +56,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
     """2,616 frontal radiographs in 3,032 readings, with gaze, labels and ellipses round what was found.
 
     Bigolin Lanfredi et al. 2022, "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities
-    in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is a picture; each reading has its
+    in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is an image; each reading has its
     own gaze, masks and box, the reader being the reading's id. A label counts where more than half of the readings that
     asked for it give it; all asked for ``Other``, which is words. A finding that a reading denies is all zero; one that
     it states without an ellipse, or did not ask for, has no annotation of it.
@@ -92,7 +92,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
 
     @cached_property
     def rows(self) -> Mapping[str, Sequence[Row]]:
-        """The readings that can be used, by picture."""
+        """The readings that can be used, by image."""
         rows: dict[str, dict[str, Row]] = {}
         for row in self._rows:
             if not self._problem(row):
@@ -106,31 +106,31 @@ class Reflacx(MimicDataset[ReflacxParams]):
     def _problem(self, row: Row) -> str:
         """What is wrong with a reading, empty where nothing is."""
         if not all(row[name] for name in ("id", "image", "dicom_id")) or Path(row["id"]).name != row["id"]:
-            return "it names no reading or no picture"
+            return "it names no reading or no image"
         if not all(row[name].removesuffix(".0").isdigit() for name in SIZES):
-            return "the size of its picture is no number"
+            return "the size of its image is no number"
         known = self.params.division == "shares" or row["split"].lower() in PARTS
         return "" if known else f"split {row['split']!r} is not one of {', '.join(PARTS)}"
 
     def listed(self) -> Listing:
-        """The pictures of the readings."""
+        """The images of the readings."""
         entries, faults = gathered(self._entries())
-        del faults["samples listed twice"]  # that is what several readings of one picture are
+        del faults["samples listed twice"]  # that is what several readings of one image are
         broken = [fault for table in self.sheets.values() for fault in table.faults]
-        problems = [f"{row.place}: {problem}" for row in self._rows if (problem := self._problem(row))]
-        single = {row["id"]: row.place for row in reversed(self._rows)}
-        twice = [row.place for row in self._rows if row["id"] and single[row["id"]] != row.place]
+        problems = [f"{row.source}: {problem}" for row in self._rows if (problem := self._problem(row))]
+        single = {row["id"]: row.source for row in reversed(self._rows)}
+        twice = [row.source for row in self._rows if row["id"] and single[row["id"]] != row.source]
         faults |= {"rows that cannot be used": [*broken, *problems], "readings listed twice": twice}
-        left_out = {"readings whose gaze was discarded": [row.place for row in self._rows if _discarded(row)]}
-        return Listing(entries, faults, left_out, list(self.sheets))
+        unused = {"readings whose gaze was discarded": [row.source for row in self._rows if _discarded(row)]}
+        return Listing(entries, faults, unused, list(self.sheets))
 
-    def _entries(self) -> Iterator[tuple[str, Entry]]:
+    def _entries(self) -> Iterator[tuple[str, ListedSample]]:
         for id, readings in self.rows.items():
             label = self._label(readings)
             for row in readings:
                 drawn = split_of(row["subject_id"] or id, self.params.shares, self.params.seed)
                 split = PARTS[row["split"].lower()] if self.params.division == "published" else drawn
-                yield id, Entry(self.picture(row["image"]), split, label, row["subject_id"], row.place)
+                yield id, ListedSample(self.image_path(row["image"]), split, label, row["subject_id"], row.source)
 
     def _label(self, readings: Sequence[Row]) -> Label:
         votes = {
@@ -141,12 +141,12 @@ class Reflacx(MimicDataset[ReflacxParams]):
         return given if len(given) > 1 else given[0] if given else len(LABELS)
 
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """The readings of a picture whose gaze was kept, by id; raises ``DataError`` where its size is another one."""
+        """The readings of an image whose gaze was kept, by id; raises ``DataError`` where its size is another one."""
         for row in self.rows[id]:
             if _size(row) != shape:
                 raise DataError(
-                    f"{self.entry(id).path} has {shape} pixels, but was read at {_size(row)} ({row.place}); replace it "
-                    "by the published picture."
+                    f"{self.entry(id).path} has {shape} pixels, but was read at {_size(row)} ({row.source}); "
+                    "replace it by the published image."
                 )
         return {row["id"]: self._folder(row).reading(shape) for row in self.rows[id] if not _discarded(row)}
 
@@ -161,7 +161,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
             if label in masks:
                 yield Annotation(named(label), masks[label], reader=row["id"], source=str(folder.path))
             elif row[label] and not stated(row, label, least):
-                # Nothing is stored for what is not there: a picture has a dozen such masks, and more with its readers.
+                # Nothing is stored for what is not there: an image has a dozen such masks, and more with its readers.
                 yield Annotation(named(label), np.broadcast_to(np.zeros((), bool), shape), reader=row["id"])
         if self.params.chest:
             yield Annotation(CHEST, folder.chest(shape), "box", row["id"], str(folder.path))
@@ -170,19 +170,19 @@ class Reflacx(MimicDataset[ReflacxParams]):
         return Folder(self.params.root / "main_data" / row["id"])
 
     def marks(self) -> Iterable[Path]:
-        """The files of the readings of listed pictures."""
+        """The files of the readings of listed images."""
         return [path for id in self.listing.entries for row in self.rows[id] for path in self._folder(row).files]
 
-    def left_out(self) -> list[Finding]:
-        """What is wrong with the tables, missing pictures, and fixations that cannot be used."""
-        return [*super().left_out(), *(found for found in self._looked if found.what == BROKEN and found.count)]
+    def rejected(self) -> list[Tally]:
+        """What is wrong with the tables, missing images, and fixations that cannot be used."""
+        return [*super().rejected(), *(found for found in self._looked if found.what == BROKEN and found.count)]
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[Tally]:
         """Counts against the published ones, and what of the gaze cannot be used."""
         return [*super().check(), *self._looked]
 
     @cached_property
-    def _looked(self) -> tuple[Finding, ...]:
+    def _looked(self) -> tuple[Tally, ...]:
         """What the tables of all readings hold; it reads every one of them."""
         readings = [row for id in self.listing.entries for row in self.rows[id]]
         total, broken, beside = 0, 0, 0
@@ -191,14 +191,14 @@ class Reflacx(MimicDataset[ReflacxParams]):
         for row, values in self._fixations(readings):
             good, met = usable(values), usable(values) & on(values, _size(row))
             total, broken, beside = total + len(values), broken + sum(~good), beside + sum(good) - sum(met)
-            blind += [] if met.any() else [row.place]
-            faulty += [] if good.all() else [row.place]
+            blind += [] if met.any() else [row.source]
+            faulty += [] if good.all() else [row.source]
         return (
-            Finding("readings", len(readings), self.published.get("readings")),
-            Finding("fixations", total),
-            Finding(BROKEN, int(broken), 0, *faulty[:1]),
-            Finding("fixations beside their picture", int(beside)),
-            Finding("readings without a fixation on the picture", len(blind), 0, *blind[:1]),
+            Tally("readings", len(readings), self.published.get("readings")),
+            Tally("fixations", total),
+            Tally(BROKEN, int(broken), 0, *faulty[:1]),
+            Tally("fixations beside their image", int(beside)),
+            Tally("readings without a fixation on the image", len(blind), 0, *blind[:1]),
         )
 
     def _fixations(self, readings: Iterable[Row]) -> Iterator[tuple[Row, Array]]:
@@ -214,7 +214,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples with their readings in this layout, as phase 3, under an empty folder; how many.
 
-        Pictures become DICOM below ``files``. What one reader marked is his reading's; what nobody of those who looked
+        Images become DICOM below ``files``. What one reader marked is his reading's; what nobody of those who looked
         marked is everybody's. Masks become the ellipses round their connected parts.
         """
         names = {named(label): label for label in LABELS}
@@ -234,5 +234,5 @@ def _discarded(row: Row) -> bool:
 
 
 def _size(row: Row) -> tuple[int, ...]:
-    """Height and width of the picture as it was read."""
+    """Height and width of the image as it was read."""
     return tuple(round(float(row[name])) for name in SIZES)

@@ -11,7 +11,7 @@ from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.manifest import ListedDataset, require_new
 from heatproof_cohorts.tables import write_table
 from heatproof_eyetracking.gaze import SIGMA, fixations_of
-from heatproof_eyetracking.mimic import write_picture
+from heatproof_eyetracking.mimic import write_image
 
 from .folder import CHEST, CORNERS, DEGREES, ELLIPSES, FIXATIONS, LABELS, PLACES, SHOWN, TIMES
 
@@ -27,7 +27,7 @@ SHEET = (
 )
 CERTAIN = 5
 DEGREE = SIGMA / 3056
-"""A degree of visual angle, in heights of the picture."""
+"""A degree of visual angle, in heights of the image."""
 
 Rows: TypeAlias = list[Sequence[object]]
 
@@ -41,7 +41,7 @@ def write(
     count = 0
     for count, sample in enumerate(samples, 1):
         name, split = dataset.name_to_write(sample), parts[dataset.split_to_write(sample)]
-        path, place = write_picture(sample, root, name, count), dataset.class_to_write(sample)
+        path, place = write_image(sample, root, name, count), dataset.class_to_write(sample)
         gaze = fixations_of(sample)
         for reader in gaze or [""]:
             id = f"P300R{len(sheet) + 1:06d}"

@@ -18,11 +18,11 @@ class CentreParams(Params):
 
 
 class Centre(Explainer[CentreParams]):
-    """A bell over the middle of the picture: what a heatmap is worth that bets on where photographers aim.
+    """A bell over the middle of the image: what a heatmap is worth that bets on where photographers aim.
 
     Pixel i of N lies at u = (i + 1/2) / N - 1/2 along its dimension; its value is exp(-sum of u² / (2 sigma²)). The
     same for every image, model and target of one grid (Judd et al. 2012, "A benchmark of computational models of
-    saliency to predict human fixations", compare models of gaze with such a bell, stretched to the picture's shape).
+    saliency to predict human fixations", compare models of gaze with such a bell, stretched to the image's shape).
     """
 
     requires = frozenset()

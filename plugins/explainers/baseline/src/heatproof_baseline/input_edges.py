@@ -1,4 +1,4 @@
-"""A heatmap that knows only the picture's edges."""
+"""A heatmap that knows only the image's edges."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ SMOOTHING = (1.0, 2.0, 1.0)
 
 
 class InputEdges(Explainer):
-    """The size of the picture's own gradient, by Sobel's filter: what a heatmap is worth that only traces edges.
+    """The size of the image's own gradient, by Sobel's filter: what a heatmap is worth that only traces edges.
 
     A map that looks like this one need not say anything of the model (Adebayo et al. 2018, "Sanity checks for saliency
     maps"). Per channel the root of the sum over dimensions of squared slopes; a slope is the difference of the two
     neighbours along its dimension, smoothed by (1, 2, 1) along the others, with border pixels repeated outwards. A
-    constant picture gives zero everywhere and the note ``degenerate`` 1.
+    constant image gives zero everywhere and the note ``degenerate`` 1.
     """
 
     requires = frozenset()

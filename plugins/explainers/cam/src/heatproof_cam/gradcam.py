@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from heatproof.passes import Layer
+from heatproof.passes import LayerGradient
 
 from .layered import Layered, P, over_space, weighted
 
@@ -14,7 +14,7 @@ class GradCam(Layered[P]):
     the target.
     """
 
-    def heat(self, layer: Layer) -> Tensor:
+    def heat(self, layer: LayerGradient) -> Tensor:
         """ReLU(sum over channels of mean gradient * activation)."""
         weights = layer.gradient.mean(over_space(layer), keepdim=True)
         return weighted(weights, layer.activation).relu()

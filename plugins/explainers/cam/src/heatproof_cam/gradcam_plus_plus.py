@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from heatproof.passes import Layer
+from heatproof.passes import LayerGradient
 
 from .layered import Layered, LayeredParams, over_space, weighted
 
@@ -16,7 +16,7 @@ class GradCamPlusPlus(Layered[LayeredParams]):
     have it, a may have either sign.
     """
 
-    def heat(self, layer: Layer) -> Tensor:
+    def heat(self, layer: LayerGradient) -> Tensor:
         """ReLU(sum over channels of weight * activation)."""
         # a g = g / (2 + g sum(A)) has the same value and none of the powers, which underflow; where g is 0 it is 0.
         total = layer.activation.sum(over_space(layer), keepdim=True)

@@ -11,7 +11,7 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.passes import Layer, gradients
+from heatproof.passes import LayerGradient, gradients
 from heatproof.records import Explanation
 
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -39,7 +39,7 @@ class Layered(Explainer[P]):
     shares = "gradients"
 
     @abstractmethod
-    def heat(self, layer: Layer) -> Tensor:
+    def heat(self, layer: LayerGradient) -> Tensor:
         """The map (n, 1, *layer's space)."""
         raise NotImplementedError
 
@@ -59,7 +59,7 @@ class Layered(Explainer[P]):
         return noted(resized(self.heat(layer), batch.space))
 
 
-def over_space(layer: Layer) -> tuple[int, ...]:
+def over_space(layer: LayerGradient) -> tuple[int, ...]:
     """The spatial axes of a layer's tensors."""
     return tuple(range(2, layer.activation.ndim))
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from heatproof.passes import Layer
+from heatproof.passes import LayerGradient
 
 from .layered import Layered, LayeredParams, over_space, weighted
 
@@ -20,7 +20,7 @@ class RespondCam(Layered[LayeredParams]):
 
     traits = frozenset({"signed", "differentiable"})
 
-    def heat(self, layer: Layer) -> Tensor:
+    def heat(self, layer: LayerGradient) -> Tensor:
         """The sum over channels of weight * activation."""
         space = over_space(layer)
         drive = (layer.activation * layer.gradient).sum(space, keepdim=True)

@@ -14,7 +14,7 @@ from .multipliers import exactness, multipliers
 
 
 class DeepLiftParams(Params):
-    """``baseline``: the constant reference picture, in prepared units."""
+    """``baseline``: the constant reference image, in prepared units."""
 
     baseline: float = Field(default=0.0, allow_inf_nan=False)
 

@@ -8,7 +8,7 @@ from heatproof.passes import gradients
 
 
 class Gradient(Explainer):
-    """Where a small change of the picture changes the score most (Simonyan et al. 2014).
+    """Where a small change of the image changes the score most (Simonyan et al. 2014).
 
     Signed, as in the papers; captum's ``Saliency`` takes the absolute value unless told otherwise. A linear model
     gives exactly its weights.

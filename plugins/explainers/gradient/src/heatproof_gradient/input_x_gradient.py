@@ -1,4 +1,4 @@
-"""The gradient times the picture."""
+"""The gradient times the image."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from heatproof.passes import gradients
 
 
 class InputXGradient(Explainer):
-    """What each value of the picture contributes to first order (Shrikumar et al. 2016).
+    """What each value of the image contributes to first order (Shrikumar et al. 2016).
 
     Values sum to the score where the network is piecewise linear and has no biases; completeness is therefore not
     claimed in general.

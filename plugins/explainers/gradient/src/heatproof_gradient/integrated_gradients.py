@@ -1,4 +1,4 @@
-"""Gradients along the way from a constant picture."""
+"""Gradients along the way from a constant image."""
 
 from typing import Self
 
@@ -44,7 +44,7 @@ class IntegratedGradientsParams(Params):
 
 
 class IntegratedGradients(Explainer[IntegratedGradientsParams]):
-    """What each value of the picture adds on the straight way from a baseline (Sundararajan et al. 2017).
+    """What each value of the image adds on the straight way from a baseline (Sundararajan et al. 2017).
 
     Image less baseline, times the mean gradient along the way: values sum to the score less the baseline's as the steps
     grow finer. By how much the sum misses it is the note ``completeness_gap``; it is no bound on the error of the map,

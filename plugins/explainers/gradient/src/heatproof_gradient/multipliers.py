@@ -1,4 +1,4 @@
-"""DeepLIFT's multipliers: differences from a reference picture, passed back through the network."""
+"""DeepLIFT's multipliers: differences from a reference image, passed back through the network."""
 
 from dataclasses import dataclass
 

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.network.modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, Kind
+from heatproof.network.modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, ModuleClass
 
 Passed = dict[nn.Module, tuple[Tensor, Tensor]]
-POOLS: tuple[Kind, ...] = (*MAX_POOLS, *ADAPTIVE_MAX_POOLS)
-NOT_LINEAR: tuple[Kind, ...] = (*ACTIVATIONS, *POOLS)
+POOLS: tuple[ModuleClass, ...] = (*MAX_POOLS, *ADAPTIVE_MAX_POOLS)
+NOT_LINEAR: tuple[ModuleClass, ...] = (*ACTIVATIONS, *POOLS)
 SMALL = {torch.float32: 1e-6, torch.float64: 1e-10}
 """A difference below which a derivative stands for the quotient of differences."""
 

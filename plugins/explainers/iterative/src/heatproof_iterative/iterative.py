@@ -91,7 +91,7 @@ class Iterative(Explainer[IterativeParams]):
 
     While the grade is above ``normal``, the pixels that a map marks are inpainted and the image is explained anew, so
     that lesions show which others outshone; the result is the sum of the maps, less of each later one (specification
-    7.15). A picture that is graded ``normal`` at once is excluded. Every sample is refined by itself: a mask hangs on
+    7.15). An image that is graded ``normal`` at once is excluded. Every sample is refined by itself: a mask hangs on
     the last bit of a value, and must not depend on who shares a pass. ``max_iter: 1`` is the map without refinement.
     """
 

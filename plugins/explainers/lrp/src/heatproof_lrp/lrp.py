@@ -23,7 +23,7 @@ from .presets import PRESETS, preset_name
 from .propagation import Propagation
 from .relevance import relevance_network, stem, unchanged
 from .rules import BatchNormRule
-from .settings import KINDS, LayerRule, Settings, known
+from .settings import KINDS, LayerRule, RuleSettings, known
 
 DEFAULT = "sequential_preset_a"
 CHOICES: Mapping[str, Callable[[Any, Mapping[str, Any]], list[Assignment]]] = {
@@ -42,7 +42,7 @@ STARTS: Mapping[str, Callable[[Tensor], Tensor]] = {"score": Tensor.detach, "one
 """Where relevance starts: with the target's score, or with 1."""
 
 
-class LrpParams(Settings):
+class LrpParams(RuleSettings):
     """The rules: one of ``preset``, ``composite`` (Zennit's) and ``layers`` (the first entry that fits a layer holds).
 
     Without any of them the preset is ``sequential_preset_a``. ``start``: relevance begins as ``one`` at the target's

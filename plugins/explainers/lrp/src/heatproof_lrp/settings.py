@@ -25,8 +25,8 @@ KINDS: Mapping[str, Kinds] = {
 """Kind of layer as a config calls it → the classes of modules; ``first`` are the weighted ones that read the image."""
 
 
-class Settings(Params):
-    """Settings of rules; what is not given is as in the preset, in the composite, or Zennit's own.
+class RuleSettings(Params):
+    """RuleSettings of rules; what is not given is as in the preset, in the composite, or Zennit's own.
 
     ``epsilon`` is added to the denominators of the epsilon rule, ``stabilizer`` to those of all others; ``gamma`` is
     how much more positive weights count; ``low`` and ``high`` bound prepared images, for all channels or one by one;
@@ -45,7 +45,7 @@ class Settings(Params):
         return {name: value for name in SETTINGS if (value := getattr(self, name, None)) is not None}
 
 
-class LayerRule(Settings):
+class LayerRule(RuleSettings):
     """The rule of the layers of one ``kind``, or whose ``name`` fits a pattern such as ``features.*``, or both."""
 
     rule: str
@@ -74,7 +74,7 @@ class LayerRule(Settings):
         return fitted(self.rule, RULES[self.rule], self.given())
 
 
-SETTINGS = (*Settings.model_fields, "alpha", "beta")
+SETTINGS = (*RuleSettings.model_fields, "alpha", "beta")
 
 
 def known(what: str, name: str, allowed: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Registers explainers that perturb the picture."""
+"""Registers explainers that perturb the image."""
 
 from collections.abc import Mapping
 

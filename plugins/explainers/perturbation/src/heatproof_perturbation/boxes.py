@@ -1,4 +1,4 @@
-"""Boxes in the maps of a network: what a window of the picture reaches, and copies of what lies in them."""
+"""Boxes in the maps of a network: what a window of the image reaches, and copies of what lies in them."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Windows:
-    """A grid of windows: along each axis of the picture, where they begin and end."""
+    """A grid of windows: along each axis of the image, where they begin and end."""
 
     spans: tuple[Spans, ...]
 
@@ -52,7 +52,7 @@ class Windows:
     def sliding(cls, space: Sequence[int], size: int, stride: int) -> "Windows":
         """Windows of one size at every multiple of the stride; those at the far borders are cut off by them.
 
-        With a stride up to the size they cover the picture. Raises ``ModelError`` where the window is larger than it.
+        With a stride up to the size they cover the image. Raises ``ModelError`` where the window is larger than it.
         """
         if size > min(space):
             raise ModelError(

@@ -1,6 +1,6 @@
-"""Forwards of a picture with a window replaced: of each activation only the box that the window changes is computed.
+"""Forwards of an image with a window replaced: of each activation only the box that the window changes is computed.
 
-A window changes a box of the picture, which a convolution or a pooling widens, an activation keeps, and an addition or
+A window changes a box of the image, which a convolution or a pooling widens, an activation keeps, and an addition or
 a concatenation unites with others. Windows of one row, which differ in their place along the last axis alone, are
 computed together: their boxes are given one size, and then hold more than was changed. From where a box is most of its
 map, or a node is of any other kind, whole maps are computed. The outputs are those of the full forward.
@@ -29,7 +29,7 @@ Where = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Row:
+class WindowRow:
     """What the windows at one place along all axes but the last change: of some nodes a box, of others the whole map.
 
     ``joints`` are the nodes whose boxes are put into whole maps; ``dead`` says what nobody reads after a node.
@@ -46,10 +46,10 @@ class Row:
         return (*(slice(index, index + 1) for index in self.place), piece)
 
 
-class Plan:
-    """What each window of a grid changes in the nodes that ``wanted`` depends on: the same for all pictures.
+class WindowEffects:
+    """What each window of a grid changes in the nodes that ``wanted`` depends on: the same for all images.
 
-    ``kept`` are the nodes of which the picture's own values are read for a window.
+    ``kept`` are the nodes of which the image's own values are read for a window.
     """
 
     def __init__(self, module: fx.GraphModule, wanted: fx.Node, windows: Windows):
@@ -98,9 +98,9 @@ class Plan:
         elif pointwise(node, module, maps, dimensions) and len(set(map(_lengths, spans))) == 1:
             self.spans[node] = tuple(Spans.union(axis) for axis in zip(*spans))
 
-    def _row(self, place: tuple[int, ...]) -> Row:
+    def _row(self, place: tuple[int, ...]) -> WindowRow:
         """The nodes of a row; boxed are those that depend on no dense one and change in less than most of their map."""
-        where = Row(place, (), (), frozenset(), {}).at()
+        where = WindowRow(place, (), (), frozenset(), {}).at()
         boxed, dense = {self.image: None}, dict[fx.Node, None]()
         for node in self.nodes:
             if node in self.affected and node is not self.image:
@@ -109,7 +109,7 @@ class Plan:
                 (boxed if small else dense)[node] = None
         read = {source for node in dense if not reads_shape(node) for source in node.all_input_nodes}
         joints = frozenset(read & boxed.keys())
-        return Row(place, tuple(boxed), tuple(dense), joints, _dead(boxed, joints) | _dead(dense))
+        return WindowRow(place, tuple(boxed), tuple(dense), joints, _dead(boxed, joints) | _dead(dense))
 
     def _kept(self) -> Iterable[fx.Node]:
         """What boxes are put into, and what no window changes."""
@@ -123,12 +123,12 @@ class Plan:
 
 
 class Changes:
-    """One picture (1, c, *space) with its own forward, and what changes where a window shows a ``replacement``.
+    """One image (1, c, *space) with its own forward, and what changes where a window shows a ``replacement``.
 
-    ``clean`` holds the activations of the picture that windows read, ``output`` is its output (1, class).
+    ``clean`` holds the activations of the image that windows read, ``output`` is its output (1, class).
     """
 
-    def __init__(self, plan: Plan, image: Tensor, replacement: Tensor, inputs: Mapping[str, Any]):
+    def __init__(self, plan: WindowEffects, image: Tensor, replacement: Tensor, inputs: Mapping[str, Any]):
         self.plan, self.image, self.replacement = plan, image, replacement
         self.walk = fx.Interpreter(plan.module)
         self.walk.extra_traceback = False  # it rewrites the message of an error and imports sympy to do so
@@ -139,11 +139,11 @@ class Changes:
 
     @property
     def bytes(self) -> int:
-        """The memory of the activations that are kept, the picture included."""
+        """The memory of the activations that are kept, the image included."""
         kept = (value for node, value in self.clean.items() if node in self.batched and isinstance(value, Tensor))
         return sum(value.nbytes for value in kept)
 
-    def boxes(self, row: Row, piece: slice) -> dict[fx.Node, Tensor]:
+    def boxes(self, row: WindowRow, piece: slice) -> dict[fx.Node, Tensor]:
         """The boxes (window, c, *sizes) of a row's joints, for a piece of its windows."""
         where = row.at(piece)
         values = {self.plan.image: self._shown(where)}
@@ -153,7 +153,7 @@ class Changes:
                 values.pop(source, None)
         return values
 
-    def outputs(self, row: Row, piece: slice, boxes: Mapping[fx.Node, Tensor], part: slice) -> Tensor:
+    def outputs(self, row: WindowRow, piece: slice, boxes: Mapping[fx.Node, Tensor], part: slice) -> Tensor:
         """The outputs (window, class) of a part of a piece, of which these are the boxes."""
         values: dict[fx.Node, Any] = {}
         self.walk.env = values
@@ -167,11 +167,11 @@ class Changes:
         output: Tensor = values.pop(self.plan.wanted)
         return output
 
-    def boxes_at_once(self, row: Row, rows: int) -> int:
+    def boxes_at_once(self, row: WindowRow, rows: int) -> int:
         """How many windows have boxes no larger than the activations of ``rows`` full forwards, the largest of each."""
         return self._at_once(rows, (self._size(node) * self.plan.share(node, row.at()) for node in row.boxed))
 
-    def outputs_at_once(self, row: Row, rows: int) -> int:
+    def outputs_at_once(self, row: WindowRow, rows: int) -> int:
         """How many windows have whole maps no larger than the activations of ``rows`` full forwards."""
         return self._at_once(rows, (self._size(node) for node in (*row.joints, *row.dense)))
 
@@ -196,7 +196,7 @@ class Changes:
         return output
 
     def _note(self, node: fx.Node, value: Any) -> None:
-        """Keep a value if windows read it, its shape, and whether it has a row per picture."""
+        """Keep a value if windows read it, its shape, and whether it has a row per image."""
         if node.op == "placeholder" or not self.batched.isdisjoint(node.all_input_nodes):
             self.batched.add(node)
         if isinstance(value, Tensor):
@@ -205,7 +205,7 @@ class Changes:
             self.clean[node] = value
 
     def _shown(self, where: Where) -> Tensor:
-        """The boxes of the picture, which show the replacement inside each window."""
+        """The boxes of the image, which show the replacement inside each window."""
         box = self.plan.box(self.plan.image, where)
         inside = box.inside(self.plan.windows.spans, where, self.image.device)
         return torch.where(inside[:, None], cut(self.replacement, box), cut(self.image, box))
@@ -228,7 +228,7 @@ class Changes:
             return unpadded(*arguments)
         return getattr(self.walk, node.op)(node.target, arguments, fx.map_arg(node.kwargs, given))
 
-    def _whole(self, node: fx.Node, row: Row, piece: slice, boxes: Mapping[fx.Node, Tensor], part: slice) -> Any:
+    def _whole(self, node: fx.Node, row: WindowRow, piece: slice, boxes: Mapping[fx.Node, Tensor], part: slice) -> Any:
         """What dense nodes read of one that is none, for each window of a part."""
         if node in row.joints:
             held = self.plan.box(node, row.at(piece)).part(part)

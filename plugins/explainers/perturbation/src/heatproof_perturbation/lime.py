@@ -1,4 +1,4 @@
-"""A linear model of the score, fitted to the picture with superpixels switched off."""
+"""A linear model of the score, fitted to the image with superpixels switched off."""
 
 from typing import Literal
 
@@ -29,8 +29,8 @@ class LimeParams(Params):
     """How superpixels are found, what they show when they are off, and how the linear model is fitted.
 
     ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of LIME's authors. ``off``
-    is each superpixel's own mean colour, or zero in prepared units. ``samples`` pictures are weighted by an exponential
-    kernel of ``kernel_width`` over the cosine distance to the whole picture; ``ridge`` is the penalty.
+    is each superpixel's own mean colour, or zero in prepared units. ``samples`` images are weighted by an exponential
+    kernel of ``kernel_width`` over the cosine distance to the whole image; ``ridge`` is the penalty.
     """
 
     segmentation: Literal["slic", "quickshift"] = "slic"
@@ -43,12 +43,12 @@ class LimeParams(Params):
 
 
 class Lime(Explainer[LimeParams]):
-    """What each superpixel adds to the score, by a linear model around the picture (Ribeiro et al. 2016).
+    """What each superpixel adds to the score, by a linear model around the image (Ribeiro et al. 2016).
 
     Superpixels are switched off at random and the score is fitted to which were on. The first
-    sample is the picture itself; equal ones are scored once. Draws depend on the seed and the sample's id only.
+    sample is the image itself; equal ones are scored once. Draws depend on the seed and the sample's id only.
     Notes: the number of ``superpixels`` found, and ``degenerate`` = 1 where none changes the score by more than
-    rounding. A picture that is one superpixel has no map.
+    rounding. An image that is one superpixel has no map.
     """
 
     requires = frozenset()
@@ -56,7 +56,7 @@ class Lime(Explainer[LimeParams]):
 
     @property
     def traits(self) -> frozenset[str]:
-        """Seeded; signed against a picture that is zero, for against its own mean a superpixel may add nothing."""
+        """Seeded; signed against an image that is zero, for against its own mean a superpixel may add nothing."""
         return frozenset({"seeded", "signed"} if self.params.off == "zero" else {"seeded"})
 
     @property
@@ -99,7 +99,7 @@ class Lime(Explainer[LimeParams]):
         return np.unique(found, return_inverse=True)[1].reshape(found.shape)
 
     def _scores(self, batch: Batch, labels: Tensor, masks: Array) -> Array:
-        """The scores (sample,) of the picture with superpixels off where masks (sample, superpixel) are 0."""
+        """The scores (sample,) of the image with superpixels off where masks (sample, superpixel) are 0."""
         image, (distinct, whose) = batch.images[0], np.unique(masks, axis=0, return_inverse=True)
         off = superpixel_means(image, labels) if self.params.off == "mean" else torch.zeros_like(image)
         on = torch.from_numpy(distinct.astype(bool)).to(image.device)

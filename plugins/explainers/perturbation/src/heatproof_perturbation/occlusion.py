@@ -1,4 +1,4 @@
-"""How far the score falls where a patch covers the picture."""
+"""How far the score falls where a patch covers the image."""
 
 import math
 from typing import Literal, Self
@@ -25,7 +25,7 @@ ROUNDING = 100
 class OcclusionParams(Params):
     """The side of the square or cubic ``patch`` and its ``stride`` in pixels, and what the patch shows.
 
-    ``value`` is a constant in prepared units, ``mean`` each channel's mean over the picture, or ``blur`` the picture
+    ``value`` is a constant in prepared units, ``mean`` each channel's mean over the image, or ``blur`` the image
     under a Gaussian of ``sigma`` pixels.
     """
 
@@ -42,10 +42,10 @@ class OcclusionParams(Params):
 
 
 class Occlusion(Explainer[OcclusionParams]):
-    """The score less the score with a patch over the picture, at each pixel averaged over the patches that cover it.
+    """The score less the score with a patch over the image, at each pixel averaged over the patches that cover it.
 
     Zeiler and Fergus 2014, in 2-D and 3-D. The score is the target's logit. Patches lie at every
-    multiple of the stride; the last ones are cut off by the far border, so that all of the picture is covered.
+    multiple of the stride; the last ones are cut off by the far border, so that all of the image is covered.
     Where no patch changes the score, by more than rounding, the note ``degenerate`` is 1.
     """
 
@@ -53,11 +53,11 @@ class Occlusion(Explainer[OcclusionParams]):
     traits = frozenset({"signed"})
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """The forward of the picture and one per patch, which costs a part of a full one where a box of it changes."""
+        """The forward of the image and one per patch, which costs a part of a full one where a box of it changes."""
         return 1 + math.prod(self._windows(space).shape), 0
 
     def explain(self, batch: Batch) -> Explanation:
-        """Maps (n, 1, *space); raises ``ModelError`` where the patch is larger than the picture."""
+        """Maps (n, 1, *space); raises ``ModelError`` where the patch is larger than the image."""
         windows, settings = self._windows(batch.space), self.params
         named = (settings.value, settings.sigma if settings.value == "blur" else None)
         own = batch.pick(logits(batch))[:, None]

@@ -1,4 +1,4 @@
-"""The scores of pictures of which a window is replaced."""
+"""The scores of images of which a window is replaced."""
 
 from collections.abc import Hashable
 from functools import partial
@@ -12,7 +12,7 @@ from heatproof.batch import Batch, Budget
 from heatproof.network.graph import output_of
 
 from .boxes import Windows
-from .incremental import Changes, Plan, Row
+from .incremental import Changes, WindowEffects, WindowRow
 
 
 def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:
@@ -32,13 +32,13 @@ def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Ha
         if view.reason:
             return torch.stack([_full(single, windows, shown) for single, shown in pairs])
         assert isinstance(module, fx.GraphModule)
-        plan = Plan(module, output_of(module.graph, batch.output, view.names), windows)
+        plan = WindowEffects(module, output_of(module.graph, batch.output, view.names), windows)
         return torch.stack([_incremental(single, plan, shown[None]) for single, shown in pairs])
 
     return batch.once(("window scores", windows, named), compute)
 
 
-def _incremental(batch: Batch, plan: Plan, replacement: Tensor) -> Tensor:
+def _incremental(batch: Batch, plan: WindowEffects, replacement: Tensor) -> Tensor:
     """The scores (window,) of a batch of one."""
     changes = Changes(plan, batch.images, replacement, batch.inputs)
     classes = torch.arange(changes.output.shape[1], device=batch.images.device)
@@ -49,7 +49,7 @@ def _incremental(batch: Batch, plan: Plan, replacement: Tensor) -> Tensor:
     return torch.cat(outputs)[:, target]
 
 
-def _outputs(changes: Changes, row: Row, rows: int, small: Budget, large: Budget) -> Tensor:
+def _outputs(changes: Changes, row: WindowRow, rows: int, small: Budget, large: Budget) -> Tensor:
     """The outputs (window, class) of a row: boxes of a piece of it at once, whole maps of parts of the piece."""
     sizes = changes.boxes_at_once(row, rows), changes.outputs_at_once(row, rows)
 

@@ -54,7 +54,7 @@ P = TypeVar("P", bound=NoisyParams, covariant=True)
 
 
 class Noisy(Explainer[P]):
-    """A moment of a base explainer's map over noisy copies of the picture.
+    """A moment of a base explainer's map over noisy copies of the image.
 
     Copies are drawn by the run's seed, the sample and their number; all moments of one base and noise share them. The
     note ``relative_error`` is the standard error of the mean map relative to that map, in the L2 norm, whichever moment

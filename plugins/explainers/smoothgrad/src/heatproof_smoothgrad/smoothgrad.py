@@ -7,7 +7,7 @@ from .noisy import PLAIN, Noisy, NoisyParams
 
 
 class SmoothGrad(Noisy[NoisyParams]):
-    """The mean map over noisy copies of the picture (Smilkov et al. 2017).
+    """The mean map over noisy copies of the image (Smilkov et al. 2017).
 
     On a linear model it is the base map itself; with one copy and no noise it is always.
     """

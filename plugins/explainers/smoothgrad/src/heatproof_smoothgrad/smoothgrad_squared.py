@@ -7,7 +7,7 @@ from .noisy import Noisy, NoisyParams
 
 
 class SmoothGradSquared(Noisy[NoisyParams]):
-    """The mean of the squared maps over noisy copies of the picture (Hooker et al. 2019); never negative."""
+    """The mean of the squared maps over noisy copies of the image (Hooker et al. 2019); never negative."""
 
     def moment(self, found: Moments) -> Tensor:
         """The mean of the squares."""

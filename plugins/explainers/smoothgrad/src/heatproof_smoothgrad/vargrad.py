@@ -22,7 +22,7 @@ class VarGradParams(NoisyParams):
 
 
 class VarGrad(Noisy[VarGradParams]):
-    """The variance of the maps over noisy copies of the picture (Adebayo et al. 2018); never negative.
+    """The variance of the maps over noisy copies of the image (Adebayo et al. 2018); never negative.
 
     Of the copies as a population: the mean of the squares less the square of the mean. On a linear model it is 0.
     """

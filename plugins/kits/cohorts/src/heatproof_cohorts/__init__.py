@@ -1,1 +1,1 @@
-"""How published downloads are read: tables, folders of pictures, annotation files and splits by patient."""
+"""How published downloads are read: tables, folders of images, annotation files and splits by patient."""

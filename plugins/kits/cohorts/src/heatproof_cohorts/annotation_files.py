@@ -1,4 +1,4 @@
-"""What marks the pictures of a folder: masks and densities as pictures of one name, contours, and boxes in a table."""
+"""What marks the images of a folder: masks and densities as images of one name, contours, and boxes in a table."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
@@ -13,9 +13,9 @@ from heatproof.errors import DataError
 from heatproof.imaging.images import read_image, read_mask
 from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.contours import SUFFIXES, Contour, box, drawn, read_contours
-from heatproof_cohorts.folders import DividedParams, pictures
+from heatproof_cohorts.folders import DividedParams, image_paths
+from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import ListedDataset
-from heatproof_cohorts.picture_files import write_image, write_mask
 from heatproof_cohorts.tables import Row, read_rows, write_table
 
 MASKS, DENSITIES, CONTOURS, BOXES = "masks", "densities", "contours", "boxes.csv"
@@ -23,7 +23,7 @@ CORNERS = ("x1", "y1", "x2", "y2")
 
 
 class MarkedParams(DividedParams):
-    """What holds where a finding that is outlined elsewhere is not in a picture; densities are never absent."""
+    """What holds where a finding that is outlined elsewhere is not in an image; densities are never absent."""
 
     unmarked: Literal["unexamined", "absent"] = "unexamined"
 
@@ -32,7 +32,7 @@ P = TypeVar("P", bound=MarkedParams, default=MarkedParams, covariant=True)
 
 
 class MarkedDataset(ListedDataset[P]):
-    """Pictures of a folder that holds their marks too. A subclass gives ``listed``."""
+    """Images of a folder that holds their marks too. A subclass gives ``listed``."""
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class MarkedDataset(ListedDataset[P]):
         return digest([super().content(), self.classes, self.findings])
 
     def marks(self) -> Iterable[Path]:
-        """The masks, densities and contours of listed pictures."""
+        """The masks, densities and contours of listed images."""
         return [path for id in self.listing.entries for path in self.found.files(id)]
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
@@ -102,11 +102,11 @@ class Marks:
         )
 
     @cached_property
-    def pictures(self) -> Mapping[tuple[Path, str], Sequence[Path]]:
+    def drawings(self) -> Mapping[tuple[Path, str], Sequence[Path]]:
         """The masks and densities by folder and sample."""
         found: dict[tuple[Path, str], list[Path]] = {}
         for _, folder in self.folders:
-            for path in pictures(folder):
+            for path in image_paths(folder):
                 found.setdefault((folder, _name(path, folder)), []).append(path)
         return found
 
@@ -120,26 +120,26 @@ class Marks:
 
     def files(self, id: str) -> list[Path]:
         """The masks, densities and contours of a sample."""
-        drawings = [path for _, folder in self.folders for path in self.pictures.get((folder, id), ())]
+        drawings = [path for _, folder in self.folders for path in self.drawings.get((folder, id), ())]
         return [*drawings, *self._outlines.get(id, ())]
 
     def stray(self, ids: Set[str], files: Set[str]) -> dict[str, list[str]]:
         """The masks, densities, contours and boxes that belong to none of these samples and their files."""
-        drawings = [(id, path) for (_, id), paths in self.pictures.items() for path in paths]
+        drawings = [(id, path) for (_, id), paths in self.drawings.items() for path in paths]
         outlines = [(id, path) for id, paths in self._outlines.items() for path in paths]
-        rows = [row.place for file, own in self.boxes.items() if file not in files for row in own]
+        rows = [row.source for file, own in self.boxes.items() if file not in files for row in own]
         return {
-            "masks without a picture": [str(path) for id, path in drawings if id not in ids],
-            "contours without a picture": [str(path) for id, path in outlines if id not in ids],
-            "boxes without a picture": rows,
+            "masks without an image": [str(path) for id, path in drawings if id not in ids],
+            "contours without an image": [str(path) for id, path in outlines if id not in ids],
+            "boxes without an image": rows,
         }
 
     def of(self, id: str, file: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The annotations of a sample; raises ``DataError`` where one does not fit its picture (h, w)."""
+        """The annotations of a sample; raises ``DataError`` where one does not fit its image (h, w)."""
         marks = [
-            _drawn(kind, folder.name, _single(self.pictures[folder, id]), shape)
+            _drawn(kind, folder.name, _single(self.drawings[folder, id]), shape)
             for kind, folder in self.folders
-            if (folder, id) in self.pictures
+            if (folder, id) in self.drawings
         ]
         marks += self._contoured(id, shape)
         marks += [_boxed(row, shape) for row in self.boxes.get(file, ())]
@@ -167,14 +167,14 @@ def _contours(paths: Sequence[Path]) -> tuple[Contour, ...] | DataError:
 
 def _single(paths: Sequence[Path]) -> Path:
     if len(paths) > 1:
-        raise DataError(f"{paths[0]} and {paths[1]} mark the same finding of one picture; keep one of them.")
+        raise DataError(f"{paths[0]} and {paths[1]} mark the same finding of one image; keep one of them.")
     return paths[0]
 
 
 def _drawn(kind: str, finding: str, path: Path, shape: tuple[int, ...]) -> Annotation:
     values = read_mask(path) if kind == "mask" else _density(path)
     if values.shape != shape:
-        raise DataError(f"{path} has {values.shape} pixels, its picture {shape}; draw it on the picture's own grid.")
+        raise DataError(f"{path} has {values.shape} pixels, its image {shape}; draw it on the image's own grid.")
     return Annotation(finding, values, "mask" if kind == "mask" else "density", source=str(path))
 
 
@@ -187,25 +187,25 @@ def _density(path: Path) -> Array:
 def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
     """The share of each pixel that a box covers; all zero where the row has no corners."""
     if not any(row[corner] for corner in CORNERS):
-        return Annotation(row["finding"], np.zeros(shape, dtype=np.float32), "box", source=row.place)
+        return Annotation(row["finding"], np.zeros(shape, dtype=np.float32), "box", source=row.source)
     try:
         x1, y1, x2, y2 = (float(row[corner]) for corner in CORNERS)
     except ValueError:
-        raise DataError(f"{row.place}: a corner is no number; give x1, y1, x2, y2 in pixels, or none.") from None
+        raise DataError(f"{row.source}: a corner is no number; give x1, y1, x2, y2 in pixels, or none.") from None
     if not (0 <= x1 < x2 <= shape[1] and 0 <= y1 < y2 <= shape[0]):
-        raise DataError(f"{row.place}: box {x1:g}, {y1:g} – {x2:g}, {y2:g} leaves the picture {shape}, or is empty.")
-    return Annotation(row["finding"], box((y1, y2), (x1, x2), shape), "box", source=row.place)
+        raise DataError(f"{row.source}: box {x1:g}, {y1:g} – {x2:g}, {y2:g} leaves the image {shape}, or is empty.")
+    return Annotation(row["finding"], box((y1, y2), (x1, x2), shape), "box", source=row.source)
 
 
 class MarkedFolder:
-    """A folder to which pictures are written as PNG, each with its masks, densities and boxes."""
+    """A folder to which images are written as PNG, each with its masks, densities and boxes."""
 
     def __init__(self, root: Path):
         self.root = root
         self._boxes: list[tuple[str, ...]] = []
 
     def add(self, sample: Sample, name: str) -> str:
-        """Write a sample's picture, its masks (their union over readers) and its densities; the picture's file."""
+        """Write a sample's image, its masks (their union over readers) and its densities; the image's file."""
         file = f"images/{name}.png"
         write_image(sample.image, self.root / file)
         for finding in sample.findings():

@@ -18,7 +18,7 @@ COLUMNS = ("finding", "contour", "x", "y")
 
 @dataclass(frozen=True)
 class Contour:
-    """The outline of one finding: its corners (n, 2), x before y, in pixels from the upper left corner of the picture.
+    """The outline of one finding: its corners (n, 2), x before y, in pixels from the upper left corner of the image.
 
     No corners: looked for and absent.
     """
@@ -26,11 +26,11 @@ class Contour:
     finding: str
     reader: str
     points: Array
-    place: str
+    source: str
 
 
 def read_contours(path: Path) -> tuple[Contour, ...]:
-    """The contours of a picture, in the order of the file; raises ``DataError`` for what cannot be read.
+    """The contours of an image, in the order of the file; raises ``DataError`` for what cannot be read.
 
     A table has a row for each corner: finding, contour (any name of the outline), x, y, and the reader where there are
     several. JSON is a list of objects with ``finding``, ``points`` ([[x, y], …]) and, if need be, ``reader``.
@@ -42,7 +42,7 @@ def _from_table(path: Path) -> tuple[Contour, ...]:
     rows: dict[tuple[str, str, str], list[Row]] = {}
     for row in read_rows(path, COLUMNS, ("reader",)):
         rows.setdefault((row["finding"], row["reader"], row["contour"]), []).append(row)
-    return tuple(_contour(*key[:2], _corners(own), own[0].place) for key, own in rows.items())
+    return tuple(_contour(*key[:2], _corners(own), own[0].source) for key, own in rows.items())
 
 
 def _corners(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -65,20 +65,20 @@ def _from_json(path: Path) -> tuple[Contour, ...]:
         ) from error
 
 
-def _contour(finding: str, reader: str, corners: Sequence[Any], place: str) -> Contour:
+def _contour(finding: str, reader: str, corners: Sequence[Any], source: str) -> Contour:
     try:
         points = np.asarray(corners, dtype=np.float64).reshape(len(corners), 2)
     except (ValueError, TypeError):
-        raise DataError(f"{place}: a corner is no pair of numbers; give x and y in pixels.") from None
+        raise DataError(f"{source}: a corner is no pair of numbers; give x and y in pixels.") from None
     if not finding or not np.isfinite(points).all() or len(points) in (1, 2):
-        raise DataError(f"{place}: a contour needs a finding, and three corners or more, all finite, or none.")
-    return Contour(str(finding), str(reader), points, place)
+        raise DataError(f"{source}: a contour needs a finding, and three corners or more, all finite, or none.")
+    return Contour(str(finding), str(reader), points, source)
 
 
 def drawn(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> list[Annotation]:
     """A mask (h, w) float32 for each finding and reader: the share of each pixel that the contours enclose together.
 
-    Raises ``DataError`` for a contour that leaves the picture or encloses nothing.
+    Raises ``DataError`` for a contour that leaves the image or encloses nothing.
     """
     masks: dict[tuple[str, str], Array] = {}
     for contour in contours:
@@ -91,11 +91,11 @@ def drawn(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> l
 def _add(contour: Contour, mask: Array) -> None:
     height, width = mask.shape
     if (contour.points < 0).any() or (contour.points > (width, height)).any():
-        raise DataError(f"{contour.place}: the contour leaves the picture of {height} × {width} pixels; correct it.")
+        raise DataError(f"{contour.source}: the contour leaves the image of {height} × {width} pixels; correct it.")
     left, top = np.floor(contour.points.min(axis=0)).astype(int)
     share = enclosed(contour.points - (left, top))
     if not share.any():
-        raise DataError(f"{contour.place}: the contour encloses no area; take it out, or draw it anew.")
+        raise DataError(f"{contour.source}: the contour encloses no area; take it out, or draw it anew.")
     part = mask[top : top + share.shape[0], left : left + share.shape[1]]
     np.minimum(part + share, 1, out=part)
 

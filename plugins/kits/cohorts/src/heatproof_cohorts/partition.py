@@ -53,7 +53,7 @@ def patient_in(name: str, pattern: str | None) -> str:
 def split_of(patient: str, shares: Shares, seed: int) -> str:
     """The split of a patient: drawn by its name and the seed alone, so the same on every machine.
 
-    Neither missing pictures nor a filter moves anybody to another split; in return shares hold up to chance.
+    Neither missing images nor a filter moves anybody to another split; in return shares hold up to chance.
     """
     place = key("split", seed, patient) / 2**128
     if place < shares.train:

@@ -15,10 +15,10 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its values under the names that were asked for, and its place (file and line) for messages."""
+    """One row: its values under the names that were asked for, and its source (file and line) for messages."""
 
     values: Mapping[str, str]
-    place: str
+    source: str
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]

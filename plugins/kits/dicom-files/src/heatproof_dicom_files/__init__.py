@@ -1,1 +1,1 @@
-"""DICOM beside its pictures: headers, series of slices, and writing; for plugins of heatproof."""
+"""DICOM beside its images: headers, series of slices, and writing; for plugins of heatproof."""

@@ -1,4 +1,4 @@
-"""Writes pictures as DICOM."""
+"""Writes images as DICOM."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -32,10 +32,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def write_dicom(image: Array, path: Path, synthetic: bool = False, **tags: Any) -> None:
-    """Write a picture (c, h, w), c = 1 of uint8 or uint16 or c = 3 of uint8, as a reader of DICOM returns it.
+    """Write an image (c, h, w), c = 1 of uint8 or uint16 or c = 3 of uint8, as a reader of DICOM returns it.
 
     ``tags`` are DICOM keywords; ``Modality`` is CT (Hounsfield units + 1024), CR or DX (default). UIDs that are not
-    given follow from picture and tags, so the same call writes the same file. Raises ``DataError`` for other pictures,
+    given follow from image and tags, so the same call writes the same file. Raises ``DataError`` for other images,
     tags and modalities.
     """
     kind = str(tags.get("Modality", "DX"))

@@ -12,7 +12,7 @@ from heatproof.records import Array, Sample, SpatialExtra
 Scale = Literal["sum", "linear", "viridis_luma"]
 
 SIGMA = 150.0
-"""The width of EGD-CXR's Gaussians, in pixels of the original picture."""
+"""The width of EGD-CXR's Gaussians, in pixels of the original image."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Frames(SpatialExtra):
 
 
 def joined(parts: Sequence[Frames], space: tuple[int, ...]) -> Frames:
-    """The frames of several readings of one picture of this shape, one after the other; none where there is none."""
+    """The frames of several readings of one image of this shape, one after the other; none where there is none."""
     nothing = Frames(tuple(np.zeros((0, length)) for length in space))
     parts = [nothing, *parts]
     profiles = tuple(np.concatenate([part.profiles[axis] for part in parts]) for axis in range(len(space)))
@@ -83,7 +83,7 @@ def _multiplied(profiles: tuple[Array, ...], summed: bool) -> Array:
 def reflected(pixels: Array, length: int, sigma: float) -> Array:
     """Gaussians about pixels (t,) along an axis: (t, length), each of sum 1, as scipy's ``gaussian_filter`` blurs them.
 
-    They are cut at four sigma, and what leaves the picture comes back mirrored (``reflect``, the border repeated).
+    They are cut at four sigma, and what leaves the image comes back mirrored (``reflect``, the border repeated).
 
     >>> reflected(np.array([4]), 9, 1.0)[0, 3:5].round(8).tolist()
     [0.24197145, 0.39894347]
@@ -100,7 +100,7 @@ def reflected(pixels: Array, length: int, sigma: float) -> Array:
 
 
 def counted(points: Array, shape: tuple[int, ...], sigma: float = SIGMA) -> Frames:
-    """A frame per fixation, each counting one: points (t, d) in continuous indices inside a picture of this shape.
+    """A frame per fixation, each counting one: points (t, d) in continuous indices inside an image of this shape.
 
     So Karargyris et al. 2021 ("Creation and validation of a chest X-ray dataset with eye-tracking and report dictation
     for AI development", Scientific Data 8:92) draw static maps: whole pixels, duration ignored, 150 pixels wide.
@@ -110,7 +110,7 @@ def counted(points: Array, shape: tuple[int, ...], sigma: float = SIGMA) -> Fram
 
 
 def dwelt(points: Array, seconds: Array, sigmas: Array, shown: Array, shape: tuple[int, ...]) -> Frames:
-    """A frame per fixation, by its seconds (t,), inside the part of the picture that was shown; together of sum 1.
+    """A frame per fixation, by its seconds (t,), inside the part of the image that was shown; together of sum 1.
 
     ``points`` (t, d) and ``sigmas`` (t, d), one degree of visual angle, are in pixels; ``shown`` (t, d, 2) holds the
     first pixel and the one after the last. So Bigolin Lanfredi et al. 2022 ("REFLACX, a dataset of reports and
@@ -149,7 +149,7 @@ def linear(density: Array) -> Array:
 
 
 def viridis_luma(density: Array) -> Array:
-    """The grey of a density's picture in the colours of viridis, from 30/255 to 215/255; a constant one becomes zero.
+    """The grey of a density's image in the colours of viridis, from 30/255 to 215/255; a constant one becomes zero.
 
     Watanabe et al. 2022 train on such greys: their maps were written by matplotlib's ``imsave`` and read as grey by
     Pillow. They grow with the density, but not in proportion.
@@ -167,4 +167,4 @@ SCALES: Mapping[Scale, Callable[[Array], Array]] = {
     "linear": linear,
     "viridis_luma": viridis_luma,
 }
-"""How a static map is given: as it is, which metrics and further sums need, or as a picture, as training may ask."""
+"""How a static map is given: as it is, which metrics and further sums need, or as an image, as training may ask."""

@@ -1,4 +1,4 @@
-"""Datasets of gaze on chest radiographs of MIMIC-CXR, whose pictures lie in a download of their own."""
+"""Datasets of gaze on chest radiographs of MIMIC-CXR, whose images lie in a download of their own."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ EXTRAS = ("fixations", "fixation_readers", "gaze_frames")
 class MimicParams(ListedParams):
     """Where MIMIC-CXR lies (None: under root too), and how gaze is given.
 
-    ``scale`` is that of the static maps: the plain sum, or a picture as a training target. ``frames`` adds a map per
+    ``scale`` is that of the static maps: the plain sum, or an image as a training target. ``frames`` adds a map per
     fixation, each with its neighbours up to ``window`` fixations away.
     """
 
@@ -47,7 +47,7 @@ P = TypeVar("P", bound=MimicParams, default=MimicParams, covariant=True)
 class MimicDataset(ListedDataset[P]):
     """Radiographs with the gaze of those who read them. A subclass gives ``listed`` and ``readings``.
 
-    Every reading makes a density ``gaze``, all zero where no fixation lies on the picture. ``extras["fixations"]`` are
+    Every reading makes a density ``gaze``, all zero where no fixation lies on the image. ``extras["fixations"]`` are
     the points (n, 3) of all readings, ``extras["fixation_readers"]`` (n,) says whose they are; on request
     ``extras["gaze_frames"]`` are their ``Frames``, one after the other.
     """
@@ -56,10 +56,10 @@ class MimicDataset(ListedDataset[P]):
 
     @abstractmethod
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """Reader → reading of a picture (h, w); a reader of whom nothing was recorded is not there."""
+        """Reader → reading of an image (h, w); a reader of whom nothing was recorded is not there."""
         raise NotImplementedError
 
-    def picture(self, listed: str) -> Path:
+    def image_path(self, listed: str) -> Path:
         """The file that a table names: from the last ``files/`` on, below the folder of MIMIC-CXR."""
         below = listed.replace("\\", "/").rpartition("files/")[2]
         return (self.params.images or self.params.root) / "files" / below
@@ -77,7 +77,7 @@ class MimicDataset(ListedDataset[P]):
         gaze = tuple(self._density(reader, reading) for reader, reading in readings.items())
         annotations = (*gaze, *self.annotations(id, shape))
         return Sample(
-            id, image, annotations, entry.label, self.group(id), geometry, extras=self._extras(readings, shape)
+            id, image, annotations, entry.label, self.patient(id), geometry, extras=self._extras(readings, shape)
         )
 
     def _density(self, reader: str, reading: Reading) -> Annotation:
@@ -98,7 +98,7 @@ class MimicDataset(ListedDataset[P]):
         return extras
 
 
-def write_picture(sample: Sample, root: Path, name: str, number: int) -> str:
+def write_image(sample: Sample, root: Path, name: str, number: int) -> str:
     """Write a sample's image as a DICOM radiograph, colours as grey; its path as tables name it, a study of its own."""
     path = f"files/p10/p{10_000_000 + number}/s{50_000_000 + number}/{name}.dcm"
     image = sample.image

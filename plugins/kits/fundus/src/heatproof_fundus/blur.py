@@ -1,4 +1,4 @@
-"""Gaussian blurs of pictures."""
+"""Gaussian blurs of images."""
 
 from functools import lru_cache
 

@@ -33,7 +33,7 @@ class Fundus(Preparation[FundusParams]):
     """Fundus photographs of one radius, local average colour subtracted (B. Graham, Kaggle 2015).
 
     The radius r is half the count of pixels of the middle row that are brighter than a tenth of the row's mean. The
-    picture is zoomed by scale / r; with G the Gaussian blur of sigma scale / 30 it becomes 4 I - 4 G(I) + 128, clamped
+    image is zoomed by scale / r; with G the Gaussian blur of sigma scale / 30 it becomes 4 I - 4 G(I) + 128, clamped
     to 0 … 255, and 128 outside the disc. So did Van Craenendonck et al. 2020 ("Systematic comparison of heatmapping
     techniques in deep learning in the context of diabetic retinopathy lesion detection") before rating heatmaps.
 
@@ -74,22 +74,22 @@ class Fundus(Preparation[FundusParams]):
         return Grid(sample.space, (self.params.size,) * 2, (step, step))
 
     def _canvas(self, sample: Sample, grid: Grid) -> Array:
-        """The picture (c, size, size) in 0 … 255, grey where there is none."""
+        """The image (c, size, size) in 0 … 255, grey where there is none."""
         sigma = self.scale / 30
         margin = reach(sigma)
-        # Blurred on its own pixels only: black padding would shine back into the field along the picture's border.
+        # Blurred on its own pixels only: black padding would shine back into the field along the image's border.
         wide = replace(grid, size=tuple(size + 2 * margin for size in grid.size))
         rows, columns = (_covered(edges, native) for edges, native in zip(wide.edges, wide.native))
-        picture = averaged(sample.image, wide)[:, rows, columns] * np.float32(255 / white_value(sample))
+        disc = averaged(sample.image, wide)[:, rows, columns] * np.float32(255 / white_value(sample))
         if self.params.graham:
-            picture = np.clip(4 * picture - 4 * blurred(picture, sigma) + GREY, 0, 255)
-        canvas = np.full((len(picture), *wide.size), GREY, dtype=np.float32)
-        canvas[:, rows, columns] = picture
+            disc = np.clip(4 * disc - 4 * blurred(disc, sigma) + GREY, 0, 255)
+        canvas = np.full((len(disc), *wide.size), GREY, dtype=np.float32)
+        canvas[:, rows, columns] = disc
         return canvas[:, margin:-margin, margin:-margin]
 
 
 def _covered(edges: Array, native: int) -> slice:
-    """The cells of which the picture covers at least half."""
+    """The cells of which the image covers at least half."""
     centres = (edges[:-1] + edges[1:]) / 2
     return slice(int(np.searchsorted(centres, 0)), int(np.searchsorted(centres, native, side="right")))
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.model import Model
-from heatproof.network.modules import ACTIVATIONS, Kind
+from heatproof.network.modules import ACTIVATIONS, ModuleClass
 from heatproof.records import Verdict
 
 Rule = Literal["gradient", "guided", "deconv"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
 ActPolicy = Literal["all", "relu_only"]
-RECTIFIED: Mapping[ActPolicy, tuple[Kind, ...]] = {"all": ACTIVATIONS, "relu_only": (nn.ReLU,)}
+RECTIFIED: Mapping[ActPolicy, tuple[ModuleClass, ...]] = {"all": ACTIVATIONS, "relu_only": (nn.ReLU,)}
 """The activations that a policy lets the rule act on; the others keep their derivative."""
 
 

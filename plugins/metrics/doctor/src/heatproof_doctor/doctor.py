@@ -25,7 +25,7 @@ class DoctorParams(Params):
     ``softmax`` divides the logits by ``temperature`` first; ``sigmoid`` normalises each logit's own sigmoid. The single
     logit of two classes has one distribution only, its sigmoid.
 
-    With ``epsilon`` each statistic is that of a picture moved by so much (in prepared units) in every pixel, by the
+    With ``epsilon`` each statistic is that of an image moved by so much (in prepared units) in every pixel, by the
     sign of the statistic's gradient, ``towards`` more certainty or more doubt.
     """
 
@@ -41,7 +41,7 @@ class Doctor(Metric[DoctorParams]):
 
     A decision is rejected when the odds that it is wrong, estimated from the outputs, exceed a threshold: ``alpha``
     from the sum of squared probabilities, ``beta`` from the largest one. Without ``epsilon`` only the outputs are asked
-    for (totally black box), with it also the gradient by the picture (partially black box).
+    for (totally black box), with it also the gradient by the image (partially black box).
     Each has the AUROC for wrong decisions, from ranks; the shares of right (``frr``) and of wrong decisions (``trr``)
     rejected at ``gamma``; and the curve of the first over the second, with its value where 95 % of the wrong ones are
     rejected.
@@ -54,7 +54,7 @@ class Doctor(Metric[DoctorParams]):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The model only where pictures are moved."""
+        """The model only where images are moved."""
         return frozenset({"prediction", "label", "model"} if self.params.epsilon else {"prediction", "label"})
 
     def measure(self, case: Case) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Pictures moved a small step along the gradient of a statistic before it is taken (partially black box)."""
+"""Images moved a small step along the gradient of a statistic before it is taken (partially black box)."""
 
 from collections.abc import Callable, Mapping
 
@@ -32,7 +32,7 @@ DOUBTS: Mapping[str, Callable[[Tensor], Tensor]] = {"alpha": doubt_alpha, "beta"
 def perturbed_logits(
     batch: Batch, logarithms: Callable[[Tensor], Tensor], epsilon: float, away: bool
 ) -> Mapping[str, Array]:
-    """Per statistic the logits (class,) of the picture moved by ``epsilon`` in every pixel, in prepared units.
+    """Per statistic the logits (class,) of the image moved by ``epsilon`` in every pixel, in prepared units.
 
     Each pixel moves by the sign of the gradient of the statistic's logarithm: against it, or ``away`` along it.
     ``logarithms`` makes log-probabilities of logits. One forward for all statistics, then a backward and a forward for

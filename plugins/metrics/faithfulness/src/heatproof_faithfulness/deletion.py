@@ -1,4 +1,4 @@
-"""Deletion and insertion: the score while the picture vanishes, or appears, most relevant pixels first."""
+"""Deletion and insertion: the score while the image vanishes, or appears, most relevant pixels first."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -17,7 +17,7 @@ from .ranking import Ranking, ranking
 
 class DeletionParams(FaithfulnessParams):
     """Pixels vanish in ``steps`` equal parts; in their place is shown a constant, in prepared units, the ``mean`` of
-    each channel, the ``blur`` of the picture by ``sigma`` pixels, or ``uniform`` noise in its range.
+    each channel, the ``blur`` of the image by ``sigma`` pixels, or ``uniform`` noise in its range.
     """
 
     steps: int = Field(100, ge=1)
@@ -26,7 +26,7 @@ class DeletionParams(FaithfulnessParams):
 
 
 class InsertionParams(DeletionParams):
-    """As for deletion: pixels appear in ``steps`` equal parts on a ``baseline``, by default the blurred picture."""
+    """As for deletion: pixels appear in ``steps`` equal parts on a ``baseline``, by default the blurred image."""
 
     baseline: Baseline = "blur"
 
@@ -35,7 +35,7 @@ P = TypeVar("P", bound=DeletionParams, covariant=True)
 
 
 class Removal(Faithfulness[P]):
-    """The score on the way between a picture and its baseline; ``value`` is the area under ``curve``.
+    """The score on the way between an image and its baseline; ``value`` is the area under ``curve``.
 
     Both take the share of pixels from 0 to 1. Only pixels in the sample's field take part.
     """
@@ -66,7 +66,7 @@ class Deletion(Removal[DeletionParams]):
     higher_is_better = False
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
-        """The scores (m,) without the first so many pixels; none are missing from the stored prediction's picture."""
+        """The scores (m,) without the first so many pixels; none are missing from the stored prediction's image."""
         shown = replacement(case, self.params.baseline, self.params.sigma)
         return np.array([self.own(case), *self.scores(case, order, counts[1:], shown)])
 
@@ -78,6 +78,6 @@ class Insertion(Removal[InsertionParams]):
     """
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
-        """The scores (m,) with the first so many pixels; all of them are in the stored prediction's picture."""
+        """The scores (m,) with the first so many pixels; all of them are in the stored prediction's image."""
         shown, lacking = replacement(case, self.params.baseline, self.params.sigma), order.count - counts
         return np.array([*self.scores(case, order.reversed(), lacking[:-1], shown), self.own(case)])

@@ -10,13 +10,13 @@ from scipy.sparse.linalg import splu
 from heatproof.records import Array
 
 
-def imputed(picture: Array, missing: Array) -> Array:
-    """The picture (c, *space) in float64 with its missing pixels (*space) bool imputed; not all may be missing.
+def imputed(image: Array, missing: Array) -> Array:
+    """The image (c, *space) in float64 with its missing pixels (*space) bool imputed; not all may be missing.
 
     Neighbours that share a side weigh twice as much as those over a corner in 2-D, and in general the inverse of the
     number of axes along which they differ; weights sum to 1 over the neighbours that the grid has.
     """
-    made = np.array(picture, dtype=np.float64)
+    made = np.array(image, dtype=np.float64)
     if missing.any():
         matrix, sums = system(made, missing)
         # It is symmetric and positive definite: no pivoting, and an order of elimination made for such.
@@ -25,18 +25,18 @@ def imputed(picture: Array, missing: Array) -> Array:
     return made
 
 
-def system(picture: Array, missing: Array) -> tuple[csc_array, Array]:
+def system(image: Array, missing: Array) -> tuple[csc_array, Array]:
     """The matrix (m, m) and right sides (m, c) of the equations of m missing pixels, in order of the grid."""
     count = int(np.count_nonzero(missing))
     index = np.full(missing.shape, -1)
     index[missing] = np.arange(count)
-    diagonal, sums = np.zeros(count), np.zeros((len(picture), count))
+    diagonal, sums = np.zeros(count), np.zeros((len(image), count))
     entries = []
     for weight, here, there in _neighbours(missing.shape):
         own, other = index[here], index[there]
         diagonal += weight * np.bincount(own[own >= 0], minlength=count)
         known, unknown = (own >= 0) & (other < 0), (own >= 0) & (other >= 0)
-        for channel, values in zip(sums, picture):
+        for channel, values in zip(sums, image):
             channel += weight * np.bincount(own[known], weights=values[there][known], minlength=count)
         entries.append((np.full(np.count_nonzero(unknown), -weight), own[unknown], other[unknown]))
     entries.append((diagonal, np.arange(count), np.arange(count)))

@@ -1,4 +1,4 @@
-"""Max-sensitivity: how far a heatmap moves when its picture hardly does."""
+"""Max-sensitivity: how far a heatmap moves when its image hardly does."""
 
 import numpy as np
 import torch
@@ -16,14 +16,14 @@ from .ranking import finite
 
 
 class MaxSensitivityParams(Params):
-    """The heatmaps of ``samples`` pictures are looked at whose values differ by up to ``radius``, in prepared units."""
+    """The heatmaps of ``samples`` images are looked at whose values differ by up to ``radius``, in prepared units."""
 
     samples: int = Field(10, ge=1)
     radius: float = Field(0.02, gt=0, allow_inf_nan=False)
 
 
 class MaxSensitivity(Metric[MaxSensitivityParams]):
-    """The largest change of a heatmap among pictures near its own, as L2 norms relative to the stored heatmap.
+    """The largest change of a heatmap among images near its own, as L2 norms relative to the stored heatmap.
 
     ``mean`` is the mean change. Noise is uniform, drawn by seed, id and number of the copy: every explainer sees the
     same copies. An explainer that draws itself does so by the same seed for all of them.
@@ -47,7 +47,7 @@ class MaxSensitivity(Metric[MaxSensitivityParams]):
         parts = batch.budget.pieced(self.params.samples, lambda piece: self._changes(case, batch, heat, piece))
         changes = np.concatenate(parts) / np.linalg.norm(heat)
         if not np.isfinite(changes).all():
-            raise Undefined("the heatmap of a picture nearby holds values that are not finite")
+            raise Undefined("the heatmap of an image nearby holds values that are not finite")
         return {"value": float(changes.max()), "mean": float(changes.mean())}
 
     def _changes(self, case: Case, batch: Batch, heat: Array, piece: slice) -> Array:
@@ -59,6 +59,6 @@ class MaxSensitivity(Metric[MaxSensitivityParams]):
         return np.asarray(np.linalg.norm((maps - heat).reshape(len(numbers), -1), axis=1))
 
     def noise(self, batch: Batch, number: int) -> Array:
-        """What is added to the picture (c, *space) in one copy, in [-radius, radius)."""
+        """What is added to the image (c, *space) in one copy, in [-radius, radius)."""
         draw = generator(batch.seed, batch.ids[0], "sensitivity", number)
         return draw.uniform(-self.params.radius, self.params.radius, tuple(batch.images.shape[1:]))

@@ -1,4 +1,4 @@
-"""Pictures of which a part is replaced, and what the model says of them."""
+"""Images of which a part is replaced, and what the model says of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias, TypeVar
@@ -34,7 +34,7 @@ P = TypeVar("P", bound=FaithfulnessParams, covariant=True)
 class Faithfulness(Metric[P]):
     """Does the target's score change where a heatmap says that the evidence lies?
 
-    The score of the picture itself is that of the stored prediction; only perturbed pictures pass through the model.
+    The score of the image itself is that of the stored prediction; only perturbed images pass through the model.
     """
 
     needs = frozenset({"prediction", "heatmap", "model"})
@@ -46,7 +46,7 @@ class Faithfulness(Metric[P]):
         return float(values[int(case.batch.targets[0]) if len(values) > 1 else 0])
 
     def own(self, case: Case) -> float:
-        """The score of the picture as it is."""
+        """The score of the image as it is."""
         assert case.prediction is not None
         return self.score(case, case.prediction)
 
@@ -58,7 +58,7 @@ class Faithfulness(Metric[P]):
 
 
 def predictions(batch: Batch, variants: Callable[[slice], Tensor], count: int) -> Sequence[Prediction]:
-    """What the model says of ``count`` variants of a batch's one picture, made and run in pieces of ``rows``.
+    """What the model says of ``count`` variants of a batch's one image, made and run in pieces of ``rows``.
 
     ``variants`` gives the images (m, c, *space) of some of the numbers from 0 to ``count``.
     """
@@ -72,7 +72,7 @@ def predictions(batch: Batch, variants: Callable[[slice], Tensor], count: int) -
 
 
 def replacing(batch: Batch, ranking: Ranking, counts: Array, replacement: Tensor) -> Callable[[slice], Tensor]:
-    """The picture with the first so many pixels or patches of a ranking replaced, for each of ``counts`` (m,)."""
+    """The image with the first so many pixels or patches of a ranking replaced, for each of ``counts`` (m,)."""
     places = torch.from_numpy(ranking.places).to(batch.images.device)
     limits = torch.from_numpy(counts).to(batch.images.device).reshape(-1, *(1,) * places.ndim)
     return lambda piece: torch.where((places < limits[piece])[:, None], replacement, batch.images)
@@ -84,18 +84,18 @@ def replacement(case: Case, baseline: Baseline, sigma: float) -> Tensor:
     images, seed = case.batch.images, case.batch.seed
     if not isinstance(baseline, str):
         return torch.full_like(images, baseline)
-    picture = images[0].cpu().double().numpy()
-    field = np.ones(picture.shape[1:], dtype=bool) if case.sample.field is None else case.sample.field
+    image = images[0].cpu().double().numpy()
+    field = np.ones(image.shape[1:], dtype=bool) if case.sample.field is None else case.sample.field
     made: Mapping[str, Callable[[], Array]] = {
-        "mean": lambda: picture[:, field].mean(1).reshape(-1, *(1,) * field.ndim),
-        "blur": lambda: np.asarray(gaussian_filter(picture, sigma, axes=tuple(range(1, picture.ndim)))),
-        "uniform": lambda: _within(picture, generator(seed, case.sample.id, "uniform replacement")),
+        "mean": lambda: image[:, field].mean(1).reshape(-1, *(1,) * field.ndim),
+        "blur": lambda: np.asarray(gaussian_filter(image, sigma, axes=tuple(range(1, image.ndim)))),
+        "uniform": lambda: _within(image, generator(seed, case.sample.id, "uniform replacement")),
     }
     return torch.from_numpy(made[baseline]())[None].to(images)
 
 
-def _within(picture: Array, draw: np.random.Generator) -> Array:
+def _within(image: Array, draw: np.random.Generator) -> Array:
     """Uniform values (c, *space) between the least and the greatest of each channel."""
-    axes = tuple(range(1, picture.ndim))
-    low, high = picture.min(axes, keepdims=True), picture.max(axes, keepdims=True)
-    return np.asarray(low + (high - low) * draw.random(picture.shape))
+    axes = tuple(range(1, image.ndim))
+    low, high = image.min(axes, keepdims=True), image.max(axes, keepdims=True)
+    return np.asarray(low + (high - low) * draw.random(image.shape))

@@ -26,9 +26,9 @@ class PixelFlippingParams(FaithfulnessParams):
 
 
 class PixelFlipping(Faithfulness[PixelFlippingParams]):
-    """How does the score fall while a picture is flipped patch by patch, most relevant first?
+    """How does the score fall while an image is flipped patch by patch, most relevant first?
 
-    ``curve`` starts with the picture itself; once all is replaced it stays as it is. ``value`` is the area under it, of
+    ``curve`` starts with the image itself; once all is replaced it stays as it is. ``value`` is the area under it, of
     width 1: the smaller the better. ``aopc`` is the mean fall of the score over the curve, the area over it.
 
     Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",

@@ -1,4 +1,4 @@
-"""The order in which a heatmap takes the parts of a picture."""
+"""The order in which a heatmap takes the parts of an image."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from heatproof.seeding import generator
 
 @dataclass(frozen=True)
 class Ranking:
-    """The pixels or patches of a picture, most relevant first.
+    """The pixels or patches of an image, most relevant first.
 
     ``places`` (*space) is 0 where the most relevant of them lies, ``count`` (how many there are) outside the field.
     """
@@ -27,7 +27,7 @@ class Ranking:
 
 
 def ranking(case: Case, patch: int = 1) -> Ranking:
-    """The order of the patches of a picture by the sum of the heatmap over what of them lies in the field.
+    """The order of the patches of an image by the sum of the heatmap over what of them lies in the field.
 
     Equal ones are taken in an order drawn by seed and id, the same for every heatmap: a constant one ranks at random.
     """
@@ -63,14 +63,14 @@ def finite(case: Case) -> Array:
     assert case.heatmap is not None
     heat, space = np.asarray(case.heatmap.values, dtype=np.float64), case.sample.space
     if heat.shape != space:
-        raise DataError(f"the heatmap of {case.sample.id} is {heat.shape}, its picture {space}; explain on one grid.")
+        raise DataError(f"the heatmap of {case.sample.id} is {heat.shape}, its image {space}; explain on one grid.")
     if not np.isfinite(heat).all():
         raise Undefined("the heatmap holds values that are not finite")
     return heat
 
 
 def examined(sample: Sample) -> Array:
-    """Where there is picture (*space) bool; raises ``Undefined`` where there is none at all."""
+    """Where there is image (*space) bool; raises ``Undefined`` where there is none at all."""
     field = np.ones(sample.space, dtype=bool) if sample.field is None else sample.field
     if not field.any():
         raise Undefined("the field of the sample is empty: there is no pixel to rank")

@@ -35,7 +35,7 @@ class Road(Faithfulness[RoadParams]):
 
     A constant in their place would tell the model their outline. ``morf`` and ``lerf`` are the scores after each
     percentage of the most, or the least, relevant pixels is removed, ``morf_same`` and ``lerf_same`` are 1 where the
-    model's decision is still that on the picture itself: their means over cases are the accuracies of the paper where
+    model's decision is still that on the image itself: their means over cases are the accuracies of the paper where
     the model was right. ``value`` is the mean of ``lerf`` less that of ``morf``, in [-1, 1] for probabilities, the
     larger the better; a random heatmap, whose most and least relevant pixels are alike, is expected to reach 0.
 
@@ -67,12 +67,12 @@ class Road(Faithfulness[RoadParams]):
         return np.array([self.score(case, one) for one in found]), np.array(same)
 
     def removing(self, batch: Batch, order: Ranking) -> Callable[[slice], Tensor]:
-        """The picture (m, c, *space) without the first pixels of an order, for some of the percentages."""
-        picture = batch.images[0].cpu().double().numpy()
-        noise = self.params.noise * generator(batch.seed, batch.ids[0], "road").standard_normal(picture.shape)
+        """The image (m, c, *space) without the first pixels of an order, for some of the percentages."""
+        image = batch.images[0].cpu().double().numpy()
+        noise = self.params.noise * generator(batch.seed, batch.ids[0], "road").standard_normal(image.shape)
 
         def made(percentage: float) -> Array:
             missing = order.places < int(percentage * order.count / 100)
-            return np.where(missing, imputed(picture, missing) + noise, picture)
+            return np.where(missing, imputed(image, missing) + noise, image)
 
         return lambda piece: torch.from_numpy(np.stack([*map(made, self.params.percentages[piece])])).to(batch.images)

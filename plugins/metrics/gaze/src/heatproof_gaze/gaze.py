@@ -1,4 +1,4 @@
-"""Does a heatmap look where the readers of the picture looked?"""
+"""Does a heatmap look where the readers of the image looked?"""
 
 from collections.abc import Iterable, Mapping
 
@@ -66,7 +66,7 @@ class Gaze(Metric[GazeParams]):
             raise Undefined(f"no {self.params.finding} was recorded")
         seen = {reader: values / values.sum() for reader, values in maps.items() if values.any()}
         if not seen:
-            raise Undefined(f"no {self.params.finding} lies on the picture")
+            raise Undefined(f"no {self.params.finding} lies on the image")
         return seen
 
     def _references(self, maps: Mapping[str, Array], pixels: Mapping[str, Array]) -> list[tuple[Array, Array]]:

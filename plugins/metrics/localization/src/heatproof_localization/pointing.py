@@ -19,7 +19,7 @@ class Pointing(Localization[PointingParams]):
     """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels beside it?
 
     Of several hottest pixels the share that hits counts. A random heatmap is expected to reach the share of the
-    picture that counts as a hit, which is measured as ``chance``.
+    image that counts as a hit, which is measured as ``chance``.
 
     Zhang et al., "Top-down neural attention by excitation backprop", International Journal of Computer Vision 126
     (2018).

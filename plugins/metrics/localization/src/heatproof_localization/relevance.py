@@ -28,7 +28,7 @@ class RelevanceMassParams(LocalizationParams):
 class RelevanceMass(Localization[RelevanceMassParams]):
     """The share of all positive relevance that lies on lesions; a pixel counts by the share of it that is marked.
 
-    A random heatmap is expected to reach the share of the picture that is marked, measured as ``chance``.
+    A random heatmap is expected to reach the share of the image that is marked, measured as ``chance``.
 
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 81 (2022).
@@ -39,14 +39,14 @@ class RelevanceMass(Localization[RelevanceMassParams]):
         return relevance_mass(heatmap, areas, self.params.sign)
 
     def chance(self, area: Array) -> dict[str, float]:
-        """The share of the picture that is marked; not known in closed form for ``signed`` relevance."""
+        """The share of the image that is marked; not known in closed form for ``signed`` relevance."""
         return {} if self.params.sign == "signed" else super().chance(area)
 
 
 class RelevanceRank(Localization[MaskParams]):
     """As many of the hottest pixels as the mask has pixels: the share of them that lies in the mask.
 
-    Pixels tied for the last places share them evenly. A random heatmap is expected to reach the share of the picture
+    Pixels tied for the last places share them evenly. A random heatmap is expected to reach the share of the image
     that the mask covers, measured as ``chance``.
 
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network

@@ -17,16 +17,16 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_dicom(path: Path, max_pixels: int) -> tuple[Array, Geometry]:
-    """One picture (c, h, w), c = 1 (grey) or 3 (RGB), uint8 or uint16, larger being brighter; and its geometry.
+    """One image (c, h, w), c = 1 (grey) or 3 (RGB), uint8 or uint16, larger being brighter; and its geometry.
 
-    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey pictures fill their type: after the modality
+    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey images fill their type: after the modality
     rescale the smallest value that the file could store is 0 and the largest 255 (up to 8 bits stored) or 65535, the
     other way round for MONOCHROME1. So 8 and 16 bits without sign stay as stored. Colour stays as stored, as RGB. No
     window is applied. Raises ``DataError`` when the file cannot be used.
     """
     data = open_dicom(path)
     with explained(path):
-        _require_picture(data, path, max_pixels)
+        _require_image(data, path, max_pixels)
         image = _colour(data) if data.PhotometricInterpretation not in GREY else _grey(data)
         spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
         spacing = tuple(float(step) for step in spacing) if spacing else None
@@ -41,7 +41,7 @@ def read_mask(path: Path, max_pixels: int) -> Array:
     """
     data = open_dicom(path)
     with explained(path):
-        _require_picture(data, path, max_pixels)
+        _require_image(data, path, max_pixels)
         if data.PhotometricInterpretation == "MONOCHROME1":
             raise DataError(f"{path} is MONOCHROME1, where zero is white; save the mask as MONOCHROME2 or PNG.")
         stored = pixel_array(data, raw=True)
@@ -61,11 +61,11 @@ def read_series(paths: Sequence[Path], max_pixels: int) -> tuple[Array, Geometry
     return image, Geometry(np.eye(4), series.shape, str(source), series.spacing, series.orientation)
 
 
-def _require_picture(data: Any, path: Path, max_pixels: int) -> None:
-    """Raise ``DataError`` unless the file holds one picture of a size and coding that can be read."""
+def _require_image(data: Any, path: Path, max_pixels: int) -> None:
+    """Raise ``DataError`` unless the file holds one image of a size and coding that can be read."""
     if "PixelData" not in data:
         kind = data.get("Modality") or "unknown"
-        raise DataError(f"{path} (modality {kind}) has no pixel data: no picture, or cut off; replace it or leave out.")
+        raise DataError(f"{path} (modality {kind}) has no pixel data: no image, or cut off; replace it or leave out.")
     if int(data.get("NumberOfFrames") or 1) > 1:
         raise DataError(f"{path} holds {data.NumberOfFrames} frames; save the one that is meant as a file of its own.")
     if int(data.Rows) * int(data.Columns) > max_pixels:
@@ -80,7 +80,7 @@ def _require_picture(data: Any, path: Path, max_pixels: int) -> None:
 
 
 def _grey(data: Any) -> Array:
-    """A grey picture (1, h, w) after the modality rescale, unsigned."""
+    """A grey image (1, h, w) after the modality rescale, unsigned."""
     values = apply_rescale(pixel_array(data), data).astype(np.float64)[None]
     if data.get("Modality") == "CT":
         return np.asarray(np.rint(np.clip(values + CT_OFFSET, 0, 65535)).astype(np.uint16))
@@ -107,7 +107,7 @@ def _limits(data: Any) -> tuple[float, float]:
 
 
 def _colour(data: Any) -> Array:
-    """A picture in colour as RGB (3, h, w); a palette is looked up."""
+    """An image in colour as RGB (3, h, w); a palette is looked up."""
     values = pixel_array(data)
     if data.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, data)

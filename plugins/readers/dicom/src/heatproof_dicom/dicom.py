@@ -1,4 +1,4 @@
-"""The reader of DICOM: a picture of one file, a CT scan of a folder of slices."""
+"""The reader of DICOM: an image of one file, a CT scan of a folder of slices."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from heatproof.records import Array, Geometry
 class Dicom(Reader):
     """DICOM files of one frame, and folders that hold the slices of one CT scan.
 
-    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey pictures fill their type: after the modality
+    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey images fill their type: after the modality
     rescale the smallest value that the file could store is 0 and the largest 255 (up to 8 bits stored) or 65535, the
     other way round for MONOCHROME1. So 8 and 16 bits without sign stay as stored. Colour stays as stored, as RGB. No
     window is applied. Spacing is in mm, by rows and columns; orientation names the sides to which they lead. Slices are
@@ -23,7 +23,7 @@ class Dicom(Reader):
     folders = True
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-        """A picture (c, h, w) uint8 or uint16, or of a folder the scan (1, d, h, w) uint16, and its geometry."""
+        """An image (c, h, w) uint8 or uint16, or of a folder the scan (1, d, h, w) uint16, and its geometry."""
         from . import decoding
 
         if path.is_dir():

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from rich.console import Group
 
 from heatproof.cli.tables import table
-from heatproof.dataset import Dataset, Finding
+from heatproof.dataset import Dataset, Tally
 
 
-def findings_table(name: str, findings: Iterable[Finding]) -> Group:
+def findings_table(name: str, findings: Iterable[Tally]) -> Group:
     """What is there of a dataset, beside the published counts."""
     rows = [(finding.what, finding.count, finding.expected, finding.example) for finding in findings]
     columns = ("what", "found", "published", "example")

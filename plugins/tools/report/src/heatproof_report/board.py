@@ -7,7 +7,7 @@ from inspect import cleandoc
 from typing import Any
 
 from heatproof.results.finished import Results
-from heatproof.results.ranking import Entry, Ranking, family, rankings
+from heatproof.results.ranking import RankedCombination, Ranking, family, rankings
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Board(Ranking):
     about: str = ""
 
     @property
-    def compared(self) -> list[Entry]:
+    def compared(self) -> list[RankedCombination]:
         """The combinations without the random baselines."""
         return [entry for entry in self.entries if not entry.baseline]
 
     @property
-    def baselines(self) -> list[Entry]:
+    def baselines(self) -> list[RankedCombination]:
         """The random baselines, one per grid; per model and target where maps are judged by these."""
         return [entry for entry in self.entries if entry.baseline]
 
     @property
-    def best(self) -> Entry | None:
+    def best(self) -> RankedCombination | None:
         """The combination that leads, if any has a value."""
         return next((entry for entry in self.compared if entry.value == entry.value), None)
 
@@ -39,7 +39,7 @@ class Board(Ranking):
         return any(entry.value == entry.value for entry in self.entries)
 
     @property
-    def opponents(self) -> list[Entry]:
+    def opponents(self) -> list[RankedCombination]:
         """The baselines beside the leader: those of its own model and target where there are such, else all."""
         owner = self.best and (self.best.row["model"], self.best.row["target"])
         return [
@@ -75,7 +75,7 @@ def _board(results: Results, ranking: Ranking) -> Board:
     )
 
 
-def detail(entry: Entry) -> str:
+def detail(entry: RankedCombination) -> str:
     """On whose grid a combination's maps are where they belong to no model; else empty."""
     grid = entry.settings["model"].get("grid_of")
     return f"on the grid of {grid['use'].rpartition('/')[2]}" if grid else ""

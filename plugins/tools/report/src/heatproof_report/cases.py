@@ -1,4 +1,4 @@
-"""The best and worst cases of the leading combinations: pictures, scores and predictions."""
+"""The best and worst cases of the leading combinations: images, scores and predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,11 +7,11 @@ from typing import Any
 
 from heatproof.errors import HeatproofError
 from heatproof.results.finished import Results
-from heatproof.results.ranking import Entry
+from heatproof.results.ranking import RankedCombination
 
 from .board import Board
 from .kept import Kept, kept
-from .picture import Picture, picture
+from .overlay import Overlay, overlay
 from .samples import prediction_units, prepared_sample
 
 Row = Mapping[str, Any]
@@ -19,14 +19,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Example:
-    """One case: its scores by measure, what was expected and predicted, and its pictures or why there are none."""
+    """One case: its scores by measure, what was expected and predicted, and its images or why there are none."""
 
     case: str
     patient: str
     value: float
     scores: Mapping[str, float | None]
     prediction: Mapping[str, str] = field(default_factory=dict)
-    picture: Picture | None = None
+    image: Overlay | None = None
     kept: Kept | None = None
     problem: str = ""
 
@@ -36,21 +36,21 @@ class Gallery:
     """The best and the worst cases of one combination."""
 
     ranking: Board
-    entry: Entry
+    entry: RankedCombination
     groups: Mapping[str, Sequence[Example]]
 
 
 def galleries(results: Results, ranking: Board) -> list[Gallery]:
     """The best combination of every model that has heatmaps."""
     count = int(results.config.get("report", {}).get("examples", 2))
-    leaders: dict[str, Entry] = {}
+    leaders: dict[str, RankedCombination] = {}
     for entry in ranking.compared:
         if entry.row["explainer"] and entry.value == entry.value:
             leaders.setdefault(entry.row["model"], entry)
     return [_gallery(results, ranking, entry, count) for entry in leaders.values() if count]
 
 
-def _gallery(results: Results, ranking: Board, entry: Entry, count: int) -> Gallery:
+def _gallery(results: Results, ranking: Board, entry: RankedCombination, count: int) -> Gallery:
     rows = scores(results, entry.row)
     ranked = [row for row in rows if row["measure"] == ranking.measures[0] and row["value"] is not None]
     ranked.sort(key=lambda row: float(row["value"]), reverse=ranking.standard.higher_is_better)
@@ -76,9 +76,9 @@ def scores(results: Results, row: Row) -> list[dict[str, Any]]:
 
 
 def _example(
-    results: Results, entry: Entry, row: Row, values: Mapping[str, float | None], prediction: Row | None
+    results: Results, entry: RankedCombination, row: Row, values: Mapping[str, float | None], prediction: Row | None
 ) -> Example:
-    """A case with its pictures; whatever a plugin, or a folder that was moved, raises costs these alone."""
+    """A case with its images; whatever a plugin, or a folder that was moved, raises costs these alone."""
     example = Example(row["case"], row["patient"], row["value"], values)
     try:
         unit = prediction_units(results, entry.settings)[0]
@@ -88,7 +88,7 @@ def _example(
         arrays = results.run.kept(*stored)
         return replace(
             example,
-            picture=picture(prepared.sample, prepared.photograph, heatmap, unit["findings"]),
+            image=overlay(prepared.sample, prepared.original, heatmap, unit["findings"]),
             kept=kept(arrays, prepared.sample, heatmap, unit["classes"]["model"]),
             prediction=_words(prediction, unit["classes"]),
         )
@@ -97,7 +97,7 @@ def _example(
         return replace(example, problem=" ".join(problem.split()))
 
 
-def _predictions(results: Results, entry: Entry, cases: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _predictions(results: Results, entry: RankedCombination, cases: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Case → the stored prediction of the entry's model; none for maps that belong to no model."""
     if not entry.row["model"]:
         return {}

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from heatproof.results.ranking import Entry
+from heatproof.results.ranking import RankedCombination
 
 from .board import Board
 
@@ -53,7 +53,7 @@ def _draw(axes: "Axes", ranking: Board) -> None:
     _plain(axes)
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: RankedCombination) -> str:
     if len(entry.name) <= LONGEST:
         return entry.name
     return f"{entry.name[: LONGEST // 2]}…{entry.name[-LONGEST // 2 + 1 :]}"

@@ -1,4 +1,4 @@
-"""What explainers keep of a case beside its heatmap: sequences of pictures and maps, class maps and numbers."""
+"""What explainers keep of a case beside its heatmap: sequences of images and maps, class maps and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 
 from heatproof.records import Array, Sample
 
-from .picture import PALETTE, coloured, fullest, shown, webp
+from .overlay import PALETTE, coloured, fullest, shown, webp
 
 CLASSES = "class"
 """An array of this name holds class indices, -1 for none."""
@@ -17,12 +17,12 @@ NOTHING = "#26211d"
 STEPS = 8
 """How many steps of a sequence the page shows at most, the first and the last among them."""
 SIZE = 224
-"""Pixels of the longer side of a step's picture; masks and class maps are not reduced."""
+"""Pixels of the longer side of a step's image; masks and class maps are not reduced."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One kept array: per step a picture as data URI, or a number as text; empty where the sequence has ended."""
+    """One kept array: per step an image as data URI, or a number as text; empty where the sequence has ended."""
 
     name: str
     cells: tuple[str, ...]
@@ -42,7 +42,7 @@ class Kept:
 def kept(arrays: Mapping[str, Array], prepared: Sample, values: Array, classes: Sequence[str]) -> Kept | None:
     """The arrays of one case whose form tells what they are, with the prepared sample and its heatmap (*space).
 
-    Pictures are (step, c, *space), maps (step, *space) or (*space), numbers (step,).
+    Images are (step, c, *space), maps (step, *space) or (*space), numbers (step,).
     """
     sequences = {name: sequence(array, prepared.space) for name, array in arrays.items()}
     known = {name: made for name, made in sequences.items() if made is not None and len(made)}
@@ -80,10 +80,10 @@ def _strip(name: str, made: Array, place: int | None, classes: Sequence[str]) ->
     return Strip(name, tuple(map(_reduced, map(_on_black, coloured(flat)[0]))))
 
 
-def _brightness(pictures: Array) -> Array:
-    """Pictures (step, c, h, w) as 8 bits that span black to white over all of them."""
-    low, span = pictures.min(), np.ptp(pictures) or 1.0
-    return np.asarray(255 * (pictures - low) / span, dtype=np.uint8)
+def _brightness(images: Array) -> Array:
+    """Images (step, c, h, w) as 8 bits that span black to white over all of them."""
+    low, span = images.min(), np.ptp(images) or 1.0
+    return np.asarray(255 * (images - low) / span, dtype=np.uint8)
 
 
 def _on_black(pixels: Array) -> Image.Image:
@@ -91,9 +91,9 @@ def _on_black(pixels: Array) -> Image.Image:
     return Image.fromarray((pixels[..., :3] * (pixels[..., 3:] / 255)).astype(np.uint8))
 
 
-def _reduced(picture: Image.Image) -> str:
-    picture.thumbnail((SIZE, SIZE), Image.Resampling.BOX)
-    return webp(picture, quality=70)
+def _reduced(image: Image.Image) -> str:
+    image.thumbnail((SIZE, SIZE), Image.Resampling.BOX)
+    return webp(image, quality=70)
 
 
 def _classified(name: str, indices: Array, classes: Sequence[str]) -> Strip:

@@ -6,7 +6,7 @@ from typing import Any
 
 from heatproof.dataset import Dataset
 from heatproof.errors import StoreError
-from heatproof.imaging.photograph import photograph
+from heatproof.imaging.original import original_image
 from heatproof.model import Model
 from heatproof.plan.sample_cache import configured, prepared
 from heatproof.plan.sample_file import PreparedSample
@@ -48,4 +48,4 @@ def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
     """A sample that is in no cache; raises what loading and preparing raise."""
     native = dataset.load(id)
     sample = model.prepare(native)
-    return PreparedSample(sample, photograph(native, sample))
+    return PreparedSample(sample, original_image(native, sample))

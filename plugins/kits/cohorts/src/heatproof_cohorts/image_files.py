@@ -1,4 +1,4 @@
-"""Pictures and masks written as JPEG, PNG and TIFF."""
+"""Images and masks written as JPEG, PNG and TIFF."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from heatproof.records import Array
 
 
 def write_image(image: Array, path: Path) -> None:
-    """Write a picture (c, h, w), c = 1 or 3 of uint8 or c = 1 of uint16; JPEG at quality 95, colour not subsampled."""
+    """Write an image (c, h, w), c = 1 or 3 of uint8 or c = 1 of uint16; JPEG at quality 95, colour not subsampled."""
     require_suffix(path, LOSSY + LOSSLESS)
     depths = {1: (np.uint8, np.uint16), 3: (np.uint8,)}.get(len(image), ())
     if image.ndim != 3 or image.dtype not in depths or (image.dtype == np.uint16 and path.suffix.lower() in LOSSY):
@@ -27,7 +27,7 @@ def write_image(image: Array, path: Path) -> None:
 def write_mask(mask: Array, path: Path) -> None:
     """Write a mask (h, w), true where at least 0.5: a deflated palette TIFF, index 1 red."""
     require_suffix(path, (".tif", ".tiff"))
-    picture = Image.fromarray((np.asarray(mask) >= 0.5).astype(np.uint8)).convert("P")
-    picture.putpalette([0, 0, 0, 255, 0, 0])
+    image = Image.fromarray((np.asarray(mask) >= 0.5).astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, compression="tiff_adobe_deflate")
+    image.save(path, compression="tiff_adobe_deflate")

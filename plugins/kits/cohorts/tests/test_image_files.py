@@ -1,4 +1,4 @@
-"""Pictures and masks as they are written."""
+"""Images and masks as they are written."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from heatproof.errors import DataError
-from heatproof_cohorts.picture_files import write_image, write_mask
+from heatproof_cohorts.image_files import write_image, write_mask
 
 MARK = np.zeros((12, 17), dtype=bool)
 MARK[3:6, 4:9] = True
@@ -15,11 +15,11 @@ MARK[3:6, 4:9] = True
 
 def test_masks_are_written_as_idrid_publishes_them(tmp_path: Path) -> None:
     write_mask(MARK * np.float32(0.5), tmp_path / "folder" / "a.tif")
-    with Image.open(tmp_path / "folder" / "a.tif") as picture:
-        assert picture.mode == "P"
-        assert picture.getpalette()[:6] == [0, 0, 0, 255, 0, 0]
-        assert picture.info["compression"] == "tiff_adobe_deflate"
-        np.testing.assert_array_equal(np.asarray(picture), MARK)
+    with Image.open(tmp_path / "folder" / "a.tif") as image:
+        assert image.mode == "P"
+        assert image.getpalette()[:6] == [0, 0, 0, 255, 0, 0]
+        assert image.info["compression"] == "tiff_adobe_deflate"
+        np.testing.assert_array_equal(np.asarray(image), MARK)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The picture as it was taken, for people to look at: in colours of 8 bits, on the grid of a prepared sample."""
+"""The image as it was taken, for people to look at: in colours of 8 bits, on the grid of a prepared sample."""
 
 import numpy as np
 from PIL import Image
@@ -6,8 +6,8 @@ from PIL import Image
 from ..records import Array, Geometry, Sample
 
 
-def photograph(native: Sample, prepared: Sample) -> Array | None:
-    """The native picture (h, w, 3) uint8 on the grid of the prepared one; None for volumes and without a way back."""
+def original_image(native: Sample, prepared: Sample) -> Array | None:
+    """The native image (h, w, 3) uint8 on the grid of the prepared one; None for volumes and without a way back."""
     if len(prepared.space) != 2 or prepared.geometry is None:
         return None
     start = native.geometry or Geometry.identity(native.space)
@@ -15,7 +15,7 @@ def photograph(native: Sample, prepared: Sample) -> Array | None:
     reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
     (down, across, top), (slant, right, left) = affine[:2] / reduced
     size, way = (prepared.space[1], prepared.space[0]), (right, slant, left, across, down, top)
-    # Channel by channel, since a large picture takes ten times as long to bring into another order.
+    # Channel by channel, since a large image takes ten times as long to bring into another order.
     planes = [Image.fromarray(np.ascontiguousarray(values)).reduce(reduced) for values in brightness(native.image)]
     moved = [
         np.asarray(plane.transform(size, Image.Transform.AFFINE, way, Image.Resampling.BILINEAR)) for plane in planes

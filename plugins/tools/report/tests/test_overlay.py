@@ -1,4 +1,4 @@
-"""The pictures of a page against plain ones: colours of heat, outlines round masks, slices of volumes."""
+"""The images of a page against plain ones: colours of heat, outlines round masks, slices of volumes."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Geometry, Sample
-from heatproof_report.picture import heat, outlines, picture
+from heatproof_report.overlay import heat, outlines, overlay
 
 
 def decoded(uri: str) -> Array:
@@ -76,13 +76,13 @@ def test_volume_shows_its_fullest_slice() -> None:
     sample = Sample("a", image, (Annotation("spot", mask),), geometry=Geometry.identity((5, 16, 16)))
     values = np.zeros((5, 16, 16), np.float32)
     values[3] = np.arange(16)
-    made = picture(sample, None, values, ())
+    made = overlay(sample, None, values, ())
     assert made.remark.startswith("Slice 4 of 5")
-    assert decoded(made.photograph)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
+    assert decoded(made.original)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
     assert made.heat.high == pytest.approx(15)
 
 
 def test_heatmap_of_another_size_is_refused() -> None:
     sample = Sample("a", np.zeros((1, 8, 8), np.float32))
     with pytest.raises(DataError, match="have changed"):
-        picture(sample, None, np.zeros((4, 4), np.float32), ())
+        overlay(sample, None, np.zeros((4, 4), np.float32), ())

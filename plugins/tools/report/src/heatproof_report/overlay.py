@@ -1,4 +1,4 @@
-"""Pictures for the page: photograph and coloured heatmap as WebP, annotations as outlines, on the model's grid."""
+"""Images for the page: original and coloured heatmap as WebP, annotations as outlines, on the model's grid."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from heatproof.errors import DataError
-from heatproof.imaging.photograph import brightness
+from heatproof.imaging.original import brightness
 from heatproof.records import Array, Sample
 
 PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b9a2ff", "#c3c3c3")
@@ -19,7 +19,7 @@ PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b
 DASHES = ("none", "5 3", "2 2", "9 3 2 3", "12 4")
 """Strokes of findings, so that colour is never the only difference."""
 MARGIN = 4
-"""Pixels round a picture in which outlines may run, so that they close."""
+"""Pixels round an image in which outlines may run, so that they close."""
 SHARE = 99.5
 """Percentile of a heatmap at which its colours end, so that single pixels do not hide the rest."""
 SCALES = {False: "magma", True: "RdBu_r"}
@@ -29,7 +29,7 @@ STOPS = 9
 
 
 @dataclass(frozen=True)
-class Layer:
+class Outline:
     """The outline of one finding: its colour and stroke, the share of the field that it covers, and SVG path data."""
 
     finding: str
@@ -41,7 +41,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Heat:
-    """A coloured heatmap: the picture, the values at both ends of its colours, and the colours of its legend."""
+    """A coloured heatmap: the image, the values at both ends of its colours, and the colours of its legend."""
 
     uri: str
     low: float
@@ -51,21 +51,21 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Overlay:
     """All layers of one case, of one size in pixels."""
 
     width: int
     height: int
-    photograph: str
-    layers: tuple[Layer, ...]
+    original: str
+    layers: tuple[Outline, ...]
     heat: Heat
     remark: str = ""
 
 
-def picture(prepared: Sample, photograph: Array | None, values: Array, findings: Sequence[str]) -> Picture:
-    """The layers of a case: its sample on the model's grid, its photograph (h, w, 3) there, its heatmap (*space).
+def overlay(prepared: Sample, original: Array | None, values: Array, findings: Sequence[str]) -> Overlay:
+    """The layers of a case: its sample on the model's grid, its original (h, w, 3) there, its heatmap (*space).
 
-    Without a photograph the model's own view is shown. ``findings`` fixes the order of colours for all samples of a
+    Without an original the model's own view is shown. ``findings`` fixes the order of colours for all samples of a
     dataset.
     """
     if values.shape != prepared.space:
@@ -75,8 +75,8 @@ def picture(prepared: Sample, photograph: Array | None, values: Array, findings:
         number = fullest(prepared, values)
         remark = f"Slice {number + 1} of {len(values)}, the one with most annotation."
         prepared, values = _slice(prepared, number), values[number]
-    photo = shown(prepared.image) if photograph is None else Image.fromarray(photograph)
-    return Picture(photo.width, photo.height, webp(photo), outlines(prepared, findings), heat(values), remark)
+    photo = shown(prepared.image) if original is None else Image.fromarray(original)
+    return Overlay(photo.width, photo.height, webp(photo), outlines(prepared, findings), heat(values), remark)
 
 
 def shown(image: Array) -> Image.Image:
@@ -85,13 +85,13 @@ def shown(image: Array) -> Image.Image:
     return Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).convert("RGB")
 
 
-def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Layer, ...]:
+def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Outline, ...]:
     """A line round every marked region of each finding that the sample shows."""
     field = np.ones(sample.space, bool) if sample.field is None else sample.field
     styles = dict(zip(dict.fromkeys([*findings, *sample.findings()]), zip(cycle(PALETTE), cycle(DASHES))))
     masks = {finding: sample.mask(finding) for finding in sample.findings()}
     return tuple(
-        Layer(finding, *styles[finding], float(mask.sum() / max(1, field.sum())), _path(mask > 0))
+        Outline(finding, *styles[finding], float(mask.sum() / max(1, field.sum())), _path(mask > 0))
         for finding, mask in masks.items()
         if mask is not None and mask.any()
     )
@@ -142,7 +142,7 @@ def _hex(colour: Array) -> str:
 
 
 def webp(image: Image.Image, **options: Any) -> str:
-    """A picture as a data URI."""
+    """An image as a data URI."""
     stream = io.BytesIO()
     image.save(stream, "WEBP", **{"quality": 80, "method": 4} | options)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
