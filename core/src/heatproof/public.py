@@ -1,8 +1,8 @@
 """What plugins may import of the core: the one list from which contract, reference and tests are made."""
 
 PUBLIC = (
-    "heatproof.errors", "heatproof.digests", "heatproof.seeding", "heatproof.records", "heatproof.component",
-    "heatproof.hooks", "heatproof.imaging", "heatproof.network.modules", "heatproof.network.graph",
+    "heatproof.errors", "heatproof.deprecation", "heatproof.digests", "heatproof.seeding", "heatproof.records",
+    "heatproof.component", "heatproof.hooks", "heatproof.imaging", "heatproof.network.modules", "heatproof.network.graph",
     "heatproof.dataset", "heatproof.model", "heatproof.batch", "heatproof.passes", "heatproof.explainer",
     "heatproof.metric", "heatproof.executor", "heatproof.config.components", "heatproof.testing",
     "heatproof.plan.sample_cache", "heatproof.plan.sample_file", "heatproof.plan.task", "heatproof.results.finished",
