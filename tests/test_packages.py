@@ -3,13 +3,17 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
+from packaging.requirements import Requirement
 
 from heatproof.hooks import KINDS
 
@@ -69,21 +73,43 @@ def test_there_are_plugins() -> None:
 @DISTRIBUTION
 def test_pyproject_follows_the_template(folder: Path) -> None:
     text = (folder / "pyproject.toml").read_text(encoding="utf-8")
-    core, settings = toml(ROOT / "core/pyproject.toml")["project"], tomllib.loads(text)
+    settings = tomllib.loads(text)
     project = settings["project"]
     assert settings.keys() == {"project", "build-system"}
     assert settings["build-system"] == {"requires": ["hatchling"], "build-backend": "hatchling.build"}
-    common = {"name", "version", "description", "readme", "requires-python", "license", "dependencies"}
-    assert project.keys() == common | (set() if folder in KITS else {"entry-points"})
+    own = {"name", "description", "readme", "dependencies"} | (set() if folder in KITS else {"entry-points"})
+    common = {"version", "requires-python", *toml(ROOT / "pyproject.toml")["tool"]["heatproof"]["metadata"]}
+    assert project.keys() == own | common
     assert project["name"] == f"heatproof-{folder.name}"
     if folder in REGISTERING:
         assert project["entry-points"] == {"heatproof": {folder.name: package(folder)}}
     assert project["readme"] == "README.md"
-    assert "heatproof" in project["dependencies"]
-    for name in ("version", "requires-python", "license"):
-        assert project[name] == core[name]
+    assert "heatproof>=0.1,<0.2" in project["dependencies"]
     assert project["description"].endswith(".")
-    assert len(text.splitlines()) <= 13
+    assert len(text.splitlines()) <= 26
+
+
+def test_what_distributions_have_in_common_is_written_from_the_root() -> None:
+    """Version, Python, licence, authors, classifiers, links and the bounds of dependencies among themselves."""
+    done = subprocess.run([sys.executable, ".ci/metadata.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_a_distribution_that_differs_is_named_and_mended() -> None:
+    """A changed licence, a missing author and an unbound dependency are mended."""
+    common = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    metadata = SourceFileLoader("metadata_program", str(ROOT / ".ci/metadata.py")).load_module()
+    text = (ROOT / "plugins/metrics/ecs/pyproject.toml").read_text(encoding="utf-8")
+    assert metadata.updated(text, common) == text
+    changed = text.replace('"Apache-2.0"', '"MIT"').replace("heatproof>=0.1,<0.2", "heatproof")
+    changed = changed.replace('authors = [{ name = "heatproof contributors" }]\n', "")
+    assert changed.count("\n") == text.count("\n") - 1
+    mended = tomllib.loads(metadata.updated(changed, common))["project"]
+    assert mended == tomllib.loads(text)["project"]
+    common["project"]["version"] = "1.4.2"
+    released = tomllib.loads(metadata.updated(text, common))["project"]
+    assert released["version"] == "1.4.2"
+    assert {"heatproof>=1.4,<1.5", "heatproof-lesions>=1.4,<1.5", "numpy>=1.26"} == set(released["dependencies"])
 
 
 @DISTRIBUTION
@@ -140,8 +166,8 @@ def test_workspace_is_in_lockstep() -> None:
 def test_extras_bring_distributions_of_the_workspace() -> None:
     extras = toml(ROOT / "core/pyproject.toml")["project"]["optional-dependencies"]
     sources = toml(ROOT / "pyproject.toml")["tool"]["uv"]["sources"]
-    brought = {name for names in extras.values() for name in names}
-    assert {"heatproof-data", "heatproof-new", "heatproof-report"} <= set(extras["standard"])
+    brought = {Requirement(text).name for requirements in extras.values() for text in requirements}
+    assert {"heatproof-data", "heatproof-new", "heatproof-report"} <= brought
     assert sorted(brought - {f"heatproof-{folder.name}" for folder in REGISTERING}) == []
     assert sorted(brought - sources.keys()) == []
 
