@@ -3,8 +3,8 @@
 PUBLIC = (
     "heatproof.errors", "heatproof.deprecation", "heatproof.digests", "heatproof.seeding", "heatproof.records",
     "heatproof.component", "heatproof.hooks", "heatproof.imaging", "heatproof.network.modules",
-    "heatproof.network.graph", "heatproof.dataset", "heatproof.model", "heatproof.batch", "heatproof.passes", "heatproof.explainer",
-    "heatproof.metric", "heatproof.executor", "heatproof.config.components", "heatproof.testing",
+    "heatproof.network.graph", "heatproof.dataset", "heatproof.model", "heatproof.batch", "heatproof.passes",
+    "heatproof.explainer", "heatproof.metric", "heatproof.executor", "heatproof.config.components", "heatproof.testing",
     "heatproof.plan.sample_cache", "heatproof.plan.sample_file", "heatproof.plan.task", "heatproof.results.finished",
     "heatproof.results.ranking", "heatproof.cli.tables", "heatproof.cli.terminal",
 )  # fmt: skip
