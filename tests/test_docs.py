@@ -113,7 +113,7 @@ def test_the_page_of_commands_shows_every_command_of_the_core_and_of_the_tools()
     ("heading", "model", "prefix"),
     [
         ("## Keys", config.RunConfig, ""),
-        ("## Explicit rows", config.CombinationEntry, ""),
+        ("## Explicit combinations", config.CombinationEntry, ""),
         ("## Statistics and report", config.StatisticsSettings, "statistics."),
         ("## Statistics and report", config.ReportSettings, "report."),
     ],
@@ -124,7 +124,7 @@ def test_every_key_of_a_config_is_explained_and_none_besides(heading, model, pre
 
 
 def test_what_is_taken_of_a_dataset_is_explained():
-    assert named(section("config.md", "## What is taken of a dataset")) == set(config.PICKED)
+    assert named(section("config.md", "## The samples of a dataset")) == set(config.PICKED)
 
 
 @pytest.mark.parametrize(
