@@ -112,7 +112,7 @@ class Sets(ListedDataset[IdridParams]):
         """Missing tables, unusable rows, and images that no table names."""
         keys = product(self.kinds, SETS)
         missing = [kind.path(split).name for kind, split in keys if (kind, split) not in self.paths]
-        unusable = []
+        unusable: list[str] = []
         for (kind, _), table in self.sheets.items():
             unusable += table.faults
             for row in table.rows:
