@@ -126,7 +126,7 @@ def test_the_table_counts_by_content_in_the_identity(root: Path) -> None:
     assert AmlCells(root=root).identity != before
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     samples = [Sample(f"a cell {n}", image + np.uint8(n), label=n % 15) for n in range(45)]
     assert AmlCells(root=tmp_path).write(samples, tmp_path / "twin") == 45

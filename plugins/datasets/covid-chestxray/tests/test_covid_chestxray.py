@@ -154,7 +154,7 @@ def samples() -> list[Sample]:
     return [*images, replace(images[0], id="both", label=(index("covid_19"), index("ards")))]
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     assert CovidChestxray(root=twin).write(samples(), twin) == 41
     dataset = CovidChestxray(root=twin)

@@ -103,7 +103,7 @@ def test_damaged_images_and_other_encodings(root: Path) -> None:
     assert counts(CovidCt(root=root))["unreadable samples"] == (1, 0)
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     splits = ("train", "tuning", "test")
     samples = [

@@ -220,7 +220,7 @@ def test_an_invalid_contour_makes_only_its_photograph_unreadable(root: Path) -> 
     assert faults(dataset) == {"unreadable samples": 1}
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.full((3, *SHAPE), 90, dtype=np.uint8)
     box = np.zeros(SHAPE)
     box[2:6, 3:5] = 1

@@ -149,7 +149,7 @@ def test_renamed_columns_and_missing_tables(root: Path, header: str, name: str) 
         Ham10000(root=root).ids()
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     values = np.zeros((16, 16), dtype=bool)
     values[3:9, 5:8] = True
     image = np.full((3, 16, 16), 90, dtype=np.uint8)

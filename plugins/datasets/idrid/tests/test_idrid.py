@@ -243,7 +243,7 @@ def samples(count: int) -> Iterator[Sample]:
         yield Sample(f"synthetic_{number}", ramp.astype(np.uint8), annotations, patient=f"p{number // 2}")
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     assert Idrid(root=tmp_path).write(samples(56), tmp_path / "twin") == 56
     dataset = Idrid(root=tmp_path / "twin")
     assert len(dataset.ids("tuning")) == 54

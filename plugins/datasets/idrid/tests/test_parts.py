@@ -232,7 +232,7 @@ def tiny_samples(extras: Mapping[str, object]) -> list[Sample]:
     ]
 
 
-def test_a_twin_of_part_b(tmp_path: Path) -> None:
+def test_samples_of_part_b_are_written_and_read_back(tmp_path: Path) -> None:
     first, *others = tiny_samples({})
     with_risk = replace(first, extras={**first.extras, "macular_edema_risk": 1})
     assert Idrid(root=tmp_path, part="grading").write([with_risk, *others], tmp_path / "twin") == 3
@@ -255,7 +255,7 @@ def test_a_twin_of_part_b(tmp_path: Path) -> None:
         dataset.write([first], tmp_path / "twin")
 
 
-def test_a_twin_of_part_c(tmp_path: Path) -> None:
+def test_samples_of_part_c_are_written_and_read_back(tmp_path: Path) -> None:
     centres = {"optic_disc_centre": (4.25, 20.0), "fovea_centre": (9.5, 10.5)}
     assert Idrid(root=tmp_path, part="localization").write(tiny_samples(centres), tmp_path / "twin") == 3
     dataset = Idrid(root=tmp_path / "twin", part="localization")

@@ -290,7 +290,7 @@ def samples_of_all_kinds() -> list[Sample]:
     return samples
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     samples = samples_of_all_kinds()
     assert ImageFolder(root=tmp_path, classes=("no", "yes")).write(samples, tmp_path / "twin") == 7
     dataset = ImageFolder(root=tmp_path / "twin", classes=("no", "yes", "class_2"))

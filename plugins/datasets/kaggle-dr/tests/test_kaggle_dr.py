@@ -180,7 +180,7 @@ def test_identity_counts_tables_by_content_and_images_by_size(root: Path) -> Non
     assert len({before, changed, KaggleDr(root=root).identity}) == 3
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.full((3, 8, 12), 77, dtype=np.uint8)
     eyes = [
         Sample("synthetic_3_left", image, label=4),

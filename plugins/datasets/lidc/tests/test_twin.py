@@ -17,7 +17,7 @@ def ratings(sample: Sample) -> list[tuple[Any, ...]]:
     return sorted((rating["reader"], rating["box"], rating["malignancy"]) for rating in sample.extras["ratings"])
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     samples = [thorax.thorax(patient, 5, 48) for patient in range(6)]
     assert Lidc(root=tmp_path).write(samples, tmp_path / "twin") == 6
     dataset = Lidc(root=tmp_path / "twin", crop="scan")

@@ -57,7 +57,7 @@ def test_damaged_and_duplicated_images(root: Path) -> None:
         dataset.load("normal/1_a")
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     samples = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n}") for n in range(30)]
     assert PolarMap(root=tmp_path).write(samples, tmp_path / "twin") == 30

@@ -266,7 +266,7 @@ def test_findings_are_named_once() -> None:
     assert named("Pulmonary edema") == "pulmonary_edema"
 
 
-def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
+def test_samples_of_the_phantom_are_written_and_read_back(tmp_path: Path) -> None:
     phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     chests = phantom.Phantom(patients=4, subject="chest", height=192)
     samples = [chests.load(id) for id in chests.ids("train")]

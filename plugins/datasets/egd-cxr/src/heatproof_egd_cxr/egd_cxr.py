@@ -267,7 +267,7 @@ def _classes(row: Row) -> list[int]:
 
 
 def _named(line: str) -> str:
-    """The id in a line of an allow-list: the first value without folders and the suffix ``.dcm``."""
+    """The id in a line of an allow-list: the first value, without folders and without the suffix ``.dcm``."""
     return line.split(",")[0].strip().strip('"').rpartition("/")[2].removesuffix(".dcm")
 
 

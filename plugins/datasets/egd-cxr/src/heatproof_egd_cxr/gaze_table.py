@@ -15,7 +15,7 @@ from heatproof_cohorts.tables import DELIMITERS, plain_name
 
 COLUMNS = ("DICOM_ID", "FPOGX", "FPOGY", "FPOGD")
 SESSION = "SESSION_ID"
-MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Byte order mark → encoding. Files without one are read as Latin-1, in which ids and numbers are as in UTF-8."""
 
 
@@ -23,7 +23,7 @@ MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF
 class GazeTable:
     """Rows (n, 3) by image, in the order of the file: FPOGX and FPOGY as shares of the screen, FPOGD in seconds.
 
-    A value that is no number is NaN. ``sessions`` is how many there are, ``faults`` how many lines cannot be read.
+    Values that are no numbers are NaN. ``sessions`` is the number of sessions, ``faults`` that of unreadable lines.
     """
 
     rows: Mapping[str, Array]
@@ -68,8 +68,8 @@ def _header(path: Path) -> tuple[str, list[str], str]:
             start = stream.read(8192)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); download it, or correct the path.") from None
-    mark = next((mark for mark in MARKS if start.startswith(mark)), b"")
-    encoding = MARKS.get(mark, "latin-1")
+    mark = next((mark for mark in BYTE_ORDER_MARKS if start.startswith(mark)), b"")
+    encoding = BYTE_ORDER_MARKS.get(mark, "latin-1")
     first = (start.decode(encoding, errors="ignore").removeprefix("\ufeff").splitlines() or [""])[0]
     delimiter = max(DELIMITERS, key=first.count)
     return encoding, [name.strip().strip('"') for name in first.split(delimiter)], delimiter

@@ -54,7 +54,7 @@ class Segmentation(Dataset[IdridParams]):
         return self.layout.files
 
     def content(self) -> str:
-        """The digest of the files and of the examined findings, which empty folders extend."""
+        """The digest of the files and of the examined findings, to which empty folders belong."""
         return digest([super().content(), sorted(self.layout.examined)])
 
     def load(self, id: str) -> Sample:

@@ -33,12 +33,12 @@ class Scan:
 
     @cached_property
     def nodules(self) -> list[tuple[Reading, ...]]:
-        """The readings of each nodule, without those whose outlines enclose nothing."""
+        """The readings of each nodule, without readings that enclose nothing."""
         return matched([reading for reading in self.markup.readings if reading.pixels])
 
     @property
     def empty(self) -> list[str]:
-        """XML, reader and name of each reading whose outlines enclose nothing."""
+        """XML, reader and name of each reading that encloses nothing."""
         return [
             f"{self.markup.path}: {reading.reader}, {reading.name}"
             for reading in self.markup.readings

@@ -51,7 +51,7 @@ def haze(eye: Eye, frame: Frame) -> np.ndarray | None:
 
 
 def residual(eye: Eye, frame: Frame, clean: np.ndarray) -> np.ndarray:
-    """Noise that sensor and JPEG add to the image without lesions, (3, height, width), so it cannot reveal lesions."""
+    """Noise of sensor and JPEG (3, height, width), computed without lesions, which it therefore cannot reveal."""
     rng = eye.rng(f"noise {frame.height}")
     shape = (frame.height, frame.width)
     shared = rng.standard_normal(shape, dtype=np.float32) * 1.9

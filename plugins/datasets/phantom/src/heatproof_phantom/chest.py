@@ -59,7 +59,7 @@ class Chest:
 
     @cached_property
     def ratio(self) -> float:
-        """The cardiothoracic ratio: the width of the heart over that of the chest inside."""
+        """The cardiothoracic ratio: the width of the heart over the inner width of the chest."""
         right, left = self.lungs
         return 2 * self.heart.width / (left.column + left.width - right.column + right.width)
 

@@ -1,8 +1,8 @@
-"""Lesions of the synthetic retina, planned: how many of each finding, where, how large and of which form.
+"""Plans the lesions of the synthetic retina: their number, positions, sizes and forms.
 
 Of the lesion pixels of the first 200 diseased eyes of seed 0 at height 356, microaneurysms hold 3 %, haemorrhages
-40 %, hard exudates 45 % and soft exudates 11 %; in IDRiD they hold 1, 47, 44 and 8 %. A smaller population is
-measured, and the shares printed, by ``pytest plugins/datasets/phantom/tests/test_drawing.py -k shares -s``.
+40 %, hard exudates 45 % and soft exudates 11 %; in IDRiD they hold 1, 47, 44 and 8 %. The shares of
+a smaller population are printed by ``pytest plugins/datasets/phantom/tests/test_drawing.py -k shares -s``.
 """
 
 from dataclasses import dataclass, fields

@@ -19,7 +19,7 @@ from heatproof_cohorts.tables import Row, Table, read_table
 from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading
 
 from .folder import LABELS, WORDS, Folder, on, usable
-from .twin import write
+from .writing import write
 
 COLUMNS = ("id", "split", "eye_tracking_data_discarded", "image", "dicom_id", "subject_id")
 SIZES = ("image_size_y", "image_size_x")
