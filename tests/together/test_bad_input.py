@@ -179,7 +179,7 @@ ARGUMENTS = {
     "shard zero": (["run", "x.yaml", "--shard", "0/2"], ["--shard 0/2 is no part of a run"]),
     "no run": (["report", "/usr"], ["/usr is not a run's folder", "give the output of `heatproof run`"]),
     "no root": (["data", "check", "idrid"], ["idrid: root: is missing"]),
-    "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["holds none of them; download 'A. Segm"]),
+    "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["IDRiD_01.jpg'; download 'A. Segmentat"]),
     "no dataset": (["data", "check", "gradcam"], ["no dataset is named 'gradcam'; 'gradcam' is a explainer"]),
     "no layout": (["data", "write", "phantom", "--root", "x"], ["phantom: root: unknown name"]),
     "a name": (["new", "metric", "My-Metric"], ["'My-Metric' is no name for a component; use lower-case words"]),
@@ -404,7 +404,7 @@ def test_masks_of_other_modes_say_the_same(convert: Any, command: Any, config: C
 def test_an_empty_dataset(command: Any, config: Configured, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = config(datasets=[{"use": "idrid", "root": "empty"}])
-    has(refused(command("run", empty)), f"under {tmp_path / 'empty'}", "the folder holds none of them; download")
+    has(refused(command("run", empty)), f"{tmp_path / 'empty'}, the root of", "holds no image such as", "; download")
 
 
 def test_an_empty_split(command: Any, config: Configured, idrid: Path) -> None:

@@ -1,4 +1,4 @@
-"""AML-Cytomorphology_LMU: its table and folders, damaged ones, and a twin."""
+"""Tests of AML-Cytomorphology_LMU: published layouts, damaged downloads, and samples written and read back."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def counts(dataset: AmlCells) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_cells_and_labels(root: Path) -> None:
@@ -44,9 +44,9 @@ def test_cells_and_labels(root: Path) -> None:
     assert image.shape == (3, 7, 9)
     assert image[:, 0, 0].tolist() == [1, 100, 200]
     check_dataset(dataset)
-    found = counts(dataset)
-    assert (found["samples"], found["samples of BAS"]) == ((4, 18_365), (2, 79))
-    assert not any(count for count, expected in found.values() if expected == 0)
+    tallies = counts(dataset)
+    assert (tallies["samples"], tallies["samples of BAS"]) == ((4, 18_365), (2, 79))
+    assert not any(count for count, expected in tallies.values() if expected == 0)
 
 
 def test_the_table_beside_the_folders_of_cells(root: Path) -> None:
@@ -63,14 +63,14 @@ def test_other_readings(root: Path) -> None:
     assert counts(first)["cells without this reading"] == (2, None)
 
 
-def test_types_may_be_left_out(root: Path) -> None:
+def test_types_of_cells_may_be_selected(root: Path) -> None:
     dataset = AmlCells(root=root, cells=("EOS", "LYT", "MON", "MYO"))
     assert dataset.ids() == ["EOS_0001", "MYO_0001"]
     assert dataset.load("MYO_0001").label == AmlCells.classes.index("MYO")
-    found = counts(dataset)
-    assert found["cells of types to leave out"] == (2, None)
+    tallies = counts(dataset)
+    assert tallies["cells of types to leave out"] == (2, None)
     # Athanasoula et al. 2022 states these four counts: 424, 3937, 1789 and 3268.
-    assert found["samples"] == (2, 9418)
+    assert tallies["samples"] == (2, 9418)
 
 
 def test_lines_that_are_not_as_published(root: Path) -> None:
@@ -86,10 +86,10 @@ def test_lines_that_are_not_as_published(root: Path) -> None:
     path.write_text("\n".join((*LINES, *extra)), encoding="utf-8-sig")
     dataset = AmlCells(root=root)
     assert dataset.ids() == ["BAS_0001", "BAS_0002", "MYO_0001", "MON_0001"]
-    found = counts(dataset)
-    assert found["lines without image or known cell"] == (3, 0)
-    assert (found["samples listed twice"], found["ids with two meanings"]) == ((1, 0), (1, 0))
-    assert found["missing images"] == (1, 0)
+    tallies = counts(dataset)
+    assert tallies["lines without image or known cell"] == (3, 0)
+    assert (tallies["samples listed twice"], tallies["ids with two meanings"]) == ((1, 0), (1, 0))
+    assert tallies["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"MON_0001\.tiff does not exist"):
         dataset.load("MON_0001")
 
@@ -108,14 +108,14 @@ def test_damaged_images(root: Path) -> None:
         AmlCells(root=root).load("BAS_0001")
 
 
-def test_a_missing_or_doubled_table(root: Path) -> None:
+def test_a_missing_or_duplicated_table(root: Path) -> None:
     (path,) = root.rglob("annotations.dat")
     (root / "annotations.dat").write_text(path.read_text())
-    with pytest.raises(DataError, match=r"holds 2 files named annotations\.dat"):
+    with pytest.raises(DataError, match=r"must hold one file named annotations\.dat \(got 2\)"):
         AmlCells(root=root).ids()
     path.unlink()
     (root / "annotations.dat").unlink()
-    with pytest.raises(DataError, match=r"no file named annotations\.dat; obtain it from the collection AML"):
+    with pytest.raises(DataError, match=r"annotations\.dat \(got 0\); obtain it from the collection AML"):
         AmlCells(root=root).ids()
 
 
@@ -126,17 +126,17 @@ def test_the_table_counts_by_content_in_the_identity(root: Path) -> None:
     assert AmlCells(root=root).identity != before
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
-    drawn = [Sample(f"a cell {n}", image + np.uint8(n), label=n % 15) for n in range(45)]
-    assert AmlCells(root=tmp_path).write(drawn, tmp_path / "twin") == 45
+    samples = [Sample(f"a cell {n}", image + np.uint8(n), label=n % 15) for n in range(45)]
+    assert AmlCells(root=tmp_path).write(samples, tmp_path / "twin") == 45
     dataset = AmlCells(root=tmp_path / "twin")
-    assert dataset.ids() == [sample.id for sample in drawn]
-    for sample in drawn:
-        read = dataset.load(sample.id)
-        assert read.label == sample.label
-        np.testing.assert_array_equal(read.image, sample.image)
+    assert dataset.ids() == [sample.id for sample in samples]
+    for sample in samples:
+        actual = dataset.load(sample.id)
+        assert actual.label == sample.label
+        np.testing.assert_array_equal(actual.image, sample.image)
     assert all(dataset.ids(split) for split in dataset.splits)
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")

@@ -1,4 +1,4 @@
-"""The COVID-19 image data collection: its table in both forms, damaged ones, a twin, and the real one where it lies."""
+"""Tests of the COVID-19 image data collection: both forms of its table, damaged ones, and the real one if present."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def labels(dataset: CovidChestxray) -> dict[str, Label]:
 
 
 def counts(dataset: CovidChestxray) -> dict[str, int]:
-    return {finding.what: finding.count for finding in dataset.check()}
+    return {tally.what: tally.count for tally in dataset.check()}
 
 
 def test_findings_of_both_forms(tmp_path: Path) -> None:
@@ -46,7 +46,8 @@ def test_findings_of_both_forms(tmp_path: Path) -> None:
         "7,0,Unknown,PA,X-ray,images,g.png,u,,",
         '8,0,"COVID-19, SARS",PA,X-ray,images,h.png,u,,',
     )
-    covid, viral = index("covid_19"), index("viral")
+    covid = index("covid_19")
+    viral = index("viral")
     fine = labels(CovidChestxray(root=folder(tmp_path, *rows)))
     assert fine == {
         "a": (covid, index("ards")),
@@ -75,7 +76,7 @@ def test_the_first_table_had_other_column_names(tmp_path: Path) -> None:
     assert CovidChestxray(root=tmp_path).patient("a") == "2"
 
 
-def test_other_kinds_of_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rows_of_other_kinds_are_counted(tmp_path: Path) -> None:
     rows = (
         "1,0,COVID-19,PA,X-ray,images,a.jpg,u,,",
         "1,0,COVID-19,L,X-ray,images,b.jpg,u,,",
@@ -88,15 +89,15 @@ def test_other_kinds_of_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     )
     dataset = CovidChestxray(root=folder(tmp_path, *rows))
     assert dataset.ids() == ["a"]
-    found = counts(dataset)
-    assert (found["volumes"], found["rows of another modality"], found["rows of another view"]) == (1, 1, 2)
-    assert (found["rows without image or known finding"], found["rows that are not as the header"]) == (2, 1)
-    assert found["missing images"] == 1
+    tallies = counts(dataset)
+    assert (tallies["volumes"], tallies["rows of another modality"], tallies["rows of another view"]) == (1, 1, 2)
+    assert (tallies["rows without image or known finding"], tallies["rows that are not as the header"]) == (2, 1)
+    assert tallies["missing images"] == 1
     everything = CovidChestxray(root=tmp_path, views=("pa", "L", "", "axial"), modalities=("X-ray", "CT"))
     assert everything.ids() == ["a", "b", "c", "d"]
 
 
-def test_patients_that_share_a_image_are_one(tmp_path: Path) -> None:
+def test_patients_that_share_an_image_are_one(tmp_path: Path) -> None:
     pairs = (("1", "a"), ("2", "b"), ("3", "b"), ("3", "c"), ("1", "c"), ("4", "d"), ("", "e"))
     rows = [f"{patient},0,SARS,PA,X-ray,images,{name}.jpg,u,," for patient, name in pairs]
     dataset = CovidChestxray(root=folder(tmp_path, *rows))
@@ -114,16 +115,16 @@ def test_a_row_that_contradicts_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("damage", "message"),
     [
         (lambda path: path.unlink(), r"holds no metadata\.csv; obtain it from the repository ieee8023"),
         (lambda path: path.write_text("a,b\n1,2\n"), "has no column 'patientid'"),
         (lambda path: path.write_text(""), "has no column 'patientid'"),
     ],
 )
-def test_missing_tables_and_columns(tmp_path: Path, break_it: Callable[[Path], None], message: str) -> None:
+def test_missing_tables_and_columns(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
     folder(tmp_path)
-    break_it(tmp_path / "metadata.csv")
+    damage(tmp_path / "metadata.csv")
     with pytest.raises(DataError, match=message):
         CovidChestxray(root=tmp_path).ids()
 
@@ -140,32 +141,31 @@ def test_absent_and_damaged_images(tmp_path: Path) -> None:
     dataset = CovidChestxray(root=folder(tmp_path, *rows))
     (tmp_path / "images").mkdir()
     (tmp_path / "images/b.jpg").write_bytes(b"no image")
-    found = counts(dataset)
-    assert (found["missing images"], found["unreadable samples"]) == (1, 1)
+    tallies = counts(dataset)
+    assert (tallies["missing images"], tallies["unreadable samples"]) == (1, 1)
     for id, message in (("a", r"a\.jpg does not exist"), ("b", r"b\.jpg is damaged")):
         with pytest.raises(DataError, match=message):
             dataset.load(id)
 
 
 def samples() -> list[Sample]:
-    generator = np.random.default_rng(1)
-    image = generator.integers(0, 256, (3, 12, 16), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (3, 12, 16), dtype=np.uint8)
     images = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n // 2}") for n in range(40)]
     return [*images, replace(images[0], id="both", label=(index("covid_19"), index("ards")))]
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     assert CovidChestxray(root=twin).write(samples(), twin) == 41
     dataset = CovidChestxray(root=twin)
     assert dataset.ids() == [sample.id for sample in samples()]
     for sample in samples():
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient) == (sample.label, sample.patient)
-        np.testing.assert_array_equal(read.image, sample.image)
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(actual.image, sample.image)
     assert all(dataset.ids(split) for split in dataset.splits)
     check_dataset(dataset)
-    assert not any(finding.count for finding in dataset.check() if finding.expected == 0)
+    assert not any(tally.count for tally in dataset.check() if tally.expected == 0)
     assert "both.png" in (twin / "metadata.csv").read_text()
     assert '"COVID-19, ARDS"' in (twin / "metadata.csv").read_text()
     with pytest.raises(DataError, match="is not empty"):
@@ -174,7 +174,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
         dataset.write([replace(samples()[0], label=None)], tmp_path / "other")
 
 
-def test_what_is_written_has_a_name_of_its_own() -> None:
+def test_written_names_of_classes_are_unique() -> None:
     assert len({text.casefold() for text in WRITTEN.values()}) == len(CLASSES)
 
 
@@ -182,9 +182,8 @@ def test_a_seed_moves_patients_and_a_filter_does_not(tmp_path: Path) -> None:
     twin = tmp_path / "twin"
     CovidChestxray(root=twin).write(samples(), twin)
     other = CovidChestxray(root=twin, seed=1)
-    assert [other.ids(split) for split in other.splits] != [
-        CovidChestxray(root=twin).ids(split) for split in other.splits
-    ]
+    dataset = CovidChestxray(root=twin)
+    assert [other.ids(split) for split in other.splits] != [dataset.ids(split) for split in dataset.splits]
     write_image(samples()[0].image, twin / "images/unlisted.png")
     (twin / "images/s7.png").unlink()
     skipping = CovidChestxray(root=twin, absent="skip")

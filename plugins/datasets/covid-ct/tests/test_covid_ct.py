@@ -1,4 +1,4 @@
-"""COVID-CT with its lists and odd file names, damaged ones, and a twin."""
+"""Tests of COVID-CT: its lists and unusual file names, damaged downloads, and samples written and read back."""
 
 from pathlib import Path
 
@@ -28,18 +28,17 @@ def lists(root: Path, part: str, split: str, names: list[str]) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for part, named in (("COVID", COVID), ("NonCOVID", OTHERS)):
-        for split, names in named.items():
+    for part, splits in (("COVID", COVID), ("NonCOVID", OTHERS)):
+        for split, names in splits.items():
             lists(tmp_path, part, split, names)
             for name in names:
-                write_image(
-                    np.full((1, 6, 9), len(name), dtype=np.uint8), tmp_path / "Images-processed" / f"CT_{part}" / name
-                )
+                image = np.full((1, 6, 9), len(name), dtype=np.uint8)
+                write_image(image, tmp_path / "Images-processed" / f"CT_{part}" / name)
     return tmp_path
 
 
 def counts(dataset: CovidCt) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_splits_labels_and_names(root: Path) -> None:
@@ -57,9 +56,9 @@ def test_splits_labels_and_names(root: Path) -> None:
     assert (dataset.load("a b%3").image == len("a b%3.png")).all()
     assert dataset.patient("7.jpg") == "7.jpg"
     check_dataset(dataset)
-    found = counts(dataset)
-    assert (found["samples of covid"], found["samples of non_covid"]) == ((4, 349), (5, 397))
-    assert not any(count for count, expected in found.values() if expected == 0)
+    tallies = counts(dataset)
+    assert (tallies["samples of covid"], tallies["samples of non_covid"]) == ((4, 349), (5, 397))
+    assert not any(count for count, expected in tallies.values() if expected == 0)
 
 
 def test_folders_unpacked_in_folders(root: Path) -> None:
@@ -72,14 +71,14 @@ def test_folders_unpacked_in_folders(root: Path) -> None:
     assert CovidCt(root=root).load("a b%3").label == 1
 
 
-def test_a_slice_in_two_splits_is_left_out(root: Path) -> None:
+def test_a_slice_in_two_splits_is_rejected(root: Path) -> None:
     lists(root, "COVID", "test", ["c.png", "a b%3.png", "c.png", "gone.png"])
     dataset = CovidCt(root=root)
     assert "a b%3" not in dataset.ids()
-    found = counts(dataset)
-    assert found["ids with two meanings"] == (1, 0)
-    assert found["samples listed twice"] == (1, 0)
-    assert found["missing images"] == (1, 0)
+    tallies = counts(dataset)
+    assert tallies["ids with two meanings"] == (1, 0)
+    assert tallies["samples listed twice"] == (1, 0)
+    assert tallies["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
         dataset.load("gone")
 
@@ -104,21 +103,21 @@ def test_damaged_images_and_other_encodings(root: Path) -> None:
     assert counts(CovidCt(root=root))["unreadable samples"] == (1, 0)
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     splits = ("train", "tuning", "test")
-    drawn = [
+    samples = [
         Sample(f"synthetic_{n}", image + np.uint8(n), label=n % 2, extras={"split": splits[n % 3]}) for n in range(12)
     ]
-    drawn.append(Sample("severe", image, label=4))
-    assert CovidCt(root=tmp_path).write(drawn, tmp_path / "twin") == 13
+    samples.append(Sample("severe", image, label=4))
+    assert CovidCt(root=tmp_path).write(samples, tmp_path / "twin") == 13
     dataset = CovidCt(root=tmp_path / "twin")
-    assert sorted(dataset.ids()) == sorted(sample.id for sample in drawn)
-    for sample in drawn[:-1]:
-        read = dataset.load(sample.id)
-        assert (read.label, dataset.entry(sample.id).split) == (sample.label, sample.extras["split"])
-        np.testing.assert_array_equal(read.image, sample.image)
+    assert sorted(dataset.ids()) == sorted(sample.id for sample in samples)
+    for sample in samples[:-1]:
+        actual = dataset.load(sample.id)
+        assert (actual.label, dataset.entry(sample.id).split) == (sample.label, sample.extras["split"])
+        np.testing.assert_array_equal(actual.image, sample.image)
     assert (dataset.load("severe").label, "severe" in dataset.ids("train")) == (1, True)
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")

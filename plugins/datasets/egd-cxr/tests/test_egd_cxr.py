@@ -1,4 +1,4 @@
-"""EGD-CXR in the forms that downloads have, damaged ones, and a twin of the phantom's chests."""
+"""Tests of EGD-CXR: published layouts, damaged downloads, and samples of the phantom written in its layout."""
 
 import random
 from dataclasses import replace
@@ -29,7 +29,7 @@ def row(number: int, classes: str = "1,0,0", **other: Any) -> str:
     return ",".join(str(values[name]) for name in ("id", "path", "patient", "pads", "classes"))
 
 
-def looked(number: int, x: object, y: object, session: int = 1) -> str:
+def gaze_line(number: int, x: object, y: object, session: int = 1) -> str:
     return f"{session},NewMedia,d{number},1,0.5,{x},{y},0.1,0.25"
 
 
@@ -46,11 +46,11 @@ def make(root: Path, rows: list[str], gaze: list[str], images: int = 6) -> Path:
 def root(tmp_path: Path) -> Path:
     classes = ("1,0,0", "0,1,0", "0,0,1")
     rows = [row(number, classes[number // 2]) for number in range(6)]
-    return make(tmp_path, rows, [looked(number, 0.5, 0.5) for number in range(6)])
+    return make(tmp_path, rows, [gaze_line(number, 0.5, 0.5) for number in range(6)])
 
 
 def counts(dataset: EgdCxr) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,16 @@ def counts(dataset: EgdCxr) -> dict[str, tuple[int, int | None]]:
     ],
 )
 def test_the_screen(size: tuple[int, int], left: int, gaze: tuple[float, float], expected: Any) -> None:
-    """V-GAZE-1."""
-    screen, looked_at = Screen(0, 0, left, left), np.array([gaze])
-    assert screen.meets(looked_at).tolist() == [expected is not None]
+    """Gaze on the screen maps to the expected pixel of the image; gaze on a border misses the image."""
+    screen = Screen(0, 0, left, left)
+    shares = np.array([gaze])
+    assert screen.meets(shares).tolist() == [expected is not None]
     if expected:
-        assert np.floor(screen.points(looked_at, size)).tolist() == [list(expected)]
+        assert np.floor(screen.points(shares, size)).tolist() == [list(expected)]
 
 
 @pytest.mark.parametrize("shape", [(3056, 2544), (2021, 2539), (500, 3000), (1080, 1920)])
-def test_the_way_back_through_the_screen(shape: tuple[int, int]) -> None:
+def test_points_survive_the_round_trip_through_the_screen(shape: tuple[int, int]) -> None:
     screen = Screen.fitting(shape)
     assert max(screen.extent[0] / 1080, screen.extent[1] / 1920) > 0.998
     points = np.random.default_rng(0).random((50, 2)) * shape
@@ -88,16 +89,17 @@ def test_samples(root: Path) -> None:
 
 
 def test_static_and_temporal_maps(root: Path) -> None:
-    random_state = np.random.default_rng(1)
-    gaze = random_state.random((30, 2)) * (0.55, 1) + (0.2, 0)
+    gaze = np.random.default_rng(1).random((30, 2)) * (0.55, 1) + (0.2, 0)
     gaze = np.vstack([gaze, [[520 / 1920, 0.5], [0.5, 0.005]]])  # the first column, and the first row
-    lines = [looked(0, x, y, 1 + n // 20) for n, (x, y) in enumerate(gaze)]
+    lines = [gaze_line(0, x, y, 1 + n // 20) for n, (x, y) in enumerate(gaze)]
     make(root, [row(0)], lines, 0)
     record = np.zeros(SHAPE)
-    for x, y in gaze:  # the reference program, line by line
-        across, down = x * 1920, y * 1080
+    for x, y in gaze:  # as in the reference program
+        across = x * 1920
+        down = y * 1080
         if 510 < across < 1920 - 510 and 0 < down < 1080:
-            column, line = int(50 / 900 * (across - 510)), int(60 / 1080 * down)
+            column = int(50 / 900 * (across - 510))
+            line = int(60 / 1080 * down)
             if line > 0:
                 record[line, column] += 1
     sample = EgdCxr(root=root, sigma=6, frames=True).load("d0")
@@ -106,7 +108,8 @@ def test_static_and_temporal_maps(root: Path) -> None:
     assert 10 < record.sum() < len(gaze)
     assert record[:, 0].any()
     np.testing.assert_allclose(density.values, gaussian_filter(record, 6), atol=1e-6)
-    frames, points = sample.extras["gaze_frames"], sample.extras["fixations"]
+    frames = sample.extras["gaze_frames"]
+    points = sample.extras["fixations"]
     assert len(frames) == len(points) == record.sum()
     np.testing.assert_allclose(frames.values().sum(axis=0), density.values, atol=1e-6)
     np.testing.assert_array_equal(np.histogramdd(points[:, :2], [np.arange(61), np.arange(51)])[0], record)
@@ -127,29 +130,29 @@ def test_scales_of_the_static_map(root: Path) -> None:
 
 def test_gaze_that_cannot_be_used(root: Path) -> None:
     gaze = [
-        looked(0, "NaN", 0.5), looked(0, "", 0.5), looked(0, "x", 0.5), looked(0, 0.5, 0.5),
-        looked(1, 0.1, 0.5), looked(1, -0.2, 0.5), looked(1, 0.5, 1.5),
-        looked(2, 0.5, 0.01), looked(9, 0.5, 0.5), "1,NewMedia,d0,1,0.5",
-        looked(3, 0.5, 0.5, 2), looked(4, 0.5, 0.5),
+        gaze_line(0, "NaN", 0.5), gaze_line(0, "", 0.5), gaze_line(0, "x", 0.5), gaze_line(0, 0.5, 0.5),
+        gaze_line(1, 0.1, 0.5), gaze_line(1, -0.2, 0.5), gaze_line(1, 0.5, 1.5),
+        gaze_line(2, 0.5, 0.01), gaze_line(9, 0.5, 0.5), "1,NewMedia,d0,1,0.5",
+        gaze_line(3, 0.5, 0.5, 2), gaze_line(4, 0.5, 0.5),
     ]  # fmt: skip
     make(root, [row(number) for number in range(6)], gaze)
     dataset = EgdCxr(root=root)
     assert len(dataset.load("d0").extras["fixations"]) == 1
-    for id in ("d1", "d2"):  # nothing on the image, or in its first row only: looked for, all zero
+    for id in ("d1", "d2"):  # gaze misses the image, or hits its first row only: the density is all zero
         sample = dataset.load(id)
         assert (sample.annotations[0].values.any(), sample.extras["fixations"].shape) == (False, (0, 3))
     assert (dataset.load("d5").annotations, dataset.load("d5").extras["fixations"].shape) == ((), (0, 3))
-    found = counts(dataset)
-    assert found["rows of gaze that are no numbers"] == (3, 0)
-    refused = {finding.what: (finding.count, finding.example) for finding in dataset.rejected()}
-    assert refused["rows of gaze that are no numbers"] == (3, "d0")
-    assert refused["lines of gaze that cannot be read"][0] == 1
-    assert found["gaze beside its image"] == (3, None)
-    assert found["images on which no gaze lies"] == (1, 0)
-    assert found["images without gaze"] == (1, 0)
-    assert found["images of gaze that are not in the sheet"] == (1, None)
-    assert found["lines of gaze that cannot be read"] == (1, 0)
-    assert (found["sessions"], found["rows of fixations"]) == ((2, 38), (11, 48_959))
+    tallies = counts(dataset)
+    assert tallies["rows of gaze that are no numbers"] == (3, 0)
+    rejected = {tally.what: (tally.count, tally.example) for tally in dataset.rejected()}
+    assert rejected["rows of gaze that are no numbers"] == (3, "d0")
+    assert rejected["lines of gaze that cannot be read"][0] == 1
+    assert tallies["gaze beside its image"] == (3, None)
+    assert tallies["images on which no gaze lies"] == (1, 0)
+    assert tallies["images without gaze"] == (1, 0)
+    assert tallies["images of gaze that are not in the sheet"] == (1, None)
+    assert tallies["lines of gaze that cannot be read"] == (1, 0)
+    assert (tallies["sessions"], tallies["rows of fixations"]) == ((2, 38), (11, 48_959))
     assert EgdCxr(root=root, frames=True).load("d5").extras["gaze_frames"].values().shape == (0, *SHAPE)
 
 
@@ -177,14 +180,14 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
         row(5, "yes,0,0"), row(6, pads="0,0,960,960"), row(7, path=""), row(8), row(9, patient=77), f"{row(10)},9",
         row(11, patient=""),
     ]  # fmt: skip
-    make(root, rows, [looked(0, 0.5, 0.5)])
+    make(root, rows, [gaze_line(0, 0.5, 0.5)])
     dataset = EgdCxr(root=root)
     assert dataset.ids() == EgdCxr(root=root, division="reference").ids() == ["d0", "d4", "d8", "d9"]
-    found = counts(dataset)
-    assert found["samples listed twice"] == (1, 0)
-    assert found["ids with two meanings"] == (1, 0)
-    assert found["rows that cannot be used"] == (7, 0)
-    assert (found["missing images"], found["samples"]) == ((2, 0), (4, 1083))
+    tallies = counts(dataset)
+    assert tallies["samples listed twice"] == (1, 0)
+    assert tallies["ids with two meanings"] == (1, 0)
+    assert tallies["rows that cannot be used"] == (7, 0)
+    assert (tallies["missing images"], tallies["samples"]) == ((2, 0), (4, 1083))
     with pytest.raises(DataError, match=r"d8\.dcm does not exist"):
         dataset.load("d8")
     assert EgdCxr(root=root, absent="skip").ids() == ["d0", "d4"]
@@ -217,8 +220,8 @@ def test_missing_tables_and_renamed_columns(root: Path, name: str) -> None:
         EgdCxr(root=root).load("d0")
 
 
-def test_rows_are_kept_by_image_in_the_order_of_the_file(tmp_path: Path) -> None:
-    lines = [looked(number % 50, 0.3 + number % 7 / 20, 0.5) for number in range(60_000)]
+def test_rows_are_grouped_by_image_in_the_order_of_the_file(tmp_path: Path) -> None:
+    lines = [gaze_line(number % 50, 0.3 + number % 7 / 20, 0.5) for number in range(60_000)]
     (tmp_path / "eye_gaze.csv").write_text("\n".join([GAZE, *lines]))
     table = read_gaze(tmp_path / "eye_gaze.csv")
     assert (table.count, len(table.rows)) == (60_000, 50)
@@ -226,7 +229,8 @@ def test_rows_are_kept_by_image_in_the_order_of_the_file(tmp_path: Path) -> None
 
 
 def test_the_table_of_raw_gaze(root: Path) -> None:
-    (root / "eye_gaze.csv").write_text("\n".join([GAZE, looked(0, 0.5, 0.5), looked(0, 0.5, 0.6), looked(1, 0.4, 0.4)]))
+    lines = [gaze_line(0, 0.5, 0.5), gaze_line(0, 0.5, 0.6), gaze_line(1, 0.4, 0.4)]
+    (root / "eye_gaze.csv").write_text("\n".join([GAZE, *lines]))
     dataset = EgdCxr(root=root, table="eye_gaze")
     assert len(dataset.load("d0").extras["fixations"]) == 2
     assert counts(dataset)["rows of eye_gaze"] == (3, 1_498_953)
@@ -237,10 +241,10 @@ def test_an_allow_list(root: Path, tmp_path: Path) -> None:
     (tmp_path / "allowed.csv").write_text("dicom_id\nd1\nfiles/p10/p2/s4/d4.dcm,1\nd99\n")
     dataset = EgdCxr(root=root, allow_list=tmp_path / "allowed.csv")
     assert dataset.ids() == ["d1", "d4"]
-    found = counts(dataset)
-    assert found["samples"] == (2, 1017)
-    assert found["rows that are not on the allow-list"] == (4, None)
-    assert found["names on the allow-list that are not in the sheet"] == (2, None)
+    tallies = counts(dataset)
+    assert tallies["samples"] == (2, 1017)
+    assert tallies["rows that are not on the allow-list"] == (4, None)
+    assert tallies["names on the allow-list that are not in the sheet"] == (2, None)
     for split in dataset.splits:
         assert set(dataset.ids(split)) <= set(EgdCxr(root=root).ids(split))
 
@@ -260,8 +264,9 @@ def test_the_reference_division() -> None:
     order = list(dict.fromkeys(patients))
     random.seed(42)
     random.shuffle(order)
-    train, rest = round(len(order) * 0.8), len(order) - round(len(order) * 0.8)
-    expected = dict.fromkeys(order[:train], "train") | dict.fromkeys(order[train : train + round(rest * 0.5)], "tuning")
+    train = round(len(order) * 0.8)
+    tuning = train + round((len(order) - train) * 0.5)
+    expected = dict.fromkeys(order[:train], "train") | dict.fromkeys(order[train:tuning], "tuning")
     assert reference_division(patients) == dict.fromkeys(order, "test") | expected
 
 
@@ -272,14 +277,15 @@ def test_boxes_are_anatomy(root: Path) -> None:
     dataset = EgdCxr(root=root, boxes=True)
     heart, lung = dataset.load("d0").annotations[1:]
     expected = np.zeros(SHAPE)
-    expected[31:40, 10:20], expected[30, 10:20] = 1, 0.5
+    expected[31:40, 10:20] = 1
+    expected[30, 10:20] = 0.5
     np.testing.assert_array_equal(heart.values, expected)
     assert (heart.finding, lung.finding, lung.values.mean()) == ("cardiac_silhouette", "left_lung", 1)
     for id in ("d1", "d2"):
-        with pytest.raises(DataError, match="empty, beside its image"):
+        with pytest.raises(DataError, match="empty, outside of its image"):
             dataset.load(id)
-    found = counts(dataset)
-    assert (found["boxes"], found["rows that cannot be used"]) == ((4, 18_405), (1, 0))
+    tallies = counts(dataset)
+    assert (tallies["boxes"], tallies["rows that cannot be used"]) == ((4, 18_405), (1, 0))
 
 
 def test_images_elsewhere(root: Path, tmp_path: Path) -> None:
@@ -295,22 +301,23 @@ def test_images_elsewhere(root: Path, tmp_path: Path) -> None:
     assert EgdCxr(root=root, images=elsewhere).identity != before
 
 
-def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
+def test_samples_of_the_phantom_are_written_and_read_back(tmp_path: Path) -> None:
     phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
-    drawn = phantom.Phantom(patients=4, subject="chest", height=192)
-    samples = [drawn.load(id) for id in drawn.ids()]
+    chests = phantom.Phantom(patients=4, subject="chest", height=192)
+    samples = [chests.load(id) for id in chests.ids()]
     assert EgdCxr(root=tmp_path).write(samples, tmp_path / "twin") == 8
     dataset = EgdCxr(root=tmp_path / "twin", sigma=SIGMA / 3056 * 192, boxes=True, frames=True)
     for sample in samples:
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient) == (sample.label, sample.patient)
-        np.testing.assert_array_equal(read.image, sample.image)
-        gaze = [mark.values for mark in sample.annotations if mark.finding == "gaze"]
-        np.testing.assert_allclose(read.annotations[0].values, np.sum(gaze, axis=0), rtol=1e-5, atol=1e-9)
-        np.testing.assert_allclose(read.extras["fixations"], sample.extras["fixations"], atol=1e-9)
-        theirs: Frames = sample.extras["gaze_frames"]
-        np.testing.assert_allclose(read.extras["gaze_frames"].profiles[0], theirs.profiles[0], atol=1e-12)
-        assert {mark.finding for mark in read.annotations[1:]} == {"cardiac_silhouette", "right_lung", "left_lung"}
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(actual.image, sample.image)
+        gaze = [annotation.values for annotation in sample.annotations if annotation.finding == "gaze"]
+        np.testing.assert_allclose(actual.annotations[0].values, np.sum(gaze, axis=0), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(actual.extras["fixations"], sample.extras["fixations"], atol=1e-9)
+        frames: Frames = sample.extras["gaze_frames"]
+        np.testing.assert_allclose(actual.extras["gaze_frames"].profiles[0], frames.profiles[0], atol=1e-12)
+        findings = {annotation.finding for annotation in actual.annotations[1:]}
+        assert findings == {"cardiac_silhouette", "right_lung", "left_lung"}
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
         dataset.write(samples, tmp_path / "twin")
@@ -321,8 +328,8 @@ def test_samples_of_other_datasets_are_written_too(tmp_path: Path) -> None:
     sample = Sample("eye", image, label=4, patient="p")
     dataset = EgdCxr(root=tmp_path / "twin")
     dataset.write([sample], tmp_path / "twin")
-    read = dataset.load("eye")
-    assert (read.label, read.annotations) == (2, ())
-    np.testing.assert_allclose(read.image[0], image.mean(axis=0), atol=0.5)
+    actual = dataset.load("eye")
+    assert (actual.label, actual.annotations) == (2, ())
+    np.testing.assert_allclose(actual.image[0], image.mean(axis=0), atol=0.5)
     with pytest.raises(DataError, match="cannot be the name of a file"):
         dataset.write([replace(sample, id="a/b")], tmp_path / "other")

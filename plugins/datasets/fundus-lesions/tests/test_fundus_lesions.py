@@ -1,4 +1,4 @@
-"""Fundus photographs with lesions as masks and as contours, grades in a table, and what is wrong with them."""
+"""Tests of fundus_lesions: masks, contours and a table of grades, and faults in them."""
 
 import json
 from collections import Counter
@@ -37,7 +37,7 @@ def text(path: Path, content: str, encoding: str = "utf-8") -> Path:
 
 
 def faults(dataset: FundusLesions) -> dict[str, int]:
-    return {finding.what: finding.count for finding in dataset.check() if finding.expected == 0 and finding.count}
+    return {tally.what: tally.count for tally in dataset.check() if tally.expected == 0 and tally.count}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_grades_patients_and_marks(root: Path) -> None:
+def test_grades_patients_and_annotations(root: Path) -> None:
     dataset = FundusLesions(root=root)
     assert dataset.ids() == dataset.ids("test") == ["7_left", "7_right", "8_left"]
     assert dataset.findings == ("cotton_wool_spots", "hard_exudates", "red_lesions")
@@ -69,52 +69,52 @@ def test_grades_patients_and_marks(root: Path) -> None:
     assert (mask.finding, mask.reader, mask.kind) == ("red_lesions", "consensus", "mask")
     np.testing.assert_array_equal(mask.values, spot(2, 5))
     assert right.annotations == ()
-    assert [(mark.finding, mark.reader) for mark in other.annotations] == [
+    assert [(annotation.finding, annotation.reader) for annotation in other.annotations] == [
         ("hard_exudates", "A"),
         ("hard_exudates", "B"),
         ("cotton_wool_spots", "A"),
     ]
-    rectangle, triangle, nothing = (mark.values for mark in other.annotations)
+    rectangle, triangle, empty = (annotation.values for annotation in other.annotations)
     assert rectangle[4:6, 10:14].min() == 1
     assert rectangle[4:6, 14].tolist() == [0.5, 0.5]
     assert (float(rectangle.sum()), float(triangle.sum())) == (4.5 * 2, 4 * 4 / 2)
-    assert not nothing.any()
+    assert not empty.any()
     check_dataset(dataset)
     assert faults(dataset) == {}
     assert [path.name for path in dataset.files()][-2:] == ["7_left.tif", "8_left.csv"]
 
 
-def test_a_missing_mark_means_what_the_setting_says(root: Path) -> None:
+def test_the_setting_decides_about_missing_annotations(root: Path) -> None:
     absent = FundusLesions(root=root, unmarked="absent").load("7_right")
     assert absent.findings() == ("cotton_wool_spots", "hard_exudates", "red_lesions")
-    assert not any(mark.values.any() for mark in absent.annotations)
+    assert not any(annotation.values.any() for annotation in absent.annotations)
     write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/red_lesions/7_right.tif")
-    looked = FundusLesions(root=root).load("7_right")
-    assert looked.findings() == ("red_lesions",)
-    assert not looked.annotations[0].values.any()
+    examined = FundusLesions(root=root).load("7_right")
+    assert examined.findings() == ("red_lesions",)
+    assert not examined.annotations[0].values.any()
 
 
-def test_contours_are_drawn_one_component_each(tmp_path: Path) -> None:
-    """Acceptance F03: the components of what is drawn are as many as the contours in the file."""
-    generator = np.random.default_rng(3)
+def test_every_contour_is_a_lesion_of_the_mask(tmp_path: Path) -> None:
+    """The masks have as many lesions as the files have contours."""
+    rng = np.random.default_rng(3)
     written: Counter[str] = Counter()
     for number in range(6):
         photograph(tmp_path / f"images/{number}.png")
         contours = []
-        for cell in generator.permutation(15)[: generator.integers(1, 15)]:
+        for cell in rng.permutation(15)[: rng.integers(1, 15)]:
             centre = np.array([12 * (cell % 5) + 6, 12 * (cell // 5) + 8])
-            angles = np.sort(generator.random(9)) * 2 * np.pi
-            corners = centre + generator.uniform(0.3, 4.5) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            angles = np.sort(rng.random(9)) * 2 * np.pi
+            corners = centre + rng.uniform(0.3, 4.5) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
             finding = ("red_lesions", "hard_exudates")[cell % 2]
             contours.append({"finding": finding, "points": corners.tolist()})
             written[finding] += 1
         text(tmp_path / f"contours/{number}.json", json.dumps(contours))
     dataset = FundusLesions(root=tmp_path)
-    drawn: Counter[str] = Counter()
+    lesions: Counter[str] = Counter()
     for id in dataset.ids():
-        for mark in dataset.load(id).annotations:
-            drawn[mark.finding] += ndimage.label(mark.values > 0, np.ones((3, 3)))[1]
-    assert drawn == written
+        for annotation in dataset.load(id).annotations:
+            lesions[annotation.finding] += ndimage.label(annotation.values > 0, np.ones((3, 3)))[1]
+    assert lesions == written
     assert sum(written.values()) > 30
 
 
@@ -149,7 +149,7 @@ def test_tables_of_other_programs(root: Path, encoding: str) -> None:
     assert dataset.load("7_left").findings() == ("red_lesions", "nävus")
 
 
-def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+def test_rows_that_cannot_be_used_are_counted(root: Path) -> None:
     rows = (
         "7_left,2,7,", "7_left,2,7,", "7_right,3,7,", "7_right,4,7,", "8_left,5,8,", "../x,1,1,", ",1,1,",
         "9_left,1,9,A,more", "10_left,1,10,",
@@ -169,17 +169,17 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
     assert FundusLesions(root=root, absent="skip").ids() == ["7_left"]
 
 
-def test_photographs_without_a_row_and_given_twice(root: Path) -> None:
+def test_photographs_without_a_row_and_duplicated_ones(root: Path) -> None:
     photograph(root / "images/9_left.png")
     photograph(root / "images/7_left.png")
     dataset = FundusLesions(root=root)
     assert dataset.ids() == ["7_right", "8_left"]
-    found = {finding.what: finding.count for finding in dataset.check()}
-    assert (found["photographs without a row"], found["ids with two meanings"]) == (1, 1)
+    tallies = {tally.what: tally.count for tally in dataset.check()}
+    assert (tallies["photographs without a row"], tallies["ids with two meanings"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("damage", "message"),
     [
         (lambda root: (root / "grades.csv").write_text("image,grade\n7_left,1\n"), "has no column 'name'"),
         (
@@ -188,13 +188,13 @@ def test_photographs_without_a_row_and_given_twice(root: Path) -> None:
         ),
     ],
 )
-def test_tables_that_cannot_be_read(root: Path, break_it: Any, message: str) -> None:
-    break_it(root)
+def test_tables_that_cannot_be_read(root: Path, damage: Any, message: str) -> None:
+    damage(root)
     with pytest.raises(DataError, match=message):
         FundusLesions(root=root).ids()
 
 
-def test_marks_that_do_not_fit(root: Path) -> None:
+def test_masks_and_contours_that_do_not_fit(root: Path) -> None:
     write_mask(spot(1, 1)[:, :30], root / "masks/red_lesions/7_right.tif")
     write_mask(spot(1, 1), root / "masks/red_lesions/nobody.tif")
     text(root / "contours/nobody.json", "[]")
@@ -211,7 +211,7 @@ def test_marks_that_do_not_fit(root: Path) -> None:
         FundusLesions(root=root).load("7_left")
 
 
-def test_a_contour_that_cannot_be_drawn_fails_its_own_photograph(root: Path) -> None:
+def test_an_invalid_contour_makes_only_its_photograph_unreadable(root: Path) -> None:
     text(root / "contours/8_left.csv", "finding,contour,x,y\nscar,1,1,1\nscar,1,61,1\nscar,1,2,2\n")
     dataset = FundusLesions(root=root)
     with pytest.raises(DataError, match=r"line 2: the contour leaves the image of 40 × 60 pixels"):
@@ -220,32 +220,32 @@ def test_a_contour_that_cannot_be_drawn_fails_its_own_photograph(root: Path) -> 
     assert faults(dataset) == {"unreadable samples": 1}
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.full((3, *SHAPE), 90, dtype=np.uint8)
     box = np.zeros(SHAPE)
     box[2:6, 3:5] = 1
-    marks = (
+    annotations = (
         Annotation("red_lesions", spot(3, 4), reader="phantom"),
         Annotation("hard_exudates", np.zeros(SHAPE, dtype=bool), reader="phantom"),
         Annotation("cotton_wool_spots", box, "box", reader="phantom"),
     )
-    drawn = [Sample(f"s{n}", image + np.uint8(n), marks, n % 5, f"p{n // 2}") for n in range(6)]
-    drawn.append(replace(drawn[0], id="ungraded", label=None, annotations=()))
-    assert FundusLesions(root=tmp_path).write(drawn, tmp_path / "twin") == 7
+    samples = [Sample(f"s{n}", image + np.uint8(n), annotations, n % 5, f"p{n // 2}") for n in range(6)]
+    samples.append(replace(samples[0], id="ungraded", label=None, annotations=()))
+    assert FundusLesions(root=tmp_path).write(samples, tmp_path / "twin") == 7
     dataset = FundusLesions(root=tmp_path / "twin")
-    assert dataset.ids() == [sample.id for sample in drawn]
-    for sample in drawn:
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient) == (sample.label, sample.patient)
-        np.testing.assert_array_equal(read.image, sample.image)
-        assert {(mark.finding, mark.kind, mark.reader) for mark in read.annotations} == {
-            (mark.finding, mark.kind, mark.reader) for mark in sample.annotations
+    assert dataset.ids() == [sample.id for sample in samples]
+    for sample in samples:
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(actual.image, sample.image)
+        assert {(annotation.finding, annotation.kind, annotation.reader) for annotation in actual.annotations} == {
+            (annotation.finding, annotation.kind, annotation.reader) for annotation in sample.annotations
         }
         for finding in sample.findings():
-            np.testing.assert_array_equal(read.mask(finding), sample.mask(finding))
+            np.testing.assert_array_equal(actual.mask(finding), sample.mask(finding))
     assert faults(dataset) == {}
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")
     with pytest.raises(DataError, match="cannot be the name of a file"):
-        dataset.write([replace(drawn[0], id="a/b")], tmp_path / "other")
+        dataset.write([replace(samples[0], id="a/b")], tmp_path / "other")

@@ -1,4 +1,4 @@
-"""HAM10000 in the forms that downloads have, damaged ones, and a twin."""
+"""Tests of HAM10000: published layouts, damaged downloads, and samples written and read back."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,9 @@ from heatproof_cohorts.image_files import write_image
 from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+DIAGNOSES = ("nv", "mel", "df")
 ROWS = [
-    f"HAM_{number // 2:07d},ISIC_{number:07d},{('nv', 'mel', 'df')[number // 2 % 3]},histo,50.0,male,back"
-    for number in range(60)
+    f"HAM_{number // 2:07d},ISIC_{number:07d},{DIAGNOSES[number // 2 % 3]},histo,50.0,male,back" for number in range(60)
 ]
 
 
@@ -35,7 +35,7 @@ def mask(root: Path, number: int, shape: tuple[int, int] = (8, 10)) -> None:
 
 
 def counts(dataset: Ham10000) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_images_of_both_folders(root: Path) -> None:
@@ -79,12 +79,12 @@ def test_masks_annotate_the_lesion(root: Path) -> None:
     assert dataset.load("ISIC_0000001").annotations == ()
     with pytest.raises(DataError, match=r"0000002_segmentation\.png has \(4, 5\) pixels, its image \(8, 10\)"):
         dataset.load("ISIC_0000002")
-    found = counts(dataset)
-    assert (found["images without a mask"], found["unreadable samples"]) == ((58, None), (1, 0))
+    tallies = counts(dataset)
+    assert (tallies["images without a mask"], tallies["unreadable samples"]) == ((58, None), (1, 0))
     assert sum(path.parent.name == MASKS for path in dataset.files()) == 2
 
 
-def test_an_empty_mask_was_looked_at(root: Path) -> None:
+def test_an_empty_mask_means_examined_and_absent(root: Path) -> None:
     write_image(np.zeros((1, 8, 10), dtype=np.uint8), root / MASKS / "ISIC_0000004_segmentation.png")
     (annotation,) = Ham10000(root=root).load("ISIC_0000004").annotations
     assert (annotation.finding, annotation.values.any()) == ("lesion", False)
@@ -99,23 +99,23 @@ def test_tables_in_other_encodings(root: Path, encoding: str) -> None:
 
 
 def test_counts_against_the_published_ones(root: Path) -> None:
-    found = counts(Ham10000(root=root))
-    assert (found["samples"], found["patients"]) == ((60, 10_015), (30, 7_470))
-    assert (found["samples of nv"], found["samples of vasc"]) == ((20, 6705), (0, 142))
+    tallies = counts(Ham10000(root=root))
+    assert (tallies["samples"], tallies["patients"]) == ((60, 10_015), (30, 7_470))
+    assert (tallies["samples of nv"], tallies["samples of vasc"]) == ((20, 6705), (0, 142))
 
 
-def test_diagnoses_may_be_left_out(root: Path) -> None:
+def test_diagnoses_may_be_selected(root: Path) -> None:
     dataset = Ham10000(root=root, diagnoses=("akiec", "bcc", "bkl", "mel", "nv"))
     assert len(dataset.ids()) == 40
-    found = counts(dataset)
-    assert (found["rows of diagnoses to leave out"], found["samples of df"]) == ((20, None), (0, 0))
+    tallies = counts(dataset)
+    assert (tallies["rows of diagnoses to leave out"], tallies["samples of df"]) == ((20, None), (0, 0))
     assert dataset.published["samples"] == 9758  # as Athanasoula et al. 2022 states
     for split in dataset.splits:
         assert set(dataset.ids(split)) <= set(Ham10000(root=root).ids(split))
 
 
 def test_rows_that_are_not_as_published(root: Path) -> None:
-    strange = [
+    faulty = [
         "HAM_0000000,ISIC_0000000,nv,histo,50.0,male,back",
         "HAM_0000001,ISIC_0000002,nv,histo,50.0,male,back",
         "HAM_0000009,ISIC_0009999,warts,histo,50.0,male,back",
@@ -123,15 +123,15 @@ def test_rows_that_are_not_as_published(root: Path) -> None:
         "HAM_0000009,,nv,histo,50.0,male,back",
         "HAM_0000008,ISIC_0009997,nv,histo,50.0,male,back,,",
     ]
-    (root / "HAM10000_metadata.csv").write_text("\n".join((HEADER, *ROWS, *strange)), encoding="utf-8-sig")
+    (root / "HAM10000_metadata.csv").write_text("\n".join((HEADER, *ROWS, *faulty)), encoding="utf-8-sig")
     dataset = Ham10000(root=root)
     assert len(dataset.ids()) == 60
-    found = counts(dataset)
-    assert found["samples listed twice"] == (1, 0)
-    assert found["ids with two meanings"] == (1, 0)
-    assert found["rows without image or known diagnosis"] == (2, 0)
-    assert found["rows that are not as the header"] == (1, 0)
-    assert found["missing images"] == (1, 0)
+    tallies = counts(dataset)
+    assert tallies["samples listed twice"] == (1, 0)
+    assert tallies["ids with two meanings"] == (1, 0)
+    assert tallies["rows without image or known diagnosis"] == (2, 0)
+    assert tallies["rows that are not as the header"] == (1, 0)
+    assert tallies["missing images"] == (1, 0)
     with pytest.raises(DataError, match=r"ISIC_0009997\.jpg does not exist"):
         dataset.load("ISIC_0009997")
 
@@ -149,22 +149,22 @@ def test_renamed_columns_and_missing_tables(root: Path, header: str, name: str) 
         Ham10000(root=root).ids()
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     values = np.zeros((16, 16), dtype=bool)
     values[3:9, 5:8] = True
     image = np.full((3, 16, 16), 90, dtype=np.uint8)
-    marks = (Annotation("soft_exudates", values), Annotation("haemorrhages", values.T))
-    drawn = [Sample(f"synthetic_{n}", image + np.uint8(n), marks, n % 7, f"p{n // 2}") for n in range(40)]
-    drawn.append(replace(drawn[0], id="unmarked", annotations=(), label=9))
-    assert Ham10000(root=tmp_path).write(drawn, tmp_path / "twin") == 41
+    annotations = (Annotation("soft_exudates", values), Annotation("haemorrhages", values.T))
+    samples = [Sample(f"synthetic_{n}", image + np.uint8(n), annotations, n % 7, f"p{n // 2}") for n in range(40)]
+    samples.append(replace(samples[0], id="unmarked", annotations=(), label=9))
+    assert Ham10000(root=tmp_path).write(samples, tmp_path / "twin") == 41
     dataset = Ham10000(root=tmp_path / "twin")
-    assert dataset.ids() == [sample.id for sample in drawn]
-    for sample in drawn[:-1]:
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient) == (sample.label, sample.patient)
-        np.testing.assert_array_equal(read.mask("lesion"), values | values.T)
-        np.testing.assert_allclose(read.image, sample.image, atol=2)
+    assert dataset.ids() == [sample.id for sample in samples]
+    for sample in samples[:-1]:
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(actual.mask("lesion"), values | values.T)
+        np.testing.assert_allclose(actual.image, sample.image, atol=2)
     assert (dataset.load("unmarked").label, dataset.load("unmarked").annotations) == (6, ())
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")

@@ -1,4 +1,4 @@
-"""IDRiD in the layouts that downloads have, with tiny images; and two of the real ones where they lie at hand."""
+"""Tests of IDRiD's part A: published layouts with tiny images, damaged downloads, and two real images if present."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +16,13 @@ from heatproof_idrid.idrid import Idrid
 
 REAL = Path(__file__).resolve().parents[4] / "../shared/data/idrid"
 SHAPE = (20, 30)
+CODES = {
+    "haemorrhages": "HE",
+    "microaneurysms": "MA",
+    "hard_exudates": "EX",
+    "soft_exudates": "SE",
+    "optic_disc": "OD",
+}
 FOLDER = {
     "MA": "1. Microaneurysms",
     "HE": "2. Haemorrhages",
@@ -25,7 +32,7 @@ FOLDER = {
 }
 
 
-def mark(number: int) -> np.ndarray:
+def lesion(number: int) -> np.ndarray:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[number % 15 : number % 15 + 3, 5:9] = True
     return mask
@@ -40,14 +47,13 @@ def red(mask: np.ndarray) -> Image.Image:
 def image_file(
     root: Path, number: int, name: str = "{:02d}.jpg", part: str = "A. Segmentation/1. Original Images"
 ) -> Path:
-    return save(
-        Image.new("RGB", SHAPE[::-1], (200, number, 0)), root / part / folder(number) / f"IDRiD_{name.format(number)}"
-    )
+    image = Image.new("RGB", SHAPE[::-1], (200, number, 0))
+    return save(image, root / part / folder(number) / f"IDRiD_{name.format(number)}")
 
 
 def mask(root: Path, number: int, code: str, image: Image.Image | None = None, suffix: str = "tif") -> Path:
     base = root / "A. Segmentation/2. All Segmentation Groundtruths" / folder(number) / FOLDER[code]
-    return save(image or red(mark(number)), base / f"IDRiD_{number:02d}_{code}.{suffix}")
+    return save(image or red(lesion(number)), base / f"IDRiD_{number:02d}_{code}.{suffix}")
 
 
 def folder(number: int) -> str:
@@ -72,28 +78,25 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_splits_ids_and_groups(root: Path) -> None:
+def test_splits_ids_and_patients(root: Path) -> None:
     dataset = Idrid(root=root)
     assert dataset.ids("tuning") == ["IDRiD_01", "IDRiD_02", "IDRiD_54"]
     assert dataset.ids("test") == ["IDRiD_55", "IDRiD_81"]
     assert dataset.ids() == dataset.ids("tuning") + dataset.ids("test")
     sample = dataset.load("IDRiD_55")
-    assert (
-        (sample.patient, sample.label, sample.field)
-        == (dataset.patient("IDRiD_55"), None, None)
-        == ("IDRiD_55", None, None)
-    )
+    assert (sample.patient, sample.label, sample.field) == ("IDRiD_55", None, None)
+    assert dataset.patient("IDRiD_55") == "IDRiD_55"
     with pytest.raises(DataError, match="no split 'train'"):
         dataset.ids("train")
     with pytest.raises(DataError, match="did you mean 'IDRiD_55'"):
         dataset.load("IDRiD_56")
 
 
-def test_a_sample_holds_what_is_stored(root: Path) -> None:
+def test_a_sample_holds_the_stored_image_and_masks(root: Path) -> None:
     sample = Idrid(root=root).load("IDRiD_01")
     assert sample.image.dtype == np.uint8
     np.testing.assert_allclose(sample.image.mean(axis=(1, 2)), [200, 1, 0], atol=2)
-    np.testing.assert_array_equal(sample.mask("microaneurysms"), mark(1))
+    np.testing.assert_array_equal(sample.mask("microaneurysms"), lesion(1))
     assert sample.geometry is not None
     assert sample.geometry.source.endswith("IDRiD_01.jpg")
     assert sample.annotations[0].source.endswith("IDRiD_01_MA.tif")
@@ -117,7 +120,7 @@ def test_an_empty_folder_was_examined_and_counts_in_the_identity(root: Path) -> 
     assert Idrid(root=root).identity != before
 
 
-def test_an_empty_mask_is_absent_and_was_drawn(root: Path) -> None:
+def test_an_empty_mask_file_is_an_absent_finding_with_a_source(root: Path) -> None:
     path = mask(root, 2, "HE", red(np.zeros(SHAPE, dtype=bool)))
     haemorrhages = Idrid(root=root, findings=("haemorrhages",)).load("IDRiD_02").annotations[0]
     assert (haemorrhages.values.any(), haemorrhages.source) == (False, str(path))
@@ -125,10 +128,8 @@ def test_an_empty_mask_is_absent_and_was_drawn(root: Path) -> None:
 
 def test_the_optic_disc_and_chosen_findings(root: Path) -> None:
     mask(root, 2, "OD")
-    assert Idrid(root=root, findings=("haemorrhages",), optic_disc=True).load("IDRiD_02").findings() == (
-        "haemorrhages",
-        "optic_disc",
-    )
+    dataset = Idrid(root=root, findings=("haemorrhages",), optic_disc=True)
+    assert dataset.load("IDRiD_02").findings() == ("haemorrhages", "optic_disc")
     with pytest.raises(HeatproofError, match="findings"):
         Idrid(root=root, findings=("drusen",))
 
@@ -139,7 +140,7 @@ def test_masks_of_other_modes(root: Path, kind: str) -> None:
     image = Image.new(kind, SHAPE[::-1], {"RGBA": (0, 0, 0, 255), "RGB": (0, 0, 0), "L": 0}[kind])
     image.paste(channels, (5, 6, 9, 9))
     mask(root, 81, "EX", image)
-    np.testing.assert_array_equal(Idrid(root=root).load("IDRiD_81").mask("hard_exudates"), mark(81))
+    np.testing.assert_array_equal(Idrid(root=root).load("IDRiD_81").mask("hard_exudates"), lesion(81))
 
 
 def test_a_doubled_level_and_other_parts_beside(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -158,9 +159,9 @@ def test_a_doubled_level_and_other_parts_beside(root: Path, tmp_path_factory: py
     assert Idrid(root=double / "A. Segmentation/A. Segmentation").ids() == dataset.ids()
 
 
-def test_a_file_that_is_there_twice_is_refused(root: Path) -> None:
+def test_a_file_that_exists_twice_is_refused(root: Path) -> None:
     image_file(root, 1, part="copy/1. Original Images")
-    with pytest.raises(DataError, match=r"IDRiD_01\.jpg is there twice"):
+    with pytest.raises(DataError, match=r"IDRiD_01\.jpg exists twice"):
         Idrid(root=root).ids()
 
 
@@ -170,10 +171,10 @@ def test_images_outside_the_named_folders_are_refused(tmp_path: Path) -> None:
         Idrid(root=tmp_path).ids()
 
 
-@pytest.mark.parametrize(("name", "seen"), [("nowhere", "does not exist"), ("", "holds none of them")])
-def test_a_missing_or_empty_root_says_what_to_download(tmp_path: Path, name: str, seen: str) -> None:
+@pytest.mark.parametrize(("name", "state"), [("nowhere", "does not exist"), ("", "holds no image such as .*")])
+def test_a_missing_or_empty_root_says_what_to_download(tmp_path: Path, name: str, state: str) -> None:
     (tmp_path / "readme.txt").write_text("nothing here")
-    with pytest.raises(DataError, match=rf"{seen}; download 'A\. Segmentation'.*CC BY 4\.0.*Porwal et al\. 2018"):
+    with pytest.raises(DataError, match=rf"{state}; download 'A\. Segmentation'.*CC BY 4\.0.*Porwal et al\. 2018"):
         Idrid(root=tmp_path / name).ids()
 
 
@@ -196,20 +197,19 @@ def test_check_counts_and_names_every_fault(root: Path) -> None:
     mask(root, 3, "MA")
     broken = next(root.rglob("IDRiD_54.jpg"))
     broken.write_bytes(broken.read_bytes()[:-300])
-    found = {finding.what: finding for finding in Idrid(root=root).check()}
-    assert (found["images in tuning"].count, found["images in tuning"].expected) == (3, 54)
-    assert (found["masks of haemorrhages in tuning"].count, found["masks of haemorrhages in tuning"].expected) == (
-        2,
-        53,
-    )
-    assert (found["masks of soft_exudates in test"].count, found["masks of soft_exudates in test"].expected) == (0, 14)
-    for what, example in (
+    tallies = Idrid(root=root).check()
+    counts = {tally.what: (tally.count, tally.expected) for tally in tallies}
+    assert counts["images in tuning"] == (3, 54)
+    assert counts["masks of haemorrhages in tuning"] == (2, 53)
+    assert counts["masks of soft_exudates in test"] == (0, 14)
+    examples = {tally.what: tally.example for tally in tallies}
+    for fault, example in (
         ("unreadable files", "IDRiD_54.jpg is damaged"),
         ("masks of another size", "IDRiD_02_HE.tif is 10 × 15"),
         ("masks without an image", "IDRiD_03_MA.tif"),
     ):
-        assert (found[what].count, found[what].expected) == (1, 0)
-        assert example in found[what].example
+        assert counts[fault] == (1, 0)
+        assert example in examples[fault]
 
 
 def test_identity_follows_the_files(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -220,7 +220,7 @@ def test_identity_follows_the_files(root: Path, tmp_path_factory: pytest.TempPat
     assert Idrid(root=root).identity != before
 
 
-def test_part_a_has_the_identity_that_it_had_when_it_was_the_only_one(root: Path) -> None:
+def test_part_a_keeps_the_identity_of_earlier_versions(root: Path) -> None:
     folder = root / "A. Segmentation"
     files = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in sorted(folder.rglob("IDRiD_*"))]
     examined = [("test", "haemorrhages"), ("test", "microaneurysms"), ("tuning", "haemorrhages")]
@@ -235,21 +235,24 @@ def test_part_a_has_the_identity_that_it_had_when_it_was_the_only_one(root: Path
 def samples(count: int) -> Iterator[Sample]:
     for number in range(count):
         ramp = np.linspace(40, 200, SHAPE[1])[None, None] * np.ones((3, SHAPE[0], 1))
-        marks = mark(number) if number % 2 else np.zeros(SHAPE, dtype=bool)
-        annotations = (Annotation("haemorrhages", marks), Annotation("soft_exudates", np.zeros(SHAPE, dtype=bool)))
+        haemorrhages = lesion(number) & bool(number % 2)
+        annotations = (
+            Annotation("haemorrhages", haemorrhages),
+            Annotation("soft_exudates", np.zeros(SHAPE, dtype=bool)),
+        )
         yield Sample(f"synthetic_{number}", ramp.astype(np.uint8), annotations, patient=f"p{number // 2}")
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     assert Idrid(root=tmp_path).write(samples(56), tmp_path / "twin") == 56
     dataset = Idrid(root=tmp_path / "twin")
     assert len(dataset.ids("tuning")) == 54
     assert dataset.ids("test") == ["IDRiD_55", "IDRiD_56"]
     for id, original in zip(dataset.ids(), samples(56)):
-        read = dataset.load(id)
-        assert np.abs(read.image.astype(int) - original.image).max() <= 3
-        assert read.findings() == original.findings()
-        np.testing.assert_array_equal(read.mask("haemorrhages"), original.mask("haemorrhages"))
+        actual = dataset.load(id)
+        assert np.abs(actual.image.astype(int) - original.image).max() <= 3
+        assert actual.findings() == original.findings()
+        np.testing.assert_array_equal(actual.mask("haemorrhages"), original.mask("haemorrhages"))
     assert (tmp_path / "twin/origin.csv").read_text().splitlines()[1:3] == [
         "IDRiD_01,synthetic_0,p0",
         "IDRiD_02,synthetic_1,p0",
@@ -257,13 +260,13 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     assert len(list((tmp_path / "twin").rglob("*_HE.tif"))) == 28
 
 
-def test_a_split_may_be_named_by_the_sample(tmp_path: Path) -> None:
-    named = (replace(sample, extras={"split": "test"}) for sample in samples(2))
-    Idrid(root=tmp_path).write(named, tmp_path / "twin")
+def test_a_sample_may_name_its_split(tmp_path: Path) -> None:
+    tests = (replace(sample, extras={"split": "test"}) for sample in samples(2))
+    Idrid(root=tmp_path).write(tests, tmp_path / "twin")
     assert Idrid(root=tmp_path / "twin").ids("test") == ["IDRiD_01", "IDRiD_02"]
 
 
-def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_samples_that_the_layout_cannot_hold_are_refused(tmp_path: Path) -> None:
     dataset = Idrid(root=tmp_path)
     first, second = samples(2)
     with pytest.raises(DataError, match="at most 99 samples"):
@@ -271,7 +274,7 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="others of its split"):
         dataset.write([first, replace(second, annotations=second.annotations[:1])], tmp_path / "b")
     with pytest.raises(DataError, match="no finding 'drusen'"):
-        dataset.write([replace(first, annotations=(Annotation("drusen", mark(1)),))], tmp_path / "c")
+        dataset.write([replace(first, annotations=(Annotation("drusen", lesion(1)),))], tmp_path / "c")
     with pytest.raises(DataError, match="cannot hold an image"):
         dataset.write([replace(first, image=first.image.astype(np.float32))], tmp_path / "d")
     with pytest.raises(DataError, match="is not empty"):
@@ -290,14 +293,7 @@ def test_two_real_images() -> None:
         assert sample.image.shape == (3, 2848, 4288)
         assert sample.image.dtype == np.uint8
         for annotation in sample.annotations:
-            code = {
-                "haemorrhages": "HE",
-                "microaneurysms": "MA",
-                "hard_exudates": "EX",
-                "soft_exudates": "SE",
-                "optic_disc": "OD",
-            }
-            files = list(REAL.rglob(f"{id}_{code[annotation.finding]}.tif"))
+            files = list(REAL.rglob(f"{id}_{CODES[annotation.finding]}.tif"))
             assert bool(files) == bool(annotation.values.any()) == bool(annotation.source)
             if files:
                 with Image.open(files[0]) as stored:

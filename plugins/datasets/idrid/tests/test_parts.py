@@ -1,4 +1,4 @@
-"""IDRiD's parts B and C in the layouts that downloads have, with tiny images and damaged tables."""
+"""Tests of IDRiD's parts B and C: published layouts with tiny images, and damaged tables."""
 
 import pickle
 import shutil
@@ -17,7 +17,8 @@ from heatproof_cohorts.image_files import write_image
 from heatproof_fundus.photograph import Fundus
 from heatproof_idrid.idrid import Idrid
 
-B, C = "B. Disease Grading", "C. Localization"
+B = "B. Disease Grading"
+C = "C. Localization"
 FOLDERS = {"Training": "a. Training Set", "Testing": "b. Testing Set"}
 HEADER = "Image name,Retinopathy grade,Risk of macular edema ,,,,,,,,,"
 MARKUPS = "Image No,X- Coordinate,Y - Coordinate,,"
@@ -29,32 +30,32 @@ def table(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def image_file(part: Path, group: str, number: int) -> Path:
-    path = part / "1. Original Images" / FOLDERS[group] / f"IDRiD_{number:03d}.jpg"
+def image_file(part: Path, set_name: str, number: int) -> Path:
+    path = part / "1. Original Images" / FOLDERS[set_name] / f"IDRiD_{number:03d}.jpg"
     write_image(np.full((3, 20, 30), 10 * number, dtype=np.uint8), path)
     return path
 
 
-def grades(part: Path, group: str, *lines: str, header: str = HEADER, encoding: str = "utf-8") -> Path:
-    name = f"{FOLDERS[group][0]}. IDRiD_Disease Grading_{group} Labels.csv"
+def grades(part: Path, set_name: str, *lines: str, header: str = HEADER, encoding: str = "utf-8") -> Path:
+    name = f"{FOLDERS[set_name][0]}. IDRiD_Disease Grading_{set_name} Labels.csv"
     return table(part / "2. Groundtruths" / name, header, *lines, encoding=encoding)
 
 
-def markups(part: Path, group: str, what: str, *lines: str) -> Path:
-    places = {
-        "OD": f"1. Optic Disc Center Location/{FOLDERS[group][0]}. IDRiD_OD_Center_{group} Set_Markups.csv",
-        "Fovea": f"2. Fovea Center Location/IDRiD_Fovea_Center_{group} Set_Markups.csv",
+def markups(part: Path, set_name: str, structure: str, *lines: str) -> Path:
+    names = {
+        "OD": f"1. Optic Disc Center Location/{FOLDERS[set_name][0]}. IDRiD_OD_Center_{set_name} Set_Markups.csv",
+        "Fovea": f"2. Fovea Center Location/IDRiD_Fovea_Center_{set_name} Set_Markups.csv",
     }
-    return table(part / "2. Groundtruths" / places[what], MARKUPS, *lines)
+    return table(part / "2. Groundtruths" / names[structure], MARKUPS, *lines)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Parts B and C of two and one images, each unpacked into a folder of its own name, as mirrors have it."""
+    """Parts B and C with two training images and one testing image, in the doubled folders of mirrors."""
     for name in (B, C):
-        for group, numbers in {"Training": (1, 2), "Testing": (1,)}.items():
+        for set_name, numbers in {"Training": (1, 2), "Testing": (1,)}.items():
             for number in numbers:
-                image_file(tmp_path / name / name, group, number)
+                image_file(tmp_path / name / name, set_name, number)
     grades(tmp_path / B / B, "Training", "IDRiD_001,3,2,,,,,,,,,", "IDRiD_002,0,0 ,,,,,,,,,", ",,,,,,,,,,,")
     grades(tmp_path / B / B, "Testing", "IDRiD_001,4,0", header="Image name,Retinopathy grade,Risk of macular edema")
     markups(tmp_path / C / C, "Training", "OD", "IDRiD_001,10,4,,", "IDRiD_002,11,5,,", ",,,,", ",,,,")
@@ -67,11 +68,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def counts(dataset: Idrid) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def faults(dataset: Idrid) -> dict[str, int]:
-    return {what: count for what, (count, expected) in counts(dataset).items() if expected == 0 and count}
+    return {fault: count for fault, (count, expected) in counts(dataset).items() if expected == 0 and count}
 
 
 IDS = ["IDRiD_001_training", "IDRiD_002_training", "IDRiD_001_testing"]
@@ -91,8 +92,8 @@ def test_grades_and_risks(root: Path) -> None:
     assert (loaded[1].image > loaded[2].image).all()
     assert (dataset.classes[4], dataset.findings, dataset.patient(IDS[2])) == ("proliferative", (), IDS[2])
     check_dataset(dataset)
-    found = counts(dataset)
-    assert [found[f"samples{split}"] for split in ("", " in tuning", " in test")] == [(3, 516), (2, 413), (1, 103)]
+    tallies = counts(dataset)
+    assert [tallies[f"samples{split}"] for split in ("", " in tuning", " in test")] == [(3, 516), (2, 413), (1, 103)]
     assert faults(dataset) == {}
     for inner in (root / B, root / B / B):
         assert Idrid(root=inner, part="grading").ids() == IDS
@@ -110,8 +111,8 @@ def test_centres_are_continuous_and_native(root: Path) -> None:
 
 
 @pytest.mark.parametrize("prepare", [Resize(size=(10, 60)), Resize(size=12, fit="pad"), Fundus(size=64, graham=False)])
-def test_centres_travel_to_the_grid(root: Path, prepare: Resize | Fundus) -> None:
-    """As the README says: the geometry's inverse moves them to the cell that holds their pixel."""
+def test_centres_map_to_the_grid_of_the_model(root: Path, prepare: Resize | Fundus) -> None:
+    """The inverse of the geometry maps a centre to the cell that holds its pixel, as in the README."""
     sample = Idrid(root=root, part="localization").load("IDRiD_002_training")
     image = np.full((3, 20, 30), 90, dtype=np.uint8)
     image[:, 5, 11] = 255
@@ -125,7 +126,7 @@ def test_centres_travel_to_the_grid(root: Path, prepare: Resize | Fundus) -> Non
 
 
 def test_parts_do_not_mix(root: Path) -> None:
-    with pytest.raises(DataError, match="part A is looked for"):
+    with pytest.raises(DataError, match="the root of IDRiD's part A, holds no image"):
         Idrid(root=root).ids()
     shutil.rmtree(root / C)
     with pytest.raises(DataError, match=r"holds no table such as .*OD_Center.*; download 'C\. Localization' from"):
@@ -135,16 +136,16 @@ def test_parts_do_not_mix(root: Path) -> None:
     assert pickle.loads(pickle.dumps(parts[0])).ids() == IDS
 
 
-def test_missing_and_doubled_tables(root: Path) -> None:
+def test_missing_and_duplicated_tables(root: Path) -> None:
     path = next((root / B).rglob("*Testing Labels.csv"))
-    kept = path.read_text()
+    text = path.read_text()
     path.unlink()
     dataset = Idrid(root=root, part="grading")
     assert dataset.ids() == IDS[:2]
     assert faults(dataset) == {"missing tables": 1, "images without a row": 1}
-    table(root / "copy" / path.name, kept)
-    table(path, kept)
-    with pytest.raises(DataError, match=r"Testing Labels\.csv is there twice"):
+    table(root / "copy" / path.name, text)
+    table(path, text)
+    with pytest.raises(DataError, match=r"Testing Labels\.csv exists twice"):
         Idrid(root=root, part="grading").ids()
 
 
@@ -179,10 +180,10 @@ def test_rows_of_grades_that_cannot_be_used(root: Path) -> None:
     assert Idrid(root=root, part="grading", absent="skip").ids("tuning") == IDS[:1]
 
 
-def test_a_run_hears_what_is_left_out(root: Path) -> None:
+def test_rejected_counts_unusable_rows_and_images(root: Path) -> None:
     grades(root / B / B, "Training", "IDRiD_001,9,2", "IDRiD_002,0,0")
-    found = {finding.what: finding.count for finding in Idrid(root=root, part="grading").rejected()}
-    assert found == {"rows that cannot be used": 1, "images without a row": 1}
+    rejected = {tally.what: tally.count for tally in Idrid(root=root, part="grading").rejected()}
+    assert rejected == {"rows that cannot be used": 1, "images without a row": 1}
     assert "IEEE DataPort" in Idrid.obtain
 
 
@@ -222,7 +223,7 @@ def test_images_that_are_all_absent(root: Path) -> None:
     assert faults(dataset) == {"missing images": 3}
 
 
-def drawn(extras: Mapping[str, object]) -> list[Sample]:
+def tiny_samples(extras: Mapping[str, object]) -> list[Sample]:
     image = np.full((3, 20, 30), 90, dtype=np.uint8)
     splits = ("tuning", "test", "tuning")
     return [
@@ -231,10 +232,10 @@ def drawn(extras: Mapping[str, object]) -> list[Sample]:
     ]
 
 
-def test_a_twin_of_part_b(tmp_path: Path) -> None:
-    first, *others = drawn({})
-    known = replace(first, extras={**first.extras, "macular_edema_risk": 1})
-    assert Idrid(root=tmp_path, part="grading").write([known, *others], tmp_path / "twin") == 3
+def test_samples_of_part_b_are_written_and_read_back(tmp_path: Path) -> None:
+    first, *others = tiny_samples({})
+    with_risk = replace(first, extras={**first.extras, "macular_edema_risk": 1})
+    assert Idrid(root=tmp_path, part="grading").write([with_risk, *others], tmp_path / "twin") == 3
     dataset = Idrid(root=tmp_path / "twin", part="grading")
     assert dataset.ids() == IDS
     assert [dataset.load(id).label for id in IDS] == [2, 4, 3]
@@ -254,13 +255,13 @@ def test_a_twin_of_part_b(tmp_path: Path) -> None:
         dataset.write([first], tmp_path / "twin")
 
 
-def test_a_twin_of_part_c(tmp_path: Path) -> None:
+def test_samples_of_part_c_are_written_and_read_back(tmp_path: Path) -> None:
     centres = {"optic_disc_centre": (4.25, 20.0), "fovea_centre": (9.5, 10.5)}
-    assert Idrid(root=tmp_path, part="localization").write(drawn(centres), tmp_path / "twin") == 3
+    assert Idrid(root=tmp_path, part="localization").write(tiny_samples(centres), tmp_path / "twin") == 3
     dataset = Idrid(root=tmp_path / "twin", part="localization")
     assert dataset.ids() == IDS
     assert all(dict(dataset.load(id).extras) == centres for id in IDS)
     assert faults(dataset) == {}
     check_dataset(dataset)
     with pytest.raises(DataError, match="has neither optic_disc_centre nor fovea_centre"):
-        dataset.write(drawn({}), tmp_path / "other")
+        dataset.write(tiny_samples({}), tmp_path / "other")

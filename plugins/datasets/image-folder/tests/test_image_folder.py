@@ -1,4 +1,4 @@
-"""Images of one's own: class folders, tables, masks, boxes and densities, and what is wrong with them."""
+"""Tests of image_folder: class folders, tables, masks, boxes and densities, and faults in them."""
 
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ def table(root: Path, text: str, name: str = "samples.csv") -> Path:
 
 
 def counts(dataset: ImageFolder) -> dict[str, int]:
-    return {finding.what: finding.count for finding in dataset.check()}
+    return {tally.what: tally.count for tally in dataset.check()}
 
 
 def faults(dataset: ImageFolder) -> dict[str, int]:
-    return {finding.what: finding.count for finding in dataset.check() if finding.expected == 0 and finding.count}
+    return {tally.what: tally.count for tally in dataset.check() if tally.expected == 0 and tally.count}
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_patients_are_divided_where_no_split_is_given(tmp_path: Path) -> None:
         ImageFolder(root=tmp_path, shares={"train": 1})
 
 
-def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+def test_rows_that_cannot_be_used_are_counted(root: Path) -> None:
     rows = (
         "../secret.png,ill,p1,test,\n/etc/x.png,ill,p1,test,\n,ill,p1,test,\nscans/a.png,ill,p1,nowhere,\n"
         "scans/b.png,ill,p1,,\nscans/c.png,new,p1,test,\nscans/d.png,ill,p1,test,d,more\n"
@@ -148,13 +148,13 @@ def test_masks_and_densities(root: Path) -> None:
         ImageFolder(root=root).load("scans/8")
 
 
-def test_an_empty_mask_was_looked_at(root: Path) -> None:
+def test_an_empty_mask_means_examined_and_absent(root: Path) -> None:
     write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/scar/seven.tif")
     (annotation,) = ImageFolder(root=root).load("seven").annotations
     assert (annotation.finding, annotation.kind, annotation.values.any()) == ("scar", "mask", False)
 
 
-def test_a_mask_that_is_there_twice(root: Path) -> None:
+def test_a_duplicated_mask(root: Path) -> None:
     for suffix in ("tif", "tiff"):
         write_mask(np.ones(SHAPE, dtype=bool), root / f"masks/scar/seven.{suffix}")
     dataset = ImageFolder(root=root)
@@ -197,7 +197,7 @@ def test_a_table_without_the_column_that_is_required(root: Path) -> None:
         ImageFolder(root=table(root, TABLE.replace("file,", "files,"))).ids()
 
 
-def test_a_finding_without_a_mark(root: Path) -> None:
+def test_a_finding_without_an_annotation(root: Path) -> None:
     (root / "masks/scar").mkdir(parents=True)
     assert ImageFolder(root=root).load("seven").annotations == ()
     (annotation,) = ImageFolder(root=root, unmarked="absent").load("seven").annotations
@@ -222,7 +222,8 @@ def test_boxes(root: Path) -> None:
     dataset = ImageFolder(root=root)
     first, second = dataset.load("seven").annotations
     expected = np.zeros(SHAPE)
-    expected[2, 1:4], expected[3, 1:4] = (0.5, 1, 1), (0.125, 0.25, 0.25)
+    expected[2, 1:4] = (0.5, 1, 1)
+    expected[3, 1:4] = (0.125, 0.25, 0.25)
     np.testing.assert_allclose(first.values, expected, atol=1e-7)
     assert float(first.values.sum()) == pytest.approx(2.5 * 1.25)
     assert second.values.min() == 1
@@ -269,42 +270,41 @@ def test_patterns_without_one_group(tmp_path: Path, pattern: str) -> None:
         ImageFolder(root=tmp_path, patient=pattern)
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    mask, box = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE)
-    mask[2:4, 1:9], box[2:6, 3:5], box[6, 3:5] = True, 1, 0.25
-    density = generator.random(SHAPE)
-    marks = (Annotation("scar", mask), Annotation("nodule", box, "box"), Annotation("gaze", density, "density"))
+def samples_of_all_kinds() -> list[Sample]:
+    """Samples with a mask, a box and a density, and one with two labels and an empty box."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2:4, 1:9] = True
+    box = np.zeros(SHAPE)
+    box[2:6, 3:5] = 1
+    box[6, 3:5] = 0.25
+    density = rng.random(SHAPE)
+    annotations = (Annotation("scar", mask), Annotation("nodule", box, "box"), Annotation("gaze", density, "density"))
     splits = ("train", "tuning", "test")
-    drawn = [
-        Sample(
-            f"s{n}",
-            generator.integers(0, 256, (3, *SHAPE), dtype=np.uint8),
-            marks,
-            n % 3,
-            f"p{n}",
-            extras={"split": splits[n % 3]},
-        )
-        for n in range(6)
-    ]
-    drawn.append(
-        Sample("both", drawn[0].image, (Annotation("nodule", box * 0, "box"),), (0, 2), extras={"split": "test"})
-    )
-    assert ImageFolder(root=tmp_path, classes=("no", "yes")).write(drawn, tmp_path / "twin") == 7
+    samples = []
+    for n in range(6):
+        image = rng.integers(0, 256, (3, *SHAPE), dtype=np.uint8)
+        samples.append(Sample(f"s{n}", image, annotations, n % 3, f"p{n}", extras={"split": splits[n % 3]}))
+    empty = Annotation("nodule", box * 0, "box")
+    samples.append(Sample("both", image, (empty,), (0, 2), extras={"split": "test"}))
+    return samples
+
+
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
+    samples = samples_of_all_kinds()
+    assert ImageFolder(root=tmp_path, classes=("no", "yes")).write(samples, tmp_path / "twin") == 7
     dataset = ImageFolder(root=tmp_path / "twin", classes=("no", "yes", "class_2"))
-    assert dataset.ids() == [sample.id for sample in drawn]
-    for sample in drawn:
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient, dataset.entry(sample.id).split) == (
-            sample.label,
-            sample.patient,
-            sample.extras["split"],
-        )
-        np.testing.assert_array_equal(read.image, sample.image)
+    assert dataset.ids() == [sample.id for sample in samples]
+    for sample in samples:
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        assert dataset.entry(sample.id).split == sample.extras["split"]
+        np.testing.assert_array_equal(actual.image, sample.image)
         for finding in sample.findings():
-            expected = sample.mask(finding) / (density.max() if finding == "gaze" else 1)
-            np.testing.assert_allclose(read.mask(finding), expected, atol=1e-5)
+            expected = sample.mask(finding)
+            largest = expected.max() or 1
+            np.testing.assert_allclose(actual.mask(finding), expected / largest, atol=1e-5)
     assert faults(dataset) == {}
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")

@@ -1,4 +1,4 @@
-"""Kaggle-DR in its published layout with tiny photographs, and with every table that is not as published."""
+"""Tests of Kaggle-DR: the published layout with tiny photographs, and faulty tables."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def counts(dataset: KaggleDr) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_splits_grades_and_patients(root: Path) -> None:
@@ -44,10 +44,10 @@ def test_splits_grades_and_patients(root: Path) -> None:
     np.testing.assert_allclose(sample.image.mean(axis=(1, 2)), [90, 10, 20], atol=2)
     np.testing.assert_allclose(dataset.load("1_left").image[0], 130, atol=2)
     check_dataset(dataset)
-    found = counts(dataset)
-    assert [found[f"samples in {split}"][1] for split in dataset.splits] == [35_126, 10_906, 42_670]
-    assert found["samples"] == (5, 88_702)
-    assert not any(count for count, expected in found.values() if expected == 0)
+    tallies = counts(dataset)
+    assert [tallies[f"samples in {split}"][1] for split in dataset.splits] == [35_126, 10_906, 42_670]
+    assert tallies["samples"] == (5, 88_702)
+    assert not any(count for count, expected in tallies.values() if expected == 0)
 
 
 def test_one_table_is_enough(root: Path) -> None:
@@ -59,42 +59,46 @@ def test_one_table_is_enough(root: Path) -> None:
 
 
 def many(root: Path, patients: int) -> Path:
-    """Tables of this many patients in each part, both eyes each; no photograph is read."""
-    for name, first, end in (("trainLabels.csv", 0, ""), ("retinopathy_solution.csv", patients, ",Private")):
-        numbers = range(first, first + patients)
-        rows = [f"{number}_{eye},{number % 5}{end}" for number in numbers for eye in ("left", "right")]
-        (root / name).write_text("\n".join((f"image,level{',Usage' if end else ''}", *rows)))
+    """Write two tables with this many patients each, two eyes per patient, without photographs."""
+    train = [f"{number}_{eye},{number % 5}" for number in range(patients) for eye in ("left", "right")]
+    test = [
+        f"{patients + number}_{eye},{number % 5},Private" for number in range(patients) for eye in ("left", "right")
+    ]
+    (root / "trainLabels.csv").write_text("\n".join(("image,level", *train)))
+    (root / "retinopathy_solution.csv").write_text("\n".join(("image,level,Usage", *test)))
     return root
 
 
 def parts(dataset: KaggleDr) -> dict[str, set[str]]:
-    """The patients of each split; both eyes of each are there."""
-    ids = {split: dataset.ids(split) for split in dataset.splits}
-    groups = {split: {dataset.patient(id) for id in own} for split, own in ids.items()}
-    assert all(len(own) == 2 * len(groups[split]) for split, own in ids.items())
-    assert len(set.union(*groups.values())) == sum(map(len, groups.values()))
-    return groups
+    """The patients of each split, after asserting that both eyes of each patient are in one split."""
+    patients = {}
+    for split in dataset.splits:
+        ids = dataset.ids(split)
+        patients[split] = {dataset.patient(id) for id in ids}
+        assert len(ids) == 2 * len(patients[split])
+    assert len(set.union(*patients.values())) == sum(map(len, patients.values()))
+    return patients
 
 
 def test_a_share_of_the_training_patients_is_held_out(tmp_path: Path) -> None:
     shares = {"train": 0.8, "tuning": 0.2, "test": 0}
     dataset = KaggleDr(root=many(tmp_path, 2000), division="held_out", shares=shares)
-    found = parts(dataset)
-    assert found["test"] == {str(number) for number in range(2000, 4000)}
+    patients = parts(dataset)
+    assert patients["test"] == {str(number) for number in range(2000, 4000)}
     # González-Gonzalo et al. 2018: 7,028 of 35,126 photographs; 2,000 patients stray by 1.8 % (two deviations).
-    assert abs(len(found["tuning"]) / 2000 - 7_028 / 35_126) < 0.018
+    assert abs(len(patients["tuning"]) / 2000 - 7_028 / 35_126) < 0.018
     other = KaggleDr(root=tmp_path, division="held_out", shares=shares, seed=1)
-    assert parts(other)["tuning"] != found["tuning"]
+    assert parts(other)["tuning"] != patients["tuning"]
     assert dataset.published == {"samples": 88_702}
 
 
 def test_all_patients_are_pooled(tmp_path: Path) -> None:
     shares = {"train": 0.773, "tuning": 0.1135, "test": 0.1135}
-    found = parts(KaggleDr(root=many(tmp_path, 2000), division="pooled", shares=shares))
+    patients = parts(KaggleDr(root=many(tmp_path, 2000), division="pooled", shares=shares))
     # Van Craenendonck et al. 2020: 68,074, 10,000 and 10,000 photographs.
     for split, count in (("train", 68_074), ("tuning", 10_000), ("test", 10_000)):
-        assert abs(len(found[split]) / 4000 - count / 88_074) < 0.013
-    assert {int(number) // 2000 for number in found["tuning"]} == {0, 1}
+        assert abs(len(patients[split]) / 4000 - count / 88_074) < 0.013
+    assert {int(number) // 2000 for number in patients["tuning"]} == {0, 1}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
@@ -118,7 +122,7 @@ def test_tables_without_a_column(root: Path, table: str, text: str, message: str
         KaggleDr(root=root).ids()
 
 
-def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
+def test_rows_that_cannot_be_used_are_counted(root: Path) -> None:
     rows = (
         "10_left,0", "10_right,7", "13_left", "14_up,1", "../15_left,1", "16_left,1,more", "17_left,1,,", "17_left,1",
         "18_left,1", "18_left,2", "1_left,0",
@@ -127,13 +131,13 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(root: Path) -> None:
     (root / "retinopathy_solution.csv").write_text("image,level,Usage\n1_left,1,Private\n2_right,3,Secret\n")
     dataset = KaggleDr(root=root)
     assert dataset.ids() == ["10_left", "17_left"]
-    found = counts(dataset)
-    assert found["rows that cannot be used"] == (6, 0)
-    assert found["samples listed twice"] == (1, 0)
-    assert found["ids with two meanings"] == (2, 0)
+    tallies = counts(dataset)
+    assert tallies["rows that cannot be used"] == (6, 0)
+    assert tallies["samples listed twice"] == (1, 0)
+    assert tallies["ids with two meanings"] == (2, 0)
 
 
-def test_a_patient_in_two_splits_is_left_out(root: Path) -> None:
+def test_a_patient_in_two_splits_is_rejected(root: Path) -> None:
     (root / "retinopathy_solution.csv").write_text(
         "image,level,Usage\n1_left,1,Private\n1_right,1,Public\n13_right,1,Public"
     )
@@ -158,10 +162,11 @@ def test_missing_tables_images_and_ids(root: Path, tmp_path_factory: pytest.Temp
     with pytest.raises(DataError, match="has no '14_left'"):
         KaggleDr(root=root).load("14_left")
     (root / "train/10_left.jpeg").write_bytes(b"no image")
-    found = {finding.what: finding for finding in KaggleDr(root=root).check()}
-    assert (found["missing images"].count, found["missing images"].expected) == (1, 0)
-    assert "13_left.jpeg; obtain it from the Kaggle competition" in found["missing images"].example
-    assert found["unreadable samples"].count == 1
+    tallies = {tally.what: tally for tally in KaggleDr(root=root).check()}
+    missing = tallies["missing images"]
+    assert (missing.count, missing.expected) == (1, 0)
+    assert "13_left.jpeg; obtain it from the Kaggle competition" in missing.example
+    assert tallies["unreadable samples"].count == 1
     assert KaggleDr(root=root, absent="skip").ids("train") == ["10_left", "10_right"]
 
 
@@ -175,7 +180,7 @@ def test_identity_counts_tables_by_content_and_images_by_size(root: Path) -> Non
     assert len({before, changed, KaggleDr(root=root).identity}) == 3
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.full((3, 8, 12), 77, dtype=np.uint8)
     eyes = [
         Sample("synthetic_3_left", image, label=4),
@@ -188,9 +193,9 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     assert dataset.ids("train") == ["synthetic_3_left", "synthetic_3_right"]
     assert (dataset.ids("test"), dataset.ids("tuning")) == (["synthetic_4_left"], ["synthetic_5_left"])
     for eye in eyes:
-        read = dataset.load(eye.id)
-        assert (read.label, read.patient) == (eye.label, eye.id.rsplit("_", 1)[0])
-        np.testing.assert_allclose(read.image, eye.image, atol=2)
+        actual = dataset.load(eye.id)
+        assert (actual.label, actual.patient) == (eye.label, eye.id.rsplit("_", 1)[0])
+        np.testing.assert_allclose(actual.image, eye.image, atol=2)
     assert (tmp_path / "twin/retinopathy_solution.csv").read_text().split() == [
         "image,level,Usage",
         "synthetic_5_left,1,Public",
@@ -199,7 +204,7 @@ def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
     check_dataset(dataset)
 
 
-def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_samples_that_the_layout_cannot_hold_are_refused(tmp_path: Path) -> None:
     eye = Sample("synthetic_3_left", np.zeros((3, 8, 12), dtype=np.uint8), label=4)
     dataset = KaggleDr(root=tmp_path)
     for id in ("a", "a/b_left", "_left"):

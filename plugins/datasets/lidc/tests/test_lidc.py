@@ -1,4 +1,4 @@
-"""LIDC-IDRI by scans written in its layout: what is read, what is left out, and damaged downloads."""
+"""Tests of LIDC-IDRI on scans written in its layout: samples, unused nodules, and damaged downloads."""
 
 import shutil
 from collections.abc import Callable
@@ -20,15 +20,16 @@ pydicom = pytest.importorskip("pydicom")
 SHAPE = (10, 24, 26)
 READERS = ("reader1", "reader2", "reader3", "reader4")
 UNITS = np.random.default_rng(1).integers(-1000, 400, SHAPE)
-FIRST, SECOND = (slice(3, 7), slice(5, 11), slice(6, 12)), (slice(2, 4), slice(14, 20), slice(15, 22))
+FIRST = (slice(3, 7), slice(5, 11), slice(6, 12))
+SECOND = (slice(2, 4), slice(14, 20), slice(15, 22))
 
 
 def volume(patient: str, malignancies: tuple[int, ...], second: int | None = None, name: str = "") -> Sample:
-    """A scan in which the first readers mark a box, each a row less, and the third perhaps another one."""
+    """A scan in which the first readers annotate a box, each a row less, and ``reader3`` a second one on request."""
     masks = {reader: np.zeros(SHAPE, dtype=bool) for reader in READERS}
     ratings = []
-    for less, (reader, malignancy) in enumerate(zip(READERS, malignancies)):
-        box = (FIRST[0], slice(5 + less, 11), FIRST[2])
+    for index, (reader, malignancy) in enumerate(zip(READERS, malignancies)):
+        box = (FIRST[0], slice(5 + index, 11), FIRST[2])
         masks[reader][box] = True
         ratings.append({"nodule": 1, "reader": reader, "box": ends(box), "malignancy": malignancy, "texture": 5})
     if second is not None:
@@ -79,7 +80,7 @@ def edit(root: Path, change: Callable[[str], str], patient: int = 1) -> None:
 
 
 def counts(dataset: Lidc) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_a_whole_scan(pristine: Path) -> None:
@@ -89,10 +90,11 @@ def test_a_whole_scan(pristine: Path) -> None:
     assert (sample.label, sample.patient, sample.field) == (None, "LIDC-IDRI-0001", None)
     np.testing.assert_array_equal(sample.image[0], windowed(UNITS, -1000, 400))
     assert (sample.geometry.spacing, sample.geometry.orientation) == ((2.5, 0.5, 0.5), "SPL")
-    for drawn, read in zip(volume("LIDC-IDRI-0001", (4, 5, 5), second=1).annotations, sample.annotations, strict=True):
-        assert (read.finding, read.reader) == ("nodule", drawn.reader)
-        np.testing.assert_array_equal(read.values, drawn.values)
-    assert sample.extras["ratings"] == volume("LIDC-IDRI-0001", (4, 5, 5), second=1).extras["ratings"]
+    expected = volume("LIDC-IDRI-0001", (4, 5, 5), second=1)
+    for annotation, actual in zip(expected.annotations, sample.annotations, strict=True):
+        assert (actual.finding, actual.reader) == ("nodule", annotation.reader)
+        np.testing.assert_array_equal(actual.values, annotation.values)
+    assert sample.extras["ratings"] == expected.extras["ratings"]
     assert sample.extras["small"] == ({"reader": "reader2", "place": (4, 8, 20)},)
     check_dataset(dataset)
 
@@ -103,10 +105,10 @@ def test_nodules_and_their_classes(pristine: Path) -> None:
     assert [id.rpartition("_")[2] for id in ids] == ["1", "2", "1", "1"]
     assert [dataset.load(id).label for id in ids] == [1, 0, 0, 1]
     assert [dataset.load(id).extras["malignancy"] for id in ids] == [14 / 3, 1, 1.5, 5]
-    found = counts(dataset)
-    assert found["nodules of mean malignancy 3"] == (1, None)
-    assert (found["samples of benign"], found["samples of malignant"]) == ((2, 620), (2, 616))
-    assert (found["samples"], found["unreadable samples"]) == ((4, 1236), (0, 0))
+    tallies = counts(dataset)
+    assert tallies["nodules of mean malignancy 3"] == (1, None)
+    assert (tallies["samples of benign"], tallies["samples of malignant"]) == ((2, 620), (2, 616))
+    assert (tallies["samples"], tallies["unreadable samples"]) == ((4, 1236), (0, 0))
     check_dataset(dataset)
 
 
@@ -118,32 +120,32 @@ def test_readers_agree_in_shares(pristine: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_nodule_is_cut_out_flat_and_deep(pristine: Path) -> None:
+def test_a_nodule_is_cut_out_as_slice_and_as_volume(pristine: Path) -> None:
     scan = volume("LIDC-IDRI-0001", (4, 5, 5), second=1)
-    marked = np.concatenate([np.argwhere(scan.annotations[index].values[FIRST[0]]) for index in range(2)])
+    voxels = np.concatenate([np.argwhere(scan.annotations[index].values[FIRST[0]]) for index in range(2)])
     deep = Lidc(root=pristine, space=3, size=6, unit="voxels")
     sample = deep.load(deep.ids()[0])
     start = sample.extras["origin"]
     inside = tuple(slice(first, first + 6) for first in start)
     assert (sample.image.shape, start) == ((1, 6, 6, 6), (2, 5, 6))  # centre 5, 8.46 …, 9
-    assert 5 <= marked[:, 1].mean() <= 9
+    assert 5 <= voxels[:, 1].mean() <= 9
     np.testing.assert_array_equal(sample.image[0], scan.image[0][inside])
-    for drawn, read in zip(scan.annotations, sample.annotations, strict=True):
-        np.testing.assert_array_equal(read.values, drawn.values[inside])
+    for annotation, actual in zip(scan.annotations, sample.annotations, strict=True):
+        np.testing.assert_array_equal(actual.values, annotation.values[inside])
     flat = Lidc(root=pristine, size=3)
     sample = flat.load(flat.ids()[0])
     assert sample.extras["origin"] == (3, 5, 6)
     assert (sample.image.shape, sample.geometry.spacing, sample.geometry.orientation) == ((1, 6, 6), (0.5, 0.5), "PL")
     np.testing.assert_array_equal(sample.image[0], scan.image[0][3, 5:11, 6:12])
-    assert [mark.values.sum() for mark in sample.annotations] == [36, 30, 24, 0]
+    assert [annotation.values.sum() for annotation in sample.annotations] == [36, 30, 24, 0]
     assert sample.extras["ratings"][1]["box"] == ((1, 6), (0, 6))
 
 
 def test_beyond_the_scan_there_is_air_and_no_field(pristine: Path) -> None:
     dataset = Lidc(root=pristine, space=3, size=40, unit="voxels")
     sample = dataset.load(dataset.ids()[0])
-    first = [-place for place in sample.extras["origin"]]
-    inside = tuple(slice(place, place + length) for place, length in zip(first, SHAPE))
+    first = [-index for index in sample.extras["origin"]]
+    inside = tuple(slice(start, start + length) for start, length in zip(first, SHAPE))
     expected = np.zeros((40, 40, 40), dtype=bool)
     expected[inside] = True
     np.testing.assert_array_equal(sample.field, expected)
@@ -160,15 +162,16 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
         Lidc(root=pristine, window=(400, -1000))
 
 
-def test_nodules_of_few_readers_may_be_left_out(pristine: Path) -> None:
+def test_nodules_of_few_readers_may_be_unused(pristine: Path) -> None:
     dataset = Lidc(root=pristine, least_readers=3)
     assert [dataset.patient(id)[-1] for id in dataset.ids()] == ["1", "4"]
     assert counts(dataset)["nodules of fewer readers"] == (3, None)
 
 
 def test_an_excluded_outline_is_no_nodule(root: Path) -> None:
-    """The outline of one slice, once more with fewer pixels, taken out again."""
-    uid = [part for part in (folder(root) / "annotations.xml").read_text().split("<imageSOP_UID>")][1].split("<")[0]
+    """A second outline on a slice, with inclusion FALSE, removes its pixels from the nodule."""
+    text = (folder(root) / "annotations.xml").read_text()
+    uid = text.split("<imageSOP_UID>")[1].split("<")[0]
     chain = [(6, 7), (6, 8), (7, 9), (8, 8), (8, 7), (7, 6)]
     edges = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for y, x in chain)
     hole = f"<roi><imageZposition>7.5</imageZposition><imageSOP_UID>{uid}</imageSOP_UID><inclusion>FALSE</inclusion>"
@@ -187,7 +190,8 @@ def test_a_nodule_without_ratings_has_no_class(root: Path) -> None:
 def test_outlines_that_enclose_nothing(root: Path) -> None:
     def squeeze(text: str) -> str:
         session = text.rindex("<readingSession>", 0, text.index("<noduleID>Nodule 002"))
-        head, nodule = text[:session], text[session:]
+        head = text[:session]
+        nodule = text[session:]
         start = nodule.index("Nodule 002")
         stop = nodule.index("</unblindedReadNodule>", start)
         roi = nodule[nodule.index("<roi>", start) : nodule.index("<edgeMap>", start)]
@@ -201,7 +205,7 @@ def test_outlines_that_enclose_nothing(root: Path) -> None:
     assert counts(dataset)["outlines that enclose nothing"] == (1, None)
 
 
-def test_series_without_an_xml_or_with_a_strange_one(root: Path) -> None:
+def test_series_without_an_xml_or_with_an_invalid_one(root: Path) -> None:
     (folder(root, 1) / "annotations.xml").unlink()
     edit(root, lambda text: text.replace("?>", '?><!DOCTYPE a [<!ENTITY b "c">]>'), 2)
     edit(root, lambda text: text[:-20], 3)
@@ -220,7 +224,7 @@ def test_series_without_an_xml_or_with_a_strange_one(root: Path) -> None:
         (("<xCoord>5<", "<xCoord>-5<"), r"reaches pixel -5 .*; allowed: 0 to 4095"),
         (("<xCoord>5<", "<xCoord>90000<"), r"reaches pixel .* 90000"),
         (("<xCoord>5<", "<xCoord>five<"), r"invalid literal"),
-        (("<malignancy>4<", "<malignancy>9<"), r"ratings are 1 to 6, seen: {'malignancy': 9}"),
+        (("<malignancy>4<", "<malignancy>9<"), r"ratings must be 1 to 6 \(got {'malignancy': 9}\)"),
         (("<xCoord>5<", "<column>5<"), r"mismatched tag"),
         (("<yCoord>10</yCoord>", ""), r"an outline has \d+ rows and \d+ columns"),
         (("readingSession>", "session>"), r"it has no reading session"),
@@ -228,7 +232,7 @@ def test_series_without_an_xml_or_with_a_strange_one(root: Path) -> None:
         (("imageSOP_UID>", "slice>"), r"names no imageSOP_UID"),
     ],
 )
-def test_annotations_that_cannot_be_meant(root: Path, change: tuple[str, str], message: str) -> None:
+def test_malformed_annotations(root: Path, change: tuple[str, str], message: str) -> None:
     edit(root, lambda text: text.replace(*change))
     dataset = Lidc(root=root)
     assert len(dataset.ids()) == 2
@@ -237,7 +241,7 @@ def test_annotations_that_cannot_be_meant(root: Path, change: tuple[str, str], m
         raise DataError(reason)
 
 
-def test_chest_radiographs_are_passed_over(root: Path) -> None:
+def test_chest_radiographs_are_unused(root: Path) -> None:
     other = root / "LIDC-IDRI-0001" / "study" / "series"
     write_dicom(UNITS[:1].astype(np.uint16), other / "1.dcm", Modality="DX", PatientID="LIDC-IDRI-0001")
     named = root / "LIDC-IDRI-0002" / "study" / "series"
@@ -248,8 +252,8 @@ def test_chest_radiographs_are_passed_over(root: Path) -> None:
 
 def test_a_patient_in_two_folders(root: Path) -> None:
     shutil.copytree(root / "LIDC-IDRI-0001", root / "copy")
-    found = counts(Lidc(root=root))
-    assert found["series that cannot be used"] == (1, 0)
+    tallies = counts(Lidc(root=root))
+    assert tallies["series that cannot be used"] == (1, 0)
     (reason,) = Lidc(root=root).listing.faults["series that cannot be used"]
     assert "copy" in reason
     assert "slices of patient LIDC-IDRI-0001, who would be in two splits" in reason
@@ -263,7 +267,7 @@ def test_a_patient_in_two_folders(root: Path) -> None:
 
 
 def damaged(root: Path) -> str:
-    """What is said of the first nodule, after a check that counts both of its scan."""
+    """The error of the first sample, after asserting that both nodules of its scan are unreadable."""
     dataset = Lidc(root=root)
     assert counts(dataset)["unreadable samples"] == (2, 0)
     with pytest.raises(DataError) as caught:
@@ -283,7 +287,7 @@ def test_the_xml_refers_to_a_slice_that_is_absent(root: Path) -> None:
     assert "refers to slice" in damaged(root)
 
 
-def test_a_slice_is_there_twice(root: Path) -> None:
+def test_a_slice_is_duplicated(root: Path) -> None:
     shutil.copy(folder(root) / "1-005.dcm", folder(root) / "1-005 (1).dcm")
     assert "are one slice twice; delete one" in damaged(root)
 
@@ -314,7 +318,7 @@ def test_the_xml_is_of_another_series(root: Path) -> None:
         uid = folder(root, int(part)).name
         edit(root, lambda text, uid=uid: text.replace(f"{uid}</SeriesI", f"{uid[:-1]}</SeriesI"), int(part))
     dataset = Lidc(root=root)
-    with pytest.raises(DataError, match=r"is of series .*, its slices of .*; restore the folder"):
+    with pytest.raises(DataError, match=r"is of series .*, its slices are of .*; restore the folder"):
         dataset.load(dataset.ids()[0])
 
 
@@ -342,8 +346,9 @@ def test_the_identity_follows_the_files(root: Path) -> None:
     assert Lidc(root=root).identity != before
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
-    scan, dataset = volume("p", (4, 5)), Lidc(root=tmp_path)
+def test_samples_that_cannot_be_written(tmp_path: Path) -> None:
+    scan = volume("p", (4, 5))
+    dataset = Lidc(root=tmp_path)
     edge = np.zeros(SHAPE, dtype=bool)
     edge[3:5, :4, 3:6] = True
     rated = {"ratings": ({"nodule": 1, "reader": "reader1", "box": ends((slice(3, 5), slice(0, 4), slice(3, 6)))},)}
@@ -351,7 +356,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         (replace(scan, image=scan.image[:, 0]), r"lidc holds volumes \(1, d, h, w\) of uint16 with a spacing"),
         (replace(scan, patient="a/b"), "cannot be the name of a folder"),
         (replace(scan, annotations=()), r"annotations of readers \[\]"),
-        (replace(scan, extras={}), "reader1 marks 144 voxels outside of every box"),
+        (replace(scan, extras={}), "reader1 annotates 144 voxels outside of every box"),
         (replace(scan, annotations=(Annotation("nodule", edge, reader="reader1"),), extras=rated), "at the border"),
     ]
     for number, (sample, message) in enumerate(cases):

@@ -1,4 +1,4 @@
-"""Edge maps against a second computation, and there and back."""
+"""Tests of edge maps: against a flood fill, and from mask to edge maps and back."""
 
 import numpy as np
 import pytest
@@ -14,17 +14,18 @@ def filled(chains: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 
 def reached_from_outside(chain: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A flood from the corner that does not cross the chain, pixel by pixel."""
-    wall = {tuple(place) for place in chain.tolist()}
-    seen, front = set(), [(0, 0)]
+    """Flood-fill a mask from the corner, pixel by pixel, without crossing the chain."""
+    wall = {tuple(pixel) for pixel in chain.tolist()}
+    visited = set()
+    front = [(0, 0)]
     while front:
-        row, column = place = front.pop()
-        if place in seen or place in wall or not (0 <= row < shape[0] and 0 <= column < shape[1]):
+        row, column = pixel = front.pop()
+        if pixel in visited or pixel in wall or not (0 <= row < shape[0] and 0 <= column < shape[1]):
             continue
-        seen.add(place)
+        visited.add(pixel)
         front += [(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)]
     reached = np.zeros(shape, dtype=bool)
-    reached[tuple(np.array(sorted(seen)).T)] = True
+    reached[tuple(np.array(sorted(visited)).T)] = True
     return reached
 
 
@@ -34,7 +35,7 @@ def disc(radius: float, shape: tuple[int, int] = (24, 26)) -> np.ndarray:
 
 
 @pytest.mark.parametrize("radius", [0.5, 1, 1.5, 2.2, 3.7, 6, 8.4])
-def test_a_disc_returns_to_the_pixel(radius: float) -> None:
+def test_a_disc_survives_the_round_trip(radius: float) -> None:
     mask = disc(radius)
     (chain,) = edge_maps(mask)
     assert not mask[tuple(chain.T)].any()
@@ -46,7 +47,7 @@ def test_a_disc_returns_to_the_pixel(radius: float) -> None:
     np.testing.assert_array_equal(mask, ~outside)
 
 
-def test_parts_have_an_edge_map_each_and_holes_are_closed() -> None:
+def test_every_part_has_an_edge_map_and_holes_are_filled() -> None:
     mask = np.zeros((20, 20), dtype=bool)
     mask[2:6, 2:8] = mask[10:17, 4:12] = True
     whole = mask.copy()
@@ -56,12 +57,12 @@ def test_parts_have_an_edge_map_each_and_holes_are_closed() -> None:
     np.testing.assert_array_equal(filled(chains, mask.shape), whole)
 
 
-def test_any_mask_returns_with_its_bays_closed() -> None:
+def test_any_mask_survives_the_round_trip_with_bays_closed() -> None:
     from scipy import ndimage
 
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     for _ in range(40):
-        mask = ndimage.gaussian_filter(chance.standard_normal((30, 30)), 2.5) > 0.05
+        mask = ndimage.gaussian_filter(rng.standard_normal((30, 30)), 2.5) > 0.05
         mask[[0, -1]] = mask[:, [0, -1]] = False
         back = filled(list(edge_maps(mask)), mask.shape)
         closed = ndimage.binary_erosion(ndimage.binary_fill_holes(ndimage.binary_dilation(mask)))

@@ -1,4 +1,4 @@
-"""Tests of the synthetic chest radiographs: classes that follow from what is drawn, exact masks, fitting gaze."""
+"""Tests of the synthetic chest radiographs: classes that follow from the plan, exact masks, and plausible gaze."""
 
 import numpy as np
 import pytest
@@ -13,26 +13,33 @@ HEIGHT = 192
 PLANS = [planned(patient, study, 3) for patient in range(300) for study in STUDIES]
 
 
-def test_the_class_follows_from_what_is_drawn():
-    """An enlarged heart, else opacities, else nothing; all classes come up about equally often."""
+def axes(height, width):
+    """Rows (height, 1) and columns (1, width) of the centres of the pixels, in heights of the image."""
+    rows = (np.arange(height) + 0.5)[:, None] / height
+    columns = (np.arange(width) + 0.5 - width / 2)[None] / height
+    return rows, columns
+
+
+def test_the_class_follows_from_the_plan():
+    """An enlarged heart is CHF, else opacities are pneumonia; all classes are about equally frequent."""
+    classes = {(True, False): 1, (False, True): 2, (False, False): 0}
     for plan in PLANS:
-        assert plan.label == (1 if plan.ratio > ENLARGED else 2 if plan.opacities else 0)
+        assert plan.label == classes[plan.ratio > ENLARGED, bool(plan.opacities)]
     assert (np.bincount([plan.label for plan in PLANS]) > 0.25 * len(PLANS)).all()
     assert {len(plan.opacities) for plan in PLANS} == {0, 1, 2, 3, 4}
 
 
 def test_the_cardiothoracic_ratio_can_be_measured_in_the_masks():
-    """The widths of heart and lungs in the masks give the ratio of the plan."""
+    """The widths of heart and lungs in the masks have the ratio of the plan."""
     for plan in PLANS[:20]:
-        rows, columns = (np.arange(400) + 0.5)[:, None] / 400, (np.arange(340) + 0.5 - 170)[None] / 400
-        found = masks(plan, rows, columns)
-        heart = np.flatnonzero(found["cardiac_silhouette"].any(axis=0))
-        chest = np.flatnonzero((found["right_lung"] | found["left_lung"]).any(axis=0))
+        drawn_masks = masks(plan, *axes(400, 340))
+        heart = np.flatnonzero(drawn_masks["cardiac_silhouette"].any(axis=0))
+        chest = np.flatnonzero((drawn_masks["right_lung"] | drawn_masks["left_lung"]).any(axis=0))
         assert np.ptp(heart) / np.ptp(chest) == pytest.approx(plan.ratio, abs=0.01)
 
 
 def test_opacities_change_the_image_exactly_in_their_mask():
-    """Outside of the mask no grey level depends on the opacities; inside nearly every one does."""
+    """Outside of the mask no grey level depends on the opacities; inside nearly every grey level does."""
     plan = next(plan for plan in PLANS if len(plan.opacities) >= 3)
     sample = draw(plan.patient, plan.study, 3, HEIGHT)
     changed = (sample.image != radiograph(plan, HEIGHT, suppressed=True))[0]
@@ -42,21 +49,21 @@ def test_opacities_change_the_image_exactly_in_their_mask():
     np.testing.assert_array_equal(sample.image, radiograph(plan, HEIGHT))
 
 
-def test_opacities_of_a_image_do_not_touch():
-    """Each opacity is a connected part of the mask of its own."""
+def test_opacities_of_an_image_do_not_touch():
+    """The mask has as many connected parts as the plan has opacities."""
     from scipy.ndimage import label
 
     for plan in PLANS:
         if plan.opacities:
-            rows, columns = (np.arange(256) + 0.5)[:, None] / 256, (np.arange(213) + 0.5 - 106.5)[None] / 256
-            assert label(masks(plan, rows, columns)["consolidation"])[1] == len(plan.opacities)
+            assert label(masks(plan, *axes(256, 213))["consolidation"])[1] == len(plan.opacities)
 
 
 def test_readers_look_at_opacities():
-    """Gaze is denser on opacities than elsewhere; readers differ; nobody looks beside the image."""
+    """Gaze is denser on opacities than elsewhere, readers differ, and no fixation lies outside the image."""
     plan = next(plan for plan in PLANS if len(plan.opacities) == 2)
     sample = draw(plan.patient, plan.study, 3, HEIGHT)
-    gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}
+    annotations = [annotation for annotation in sample.annotations if annotation.finding == "gaze"]
+    gaze = {annotation.reader: annotation.values for annotation in annotations}
     opacity = sample.mask("consolidation")
     assert set(gaze) == set(READERS) == set(fixations_of(sample))
     for values in gaze.values():
@@ -71,7 +78,7 @@ def test_readers_look_at_opacities():
 
 
 def test_two_heights_show_the_same_scene():
-    """Masks, gaze and grey levels of a drawing twice as high agree with the low one."""
+    """Gaze and grey levels of an image twice as high agree with the lower one."""
     low, high = (draw(5, "first", 3, height) for height in (96, 192))
     halved = high.image[0].reshape(96, 2, 80, 2).mean(axis=(1, 3))
     assert np.abs(halved - low.image[0]).mean() < 0.02 * 65535
@@ -79,7 +86,7 @@ def test_two_heights_show_the_same_scene():
 
 
 def test_conformance():
-    """The laws of datasets hold; the same sample is drawn whatever was drawn before."""
+    """The dataset obeys the laws of datasets, and its grades are the labels of its samples."""
     dataset = Phantom(patients=12, subject="chest", height=96)
     check_dataset(dataset)
     assert (dataset.classes, dataset.ids()[:2]) == (CLASSES, ["synthetic_00000_first", "synthetic_00000_second"])
@@ -89,7 +96,7 @@ def test_conformance():
 
 
 def test_the_identity_of_eyes_is_that_of_earlier_versions():
-    """Results are kept by identity; those of eyes stay valid, chests have their own."""
+    """Earlier results of eyes stay valid, and chests have another identity."""
     eye = Phantom()
     eye.registered = "heatproof-phantom/phantom"
     assert eye.identity == "cb6cee0b3dd6113f344e19a27713d675"

@@ -1,4 +1,4 @@
-"""Tests of the synthetic chest scans: repeatable, and readers who differ as readers do."""
+"""Tests of the synthetic chest scans: repeatable images, and readers who differ plausibly."""
 
 from collections import Counter
 
@@ -31,42 +31,42 @@ def test_nodules_are_none_to_three():
     assert set(counts) == {0, 1, 2, 3}
 
 
-def test_boxes_hold_all_that_readers_mark():
+def test_boxes_hold_every_annotated_voxel():
     for scan in SCANS:
         for annotation in scan.annotations:
-            left = annotation.values.copy()
+            remaining = annotation.values.copy()
             for rating in scan.extras["ratings"]:
                 if rating["reader"] == annotation.reader:
                     box = tuple(slice(*ends) for ends in rating["box"])
-                    assert left[box].any()
-                    left[box] = False
-            assert not left.any()
+                    assert remaining[box].any()
+                    remaining[box] = False
+            assert not remaining.any()
 
 
 def test_readers_agree_without_being_the_same():
     for scan in SCANS:
         for number in {rating["nodule"] for rating in scan.extras["ratings"]}:
-            own = [rating for rating in scan.extras["ratings"] if rating["nodule"] == number]
-            masks = {mark.reader: mark.values for mark in scan.annotations}
-            if len(own) > 1:
-                first, second = (masks[rating["reader"]] for rating in own[:2])
+            ratings = [rating for rating in scan.extras["ratings"] if rating["nodule"] == number]
+            masks = {annotation.reader: annotation.values for annotation in scan.annotations}
+            if len(ratings) > 1:
+                first, second = (masks[rating["reader"]] for rating in ratings[:2])
                 assert (first & second).sum() > 0
                 assert (first != second).any()
-            assert all(1 <= rating[name] <= 6 for rating in own for name in TRAITS)
+            assert all(1 <= rating[name] <= 6 for rating in ratings for name in TRAITS)
 
 
 def test_nodules_are_denser_than_the_lung():
     for scan in SCANS:
-        sure = np.logical_and.reduce([mark.values for mark in scan.annotations])
-        if sure.any():
-            assert scan.image[0][sure].mean() > scan.image.mean() + 10_000
+        unanimous = np.logical_and.reduce([annotation.values for annotation in scan.annotations])
+        if unanimous.any():
+            assert scan.image[0][unanimous].mean() > scan.image.mean() + 10_000
 
 
 def test_malignancy_spreads_over_the_scale():
-    given = Counter(rating["malignancy"] for scan in SCANS for rating in scan.extras["ratings"])
-    assert set(given) == {1, 2, 3, 4, 5}
+    ratings = [rating for scan in SCANS for rating in scan.extras["ratings"]]
+    assert {rating["malignancy"] for rating in ratings} == {1, 2, 3, 4, 5}
 
 
-def test_what_is_too_small_is_refused():
+def test_a_scan_of_too_few_voxels_is_refused():
     with pytest.raises(DataError, match="47 voxels shows no nodule; give at least 48"):
         thorax(0, 0, 47)

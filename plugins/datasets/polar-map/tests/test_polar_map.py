@@ -1,4 +1,4 @@
-"""The class folders of polar_map: the counts of the study, what is missing or damaged, and a twin."""
+"""Tests of polar_map: counts of the study, missing and damaged images, and samples written and read back."""
 
 from pathlib import Path
 
@@ -21,21 +21,21 @@ def root(tmp_path: Path) -> Path:
 
 
 def counts(dataset: PolarMap) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_classes_patients_and_counts(root: Path) -> None:
     dataset = PolarMap(root=root, patient="^([0-9]+)_")
-    assert dataset.ids() == [f"normal/1_{side}" for side in "ab"] + [f"cad/{n}_{side}" for n in (2, 3) for side in "ab"]
+    assert dataset.ids() == ["normal/1_a", "normal/1_b", "cad/2_a", "cad/2_b", "cad/3_a", "cad/3_b"]
     sample = dataset.load("cad/2_a")
     assert (sample.label, sample.patient, sample.annotations) == (1, "2", ())
     assert (sample.image == 2).all()
     assert PolarMap(root=root).patient("cad/2_a") == "cad/2_a"
     check_dataset(dataset)
-    found = counts(dataset)
-    assert (found["samples of normal"], found["samples of cad"]) == ((2, 80), (4, 136))
-    assert (found["samples"], found["patients"]) == ((6, 216), (3, None))
-    assert not any(count for count, expected in found.values() if expected == 0)
+    tallies = counts(dataset)
+    assert (tallies["samples of normal"], tallies["samples of cad"]) == ((2, 80), (4, 136))
+    assert (tallies["samples"], tallies["patients"]) == ((6, 216), (3, None))
+    assert not any(count for count, expected in tallies.values() if expected == 0)
 
 
 def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
@@ -46,31 +46,31 @@ def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
         PolarMap(root=root).ids()
 
 
-def test_damaged_and_doubled_images(root: Path) -> None:
+def test_damaged_and_duplicated_images(root: Path) -> None:
     (root / "normal/1_a.png").write_bytes(b"no image")
     write_image(np.zeros((3, 8, 9), dtype=np.uint8), root / "CAD/2_a.jpg")
     dataset = PolarMap(root=root)
     assert "cad/2_a" not in dataset.ids()
-    found = counts(dataset)
-    assert (found["unreadable samples"], found["ids with two meanings"]) == ((1, 0), (1, 0))
+    tallies = counts(dataset)
+    assert (tallies["unreadable samples"], tallies["ids with two meanings"]) == ((1, 0), (1, 0))
     with pytest.raises(DataError, match=r"1_a\.png is damaged"):
         dataset.load("normal/1_a")
 
 
-def test_a_twin_is_written_and_read_back(tmp_path: Path) -> None:
+def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
-    drawn = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n}") for n in range(30)]
-    assert PolarMap(root=tmp_path).write(drawn, tmp_path / "twin") == 30
+    samples = [Sample(f"s{n}", image + np.uint8(n), label=n % 5, patient=f"p{n}") for n in range(30)]
+    assert PolarMap(root=tmp_path).write(samples, tmp_path / "twin") == 30
     dataset = PolarMap(root=tmp_path / "twin")
     assert len(dataset.ids()) == 30
-    for sample in drawn:
+    for sample in samples:
         label = min(int(sample.label or 0), 1)  # type: ignore[arg-type]
-        read = dataset.load(f"{dataset.classes[label]}/{sample.id}")
-        assert read.label == label
-        np.testing.assert_array_equal(read.image, sample.image)
+        actual = dataset.load(f"{dataset.classes[label]}/{sample.id}")
+        assert actual.label == label
+        np.testing.assert_array_equal(actual.image, sample.image)
     assert all(dataset.ids(split) for split in dataset.splits)
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
-        dataset.write(drawn, tmp_path / "twin")
+        dataset.write(samples, tmp_path / "twin")
     with pytest.raises(DataError, match="only hold one class"):
         dataset.write([Sample("s", image)], tmp_path / "other")

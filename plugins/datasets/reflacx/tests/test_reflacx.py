@@ -1,4 +1,4 @@
-"""REFLACX in the forms that downloads have, damaged ones, and a twin of the phantom's chests."""
+"""Tests of REFLACX: published layouts, damaged downloads, and samples of the phantom written in its layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,14 +38,12 @@ ELLIPSES = "xmin,ymin,xmax,ymax,certainty,Atelectasis,Consolidation,Other"
 
 
 def row(id: str, number: int, values: str, split: str = "train", **other: Any) -> str:
-    known = {"discarded": False, "subject": f"s{number // 2}", "size": "50,60", "dicom": f"d{number}"} | other
+    fields = {"discarded": False, "subject": f"s{number // 2}", "size": "50,60"} | other
     image = f"physionet.org/files/mimic-cxr/2.0.0/files/p10/s{number}/d{number}.dcm"
-    return ",".join(
-        map(str, (id, split, known["discarded"], image, known["dicom"], known["subject"], known["size"], values))
-    )
+    return f"{id},{split},{fields['discarded']},{image},d{number},{fields['subject']},{fields['size']},{values}"
 
 
-def looked(x: object, y: object, end: object = 1.5, shown: str = "0,0,50,60", degree: object = 5) -> str:
+def gaze_line(x: object, y: object, end: object = 1.5, shown: str = "0,0,50,60", degree: object = 5) -> str:
     return f"1.0,{end},{x},{y},0.9,{degree},6,1,0.5,{shown}"
 
 
@@ -72,7 +70,7 @@ def root(tmp_path: Path) -> Path:
     sheet(tmp_path, 2, row("P2R1", 2, "0,5,,False", "validate"), row("P2R2", 3, "2,2,,False", "validate"))
     sheet(tmp_path, 3, row("P3R1", 4, "3,0,,False", "test"))
     for number, id in enumerate(("P1R1", "P1R2", "P1R4", "P2R1", "P2R2", "P3R1")):
-        reading(tmp_path, id, [looked(20 + number, 30)])
+        reading(tmp_path, id, [gaze_line(20 + number, 30)])
     reading(tmp_path, "P1R3", None, "0,0,10,10,5,True,False,False")
     for number in range(5):
         image = np.full((1, *SHAPE), 1000 * number, dtype=np.uint16)
@@ -81,7 +79,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def counts(dataset: Reflacx) -> dict[str, tuple[int, int | None]]:
-    return {finding.what: (finding.count, finding.expected) for finding in dataset.check()}
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_one_sample_per_image(root: Path) -> None:
@@ -91,8 +89,8 @@ def test_one_sample_per_image(root: Path) -> None:
     sample = dataset.load("d0")
     assert sample.patient == "s0"
     np.testing.assert_array_equal(dataset.load("d3").image, np.full((1, *SHAPE), 3000))
-    gaze = {mark.reader: mark.values for mark in sample.annotations if mark.finding == "gaze"}
-    assert set(gaze) == {"P1R1", "P1R2"}, "the gaze of the third reading was discarded"
+    readers = {annotation.reader for annotation in sample.annotations if annotation.finding == "gaze"}
+    assert readers == {"P1R1", "P1R2"}, "the gaze of the third reading was discarded"
     assert sample.extras["fixation_readers"].tolist() == ["P1R1", "P1R2"]
     np.testing.assert_allclose(sample.extras["fixations"], [[30, 20, 0.5], [30, 21, 0.5]])
     check_dataset(dataset)
@@ -100,26 +98,26 @@ def test_one_sample_per_image(root: Path) -> None:
 
 def test_labels_by_majority(root: Path) -> None:
     dataset = Reflacx(root=root)
-    expected = {"d0": "Atelectasis", "d1": "No finding", "d2": "Consolidation", "d3": "No finding",
-                "d4": "Atelectasis"}  # fmt: skip
-    for id, names in expected.items():
-        label = dataset.load(id).label
-        found = tuple(dataset.classes[at] for at in label) if isinstance(label, tuple) else dataset.classes[label]
-        assert found == names, "atelectasis by two of three; other and devices by one of them"
-    strict, lenient = Reflacx(root=root, certainty=5), Reflacx(root=root, certainty=1)
+    labels = [dataset.classes[dataset.load(id).label] for id in dataset.ids()]
+    # In d0 two of three readings state atelectasis, but only one states other findings and support devices.
+    assert labels == ["Atelectasis", "No finding", "Consolidation", "No finding", "Atelectasis"]
+    strict = Reflacx(root=root, certainty=5)
     assert strict.classes[strict.load("d4").label] == "No finding"
-    assert [lenient.classes[at] for at in lenient.load("d3").label] == ["Atelectasis", "Consolidation"]
+    lenient = Reflacx(root=root, certainty=1)
+    assert [lenient.classes[index] for index in lenient.load("d3").label] == ["Atelectasis", "Consolidation"]
     sheet(root, 3, row("P3R1", 4, "0,0,scar,", "test"))
     assert Reflacx.classes[Reflacx(root=root).load("d4").label] == "Other"
 
 
 def test_gaze_equals_the_official_program(root: Path) -> None:
-    fixations = [looked(10, 20, 1.7), looked(40, 50, 2.0, "5,10,45,55", 4), looked(30, 5, 1.1, "0,20,50,60")]
+    fixations = [gaze_line(10, 20, 1.7), gaze_line(40, 50, 2.0, "5,10,45,55", 4), gaze_line(30, 5, 1.1, "0,20,50,60")]
     reading(root, "P2R1", fixations)
     rows, columns = np.mgrid[:60, :50]
     total = np.zeros(SHAPE)
-    for (x, y), seconds, degree, (left, top, right, bottom) in zip(
-        ((10, 20), (40, 50), (30, 5)), (0.7, 1.0, 0.1), (5, 4, 5), ((0, 0, 50, 60), (5, 10, 45, 55), (0, 20, 50, 60))
+    for x, y, seconds, degree, (left, top, right, bottom) in (
+        (10, 20, 0.7, 5, (0, 0, 50, 60)),
+        (40, 50, 1.0, 4, (5, 10, 45, 55)),
+        (30, 5, 0.1, 5, (0, 20, 50, 60)),
     ):
         density = multivariate_normal([y - 0.5, x - 0.5], np.diag([36, degree**2])).pdf(np.dstack([rows, columns]))
         shown = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
@@ -133,26 +131,28 @@ def test_gaze_equals_the_official_program(root: Path) -> None:
 
 
 def test_ellipses(root: Path) -> None:
-    reading(root, "P1R1", [looked(1, 1)], "10,20,30,50,4,True,False,False", "0,0,8,8,2,True,True,False",
+    reading(root, "P1R1", [gaze_line(1, 1)], "10,20,30,50,4,True,False,False", "0,0,8,8,2,True,True,False",
             "30,30,41,40,3,True,False,True")  # fmt: skip
-    marks = {(mark.finding, mark.reader): mark.values for mark in Reflacx(root=root).load("d0").annotations}
+    annotations = Reflacx(root=root).load("d0").annotations
+    masks = {(annotation.finding, annotation.reader): annotation.values for annotation in annotations}
     rows, columns = np.mgrid[:60, :50] + 0.5
     first = ((columns - 20) / 10) ** 2 + ((rows - 35) / 15) ** 2 <= 1
     second = ((columns - 35.5) / 5.5) ** 2 + ((rows - 35) / 5) ** 2 <= 1
-    np.testing.assert_array_equal(marks["atelectasis", "P1R1"], first | second)
-    np.testing.assert_array_equal(marks["other", "P1R1"], second)
-    assert not marks["fibrosis", "P1R1"].any(), "certainty 1: looked for and absent"
-    assert ("consolidation", "P1R1") not in marks, "phase 1 did not ask for it, and the ellipse is not certain enough"
-    assert ("atelectasis", "P1R2") not in marks, "stated, but not outlined"
-    assert marks["atelectasis", "P1R3"].sum() > 50, "only the gaze of this reading was discarded"
-    assert marks["fibrosis", "P1R3"].shape == SHAPE
-    lenient = {mark.finding for mark in Reflacx(root=root, certainty=1).load("d0").annotations if mark.reader == "P1R1"}
-    assert "consolidation" in lenient
+    np.testing.assert_array_equal(masks["atelectasis", "P1R1"], first | second)
+    np.testing.assert_array_equal(masks["other", "P1R1"], second)
+    assert not masks["fibrosis", "P1R1"].any(), "certainty 1 counts as absent"
+    assert ("consolidation", "P1R1") not in masks, "not asked for, and the certainty of the ellipse is too low"
+    assert ("atelectasis", "P1R2") not in masks, "stated, but not outlined"
+    assert masks["atelectasis", "P1R3"].sum() > 50, "only the gaze of this reading was discarded"
+    assert masks["fibrosis", "P1R3"].shape == SHAPE
+    annotations = Reflacx(root=root, certainty=1).load("d0").annotations
+    assert ("consolidation", "P1R1") in {(annotation.finding, annotation.reader) for annotation in annotations}
 
 
 def test_boxes_of_the_chest(root: Path) -> None:
     assert "chest" not in Reflacx(root=root).load("d1").findings()
-    (chest,) = (mark for mark in Reflacx(root=root, chest=True).load("d1").annotations if mark.finding == "chest")
+    annotations = Reflacx(root=root, chest=True).load("d1").annotations
+    (chest,) = (annotation for annotation in annotations if annotation.finding == "chest")
     expected = np.zeros(SHAPE)
     expected[6:50, 5:45] = 1
     np.testing.assert_array_equal(chest.values, expected)
@@ -165,8 +165,9 @@ def test_boxes_of_the_chest(root: Path) -> None:
 
 
 def test_fixations_that_cannot_be_used(root: Path) -> None:
-    reading(root, "P2R1", [looked("nan", 5), looked(5, ""), looked(5, 5, 0.5), looked(5, 5, degree=0), looked(5, 5)])
-    reading(root, "P2R2", [looked(50, 5), looked(-1, 5), looked(5, 60)])
+    broken = [gaze_line("nan", 5), gaze_line(5, ""), gaze_line(5, 5, 0.5), gaze_line(5, 5, degree=0)]
+    reading(root, "P2R1", [*broken, gaze_line(5, 5)])
+    reading(root, "P2R2", [gaze_line(50, 5), gaze_line(-1, 5), gaze_line(5, 60)])
     reading(root, "P3R1", [])
     dataset = Reflacx(root=root)
     assert len(dataset.load("d2").extras["fixations"]) == 1
@@ -174,14 +175,14 @@ def test_fixations_that_cannot_be_used(root: Path) -> None:
         sample = dataset.load(id)
         assert sample.extras["fixations"].shape == (0, 3)
         assert not sample.annotations[0].values.any()
-    found = counts(dataset)
-    assert found["fixations without place, duration or resolution"] == (4, 0)
-    (refused,) = [finding for finding in dataset.rejected() if finding.what.startswith("fixations")]
-    assert (refused.count, "metadata_phase_2.csv, line 2" in refused.example) == (4, True)
-    assert found["fixations beside their image"] == (3, None)
-    assert found["readings without a fixation on the image"] == (2, 0)
-    assert (found["readings"], found["samples"]) == ((7, 3032), (5, 2616))
-    assert found["readings whose gaze was discarded"] == (1, None)
+    tallies = counts(dataset)
+    assert tallies["fixations without place, duration or resolution"] == (4, 0)
+    (rejected,) = [tally for tally in dataset.rejected() if tally.what.startswith("fixations")]
+    assert (rejected.count, "metadata_phase_2.csv, line 2" in rejected.example) == (4, True)
+    assert tallies["fixations beside their image"] == (3, None)
+    assert tallies["readings without a fixation on the image"] == (2, 0)
+    assert (tallies["readings"], tallies["samples"]) == ((7, 3032), (5, 2616))
+    assert tallies["readings whose gaze was discarded"] == (1, None)
 
 
 def test_rows_that_cannot_be_used(root: Path) -> None:
@@ -190,12 +191,12 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
           row("P2R5", 1, "0,0,,", "test"), row("P2R6", 7, "0,0,,"))  # fmt: skip
     sheet(root, 3, row("P3R1", 4, "0,0,,", "test", subject="s3"))
     dataset = Reflacx(root=root)
-    found = counts(dataset)
-    assert found["rows that cannot be used"] == (5, 0)
-    assert found["readings listed twice"] == (1, 0)
-    assert found["ids with two meanings"] == (1, 0)
-    assert found["patients in two splits"] == (1, 0)
-    assert found["missing images"] == (0, 0)
+    tallies = counts(dataset)
+    assert tallies["rows that cannot be used"] == (5, 0)
+    assert tallies["readings listed twice"] == (1, 0)
+    assert tallies["ids with two meanings"] == (1, 0)
+    assert tallies["patients in two splits"] == (1, 0)
+    assert tallies["missing images"] == (0, 0)
     assert dataset.ids() == ["d0", "d2"]
     divided = Reflacx(root=root, division="shares", absent="skip")
     assert set(divided.ids()) == {"d0", "d1", "d2", "d3", "d4"}
@@ -248,15 +249,15 @@ def test_missing_tables_and_renamed_columns(root: Path) -> None:
     (root / "main_data/P3R1/fixations.csv").write_text("timestamp,x,y\n")
     with pytest.raises(DataError, match="has no column"):
         dataset.load("d4")
-    assert counts(dataset)["unreadable samples"] == (1, 0), "the check goes on"
-    reading(root, "P3R1", [looked(5, 5), looked(6, 6) + ",9"])
+    assert counts(dataset)["unreadable samples"] == (1, 0), "the check continues"
+    reading(root, "P3R1", [gaze_line(5, 5), gaze_line(6, 6) + ",9"])
     with pytest.raises(DataError, match=r"fixations\.csv, line 3: 14 values for 13 columns"):
         dataset.load("d4")
 
 
 def test_identity_follows_the_files_of_the_readings(root: Path, tmp_path: Path) -> None:
     before = Reflacx(root=root).identity
-    reading(root, "P3R1", [looked(11, 12)])
+    reading(root, "P3R1", [gaze_line(11, 12)])
     assert Reflacx(root=root).identity != before
 
 
@@ -265,32 +266,30 @@ def test_findings_are_named_once() -> None:
     assert named("Pulmonary edema") == "pulmonary_edema"
 
 
-def test_a_twin_of_the_phantom(tmp_path: Path) -> None:
+def test_samples_of_the_phantom_are_written_and_read_back(tmp_path: Path) -> None:
     phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
-    drawn = phantom.Phantom(patients=4, subject="chest", height=192)
-    samples = [
-        replace(drawn.load(id), extras={**drawn.load(id).extras, "split": split})
-        for split in drawn.splits
-        for id in drawn.ids(split)
-    ]
+    chests = phantom.Phantom(patients=4, subject="chest", height=192)
+    samples = [chests.load(id) for id in chests.ids("train")]
+    samples = [replace(sample, extras={**sample.extras, "split": "train"}) for sample in samples]
     assert Reflacx(root=tmp_path).write(samples, tmp_path / "twin") == len(samples)
     dataset = Reflacx(root=tmp_path / "twin")
     for sample in samples:
-        read = dataset.load(sample.id)
-        assert (read.label, read.patient) == (sample.label, sample.patient)
-        np.testing.assert_array_equal(read.image, sample.image)
-        np.testing.assert_allclose(read.extras["fixations"], sample.extras["fixations"], atol=1e-9)
-        gaze = [mark.values for mark in read.annotations if mark.finding == "gaze"]
+        actual = dataset.load(sample.id)
+        assert (actual.label, actual.patient) == (sample.label, sample.patient)
+        np.testing.assert_array_equal(actual.image, sample.image)
+        np.testing.assert_allclose(actual.extras["fixations"], sample.extras["fixations"], atol=1e-9)
+        gaze = [annotation.values for annotation in actual.annotations if annotation.finding == "gaze"]
         assert len(gaze) == 3
-        degrees, shown = np.full((1, 2), 150 / 3056 * 192), np.array([[[0, 192], [0, read.space[1]]]])
         for values, points in zip(gaze, fixations_of(sample).values()):
-            count = len(points)
-            theirs = dwelt(points[:, :2], points[:, 2], degrees.repeat(count, 0), shown.repeat(count, 0), read.space)
-            np.testing.assert_allclose(values, theirs.total(), rtol=1e-5, atol=1e-10)
+            degrees = np.full((len(points), 2), 150 / 3056 * 192)
+            shown = np.array([[[0, 192], [0, actual.space[1]]]]).repeat(len(points), 0)
+            frames = dwelt(points[:, :2], points[:, 2], degrees, shown, actual.space)
+            np.testing.assert_allclose(values, frames.total(), rtol=1e-5, atol=1e-10)
         for finding in ("consolidation", "enlarged_cardiac_silhouette"):
-            mask, theirs = read.mask(finding), sample.mask(finding)
-            assert (mask & theirs).sum() >= 0.9 * (mask | theirs).sum()
-        assert read.findings() == ("gaze", "consolidation", "enlarged_cardiac_silhouette")
+            mask = actual.mask(finding)
+            expected = sample.mask(finding)
+            assert (mask & expected).sum() >= 0.9 * (mask | expected).sum()
+        assert actual.findings() == ("gaze", "consolidation", "enlarged_cardiac_silhouette")
     assert {split: len(dataset.ids(split)) for split in dataset.splits} == {"train": 8, "tuning": 0, "test": 0}
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
@@ -301,5 +300,5 @@ def test_samples_of_other_datasets_are_written_too(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 20, 30)).astype(np.uint8)
     dataset = Reflacx(root=tmp_path / "twin")
     dataset.write([Sample("eye", image, label=999, patient="p", extras={"split": "tuning"})], tmp_path / "twin")
-    read = dataset.load("eye")
-    assert (dataset.classes[read.label], read.annotations, dataset.ids("tuning")) == ("No finding", (), ["eye"])
+    actual = dataset.load("eye")
+    assert (dataset.classes[actual.label], actual.annotations, dataset.ids("tuning")) == ("No finding", (), ["eye"])

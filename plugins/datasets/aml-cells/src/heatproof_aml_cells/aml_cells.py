@@ -28,7 +28,7 @@ UNREAD = ("nan", "")
 
 
 class AmlCellsParams(ListedParams):
-    """Which cells to take, whose reading is the label, and how cells are divided."""
+    """The types of cells to use, the reading that is the label, and the division of cells."""
 
     cells: tuple[Cell, ...] = tuple(PUBLISHED)
     reading: Literal["annotation", "first_reannotation", "second_reannotation"] = "annotation"
@@ -41,80 +41,89 @@ class AmlCells(ListedDataset[AmlCellsParams]):
 
     Matek, Schwarz, Spiekermann and Marr 2019, "Human-level recognition of blast cells in acute myeloid leukaemia with
     convolutional neural networks", Nature Machine Intelligence 1:538–544, doi:10.1038/s42256-019-0101-9. Some cells
-    were read a second and a third time; ``reading`` chooses, and what was not read so is left out. Which patient a cell
-    is of was not published, so each cell is its own patient, and no split can keep patients apart.
+    were read a second and a third time; ``reading`` selects one reading, and cells without it are unused. The patients
+    were not published, so each cell is its own patient, and cells of one person may be in several splits.
     """
 
     classes = tuple(PUBLISHED)
     splits = SPLITS
     tuning = "tuning"
     citation = "Matek et al. 2019, Nature Machine Intelligence 1:538–544, doi:10.1038/s42256-019-0101-9"
-    licence = "CC BY 3.0, as far as is known; the page of the collection says"
+    licence = "CC BY 3.0; check the page of the collection before use"
     obtain = "obtain it from the collection AML-Cytomorphology_LMU of The Cancer Imaging Archive"
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts of the cells that are taken, by their first reading."""
+        """The authors' counts of the selected cells, known for the first reading only."""
         if self.params.reading != "annotation":
             return {}
-        counts = {name: count if name in self.params.cells else 0 for name, count in PUBLISHED.items()}
+        counts = dict.fromkeys(PUBLISHED, 0) | {name: PUBLISHED[name] for name in self.params.cells}
         return {f"samples of {name}": count for name, count in counts.items()} | {"samples": sum(counts.values())}
 
     @cached_property
     def table(self) -> Path:
-        """The table of annotations, at any depth below root; raises ``DataError`` unless there is one."""
-        found = sorted(self.params.root.rglob(TABLE))
-        if len(found) != 1:
-            seen = f"{len(found)} files" if found else "no file"
-            raise DataError(f"{self.params.root} holds {seen} named {TABLE}; {self.obtain}, and set root to one copy.")
-        return found[0]
+        """The table of annotations, at any depth below root; raise ``DataError`` unless there is exactly one."""
+        paths = sorted(self.params.root.rglob(TABLE))
+        if len(paths) != 1:
+            raise DataError(
+                f"{self.params.root} must hold one file named {TABLE} (got {len(paths)}); {self.obtain}, and set "
+                "root to one copy."
+            )
+        return paths[0]
 
     def listed(self) -> Listing:
-        """The lines of the table that name a known cell."""
-        lines = [(line.rsplit(maxsplit=len(READINGS)), place) for line, place in read_lines(self.table)]
-        odd = [f"{place}: {' '.join(parts)}" for parts, place in lines if not _sound(parts)]
-        read = {place: self._reading(parts) for parts, place in lines if _sound(parts)}
-        entries, faults = gathered(self._entries(lines, read))
-        unused = {
-            "cells of types to leave out": [p for p, name in read.items() if name and name not in self.params.cells],
-            "cells without this reading": [place for place, name in read.items() if not name],
-        }
-        return Listing(entries, {**faults, "lines without image or known cell": odd}, unused, [self.table])
+        """List the lines of the table that name an image and a known type of cell."""
+        lines = []
+        faulty = []
+        unused: dict[str, list[str]] = {"cells of types to leave out": [], "cells without this reading": []}
+        for line, source in read_lines(self.table):
+            values = line.rsplit(maxsplit=len(READINGS))
+            if not _sound(values):
+                faulty.append(f"{source}: {' '.join(values)}")
+                continue
+            cell = values[1 + READINGS.index(self.params.reading)]
+            if cell.lower() in UNREAD:
+                unused["cells without this reading"].append(source)
+            elif cell not in self.params.cells:
+                unused["cells of types to leave out"].append(source)
+            else:
+                lines.append((values[0], cell, source))
+        entries, faults = gathered(self._entries(lines))
+        return Listing(entries, {**faults, "lines without image or known cell": faulty}, unused, [self.table])
 
-    def _reading(self, parts: list[str]) -> str:
-        name = parts[1 + READINGS.index(self.params.reading)]
-        return "" if name.lower() in UNREAD else name
-
-    def _entries(
-        self, lines: list[tuple[list[str], str]], read: Mapping[str, str]
-    ) -> Iterator[tuple[str, ListedSample]]:
-        inner = self.table.parent / FOLDER
-        base = inner if inner.is_dir() else self.table.parent
-        for parts, place in lines:
-            if read.get(place, "") in self.params.cells:
-                path = base / parts[0]
-                doubled = path.with_name(f"{path.name}.tiff")
-                split = split_of(path.stem, self.params.shares, self.params.seed)
-                label = self.classes.index(read[place])
-                # One image of the download ends with .tiff.tiff, though the table has it right.
-                yield path.stem, ListedSample(doubled if doubled.is_file() else path, split, label, source=place)
+    def _entries(self, lines: Iterable[tuple[str, str, str]]) -> Iterator[tuple[str, ListedSample]]:
+        """An entry per line: image, type of cell, and source of the line."""
+        folder = self.table.parent / FOLDER
+        if not folder.is_dir():
+            folder = self.table.parent
+        for name, cell, source in lines:
+            path = folder / name
+            id = path.stem
+            split = split_of(id, self.params.shares, self.params.seed)
+            # The table is right, but one image of the download ends with .tiff.tiff.
+            doubled = path.with_name(f"{path.name}.tiff")
+            if doubled.is_file():
+                path = doubled
+            yield id, ListedSample(path, split, self.classes.index(cell), source=source)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples in this layout under an empty folder, each read once; how many.
+        """Write labelled samples in this layout, with one reading each, under an empty folder; return their number.
 
-        Neither splits nor patients are written: whoever reads them divides the cells anew.
+        Neither splits nor patients are written; cells are divided anew when they are read.
         """
         require_new(root)
         lines = []
         for sample in samples:
-            name, cell = self.name_to_write(sample), self.classes[self.class_to_write(sample)]
+            name = self.name_to_write(sample)
+            cell = self.classes[self.class_to_write(sample)]
             write_image(sample.image, root / FOLDER / cell / f"{name}.tiff")
             lines.append(f"{cell}/{name}.tiff {cell} nan nan\n")
         (root / TABLE).write_text("".join(lines), encoding="utf-8")
         return len(lines)
 
 
-def _sound(parts: list[str]) -> bool:
-    """Whether a line names an image and, in each reading, a known cell or none."""
-    known = len(parts) == 1 + len(READINGS) and parts[0].lower().endswith((".tiff", ".tif"))
-    return known and all(name in PUBLISHED or name.lower() in UNREAD for name in parts[1:])
+def _sound(values: list[str]) -> bool:
+    """Whether a line names an image and, in each reading, a known type of cell or none."""
+    if len(values) != 1 + len(READINGS) or not values[0].lower().endswith((".tiff", ".tif")):
+        return False
+    return all(cell in PUBLISHED or cell.lower() in UNREAD for cell in values[1:])

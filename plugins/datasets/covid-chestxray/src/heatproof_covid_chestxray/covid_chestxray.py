@@ -1,4 +1,4 @@
-"""The COVID-19 image data collection: chest radiographs from publications, with the finding of each."""
+"""The COVID-19 image data collection: chest radiographs from publications, with their findings."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ VOLUMES = re.compile(r"\.(nii|nii\.gz|dcm)$", re.IGNORECASE)
 
 
 class CovidChestxrayParams(ListedParams):
-    """Which views and modalities to take, how fine the labels are, and how patients are divided."""
+    """The views and modalities to use, the level of the labels, and the division of patients."""
 
     views: tuple[str, ...] = ("PA", "AP", "AP Supine", "AP Erect")
     modalities: tuple[str, ...] = ("X-ray",)
@@ -36,21 +36,21 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
     """Radiographs and slices gathered from publications, with one or more findings each.
 
     Cohen, Morrison, Dao, Roth, Duong and Ghassemi 2020, "COVID-19 Image Data Collection: Prospective Predictions Are
-    the Future", arXiv:2006.11988. The table grew and changed its columns and findings over time; both forms of a
-    finding (``COVID-19, ARDS``, ``Pneumonia/Viral/COVID-19``) are read. Several findings make a tuple of labels;
-    ``todo`` and ``Unknown`` make None. ``level: family`` gives the kind of pneumonia (viral, bacterial …) instead.
-    Volumes, and what is no frontal radiograph, are left out and counted. Patients that share an image are one.
+    the Future", arXiv:2006.11988. The columns and findings of the table changed over time; both forms of a finding
+    (``COVID-19, ARDS``, ``Pneumonia/Viral/COVID-19``) are read. Several findings become a tuple of labels; ``todo`` and
+    ``Unknown`` become None. With ``level: family`` labels are kinds of pneumonia (viral, bacterial …). Volumes, and
+    images that are no frontal radiographs, are counted as unused. Patients that share an image count as one.
     """
 
     classes = CLASSES
     splits = SPLITS
     tuning = "tuning"
     citation = "Cohen et al. 2020, COVID-19 Image Data Collection, arXiv:2006.11988 (table Apache-2.0, images each own)"
-    licence = "each image's own, in the column license of metadata.csv"
+    licence = "differs by image; see the column license of metadata.csv"
     obtain = "obtain it from the repository ieee8023/covid-chestxray-dataset on GitHub, and set root to its folder"
 
     def listed(self) -> Listing:
-        """The rows of ``metadata.csv``; raises ``DataError`` where it is missing or lacks a column."""
+        """List the rows of ``metadata.csv``; raise ``DataError`` where it is missing or lacks a column."""
         path = self.params.root / "metadata.csv"
         if not path.is_file():
             raise DataError(f"{self.params.root} holds no metadata.csv; {self.obtain}.")
@@ -58,7 +58,7 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
         sound = [row for row in table.rows if _sound(row)]
         chosen, unused = self._chosen(sound)
         entries, faults = gathered(self._entries(chosen, _patients(table.rows)))
-        # The published table does so for five images, and nothing is lost.
+        # The published table lists five images twice, with the same labels, so this is no fault.
         unused["samples listed twice"] = faults.pop("samples listed twice")
         faults["rows that are not as the header"] = list(table.faults)
         faults["rows without image or known finding"] = [
@@ -69,10 +69,9 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
         return Listing(entries, faults, unused, [path])
 
     def _chosen(self, rows: Sequence[Row]) -> tuple[list[Row], dict[str, list[str]]]:
-        """The rows to take, and those of other kinds by the first rule that they break."""
-        views, modalities = (
-            {plain_name(name) for name in names} for names in (self.params.views, self.params.modalities)
-        )
+        """The rows to use, and the unused ones by the first rule that excludes them."""
+        views = {plain_name(name) for name in self.params.views}
+        modalities = {plain_name(name) for name in self.params.modalities}
         unused: dict[str, list[str]] = {"volumes": [], "rows of another modality": [], "rows of another view": []}
         chosen = []
         for row in rows:
@@ -94,17 +93,19 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             yield path.stem, ListedSample(path, split, self._label(row["finding"]), patient, row.source)
 
     def _label(self, text: str) -> Label:
-        """The classes of a finding as the table writes it; None where nobody named one."""
+        """The classes of a finding in the table; None where it is unknown."""
         names = [NAMES[plain] for plain in _parts(text) if plain not in UNKNOWN]
         if self.params.level == "family":
             names = [FAMILIES.get(name, name) for name in names]
         labels = tuple(CLASSES.index(name) for name in dict.fromkeys(names))
-        return labels if len(labels) > 1 else (labels[0] if labels else None)
+        if len(labels) > 1:
+            return labels
+        return next(iter(labels), None)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples under an empty folder, as PNG and as frontal radiographs of the table; how many.
+        """Write labelled samples as PNG and as frontal radiographs under an empty folder; return their number.
 
-        Splits are not written: whoever reads them divides the patients anew.
+        Splits are not written; patients are divided anew when the samples are read.
         """
         require_new(root)
         rows = []
@@ -120,23 +121,24 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
 
 
 def _parts(text: str) -> list[str]:
-    """The plain names of the findings of a row, each the last step of its path."""
+    """The plain names of the findings of a row, without the families before them."""
     return [plain_name(part.rsplit("/", 1)[-1]) for part in text.split(",")]
 
 
 def _sound(row: Row) -> bool:
-    """Whether a row names a file and findings that are known; one that an extra comma has shifted does not."""
+    """Whether a row names a file and known findings; a row that is shifted by an extra comma does not."""
     named = VOLUMES.search(row["filename"]) or row["filename"].lower().endswith(LOSSY + LOSSLESS)
     return bool(named) and all(plain in NAMES or plain in UNKNOWN for plain in _parts(row["finding"]))
 
 
 def _patients(rows: Sequence[Row]) -> dict[str, str]:
-    """The patient behind each number: numbers that are given to one image belong to the first of them."""
-    patients = {row["patientid"]: row["patientid"] for row in rows if row["patientid"]}
-    owners: dict[str, str] = {}
-    for row in rows:
-        if row["patientid"]:
-            one, other = patients[owners.setdefault(row["filename"], row["patientid"])], patients[row["patientid"]]
-            if one != other:
-                patients |= {number: one for number, patient in patients.items() if patient == other}
+    """The patient of each number; numbers that share an image belong to the patient of the first of them."""
+    numbered = [row for row in rows if row["patientid"]]
+    patients = {row["patientid"]: row["patientid"] for row in numbered}
+    first_numbers: dict[str, str] = {}
+    for row in numbered:
+        first = patients[first_numbers.setdefault(row["filename"], row["patientid"])]
+        current = patients[row["patientid"]]
+        if first != current:
+            patients |= {number: first for number, patient in patients.items() if patient == current}
     return patients

@@ -1,4 +1,4 @@
-"""The findings of the collection in both forms of its table, and the family of each."""
+"""The findings of the collection in both forms of its table, and their families."""
 
 from heatproof_cohorts.tables import plain_name
 
@@ -31,7 +31,7 @@ WRITTEN = {
     "ards": "ARDS",
     "tuberculosis": "Tuberculosis",
 }
-"""Each class as the table names it; a path such as ``Pneumonia/Viral/SARS`` counts by its last step."""
+"""Name of each class in the table, where it may follow its families, as in ``Pneumonia/Viral/SARS``."""
 
 CLASSES = tuple(WRITTEN)
 
@@ -49,4 +49,4 @@ _MEMBERS = {
     "fungal": ("pneumocystis", "aspergillosis"),
 }  # fmt: skip
 FAMILIES = {name: family for family, names in _MEMBERS.items() for name in names}
-"""The family of a finding; findings that are not named are their own."""
+"""The family of a finding; other findings have none and remain as they are."""

@@ -1,4 +1,4 @@
-"""EGD-CXR: chest radiographs of MIMIC-CXR, with the gaze of the radiologist who read them."""
+"""EGD-CXR: chest radiographs of MIMIC-CXR with the gaze of the radiologist who read them."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat
 from heatproof.component import Location
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
-from heatproof.records import Annotation, Sample
+from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.contours import box
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
@@ -40,9 +40,9 @@ ALLOWED = 1_017
 
 
 class EgdCxrParams(MimicParams):
-    """Which images and which table of gaze to take, how wide a fixation is drawn, and how patients are divided.
+    """The images and the table of gaze to use, the width of a fixation, and the division of patients.
 
-    ``division: reference`` is that of the authors' own experiments; ``shares`` draws patients by name and seed.
+    ``division: reference`` is that of the authors' experiments; ``shares`` divides patients by name and seed.
     """
 
     table: Literal["fixations", "eye_gaze"] = "fixations"
@@ -59,8 +59,8 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     Karargyris et al. 2021, "Creation and validation of a chest X-ray dataset with eye-tracking and report dictation for
     AI development", Scientific Data 8:92, doi:10.1038/s41597-021-00863-5. Gaze becomes maps as in the authors' program:
-    one per fixation, its duration ignored, the first row left out; other than there, the last image of a session
-    gets its map too. ``boxes`` adds the outlines of 17 anatomical structures.
+    one map per fixation, without regard to its duration and without the first row of the image. Unlike in that program,
+    the last image of a session has a map, too. ``boxes`` adds the boxes of 17 anatomical structures.
     """
 
     classes = CLASSES
@@ -73,12 +73,14 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts; with an allow-list, of the images that Watanabe et al. 2022 used."""
-        return {"samples": 1_083 if self.params.allow_list is None else ALLOWED}
+        """The authors' count of images, or, with an allow-list, that of Watanabe et al. 2022."""
+        if self.params.allow_list is None:
+            return {"samples": 1_083}
+        return {"samples": ALLOWED}
 
     @cached_property
     def sheet(self) -> Table:
-        """The master sheet; raises ``DataError`` where it is missing or lacks a column."""
+        """The master sheet; raise ``DataError`` where it is missing or lacks a column."""
         path = self.params.root / "master_sheet.csv"
         if not path.is_file():
             raise DataError(
@@ -94,7 +96,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
     @cached_property
     def screens(self) -> Mapping[str, Screen]:
-        """How each image lay on the screen."""
+        """The borders of each image on the screen, by id."""
         return {row["dicom_id"]: Screen(*(float(row[pad]) for pad in PADS)) for row in self._sound}
 
     @cached_property
@@ -108,48 +110,56 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         return {_named(line) for line, _ in read_lines(self.params.allow_list)}
 
     def listed(self) -> Listing:
-        """The rows of the master sheet."""
+        """List the rows of the master sheet."""
         entries, faults = gathered(self._entries())
-        problems = [f"{row.source}: {problem}" for row in self.sheet.rows if (problem := _problem(row))]
+        problems = [f"{row.source}: {_problem(row)}" for row in self.sheet.rows if _problem(row)]
         faults["rows that cannot be used"] = [*self.sheet.faults, *problems, *self._outlines.faults]
-        known = {row["dicom_id"] for row in self._sound}
-        unused = {
+        names = ["master_sheet.csv", f"{self.params.table}.csv"]
+        if self.params.boxes:
+            names.append("bounding_boxes.csv")
+        paths = [self.params.root / name for name in names]
+        return Listing(entries, faults, self._unused(), [path for path in paths if path.is_file()])
+
+    def _unused(self) -> dict[str, list[str]]:
+        """The differences between the sheet and the allow-list, where there is one."""
+        if self._allowed is None:
+            return {}
+        ids = {row["dicom_id"] for row in self._sound}
+        return {
             "rows that are not on the allow-list": [row.source for row in self._sound if not self._takes(row)],
-            "names on the allow-list that are not in the sheet": sorted((self._allowed or set()) - known),
+            "names on the allow-list that are not in the sheet": sorted(self._allowed - ids),
         }
-        names = ("master_sheet.csv", f"{self.params.table}.csv", *(["bounding_boxes.csv"] if self.params.boxes else []))
-        tables = [path for name in names if (path := self.params.root / name).is_file()]
-        return Listing(entries, faults, unused if self._allowed is not None else {}, tables)
 
     def _entries(self) -> Iterator[tuple[str, ListedSample]]:
         reference = reference_division([row["patient_id"] for row in self.sheet.rows if row["patient_id"]])
         for row in filter(self._takes, self._sound):
             patient = row["patient_id"]
-            drawn = split_of(patient, self.params.shares, self.params.seed)
-            split = reference[patient] if self.params.division == "reference" else drawn
-            yield (
-                row["dicom_id"],
-                ListedSample(self.image_path(row["path"]), split, _classes(row)[0], patient, row.source),
-            )
+            split = split_of(patient, self.params.shares, self.params.seed)
+            if self.params.division == "reference":
+                split = reference[patient]
+            path = self.image_path(row["path"])
+            yield row["dicom_id"], ListedSample(path, split, _classes(row)[0], patient, row.source)
 
     def _takes(self, row: Row) -> bool:
         return self._allowed is None or row["dicom_id"] in self._allowed
 
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """The radiologist's gaze on an image, of all sessions; none where the table has no row of it."""
+        """The gaze on an image in all sessions; empty where the table has no row of the image."""
         if id not in self.gaze.rows:
             return {}
-        rows, screen = self.gaze.rows[id], self.screens[id]
-        met = rows[screen.meets(rows)]
-        points = np.column_stack([screen.points(met[:, :2], shape), met[:, 2]])
+        rows = self.gaze.rows[id]
+        screen = self.screens[id]
+        rows = rows[screen.meets(rows)]
+        points = np.column_stack([screen.points(rows[:, :2], shape), rows[:, 2]])
         pixels = np.floor(points[:, :2])
         points = points[(pixels[:, 0] >= 1) & (pixels < shape).all(axis=1)]
         return {"": Reading(points, counted(points[:, :2], shape, self.params.sigma))}
 
     @cached_property
     def _outlines(self) -> Table:
-        path = self.params.root / "bounding_boxes.csv"
-        return read_table(path, BOXES) if self.params.boxes else Table((), (), "")
+        if not self.params.boxes:
+            return Table((), (), "")
+        return read_table(self.params.root / "bounding_boxes.csv", BOXES)
 
     @cached_property
     def _boxes(self) -> Mapping[str, Sequence[Row]]:
@@ -159,56 +169,63 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         return boxes
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The boxes of an image; raises ``DataError`` for one of an unknown structure, without size or beside it."""
+        """The boxes of an image; raise ``DataError`` for a box of an unknown structure, without size or outside."""
         return tuple(_boxed(row, shape) for row in self._boxes.get(id, ()))
 
     def rejected(self) -> list[Tally]:
-        """What is wrong with the sheet, missing images, and gaze that cannot be used."""
-        return [*super().rejected(), *(found for found in self._unusable if found.count)]
+        """The faults of the sheet, missing images, and unusable gaze."""
+        return [*super().rejected(), *(tally for tally in self._unusable if tally.count)]
+
+    @property
+    def _gaze_by_id(self) -> Mapping[str, Array]:
+        """The rows of gaze (n, 3) of each listed image."""
+        return {id: self.gaze.rows.get(id, np.zeros((0, 3))) for id in self.listing.entries}
 
     @cached_property
     def _unusable(self) -> tuple[Tally, ...]:
-        rows = {id: self.gaze.rows.get(id, np.zeros((0, 3))) for id in self.listing.entries}
-        broken = {id: count for id, each in rows.items() if (count := int(np.isnan(each[:, :2]).any(axis=1).sum()))}
+        counts = {id: int(np.isnan(rows[:, :2]).any(axis=1).sum()) for id, rows in self._gaze_by_id.items()}
+        broken = [id for id, count in counts.items() if count]
         return (
-            Tally("rows of gaze that are no numbers", sum(broken.values()), 0, *[*broken][:1]),
+            Tally("rows of gaze that are no numbers", sum(counts.values()), 0, *broken[:1]),
             Tally("lines of gaze that cannot be read", self.gaze.faults, 0),
         )
 
     def check(self) -> list[Tally]:
-        """Counts against the published ones, and what of the gaze cannot be used."""
-        table, listed = self.gaze, self.listing.entries
-        rows = {id: table.rows.get(id, np.zeros((0, 3))) for id in listed}
-        on = {id: int(self.screens[id].meets(each).sum()) for id, each in rows.items()}
-        strange = [id for id in table.rows if id not in self.screens]
-        none = [id for id, each in rows.items() if not len(each)]
-        blind = [id for id, each in rows.items() if len(each) and not on[id]]
-        beside = sum(map(len, rows.values())) - self._unusable[0].count - sum(on.values())
-        boxes = [Tally("boxes", sum(map(len, self._boxes.values())), 18_405)] if self.params.boxes else []
-        return [
+        """Compare counts with the published ones, and count unusable gaze."""
+        rows_by_id = self._gaze_by_id
+        hits = {id: int(self.screens[id].meets(rows).sum()) for id, rows in rows_by_id.items()}
+        misses = sum(map(len, rows_by_id.values())) - self._unusable[0].count - sum(hits.values())
+        unknown = [id for id in self.gaze.rows if id not in self.screens]
+        without_gaze = [id for id, rows in rows_by_id.items() if not len(rows)]
+        without_hit = [id for id, rows in rows_by_id.items() if len(rows) and not hits[id]]
+        tallies = [
             *super().check(),
-            Tally(f"rows of {self.params.table}", table.count, ROWS[self.params.table]),
-            Tally("sessions", table.sessions, 38),
+            Tally(f"rows of {self.params.table}", self.gaze.count, ROWS[self.params.table]),
+            Tally("sessions", self.gaze.sessions, 38),
             *self._unusable,
-            Tally("gaze beside its image", beside),
-            Tally("images of gaze that are not in the sheet", len(strange), None, *strange[:1]),
-            Tally("images without gaze", len(none), 0, *none[:1]),
-            Tally("images on which no gaze lies", len(blind), 0, *blind[:1]),
-            *boxes,
+            Tally("gaze beside its image", misses),
+            Tally("images of gaze that are not in the sheet", len(unknown), None, *unknown[:1]),
+            Tally("images without gaze", len(without_gaze), 0, *without_gaze[:1]),
+            Tally("images on which no gaze lies", len(without_hit), 0, *without_hit[:1]),
         ]
+        if self.params.boxes:
+            tallies.append(Tally("boxes", sum(map(len, self._boxes.values())), 18_405))
+        return tallies
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples with their gaze in this layout under an empty folder; how many.
+        """Write labelled samples with their gaze in this layout under an empty folder; return their number.
 
-        Images become DICOM below ``files``, every reader a session; boxes are drawn round masks of anatomy. Splits
-        are not written: whoever reads them divides the patients anew.
+        Images become DICOM below ``files``, readers become sessions, and masks of anatomy become boxes around them.
+        Splits are not written; patients are divided anew when the samples are read.
         """
         require_new(root)
         sheet: list[Sequence[object]] = []
         gaze: list[Sequence[object]] = []
         boxes: list[Sequence[object]] = []
         for number, sample in enumerate(samples, 1):
-            name, label, screen = self.name_to_write(sample), self.class_to_write(sample), Screen.fitting(sample.space)
+            name = self.name_to_write(sample)
+            label = self.class_to_write(sample)
+            screen = Screen.fitting(sample.space)
             path = write_image(sample, root, name, number)
             pads = (screen.top, screen.bottom, screen.left, screen.right)
             sheet.append((name, path, sample.patient, *pads, *(int(label == index) for index in range(len(CLASSES)))))
@@ -221,16 +238,16 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
 
 
 def reference_division(patients: Sequence[str]) -> dict[str, str]:
-    """Patient → split, of the patients in the order of the sheet, as the authors' experiments shuffle them by 42."""
+    """Split of each patient, in the order of the sheet, as in the authors' experiments, which shuffle with seed 42."""
     order = list(dict.fromkeys(patients))
     random.Random(42).shuffle(order)
     train = round(0.8 * len(order))
     tuning = train + round(0.5 * (len(order) - train))
-    return {patient: SPLITS[(place >= train) + (place >= tuning)] for place, patient in enumerate(order)}
+    return {patient: SPLITS[(index >= train) + (index >= tuning)] for index, patient in enumerate(order)}
 
 
 def _problem(row: Row) -> str:
-    """What is wrong with a row of the sheet, empty where nothing is."""
+    """The problem of a row of the sheet, empty for a sound row."""
     if not all(row[name] for name in ("dicom_id", "path", "patient_id")):
         return "it names no image or no patient"
     try:
@@ -240,7 +257,9 @@ def _problem(row: Row) -> str:
         return "a border or a class is no number"
     if not (min(pads) >= 0 and min(Screen(*pads).extent) > 0):
         return "the borders leave nothing of the screen"
-    return "" if len(classes) == 1 else f"it has {len(classes)} of the classes {', '.join(CLASSES)}; one is allowed"
+    if len(classes) != 1:
+        return f"it has {len(classes)} of the classes {', '.join(CLASSES)}; one is allowed"
+    return ""
 
 
 def _classes(row: Row) -> list[int]:
@@ -248,7 +267,7 @@ def _classes(row: Row) -> list[int]:
 
 
 def _named(line: str) -> str:
-    """The id in a line of an allow-list: of its first value, the file's name without suffix."""
+    """The id in a line of an allow-list: the first value, without folders and without the suffix ``.dcm``."""
     return line.split(",")[0].strip().strip('"').rpartition("/")[2].removesuffix(".dcm")
 
 
@@ -257,11 +276,11 @@ def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
     try:
         x1, x2, y1, y2 = (float(row[corner]) for corner in BOXES[2:])
     except ValueError:
-        raise DataError(f"{row.source}: a corner is no number; give x1, x2, y1, y2 in pixels.") from None
+        raise DataError(f"{row.source}: a corner is no number; give x1, x2, y1 and y2 in pixels.") from None
     values = box((y1, y2), (x1, x2), shape)
     if name is None or not values.any():
         raise DataError(
-            f"{row.source}: the box of {row['bbox_name']!r} is empty, beside its image {shape} or of no known "
+            f"{row.source}: the box of {row['bbox_name']!r} is empty, outside of its image {shape} or of an unknown "
             "structure; correct it."
         )
     return Annotation(name, values, "box", source=row.source)
@@ -270,14 +289,15 @@ def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
 def _gaze_rows(sample: Sample, name: str, screen: Screen) -> Iterator[tuple[object, ...]]:
     for session, points in enumerate(fixations_of(sample).values(), 1):
         start = 0.0
-        for number, ((x, y), seconds) in enumerate(zip(screen.gaze(points[:, :2], sample.space), points[:, 2]), 1):
+        gaze = screen.gaze(points[:, :2], sample.space)
+        for number, ((x, y), seconds) in enumerate(zip(gaze, points[:, 2]), 1):
             yield session, name, number, start + seconds, x, y, start, seconds, number, 1
             start += seconds
 
 
 def _box_rows(sample: Sample, name: str) -> Iterator[tuple[object, ...]]:
-    for mark in sample.annotations:
-        if mark.finding in STRUCTURES and mark.values.any():
-            rows, columns = np.nonzero(mark.values)
+    for annotation in sample.annotations:
+        if annotation.finding in STRUCTURES and annotation.values.any():
+            rows, columns = np.nonzero(annotation.values)
             corners = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
-            yield name, mark.finding.replace("_", " "), *corners
+            yield name, annotation.finding.replace("_", " "), *corners

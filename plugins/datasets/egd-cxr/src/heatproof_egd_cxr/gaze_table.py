@@ -1,4 +1,4 @@
-"""The tables of gaze: a million rows and more, read once and kept by image."""
+"""Reads tables of gaze, which have up to 1.5 million rows, and groups their rows by image."""
 
 import codecs
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from heatproof_cohorts.tables import DELIMITERS, plain_name
 
 COLUMNS = ("DICOM_ID", "FPOGX", "FPOGY", "FPOGD")
 SESSION = "SESSION_ID"
-MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Byte order mark → encoding. Without one Latin-1 reads all: ids and numbers are the same in it as in UTF-8."""
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte order mark → encoding. Files without one are read as Latin-1, in which ids and numbers are as in UTF-8."""
 
 
 @dataclass(frozen=True)
 class GazeTable:
     """Rows (n, 3) by image, in the order of the file: FPOGX and FPOGY as shares of the screen, FPOGD in seconds.
 
-    A value that is no number is NaN. ``sessions`` is how many there are, ``faults`` how many lines cannot be read.
+    Values that are no numbers are NaN. ``sessions`` is the number of sessions, ``faults`` that of unreadable lines.
     """
 
     rows: Mapping[str, Array]
@@ -32,12 +32,12 @@ class GazeTable:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return sum(map(len, self.rows.values()))
 
 
 def read_gaze(path: Path) -> GazeTable:
-    """Read a table of gaze; raises ``DataError`` where it is missing, lacks a column or cannot be read."""
+    """Read a table of gaze; raise ``DataError`` where it is missing, lacks a column or cannot be read."""
     encoding, header, delimiter = _header(path)
     id, *numbers = (_quoted(_column(name, header, path)) for name in COLUMNS)
     session = next((_quoted(name) for name in header if plain_name(name) == plain_name(SESSION)), "''")
@@ -52,34 +52,35 @@ def read_gaze(path: Path) -> GazeTable:
         except duckdb.Error as error:
             raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); replace it.") from error
         names = database.sql("SELECT id, count(*) FROM gaze GROUP BY id ORDER BY id").fetchall()
-        found = database.sql("SELECT v0, v1, v2 FROM gaze ORDER BY id, rowid").fetchnumpy()
+        columns = database.sql("SELECT v0, v1, v2 FROM gaze ORDER BY id, rowid").fetchnumpy()
         (sessions,) = database.sql("SELECT count(DISTINCT session) FROM gaze").fetchall()[0]
         (faults,) = database.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0]
-    rows = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in ("v0", "v1", "v2")])
+    rows = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in ("v0", "v1", "v2")])
     edges = np.cumsum([0, *(count for _, count in names)]).tolist()
     grouped = {name or "": rows[start:end] for (name, _), (start, end) in zip(names, pairwise(edges))}
     return GazeTable(grouped, int(sessions), int(faults))
 
 
 def _header(path: Path) -> tuple[str, list[str], str]:
-    """Encoding, names of the columns, and what parts them."""
+    """Encoding, names of the columns, and delimiter."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(8192)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); download it, or correct the path.") from None
-    mark = next((mark for mark in MARKS if start.startswith(mark)), b"")
-    encoding = MARKS.get(mark, "latin-1")
+    mark = next((mark for mark in BYTE_ORDER_MARKS if start.startswith(mark)), b"")
+    encoding = BYTE_ORDER_MARKS.get(mark, "latin-1")
     first = (start.decode(encoding, errors="ignore").removeprefix("\ufeff").splitlines() or [""])[0]
     delimiter = max(DELIMITERS, key=first.count)
     return encoding, [name.strip().strip('"') for name in first.split(delimiter)], delimiter
 
 
-def _column(wanted: str, header: list[str], path: Path) -> str:
-    found = [name for name in header if plain_name(name) == plain_name(wanted)]
-    if len(found) != 1:
-        raise DataError(f"{path} has no column {wanted!r}, or has it twice; {near(wanted, filter(None, header))}")
-    return found[0]
+def _column(column: str, header: list[str], path: Path) -> str:
+    """The name of a column as the header writes it."""
+    matches = [name for name in header if plain_name(name) == plain_name(column)]
+    if len(matches) != 1:
+        raise DataError(f"{path} has no column {column!r}, or has it twice; {near(column, filter(None, header))}")
+    return matches[0]
 
 
 def _quoted(name: str) -> str:

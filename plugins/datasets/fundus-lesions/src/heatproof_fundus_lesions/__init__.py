@@ -1,4 +1,4 @@
-"""Registers fundus photographs with lesions that readers marked."""
+"""Registers fundus photographs with lesions that readers annotated."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Fundus photographs of one's own, with the lesions that readers marked, as masks or as contours."""
+"""Your own fundus photographs, with lesions that readers annotated as masks or as contours."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,12 +14,13 @@ from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_
 from heatproof_cohorts.partition import SPLITS, Shares, patient_in
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
-IMAGES, TABLE = "images", "grades.csv"
+IMAGES = "images"
+TABLE = "grades.csv"
 COLUMNS = ("name", "grade", "patient", "reader")
 
 
 class FundusLesionsParams(MarkedParams):
-    """What a missing mark means, and how patients are divided: all for testing, unless it is said otherwise."""
+    """The meaning of a missing annotation, and the division of patients (default: all into test)."""
 
     shares: Shares = Shares(train=0, tuning=0, test=1)
 
@@ -29,8 +30,9 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
 
     For studies such as González-Gonzalo, Liefers, van Ginneken and Sánchez 2018, "Improving weakly-supervised lesion
     localization with iterative saliency map refinement" (MIDL), which rate heatmaps on 50 photographs of grades 2 and 3
-    in which two graders marked red lesions, cotton-wool spots and hard exudates in consensus. That set is not public.
-    ``grades.csv`` may be missing; if it is there, it lists the samples, and ``reader`` says who drew the masks.
+    in which two graders annotated red lesions, cotton-wool spots and hard exudates in consensus. These are not public.
+    ``grades.csv`` may be missing; if it exists, it lists the samples, and its column ``reader`` names the author of the
+    masks.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
@@ -40,11 +42,12 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
 
     @cached_property
     def _images(self) -> Mapping[str, list[Path]]:
-        """The photographs by name, several where they differ by suffix only."""
-        found: dict[str, list[Path]] = {}
+        """The photographs of each name; those that differ by suffix only have the same name."""
+        paths: dict[str, list[Path]] = {}
         for path in image_paths(self.params.root / IMAGES):
-            found.setdefault(_plain(path.relative_to(self.params.root / IMAGES).as_posix()), []).append(path)
-        return found
+            name = _plain(path.relative_to(self.params.root / IMAGES).as_posix())
+            paths.setdefault(name, []).append(path)
+        return paths
 
     @cached_property
     def _table(self) -> Table:
@@ -52,21 +55,25 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         if path.is_file():
             return read_table(path, COLUMNS[:1], COLUMNS[1:])
         empty = dict.fromkeys(COLUMNS, "")
-        return Table(tuple(Row(empty | {"name": name}, str(paths[0])) for name, paths in self._images.items()), (), "")
+        rows = [Row(empty | {"name": name}, str(paths[0])) for name, paths in self._images.items()]
+        return Table(tuple(rows), (), "")
 
     @cached_property
     def _readers(self) -> Mapping[str, str]:
         return {_plain(row["name"]): row["reader"] for row in self._table.rows}
 
     def listed(self) -> Listing:
-        """The rows of the table, or else the photographs; raises ``DataError`` where there are neither."""
+        """List the rows of the table, or else the photographs; raise ``DataError`` where there are neither."""
         if not self._table.rows:
             raise DataError(f"{self.params.root} holds no photograph in {IMAGES}/ and no row in {TABLE}; add them.")
         entries, faults = gathered(self._entries(row for row in self._table.rows if not _problem(row)))
-        problems = [f"{row.source}: {problem}" for row in self._table.rows if (problem := _problem(row))]
+        problems = [f"{row.source}: {_problem(row)}" for row in self._table.rows if _problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
-        unlisted = [str(path) for name, paths in self._images.items() if name not in self._readers for path in paths]
+        unlisted: list[str] = []
+        for name, paths in self._images.items():
+            if name not in self._readers:
+                unlisted += map(str, paths)
         tables = [path for path in (self.params.root / TABLE, self.params.root / BOXES) if path.is_file()]
         stray = self.found.stray(set(entries), files)
         return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables)
@@ -75,28 +82,39 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         for row in rows:
             id = _plain(row["name"])
             patient = row["patient"] or patient_in(Path(id).name, self.params.patient)
-            split, label = self.params.split_of(patient or id), int(row["grade"]) if row["grade"] else None
+            split = self.params.split_of(patient or id)
+            label = None
+            if row["grade"]:
+                label = int(row["grade"])
             for path in self._images.get(id, [self.params.root / IMAGES / f"{id}.png"]):
                 yield id, ListedSample(path, split, label, patient, row.source)
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """Masks and contours, with the reader whom the table names; raises ``DataError`` where one does not fit."""
+        """Masks and contours, with the reader from the table; raise ``DataError`` where one does not fit the image."""
         reader = self._readers[id]
-        return tuple(replace(mark, reader=mark.reader or reader) for mark in super().annotations(id, shape))
+        annotations = super().annotations(id, shape)
+        return tuple(replace(annotation, reader=annotation.reader or reader) for annotation in annotations)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write samples under an empty folder as PNG, with masks and a table of grades; how many.
+        """Write samples as PNG, with masks and a table of grades, under an empty folder; return their number.
 
-        Readers are written where one of them marked all; splits are not: whoever reads them divides patients anew.
+        A reader is written where all annotations of a sample have the same one. Splits are not written; patients are
+        divided anew when the samples are read.
         """
         require_new(root)
-        folder, rows = MarkedFolder(root), []
+        folder = MarkedFolder(root)
+        rows = []
         for sample in samples:
             name = self.name_to_write(sample)
             folder.add(sample, name)
-            grade = "" if sample.label is None else self.class_to_write(sample)
-            readers = {mark.reader for mark in sample.annotations}
-            rows.append((name, grade, sample.patient, readers.pop() if len(readers) == 1 else ""))
+            grade: object = ""
+            if sample.label is not None:
+                grade = self.class_to_write(sample)
+            readers = {annotation.reader for annotation in sample.annotations}
+            reader = ""
+            if len(readers) == 1:
+                reader = readers.pop()
+            rows.append((name, grade, sample.patient, reader))
         write_table(root / TABLE, COLUMNS, rows)
         folder.close()
         return len(rows)
@@ -105,11 +123,15 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
 def _plain(name: str) -> str:
     """The name of a photograph without its suffix."""
     path = Path(name)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in LOSSY + LOSSLESS else name
+    if path.suffix.lower() in LOSSY + LOSSLESS:
+        return path.with_suffix("").as_posix()
+    return name
 
 
 def _problem(row: Row) -> str:
-    """What is wrong with a row, empty where nothing is."""
+    """The problem of a row, empty for a sound one."""
     if not row["name"] or Path(row["name"]).is_absolute() or ".." in Path(row["name"]).parts:
         return f"name {row['name']!r} is no photograph in {IMAGES}/"
-    return "" if row["grade"] in ("", *"01234") else f"grade {row['grade']!r} is not one of 0–4"
+    if row["grade"] not in ("", *"01234"):
+        return f"grade {row['grade']!r} is not one of 0–4"
+    return ""

@@ -1,4 +1,4 @@
-"""HAM10000: dermatoscopic images of pigmented lesions, with a diagnosis and a mask each."""
+"""HAM10000: dermatoscopic images of pigmented lesions with diagnoses and masks."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -25,7 +25,7 @@ PER_FOLDER = 5000
 
 
 class Ham10000Params(ListedParams):
-    """Which diagnoses to take, and how lesions are divided."""
+    """The diagnoses to use, and the division of lesions."""
 
     diagnoses: tuple[Diagnosis, ...] = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
     shares: Shares = Shares()
@@ -36,9 +36,9 @@ class Ham10000(ListedDataset[Ham10000Params]):
     """10,015 dermatoscopic images of 7,470 lesions, of seven diagnoses.
 
     Tschandl, Rosendahl and Kittler 2018, "The HAM10000 dataset, a large collection of multi-source dermatoscopic images
-    of common pigmented skin lesions", Scientific Data 5:180161, doi:10.1038/sdata.2018.161. Several images show one
-    lesion, which stands for the patient, as patients were not published. Where the folder of masks is there, an image's
-    mask annotates ``lesion``; one without a mask was not examined.
+    of common pigmented skin lesions", Scientific Data 5:180161, doi:10.1038/sdata.2018.161. Several images may show
+    one lesion, which takes the role of the patient, because patients were not published. The mask of an image annotates
+    ``lesion``; an image without a mask was not examined.
     """
 
     classes = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -46,43 +46,49 @@ class Ham10000(ListedDataset[Ham10000Params]):
     splits = SPLITS
     tuning = "tuning"
     citation = "Tschandl et al. 2018, Scientific Data 5:180161, doi:10.1038/sdata.2018.161"
-    licence = "CC BY-NC 4.0 or as the page says; not for commercial use"
+    licence = "CC BY-NC 4.0 (no commercial use); check the page of the dataset before use"
     obtain = "obtain it from the page 'The HAM10000 dataset' of Harvard Dataverse, doi:10.7910/DVN/DBW86T"
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts, of the diagnoses that are taken."""
+        """The authors' counts of the selected diagnoses."""
         counts = dict(zip(self.classes, (327, 514, 1099, 115, 1113, 6705, 142)))
-        taken = {name: count if name in self.params.diagnoses else 0 for name, count in counts.items()}
-        total = sum(taken.values())
-        lesions = {"patients": 7_470} if total == sum(counts.values()) else {}
-        return {f"samples of {name}": count for name, count in taken.items()} | {"samples": total} | lesions
+        selected = dict.fromkeys(counts, 0) | {name: counts[name] for name in self.params.diagnoses}
+        published = {f"samples of {name}": count for name, count in selected.items()}
+        published["samples"] = sum(selected.values())
+        if selected == counts:
+            published["patients"] = 7_470
+        return published
 
     @cached_property
     def image_paths(self) -> Mapping[str, Path]:
-        """The images in either folder, or beside the table, by name without suffix."""
-        folders = (self.params.root, *(self.params.root / name for name in (*FOLDERS, *map(str.lower, FOLDERS))))
-        return {path.stem: path for folder in folders for path in sorted(folder.glob("*.jpg"))}
+        """The images in both folders, or beside the table, by name without suffix."""
+        paths: dict[str, Path] = {}
+        for name in (".", *FOLDERS, *map(str.lower, FOLDERS)):
+            paths |= {path.stem: path for path in sorted((self.params.root / name).glob("*.jpg"))}
+        return paths
 
     def listed(self) -> Listing:
-        """The rows of the metadata; raises ``DataError`` where the table is missing or lacks a column."""
-        path = next((self.params.root / name for name in TABLES if (self.params.root / name).is_file()), None)
+        """List the rows of the metadata; raise ``DataError`` where the table is missing or lacks a column."""
+        paths = [self.params.root / name for name in TABLES]
+        path = next(filter(Path.is_file, paths), None)
         if path is None:
             raise DataError(f"{self.params.root} holds neither {' nor '.join(TABLES)}; {self.obtain}.")
         table = read_table(path, COLUMNS[:3])
         entries, faults = gathered(self._entries(table.rows))
-        return Listing(entries, {**faults, **self._strange(table)}, self._unused(table), [path])
+        return Listing(entries, {**faults, **self._row_faults(table)}, self._unused(table), [path])
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
-            diagnosis, lesion = row["dx"].lower(), row["lesion_id"]
+            diagnosis = row["dx"].lower()
+            lesion = row["lesion_id"]
             if diagnosis in self.params.diagnoses and row["image_id"]:
                 id = row["image_id"].removesuffix(".jpg")
                 path = self.image_paths.get(id, self.params.root / FOLDERS[0] / f"{id}.jpg")
                 split = split_of(lesion or id, self.params.shares, self.params.seed)
                 yield id, ListedSample(path, split, self.classes.index(diagnosis), lesion, row.source)
 
-    def _strange(self, table: Table) -> dict[str, list[str]]:
+    def _row_faults(self, table: Table) -> dict[str, list[str]]:
         unknown = [row for row in table.rows if row["dx"].lower() not in self.classes or not row["image_id"]]
         return {
             "rows that are not as the header": list(table.faults),
@@ -103,10 +109,10 @@ class Ham10000(ListedDataset[Ham10000Params]):
 
     def marks(self) -> Iterable[Path]:
         """The masks of listed images."""
-        return [path for id in self.listing.entries if (path := self._mask(id)).is_file()]
+        return [path for path in map(self._mask, self.listing.entries) if path.is_file()]
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The mask of the lesion, where there is one; raises ``DataError`` where it is of another size."""
+        """The mask of the lesion, where there is one; raise ``DataError`` where its size is not that of the image."""
         path = self._mask(id)
         if not path.is_file():
             return ()
@@ -116,22 +122,25 @@ class Ham10000(ListedDataset[Ham10000Params]):
         return (Annotation("lesion", mask, source=str(path)),)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples in this layout under an empty folder, whatever is marked being the lesion; how many.
+        """Write labelled samples in this layout under an empty folder; return their number.
 
-        Images become JPEG. Splits are not written: whoever reads them divides the lesions anew.
+        Images become JPEG, and the union of all annotations becomes the mask of the lesion. Splits are not written;
+        lesions are divided anew when the samples are read.
         """
         require_new(root)
         rows = []
         for number, sample in enumerate(samples):
-            name, diagnosis = self.name_to_write(sample), self.classes[self.class_to_write(sample)]
+            name = self.name_to_write(sample)
+            diagnosis = self.classes[self.class_to_write(sample)]
             write_image(sample.image, root / FOLDERS[min(number // PER_FOLDER, 1)] / f"{name}.jpg")
             if sample.annotations:
-                _write_mask(np.maximum.reduce([mark.values for mark in sample.annotations]), root / MASKS, name)
+                union = np.maximum.reduce([annotation.values for annotation in sample.annotations])
+                _write_mask(union, root / MASKS, name)
             rows.append((sample.patient, name, diagnosis, "histo", "", "unknown", "unknown"))
         write_table(root / TABLES[0], COLUMNS, rows)
         return len(rows)
 
 
 def _write_mask(mask: Array, folder: Path, name: str) -> None:
-    """Write a mask as published: grey, 255 in the lesion."""
+    """Write a mask as the published ones: grey, 255 in the lesion."""
     write_image((np.asarray(mask) >= 0.5)[None].astype(np.uint8) * np.uint8(255), folder / f"{name}_segmentation.png")

@@ -17,12 +17,12 @@ PARTS: dict[str, type[Dataset]] = {"segmentation": Segmentation, "grading": Grad
 
 
 class Idrid(Dataset[IdridParams]):
-    """81 fundus photographs with outlined lesions, 516 with grades, and the same 516 with optic disc and fovea.
+    """81 fundus photographs with masks of lesions, 516 with grades, and the same 516 with optic disc and fovea.
 
     Porwal et al. 2018, "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for Diabetic Retinopathy
     Screening Research", Data 3(3):25, doi:10.3390/data3030025. The official training set of each part is the tuning
-    split, the testing set the test split. No patients were published: each image is its own patient. Which photographs
-    of part A are which of parts B and C was not published either, so part A has no grades.
+    split, the testing set the test split. Neither patients were published, so each image is its own patient, nor which
+    photographs of parts A and B are the same, so part A has no grades.
     """
 
     splits = ("tuning", "test")
@@ -33,19 +33,19 @@ class Idrid(Dataset[IdridParams]):
 
     @cached_property
     def part(self) -> Dataset:
-        """The part that is read, as a dataset of its own under this one's name."""
+        """The dataset of the selected part, registered under the name of this one."""
         part = PARTS[self.params.part](**dict(self.params))
         part.registered = self.registered
         return part
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The grades, of part B alone."""
+        """The grades of part B, empty in other parts."""
         return self.part.classes
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """The lesions and the optic disc, of part A alone."""
+        """The lesions and the optic disc of part A, empty in other parts."""
         return self.part.findings
 
     @property
@@ -54,11 +54,11 @@ class Idrid(Dataset[IdridParams]):
         return self.part.extras
 
     def ids(self, split: str | None = None) -> list[str]:
-        """``IDRiD_01`` in part A; ``IDRiD_001_training``, ``IDRiD_001_testing`` in B and C, which count anew."""
+        """Ids such as ``IDRiD_01`` in part A, ``IDRiD_001_training`` and ``IDRiD_001_testing`` in parts B and C."""
         return self.part.ids(split)
 
     def patient(self, id: str) -> str:
-        """The id."""
+        """The id, because patients were not published."""
         return self.part.patient(id)
 
     def files(self) -> Iterable[Path]:
@@ -70,23 +70,24 @@ class Idrid(Dataset[IdridParams]):
         return self.part.content()
 
     def _keyed(self) -> dict[str, Any]:
-        """Part A is keyed as it was when it was the only one."""
+        """The Params of the identity: for part A without the newer ones, to keep earlier results valid."""
         keyed = super()._keyed()
-        newer = ("part", "absent") if self.params.part == "segmentation" else ()
-        return {name: value for name, value in keyed.items() if name not in newer}
+        if self.params.part == "segmentation":
+            del keyed["part"], keyed["absent"]
+        return keyed
 
     def load(self, id: str) -> Sample:
-        """One image (3, h, w) uint8 with what the part says of it."""
+        """Load one image (3, h, w) uint8 with the annotations, the label or the extras of the part."""
         return self.part.load(id)
 
     def rejected(self) -> list[Tally]:
-        """What is wrong with the tables of the part."""
+        """The faults of the tables of the part."""
         return self.part.rejected()
 
     def check(self) -> list[Tally]:
-        """The part against the published counts; every file is decoded, which takes some 15 s for part A."""
+        """Compare counts with the published ones and decode every file, which takes about 15 s for part A."""
         return self.part.check()
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write samples in the layout of the part under an empty folder; the number written."""
+        """Write samples in the layout of the part under an empty folder; return their number."""
         return self.part.write(samples, root)

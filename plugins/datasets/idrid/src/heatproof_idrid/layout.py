@@ -1,4 +1,4 @@
-"""Where IDRiD's part A lies under a folder: images and masks by name, whatever mirrors did to the folders above."""
+"""Finds the images and masks of IDRiD's part A by name, at any depth below a folder."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ _LETTERS = {re.sub(r"[^a-z]", "", name.lower()): finding for finding, name in FO
 
 @dataclass(frozen=True)
 class Layout:
-    """What a walk found: images by id, masks by (id, finding), the split of each id, (split, finding) examined."""
+    """The files of part A: images by id, masks by (id, finding), splits by id, and the examined (split, finding)."""
 
     image_paths: Mapping[str, Path]
     masks: Mapping[tuple[str, str], Path]
@@ -46,54 +46,57 @@ class Layout:
 
 
 def find(root: Path) -> Layout:
-    """The layout under ``root``; raises ``DataError`` when there is none, or a file is there twice.
+    """Find the files below ``root``; raise ``DataError`` when there are none, or a file exists twice.
 
-    Two digits tell part A from parts B and C (``IDRiD_01``, not ``IDRiD_001``); the split is named by a folder above.
+    Ids of part A have two digits, unlike those of parts B and C (``IDRiD_01``, not ``IDRiD_001``). A folder above each
+    file names its split.
     """
     paths = sorted(root.rglob("*"))
-    found = _named(paths)
-    images = {id: path for (id, finding), path in found.items() if not finding}
-    masks = {(id, finding): path for (id, finding), path in found.items() if finding}
+    files = _files(paths)
+    images = {id: path for (id, finding), path in files.items() if not finding}
+    masks = {(id, finding): path for (id, finding), path in files.items() if finding}
     if not images:
         raise DataError(_absent(root))
     splits = {id: _split(path, root) for id, path in images.items()}
-    folders = {(split, finding) for path, finding in _folders(paths) if (split := split_of(path, root))}
-    return Layout(images, masks, splits, frozenset(folders | {(_split(masks[key], root), key[1]) for key in masks}))
+    examined = {(_split(path, root), finding) for (_, finding), path in masks.items()}
+    examined |= {(split, finding) for split, finding in _folders(paths, root) if split}
+    return Layout(images, masks, splits, frozenset(examined))
 
 
-def _named(paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
-    """Part A's files by (id, finding), the finding empty for an image."""
-    found: dict[tuple[str, str], Path] = {}
+def _files(paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
+    """The files of part A by (id, finding); the finding is empty for an image."""
+    files: dict[tuple[str, str], Path] = {}
     for path in paths:
         match = _NAME.fullmatch(path.name)
         if match and path.is_file():
-            key = f"IDRiD_{match[1]}", _FINDINGS[match[2].upper()] if match[2] else ""
-            if key in found:
-                raise DataError(f"{path.name} is there twice, as {found[key]} and {path}; keep one of them.")
-            found[key] = path
-    return found
+            code = (match[2] or "").upper()
+            key = (f"IDRiD_{match[1]}", _FINDINGS.get(code, ""))
+            if key in files:
+                raise DataError(f"{path.name} exists twice, as {files[key]} and {path}; keep one of them.")
+            files[key] = path
+    return files
 
 
-def _folders(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """The folders of masks, also empty ones, which say that a finding was looked for."""
+def _folders(paths: Iterable[Path], root: Path) -> Iterator[tuple[str | None, str]]:
+    """The (split, finding) of each folder of masks; an empty folder means that the finding was examined and absent."""
     for path in paths:
         finding = _LETTERS.get(re.sub(r"[^a-z]", "", path.name.lower()))
         if finding and path.is_dir():
-            yield path, finding
+            yield split_of(path, root), finding
 
 
 def _split(path: Path, root: Path) -> str:
     split = split_of(path, root)
     if split is None:
         raise DataError(
-            f"{path} lies in no folder named after the training or the testing set; keep the published folders, such "
-            f"as '{IMAGES / SPLITS['tuning']}'."
+            f"{path} lies in no folder named after the training or the testing set; restore the published folders, "
+            f"such as '{IMAGES / SPLITS['tuning']}'."
         )
     return split
 
 
 def split_of(path: Path, root: Path) -> str | None:
-    """The split that the nearest folder below ``root`` names."""
+    """The split that the nearest folder between ``path`` and ``root`` names; None where none does."""
     for folder in path.relative_to(root).parents:
         for split, word in (("tuning", "train"), ("test", "test")):
             if word in folder.name.lower():
@@ -102,9 +105,11 @@ def split_of(path: Path, root: Path) -> str | None:
 
 
 def _absent(root: Path) -> str:
-    seen = "holds none of them" if root.is_dir() else "does not exist"
+    state = "does not exist"
+    if root.is_dir():
+        state = f"holds no image such as '{IMAGES / SPLITS['tuning']}/IDRiD_01.jpg'"
     return (
-        f"IDRiD's part A is looked for under {root}, as '{IMAGES / SPLITS['tuning']}/IDRiD_01.jpg' at any depth, but "
-        f"the folder {seen}; download 'A. Segmentation' from the page 'Indian Diabetic Retinopathy Image Dataset "
-        "(IDRiD)' of IEEE DataPort (CC BY 4.0; cite Porwal et al. 2018), unpack it and set root to its folder."
+        f"{root}, the root of IDRiD's part A, {state}; download 'A. Segmentation' from the page 'Indian Diabetic "
+        "Retinopathy Image Dataset (IDRiD)' of IEEE DataPort (CC BY 4.0; cite Porwal et al. 2018), unpack it and set "
+        "root to its folder."
     )

@@ -24,14 +24,15 @@ PUBLISHED_MASKS = {
     "test": {"microaneurysms": 27, "haemorrhages": 27, "hard_exudates": 27, "soft_exudates": 14, "optic_disc": 27},
 }
 IDS = 99
-"""How many samples the layout can name, with two digits."""
+"""Most samples that the layout can name with two digits."""
 
 
 class Segmentation(Dataset[IdridParams]):
     """81 photographs of 4288 × 2848 pixels with masks of four lesions and the optic disc.
 
-    Part A has no grades and no patients: the label is None, each image is its own patient. A lesion without a mask file
-    is absent (all zero, ``source`` empty); a finding whose folder is missing was not examined and has no annotation.
+    Part A has no grades and no patients: labels are None, and each image is its own patient. A missing mask file means
+    that the lesion is absent (all zero, ``source`` empty); a finding without a folder was not examined and has no
+    annotation.
     """
 
     findings = tuple(CODES)
@@ -40,41 +41,40 @@ class Segmentation(Dataset[IdridParams]):
 
     @cached_property
     def layout(self) -> Layout:
-        """The files under root; raises ``DataError`` when there are none."""
+        """The files below root; raise ``DataError`` when there are none."""
         return find(self.params.root)
 
     def ids(self, split: str | None = None) -> list[str]:
-        """``IDRiD_01`` and so on; the official training set is the tuning split."""
+        """Ids such as ``IDRiD_01``; the official training set is the tuning split."""
         self.require_split(split)
-        return sorted(id for id, own in self.layout.splits.items() if split in (None, own))
+        return sorted(id for id, part in self.layout.splits.items() if split in (None, part))
 
     def files(self) -> Iterable[Path]:
         """The images and masks of part A."""
         return self.layout.files
 
     def content(self) -> str:
-        """The digest of the files, and of what was examined, which empty folders say too."""
+        """The digest of the files and of the examined findings, to which empty folders belong."""
         return digest([super().content(), sorted(self.layout.examined)])
 
     def load(self, id: str) -> Sample:
-        """One image (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
+        """Load one image (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
         path = self.layout.image_paths.get(id)
         if path is None:
             raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.image_paths)}")
         image, geometry = read_image(path)
-        wanted = dict.fromkeys((*self.params.findings, *(["optic_disc"] if self.params.optic_disc else [])))
+        findings: list[str] = list(self.params.findings)
+        if self.params.optic_disc:
+            findings.append("optic_disc")
         split = self.layout.splits[id]
-        return Sample(
-            id=id,
-            image=image,
-            annotations=tuple(
-                self._marked(id, f, geometry.native) for f in wanted if (split, f) in self.layout.examined
-            ),
-            patient=id,
-            geometry=geometry,
-        )
+        annotations = [
+            self._annotation(id, finding, geometry.native)
+            for finding in dict.fromkeys(findings)
+            if (split, finding) in self.layout.examined
+        ]
+        return Sample(id, image, tuple(annotations), patient=id, geometry=geometry)
 
-    def _marked(self, id: str, finding: str, shape: tuple[int, ...]) -> Annotation:
+    def _annotation(self, id: str, finding: str, shape: tuple[int, ...]) -> Annotation:
         path = self.layout.masks.get((id, finding))
         if path is None:
             return Annotation(finding, np.zeros(shape, dtype=bool))
@@ -84,7 +84,7 @@ class Segmentation(Dataset[IdridParams]):
         return Annotation(finding, mask, source=str(path))
 
     def check(self) -> list[Tally]:
-        """Images and masks against the published counts, and every file decoded: some 15 s for part A."""
+        """Compare counts with the published ones and decode every file, which takes about 15 s."""
         counts = [Tally(f"images in {split}", len(self.ids(split)), PUBLISHED[split]) for split in self.splits]
         masks = [
             Tally(f"masks of {finding} in {split}", self._masks(split, finding), PUBLISHED_MASKS[split][finding])
@@ -97,12 +97,11 @@ class Segmentation(Dataset[IdridParams]):
         return sum((id, finding) in self.layout.masks for id in self.ids(split))
 
     def _faults(self) -> list[Tally]:
-        shapes, damaged = {}, []
+        shapes: dict[Path, tuple[int, ...]] = {}
+        damaged = []
         for path in self.files():
             try:
-                shapes[path] = (
-                    read_image(path)[1].native if path in self.layout.image_paths.values() else read_mask(path).shape
-                )
+                shapes[path] = self._shape(path)
             except DataError as error:
                 damaged.append(str(error))
         pairs = [(path, self.layout.image_paths.get(id)) for (id, _), path in self.layout.masks.items()]
@@ -113,14 +112,21 @@ class Segmentation(Dataset[IdridParams]):
         ]
         alone = [str(mask) for mask, image in pairs if image is None]
         faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without an image": alone}
-        return [Tally(what, len(found), 0, *found[:1]) for what, found in faults.items()]
+        return [Tally(fault, len(cases), 0, *cases[:1]) for fault, cases in faults.items()]
+
+    def _shape(self, path: Path) -> tuple[int, ...]:
+        """Height and width of an image or a mask; raise ``DataError`` where it cannot be decoded."""
+        if path in self.layout.image_paths.values():
+            _, geometry = read_image(path)
+            return geometry.native
+        return read_mask(path).shape
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write samples, as a dataset loads them, in the layout of part A under an empty folder; the number written.
+        """Write samples in the layout of part A under an empty folder; return their number.
 
-        They are named IDRiD_01 … in order; ``origin.csv`` says what each was called. The first 54 make the tuning
-        split, unless ``extras["split"]`` names one. Raises ``DataError`` for what the layout cannot hold: more than 99
-        samples, other findings, or a finding that was examined in some samples of a split only.
+        They are named IDRiD_01 … in order; ``origin.csv`` lists their original ids. The first 54 make the tuning split,
+        unless ``extras["split"]`` names one. Raises ``DataError`` for more than 99 samples, for other findings, and for
+        a finding that was examined in some samples of a split only, because the layout cannot hold them.
         """
         require_new(root)
         root.mkdir(parents=True, exist_ok=True)
@@ -129,7 +135,8 @@ class Segmentation(Dataset[IdridParams]):
         for number, sample in enumerate(samples, 1):
             if number > IDS:
                 raise DataError(f"IDRiD's ids have two digits, so at most {IDS} samples can be written; give fewer.")
-            split = str(sample.extras.get("split", "tuning" if number <= PUBLISHED["tuning"] else "test"))
+            default = "tuning" if number <= PUBLISHED["tuning"] else "test"
+            split = str(sample.extras.get("split", default))
             self.require_split(split)
             _require_examined(sample, examined.setdefault(split, set(sample.findings())))
             _write_sample(sample, f"IDRiD_{number:02d}", root, SPLITS[split])
@@ -155,12 +162,12 @@ def _require_examined(sample: Sample, examined: set[str]) -> None:
     if findings != examined:
         raise DataError(
             f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(examined)}; IDRiD's "
-            "layout reads a missing mask as absent, so write samples that were examined alike."
+            "layout reads a missing mask as absent, so write only samples that were examined for the same findings."
         )
 
 
-def _misfit(mask: Path, own: tuple[int, ...], image: Path, native: tuple[int, ...]) -> str:
+def _misfit(mask: Path, shape: tuple[int, ...], image: Path, native: tuple[int, ...]) -> str:
     return (
-        f"{mask} is {' × '.join(map(str, own))} pixels, its image {image} is {' × '.join(map(str, native))}; "
+        f"{mask} is {' × '.join(map(str, shape))} pixels, its image {image} is {' × '.join(map(str, native))}; "
         "replace the one that was resized by the published file."
     )

@@ -8,7 +8,7 @@ Lesion = Literal["microaneurysms", "haemorrhages", "hard_exudates", "soft_exudat
 
 
 class IdridParams(ListedParams):
-    """Which part to read, and of part A which findings, and whether to add the optic disc."""
+    """The part to read; for part A also its findings, and whether to add the optic disc."""
 
     part: Literal["segmentation", "grading", "localization"] = "segmentation"
     findings: tuple[Lesion, ...] = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates")

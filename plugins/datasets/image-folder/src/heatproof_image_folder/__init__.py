@@ -1,4 +1,4 @@
-"""Registers the dataset of anybody's own images."""
+"""Registers the dataset of your own images."""
 
 from collections.abc import Mapping
 

@@ -1,8 +1,9 @@
-"""Anybody's own images: class folders or a table, with masks, boxes and densities of findings."""
+"""Your own images: class folders or a table, with masks, boxes and densities of findings."""
 
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from heatproof.errors import DataError
@@ -28,19 +29,20 @@ BETWEEN = re.compile(r"[|;]")
 
 
 class ImageFolderParams(MarkedParams):
-    """Which table to read, which classes there are, and what holds where files say nothing."""
+    """The table to read, the classes, and defaults for missing annotations, patients and splits."""
 
     table: str = "samples.csv"
     classes: tuple[str, ...] = ()
 
 
 class ImageFolder(MarkedDataset[ImageFolderParams]):
-    """Images of one's own: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
+    """Your own images: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
 
-    Only ``file`` is required; several labels are parted by ``|``. Without a table the folders under root are classes,
-    or splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image of the
-    id's name for each sample, ``contours/`` a table or JSON; ``boxes.csv`` has columns file, finding, x1, y1, x2, y2
-    (empty: looked for and absent). Where no split is given for any sample, patients are divided by name and seed.
+    Only ``file`` is required; ``|`` separates several labels. Without a table the folders below root are classes, or
+    splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image per sample,
+    named by its id; ``contours/`` holds a table or JSON per sample. ``boxes.csv`` has columns file, finding, x1, y1,
+    x2, y2; empty corners mean that the finding is absent. Where no sample has a split, patients are divided by name
+    and seed.
     """
 
     splits = SPLITS
@@ -49,8 +51,9 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes in the order given, or all that there are by name."""
-        return self.params.classes or tuple(sorted({name for row in self._candidates for name in _names(row["label"])}))
+        """The classes of the settings, or all that occur, sorted by name."""
+        names = chain.from_iterable(_names(row["label"]) for row in self._candidates)
+        return self.params.classes or tuple(sorted(set(names)))
 
     @cached_property
     def _table(self) -> Table:
@@ -69,23 +72,25 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         return [row for row in self._table.rows if not self._problem(row)]
 
     def _problem(self, row: Row) -> str:
-        """What is wrong with a row, empty where nothing is."""
+        """The problem of a row, empty for a sound one."""
         if not row["file"] or Path(row["file"]).is_absolute() or ".." in Path(row["file"]).parts:
             return f"file {row['file']!r} is not a path below {self.params.root}"
         if self._divided and plain_name(row["split"]) not in PARTS:
             return f"split {row['split']!r} is not one of {', '.join(PARTS)}"
         unknown = [name for name in _names(row["label"]) if self.params.classes and name not in self.params.classes]
-        return f"label {unknown[0]!r} is not among the classes given" if unknown else ""
+        if unknown:
+            return f"label {unknown[0]!r} is not one of the classes {', '.join(self.params.classes)}"
+        return ""
 
     def listed(self) -> Listing:
-        """The rows of the table, or the files in class folders; raises ``DataError`` where there are neither."""
+        """List the rows of the table, or the files in class folders; raise ``DataError`` where there are neither."""
         if not self._table.rows:
             raise DataError(
                 f"{self.params.root} holds no images in class folders and no {self.params.table} with a row; "
                 "give one of them."
             )
         entries, faults = gathered(self._entries(self._candidates))
-        problems = [f"{row.source}: {problem}" for row in self._table.rows if (problem := self._problem(row))]
+        problems = [f"{row.source}: {self._problem(row)}" for row in self._table.rows if self._problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
         stray = self.found.stray(set(entries), files)
@@ -95,35 +100,45 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             path = Path(row["file"])
-            id, patient = row["id"] or path.with_suffix("").as_posix(), row["patient"]
-            patient = patient or patient_in(path.stem, self.params.patient)
-            split = PARTS[plain_name(row["split"])] if self._divided else self.params.split_of(patient or id)
+            id = row["id"] or path.with_suffix("").as_posix()
+            patient = row["patient"] or patient_in(path.stem, self.params.patient)
+            if self._divided:
+                split = PARTS[plain_name(row["split"])]
+            else:
+                split = self.params.split_of(patient or id)
             yield id, ListedSample(self.params.root / path, split, self._label(row["label"]), patient, row.source)
 
     def _label(self, text: str) -> Label:
         labels = tuple(dict.fromkeys(self.classes.index(name) for name in _names(text)))
-        return labels if len(labels) > 1 else (labels[0] if labels else None)
+        if len(labels) > 1:
+            return labels
+        return next(iter(labels), None)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write samples under an empty folder as PNG, with a table and their masks, densities and boxes; how many.
+        """Write samples as PNG, with a table, masks, densities and boxes, under an empty folder; return their number.
 
         Class ``n`` is written as its name where this dataset has one, else as ``class_n``; ``extras["split"]`` names
-        the split. Densities keep 16 bits of their largest value; contours become masks.
+        the split. Densities are scaled to 16 bits by their maximum; contours become masks.
         """
         require_new(root)
-        folder, rows = MarkedFolder(root), []
+        folder = MarkedFolder(root)
+        rows = []
         for sample in samples:
             name = self.name_to_write(sample)
             labels = sample.label if isinstance(sample.label, tuple) else (sample.label,)
-            written = "|".join(self._written_class(label) for label in labels if label is not None)
-            split = self.split_to_write(sample) if "split" in sample.extras else ""
-            rows.append((folder.add(sample, name), written, sample.patient, split, name))
+            classes = "|".join(self._written_class(label) for label in labels if label is not None)
+            split = ""
+            if "split" in sample.extras:
+                split = self.split_to_write(sample)
+            rows.append((folder.add(sample, name), classes, sample.patient, split, name))
         write_table(root / self.params.table, COLUMNS, rows)
         folder.close()
         return len(rows)
 
     def _written_class(self, label: int) -> str:
-        return self.params.classes[label] if label < len(self.params.classes) else f"class_{label}"
+        if label < len(self.params.classes):
+            return self.params.classes[label]
+        return f"class_{label}"
 
 
 def _names(text: str) -> list[str]:
@@ -132,12 +147,19 @@ def _names(text: str) -> list[str]:
 
 def _rows(root: Path) -> Iterator[Row]:
     """A row for each image in a class folder, or in a class folder within the folder of a split."""
-    marks = (MASKS, DENSITIES, CONTOURS)
-    folders = [path for path in sorted(root.glob("*/")) if path.name not in marks and path.is_dir()]
-    divided = bool(folders) and all(plain_name(path.name) in PARTS for path in folders)
-    for folder in folders:
-        for part in sorted(path for path in folder.iterdir() if path.is_dir()) if divided else [folder]:
-            for path in image_paths(part):
-                values = dict.fromkeys(COLUMNS, "") | {"file": path.relative_to(root).as_posix()}
-                split = folder.name if divided else ""
-                yield Row(values | {"label": part.name, "split": split}, str(path))
+    reserved = (MASKS, DENSITIES, CONTOURS)
+    folders = [path for path in sorted(root.glob("*/")) if path.name not in reserved and path.is_dir()]
+    if not folders or any(plain_name(folder.name) not in PARTS for folder in folders):
+        for folder in folders:
+            yield from _class_rows(root, folder, "")
+        return
+    for split in folders:
+        for folder in sorted(filter(Path.is_dir, split.iterdir())):
+            yield from _class_rows(root, folder, split.name)
+
+
+def _class_rows(root: Path, folder: Path, split: str) -> Iterator[Row]:
+    """A row for each image in a class folder."""
+    for path in image_paths(folder):
+        values = {"file": path.relative_to(root).as_posix(), "label": folder.name, "split": split}
+        yield Row(dict.fromkeys(COLUMNS, "") | values, str(path))

@@ -1,6 +1,6 @@
-"""LIDC-IDRI: CT scans of the chest with the lung nodules that four readers outlined and rated."""
+"""LIDC-IDRI: CT scans of the chest, with lung nodules that four readers outlined and rated."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +14,7 @@ from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_dicom_files.series import list_series
 
 from .cut import Cut, around, require_fitting, whole
-from .markup import CHARACTERISTICS, Mark
+from .markup import CHARACTERISTICS, Reading
 from .scan import Scan, mean_ratings, read_scan
 from .writing import write_scan
 
@@ -22,9 +22,9 @@ UNDECIDED = 3.0
 
 
 class LidcParams(ListedParams):
-    """Whole scans, or nodules cut out with ``size`` around them; which nodules, and how patients are divided.
+    """Whole scans or boxes of ``size`` around nodules, the selection of nodules, and the division of patients.
 
-    ``window`` is in Hounsfield units: its ends become 0 and 65535.
+    ``window`` is in Hounsfield units; its ends become 0 and 65535.
     """
 
     crop: Literal["nodule", "scan"] = "nodule"
@@ -48,12 +48,13 @@ class Lidc(ListedDataset[LidcParams]):
 
     Armato et al. 2011, "The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): a
     completed reference database of lung nodules on CT scans", Medical Physics 38:915–931, doi:10.1118/1.3528204.
-    Outlines run on the pixels just outside of a nodule. Marks that share a voxel are one nodule. Every reader of the
-    scan annotates ``nodule``, with zeros where he marked none, so the mean over four readers is 0, 0.25 … 1. They are
-    numbered within a scan: ``reader1`` of two scans need not be one person.
+    Outlines run along the pixels just outside of a nodule. Outlines of several readers that share a voxel are of one
+    nodule. Every reader of a scan annotates ``nodule``, with zeros where the reader outlined none; the mean over four
+    readers is therefore 0, 0.25 … 1. Readers are numbered within a scan: ``reader1`` of two scans may be two persons.
 
-    A nodule's class is that of its mean malignancy over all marks (1 to 5): below 3 benign, above 3 malignant, 3 left
-    out. This is the usual rule of papers on these data; no biopsy confirms it. Whole scans have no label.
+    The class of a nodule follows from its mean malignancy over all readers (1 to 5): below 3 is benign, above 3
+    malignant; nodules of exactly 3 are not used. This is the usual rule in papers on these data; no biopsy confirms
+    it. Whole scans have no label.
     """
 
     classes = ("benign", "malignant")
@@ -67,16 +68,16 @@ class Lidc(ListedDataset[LidcParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """Of scans the counts of the archive; of nodules those of Athanasoula et al. 2022."""
+        """The counts of scans by the archive, or of nodules by Athanasoula et al. 2022."""
         if self.params.crop == "scan":
             return {"samples": 1_018, "patients": 1_010}
         return {"samples": 1_236, "samples of benign": 620, "samples of malignant": 616}
 
     @cached_property
     def scans(self) -> tuple[Mapping[str, Scan], Mapping[str, list[str]], list[str]]:
-        """The scans by series, what is wrong with others, and the chest radiographs.
+        """The scans by series, the faults of other series, and the folders of chest radiographs.
 
-        One header and one XML of each are read, once. Raises ``DataError`` where there is no series at all.
+        Reads one header and one XML per series. Raises ``DataError`` where there is no series at all.
         """
         scans: dict[str, Scan] = {}
         faults: dict[str, list[str]] = {"series that cannot be used": [], "series in two folders": []}
@@ -92,67 +93,82 @@ class Lidc(ListedDataset[LidcParams]):
                 continue
             if scan is None:
                 radiographs.append(str(folder))
-            elif (first := scans.setdefault(scan.markup.series, scan)) is not scan:
+                continue
+            first = scans.setdefault(scan.markup.series, scan)
+            if first is not scan:
                 faults["series in two folders"].append(f"{first.folder} and {folder}; delete one of them")
         return scans, faults, radiographs
 
     @cached_property
-    def cases(self) -> Mapping[str, tuple[Scan, tuple[Mark, ...]]]:
-        """Whatever may be a sample: the scan, and the marks of the nodule, of which a whole scan has none."""
+    def cases(self) -> Mapping[str, tuple[Scan, tuple[Reading, ...]]]:
+        """All candidates for samples by id: the scan, and the readings of the nodule (empty for a whole scan)."""
         scans = self.scans[0].values()
         if self.params.crop == "scan":
             return {scan.id: (scan, ()) for scan in scans}
-        return {
-            f"{scan.id}_{number}": (scan, nodule) for scan in scans for number, nodule in enumerate(scan.nodules, 1)
-        }
+        cases = {}
+        for scan in scans:
+            for number, nodule in enumerate(scan.nodules, 1):
+                cases[f"{scan.id}_{number}"] = (scan, nodule)
+        return cases
 
     def listed(self) -> Listing:
-        """The scans with an XML, or their nodules that have a class; raises ``DataError`` where there is no series."""
+        """List the scans with an XML, or their nodules with a class; raise ``DataError`` where there is no series."""
         scans, faults, radiographs = self.scans
-        empty = [mark for scan in scans.values() for mark in scan.empty]
+        empty = [reading for scan in scans.values() for reading in scan.empty]
         unused = {"chest radiographs": radiographs, "outlines that enclose nothing": empty}
         entries = {}
         for id, (scan, nodule) in self.cases.items():
-            if reason := self._reason(nodule):
+            reason = self._unused_because(nodule)
+            if reason:
                 unused.setdefault(reason, []).append(id)
             else:
-                entries[id] = self._listed_as(scan, nodule)
+                entries[id] = self._listed_sample(scan, nodule)
         return Listing(entries, faults, unused, [scan.markup.path for scan in scans.values()])
 
-    def _reason(self, nodule: tuple[Mark, ...]) -> str:
-        """Why a nodule is left out, empty where it is a sample."""
+    def _unused_because(self, nodule: tuple[Reading, ...]) -> str:
+        """The reason why a nodule is unused, empty where it is a sample."""
         if self.params.crop == "scan":
             return ""
-        if len({mark.reader for mark in nodule}) < self.params.least_readers:
+        if len({reading.reader for reading in nodule}) < self.params.least_readers:
             return "nodules of fewer readers"
         malignancy = mean_ratings(nodule).get("malignancy")
         if malignancy is None:
             return "nodules without malignancy"
-        return "nodules of mean malignancy 3" if malignancy == UNDECIDED else ""
+        if malignancy == UNDECIDED:
+            return "nodules of mean malignancy 3"
+        return ""
 
-    def _listed_as(self, scan: Scan, nodule: tuple[Mark, ...]) -> ListedSample:
-        label = int(mean_ratings(nodule)["malignancy"] > UNDECIDED) if nodule else None
+    def _listed_sample(self, scan: Scan, nodule: tuple[Reading, ...]) -> ListedSample:
+        label = None
+        if nodule:
+            label = int(mean_ratings(nodule)["malignancy"] > UNDECIDED)
         split = split_of(scan.patient, self.params.shares, self.params.seed)
         return ListedSample(scan.first, split, label, scan.patient, str(scan.markup.path))
 
     def files(self) -> Iterable[Path]:
         """The XML and all slices of every scan."""
-        return [path for scan in self.scans[0].values() for path in (scan.markup.path, *scan.slices)]
+        for scan in self.scans[0].values():
+            yield scan.markup.path
+            yield from scan.slices
 
     @cached_property
     def _series(self) -> Any:
-        """The headers of a scan's slices, kept for the scans asked for last."""
+        """``list_series`` with a cache of the last 16 scans."""
         return lru_cache(maxsize=16)(list_series)
 
     def load(self, id: str) -> Sample:
-        """One nodule or scan (1, *space) uint16 by the window, with what every reader marked in it.
+        """Load one nodule or scan (1, *space) uint16, scaled by the window, with the annotations of every reader.
 
-        Extras: ``ratings``, every mark with the number of its nodule, its reader and box; ``small``, the points of
-        nodules below 3 mm; ``origin``, the first voxel's place in the scan; of nodules the mean of each characteristic.
+        Extras: ``ratings``, the ratings of each nodule by each reader, with the number of the nodule and its box;
+        ``small``, the points at nodules below 3 mm; ``origin``, the position of the first voxel in the scan; and, for
+        nodules, the mean of each characteristic.
         """
         entry = self.entry(id)
         scan, nodule = self.cases[id]
         cut = self._cut(scan, nodule)
+        field = None
+        if not cut.field.all():
+            field = cut.field
         extras = {"ratings": cut.ratings(), "small": cut.small(), "origin": cut.start, **mean_ratings(nodule)}
         return Sample(
             id,
@@ -161,25 +177,27 @@ class Lidc(ListedDataset[LidcParams]):
             entry.label,
             entry.patient,
             cut.geometry,
-            None if cut.field.all() else cut.field,
+            field,
             extras,
         )
 
-    def _cut(self, scan: Scan, nodule: tuple[Mark, ...]) -> Cut:
+    def _cut(self, scan: Scan, nodule: tuple[Reading, ...]) -> Cut:
         if not scan.slices:
             raise DataError(f"{scan.first} does not exist; {self.obtain}.")
         series = self._series(scan.slices)
         require_fitting(scan, series)
         if not nodule:
             return whole(scan, series)
-        steps = series.spacing if self.params.unit == "mm" else (1.0, 1.0, 1.0)
+        steps: Sequence[float] = (1.0, 1.0, 1.0)
+        if self.params.unit == "mm":
+            steps = series.spacing
         depth, height, width = (max(1, round(self.params.size / step)) for step in steps)
         return around(scan, series, nodule, (depth, height, width), self.params.space == 2)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write volumes with marks and ratings, as ``crop: scan`` gives them, under an empty folder; how many.
+        """Write volumes with annotations and ratings, as ``crop: scan`` loads them, under an empty folder.
 
-        Splits are not written: whoever reads them divides the patients anew.
+        Returns their number. Splits are not written; patients are divided anew when the scans are read.
         """
         require_new(root)
         count = 0

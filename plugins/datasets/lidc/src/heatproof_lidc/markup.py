@@ -1,4 +1,4 @@
-"""The XML beside a scan: what four readers marked, and which of their marks are one nodule."""
+"""The XML of a scan: the readings of up to four readers, and the grouping of readings into nodules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,16 @@ CHARACTERISTICS = (
     "malignancy",
 )  # fmt: skip
 LARGEST = 4096
+"""Most rows or columns of a slice."""
 RADIOGRAPH = "IdriReadMessage"
 
 
 @dataclass(frozen=True)
 class Outline:
-    """One closed edge map (n, 2) of rows and columns on one slice; what an excluded one encloses is no nodule."""
+    """One closed edge map (n, 2) of rows and columns on one slice.
+
+    An outline that is not ``included`` encloses a hole of the nodule.
+    """
 
     uid: str
     z: float
@@ -32,8 +36,8 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What one reader says of one nodule: its outlines and his ratings, 1 to 5 or 6."""
+class Reading:
+    """One nodule as one reader sees it: outlines, and ratings from 1 to 5 or 6."""
 
     reader: str
     name: str
@@ -42,15 +46,16 @@ class Mark:
 
     @cached_property
     def pixels(self) -> Mapping[str, Array]:
-        """The nodule's pixels (n, 2) by the slice's UID; slices without any are left out."""
-        found = {}
+        """The pixels (n, 2) of the nodule by UID of the slice; slices without pixels are omitted."""
+        pixels = {}
         for uid in dict.fromkeys(outline.uid for outline in self.outlines):
             parts = [outline for outline in self.outlines if outline.uid == uid]
-            kept, cut = (_codes(part for part in parts if part.included is included) for included in (True, False))
-            codes = np.setdiff1d(kept, cut)
+            included = _codes(part for part in parts if part.included)
+            excluded = _codes(part for part in parts if not part.included)
+            codes = np.setdiff1d(included, excluded)
             if codes.size:
-                found[uid] = np.stack(np.divmod(codes, LARGEST), axis=1).astype(np.int16)
-        return found
+                pixels[uid] = np.stack(np.divmod(codes, LARGEST), axis=1).astype(np.int16)
+        return pixels
 
     @property
     def extent(self) -> tuple[Array, Array]:
@@ -61,25 +66,25 @@ class Mark:
 
 @dataclass(frozen=True)
 class Markup:
-    """What the readers of one scan say: their marks, and the nodules below 3 mm, of which one point is marked."""
+    """All readings of one scan; those of nodules below 3 mm, each a single point, are ``small``."""
 
     path: Path
     series: str
     readers: tuple[str, ...]
-    marks: tuple[Mark, ...]
-    small: tuple[Mark, ...]
+    readings: tuple[Reading, ...]
+    small: tuple[Reading, ...]
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Builds elements, and refuses the declarations by which a small file expands into a huge one."""
+    """Builds elements; refuses a DOCTYPE, with which a small file could expand into a huge one."""
 
-    def doctype(self, name: str, *declared: str | None) -> None:
-        """Refuse a DOCTYPE."""
-        raise DataError("it declares a DOCTYPE, which annotations of LIDC-IDRI do not")
+    def doctype(self, name: str, *declaration: str | None) -> None:
+        """Raise ``DataError``."""
+        raise DataError("it declares a DOCTYPE, which no file of LIDC-IDRI does")
 
 
 def read_markup(path: Path) -> Markup | None:
-    """The readings of a CT scan; None where the XML is of a radiograph. Raises ``DataError`` for anything else."""
+    """Read the XML of a CT scan; return None for that of a radiograph, and raise ``DataError`` for other files."""
     try:
         root = ElementTree.parse(path, ElementTree.XMLParser(target=_Builder())).getroot()
         if root.tag.endswith(RADIOGRAPH):
@@ -91,54 +96,59 @@ def read_markup(path: Path) -> Markup | None:
         raise DataError(f"{path} cannot be read ({error}); replace it by a fresh copy.") from error
 
 
-def matched(marks: Sequence[Mark]) -> list[tuple[Mark, ...]]:
-    """The marks by nodule, in order of the first: those that share a pixel, directly or by way of others, are one."""
-    owners = list(range(len(marks)))
-    for second, mark in enumerate(marks):
+def matched(readings: Sequence[Reading]) -> list[tuple[Reading, ...]]:
+    """Group readings into nodules, in order of their first reading.
+
+    Readings that share a pixel, directly or through other readings, are of one nodule.
+    """
+    numbers = list(range(len(readings)))
+    for second, reading in enumerate(readings):
         for first in range(second):
-            if owners[first] != owners[second] and _overlap(marks[first], mark):
-                low, high = sorted((owners[first], owners[second]))
-                owners = [low if owner == high else owner for owner in owners]
-    return [tuple(mark for mark, own in zip(marks, owners) if own == owner) for owner in dict.fromkeys(owners)]
+            if numbers[first] != numbers[second] and _overlap(readings[first], reading):
+                low, high = sorted((numbers[first], numbers[second]))
+                numbers = [low if number == high else number for number in numbers]
+    nodules: dict[int, list[Reading]] = {}
+    for number, reading in zip(numbers, readings):
+        nodules.setdefault(number, []).append(reading)
+    return [tuple(nodule) for nodule in nodules.values()]
 
 
 def _markup(path: Path, root: ElementTree.Element) -> Markup:
     series = root.findtext("{*}ResponseHeader/{*}SeriesInstanceUid", "").strip()
     sessions = root.findall("{*}readingSession")
-    if not series or not sessions:
-        raise DataError(f"it has {'no reading session' if series else 'no SeriesInstanceUid'}")
+    if not series:
+        raise DataError("it has no SeriesInstanceUid")
+    if not sessions:
+        raise DataError("it has no reading session")
     readers = tuple(f"reader{number}" for number in range(1, len(sessions) + 1))
-    found = [
-        _mark(reader, nodule)
-        for reader, session in zip(readers, sessions)
-        for nodule in session.findall("{*}unblindedReadNodule")
-    ]
-    small = {id(mark) for mark in found if sum(len(outline.points) for outline in mark.outlines) < 2}
-    return Markup(
-        path,
-        series,
-        readers,
-        tuple(mark for mark in found if id(mark) not in small),
-        tuple(mark for mark in found if id(mark) in small and mark.outlines),
-    )
+    large = []
+    small = []
+    for reader, session in zip(readers, sessions):
+        for nodule in session.findall("{*}unblindedReadNodule"):
+            reading = _reading(reader, nodule)
+            if sum(len(outline.points) for outline in reading.outlines) > 1:
+                large.append(reading)
+            elif reading.outlines:
+                small.append(reading)
+    return Markup(path, series, readers, tuple(large), tuple(small))
 
 
-def _mark(reader: str, nodule: ElementTree.Element) -> Mark:
-    given = {name: nodule.findtext(f"{{*}}characteristics/{{*}}{name}", "").strip() for name in CHARACTERISTICS}
-    ratings = {name: int(value) for name, value in given.items() if value}
-    if strange := {name: value for name, value in ratings.items() if not 1 <= value <= 6}:
-        raise DataError(f"ratings are 1 to 6, seen: {strange}")
+def _reading(reader: str, nodule: ElementTree.Element) -> Reading:
+    texts = {name: nodule.findtext(f"{{*}}characteristics/{{*}}{name}", "").strip() for name in CHARACTERISTICS}
+    ratings = {name: int(text) for name, text in texts.items() if text}
+    invalid = {name: value for name, value in ratings.items() if not 1 <= value <= 6}
+    if invalid:
+        raise DataError(f"ratings must be 1 to 6 (got {invalid})")
     outlines = tuple(_outline(roi) for roi in nodule.findall("{*}roi") if roi.find("{*}edgeMap") is not None)
-    return Mark(reader, nodule.findtext("{*}noduleID", "").strip(), ratings, outlines)
+    return Reading(reader, nodule.findtext("{*}noduleID", "").strip(), ratings, outlines)
 
 
 def _outline(roi: ElementTree.Element) -> Outline:
-    axes = [
-        [int(edge.text or "") for edge in roi.iterfind(f"{{*}}edgeMap/{{*}}{name}")] for name in ("yCoord", "xCoord")
-    ]
-    if len(axes[0]) != len(axes[1]) or not axes[0]:
-        raise DataError(f"an outline has {len(axes[0])} rows and {len(axes[1])} columns")
-    points = np.array(axes).T
+    rows = [int(edge.text or "") for edge in roi.iterfind("{*}edgeMap/{*}yCoord")]
+    columns = [int(edge.text or "") for edge in roi.iterfind("{*}edgeMap/{*}xCoord")]
+    if len(rows) != len(columns) or not rows:
+        raise DataError(f"an outline has {len(rows)} rows and {len(columns)} columns")
+    points = np.array([rows, columns]).T
     if points.min() < 0 or points.max() >= LARGEST:
         raise DataError(f"an outline reaches pixel {points.min()} or {points.max()}; allowed: 0 to {LARGEST - 1}")
     included = roi.findtext("{*}inclusion", "TRUE").strip().upper() != "FALSE"
@@ -149,18 +159,20 @@ def _outline(roi: ElementTree.Element) -> Outline:
 
 
 def _codes(outlines: Iterable[Outline]) -> Array:
-    """What outlines enclose, each pixel as one number."""
+    """The pixels that outlines enclose, each as one number: row × ``LARGEST`` + column."""
     pixels = [enclosed(outline.points) for outline in outlines]
     return np.unique(np.concatenate([np.empty((0, 2), dtype=int), *pixels]) @ [LARGEST, 1])
 
 
-def _overlap(one: Mark, other: Mark) -> bool:
-    """Whether two marks share a pixel of one slice."""
-    (low, high), (other_low, other_high) = one.extent, other.extent
-    if (high < other_low).any() or (other_high < low).any():
+def _overlap(left: Reading, right: Reading) -> bool:
+    """Whether two readings share a pixel of one slice."""
+    left_low, left_high = left.extent
+    right_low, right_high = right.extent
+    if (left_high < right_low).any() or (right_high < left_low).any():
         return False
-    shared = one.pixels.keys() & other.pixels.keys()
-    return any(
-        np.intersect1d(one.pixels[uid] @ [LARGEST, 1], other.pixels[uid] @ [LARGEST, 1], assume_unique=True).size
-        for uid in shared
-    )
+    for uid in left.pixels.keys() & right.pixels.keys():
+        left_codes = left.pixels[uid] @ [LARGEST, 1]
+        right_codes = right.pixels[uid] @ [LARGEST, 1]
+        if np.intersect1d(left_codes, right_codes, assume_unique=True).size:
+            return True
+    return False

@@ -1,4 +1,4 @@
-"""Edge maps: the closed chains of pixels just outside a nodule, by which readers marked it slice by slice."""
+"""Edge maps: the closed chains of pixels just outside a nodule with which readers outlined it, slice by slice."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from PIL import Image, ImageDraw
 from heatproof.records import Array
 
 CLOCKWISE = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-Place = tuple[int, int]
+Pixel = tuple[int, int]
 
 
 def enclosed(points: Array) -> Array:
-    """The pixels (n, 2) that an edge map (m, 2) of rows and columns encloses; its own are outside of the nodule.
+    """The pixels (n, 2) that an edge map (m, 2) of rows and columns encloses, without those of the edge map.
 
     >>> enclosed(np.array([[0, 1], [1, 2], [2, 1], [1, 0]])).tolist()
     [[1, 1]]
@@ -27,9 +27,9 @@ def enclosed(points: Array) -> Array:
 
 
 def edge_maps(mask: Array) -> Iterator[Array]:
-    """The edge maps (m, 2) of the parts of a mask (h, w) that leaves a pixel at the border.
+    """The edge maps (m, 2) of the connected parts of a mask (h, w), whose border must be False.
 
-    Holes are filled, and bays that are shut where every pixel grows by its four neighbours: a chain cannot tell them.
+    Edge maps cannot represent holes, nor bays that close when the mask grows by one pixel: both are filled.
     """
     grown = mask.copy()
     grown[1:] |= mask[:-1]
@@ -43,21 +43,23 @@ def edge_maps(mask: Array) -> Iterator[Array]:
         grown[tuple(enclosed(chain).T)] = False
 
 
-def _traced(region: set[Place]) -> Array:
-    """The border of the part of a region that holds its first pixel, clockwise (Moore neighbours)."""
-    first = _step(min(region), 0, region)
-    chain, (place, heading) = [first[0]], _step(*first, region)
-    while (place, heading) != first:
-        chain.append(place)
-        place, heading = _step(place, heading, region)
+def _traced(region: set[Pixel]) -> Array:
+    """Trace the border around the first pixel of a region, clockwise (Moore neighbours)."""
+    start = _step(min(region), 0, region)
+    chain = [start[0]]
+    pixel, heading = _step(*start, region)
+    while (pixel, heading) != start:
+        chain.append(pixel)
+        pixel, heading = _step(pixel, heading, region)
     return np.array(chain)
 
 
-def _step(place: Place, heading: int, region: set[Place]) -> tuple[Place, int]:
-    """The next pixel of the border and the direction that leads to it, seen from the last step's left."""
+def _step(pixel: Pixel, heading: int, region: set[Pixel]) -> tuple[Pixel, int]:
+    """The next pixel of the border and the direction that leads to it; the search begins to the left of the heading."""
     left = heading // 2 * 2 + 6
     for turn in range(left, left + 8):
         down, right = CLOCKWISE[turn % 8]
-        if (place[0] + down, place[1] + right) in region:
-            return (place[0] + down, place[1] + right), turn % 8
-    return place, heading
+        neighbour = (pixel[0] + down, pixel[1] + right)
+        if neighbour in region:
+            return neighbour, turn % 8
+    return pixel, heading

@@ -1,19 +1,20 @@
-"""One CT series of the download: its slices, its patient, and what the XML beside it says."""
+"""One CT series of the download: its slices, its patient, and the annotations in its XML."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from heatproof.errors import DataError
 from heatproof_dicom_files.headers import open_dicom
 
-from .markup import CHARACTERISTICS, Mark, Markup, matched, read_markup
+from .markup import CHARACTERISTICS, Markup, Reading, matched, read_markup
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One CT series: its folder and slices, its patient, and what was marked."""
+    """One CT series: its folder and slices, its patient, and the content of its XML."""
 
     folder: Path
     slices: tuple[Path, ...]
@@ -22,46 +23,61 @@ class Scan:
 
     @property
     def id(self) -> str:
-        """The patient and the last digits of the series, for some patients were scanned twice."""
+        """The patient and the last digits of the series, because some patients were scanned twice."""
         return f"{self.patient}_{self.markup.series[-8:].replace('.', '')}"
 
     @property
     def first(self) -> Path:
-        """The first slice, or the place of one where none was downloaded."""
-        return self.slices[0] if self.slices else self.folder / "*.dcm"
+        """The first slice, or a pattern for slices where none was downloaded."""
+        return next(iter(self.slices), self.folder / "*.dcm")
 
     @cached_property
-    def nodules(self) -> list[tuple[Mark, ...]]:
-        """The marks by nodule; a mark whose outlines enclose nothing is of none."""
-        return matched([mark for mark in self.markup.marks if mark.pixels])
+    def nodules(self) -> list[tuple[Reading, ...]]:
+        """The readings of each nodule, without readings that enclose nothing."""
+        return matched([reading for reading in self.markup.readings if reading.pixels])
 
     @property
     def empty(self) -> list[str]:
-        """The marks whose outlines enclose nothing."""
-        return [f"{self.markup.path}: {mark.reader}, {mark.name}" for mark in self.markup.marks if not mark.pixels]
+        """XML, reader and name of each reading that encloses nothing."""
+        return [
+            f"{self.markup.path}: {reading.reader}, {reading.name}"
+            for reading in self.markup.readings
+            if not reading.pixels
+        ]
 
 
 def read_scan(folder: Path) -> Scan | None:
-    """The scan in a folder by its XML and the header of one slice; None where it is a chest radiograph.
+    """Read the XML and the header of one slice in a folder; return None for a chest radiograph.
 
-    Raises ``DataError`` unless there is one XML, which can be read, and the slices are of the folder's patient.
+    Raises ``DataError`` unless there is one readable XML, and the slices are of the patient after whom the folder is
+    named.
     """
-    slices, found = tuple(sorted(folder.glob("*.dcm"))), sorted(folder.glob("*.xml"))
-    patient = folder.parent.parent.name
-    header = open_dicom(slices[0], stop_before_pixels=True, specific_tags=["PatientID", "Modality"]) if slices else {}
+    slices = tuple(sorted(folder.glob("*.dcm")))
+    header: Mapping[str, Any] = {}
+    if slices:
+        header = open_dicom(slices[0], stop_before_pixels=True, specific_tags=["PatientID", "Modality"])
     if header.get("Modality", "CT") != "CT":
         return None
-    if len(found) != 1:
+    paths = sorted(folder.glob("*.xml"))
+    if len(paths) != 1:
+        raise DataError(f"{folder} holds {len(paths)} XML files of annotations, but must hold one; restore the folder.")
+    markup = read_markup(paths[0])
+    patient = folder.parent.parent.name
+    owner = str(header.get("PatientID") or patient)
+    if owner != patient:
         raise DataError(
-            f"{folder} holds {len(found)} XML files of annotations; one is needed, so complete or clear it."
+            f"{folder} holds slices of patient {owner}, who would be in two splits; keep one folder per patient."
         )
-    markup = read_markup(found[0])
-    if (named := str(header.get("PatientID") or patient)) != patient:
-        raise DataError(f"{folder} holds slices of patient {named}, who would be in two splits; keep one folder each.")
-    return None if markup is None else Scan(folder, slices, patient, markup)
+    if markup is None:
+        return None
+    return Scan(folder, slices, patient, markup)
 
 
-def mean_ratings(marks: Iterable[Mark]) -> Mapping[str, float]:
-    """The mean of each characteristic over the marks that rate it."""
-    given = {name: [mark.ratings[name] for mark in marks if name in mark.ratings] for name in CHARACTERISTICS}
-    return {name: sum(values) / len(values) for name, values in given.items() if values}
+def mean_ratings(readings: Iterable[Reading]) -> Mapping[str, float]:
+    """The mean of each characteristic over the readings that rate it."""
+    means = {}
+    for name in CHARACTERISTICS:
+        values = [reading.ratings[name] for reading in readings if name in reading.ratings]
+        if values:
+            means[name] = sum(values) / len(values)
+    return means

@@ -1,4 +1,4 @@
-"""Writes a volume with nodules as LIDC-IDRI publishes its scans: a folder of slices and an XML."""
+"""Writes a volume with nodules in the layout of LIDC-IDRI: a folder of slices and an XML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,12 +21,13 @@ Heights = Sequence[tuple[str, float]]
 
 
 def write_scan(sample: Sample, root: Path, window: tuple[float, float]) -> None:
-    """Write a sample (1, d, h, w) uint16 by the window, with ``extras`` as ``Lidc`` gives them to whole scans.
+    """Write a sample (1, d, h, w) uint16, scaled by the window, with the ``extras`` of whole scans of ``Lidc``.
 
-    The files are marked as synthetic. Raises ``DataError`` for other samples, and for marks that no rating's box holds
-    or that touch the border, where no outline could run around them.
+    The DICOM files are labelled as synthetic. Raises ``DataError`` for other samples, for annotated voxels outside of
+    every box of the ratings, and for nodules at the border, where no outline can run around them.
     """
-    spacing, uids = _spacing(sample), _uids(sample)
+    spacing = _spacing(sample)
+    uids = _uids(sample)
     folder = root / sample.patient / uids["StudyInstanceUID"] / uids["SeriesInstanceUID"]
     heights = _write_slices(sample, folder, spacing, window, uids)
     message = ElementTree.Element("LidcReadMessage", {"xmlns": NAMESPACE})
@@ -42,8 +43,10 @@ def write_scan(sample: Sample, root: Path, window: tuple[float, float]) -> None:
 
 
 def _spacing(sample: Sample) -> tuple[float, ...]:
-    """The spacing of a volume that can be written; raises ``DataError`` for other samples."""
-    spacing = sample.geometry.spacing if sample.geometry else None
+    """The spacing of a volume that can be written; raise ``DataError`` for other samples."""
+    spacing = None
+    if sample.geometry:
+        spacing = sample.geometry.spacing
     if sample.image.ndim != 4 or len(sample.image) != 1 or sample.image.dtype != np.uint16 or not spacing:
         raise DataError(
             f"{sample.id} has an image {sample.image.shape} of {sample.image.dtype}; lidc holds volumes (1, d, h, w) "
@@ -53,30 +56,30 @@ def _spacing(sample: Sample) -> tuple[float, ...]:
         raise DataError(f"{sample.patient!r} cannot be the name of a folder; give patients without slashes.")
     readers = [annotation.reader for annotation in sample.annotations]
     if len(set(readers)) < len(readers) or not readers:
-        raise DataError(
-            f"{sample.id} has annotations of readers {readers}; give one of finding nodule for each reader."
-        )
+        raise DataError(f"{sample.id} has annotations of readers {readers}; give one annotation of nodule per reader.")
     return spacing
 
 
 def _uids(sample: Sample) -> Uids:
     from pydicom.uid import generate_uid
 
-    parts = {"StudyInstanceUID": [sample.patient], "SeriesInstanceUID": [sample.patient, sample.id]}
-    return {name: str(generate_uid(entropy_srcs=["lidc", name, *seen])) for name, seen in parts.items()}
+    keys = {"StudyInstanceUID": [sample.patient], "SeriesInstanceUID": [sample.patient, sample.id]}
+    return {name: str(generate_uid(entropy_srcs=["lidc", name, *key])) for name, key in keys.items()}
 
 
 def _write_slices(
     sample: Sample, folder: Path, spacing: tuple[float, ...], window: tuple[float, float], uids: Uids
 ) -> Heights:
-    """Write the slices from foot to head."""
+    """Write the slices from foot to head; return the UID and the height of each."""
     from pydicom.uid import generate_uid
 
-    (step, *pixel), (low, high) = spacing, window
+    step, *pixel = spacing
+    low, high = window
     units = np.rint(sample.image / 65535 * (high - low) + low + CT_OFFSET)
     heights = []
     for index in range(sample.space[0]):
-        uid, height = str(generate_uid(entropy_srcs=[uids["SeriesInstanceUID"], str(index)])), round(index * step, 6)
+        uid = str(generate_uid(entropy_srcs=[uids["SeriesInstanceUID"], str(index)]))
+        height = round(index * step, 6)
         heights.append((uid, height))
         write_dicom(
             np.clip(units[:, index], 0, 65535).astype(np.uint16), folder / f"1-{index + 1:03d}.dcm", synthetic=True,
@@ -88,39 +91,45 @@ def _write_slices(
 
 
 def _add_nodules(session: ElementTree.Element, sample: Sample, mask: Array, reader: str, heights: Heights) -> None:
-    """What one reader outlined, a nodule for each of his ratings."""
-    left = mask.copy()
+    """Add the outlines of one reader, with a nodule for each of the reader's ratings."""
+    remaining = mask.copy()
     for rating in sample.extras.get("ratings", ()):
         if rating["reader"] == reader:
             box = tuple(slice(*ends) for ends in rating["box"])
-            own = np.zeros_like(mask)
-            own[box], left[box] = mask[box], False
+            boxed = np.zeros_like(mask)
+            boxed[box] = mask[box]
+            remaining[box] = False
             nodule = _nodule(session, f"{rating['nodule']:03d}")
-            given = ElementTree.SubElement(nodule, "characteristics")
+            characteristics = ElementTree.SubElement(nodule, "characteristics")
             for name in CHARACTERISTICS:
                 if name in rating:
-                    _add(given, name, rating[name])
-            _add_outlines(nodule, own, sample, heights)
-    if left.any():
-        raise DataError(f"{sample.id}: {reader} marks {left.sum()} voxels outside of every box of extras['ratings'].")
+                    _add(characteristics, name, rating[name])
+            _add_outlines(nodule, boxed, sample, heights)
+    if remaining.any():
+        raise DataError(
+            f"{sample.id}: {reader} annotates {remaining.sum()} voxels outside of every box of extras['ratings']; "
+            "give a rating with a box for each nodule."
+        )
 
 
 def _add_outlines(nodule: ElementTree.Element, mask: Array, sample: Sample, heights: Heights) -> None:
     inner = np.zeros_like(mask)
     inner[:, 1:-1, 1:-1] = True
     if (mask & ~inner).any():
-        raise DataError(f"{sample.id} has a nodule at the border, which no outline can run around; leave a pixel.")
+        raise DataError(
+            f"{sample.id} has a nodule at the border, which no outline can run around; leave a margin of one pixel."
+        )
     for index in np.flatnonzero(mask.any(axis=(1, 2))).tolist():
         for chain in edge_maps(mask[index]):
             _add_roi(nodule, heights[index], chain)
 
 
 def _add_points(session: ElementTree.Element, sample: Sample, reader: str, heights: Heights) -> None:
-    """The nodules below 3 mm that one reader marked by a point."""
+    """Add the points of one reader at nodules below 3 mm."""
     for number, point in enumerate(sample.extras.get("small", ()), 1):
         if point["reader"] == reader:
-            index, *place = point["place"]
-            _add_roi(_nodule(session, f"small {number:03d}"), heights[index], np.array([place]))
+            index, *pixel = point["place"]
+            _add_roi(_nodule(session, f"small {number:03d}"), heights[index], np.array([pixel]))
 
 
 def _nodule(session: ElementTree.Element, name: str) -> ElementTree.Element:

@@ -1,19 +1,19 @@
-"""PET/CT of solitary pulmonary nodules: images of benign and of malignant ones."""
+"""PET/CT images of benign and malignant solitary pulmonary nodules."""
 
 from heatproof_cohorts.folders import FolderDataset
 
 
 class PetctSpn(FolderDataset):
-    """172 nodules, 61 benign and 111 malignant, as Athanasoula et al. explained them by Grad-CAM.
+    """172 solitary pulmonary nodules, 61 benign and 111 malignant.
 
-    Athanasoula et al., who explain a feature-fusion VGG19 by Grad-CAM on seven medical datasets, give these counts and
-    no source, layout or split. So images lie in two folders named as the classes; nothing is annotated.
+    Athanasoula et al., who explain a feature-fusion VGG19 by Grad-CAM on seven medical datasets, state these counts,
+    but no source, layout or split. Images must lie in two folders named after the classes; there are no annotations.
     """
 
     classes = ("benign", "malignant")
     citation = (
         "the PET/CT dataset among the seven of Athanasoula et al. (Grad-CAM, FF-VGG19); no public source is known"
     )
-    licence = "whatever its owners say"
-    obtain = "no public source is known, so ask the authors of the study, and lay the images into these folders"
+    licence = "not stated by its authors; ask them before use"
+    obtain = "no public source is known, so ask the authors of the study, and put the images into these folders"
     published = {"samples": 172, "samples of benign": 61, "samples of malignant": 111}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Registers the phantom dataset: synthetic fundus photographs."""
+"""Registers the phantom dataset: synthetic fundus photographs, chest radiographs and CT scans."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Camera of the synthetic photographs: field of view, light, haze, and the grain of sensor and JPEG."""
+"""Camera of the synthetic photographs: field of view, light, haze, and the noise of sensor and JPEG."""
 
 import io
 
@@ -15,10 +15,11 @@ QUALITY = 88
 
 def aperture(frame: Frame) -> np.ndarray:
     """Share of each pixel that the field of view covers: a disc with the camera's two orientation notches."""
-    x = -frame.x if frame.mirrored else frame.x
+    x = frame.x * frame.sign
     reach = np.hypot(x, frame.y)
     edge = np.ones_like(reach)
-    rows, columns = slice(0, frame.height // 2), slice(frame.width // 2, None)
+    rows = slice(0, frame.height // 2)
+    columns = slice(frame.width // 2, None)
     angle = np.degrees(np.arctan2(frame.y[rows], x[:, columns]))
     for centre, half in NOTCH:
         edge[rows, columns] += 0.04 * np.clip(1 - np.abs(angle - centre) / half, 0, 1)
@@ -27,32 +28,34 @@ def aperture(frame: Frame) -> np.ndarray:
 
 def light(eye: Eye, frame: Frame) -> np.ndarray:
     """Share of the light that reaches red, green and blue, (3, height, width): the edge is dimmer and redder."""
-    chance, coarse = eye.chance("light"), frame.at(COARSE)
-    aside = chance.normal(0, 0.16, 2)
+    rng = eye.rng("light")
+    coarse = frame.at(COARSE)
+    aside = rng.normal(0, 0.16, 2)
     radial = (coarse.x - aside[0]) ** 2 + (coarse.y - aside[1]) ** 2
-    fall = chance.uniform(0.14, 0.34) * radial + 0.10 * radial**3 * chance.random()
-    fall = np.maximum(fall + 0.035 * grain(chance, coarse, 0.45), 0)
+    fall = rng.uniform(0.14, 0.34) * radial + 0.10 * radial**3 * rng.random()
+    fall = np.maximum(fall + 0.035 * grain(rng, coarse, 0.45), 0)
     return np.stack([stretch(np.exp(-share * fall), frame.height, frame.width) for share in (0.85, 1.15, 1.2)])
 
 
 def haze(eye: Eye, frame: Frame) -> np.ndarray | None:
-    """Pale veil at one edge of the field, as a lid or the iris leaves it, in some photographs."""
-    chance = eye.chance("haze")
-    strength, angle = max(0.0, chance.normal(-0.05, 0.17)), chance.uniform(0, 2 * np.pi)
+    """The pale veil that a lid or the iris leaves at one edge of the field; None for photographs without one."""
+    rng = eye.rng("haze")
+    strength = max(0.0, rng.normal(-0.05, 0.17))
+    angle = rng.uniform(0, 2 * np.pi)
     if not strength:
         return None
     coarse = frame.at(COARSE)
-    place = 1.15 * np.array([np.cos(angle), np.sin(angle)])
-    veil = bell((coarse.x - place[0]) ** 2 + (coarse.y - place[1]) ** 2, chance.uniform(0.2, 0.5))
+    x, y = 1.15 * np.array([np.cos(angle), np.sin(angle)])
+    veil = bell((coarse.x - x) ** 2 + (coarse.y - y) ** 2, rng.uniform(0.2, 0.5))
     return stretch(strength * veil, frame.height, frame.width)
 
 
 def residual(eye: Eye, frame: Frame, clean: np.ndarray) -> np.ndarray:
-    """What sensor and JPEG add to a lesion-free photograph; added to any other it cannot tell where lesions are."""
-    chance = eye.chance(f"noise {frame.height}")
+    """Noise of sensor and JPEG (3, height, width), computed without lesions, which it therefore cannot reveal."""
+    rng = eye.rng(f"noise {frame.height}")
     shape = (frame.height, frame.width)
-    shared = chance.standard_normal(shape, dtype=np.float32) * 1.9
-    noisy = [plane + shared + chance.standard_normal(shape, dtype=np.float32) * 1.0 for plane in clean]
+    shared = rng.standard_normal(shape, dtype=np.float32) * 1.9
+    noisy = [plane + shared + rng.standard_normal(shape, dtype=np.float32) * 1.0 for plane in clean]
     lit = clean.max(axis=0) > 4
     image = Image.fromarray(np.stack([np.where(lit, plane, 0).clip(0, 255) for plane in noisy], -1).astype(np.uint8))
     stored = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Drawings of synthetic eyes: a colour fundus photograph with exact masks, made from a patient's plan."""
+"""Draws synthetic eyes: a colour fundus photograph with exact masks, from the plan of a patient."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ VEIL = (190, 178, 120)
 
 @dataclass(frozen=True)
 class Drawing:
-    """A synthetic photograph of one eye and what is in it.
+    """A synthetic photograph of one eye, with its masks, grade and centres.
 
     Parameters
     ----------
@@ -47,13 +47,12 @@ class Drawing:
 
 
 def draw(patient: int, eye: str, seed: int, height: int) -> Drawing:
-    """Synthetic photograph of one eye of a patient; the same scene at every height."""
-    plan = eyes(patient, seed)[eye]
-    return drawn(plan, height)
+    """Draw one eye of a patient; the scene is the same at every height."""
+    return draw_eye(eyes(patient, seed)[eye], height)
 
 
-def drawn(eye: Eye, height: int, suppressed: bool = False) -> Drawing:
-    """Photograph of a planned eye; ``suppressed`` leaves the lesions out of the image but not out of the masks."""
+def draw_eye(eye: Eye, height: int, suppressed: bool = False) -> Drawing:
+    """Draw a planned eye; ``suppressed`` omits the lesions from the image, but not from the masks."""
     frame = Frame(height, eye.mirrored, eye.shift)
     opening = aperture(frame)
     field = opening >= 0.5
@@ -61,10 +60,13 @@ def drawn(eye: Eye, height: int, suppressed: bool = False) -> Drawing:
     clean, disc_mask = healthy(eye, frame, lamp, opening)
     planes = opacities(frame, eye.lesions, field)
     photograph = residual(eye, frame, clean)
-    photograph += clean if suppressed else diseased(clean, planes, eye, lamp)
+    if suppressed:
+        photograph += clean
+    else:
+        photograph += diseased(clean, planes, eye, lamp)
     image = np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
-    places = frame.pixels(np.stack([eye.disc, eye.fovea])).tolist()
-    centres = {name: (row, column) for name, (column, row) in zip(CENTRES, places)}
+    points = frame.pixels(np.stack([eye.disc, eye.fovea])).tolist()
+    centres = {name: (row, column) for name, (column, row) in zip(CENTRES, points)}
     return Drawing(image, visible(planes) | {"optic_disc": disc_mask & field}, field, eye.grade, centres)
 
 
@@ -83,17 +85,16 @@ def healthy(eye: Eye, frame: Frame, lamp: np.ndarray, opening: np.ndarray) -> tu
 
 
 def diseased(clean: np.ndarray, planes: dict[str, np.ndarray], eye: Eye, lamp: np.ndarray) -> np.ndarray:
-    """The healthy eye with its lesions: blood dims what lies under it, exudates cover it."""
+    """The healthy eye with its lesions: blood dims the retina below it, exudates cover it."""
     scene = clean.copy()
     for finding in FINDINGS:
         rows, columns = np.nonzero(planes[finding])
         depth = planes[finding][rows, columns]
         for channel in range(3):
             under = scene[channel, rows, columns]
-            above = (
-                BLOOD[finding][channel] * under
-                if finding in BLOOD
-                else (lamp[channel, rows, columns] * EXUDATE[finding][channel])
-            )
+            if finding in BLOOD:
+                above = BLOOD[finding][channel] * under
+            else:
+                above = lamp[channel, rows, columns] * EXUDATE[finding][channel]
             scene[channel, rows, columns] = under + depth * (above - under)
     return scene

@@ -1,4 +1,4 @@
-"""Frame of a synthetic photograph: how the scene, measured in radii of the field of view, falls onto pixels."""
+"""Frame of a synthetic photograph: it maps the scene, measured in radii of the field of view, to pixels."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ class Frame:
     mirrored: bool
         Whether x runs from right to left, as in a left eye.
     shift: float
-        Where the centre of the field of view lies, as a share of the width.
+        Column of the centre of the field of view, as a share of the width.
     """
 
     height: int
@@ -37,11 +37,16 @@ class Frame:
         """Radius of the field of view in pixels: one unit of the scene."""
         return FIELD_RADIUS * self.height
 
+    @property
+    def sign(self) -> int:
+        """-1 where x runs from right to left, else 1."""
+        return -1 if self.mirrored else 1
+
     @cached_property
     def x(self) -> np.ndarray:
         """Scene abscissa of every column, shape (1, width)."""
         x = (np.arange(self.width, dtype=np.float32) + 0.5 - self.shift * self.width) / self.radius
-        return (-x if self.mirrored else x).astype(np.float32)[None, :]
+        return (self.sign * x).astype(np.float32)[None, :]
 
     @cached_property
     def y(self) -> np.ndarray:
@@ -50,19 +55,17 @@ class Frame:
         return y.astype(np.float32)[:, None]
 
     def at(self, height: int) -> "Frame":
-        """The same view on another number of pixels."""
+        """The frame of the same scene at another height."""
         return Frame(height, self.mirrored, self.shift)
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
         """Positions (column, row) of scene points, in pixels from the upper left corner, shape (n, 2)."""
-        sign = -1 if self.mirrored else 1
-        return np.stack(
-            [sign * points[:, 0] * self.radius + self.shift * self.width, points[:, 1] * self.radius + self.height / 2],
-            axis=1,
-        )
+        columns = self.sign * points[:, 0] * self.radius + self.shift * self.width
+        rows = points[:, 1] * self.radius + self.height / 2
+        return np.stack([columns, rows], axis=1)
 
     def window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
-        """Rows and columns that lie within ``reach`` of a scene point; empty where it lies outside the photograph."""
+        """Rows and columns within ``reach`` of a scene point; empty where the point lies outside the photograph."""
         column, row = self.pixels(np.array([[x, y]]))[0]
         reach = reach * self.radius + 1
         return (

@@ -1,4 +1,4 @@
-"""Opacity of lesions: how much of a pixel's light a lesion decides, and the exact masks that follow from it."""
+"""Opacity of lesions: the share of a pixel's light that a lesion replaces, and the exact masks that follow from it."""
 
 import numpy as np
 
@@ -9,18 +9,20 @@ from .texture import step
 LEVEL = 0.10
 SOFTNESS = 0.0028
 ROUGHNESS = {"microaneurysms": 0.06, "haemorrhages": 0.16, "hard_exudates": 0.15, "soft_exudates": 0.15}
-# Edge as a share of the radius; the camera's own softness comes on top.
+# Edge as a share of the radius, at least the softness of the camera.
 EDGE = {"microaneurysms": 0.30, "haemorrhages": 0.38, "hard_exudates": 0.42, "soft_exudates": 0.75}
 
 
 def opacities(frame: Frame, lesions: Lesions, field: np.ndarray) -> dict[str, np.ndarray]:
-    """Opacity of every finding, each (height, width) from 0 to 1; below ``LEVEL`` it is cut to exactly 0."""
+    """Opacity of every finding, (height, width) from 0 to 1; opacity below ``LEVEL`` becomes exactly 0."""
     planes = {finding: np.zeros((frame.height, frame.width), np.float32) for finding in FINDINGS}
     for number in range(len(lesions)):
-        place, reach = lesions.place[number], 1.7 * lesions.radius[number] * lesions.stretch[number] ** 0.5 + 0.004
-        rows, columns = frame.window(place[0], place[1], reach)
+        x, y = lesions.centre[number]
+        reach = 1.7 * lesions.radius[number] * lesions.stretch[number] ** 0.5 + 0.004
+        rows, columns = frame.window(x, y, reach)
         finding = FINDINGS[lesions.finding[number]]
-        across, down = frame.x[:, columns] - place[0], frame.y[rows] - place[1]
+        across = frame.x[:, columns] - x
+        down = frame.y[rows] - y
         part = planes[finding][rows, columns]
         part += (1 - part) * spot(frame, lesions, number, finding, across, down)
     return {finding: np.where((plane >= LEVEL) & field, plane, 0) for finding, plane in planes.items()}
@@ -28,9 +30,13 @@ def opacities(frame: Frame, lesions: Lesions, field: np.ndarray) -> dict[str, np
 
 def spot(frame: Frame, lesions: Lesions, number: int, finding: str, across: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Opacity of one lesion at the given offsets from its centre."""
-    cosine, sine = np.cos(lesions.angle[number]), np.sin(lesions.angle[number])
-    ratio, radius, waves = lesions.stretch[number] ** 0.5, lesions.radius[number], lesions.waves[number]
-    along, aside = (across * cosine + down * sine) / ratio, (down * cosine - across * sine) * ratio
+    cosine = np.cos(lesions.angle[number])
+    sine = np.sin(lesions.angle[number])
+    ratio = lesions.stretch[number] ** 0.5
+    radius = lesions.radius[number]
+    waves = lesions.waves[number]
+    along = (across * cosine + down * sine) / ratio
+    aside = (down * cosine - across * sine) * ratio
     outline = radius * (1 + ROUGHNESS[finding] * ripple(np.arctan2(aside, along), waves))
     distance = np.hypot(along, aside)
     if lesions.form[number] == FLAME:
@@ -43,12 +49,12 @@ def spot(frame: Frame, lesions: Lesions, number: int, finding: str, across: np.n
 
 
 def ripple(angle: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Irregularity of an outline: waves around it, the faster the weaker."""
+    """Irregularity of an outline: a sum of waves around it, of which the faster are the weaker."""
     return np.asarray(sum(np.cos((order + 2) * angle + waves[order]) / (order + 1) for order in range(WAVES)))
 
 
 def visible(planes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mask of every finding: where its opacity, under those painted after it, is at least ``LEVEL``."""
+    """Mask of every finding: True where at least ``LEVEL`` of its opacity shows under those painted after it."""
     masks: dict[str, np.ndarray] = {}
     clear: np.ndarray | float = 1.0
     for finding in reversed(FINDINGS):

@@ -1,4 +1,4 @@
-"""Synthetic patients: traits that both eyes share, and the plan of every eye, known before a pixel is drawn."""
+"""Plans of synthetic patients: the traits that both eyes share, and the anatomy and lesions of each eye."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ KINSHIP = 0.8
 
 @dataclass(frozen=True)
 class Traits:
-    """What both eyes of a patient have in common.
+    """Traits that both eyes of a patient share.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Traits:
 
 @dataclass(frozen=True)
 class Eye:
-    """One eye, planned: where its disc and fovea lie in the field of view and which lesions it has."""
+    """The plan of one eye: the positions of disc and fovea in the field of view, and the lesions."""
 
     patient: int
     name: str
@@ -71,52 +71,52 @@ class Eye:
 
     @cached_property
     def grade(self) -> int:
-        """Grade of the retinopathy, read off the planned lesions."""
+        """Grade of the retinopathy, derived from the planned lesions."""
         return graded(self.lesions, self.fovea)
 
-    def chance(self, what: str) -> np.random.Generator:
+    def rng(self, key: str) -> np.random.Generator:
         """Generator of one random choice about this eye."""
-        return generator(self.seed, self.patient, self.name, what)
+        return generator(self.seed, self.patient, self.name, key)
 
 
 def traits(patient: int, seed: int) -> Traits:
     """Traits of a synthetic patient."""
-    chance = generator(seed, patient, "both", "traits")
-    blue = 0.03 + 0.40 * chance.random() ** 3
-    green = chance.uniform(0.41, 0.52) + 0.25 * max(0.0, blue - 0.1)
+    rng = generator(seed, patient, "both", "traits")
+    blue = 0.03 + 0.40 * rng.random() ** 3
+    green = rng.uniform(0.41, 0.52) + 0.25 * max(0.0, blue - 0.1)
     return Traits(
-        colour=chance.uniform(168, 232) * np.array([1.0, green, blue]),
-        tigroid=chance.random() ** 1.5,
-        macula=chance.uniform(0.6, 1.2),
-        wander=chance.uniform(0.007, 0.015),
-        stem=chance.uniform(0.0125, 0.0165),
-        disc_radius=chance.uniform(0.136, 0.160),
-        cup=chance.uniform(0.30, 0.62),
-        sheen=chance.random() ** 2,
-        severity=chance.standard_normal(),
+        colour=rng.uniform(168, 232) * np.array([1.0, green, blue]),
+        tigroid=rng.random() ** 1.5,
+        macula=rng.uniform(0.6, 1.2),
+        wander=rng.uniform(0.007, 0.015),
+        stem=rng.uniform(0.0125, 0.0165),
+        disc_radius=rng.uniform(0.136, 0.160),
+        cup=rng.uniform(0.30, 0.62),
+        sheen=rng.random() ** 2,
+        severity=rng.standard_normal(),
     )
 
 
 def eyes(patient: int, seed: int) -> dict[str, Eye]:
-    """The two planned eyes of a synthetic patient, by name; no pixel is drawn."""
+    """Plan the two eyes of a synthetic patient, by name, without drawing a pixel."""
     shared = traits(patient, seed)
     return {name: planned_eye(patient, name, seed, shared) for name in ("left", "right")}
 
 
 def planned_eye(patient: int, name: str, seed: int, shared: Traits) -> Eye:
-    """One eye of a patient: shared traits, its own gaze and its own lesions."""
-    chance = generator(seed, patient, name, "eye")
-    fovea = np.array([chance.uniform(-0.12, 0.08), chance.uniform(-0.06, 0.10)])
-    disc = fovea + np.array([chance.uniform(0.72, 0.80), chance.uniform(-0.13, 0.02)])
-    shift = chance.uniform(0.455, 0.48)
-    score = sqrt(KINSHIP) * shared.severity + sqrt(1 - KINSHIP) * chance.standard_normal()
+    """Plan one eye of a patient: shared traits, but its own positions and lesions."""
+    rng = generator(seed, patient, name, "eye")
+    fovea = np.array([rng.uniform(-0.12, 0.08), rng.uniform(-0.06, 0.10)])
+    disc = fovea + np.array([rng.uniform(0.72, 0.80), rng.uniform(-0.13, 0.02)])
+    shift = rng.uniform(0.455, 0.48)
+    score = sqrt(KINSHIP) * shared.severity + sqrt(1 - KINSHIP) * rng.standard_normal()
     stage, load = staged(score)
     lesions = planned(generator(seed, patient, name, "lesions"), stage, load, disc, fovea)
     return Eye(patient, name, seed, shared, disc, fovea, shift, lesions)
 
 
 def staged(score: float) -> tuple[int, float]:
-    """Stage that a normal score falls into, and how far through that stage it lies, 0 to 1."""
+    """Stage that a standard normal score falls into, and its relative position in that stage, 0 to 1."""
     rank = 0.5 * (1 + erf(score / sqrt(2)))
     ends = np.cumsum(SHARES)
     stage = min(int(np.searchsorted(ends, rank)), 4)
@@ -128,8 +128,8 @@ def graded(lesions: Lesions, fovea: np.ndarray) -> int:
 
     0: no lesion. 1: microaneurysms only. 2: any haemorrhage or exudate, but less than grade 3. 3: at least two
     haemorrhages in each quadrant and at least 25 microaneurysms and haemorrhages together. 4: grade 3 with at
-    least 36 haemorrhages, four in each quadrant, and at least two soft exudates. The rule is made for this
-    synthetic data after the pattern of the international scale; it is not a clinical one.
+    least 36 haemorrhages, four in each quadrant, and at least two soft exudates. This rule imitates the
+    international scale for synthetic data; it is no clinical rule.
     """
     count = lesions.count
     if not len(lesions):
@@ -140,4 +140,4 @@ def graded(lesions: Lesions, fovea: np.ndarray) -> int:
     if quadrants.min() < 2 or count("microaneurysms") + count("haemorrhages") < 25:
         return 2
     severe = count("haemorrhages") >= 36 and quadrants.min() >= 4 and count("soft_exudates") >= 2
-    return 4 if severe else 3
+    return 3 + int(severe)

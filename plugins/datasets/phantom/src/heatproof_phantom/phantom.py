@@ -18,10 +18,10 @@ BLOCKS = {"train": range(6), "tuning": range(6, 8), "test": range(8, 10)}
 
 
 class PhantomParams(Params):
-    """How many patients, from which seed, how high the images are in pixels, and what they show.
+    """Number of patients, seed, height of the images in pixels, and subject.
 
-    The width follows: 4288 / 2848 of the height for an eye, 2544 / 3056 for a chest; a thorax is as wide as high, at
-    most 192 voxels, and half as long. ``optic_disc`` adds that finding to eyes.
+    The width is 4288 / 2848 of the height for an eye and 2544 / 3056 for a chest. A thorax is as wide as high, at most
+    192 voxels, and half as deep. ``optic_disc`` adds that finding to eyes.
     """
 
     patients: int = Field(default=40, ge=1)
@@ -34,11 +34,11 @@ class PhantomParams(Params):
 class Phantom(Dataset[PhantomParams]):
     """Synthetic images with exact masks; no pixel comes from a person.
 
-    ``eye``: fundus photographs with four lesion types, the label being the grade (0–4) that follows from them.
+    ``eye``: fundus photographs with four types of lesions; the label is the grade (0–4) that follows from them.
     ``chest``: radiographs of normal chests, enlarged hearts and opacities, with the gaze of three synthetic readers.
-    ``thorax``: CT volumes with nodules, each outlined and rated by four synthetic readers, one per patient, no label.
-    Otherwise a patient has two images. The split follows from the last digit of the patient's number (0–5 train,
-    6–7 tuning, 8–9 test), so that more patients never move one between splits.
+    ``thorax``: CT volumes with nodules that four synthetic readers outline and rate, without label.
+    A patient has one thorax, or two images of another subject. The last digit of a patient's number decides the split
+    (0–5 train, 6–7 tuning, 8–9 test); adding patients therefore moves none to another split.
     """
 
     revision = 1
@@ -48,7 +48,7 @@ class Phantom(Dataset[PhantomParams]):
 
     @property
     def subject(self) -> Subject:
-        """What is drawn."""
+        """The subject that is drawn."""
         return SUBJECTS[self.params.subject]
 
     @property
@@ -67,11 +67,13 @@ class Phantom(Dataset[PhantomParams]):
         return self.subject.extras
 
     def ids(self, split: str | None = None) -> list[str]:
-        """``synthetic_00012_left`` and so on, by patient and view."""
+        """Ids such as ``synthetic_00012_left``, by patient and view."""
         self.require_split(split)
-        digits = {digit for name, block in BLOCKS.items() if split in (None, name) for digit in block}
-        patients = (patient for patient in range(self.params.patients) if patient % 10 in digits)
-        return [f"synthetic_{patient:05d}_{view}" for patient in patients for view in self.subject.views]
+        ids = []
+        for patient in range(self.params.patients):
+            if split is None or patient % 10 in BLOCKS[split]:
+                ids += [f"synthetic_{patient:05d}_{view}" for view in self.subject.views]
+        return ids
 
     def patient(self, id: str) -> str:
         """The patient's number."""
@@ -82,19 +84,21 @@ class Phantom(Dataset[PhantomParams]):
         return self.subject.label(*self._patient(id), self.params.seed)
 
     def load(self, id: str) -> Sample:
-        """Draw one image (c, height, width), with a mask per finding, all zero where absent."""
+        """Draw one image (c, *space), with a mask per finding, all zero where absent."""
         sample = self.subject.draw(*self._patient(id), self.params.seed, self.params.height)
-        hidden = () if self.params.optic_disc else self.subject.optional
+        hidden: tuple[str, ...] = ()
+        if not self.params.optic_disc:
+            hidden = self.subject.optional
         return replace(
             sample,
             id=id,
-            annotations=tuple(mark for mark in sample.annotations if mark.finding not in hidden),
+            annotations=tuple(annotation for annotation in sample.annotations if annotation.finding not in hidden),
             patient=self.patient(id),
             geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )
 
     def _keyed(self) -> dict[str, Any]:
-        """The Params of the identity: what is drawn unless told otherwise does not change that of earlier results."""
+        """The Params that enter the identity: without the default subject, to keep earlier results valid."""
         keyed = super()._keyed()
         return {name: value for name, value in keyed.items() if (name, value) != ("subject", "eye")}
 

@@ -1,4 +1,4 @@
-"""Strokes of vessels: how strongly a vessel tree covers each pixel, and where the light glances off it."""
+"""Strokes of vessels: how strongly a vessel tree covers each pixel, and how strongly it reflects the light."""
 
 import numpy as np
 
@@ -10,27 +10,30 @@ FAINT = 0.0050
 
 
 def strokes(frame: Frame, tree: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Cover and reflex of a vessel tree, each (height, width) from 0 to 1."""
+    """Cover and reflex of a vessel tree, both (height, width) from 0 to 1."""
     points, radii = traced(frame, tree)
     cover = np.zeros(frame.height * frame.width, np.float32)
     reflex = np.zeros_like(cover)
     size = np.ceil(np.maximum(radii, 0.75) + 1.0).astype(int)
     for reach in np.unique(size):
         chosen = size == reach
-        for part in range(0, int(chosen.sum()), max(1, CHUNK // (2 * reach + 1) ** 2)):
-            some = slice(part, part + max(1, CHUNK // (2 * reach + 1) ** 2))
-            stamp(frame, points[chosen][some], radii[chosen][some], int(reach), cover, reflex)
+        count = max(1, CHUNK // (2 * reach + 1) ** 2)
+        for start in range(0, int(chosen.sum()), count):
+            chunk = slice(start, start + count)
+            stamp(frame, points[chosen][chunk], radii[chosen][chunk], int(reach), cover, reflex)
     return cover.reshape(frame.height, frame.width), reflex.reshape(frame.height, frame.width)
 
 
 def traced(frame: Frame, tree: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Points about half a pixel apart along every vessel, and the radius there, both in pixels."""
+    """Points about half a pixel apart along every vessel, and the radii at these points, both in pixels."""
     child = np.flatnonzero(tree.parents >= 0)
     parent = tree.parents[child]
     grand = np.where(tree.parents[parent] >= 0, tree.parents[parent], parent)
-    start, end = tree.points[parent], tree.points[child]
+    start = tree.points[parent]
+    end = tree.points[child]
     heir = np.where(tree.heirs[child] >= 0, tree.heirs[child], child)
-    entering, leaving = 0.5 * (end - tree.points[grand]), 0.5 * (tree.points[heir] - start)
+    entering = 0.5 * (end - tree.points[grand])
+    leaving = 0.5 * (tree.points[heir] - start)
     count = max(2, int(np.ceil(STRIDE * frame.radius / 0.6)))
     share = (np.arange(count) / count)[:, None, None]
     curve = (
@@ -48,10 +51,11 @@ def traced(frame: Frame, tree: Tree) -> tuple[np.ndarray, np.ndarray]:
 def stamp(
     frame: Frame, points: np.ndarray, radii: np.ndarray, reach: int, cover: np.ndarray, reflex: np.ndarray
 ) -> None:
-    """Round stamps of one size pressed into the cover and the reflex; the strongest stamp counts."""
+    """Stamp discs of one size into the cover and the reflex, in place; where discs overlap, the strongest counts."""
     offset = np.arange(-reach, reach + 1)
     column, row = np.floor(points).astype(int).T
-    columns, rows = column[:, None] + offset, row[:, None] + offset
+    columns = column[:, None] + offset
+    rows = row[:, None] + offset
     across = (columns + 0.5 - points[:, :1])[:, None, :]
     down = (rows + 0.5 - points[:, 1:])[:, :, None]
     distance = np.sqrt(across**2 + down**2).astype(np.float32)

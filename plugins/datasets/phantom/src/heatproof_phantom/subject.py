@@ -1,4 +1,4 @@
-"""What the phantom can draw: by subject, its classes, findings and extras, and who draws a sample of it."""
+"""The subjects that the phantom can draw: their classes, findings and extras, and the functions that draw them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 
 @dataclass(frozen=True)
 class Subject:
-    """A kind of image: ``views`` are the images of one patient, of each of which ``label`` knows the class.
+    """A kind of image; ``views`` names the images of one patient.
 
-    ``draw`` and ``label`` are asked for (patient, view, seed), ``draw`` with the height in pixels besides; the sample
-    comes without id, patient and geometry. ``optional`` findings are given on request only.
+    ``label`` returns the class of an image by (patient, view, seed). ``draw`` returns its sample by (patient, view,
+    seed, height in pixels); id, patient and geometry may be empty. ``optional`` findings are drawn on request only.
     """
 
     classes: tuple[str, ...]
@@ -31,14 +31,14 @@ class Subject:
 
 
 def _eye(patient: int, view: str, seed: int, height: int) -> Sample:
-    """One eye: image (3, height, width) uint8, one mask per finding, all zero where absent."""
-    drawn = drawing.draw(patient, view, seed, height)
-    marks = (Annotation(finding, drawn.masks[finding], reader="phantom") for finding in SUBJECTS["eye"].findings)
-    return Sample("", drawn.image, tuple(marks), drawn.grade, field=drawn.field, extras=drawn.centres)
+    """Draw one eye: image (3, height, width) uint8, one mask per finding, all zero where absent."""
+    eye = drawing.draw(patient, view, seed, height)
+    masks = (Annotation(finding, eye.masks[finding], reader="phantom") for finding in SUBJECTS["eye"].findings)
+    return Sample("", eye.image, tuple(masks), eye.grade, field=eye.field, extras=eye.centres)
 
 
 def _thorax(patient: int, view: str, seed: int, height: int) -> Sample:
-    """One scan (1, height // 2, height, height); raises ``DataError`` for one that would fill the memory."""
+    """Draw one scan (1, height // 2, height, height); raise ``DataError`` for one that would fill the memory."""
     if height > LARGEST:
         raise DataError(f"a thorax {height} voxels high would fill the memory; give a height of at most {LARGEST}.")
     return thorax.thorax(patient, seed, height)

@@ -1,7 +1,7 @@
 """Vessels of the synthetic retina: trees of arteries and veins that grow from the disc until they feed the whole field.
 
-Four trunks per tree follow the arcades; finer vessels are found by space colonisation (Runions et al. 2007): points
-that ask for blood pull the nearest vessel towards them, in rounds from coarse to fine, so branches carry branches.
+Trunks follow the arcades; finer vessels grow by space colonisation (Runions et al. 2007): points that lack blood pull
+the nearest vessel towards them, in rounds from coarse to fine, and so branches grow branches.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-# Lengths are in field radii; a round is a number of thirsty points, their reach, and how near is near enough.
+# Lengths are in field radii. A round is a number of thirsty points, their reach, and the distance that suffices.
 STRIDE = 0.02
 INERTIA = 1.8
 ROUNDS = ((30, 0.60, 0.12), (110, 0.42, 0.08), (420, 0.26, 0.048))
-# Arcades in a plane where the fovea is the origin and the disc lies at (1, 0); the lower ones are mirrored.
+# Upper arcades in a plane with the fovea at (0, 0) and the disc at (1, 0); the lower arcades mirror them.
 TEMPORAL = (
     (1.02, 0.03),
     (1.03, -0.12),
@@ -31,7 +31,7 @@ UPRIGHT = ((1.02, 0.03), (1.04, -0.14), (0.98, -0.5), (0.86, -0.80), (0.66, -1.0
 
 @dataclass(frozen=True)
 class Tree:
-    """A vessel tree: points of its centre lines, the parent and the heir of each (-1: none) and the radius there."""
+    """A vessel tree: the points of its centre lines, and parent, heir (-1: none) and radius of each point."""
 
     points: np.ndarray
     parents: np.ndarray
@@ -40,63 +40,68 @@ class Tree:
 
 
 def grow(
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     disc: np.ndarray,
     fovea: np.ndarray,
     stem: float,
     wander: float,
     bulge: tuple[float, float],
 ) -> Tree:
-    """Tree whose widest trunk has the radius ``stem`` and whose vessels ``wander`` sideways (in field radii).
+    """Grow a tree; its widest trunk has the radius ``stem``, its vessels ``wander`` sideways (both in field radii).
 
-    ``bulge`` says how far the upper and the lower arcade bow out, 1 being the template's way.
+    ``bulge`` is how far the upper and the lower arcade bow out, relative to the template.
     """
-    points, parents = trunks(chance, disc, fovea, bulge)
+    points, parents = trunks(rng, disc, fovea, bulge)
     for count, reach, enough in ROUNDS:
-        thirst = thirsty(chance, count, disc, fovea)
-        points, parents = colonise(chance, points, parents, thirst, reach, enough)
+        thirst = thirsty(rng, count, disc, fovea)
+        points, parents = colonise(rng, points, parents, thirst, reach, enough)
     flow, remaining = supplied(parents)
     heirs = inherited(parents, flow)
     radii = calibre(parents, flow, remaining, stem)
     sway = wander * (1 + 0.6 * np.clip(1 - 3 * radii / stem, 0, 1))
-    return Tree(wandering(chance, smoothed(points, parents, heirs), disc, sway), parents, heirs, radii)
+    return Tree(wandering(rng, smoothed(points, parents, heirs), disc, sway), parents, heirs, radii)
 
 
 def trunks(
-    chance: np.random.Generator, disc: np.ndarray, fovea: np.ndarray, bulge: tuple[float, float]
+    rng: np.random.Generator, disc: np.ndarray, fovea: np.ndarray, bulge: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre lines of the trunks along the arcades, above and below the fovea, with one early fork each."""
+    """Points and parents of the trunks along the arcades, above and below the fovea; each trunk forks once, early."""
     axis = disc - fovea
     turn = np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
-    lines, hilum = [], (chance.normal(0.01, 0.02), chance.normal(0, 0.015))
+    lines = []
+    hilum = (rng.normal(0.01, 0.02), rng.normal(0, 0.015))
     for side, bow in zip((1, -1), bulge):
         for template, spread in ((TEMPORAL, 0.10), (NASAL, 0.09), (UPRIGHT, 0.09)):
-            if template is UPRIGHT and chance.random() < 0.4:
+            if template is UPRIGHT and rng.random() < 0.4:
                 continue
             plan = np.array(template) * (1, side)
             growing = np.linspace(0, 1, len(plan))[:, None] ** 0.7
-            sway = ndimage.gaussian_filter1d(chance.standard_normal(plan.shape), 0.8, axis=0) * 1.6
-            plan = plan * (1, bow + 0.04 * chance.standard_normal()) + spread * growing * sway
-            lines.append(resampled(fovea + (plan + hilum + chance.normal(0, (0.022, 0.03))) @ turn.T))
+            sway = ndimage.gaussian_filter1d(rng.standard_normal(plan.shape), 0.8, axis=0) * 1.6
+            plan = plan * (1, bow + 0.04 * rng.standard_normal()) + spread * growing * sway
+            lines.append(resampled(fovea + (plan + hilum + rng.normal(0, (0.022, 0.03))) @ turn.T))
     points, parents = chained(lines)
-    return forked(chance, points, parents, lines)
+    return forked(rng, points, parents, lines)
 
 
 def resampled(line: np.ndarray) -> np.ndarray:
-    """Smooth line through the given corners with points one stride apart, up to just outside the field."""
+    """Smooth line through the given corners with points one stride apart, cut off just outside the field."""
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    marks = np.arange(0, length[-1], STRIDE)
-    dense = np.stack([np.interp(marks, length, line[:, axis]) for axis in (0, 1)], axis=1)
-    # A line mirrored about its own ends keeps them where they are when it is smoothed.
-    before, after = 2 * dense[0] - dense[12:0:-1], 2 * dense[-1] - dense[-2:-14:-1]
+    stations = np.arange(0, length[-1], STRIDE)
+    dense = np.stack([np.interp(stations, length, line[:, axis]) for axis in (0, 1)], axis=1)
+    # Mirroring the line about its ends keeps them in place when it is smoothed.
+    before = 2 * dense[0] - dense[12:0:-1]
+    after = 2 * dense[-1] - dense[-2:-14:-1]
     smooth = ndimage.gaussian_filter1d(np.concatenate([before, dense, after]), 4.0, axis=0)[12:-12]
     outside = np.hypot(*smooth.T) > 1.08
-    return np.asarray(smooth[: np.argmax(outside)] if outside.any() else smooth)
+    if outside.any():
+        return np.asarray(smooth[: np.argmax(outside)])
+    return np.asarray(smooth)
 
 
 def chained(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Points and parents of separate lines."""
-    parents, start = [], 0
+    parents = []
+    start = 0
     for line in lines:
         parents.append(np.concatenate([[-1], np.arange(start, start + len(line) - 1)]))
         start += len(line)
@@ -104,15 +109,16 @@ def chained(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def forked(
-    chance: np.random.Generator, points: np.ndarray, parents: np.ndarray, lines: list[np.ndarray]
+    rng: np.random.Generator, points: np.ndarray, parents: np.ndarray, lines: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The trunks with a large branch leaving each outwards, at a narrow angle, in its first half."""
+    """Add a large branch to each trunk, which leaves it outwards, at a narrow angle, in its first half."""
     start = 0
     for line in lines:
-        place = int(len(line) * chance.uniform(0.22, 0.55))
-        heading = line[place + 2] - line[place]
+        index = int(len(line) * rng.uniform(0.22, 0.55))
+        fork = line[index]
+        heading = line[index + 2] - fork
         heading /= np.hypot(*heading)
-        outwards = np.sign(heading[0] * line[place][1] - heading[1] * line[place][0]) * chance.uniform(0.5, 0.75)
+        outwards = np.sign(heading[0] * fork[1] - heading[1] * fork[0]) * rng.uniform(0.5, 0.75)
         turns = outwards * np.clip(np.arange(30) / 3, 0.35, 1) * np.linspace(1, 0.6, 30) ** 2
         steps = STRIDE * np.stack(
             [
@@ -121,64 +127,67 @@ def forked(
             ],
             axis=1,
         )
-        branch = line[place] + np.cumsum(steps, axis=0)
-        branch = branch[: max(4, int(chance.integers(12, 30)))]
+        branch = fork + np.cumsum(steps, axis=0)
+        branch = branch[: max(4, int(rng.integers(12, 30)))]
         branch = branch[np.hypot(*branch.T) < 1.08]
-        own = np.concatenate([[start + place], len(points) + np.arange(len(branch) - 1)])[: len(branch)]
-        points, parents = np.concatenate([points, branch]), np.concatenate([parents, own.astype(int)])
+        chain = np.concatenate([[start + index], len(points) + np.arange(len(branch) - 1)])[: len(branch)]
+        points = np.concatenate([points, branch])
+        parents = np.concatenate([parents, chain.astype(int)])
         start += len(line)
     return points, parents
 
 
-def thirsty(chance: np.random.Generator, count: int, disc: np.ndarray, fovea: np.ndarray) -> np.ndarray:
-    """Points of the retina that ask for blood: everywhere but in the fovea and on the disc."""
-    points = chance.uniform(-1.06, 1.06, (3 * count, 2)) * (1, 0.9)
-    far = np.hypot(*(points - fovea).T) > 0.15
-    off = np.hypot(*(points - disc).T) > 0.2
-    near = np.hypot(*points.T) < 1.05
-    return np.asarray(points[far & off & near][:count])
+def thirsty(rng: np.random.Generator, count: int, disc: np.ndarray, fovea: np.ndarray) -> np.ndarray:
+    """Draw points of the retina that lack blood, everywhere but in the fovea and on the disc."""
+    points = rng.uniform(-1.06, 1.06, (3 * count, 2)) * (1, 0.9)
+    off_fovea = np.hypot(*(points - fovea).T) > 0.15
+    off_disc = np.hypot(*(points - disc).T) > 0.2
+    in_field = np.hypot(*points.T) < 1.05
+    return np.asarray(points[off_fovea & off_disc & in_field][:count])
 
 
 def colonise(
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     points: np.ndarray,
     parents: np.ndarray,
     thirst: np.ndarray,
     reach: float,
     enough: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The tree grown towards the thirsty points within ``reach`` until it comes as near as ``enough``."""
+    """Grow the tree towards the thirsty points within ``reach`` until it is nearer to them than ``enough``."""
     headings = np.where(parents[:, None] >= 0, points - points[parents], 0) / STRIDE
     distance, nearest = nearness(thirst, points, 0)
     for _ in range(60):
         children = np.bincount(parents[parents >= 0], minlength=len(points))
-        asking = (distance < reach) & (distance > enough) & (children[nearest] < 2)
-        if not asking.any():
+        unfed = (distance < reach) & (distance > enough) & (children[nearest] < 2)
+        if not unfed.any():
             break
-        sources, owner = np.unique(nearest[asking], return_inverse=True)
-        pull = thirst[asking] - points[nearest[asking]]
+        sources, owner = np.unique(nearest[unfed], return_inverse=True)
+        pull = thirst[unfed] - points[nearest[unfed]]
         pull /= np.hypot(*pull.T)[:, None]
         pull = np.stack([np.bincount(owner, pull[:, axis]) for axis in (0, 1)], axis=1)
         pull /= np.hypot(*pull.T)[:, None] + 1e-6
-        heading = pull + INERTIA * headings[sources] + 0.10 * chance.standard_normal(pull.shape)
+        heading = pull + INERTIA * headings[sources] + 0.10 * rng.standard_normal(pull.shape)
         heading /= np.hypot(*heading.T)[:, None] + 1e-6
         fresh = points[sources] + STRIDE * heading
         closer, newest = nearness(thirst, fresh, len(points))
-        points, parents = np.concatenate([points, fresh]), np.concatenate([parents, sources])
+        points = np.concatenate([points, fresh])
+        parents = np.concatenate([parents, sources])
         headings = np.concatenate([headings, heading])
-        nearest, distance = np.where(closer < distance, newest, nearest), np.minimum(closer, distance)
+        nearest = np.where(closer < distance, newest, nearest)
+        distance = np.minimum(closer, distance)
     return points, parents
 
 
 def nearness(thirst: np.ndarray, points: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distance from every thirsty point to its nearest vessel point and that point's number, counted from ``first``."""
+    """Distance from every thirsty point to the nearest vessel point, and the index of that point plus ``first``."""
     squared = ((thirst[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
     nearest = squared.argmin(axis=1)
     return np.sqrt(squared[np.arange(len(thirst)), nearest]), nearest + first
 
 
 def supplied(parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Blood that passes every point, in ends of vessels fed, and the strides from there to the farthest end."""
+    """Flow through every point, in vessel ends that it feeds, and the number of strides to the farthest of them."""
     flow = (np.bincount(parents[parents >= 0], minlength=len(parents)) == 0).astype(float)
     remaining = np.zeros(len(parents))
     for child, parent in zip(reversed(range(len(parents))), reversed(parents.tolist())):
@@ -189,15 +198,16 @@ def supplied(parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inherited(parents: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Heir of every point: the child that carries on most of its blood, -1 at an end."""
-    heirs, rising = np.full(len(parents), -1), np.argsort(flow, kind="stable")
+    """Heir of every point: the child with the largest flow, -1 at an end."""
+    heirs = np.full(len(parents), -1)
+    rising = np.argsort(flow, kind="stable")
     rising = rising[parents[rising] >= 0]
     heirs[parents[rising]] = rising
     return heirs
 
 
 def smoothed(points: np.ndarray, parents: np.ndarray, heirs: np.ndarray) -> np.ndarray:
-    """Points drawn between their parent and their heir, so that no vessel has a corner."""
+    """Pull every point between its parent and its heir, to remove corners from vessels."""
     movable = np.flatnonzero((parents >= 0) & (heirs >= 0))
     points = points.copy()
     for _ in range(14):
@@ -205,26 +215,27 @@ def smoothed(points: np.ndarray, parents: np.ndarray, heirs: np.ndarray) -> np.n
     return points
 
 
-def wandering(chance: np.random.Generator, points: np.ndarray, disc: np.ndarray, sway: np.ndarray) -> np.ndarray:
-    """Points moved by a smooth field of displacements, each by its own ``sway``: the tortuosity of the vessels."""
+def wandering(rng: np.random.Generator, points: np.ndarray, disc: np.ndarray, sway: np.ndarray) -> np.ndarray:
+    """Move the points by a smooth random field, scaled by the ``sway`` of each point: the tortuosity of the vessels."""
     calm = (sway * np.clip(np.hypot(*(points - disc).T) / 0.3, 0.15, 1))[:, None]
     moved = points.copy()
     for scale, share in ((0.13, 1.0), (0.055, 0.4)):
         size = int(2.4 / scale)
-        fields = ndimage.gaussian_filter(chance.standard_normal((2, size, size)), (0, 0.7, 0.7)) * 2.0
-        places = ((points + 1.2) / scale).T[::-1]
-        shifts = [ndimage.map_coordinates(field, places, order=2, mode="nearest") for field in fields]
+        fields = ndimage.gaussian_filter(rng.standard_normal((2, size, size)), (0, 0.7, 0.7)) * 2.0
+        positions = ((points + 1.2) / scale).T[::-1]
+        shifts = [ndimage.map_coordinates(field, positions, order=2, mode="nearest") for field in fields]
         moved += share * calm * np.stack(shifts, axis=1)
     return moved
 
 
 def calibre(parents: np.ndarray, flow: np.ndarray, remaining: np.ndarray, stem: float) -> np.ndarray:
-    """Radius at every point: it grows with the blood that passes, after Murray's law, and ends taper away."""
+    """Radius at every point: it grows with the flow, after Murray's law, and tapers towards the ends."""
     inner = parents >= 0
     radii = (flow / flow.max()) ** 0.45 * stem * np.clip((remaining + 2) / 14, 0.45, 1)
     for _ in range(4):
         radii[inner] = 0.5 * radii[inner] + 0.5 * np.minimum(radii[parents[inner]], 1.2 * radii[inner])
-    rising = np.zeros(len(parents))
+    generation = np.zeros(len(parents))
     for child, parent in enumerate(parents.tolist()):
-        rising[child] = rising[parent] + 1 if parent >= 0 else 0
-    return np.asarray(radii * np.clip(0.2 + 0.1 * rising, 0, 1))
+        if parent >= 0:
+            generation[child] = generation[parent] + 1
+    return np.asarray(radii * np.clip(0.2 + 0.1 * generation, 0, 1))

@@ -1,4 +1,4 @@
-"""The folder of one reading: its fixations, its ellipses and its box round the chest."""
+"""Reads the folder of one reading: its fixations, its ellipses and its box around the chest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ LABELS = (
     "Nodule", "Other", "Pleural abnormality", "Pleural effusion", "Pleural thickening", "Pneumothorax",
     "Pulmonary edema", "Quality issue", "Support devices", "Wide mediastinum",
 )  # fmt: skip
-"""What was asked for in any of the three phases; the first asked for other things than the others."""
+"""The labels of all three phases; those of phase 1 differ from those of phases 2 and 3."""
 WORDS = "Other"
-"""What readers wrote in words in every phase, empty where they had nothing to add."""
+"""The label that readers answered in words in every phase, empty where they had nothing to add."""
 
-FIXATIONS, ELLIPSES, CHEST = "fixations.csv", "anomaly_location_ellipses.csv", "chest_bounding_box.csv"
+FIXATIONS = "fixations.csv"
+ELLIPSES = "anomaly_location_ellipses.csv"
+CHEST = "chest_bounding_box.csv"
 TIMES = ("timestamp_start_fixation", "timestamp_end_fixation")
-PLACES = ("y_position", "x_position")
+POSITIONS = ("y_position", "x_position")
 DEGREES = ("angular_resolution_y_pixels_per_degree", "angular_resolution_x_pixels_per_degree")
 SHOWN = ("ymin_shown_from_image", "ymax_shown_from_image", "xmin_shown_from_image", "xmax_shown_from_image")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -40,50 +42,54 @@ class Folder:
 
     @property
     def files(self) -> list[Path]:
-        """Those that are there."""
-        return [path for name in (FIXATIONS, ELLIPSES, CHEST) if (path := self.path / name).is_file()]
+        """The files that exist."""
+        paths = [self.path / name for name in (FIXATIONS, ELLIPSES, CHEST)]
+        return [path for path in paths if path.is_file()]
 
     def fixations(self) -> Array:
-        """Place, seconds, pixels per degree, and what was shown (n, 9); raises ``DataError`` where none can be read."""
-        rows = read_rows(self.path / FIXATIONS, (*TIMES, *PLACES, *DEGREES, *SHOWN))
-        values = np.array([[_number(row[name]) for name in (*PLACES, *TIMES, *DEGREES, *SHOWN)] for row in rows])
-        values = values.reshape(len(rows), 10)
+        """Position, seconds, pixels per degree, and shown part of the image, (n, 9).
+
+        Raises ``DataError`` where the file is missing or cannot be read.
+        """
+        rows = read_rows(self.path / FIXATIONS, (*TIMES, *POSITIONS, *DEGREES, *SHOWN))
+        columns = (*POSITIONS, *TIMES, *DEGREES, *SHOWN)
+        values = np.array([[_number(row[name]) for name in columns] for row in rows]).reshape(len(rows), 10)
         return np.column_stack([values[:, :2], values[:, 3] - values[:, 2], values[:, 4:]])
 
     def reading(self, shape: tuple[int, ...]) -> Reading:
-        """The fixations on an image (h, w), without those that are beside it or no numbers, and their frames."""
+        """The usable fixations on an image (h, w), and their frames."""
         values = self.fixations()
         values = values[usable(values) & on(values, shape)]
         shown = values[:, 5:].reshape(-1, 2, 2)
         return Reading(values[:, :3], dwelt(values[:, :2], values[:, 2], values[:, 3:5], shown, shape))
 
     def ellipses(self, least: int, shape: tuple[int, ...]) -> dict[str, Array]:
-        """Label → mask (h, w) bool of the ellipses that are at least so certain; labels without any are not there."""
+        """Mask (h, w) bool, by label, of the ellipses whose certainty is at least ``least``."""
         masks: dict[str, Array] = {}
         for row in read_rows(self.path / ELLIPSES, (*CORNERS, "certainty"), LABELS):
             if _number(row["certainty"]) >= least:
-                drawn = ellipse(_corners(row), shape)
+                mask = ellipse(_corners(row), shape)
                 for label in LABELS:
                     if plain_name(row[label]) in ("true", "1"):
-                        masks[label] = masks[label] | drawn if label in masks else drawn
+                        masks[label] = masks.get(label, False) | mask
         return masks
 
     def chest(self, shape: tuple[int, ...]) -> Array:
-        """The share of each pixel (h, w) that the box round the chest covers."""
+        """The share of each pixel (h, w) that the box around the chest covers."""
         rows = read_rows(self.path / CHEST, CORNERS)
         if len(rows) != 1:
-            raise DataError(f"{self.path / CHEST} has {len(rows)} rows; one box is allowed.")
+            raise DataError(f"{self.path / CHEST} has {len(rows)} rows; it must have one box.")
         left, top, right, bottom = _corners(rows[0])
         return box((top, bottom), (left, right), shape)
 
 
 def usable(values: Array) -> Array:
-    """Whether fixations (n, 9) are numbers and have a duration and a size."""
+    """Whether fixations (n, 9) are finite and have a positive duration and resolution, (n,) bool."""
     return np.asarray(np.isfinite(values).all(axis=1) & (values[:, 2:5] > 0).all(axis=1))
 
 
 def on(values: Array, shape: tuple[int, ...]) -> Array:
-    """Whether fixations (n, 9) lie on an image (h, w)."""
+    """Whether fixations (n, 9) lie on an image (h, w), (n,) bool."""
     return np.asarray(((values[:, :2] >= 0) & (values[:, :2] < shape)).all(axis=1))
 
 
@@ -102,14 +108,15 @@ def ellipse(corners: Sequence[float], shape: tuple[int, ...]) -> Array:
 
 
 def _corners(row: Row) -> tuple[float, ...]:
-    left, top, right, bottom = corners = tuple(_number(row[name]) for name in CORNERS)
+    corners = tuple(_number(row[name]) for name in CORNERS)
+    left, top, right, bottom = corners
     if not (left < right and top < bottom):
         raise DataError(f"{row.source}: {CORNERS} are {corners}, which is no box; correct them.")
     return corners
 
 
 def _number(text: str) -> float:
-    """A number, NaN where it is none."""
+    """Parse a number; NaN where the text is none."""
     try:
         return float(text)
     except ValueError:

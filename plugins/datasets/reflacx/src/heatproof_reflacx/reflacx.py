@@ -1,8 +1,9 @@
-"""REFLACX: chest radiographs of MIMIC-CXR, read by five radiologists whose gaze was recorded."""
+"""REFLACX: chest radiographs of MIMIC-CXR with the gaze, labels and ellipses of five radiologists."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from heatproof_cohorts.tables import Row, Table, read_table
 from heatproof_eyetracking.mimic import GAZE, MimicDataset, MimicParams, Reading
 
 from .folder import LABELS, WORDS, Folder, on, usable
-from .twin import write
+from .writing import write
 
 COLUMNS = ("id", "split", "eye_tracking_data_discarded", "image", "dicom_id", "subject_id")
 SIZES = ("image_size_y", "image_size_x")
@@ -29,7 +30,7 @@ BROKEN = "fixations without place, duration or resolution"
 
 
 def named(label: str) -> str:
-    """A label as the name of a finding.
+    """The name of a finding for a label.
 
     >>> named("High lung volume / emphysema")
     'high_lung_volume_emphysema'
@@ -38,10 +39,10 @@ def named(label: str) -> str:
 
 
 class ReflacxParams(MimicParams):
-    """Which phases to take, how certain a reader must be, whether to add boxes of the chest, and the division.
+    """The phases to use, the least certainty of readers, boxes around the chest, and the division of patients.
 
-    ``certainty`` is that of an ellipse or a label, 1 (unlikely) to 5 (consistent with). ``division: published`` is the
-    one of MIMIC-CXR; ``shares`` draws patients by name and seed.
+    ``certainty`` of an ellipse or a label is 1 (unlikely) to 5 (consistent with). ``division: published`` is that of
+    MIMIC-CXR; ``shares`` divides patients by name and seed.
     """
 
     phases: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
@@ -53,13 +54,13 @@ class ReflacxParams(MimicParams):
 
 
 class Reflacx(MimicDataset[ReflacxParams]):
-    """2,616 frontal radiographs in 3,032 readings, with gaze, labels and ellipses round what was found.
+    """2,616 frontal radiographs in 3,032 readings, with gaze, labels and ellipses around findings.
 
     Bigolin Lanfredi et al. 2022, "REFLACX, a dataset of reports and eye-tracking data for localization of abnormalities
-    in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is an image; each reading has its
-    own gaze, masks and box, the reader being the reading's id. A label counts where more than half of the readings that
-    asked for it give it; all asked for ``Other``, which is words. A finding that a reading denies is all zero; one that
-    it states without an ellipse, or did not ask for, has no annotation of it.
+    in chest x-rays", Scientific Data 9:350, doi:10.1038/s41597-022-01441-z. A sample is an image. Each reading has its
+    own gaze, masks and box; the reader of an annotation is the id of the reading. A label applies if more than half of
+    the readings that were asked for it state it; all were asked for ``Other``, which is free text. The mask of a
+    finding that a reading denies is all zero; one that it states without an ellipse, or was not asked for, has no mask.
     """
 
     classes = (*LABELS, "No finding")
@@ -74,12 +75,14 @@ class Reflacx(MimicDataset[ReflacxParams]):
 
     @property
     def published(self) -> Mapping[str, int]:
-        """The authors' counts, known for all phases together."""
-        return PUBLISHED if set(self.params.phases) == {1, 2, 3} else {}
+        """The authors' counts, which they state for all phases together only."""
+        if set(self.params.phases) != {1, 2, 3}:
+            return {}
+        return PUBLISHED
 
     @cached_property
     def sheets(self) -> Mapping[Path, Table]:
-        """The metadata of the phases; raises ``DataError`` where one is missing or lacks a column."""
+        """The metadata of the phases; raise ``DataError`` where a table is missing or lacks a column."""
         folder = self.params.root / "main_data"
         paths = [folder / f"metadata_phase_{phase}.csv" for phase in sorted(set(self.params.phases))]
         missing = [path for path in paths if not path.is_file()]
@@ -92,7 +95,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
 
     @cached_property
     def rows(self) -> Mapping[str, Sequence[Row]]:
-        """The readings that can be used, by image."""
+        """The usable readings of each image."""
         rows: dict[str, dict[str, Row]] = {}
         for row in self._rows:
             if not self._problem(row):
@@ -104,22 +107,24 @@ class Reflacx(MimicDataset[ReflacxParams]):
         return [row for table in self.sheets.values() for row in table.rows]
 
     def _problem(self, row: Row) -> str:
-        """What is wrong with a reading, empty where nothing is."""
+        """The problem of a reading, empty for a sound one."""
         if not all(row[name] for name in ("id", "image", "dicom_id")) or Path(row["id"]).name != row["id"]:
             return "it names no reading or no image"
         if not all(row[name].removesuffix(".0").isdigit() for name in SIZES):
             return "the size of its image is no number"
-        known = self.params.division == "shares" or row["split"].lower() in PARTS
-        return "" if known else f"split {row['split']!r} is not one of {', '.join(PARTS)}"
+        if self.params.division == "published" and row["split"].lower() not in PARTS:
+            return f"split {row['split']!r} is not one of {', '.join(PARTS)}"
+        return ""
 
     def listed(self) -> Listing:
-        """The images of the readings."""
+        """List the images of the readings."""
         entries, faults = gathered(self._entries())
-        del faults["samples listed twice"]  # that is what several readings of one image are
-        broken = [fault for table in self.sheets.values() for fault in table.faults]
-        problems = [f"{row.source}: {problem}" for row in self._rows if (problem := self._problem(row))]
-        single = {row["id"]: row.source for row in reversed(self._rows)}
-        twice = [row.source for row in self._rows if row["id"] and single[row["id"]] != row.source]
+        # An image has one row per reading, so rows with the same image are no fault.
+        del faults["samples listed twice"]
+        broken = list(chain.from_iterable(table.faults for table in self.sheets.values()))
+        problems = [f"{row.source}: {self._problem(row)}" for row in self._rows if self._problem(row)]
+        first = {row["id"]: row.source for row in reversed(self._rows)}
+        twice = [row.source for row in self._rows if row["id"] and first[row["id"]] != row.source]
         faults |= {"rows that cannot be used": [*broken, *problems], "readings listed twice": twice}
         unused = {"readings whose gaze was discarded": [row.source for row in self._rows if _discarded(row)]}
         return Listing(entries, faults, unused, list(self.sheets))
@@ -128,20 +133,25 @@ class Reflacx(MimicDataset[ReflacxParams]):
         for id, readings in self.rows.items():
             label = self._label(readings)
             for row in readings:
-                drawn = split_of(row["subject_id"] or id, self.params.shares, self.params.seed)
-                split = PARTS[row["split"].lower()] if self.params.division == "published" else drawn
+                if self.params.division == "published":
+                    split = PARTS[row["split"].lower()]
+                else:
+                    split = split_of(row["subject_id"] or id, self.params.shares, self.params.seed)
                 yield id, ListedSample(self.image_path(row["image"]), split, label, row["subject_id"], row.source)
 
     def _label(self, readings: Sequence[Row]) -> Label:
-        votes = {
-            label: [stated(row, label, self.params.certainty) for row in readings if row[label] or label == WORDS]
-            for label in LABELS
-        }
-        given = tuple(place for place, each in enumerate(votes.values()) if 2 * sum(each) > len(each))
-        return given if len(given) > 1 else given[0] if given else len(LABELS)
+        """The labels that more than half of the readings asked for them state, or "No finding"."""
+        labels = []
+        for index, label in enumerate(LABELS):
+            votes = [stated(row, label, self.params.certainty) for row in readings if row[label] or label == WORDS]
+            if 2 * sum(votes) > len(votes):
+                labels.append(index)
+        if len(labels) > 1:
+            return tuple(labels)
+        return next(iter(labels), len(LABELS))
 
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """The readings of an image whose gaze was kept, by id; raises ``DataError`` where its size is another one."""
+        """The readings of an image whose gaze was not discarded; raise ``DataError`` for an image of another size."""
         for row in self.rows[id]:
             if _size(row) != shape:
                 raise DataError(
@@ -151,17 +161,18 @@ class Reflacx(MimicDataset[ReflacxParams]):
         return {row["id"]: self._folder(row).reading(shape) for row in self.rows[id] if not _discarded(row)}
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The ellipses of every reading as a mask per finding, and its box round the chest on request."""
-        return tuple(mark for row in self.rows[id] for mark in self._marks(row, shape))
+        """A mask per reading and finding, and, with ``chest``, the box of each reading around the chest."""
+        return tuple(chain.from_iterable(self._annotations(row, shape) for row in self.rows[id]))
 
-    def _marks(self, row: Row, shape: tuple[int, ...]) -> Iterator[Annotation]:
-        folder, least = self._folder(row), self.params.certainty
-        masks = folder.ellipses(least, shape)
+    def _annotations(self, row: Row, shape: tuple[int, ...]) -> Iterator[Annotation]:
+        """The annotations of one reading."""
+        folder = self._folder(row)
+        masks = folder.ellipses(self.params.certainty, shape)
         for label in LABELS:
             if label in masks:
                 yield Annotation(named(label), masks[label], reader=row["id"], source=str(folder.path))
-            elif row[label] and not stated(row, label, least):
-                # Nothing is stored for what is not there: an image has a dozen such masks, and more with its readers.
+            elif row[label] and not stated(row, label, self.params.certainty):
+                # A broadcast array takes no memory: an image has a dozen such masks per reading.
                 yield Annotation(named(label), np.broadcast_to(np.zeros((), bool), shape), reader=row["id"])
         if self.params.chest:
             yield Annotation(CHEST, folder.chest(shape), "box", row["id"], str(folder.path))
@@ -171,58 +182,72 @@ class Reflacx(MimicDataset[ReflacxParams]):
 
     def marks(self) -> Iterable[Path]:
         """The files of the readings of listed images."""
-        return [path for id in self.listing.entries for row in self.rows[id] for path in self._folder(row).files]
+        for row in self._listed_rows():
+            yield from self._folder(row).files
+
+    def _listed_rows(self) -> list[Row]:
+        """The readings of listed images."""
+        return list(chain.from_iterable(self.rows[id] for id in self.listing.entries))
 
     def rejected(self) -> list[Tally]:
-        """What is wrong with the tables, missing images, and fixations that cannot be used."""
-        return [*super().rejected(), *(found for found in self._looked if found.what == BROKEN and found.count)]
+        """The faults of the tables, missing images, and unusable fixations."""
+        broken = [tally for tally in self._gaze_tallies if tally.what == BROKEN and tally.count]
+        return [*super().rejected(), *broken]
 
     def check(self) -> list[Tally]:
-        """Counts against the published ones, and what of the gaze cannot be used."""
-        return [*super().check(), *self._looked]
+        """Compare counts with the published ones, and count unusable fixations."""
+        return [*super().check(), *self._gaze_tallies]
 
     @cached_property
-    def _looked(self) -> tuple[Tally, ...]:
-        """What the tables of all readings hold; it reads every one of them."""
-        readings = [row for id in self.listing.entries for row in self.rows[id]]
-        total, broken, beside = 0, 0, 0
-        blind: list[str] = []
-        faulty: list[str] = []
+    def _gaze_tallies(self) -> tuple[Tally, ...]:
+        """Counts of readings and fixations, from the files of all readings."""
+        readings = self._listed_rows()
+        total = 0
+        broken = 0
+        misses = 0
+        with_broken: list[str] = []
+        without_hit: list[str] = []
         for row, values in self._fixations(readings):
-            good, met = usable(values), usable(values) & on(values, _size(row))
-            total, broken, beside = total + len(values), broken + sum(~good), beside + sum(good) - sum(met)
-            blind += [] if met.any() else [row.source]
-            faulty += [] if good.all() else [row.source]
+            sound = usable(values)
+            hits = sound & on(values, _size(row))
+            total += len(values)
+            broken += int((~sound).sum())
+            misses += int((sound & ~hits).sum())
+            if not sound.all():
+                with_broken.append(row.source)
+            if not hits.any():
+                without_hit.append(row.source)
         return (
             Tally("readings", len(readings), self.published.get("readings")),
             Tally("fixations", total),
-            Tally(BROKEN, int(broken), 0, *faulty[:1]),
-            Tally("fixations beside their image", int(beside)),
-            Tally("readings without a fixation on the image", len(blind), 0, *blind[:1]),
+            Tally(BROKEN, broken, 0, *with_broken[:1]),
+            Tally("fixations beside their image", misses),
+            Tally("readings without a fixation on the image", len(without_hit), 0, *without_hit[:1]),
         )
 
     def _fixations(self, readings: Iterable[Row]) -> Iterator[tuple[Row, Array]]:
-        """The fixations of the readings whose gaze was kept and can be read."""
+        """The fixations of each reading whose gaze was not discarded and can be read."""
         for row in readings:
             try:
                 if not _discarded(row):
                     yield row, self._folder(row).fixations()
             except DataError:
-                # Its sample is counted as unreadable already.
+                # ``check`` counts its sample as unreadable.
                 continue
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples with their readings in this layout, as phase 3, under an empty folder; how many.
+        """Write labelled samples in this layout, as readings of phase 3, under an empty folder; return their number.
 
-        Images become DICOM below ``files``. What one reader marked is his reading's; what nobody of those who looked
-        marked is everybody's. Masks become the ellipses round their connected parts.
+        Images become DICOM below ``files``. Each reader with gaze becomes a reading, with the reader's annotations and
+        those of readers without gaze. Masks become ellipses around their connected parts.
         """
         names = {named(label): label for label in LABELS}
-        return write(self, samples, root, names, {own: part for part, own in PARTS.items()})
+        parts = {split: part for part, split in PARTS.items()}
+        return write(self, samples, root, names, parts)
 
 
 def stated(row: Row, label: str, least: int) -> bool:
-    """Whether a reading states a label: at least so certain, true, or in words (of ``Other``)."""
+    """Whether a reading states a label: with certainty ``least`` or more, as true, or in words (``Other``)."""
     try:
         return float(row[label]) >= least
     except ValueError:
@@ -234,5 +259,5 @@ def _discarded(row: Row) -> bool:
 
 
 def _size(row: Row) -> tuple[int, ...]:
-    """Height and width of the image as it was read."""
+    """Height and width of the image in the reading."""
     return tuple(round(float(row[name])) for name in SIZES)
