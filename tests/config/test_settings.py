@@ -287,7 +287,7 @@ seed: 4
         "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
         "allowed: plain, random, smooth",
         "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
-        "are not taken, `heatproof list` has the names",
+        "are not allowed, `heatproof list` shows the names",
         "config.yaml:17: metrics: should be a list (seen: 'share')",
         "config.yaml:18: reductions.0: is not a reduction (seen: 'mx'); did you mean 'max'?",
         "config.yaml:19: rows: should be 'auto' or should be a valid integer, unable to parse string as an integer "

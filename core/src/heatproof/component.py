@@ -98,7 +98,7 @@ class Component(ABC, Generic[P]):
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
         """A Param that is a component: as it is, or made by the catalog from what a config says."""
         context = info.context or {}
-        return context["catalog"].given(cls, value, context) if "catalog" in context else value
+        return context["catalog"].convert(cls, value, context) if "catalog" in context else value
 
     @property
     def name(self) -> str:

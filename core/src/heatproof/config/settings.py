@@ -66,7 +66,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, Component):
         return value
     context = info.context or default().context(Path.cwd())
-    return context["catalog"].described("executor", value, context)
+    return context["catalog"].build("executor", value, context)
 
 
 Count = Annotated[PositiveInt, BeforeValidator(_number)]
