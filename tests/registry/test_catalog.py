@@ -365,7 +365,7 @@ def test_wrong_params(good: Announcement) -> None:
 
 
 def test_a_component_that_raises_when_made(good: Announcement) -> None:
-    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
+    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be created .*\(TypeError: cannot walk\)"):
         Catalog([good]).create("metric", "stumbling", {})
 
 
