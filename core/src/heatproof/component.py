@@ -55,18 +55,15 @@ class Component(ABC, Generic[P]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "Params" in cls.__dict__:
-            raise PluginError(
-                f"{cls.__name__} sets Params in its body; name them as in Explainer[{cls.__name__}Params]."
-            )
+            name = cls.__name__
+            raise PluginError(f"{name} sets Params in its body; name them as in Explainer[{name}Params].")
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.Params = _argument(base, cls.__name__) or cls.Params
         for name in vars(cls):
             owner = next((base for base in cls.__mro__[1:] if _is_final(vars(base).get(name))), None)
             if owner is not None:
-                raise PluginError(
-                    f"{cls.__name__} overrides {owner.__name__}.{name}, which is final; remove it: the "
-                    f"documentation of {owner.__name__} says what may be overridden."
-                )
+                advice = f"remove it: the documentation of {owner.__name__} says what may be overridden."
+                raise PluginError(f"{cls.__name__} overrides {owner.__name__}.{name}, which is final; {advice}")
 
     def __init__(self, **params: Any):
         try:
@@ -115,10 +112,9 @@ class Component(ABC, Generic[P]):
     @property
     def identity(self) -> str:
         """The digest of name, revision, Params, identities of nested components, and contents of files."""
-        cached = self.__dict__.get("_identity")
-        if cached is None:
-            cached = self.__dict__["_identity"] = digest([self.name, self.revision, self._keyed(), self.content()])
-        return str(cached)
+        if "_identity" not in self.__dict__:
+            self.__dict__["_identity"] = digest([self.name, self.revision, self._keyed(), self.content()])
+        return str(self.__dict__["_identity"])
 
     def content(self) -> str:
         """Return a digest of further inputs, such as a packaged checkpoint; empty if there are none."""
@@ -218,8 +214,9 @@ def _identified(value: Any) -> Any:
         return value
     if not value.exists():
         raise DataError(f"{value} does not exist; give the path of an existing file or folder.")
-    # A component digests the files of a folder in ``content``.
-    return file_digest(value) if value.is_file() else ""
+    if not value.is_file():
+        return ""  # a component digests the files of a folder in ``content``
+    return file_digest(value)
 
 
 def plain(value: Any) -> Any:

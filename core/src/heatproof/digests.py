@@ -3,6 +3,7 @@
 import hashlib
 import json
 from importlib.metadata import distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,8 @@ def file_digest(path: Path) -> str:
 
 def requirements(name: str) -> list[str]:
     """Return the names of the dependencies of a distribution, sorted; empty if it is not installed."""
-    names: set[str] = set()
-    for distribution in distributions(name=name):
-        names.update(Requirement(entry).name for entry in distribution.requires or ())
-    return sorted(names)
+    entries = chain.from_iterable(distribution.requires or () for distribution in distributions(name=name))
+    return sorted({Requirement(entry).name for entry in entries})
 
 
 def versions_digest(name: str) -> str:

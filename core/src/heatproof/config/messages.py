@@ -13,11 +13,8 @@ from .yamlfile import Document, KeyPath, Problem, dotted
 SENTENCES = {
     "missing": "is missing",
     "extra_forbidden": "unknown name",
-    "tuple_type": "should be a list",
-    "list_type": "should be a list",
-    "set_type": "should be a list",
-    "model_type": "should be a mapping",
-    "dict_type": "should be a mapping",
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
+    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
     "path_type": "should be a path",
 }
 """Sentences in place of pydantic's Python terms, by type of error."""
@@ -29,22 +26,17 @@ INPUT.maxstring = INPUT.maxother = 80
 def located_problems(
     error: ValidationError, document: Document, model: type[BaseModel], extra: Mapping[str, Collection[str]]
 ) -> list[Problem]:
-    """List the problems of a document that ``model`` rejects, one per value.
-
-    ``extra`` lists, by field, names that are allowed below it in addition to those of its model.
-    """
+    """List the problems of a document, one per value; ``extra`` has further names that are allowed below a field."""
     sentences: dict[KeyPath, list[str]] = {}
     inputs: dict[KeyPath, str] = {}
     for location, entry, names in _flat(error, model, (), extra):
         missing = entry["type"] == "missing"
         keys = _keys(document.data, location, missing)
         sentences.setdefault(keys, []).append(_sentence(entry, names))
-        inputs[keys] = ""
         if not missing:
             inputs[keys] = f" (seen: {INPUT.repr(entry['input'])})"
-    return [
-        Problem(document.origin(keys), dotted(keys), _joined(texts, inputs[keys])) for keys, texts in sentences.items()
-    ]
+    texts = {keys: _joined(parts, inputs.get(keys, "")) for keys, parts in sentences.items()}
+    return [Problem(document.origin(keys), dotted(keys), text) for keys, text in texts.items()]
 
 
 def _flat(
@@ -53,9 +45,8 @@ def _flat(
     """Yield all errors, also those of nested components, with their whole location and the names allowed there."""
     for entry in error.errors(include_url=False):
         location = entry["loc"]
-        context = entry.get("ctx", {})
-        inner = context.get("error")
-        component = context.get("component")
+        inner = entry.get("ctx", {}).get("error")
+        component = entry.get("ctx", {}).get("component")
         if isinstance(inner, Exception):
             # Pydantic never frees this error, and the frames of its traceback would keep all modules alive.
             inner.__traceback__ = inner.__context__ = None

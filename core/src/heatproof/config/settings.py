@@ -4,21 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
-from ..component import Component, Location, mapped, plain
+from ..component import Component, Location, Params, mapped, plain
 from ..dataset import Dataset
 from ..errors import ConfigError, HeatproofError, near
 from ..explainer import REDUCTIONS, Explainer
@@ -61,6 +49,15 @@ def _nonempty(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
+def _known_split(value: str | None, info: ValidationInfo) -> str | None:
+    try:
+        if "component" in info.data:
+            info.data["component"].require_split(value)
+    except HeatproofError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 def _executor(value: Any, info: ValidationInfo) -> Any:
     """Build an executor from a name or mapping; keep a component."""
     if isinstance(value, Component):
@@ -69,25 +66,19 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
     return context["catalog"].build("executor", value, context)
 
 
-Count = Annotated[PositiveInt, BeforeValidator(_number)]
-Gigabytes = Annotated[PositiveFloat, BeforeValidator(_number)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
+Gigabytes = Annotated[float, Field(gt=0), BeforeValidator(_number)]
 Natural = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 Device = Annotated[str, AfterValidator(_device)]
 Reduction = Annotated[str, AfterValidator(_reduction)]
 Target = Annotated[int, Field(strict=True, ge=0)] | str
 
 
-class Settings(BaseModel):
-    """Frozen settings that refuse unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class DatasetEntry(Settings):
+class DatasetEntry(Params):
     """A dataset and the samples to use: a split, at most ``limit`` samples, or the samples with these ``ids``."""
 
     component: Dataset
-    split: str | None = None
+    split: Annotated[str | None, AfterValidator(_known_split)] = None
     limit: Count | None = None
     ids: tuple[str, ...] | None = None
 
@@ -95,24 +86,14 @@ class DatasetEntry(Settings):
     @classmethod
     def _separate(cls, value: Any) -> Any:
         """Separate the selection of samples from the Params of the dataset."""
-        if isinstance(value, DatasetEntry) or (
-            isinstance(value, Mapping) and isinstance(value.get("component"), Dataset)
-        ):
+        if isinstance(value, DatasetEntry):
             return value
         if not isinstance(value, Mapping):
             return {"component": value}
+        if isinstance(value.get("component"), Dataset):
+            return value
         selection = {name: value[name] for name in SELECTION if name in value}
         return {"component": {name: value[name] for name in value if name not in SELECTION}, **selection}
-
-    @field_validator("split")
-    @classmethod
-    def _known_split(cls, value: str | None, info: ValidationInfo) -> str | None:
-        try:
-            if "component" in info.data:
-                info.data["component"].require_split(value)
-        except HeatproofError as error:
-            raise ValueError(str(error)) from None
-        return value
 
     def describe(self) -> dict[str, Any]:
         """Return this entry in the form of a config."""
@@ -120,7 +101,7 @@ class DatasetEntry(Settings):
         return self.component.describe() | {name: value for name, value in selection.items() if value is not None}
 
 
-class CombinationEntry(Settings):
+class CombinationEntry(Params):
     """One explicit combination; a target or reduction of None stands for those of the config."""
 
     dataset: DatasetEntry
@@ -130,7 +111,7 @@ class CombinationEntry(Settings):
     reduction: Reduction | None = None
 
 
-class StatisticsSettings(Settings):
+class StatisticsSettings(Params):
     """Settings of the statistics: numbers of draws, kind and level of intervals, correction for multiple tests."""
 
     resamples: Count = 10_000
@@ -140,13 +121,13 @@ class StatisticsSettings(Settings):
     correction: Literal["holm", "benjamini_hochberg"] = "holm"
 
 
-class ReportSettings(Settings):
+class ReportSettings(Params):
     """Settings of the report: how many best and worst cases it shows."""
 
     examples: Natural = 2
 
 
-class RunConfig(Settings):
+class RunConfig(Params):
     """All settings of a run. The lists are crossed; ``combinations`` adds single rows."""
 
     output: Location
@@ -199,26 +180,17 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
 
 def from_plain(data: Mapping[str, Any], catalog: Catalog) -> RunConfig:
     """Read settings from plain data of a script or of ``resolved``; relative paths start at the working folder."""
-    return _validated(Document("config", mapped(data, _plain_text)), catalog, Path.cwd())
-
-
-def _plain_text(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value
+    copied = mapped(data, lambda value: str(value) if isinstance(value, str) else value)
+    return _validated(Document("config", copied), catalog, Path.cwd())
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:
     """Return a config as plain data with absolute paths and all defaults; ``from_plain`` restores the config."""
-    return {name: _resolved(getattr(config, name)) for name in type(config).model_fields}
-
-
-def _resolved(value: Any) -> Any:
-    if isinstance(value, DatasetEntry):
-        return value.describe()
-    if isinstance(value, Settings):
-        return {name: _resolved(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, tuple):
-        return [_resolved(entry) for entry in value]
-    return plain(value)
+    settings: dict[str, Any] = plain(config)
+    settings["datasets"] = [entry.describe() for entry in config.datasets]
+    for row, entry in zip(settings["combinations"], config.combinations):
+        row["dataset"] = entry.dataset.describe()
+    return settings
 
 
 def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
@@ -246,11 +218,14 @@ def _config_error(problems: Sequence[Problem]) -> ConfigError:
 def _copy_named_entries(document: Document) -> set[KeyPath]:
     """Replace names in rows by the entries of the lists; return where: mistakes there are reported in the lists."""
     copies: set[KeyPath] = set()
-    for index, row in enumerate(_list(document.data.get("combinations"))):
+    rows = document.data.get("combinations")
+    if not isinstance(rows, list):
+        return copies
+    for index, row in enumerate(rows):
         if not isinstance(row, dict):
             continue
         for part, entries in LISTS.items():
-            matches = _matches(_list(document.data.get(entries)), row.get(part))
+            matches = _matches(document.data.get(entries), row.get(part))
             keys = ("combinations", index, part)
             if len(matches) > 1:
                 problem = f"{entries} has {len(matches)} entries of this name (seen: {row[part]!r})"
@@ -261,16 +236,9 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
     return copies
 
 
-def _list(value: Any) -> list[Any]:
-    """Return a list; empty for a wrong value, which validation reports."""
-    return value if isinstance(value, list) else []
-
-
-def _matches(entries: list[Any], name: Any) -> list[Any]:
-    """Return the entries that use the component of this name."""
-    matches = []
-    for entry in entries:
-        use = entry.get("use") if isinstance(entry, dict) else entry
-        if isinstance(name, str) and isinstance(use, str) and f"/{use}".endswith(f"/{name}"):
-            matches.append(entry)
-    return matches
+def _matches(entries: Any, name: Any) -> list[Any]:
+    """Return the entries of a list that use the component of this name."""
+    if not (isinstance(entries, list) and isinstance(name, str)):
+        return []
+    uses = [entry.get("use") if isinstance(entry, dict) else entry for entry in entries]
+    return [entry for entry, use in zip(entries, uses) if isinstance(use, str) and f"/{use}".endswith(f"/{name}")]

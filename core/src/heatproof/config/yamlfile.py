@@ -128,12 +128,8 @@ def written(data: Any) -> str:
     stream = io.StringIO()
     writer = YAML()
     writer.width = 4096
-    writer.dump(mapped(data, _escaped), stream)
+    writer.dump(mapped(data, lambda value: value.replace("${", "$${") if isinstance(value, str) else value), stream)
     return stream.getvalue()
-
-
-def _escaped(value: Any) -> Any:
-    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 class _Converter:

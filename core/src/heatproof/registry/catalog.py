@@ -66,15 +66,11 @@ class Catalog:
         return tuple(sorted(entries, key=lambda entry: (kinds.index(entry.kind), entry.name, entry.distribution)))
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
-        """Call a hook, specified by the core or by a plugin, in all plugins; return their values.
-
-        A plugin that raises is named in the log and in ``broken``, and the others are still called. Raises
-        ``PluginError`` for an unknown hook.
-        """
-        return self._plugins.call(hook, **arguments)
+        """Return the values of a hook from all plugins; raises ``PluginError`` for an unknown hook."""
+        return self.answers(hook, **arguments)[0]
 
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
-        """Return the values of all plugins, as ``call`` does, and one sentence per plugin that raised."""
+        """Return the values of a hook from all plugins, as ``call`` does, and one sentence per plugin that raised."""
         return self._plugins.answers(hook, **arguments)
 
     def resolve(self, kind: str, name: str) -> Registration:
@@ -83,9 +79,7 @@ class Catalog:
             raise PluginError(f"there is no kind {kind!r}; {near(kind, hooks.KINDS)}")
         distribution, _, bare = name.rpartition("/")
         if not NAME.fullmatch(bare):
-            raise PluginError(
-                f"{name!r} is not a registered name; import paths are not allowed, `heatproof list` shows the names"
-            )
+            raise PluginError(f"{name!r} is not a registered name; import paths are not allowed, see `heatproof list`")
         matches = [entry for entry in self.entries if (entry.kind, entry.name) == (kind, bare)]
         if distribution:
             matches = [entry for entry in matches if entry.distribution == canonicalize_name(distribution)]
@@ -107,11 +101,7 @@ class Catalog:
             raise PluginError(f"{entry.distribution} {entry.version} is broken: {why}") from error
 
     def create(self, kind: str, name: str, params: Mapping[str, Any], base: Path = Path()) -> "Component":
-        """Create a component by name; nested ones are names or ``{"use": name, …}``, paths relative to ``base``.
-
-        Raises ``PluginError`` for names and faults of plugins, pydantic's ``ValidationError`` for wrong Params, which
-        ``config.components.create`` turns into sentences.
-        """
+        """Create a component as ``config.components.create`` does, but raise pydantic's ``ValidationError``."""
         entry = self.resolve(kind, name)
         return self.load(entry).made(params, self.context(base), entry.full)
 
@@ -122,9 +112,11 @@ class Catalog:
     def convert(self, interface: "type[Component]", value: Any, context: Mapping[str, Any]) -> Any:
         """Convert a Param of type ``interface``: a name or ``{"use": name, …}`` becomes a component."""
         if hasattr(value, "registered"):
-            return value if value.registered else self._register(value, context)
+            return self._register(value, context)
         kind = _kind(interface)
-        return self.build(kind, value, context) if kind else value
+        if kind is None:
+            return value
+        return self.build(kind, value, context)
 
     def build(self, kind: str, value: Any, context: Mapping[str, Any]) -> "Component":
         """Build the component that a config describes; raises an error that pydantic locates at the description."""
@@ -142,18 +134,16 @@ class Catalog:
         return self.broken
 
     def _declare(self, plugin: Plugin) -> None:
-        distribution = plugin.announcement.distribution
-        version = plugin.announcement.version
+        source = plugin.announcement
         entries = self._declared.setdefault(plugin, [])
         for kind, (hook, _) in hooks.KINDS.items():
             if plugin in self._plugins.implementing(hook):
                 for name, target in _declarations(hook, self._plugins.ask(plugin, hook)):
-                    entries.append(Registration(kind, name, distribution, version, target))
+                    entries.append(Registration(kind, name, source.distribution, source.version, target))
 
     def _raise_unknown(self, kind: str, name: str) -> NoReturn:
         other_kinds = [f"{name!r} is a {entry.kind}; " for entry in self.entries if name in (entry.name, entry.full)]
-        form = "full" if "/" in name else "name"
-        names = {getattr(entry, form) for entry in self.entries if entry.kind == kind}
+        names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
         message = f"no {kind} is named {name!r}; {''.join(other_kinds[:1])}{near(name, names)}"
         if self.broken:
             faults = "; ".join(f"{plugin.distribution} {plugin.version}: {plugin.reason}" for plugin in self.broken)
@@ -163,9 +153,7 @@ class Catalog:
     def _build(self, kind: str, value: Any, context: Mapping[str, Any]) -> "Component":
         from ..component import misfit
 
-        params = {"use": value}
-        if isinstance(value, Mapping):
-            params = dict(value)
+        params = dict(value) if isinstance(value, Mapping) else {"use": value}
         name = params.pop("use", None)
         cls = None
         try:
@@ -179,9 +167,11 @@ class Catalog:
 
     def _register(self, value: "Component", context: Mapping[str, Any]) -> "Component":
         """Return a component without a name, such as the default of a Param, under its registered name."""
-        package = _package(type(value).__module__)
+        if value.registered:
+            return value
+        package = type(value).__module__.partition(".")[0]
         for entry in self.entries:
-            if _package(entry.target) == package and self.load(entry) is type(value):
+            if re.split("[.:]", entry.target)[0] == package and self.load(entry) is type(value):
                 return type(value).made(dict(value.params), context, entry.full)
         return value
 
@@ -218,7 +208,3 @@ def _kind(interface: "type[Component]") -> str | None:
     """Return the kind of a component class; None for a class of no kind."""
     names = [f"{parent.__module__}:{parent.__qualname__}" for parent in interface.__mro__]
     return next((kind for kind, (_, target) in hooks.KINDS.items() if target in names), None)
-
-
-def _package(target: str) -> str:
-    return target.split(":")[0].split(".")[0]

@@ -1,10 +1,10 @@
 """Discovery of installed plugins: the entry points of group ``heatproof``, and the distributions at fault."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 import entrypoints
 from packaging.utils import canonicalize_name
@@ -33,24 +33,19 @@ class Broken:
 
 
 def discover(path: Sequence[str] | None = None) -> tuple[list[Announcement], list[Broken]]:
-    """Return all plugins on ``path`` (``sys.path``), sorted by distribution and entry, and the distributions at fault.
-
-    The first distribution on the path hides later ones of its name.
-    """
-    folders: dict[str, Any] = {}
-    if path is not None:
-        folders["path"] = list(path)
+    """Return the plugins on ``path`` (``sys.path``), by distribution and entry, and the distributions at fault."""
+    folders = list(path or sys.path)
     plugins: dict[tuple[str, str], Announcement] = {}
     broken: dict[str, Broken] = {}
-    for distribution in metadata.distributions(**folders):
+    for distribution in metadata.distributions(path=folders):
         entries, fault = _read(distribution)
         if not entries and not fault:
             continue
         name, version = _name(distribution)
         folder = distribution.locate_file("")
-        first = next(iter(metadata.distributions(name=name, **folders)), distribution)
+        first = next(iter(metadata.distributions(name=name, path=folders)), distribution)
         if first.locate_file("") != folder:
-            continue
+            continue  # an earlier distribution of this name hides it
         if fault:
             text = f"its entry_points.txt below {folder} is malformed ({fault}); reinstall or remove the distribution"
             broken.setdefault(name, Broken(name, version, "", text))
@@ -76,23 +71,18 @@ def _read(distribution: metadata.Distribution) -> tuple[list[tuple[str, str]], s
             entrypoints.EntryPoint.from_string(target, name)
     except Exception as error:
         return _well_formed(distribution), " ".join(str(error).split())
-    return [(name, _without_extras(target)) for name, target in entries], ""
+    return [(name, target.partition("[")[0].strip()) for name, target in entries], ""
 
 
 def _well_formed(distribution: metadata.Distribution) -> list[tuple[str, str]]:
     """Return what importlib, which is less strict, reads in a malformed file."""
     with suppress(Exception):
         return [
-            (point.name, _without_extras(point.value))
+            (point.name, point.value.partition("[")[0].strip())
             for point in distribution.entry_points.select(group=GROUP)
             if entrypoints.entry_point_pattern.match(point.value)
         ]
     return []
-
-
-def _without_extras(target: str) -> str:
-    """Strip extras: ``module:object [extra]``."""
-    return target.partition("[")[0].strip()
 
 
 def _name(distribution: metadata.Distribution) -> tuple[str, str]:

@@ -27,11 +27,10 @@ class Plugin:
 
 
 class Plugins:
-    """The plugins that work, and the broken ones. A fault of one does not affect the others.
+    """The plugins that work, and the broken ones; a fault of one does not affect the others.
 
-    Each stage (import, add specifications, register, check) covers all plugins before the next one begins; their order
-    therefore does not matter. pluggy's own loader does not suffice: it aborts at the first import that fails, and
-    silently loses one of two entry points with equal names.
+    Each stage covers all plugins before the next one begins: their order does not matter. By hand, since pluggy's own
+    loader aborts at the first import that fails, and silently loses one of two entry points with equal names.
     """
 
     def __init__(self, announcements: Sequence[Announcement], broken: Sequence[Broken] = ()):
@@ -74,12 +73,8 @@ class Plugins:
         except (Exception, SystemExit) as error:
             raise PluginError(f"its hook {hook} raised {reason(error)}") from error
 
-    def call(self, hook: str, **arguments: Any) -> list[Any]:
-        """Return the values of all plugins; name a plugin that raises in the log and in ``broken``."""
-        return self.answers(hook, **arguments)[0]
-
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
-        """Return the values of all plugins, as ``call`` does, and one sentence per plugin that raised."""
+        """Return the values of all plugins, and one sentence per plugin that raised, also for log and ``broken``."""
         results: list[Any] = []
         faults: list[str] = []
         for plugin in self.implementing(hook):
@@ -122,10 +117,8 @@ class Plugins:
         for name in dir(specifications):
             options = self._manager.parse_hookspec_opts(specifications, name)
             if options and (options["firstresult"] or options["historic"]):
-                raise PluginError(
-                    f"{name} is firstresult or historic, but plugins are called one by one and all values returned; "
-                    "use @hookspec without options"
-                )
+                fault = f"{name} is firstresult or historic, but plugins are called one by one"
+                raise PluginError(f"{fault}; use @hookspec without options")
 
     def _register(self, plugin: Plugin) -> None:
         self._manager.register(plugin.module, name=f"{plugin.announcement.distribution}/{plugin.announcement.entry}")
@@ -140,10 +133,8 @@ class Plugins:
             if not caller.has_spec() and not all(hook.optionalhook for hook in implementations):
                 raise PluginError(f"hook {caller.name!r} does not exist; {near(caller.name, self._specified())}")
             if any(hook.wrapper or hook.hookwrapper for hook in implementations):
-                raise PluginError(
-                    f"its hook {caller.name} is a wrapper, but plugins are called one by one and there is nothing to "
-                    "wrap; make it a plain function, with tryfirst or trylast if its order matters"
-                )
+                fault = f"its hook {caller.name} is a wrapper, but plugins are called one by one"
+                raise PluginError(f"{fault}; make it a plain function, with tryfirst or trylast if its order matters")
 
     def _specified(self) -> list[str]:
         return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
