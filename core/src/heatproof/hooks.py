@@ -66,7 +66,7 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 @hookspec
 def heatproof_commands(cli: "click.Group") -> None:
-    """Add commands to the command line; called once, when the command line starts."""
+    """Add commands to the command line; called at most once per process."""
 
 
 @hookspec

@@ -175,7 +175,7 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
     for fault in finished.rejected:
-        click.echo(f"left out: {fault}")
+        click.echo(f"rejected: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
     click.echo(ending(finished))

@@ -67,7 +67,7 @@ class Cli(click.Group):
 
 
 def _sentence(error: Exception) -> str:
-    """Return the message of an error; for an error of another kind also its type, file and line."""
+    """Return the message of an error; if heatproof did not raise it, with its type, file and line."""
     if isinstance(error, HeatproofError):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]

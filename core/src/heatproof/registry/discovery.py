@@ -75,7 +75,7 @@ def _read(distribution: metadata.Distribution) -> tuple[list[tuple[str, str]], s
 
 
 def _well_formed(distribution: metadata.Distribution) -> list[tuple[str, str]]:
-    """Return what importlib, which is less strict, reads in a malformed file."""
+    """Return the entries of a malformed file that importlib, which is less strict, can read."""
     with suppress(Exception):
         return [
             (point.name, point.value.partition("[")[0].strip())

@@ -61,7 +61,7 @@ class Plugins:
         caller = getattr(self._manager.hook, hook, None)
         if caller is None:
             raise PluginError(f"hook {hook!r} does not exist; {near(hook, self._specified())}")
-        ranks = {hook.plugin: hook.trylast - hook.tryfirst for hook in caller.get_hookimpls()}
+        ranks = {impl.plugin: impl.trylast - impl.tryfirst for impl in caller.get_hookimpls()}
         plugins = [plugin for plugin in self.working if plugin.module in ranks]
         return sorted(plugins, key=lambda plugin: ranks[plugin.module])
 
@@ -74,7 +74,7 @@ class Plugins:
             raise PluginError(f"its hook {hook} raised {reason(error)}") from error
 
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
-        """Return the values of all plugins, and one sentence per plugin that raised, also for log and ``broken``."""
+        """Return the values of all plugins and one sentence per plugin that raised, which is also logged."""
         results: list[Any] = []
         faults: list[str] = []
         for plugin in self.implementing(hook):
@@ -113,7 +113,7 @@ class Plugins:
             raise PluginError(f"its hook heatproof_hookspecs gives no specifications: {reason(error)}") from error
 
     def _require_plain(self, specifications: Any) -> None:
-        """Raise ``PluginError`` for options of a specification that calls of single plugins cannot support."""
+        """Raise ``PluginError`` for a specification whose options need all plugins to be called at once."""
         for name in dir(specifications):
             options = self._manager.parse_hookspec_opts(specifications, name)
             if options and (options["firstresult"] or options["historic"]):
@@ -141,7 +141,7 @@ class Plugins:
 
 
 def reason(error: BaseException) -> str:
-    """Return an exception in one line: its message, preceded by its type if it is no error of a plugin."""
+    """Return an exception in one line: its message, with its type unless heatproof or pluggy raised it."""
     text = " ".join(str(error).split())
     if isinstance(error, (PluginError, pluggy.PluginValidationError)):
         return text
