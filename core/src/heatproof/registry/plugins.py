@@ -113,7 +113,7 @@ class Plugins:
             raise PluginError(f"its hook heatproof_hookspecs gives no specifications: {reason(error)}") from error
 
     def _require_plain(self, specifications: Any) -> None:
-        """Raise ``PluginError`` for a specification whose options need all plugins to be called at once."""
+        """Raise ``PluginError`` for options of a specification that need calls of all plugins at once."""
         for name in dir(specifications):
             options = self._manager.parse_hookspec_opts(specifications, name)
             if options and (options["firstresult"] or options["historic"]):
