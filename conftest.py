@@ -1,6 +1,6 @@
-"""For all tests: one thread per process, since several share the cores; no user's cache; a count of passes.
+"""Settings of all tests: one thread per process, since several share the cores, and a temporary cache.
 
-The variables are set before anything of ours is imported.
+The variables are set before heatproof is imported.
 """
 
 import atexit
@@ -18,13 +18,17 @@ atexit.register(shutil.rmtree, os.environ["HEATPROOF_CACHE"], ignore_errors=True
 
 @pytest.fixture
 def passed(monkeypatch):
-    """Counts forwards of views and calls of autograd.grad from when a batch is given, whose view is built before."""
+    """Return a function that starts to count forwards of views and calls of ``autograd.grad`` for a batch.
+
+    It builds the view of the batch before it starts.
+    """
     import torch
 
     from heatproof.network.views import View
 
     counts = Counter()
-    forward, backward = View.__call__, torch.autograd.grad
+    forward = View.__call__
+    backward = torch.autograd.grad
 
     def counted_forward(self, *arguments, **settings):
         counts["forward"] += 1

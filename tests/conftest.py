@@ -1,4 +1,4 @@
-"""What the tests of the engine share: a catalog of small parts, runs of them, and the file of their calls."""
+"""Fixtures for the tests of the engine: a catalog of small components, runs, and records of calls."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 TOGETHER = Path(__file__).parent / "together"
-sys.path.insert(0, str(TOGETHER))  # worker processes inherit it
+sys.path.insert(0, str(TOGETHER))  # for worker processes, too
 FIRST = (
     "baseline",
     "cam",
@@ -28,13 +28,13 @@ FIRST = (
 Calls = Callable[..., list[list[Any]]]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts a background job so, and every program that a test starts would be deaf to Ctrl-C.
+    # Shells start background jobs with SIGINT ignored, and programs that a test starts would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def parts() -> Any:
-    """The catalog of the parts."""
+    """Return the catalog of the components in ``heatproof_parts``."""
     from heatproof.registry.catalog import Catalog
     from heatproof.registry.discovery import Announcement
 
@@ -45,13 +45,15 @@ def parts() -> Any:
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """What the parts were called for since the last time, of these kinds only."""
+    """Return a function that reads the recorded calls of these kinds, and clears the record."""
     path = tmp_path / "calls.jsonl"
     monkeypatch.setenv("HEATPROOF_PARTS_NOTES", str(path))
 
     def read(*kinds: str) -> list[list[Any]]:
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
+        if not path.exists():
+            return []
+        lines = path.read_text().splitlines()
+        path.unlink()
         return [call for call in map(json.loads, lines) if call[0] in kinds]
 
     return read
@@ -59,7 +61,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 @pytest.fixture
 def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
-    """A config of a small run: eight test images of four patients, in chunks of four, unless it is said otherwise."""
+    """Return a function for the config of a small run: eight test images of four patients, in chunks of four."""
     from heatproof.config.settings import from_plain
 
     def make(**settings: Any) -> Any:
@@ -75,7 +77,7 @@ def configured(parts: Any, tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
-    """A finished run of such a config."""
+    """Return a function that runs such a config."""
     from heatproof.run.runner import run
 
     def make(shard: tuple[int, int] = (1, 1), retry: bool = False, **settings: Any) -> Any:
@@ -86,17 +88,18 @@ def ran(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def installed(parts: Any) -> Any:
-    """The catalog of the first plugins and of the parts."""
+    """Return the catalog of the plugins in ``FIRST`` and of ``heatproof_parts``."""
     from heatproof.registry.catalog import Catalog
     from heatproof.registry.discovery import Announcement, discover
 
-    first = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in FIRST]
+    announcements, _ = discover()
+    first = [plugin for plugin in announcements if plugin.target.removeprefix("heatproof_") in FIRST]
     return Catalog([*first, Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0")])
 
 
 @pytest.fixture
 def command(installed: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs the command line in this process, as ``heatproof WORDS`` would outside a terminal."""
+    """Return a function that runs ``heatproof WORDS`` in this process, as outside a terminal."""
     from click.testing import CliRunner
 
     from heatproof.cli.commands import cli

@@ -1,4 +1,4 @@
-"""A component takes the class of its Params from the type argument of its base, in hierarchies of any depth."""
+"""Components: Params from the type argument of a base at any depth, and typed defaults of interfaces."""
 
 import pickle
 import re
@@ -29,23 +29,23 @@ Unit = TypeVar("Unit")
 
 
 class Wide(Component[W]):
-    """Leaves its Params open above a bound."""
+    """Passes a type variable with a bound."""
 
 
 class Wider(Wide[W]):
-    """Leaves them open still."""
+    """Passes the type variable on."""
 
 
 class Deep(Wider[DepthParams]):
-    """Names them."""
+    """Passes a class of Params."""
 
 
 class Deeper(Deep):
-    """Inherits them."""
+    """Inherits the class of Params."""
 
 
 class Labelled(Component[WidthParams], Generic[Unit]):
-    """Has a type argument that is no setting."""
+    """Has a second type argument, which is no class of Params."""
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_settings_are_validated_by_the_named_class():
         Wide(depth=7)
 
 
-def test_a_component_travels_and_changes_as_before():
+def test_a_component_can_be_pickled_and_changed():
     deep = Deep(depth=7)
     copy = pickle.loads(pickle.dumps(deep))
     assert (type(copy), copy.params, copy.identity) == (Deep, deep.params, deep.identity)
@@ -146,17 +146,17 @@ class Derived(Flat[GradesParams]):
     def head(self) -> Head:
         return "ordinal"
 """
-"""What an interface says by default: named by the class, set in ``__init__``, and derived from the Params."""
+"""Attributes of an interface as class attributes, set in ``__init__``, and as properties."""
 MISTAKES = {
     'head = "sigmoid"': 'head = "sigmod"',
     'self.head = "ordinal"': 'self.head = "ordnal"',
     "self.params.grades)))\n        self": "self.params.grade)))\n        self",
     "def classes(self) -> tuple[str, ...]:": "def classes(self) -> list[str]:",
 }
-"""Lines of ``DECLARED`` → the same with a mistake that a type checker must see."""
+"""Line of ``DECLARED`` → the same line with a mistake that a type checker must report."""
 
 
-def test_what_an_interface_says_by_default_is_named_or_set_or_derived(tmp_path):
+def test_attributes_of_an_interface_in_three_forms(tmp_path):
     path = tmp_path / "declared.py"
     path.write_text(DECLARED)
     kinds = runpy.run_path(str(path))
@@ -168,7 +168,7 @@ def test_what_an_interface_says_by_default_is_named_or_set_or_derived(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_strict_type_checker_takes_all_three_and_sees_mistakes(tmp_path):
+def test_a_strict_type_checker_accepts_all_three_and_reports_mistakes(tmp_path):
     (tmp_path / "right.py").write_text(DECLARED)
     for number, (line, mistake) in enumerate(MISTAKES.items()):
         assert DECLARED.count(line) == 1

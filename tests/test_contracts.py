@@ -1,4 +1,4 @@
-"""The one-way rule: import-linter holds the code to it, and finds what breaks it."""
+"""The contracts of imports: the code keeps them, and import-linter reports each violation."""
 
 import re
 import runpy
@@ -43,24 +43,24 @@ PLANTED: Mapping[str, tuple[str, str, str]] = {
         "heatproof_lesions.agreement -> heatproof_ecs.ecs",
     ),
 }
-"""Contract → a file, the line that breaks it, and what the linter says of it."""
+"""Contract → a file, a line that breaks the contract, and the message of import-linter."""
 
 
 def linted(folder: Path) -> subprocess.CompletedProcess[str]:
-    """import-linter with the workspace's contracts, on the packages that lie in ``folder``."""
+    """Run import-linter with the contracts of the workspace on the packages in ``folder``."""
     words = [sys.executable, str(PROGRAM), str(folder)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """The sources of all packages in one folder."""
+    """Copy the sources of all packages to one folder."""
     for source in [ROOT / "core/src", *ROOT.glob("plugins/*/*/src")]:
         shutil.copytree(source, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
-def test_the_code_keeps_the_rule(copied: Path) -> None:
+def test_the_code_keeps_the_contracts(copied: Path) -> None:
     done = linted(copied)
     assert done.returncode == 0, done.stdout
     assert f"Contracts: {len(CONTRACTS['contracts']())} kept, 0 broken." in done.stdout
@@ -73,21 +73,21 @@ def test_every_contract_can_break(copied: Path) -> None:
         path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
     (copied / "heatproof/fresh.py").write_text('"""A module without a layer."""\n')
     done = linted(copied)
-    said = re.sub(r"\s+", " ", done.stdout)
+    output = re.sub(r"\s+", " ", done.stdout)
     assert done.returncode == 1
-    assert [name for name in PLANTED if f"{name} BROKEN" not in said] == []
-    assert [seen for *_, seen in PLANTED.values() if seen not in said] == []
-    assert "fresh" in said
+    assert [name for name in PLANTED if f"{name} BROKEN" not in output] == []
+    assert [message for _, _, message in PLANTED.values() if message not in output] == []
+    assert "fresh" in output
 
 
-def test_the_public_list_names_what_is_there_and_nothing_twice() -> None:
+def test_the_public_list_names_existing_modules_once() -> None:
     assert CONTRACTS["public"]() == PUBLIC
     assert len(set(PUBLIC)) == len(PUBLIC)
     for name in PUBLIC:
         import_module(name)
 
 
-def test_what_is_not_public_is_forbidden_to_plugins() -> None:
+def test_plugins_must_not_import_private_modules() -> None:
     private = list(CONTRACTS["private"]())
     assert {"heatproof.plan.plan", "heatproof.registry", "heatproof.run", "heatproof.network.views"} <= set(private)
     assert not [name for name in private if name in PUBLIC or f"{name}.".startswith(tuple(f"{p}." for p in PUBLIC))]

@@ -124,7 +124,7 @@ def test_every_key_of_a_config_is_explained_and_none_besides(heading, model, pre
 
 
 def test_what_is_taken_of_a_dataset_is_explained():
-    assert named(section("config.md", "## The samples of a dataset")) == set(config.PICKED)
+    assert named(section("config.md", "## The samples of a dataset")) == set(config.SELECTION)
 
 
 @pytest.mark.parametrize(

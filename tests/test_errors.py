@@ -1,4 +1,4 @@
-"""What errors propose: near names."""
+"""Suggestions in errors: similar names."""
 
 from heatproof.errors import near
 

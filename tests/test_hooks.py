@@ -1,4 +1,4 @@
-"""The hooks: every one is specified, described and reachable, and plugins may ask for fewer arguments."""
+"""The hooks: all are specified and documented, and implementations may take fewer arguments."""
 
 import importlib
 import inspect
@@ -15,15 +15,15 @@ SPECIFIED = {name: member for name, member in vars(hooks).items() if hasattr(mem
 
 
 def manager(*plugins: object) -> pluggy.PluginManager:
-    made = pluggy.PluginManager("heatproof")
-    made.add_hookspecs(hooks)
+    plugin_manager = pluggy.PluginManager("heatproof")
+    plugin_manager.add_hookspecs(hooks)
     for plugin in plugins:
-        made.register(plugin)
-    made.check_pending()
-    return made
+        plugin_manager.register(plugin)
+    plugin_manager.check_pending()
+    return plugin_manager
 
 
-def test_all_hooks_are_there() -> None:
+def test_the_list_of_hooks() -> None:
     assert set(SPECIFIED) == {
         "heatproof_datasets",
         "heatproof_models",
@@ -43,7 +43,7 @@ def test_all_hooks_are_there() -> None:
 
 
 @pytest.mark.parametrize("hook", SPECIFIED.values(), ids=SPECIFIED)
-def test_every_hook_says_what_it_is_for(hook: Callable[..., Any]) -> None:
+def test_every_hook_is_documented(hook: Callable[..., Any]) -> None:
     assert (inspect.getdoc(hook) or "").endswith(".")
     assert "return" in inspect.get_annotations(hook)
 
@@ -57,7 +57,7 @@ def test_every_kind_has_a_hook_without_arguments_and_an_interface(kind: str) -> 
     assert not inspect.signature(SPECIFIED[hook]).parameters
 
 
-def test_an_implementation_may_ask_for_fewer_arguments() -> None:
+def test_an_implementation_may_take_fewer_arguments() -> None:
     class Listener:
         @hooks.hookimpl
         def heatproof_unit_finished(self, unit: Any) -> Any:
@@ -66,7 +66,7 @@ def test_an_implementation_may_ask_for_fewer_arguments() -> None:
     assert manager(Listener()).hook.heatproof_unit_finished(folder=None, unit={"key": "k"}) == ["k"]
 
 
-def test_a_misspelt_hook_is_noticed() -> None:
+def test_a_misspelt_hook_is_an_error() -> None:
     class Misspelt:
         @hooks.hookimpl
         def heatproof_unit_finishd(self) -> None: ...
@@ -75,6 +75,6 @@ def test_a_misspelt_hook_is_noticed() -> None:
         manager(Misspelt())
 
 
-def test_the_core_is_a_plugin_too() -> None:
+def test_the_core_implements_hooks_as_a_plugin_does() -> None:
     (declared,) = manager(builtin).hook.heatproof_executors()
     assert set(declared) == {"serial"}

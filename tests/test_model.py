@@ -187,12 +187,12 @@ def test_what_is_no_network_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["forward", "network", "outline", "require_layers"])
 def test_what_no_run_would_honour_cannot_be_overridden(name: str) -> None:
-    with pytest.raises(PluginError, match=f"Overriding overrides Model.{name}, which no run would honour"):
+    with pytest.raises(PluginError, match=f"Overriding overrides Model.{name}, which is final"):
         type("Overriding", (Residual,), {name: lambda self: None})
 
 
 def test_the_guard_of_an_explainer_cannot_be_overridden() -> None:
-    with pytest.raises(PluginError, match=r"Overriding overrides Explainer\.__call__, which no run would honour"):
+    with pytest.raises(PluginError, match=r"Overriding overrides Explainer\.__call__, which is final"):
         type("Overriding", (Explainer,), {"__call__": lambda self, batch: None})
 
 

@@ -1,4 +1,4 @@
-"""Every distribution keeps to the template, and nothing is tracked that must not be."""
+"""The distributions of the workspace follow the template, and no forbidden file is tracked."""
 
 import ast
 import re
@@ -37,19 +37,19 @@ def package(folder: Path) -> str:
 
 
 def declared(folder: Path) -> Iterator[str]:
-    """The names that a plugin registers."""
+    """Yield the names that a plugin registers."""
     module = import_module(package(folder))
     for hook, _ in KINDS.values():
         yield from getattr(module, hook, dict)()
 
 
 def implemented(folder: Path) -> list[str]:
-    """The hooks that a plugin implements."""
+    """List the hooks that a plugin implements."""
     return [name for name, member in vars(import_module(package(folder))).items() if hasattr(member, "heatproof_impl")]
 
 
 def tracked() -> list[Path]:
-    """The files in the repository that are there."""
+    """List the tracked files that exist."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"not a git checkout: {done.stderr.strip()}")
@@ -77,9 +77,11 @@ def test_pyproject_follows_the_template(folder: Path) -> None:
     project = settings["project"]
     assert settings.keys() == {"project", "build-system"}
     assert settings["build-system"] == {"requires": ["hatchling"], "build-backend": "hatchling.build"}
-    own = {"name", "description", "readme", "dependencies"} | (set() if folder in KITS else {"entry-points"})
-    common = {"version", "requires-python", *toml(ROOT / "pyproject.toml")["tool"]["heatproof"]["metadata"]}
-    assert project.keys() == own | common
+    keys = {"name", "version", "description", "readme", "requires-python", "dependencies"}
+    keys |= toml(ROOT / "pyproject.toml")["tool"]["heatproof"]["metadata"].keys()
+    if folder in REGISTERING:
+        keys.add("entry-points")
+    assert project.keys() == keys
     assert project["name"] == f"heatproof-{folder.name}"
     if folder in REGISTERING:
         assert project["entry-points"] == {"heatproof": {folder.name: package(folder)}}
@@ -120,26 +122,28 @@ def test_folder_follows_the_template(folder: Path) -> None:
 
 
 @DISTRIBUTION
-def test_what_is_imported_is_asked_for(folder: Path) -> None:
+def test_kits_that_are_imported_are_dependencies(folder: Path) -> None:
     dependencies = toml(folder / "pyproject.toml")["project"]["dependencies"]
-    asked = {re.split(r"[^\w.-]", name, maxsplit=1)[0] for name in dependencies}
+    required = {Requirement(entry).name for entry in dependencies}
     kits = {package(kit): f"heatproof-{kit.name}" for kit in KITS if kit != folder}
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (folder / "src").rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (heatproof_\w+)", sources, re.MULTILINE))
     needed = {name for module, name in kits.items() if module in imported}
-    assert asked & set(kits.values()) == needed
+    assert required & set(kits.values()) == needed
 
 
 @PLUGIN
-def test_the_readme_names_what_is_registered(folder: Path) -> None:
+def test_the_readme_lists_registered_names(folder: Path) -> None:
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    names = implemented(folder) if folder.parent.name == "tools" else list(declared(folder))
+    names = list(declared(folder))
+    if folder.parent.name == "tools":
+        names = implemented(folder)
     assert names
     assert [name for name in names if name not in readme] == []
 
 
 def at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """What runs when a module is imported: not the bodies of its functions, nor what only a type checker reads."""
+    """Yield the nodes that run when a module is imported: without bodies of functions and imports for type checkers."""
     yield node
     typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     if not typing and not isinstance(node, ast.FunctionDef):
@@ -177,7 +181,7 @@ def test_kits_register_nothing() -> None:
     assert [kit.name for kit in KITS if list(declared(kit))] == []
 
 
-def test_nothing_is_tracked_that_must_not_be() -> None:
+def test_no_forbidden_file_is_tracked() -> None:
     files = tracked()
     assert [path for path in files if any(path.match(pattern) for pattern in FORBIDDEN)] == []
     checkpoints = [path for path in files if path.suffix == ".safetensors"]

@@ -1,4 +1,4 @@
-"""The core knows no medicine and no method: it names no disease, organ, data set or method but chance itself."""
+"""Words that the core must not contain: diseases, organs, datasets, methods; and numbers of unpublished papers."""
 
 import re
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from heatproof.registry.catalog import default
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core/src/heatproof"
 ALLOWED = {"random", "raster"}
-"""What the core itself registers: chance, and the reader of raster images."""
+"""Components of the core: chance, and the reader of raster images."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
            "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing"}  # fmt: skip
-"""Names of components that are words of the field as well, and are looked for only where they are written as names."""
+"""Names of components that are also ordinary words; only their quoted forms are forbidden."""
 MEDICINE = (
     "lesion", "retina", "retinopathy", "fundus", "diabetic", "diabetes", "exudate", "haemorrhage", "hemorrhage",
     "microaneurysm", "aneurysm", "glaucoma", "optic disc", "macula", "fovea", "nodule", "lung", "chest", "thorax",
@@ -29,7 +29,7 @@ METHODS = (
 )  # fmt: skip
 DATA_SETS = ("idrid", "kaggle", "mimic", "reflacx", "egd-cxr", "lidc", "covid", "ham10000", "phantom", "imagenet")
 NUMBERING = re.compile(r"specification \d|paper 00\d", re.IGNORECASE)
-"""Our own numbering of papers and specifications, which no reader outside can look up."""
+"""Private numbers of papers and specifications, which readers cannot look up."""
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -39,16 +39,16 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 def registered() -> set[str]:
-    """The names that the distributions of this repository register, besides the core's."""
+    """Return the names that the plugins of this repository register."""
     folders = {f"heatproof-{path.parent.name}" for path in ROOT.glob("plugins/*/*/pyproject.toml")}
     entries = [entry for entry in default().entries if entry.distribution in folders]
     assert {entry.kind for entry in entries} >= set(KINDS) - {"executor"}
-    # A missing reader is named by its distribution where a file asks for it.
+    # The core names readers in messages about files that need them.
     return {entry.name for entry in entries if entry.kind != "reader"} - ALLOWED - ENGLISH
 
 
 def occurrences(words: set[str]) -> list[str]:
-    """Where a word stands in the core, in any case, as a word of its own."""
+    """List the lines of the core with one of these words, upper or lower case."""
     pattern = re.compile("|".join(rf"(?<![a-z]){re.escape(word)}s?(?![a-z])" for word in sorted(words)), re.IGNORECASE)
     return [
         f"{path.relative_to(CORE)}:{number}: {line.strip()}"

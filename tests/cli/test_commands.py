@@ -1,4 +1,4 @@
-"""The command line as its user meets it: what it prints, where, and how it exits."""
+"""The command line: standard output, standard error, and exit status of every command."""
 
 import fcntl
 import json
@@ -30,8 +30,8 @@ import sys
 sys.path.insert(0, {parts!r})
 from heatproof.registry import catalog
 from heatproof.registry.discovery import Announcement
-made = catalog.Catalog([Announcement(name, "heatproof_" + name, "heatproof-" + name, "1.0") for name in ("parts",)])
-catalog.default = lambda: made
+parts = catalog.Catalog([Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0")])
+catalog.default = lambda: parts
 from heatproof.cli.commands import main
 main()
 """
@@ -39,7 +39,7 @@ main()
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the config of a small run: eight test images, two units of four; YAML holds JSON."""
+    """Return a function that writes the config of a small run: eight test images, two units of four; JSON is YAML."""
 
     def write(**settings: Any) -> Path:
         usual = {
@@ -54,18 +54,18 @@ def config(tmp_path: Path) -> Callable[..., Path]:
 
 
 def printed(result: Any) -> str:
-    """What a command that went well prints."""
+    """Return the standard output of a command that succeeds."""
     assert result.exit_code == 0, result.output
     return str(result.stdout)
 
 
 def cells(text: str) -> list[list[str]]:
-    """The lines of a table, cell by cell."""
+    """Split the lines of a table into cells."""
     return [re.split(r"  +", line.strip()) for line in text.splitlines()]
 
 
 def sentences(text: str) -> str:
-    """Text without the line breaks of a narrow terminal."""
+    """Remove the line breaks of a narrow terminal."""
     return " ".join(text.split())
 
 
@@ -101,10 +101,11 @@ def test_list(command: Any, installed: Any) -> None:
 
 
 def test_list_as_json(command: Any, installed: Any) -> None:
-    told = json.loads(printed(command("list", "--json")))
-    assert told["broken"] == []
-    assert {"kind": "metric", "name": "ecs", "distribution": "heatproof-ecs", "version": "0.1.0"} in told["components"]
-    assert len(told["components"]) == len(installed.entries)
+    listing = json.loads(printed(command("list", "--json")))
+    ecs = {"kind": "metric", "name": "ecs", "distribution": "heatproof-ecs", "version": "0.1.0"}
+    assert listing["broken"] == []
+    assert ecs in listing["components"]
+    assert len(listing["components"]) == len(installed.entries)
 
 
 def test_show(command: Any) -> None:
@@ -183,7 +184,8 @@ def test_a_name_is_checked_beside_a_folder_of_that_name(
 
 def test_run(command: Any, config: Any, calls: Any, tmp_path: Path) -> None:
     result = command("run", config())
-    text, run = printed(result), tmp_path / "run"
+    text = printed(result)
+    run = tmp_path / "run"
     assert "\n4 units\n" in result.stderr
     assert re.search(r"^4/4 units, \S+/min, 0 failed: images × regions, 4 samples$", result.stderr, re.MULTILINE)
     assert re.search(r"^mass on images, split test, by value \(excluded 0, failed 0\)$", text, re.MULTILINE)
@@ -200,15 +202,16 @@ def test_run(command: Any, config: Any, calls: Any, tmp_path: Path) -> None:
     assert calls("explain", "measure") == []
 
 
-def test_results_are_ranked_and_their_values_are_the_tables(command: Any, config: Any, tmp_path: Path) -> None:
+def test_the_ranking_shows_the_means_of_the_scores(command: Any, config: Any, tmp_path: Path) -> None:
     text = printed(command("run", config(explainers=["slope", "noted"])))
     scores = read_table(tmp_path / "run/scores.parquet")
-    chosen = scores["measure"] == "value"
-    names = {"regions × slope": "slope", "regions × noted": "noted", "random": "random"}
-    means = {name: scores["value"][chosen & (scores["explainer"] == one)].mean() for name, one in names.items()}
-    first = text.split("\n\n")[0].splitlines()[3:]
-    told = [re.split(r"  +", line.strip())[:2] for line in first]
-    assert told == [[name, f"{means[name]:.3f}"] for name in sorted(names, key=lambda name: -means[name])]
+    means = {}
+    for name, explainer in {"regions × slope": "slope", "regions × noted": "noted", "random": "random"}.items():
+        rows = (scores["measure"] == "value") & (scores["explainer"] == explainer)
+        means[name] = scores["value"][rows].mean()
+    ranking = text.split("\n\n")[0].splitlines()[3:]
+    actual = [row[:2] for row in cells("\n".join(ranking))]
+    assert actual == [[name, f"{means[name]:.3f}"] for name in sorted(means, key=means.get, reverse=True)]
 
 
 def test_report(command: Any, config: Any, tmp_path: Path) -> None:
@@ -232,14 +235,15 @@ def test_without_a_page_the_tables_stay(
     assert printed(command("run", config())).endswith(f"Tables: {tmp_path / 'run'}; {text.splitlines()[-1]}\n")
 
 
-def test_a_page_that_raises_is_named_and_nothing_is_lost(
+def test_a_page_that_raises_is_reported_and_the_results_stay(
     command: Any, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def raising(results: Any) -> None:
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("heatproof_report.page.write_page", raising)
-    result, run = command("run", config()), tmp_path / "run"
+    result = command("run", config())
+    run = tmp_path / "run"
     fault = "its hook heatproof_run_finished raised RuntimeError: no ink"
     assert result.exit_code == 1
     assert fault in result.stderr
@@ -253,22 +257,22 @@ def test_a_page_that_raises_is_named_and_nothing_is_lost(
 
 def test_shards(command: Any, config: Any, tmp_path: Path) -> None:
     first = printed(command("run", config(), "--shard", "1/2"))
-    assert first.endswith(f"Other shards are not finished; tables of what is there: {tmp_path / 'run'}\n")
+    assert first.endswith(f"Other shards are not finished; tables so far: {tmp_path / 'run'}\n")
     assert not (tmp_path / "run/report.html").exists()
     assert "report: " in printed(command("run", config(), "--shard", "2/2"))
 
 
 @pytest.mark.parametrize("part", ["explainers", "metrics"])
-def test_strict_minds_failed_cases(part: str, command: Any, config: Any) -> None:
-    spoilt = {"explainers": [{"use": "slope", "on": ["blob-009"]}], "metrics": [{"use": "mass", "on": ["blob-009"]}]}
-    path = config(**{part: spoilt[part]})
+def test_strict_fails_for_failed_cases(part: str, command: Any, config: Any) -> None:
+    faults = {"explainers": [{"use": "slope", "on": ["blob-009"]}], "metrics": [{"use": "mass", "on": ["blob-009"]}]}
+    path = config(**{part: faults[part]})
     assert "cases are invalid or failed; their rows say why" in printed(command("run", path))
     result = command("run", path, "--strict")
     assert result.exit_code == 1
     assert re.search(r"^Error: \d cases are invalid or failed \(--strict\)", result.stderr, re.MULTILINE)
 
 
-def test_strict_does_not_mind_undefined_ones(command: Any, config: Any) -> None:
+def test_strict_accepts_undefined_cases(command: Any, config: Any) -> None:
     path = config(metrics=[{"use": "mass", "on": ["blob-009"], "fault": "undefined"}])
     assert "No case failed" in printed(command("run", path, "--strict"))
 
@@ -284,8 +288,8 @@ def test_interrupted(command: Any, config: Any, tmp_path: Path, monkeypatch: pyt
         changed.setattr(heatproof_parts.Slope, "explain", stop)
         result = command("run", config())
     assert result.exit_code == INTERRUPTED
-    said = f"Stopped; 2 of 4 units are committed in {tmp_path / 'run'}. Run the same command again to go on.\n"
-    assert result.stderr.endswith(said)
+    message = f"Stopped; 2 of 4 units are committed in {tmp_path / 'run'}. Run the same command again to go on.\n"
+    assert result.stderr.endswith(message)
     assert "2 already there" in command("run", config()).stderr
 
 
@@ -309,29 +313,29 @@ def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
         stdin=outer, stdout=outer, stderr=outer, start_new_session=True, env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip
     os.close(outer)
-    seen = _until(inner, r"4/800 units, [\d.]+/min, [\d.]+ min left, 0 failed")
+    output = _until(inner, r"4/800 units, [\d.]+/min, 0:[\d:]+ left, 0 failed")
     running.send_signal(signal.SIGINT)
-    seen += _until(inner, "to go on")
+    output += _until(inner, "to go on")
     assert running.wait(60) == INTERRUPTED
     os.close(inner)
-    assert "images × regions" in seen
-    assert "Traceback" not in seen
-    done = re.search(r"Stopped; (\d+) of 800 units are committed in", sentences(seen))
-    assert done
-    assert 4 <= int(done[1]) <= len(Run(tmp_path / "run").keys("heatmaps"))
-    frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
+    assert "images × regions" in output
+    assert "Traceback" not in output
+    message = re.search(r"Stopped; (\d+) of 800 units are committed in", sentences(output))
+    assert message
+    assert 4 <= int(message[1]) <= len(Run(tmp_path / "run").keys("heatmaps"))
+    frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output).replace("\r", "\n").splitlines()
     assert max(len(frame) for frame in frames if "━" in frame) <= 80
 
 
 def _until(terminal: int, pattern: str) -> str:
-    """What a terminal shows until it matches, or ends."""
-    seen = b""
-    while not re.search(pattern, sentences(seen.decode(errors="ignore"))):
+    """Read the output of a terminal until it matches; fail if it ends before."""
+    output = b""
+    while not re.search(pattern, sentences(output.decode(errors="ignore"))):
         try:
-            seen += os.read(terminal, 65536)
+            output += os.read(terminal, 65536)
         except OSError:
-            raise AssertionError(seen.decode(errors="replace")) from None
-    return seen.decode(errors="ignore")
+            raise AssertionError(output.decode(errors="replace")) from None
+    return output.decode(errors="ignore")
 
 
 # plugins
@@ -348,13 +352,10 @@ class Greeting:
 
 def test_plugins_add_commands(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heatproof_parts, "greeting", Greeting, raising=False)
-    made = Catalog([Announcement("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
-    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: made)
+    catalog = Catalog([Announcement("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))
-    cli.__dict__.pop("extended", None)
-    try:
-        assert printed(command("greet")) == "hello\n"
-        assert "greet   Say hello." in printed(command("--help"))
-        assert command("gret").exit_code == 2
-    finally:
-        cli.__dict__.pop("extended", None)
+    monkeypatch.setattr(cli, "plugins_loaded", False)
+    assert printed(command("greet")) == "hello\n"
+    assert "greet   Say hello." in printed(command("--help"))
+    assert command("gret").exit_code == 2

@@ -1,4 +1,4 @@
-"""Tables and progress: what they say, that it fits a terminal, and that no text is taken for markup."""
+"""Tables and progress: their content, their width in a terminal, and text that looks like markup."""
 
 import io
 import itertools
@@ -11,12 +11,7 @@ import pytest
 from pydantic import Field
 from rich.console import Console
 
-from heatproof.cli.display import (
-    plan_table,
-    ranking_tables,
-    settings_table,
-    type_text,
-)
+from heatproof.cli.display import plan_table, ranking_tables, settings_table, type_text
 from heatproof.cli.progress import Live
 from heatproof.cli.tables import show, table
 from heatproof.component import Location, Params
@@ -28,14 +23,14 @@ from heatproof_phantom.phantom import Phantom
 from heatproof_resnet50.resnet50 import ResNet50
 
 HOSTILE = "[red]x[/red] \x1b[2J\r\n\\[b"
-SHOWN = r"[red]x[/red] \x1b[2J\r\n\[b"
+ESCAPED = r"[red]x[/red] \x1b[2J\r\n\[b"
 
 
-def printed(*made: Any, width: int = 80, **settings: Any) -> str:
-    """What a console of this width shows."""
+def printed(*tables: Any, width: int = 80, **settings: Any) -> str:
+    """Return the output of a console of this width."""
     console = Console(file=io.StringIO(), width=width, highlight=False, **settings)
-    for one in made:
-        show(console, one)
+    for group in tables:
+        show(console, group)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -46,14 +41,14 @@ def cells(text: str) -> list[list[str]]:
 # tables
 
 
-def test_cells_are_shown_as_they_are() -> None:
+def test_text_in_cells_is_no_markup() -> None:
     text = printed(table(HOSTILE, ("a",), [(HOSTILE,), (0.12345,), (None,), (float("nan"),), (12,)]))
-    assert SHOWN in text.splitlines()[-6]
+    assert ESCAPED in text.splitlines()[-6]
     assert [line.strip() for line in text.splitlines()][-5:] == ["0.123", "", "", "12", ""]
     assert "\x1b" not in printed(table("x", ("a",), [(HOSTILE,)]), force_terminal=True, color_system=None)
 
 
-def test_columns_that_say_the_same_are_told_once() -> None:
+def test_columns_with_equal_values_move_to_the_title() -> None:
     rows = [("x", "same", "", 1), ("y", "same", "", 2)]
     text = printed(table("Two", ("name", "kind", "note", "count"), rows, fold=("kind", "note")))
     assert cells(text)[0] == ["Two (kind same)"]
@@ -72,7 +67,7 @@ def test_a_table_without_rows() -> None:
 
 
 class Settings(Params):
-    """Some of each."""
+    """Fields of all types."""
 
     count: int = Field(default=3, ge=1, le=9)
     share: Annotated[float, Field(gt=0)] | None = None
@@ -81,10 +76,10 @@ class Settings(Params):
     names: tuple[str, ...] = ("a", "b")
     weights: Mapping[str, float] = {}
     mode: Literal["area", "floor"] = "area"
-    flag: bool = Field(default=False, description="whether it is so")
+    flag: bool = Field(default=False, description="whether it is on")
 
 
-def test_settings_read_as_a_config_is_written() -> None:
+def test_settings_are_described_as_in_a_config() -> None:
     component = SimpleNamespace(Params=Settings)
     rows = {row[0]: row[1:] for row in cells(printed(settings_table(component), width=120))}  # type: ignore[arg-type]
     assert rows["count"] == ["integer ≥ 1 ≤ 9", "3"]
@@ -95,7 +90,7 @@ def test_settings_read_as_a_config_is_written() -> None:
     assert rows["names"] == ["list of text", "['a', 'b']"]
     assert rows["weights"] == ["mapping of text to number", "{}"]
     assert rows["mode"] == ["area | floor", "area"]
-    assert rows["flag"] == ["true or false", "False", "whether it is so"]
+    assert rows["flag"] == ["true or false", "False", "whether it is on"]
 
 
 def test_types_that_are_nested() -> None:
@@ -105,15 +100,16 @@ def test_types_that_are_nested() -> None:
 
 @pytest.fixture(scope="module")
 def plan() -> Any:
-    """The combinations of the README's main job, without weights."""
-    phantom, models = Phantom(patients=40), [ResNet50(), ResNet50(seed=1, size=64)]
+    """Return a plan of two models and two verdicts, without weights."""
+    phantom = Phantom(patients=40)
+    models = [ResNet50(), ResNet50(seed=1, size=64)]
     source = Source(phantom, "test", tuple(phantom.ids("test")))
-    exact, approximate = Verdict("exact"), Verdict("approximate", "one path has no rule")
-    made = [
+    verdicts = [Verdict("exact"), Verdict("approximate", "one path has no rule")]
+    combinations = [
         Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), requests=())
-        for model, verdict in itertools.product(models, [exact, approximate])
+        for model, verdict in itertools.product(models, verdicts)
     ]
-    return SimpleNamespace(combinations=made, skipped=[])
+    return SimpleNamespace(combinations=combinations, skipped=[])
 
 
 def test_a_plan_fits_eighty_columns(plan: Any) -> None:
@@ -124,7 +120,7 @@ def test_a_plan_fits_eighty_columns(plan: Any) -> None:
     assert ["ResNet50(seed=1, size=64)", "Gradient", "approximate", "one path has no rule"] in rows
 
 
-def ranked(name: str, value: float, **others: float) -> Any:
+def entry(name: str, value: float, **others: float) -> Any:
     row = {
         "value": value, "low": value - 0.1, "high": value + 0.1, "n_valid": 8, "n_excluded": 2, "n_failed": 1,
         "n_invalid": 0, "p_random_holm": 0.01,
@@ -134,7 +130,7 @@ def ranked(name: str, value: float, **others: float) -> Any:
 
 
 def test_a_ranking() -> None:
-    entries = [ranked("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), ranked("random", 0.15)]
+    entries = [entry("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), entry("random", 0.15)]
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
         standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
@@ -155,52 +151,55 @@ def test_a_ranking() -> None:
 # progress
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, set by hand."""
-    now = [100.0]
-    monkeypatch.setattr("heatproof.cli.progress.time.monotonic", lambda: now[0])
-    return now
+class Clock:
+    """A clock for a console, set by hand."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
-def test_plain_lines(clock: list[float]) -> None:
-    console = Console(file=io.StringIO(), width=40)
+def test_plain_lines() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=40, get_time=clock)
     with Live(console) as live:
         live.stage("planning")
         live.begin(12, 2)
-        clock[0] += 60
+        clock.seconds += 60
         live.advance(4, 0, HOSTILE)
-        clock[0] += 60
+        clock.seconds += 60
         live.advance(2, 3, "phantom × net, 8 samples")
         live.advance(4, 0, "phantom × net, 8 samples")
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "planning",
         "12 units, 2 already there",
-        f"6/12 units, 4/min, 1.5 min left, 0 failed: {SHOWN}",
-        "8/12 units, 3/min, 1.3 min left, 3 failed: phantom × net, 8 samples",
+        f"6/12 units, 4/min, 0:01:30 left, 0 failed: {ESCAPED}",
+        "8/12 units, 3/min, 0:01:20 left, 3 failed: phantom × net, 8 samples",
         "12/12 units, 5/min, 3 failed: phantom × net, 8 samples",
     ]
 
 
-def test_a_live_line(clock: list[float]) -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+def test_a_live_line() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, get_time=clock)
     with Live(console) as live:
         live.stage(HOSTILE)
         live.begin(800, 0)
-        clock[0] += 6
+        clock.seconds += 6
         live.advance(20, 1, "[bold]phantom × resnet50 and a name that is longer than the line")
-        clock[0] += 1
+        clock.seconds += 1
         frame = live.progress.get_renderable()
     console.print(frame)
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()[-1]  # type: ignore[attr-defined]
     assert len(last) <= 80
     assert "[bold]phantom ×" in last
-    assert "20/800 units, 200/min, 3.9 min left, 1 failed" in last
+    assert "20/800 units, 200/min, 0:03:54 left, 1 failed" in last
 
 
-def test_nothing_is_divided_by_zero(clock: list[float]) -> None:
-    live = Live(Console(file=io.StringIO()))
+def test_no_time_has_passed() -> None:
+    live = Live(Console(file=io.StringIO(), get_time=Clock()))
     live.begin(0, 0)
     live.begin(2, 0)
     live.advance(2, 0, "at once")
-    assert live.state.startswith("2/2 units, ")
+    assert live.state == "2/2 units, 0 failed"

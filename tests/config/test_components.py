@@ -1,4 +1,4 @@
-"""Components and their settings as the command line takes them."""
+"""Settings of components in arguments of the command line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The config: what it accepts, how it crosses lists, and that every mistake of a file is told at once, at its line."""
+"""The config: allowed settings, crossed lists, and all mistakes of a file at once with their lines."""
 
 import sys
 import types
@@ -22,12 +22,12 @@ from heatproof.registry.discovery import Announcement
 from heatproof_processes.processes import Processes
 
 
-class PhotosParams(Params):
+class ImagesParams(Params):
     root: Location = Path(".")
     side: int = 8
 
 
-class Photos(Dataset[PhotosParams]):
+class Images(Dataset[ImagesParams]):
     splits = ("train", "test")
 
     def ids(self, split: str | None = None) -> list[str]:
@@ -75,7 +75,7 @@ class Share(Metric):
 
 @hookimpl
 def heatproof_datasets() -> dict[str, str]:
-    return {"photos": "toys:Photos"}
+    return {"images": "toys:Images"}
 
 
 @hookimpl
@@ -96,7 +96,7 @@ def heatproof_metrics() -> dict[str, str]:
 @pytest.fixture
 def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
     toys = types.ModuleType("toys")
-    for member in (Photos, Net, Plain, Smooth, Share):
+    for member in (Images, Net, Plain, Smooth, Share):
         monkeypatch.setattr(member, "__module__", "toys")
         setattr(toys, member.__name__, member)
     for hook in (heatproof_datasets, heatproof_models, heatproof_explainers, heatproof_metrics):
@@ -111,8 +111,8 @@ output: runs/main
 seed: 3
 device: cpu
 datasets:
-  - {use: photos, split: test, limit: 12, root: pixels, side: 16}
-  - photos
+  - {use: images, split: test, limit: 12, root: pixels, side: 16}
+  - images
 models: [net, {use: heatproof-toys/net, weights: net.pt}]
 explainers:
   - plain
@@ -124,7 +124,7 @@ metrics: [share]
 targets: [predicted, 2, healthy]
 reductions: [max, l2]
 combinations:
-  - {dataset: photos, model: {use: net, width: 7}, explainer: smooth, target: label, reduction: sum}
+  - {dataset: images, model: {use: net, width: 7}, explainer: smooth, target: label, reduction: sum}
 rows: 4
 chunk: 8
 executor: {use: processes, workers: 3}
@@ -134,29 +134,31 @@ report: {examples: 0}
 """
 
 
-def file(tmp_path: Path, text: str | bytes, name: str = "config.yaml") -> Path:
+def write_config(tmp_path: Path, text: str | bytes, name: str = "config.yaml") -> Path:
     path = tmp_path / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    if isinstance(text, str):
+        text = text.encode()
+    path.write_bytes(text)
     return path
 
 
-def told(path: Path, catalog: Catalog, *overrides: str) -> list[str]:
-    """The lines of the error that loading raises, without the folder."""
+def error_lines(path: Path, catalog: Catalog, *overrides: str) -> list[str]:
+    """Return the lines of the error that loading raises, without the folder."""
     with pytest.raises(ConfigError) as caught:
         load(path, catalog, overrides)
     return str(caught.value).replace(f"{path.parent}/", "").splitlines()
 
 
-def short(text: str) -> str:
-    """A config with the lists that a run needs, and one more text."""
-    return f"datasets: [photos]\nmodels: [net]\nexplainers: [plain]\nmetrics: [share]\n{text}"
+def minimal(text: str) -> str:
+    """Return the config of a minimal run, followed by ``text``."""
+    return f"datasets: [images]\nmodels: [net]\nexplainers: [plain]\nmetrics: [share]\n{text}"
 
 
 def test_every_setting(tmp_path: Path, catalog: Catalog) -> None:
-    text = WHOLE.replace("  - photos\n", "  - {use: photos, ids: [b]}\n").replace(
-        "dataset: photos", "dataset: {use: photos}"
+    text = WHOLE.replace("  - images\n", "  - {use: images, ids: [b]}\n").replace(
+        "dataset: images", "dataset: {use: images}"
     )
-    config = load(file(tmp_path, text), catalog)
+    config = load(write_config(tmp_path, text), catalog)
     assert config.output == tmp_path / "runs/main"
     assert (config.seed, config.device, config.rows, config.chunk, config.threads) == (3, "cpu", 4, 8, 1)
     first, second = config.datasets
@@ -172,9 +174,10 @@ def test_every_setting(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_nested_components(tmp_path: Path, catalog: Catalog) -> None:
-    config = load(file(tmp_path, WHOLE.replace("dataset: photos", "dataset: {use: photos}")), catalog)
+    config = load(write_config(tmp_path, WHOLE.replace("dataset: images", "dataset: {use: images}")), catalog)
     smooth = config.explainers[1]
-    base, others = smooth.params.base, smooth.params.others  # type: ignore[attr-defined]
+    base = smooth.params.base  # type: ignore[attr-defined]
+    others = smooth.params.others  # type: ignore[attr-defined]
     assert isinstance(base, Smooth)
     assert isinstance(base.params.base, Plain)  # type: ignore[attr-defined]
     assert [type(other) for other in others] == [Plain, Smooth]
@@ -183,19 +186,19 @@ def test_nested_components(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_defaults(tmp_path: Path, catalog: Catalog) -> None:
-    config = load(file(tmp_path, short(""), "first.yaml"), catalog)
+    config = load(write_config(tmp_path, minimal(""), "first.yaml"), catalog)
     assert config.output == tmp_path / "runs/first"
     assert isinstance(config.executor, Serial)
     assert (config.targets, config.reductions, config.rows, config.threads) == (("predicted",), ("max",), "auto", None)
 
 
-def test_rows_name_entries_of_the_lists(tmp_path: Path, catalog: Catalog) -> None:
+def test_rows_name_entries_of_lists(tmp_path: Path, catalog: Catalog) -> None:
     text = """\
-datasets: [{use: photos, split: test, limit: 1}]
+datasets: [{use: images, split: test, limit: 1}]
 models: [{use: net, width: 9}]
-combinations: [{dataset: photos, model: net, explainer: smooth}]
+combinations: [{dataset: images, model: net, explainer: smooth}]
 """
-    config = load(file(tmp_path, text), catalog)
+    config = load(write_config(tmp_path, text), catalog)
     (row,) = config.combinations
     assert row.dataset == config.datasets[0]
     assert row.model is config.models[0]
@@ -204,32 +207,33 @@ combinations: [{dataset: photos, model: net, explainer: smooth}]
 
 
 def test_a_row_must_not_name_two_entries(tmp_path: Path, catalog: Catalog) -> None:
-    (line,) = told(file(tmp_path, WHOLE), catalog)
+    (line,) = error_lines(write_config(tmp_path, WHOLE), catalog)
     assert line == (
-        "config.yaml:18: combinations.0.dataset: datasets has 2 entries of this name (seen: 'photos'); "
+        "config.yaml:18: combinations.0.dataset: datasets has 2 entries of this name (seen: 'images'); "
         "write the entry out here"
     )
 
 
 def test_equal_descriptions_share_a_component(tmp_path: Path, catalog: Catalog) -> None:
-    config = load(file(tmp_path, short("combinations: [{dataset: photos, model: net, explainer: plain}]")), catalog)
+    text = minimal("combinations: [{dataset: images, model: net, explainer: plain}]")
+    config = load(write_config(tmp_path, text), catalog)
     assert config.combinations[0].model is config.models[0]
 
 
 def test_round_trip(tmp_path: Path, catalog: Catalog) -> None:
     (tmp_path / "net.pt").write_bytes(b"")
     (tmp_path / "pixels").mkdir()
-    config = load(file(tmp_path, WHOLE.replace("dataset: photos", "dataset: {use: photos}")), catalog)
+    config = load(write_config(tmp_path, WHOLE.replace("dataset: images", "dataset: {use: images}")), catalog)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    again = load(file(elsewhere, written(resolved(config))), catalog)
-    worker = from_plain(resolved(config), catalog)
-    for other in (again, worker):
-        assert resolved(other) == resolved(config)
-        assert [one.identity for one in other.explainers] == [one.identity for one in config.explainers]
-        assert [one.identity for one in other.models] == [one.identity for one in config.models]
+    from_file = load(write_config(elsewhere, written(resolved(config))), catalog)
+    from_data = from_plain(resolved(config), catalog)
+    identities = [component.identity for component in (*config.explainers, *config.models)]
+    for copy in (from_file, from_data):
+        assert resolved(copy) == resolved(config)
+        assert [component.identity for component in (*copy.explainers, *copy.models)] == identities
     assert resolved(config)["datasets"][0] == {
-        "use": "heatproof-toys/photos", "root": str(tmp_path / "pixels"), "side": 16, "split": "test", "limit": 12,
+        "use": "heatproof-toys/images", "root": str(tmp_path / "pixels"), "side": 16, "split": "test", "limit": 12,
     }  # fmt: skip
 
 
@@ -237,21 +241,20 @@ def test_round_trip(tmp_path: Path, catalog: Catalog) -> None:
     "text", ["no", "1e-3", "${HOME}", "$${", "a: b", "#x", "", " x ", "ä\n\n b", "'", "*a", "null", "<<", "2024-01-01"]
 )
 def test_round_trip_of_awkward_texts(tmp_path: Path, catalog: Catalog, text: str) -> None:
-    config = load(file(tmp_path, short("")), catalog)
+    config = load(write_config(tmp_path, minimal("")), catalog)
     awkward = config.model_copy(update={"targets": (text, "x" * 500)})
-    again = load(file(tmp_path, written(resolved(awkward)), "again.yaml"), catalog)
+    again = load(write_config(tmp_path, written(resolved(awkward)), "again.yaml"), catalog)
     assert again.targets == awkward.targets
     assert from_plain(resolved(awkward), catalog).targets == awkward.targets
 
 
-def test_all_mistakes_at_once(tmp_path: Path, catalog: Catalog) -> None:
-    text = """\
+MISTAKES = """\
 sead: 3
 seed: -1
 device: gpu
 datasets:
-  - {use: photos, split: tets, limt: 3}
-  - {use: photos, side: wide}
+  - {use: images, split: tets, limt: 3}
+  - {use: images, side: wide}
   - {split: test}
 models: [nett, {use: net, widht: 3}, net]
 explainers:
@@ -269,74 +272,75 @@ executor: {use: processes, wrkers: 2}
 statistics: {confidence: 2, resampls: 3}
 seed: 4
 """
-    lines = told(file(tmp_path, text), catalog)
-    expected = [
-        "config.yaml:1: sead: unknown name (seen: 3); did you mean 'seed'?",
-        "config.yaml:2: seed: should be greater than or equal to 0 (seen: -1)",
-        "config.yaml:3: device: is not a device (seen: 'gpu'); allowed: auto, cpu, cuda, cuda:N",
-        "config.yaml:5: datasets.0.limt: unknown name (seen: 3); did you mean 'limit' or 'split'?",
-        "config.yaml:6: datasets.1.side: should be a valid integer, unable to parse string as an integer "
-        "(seen: 'wide')",
-        "config.yaml:7: datasets.2: should name a registered dataset, or be a mapping with `use: name` and parameters "
-        "(seen: {})",
-        "config.yaml:8: models.0: no model is named 'nett' (seen: 'nett'); did you mean 'net'?",
-        "config.yaml:8: models.1.widht: unknown name (seen: 3); did you mean 'width' or 'weights'?",
-        "config.yaml:13: explainers.0.base.base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'?",
-        "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
-        "(seen: 'many')",
-        "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
-        "allowed: plain, random, smooth",
-        "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
-        "are not taken, `heatproof list` has the names",
-        "config.yaml:17: metrics: should be a list (seen: 'share')",
-        "config.yaml:18: reductions.0: is not a reduction (seen: 'mx'); did you mean 'max'?",
-        "config.yaml:19: rows: should be 'auto' or should be a valid integer, unable to parse string as an integer "
-        "(seen: 'all')",
-        "config.yaml:20: executor.wrkers: unknown name (seen: 2); did you mean 'workers'?",
-        "config.yaml:21: statistics.confidence: should be less than 1 (seen: 2)",
-        "config.yaml:21: statistics.resampls: unknown name (seen: 3); did you mean 'resamples'?",
-        "config.yaml:22: seed: this key stands here twice, first in line 2",
+MISTAKE_LINES = [
+    "config.yaml:1: sead: unknown name (seen: 3); did you mean 'seed'?",
+    "config.yaml:2: seed: should be greater than or equal to 0 (seen: -1)",
+    "config.yaml:3: device: is not a device (seen: 'gpu'); allowed: auto, cpu, cuda, cuda:N",
+    "config.yaml:5: datasets.0.limt: unknown name (seen: 3); did you mean 'limit' or 'split'?",
+    "config.yaml:6: datasets.1.side: should be a valid integer, unable to parse string as an integer (seen: 'wide')",
+    "config.yaml:7: datasets.2: should name a registered dataset, or be a mapping with `use: name` and parameters "
+    "(seen: {})",
+    "config.yaml:8: models.0: no model is named 'nett' (seen: 'nett'); did you mean 'net'?",
+    "config.yaml:8: models.1.widht: unknown name (seen: 3); did you mean 'width' or 'weights'?",
+    "config.yaml:13: explainers.0.base.base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'?",
+    "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
+    "(seen: 'many')",
+    "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
+    "allowed: plain, random, smooth",
+    "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
+    "are not allowed, see `heatproof list`",
+    "config.yaml:17: metrics: should be a list (seen: 'share')",
+    "config.yaml:18: reductions.0: is not a reduction (seen: 'mx'); did you mean 'max'?",
+    "config.yaml:19: rows: should be 'auto' or should be a valid integer, unable to parse string as an integer "
+    "(seen: 'all')",
+    "config.yaml:20: executor.wrkers: unknown name (seen: 2); did you mean 'workers'?",
+    "config.yaml:21: statistics.confidence: should be less than 1 (seen: 2)",
+    "config.yaml:21: statistics.resampls: unknown name (seen: 3); did you mean 'resamples'?",
+    "config.yaml:22: seed: this key stands here twice, first in line 2",
+]
+
+
+def test_all_mistakes_at_once(tmp_path: Path, catalog: Catalog) -> None:
+    assert error_lines(write_config(tmp_path, MISTAKES), catalog) == MISTAKE_LINES
+
+
+def test_an_unknown_split(tmp_path: Path, catalog: Catalog) -> None:
+    text = "datasets:\n  - use: images\n    split: tets\nmodels: [net]\nexplainers: [plain]"
+    assert error_lines(write_config(tmp_path, text), catalog) == [
+        "config.yaml:3: datasets.0.split: images has no split 'tets' (seen: 'tets'); did you mean 'test'?"
     ]
-    assert lines == expected
 
 
-def test_a_split_that_is_not_there(tmp_path: Path, catalog: Catalog) -> None:
-    text = "datasets:\n  - use: photos\n    split: tets\nmodels: [net]\nexplainers: [plain]"
-    assert told(file(tmp_path, text), catalog) == [
-        "config.yaml:3: datasets.0.split: photos has no split 'tets' (seen: 'tets'); did you mean 'test'?"
-    ]
-
-
-def test_a_mistake_in_a_listed_entry_is_told_once(tmp_path: Path, catalog: Catalog) -> None:
-    rows = "combinations: [{dataset: photos, model: net, explainer: plain}]"
-    text = f"datasets: [photos]\nmodels: [{{use: net, widht: 1}}]\n{rows}"
-    assert len(told(file(tmp_path, text), catalog)) == 1
+def test_a_mistake_in_a_listed_entry_is_reported_once(tmp_path: Path, catalog: Catalog) -> None:
+    rows = "combinations: [{dataset: images, model: net, explainer: plain}]"
+    text = f"datasets: [images]\nmodels: [{{use: net, widht: 1}}]\n{rows}"
+    assert len(error_lines(write_config(tmp_path, text), catalog)) == 1
 
 
 def test_mistakes_in_rows(tmp_path: Path, catalog: Catalog) -> None:
     rows = """\
 combinations:
-  - {dataset: {use: photos, sid: 3}, model: net, explainr: plain}
-  - {dataset: photos, model: {use: net, weights: [1]}, explainer: plain, target: 1.5, reduction: mean}
-  - photos
+  - {dataset: {use: images, sid: 3}, model: net, explainr: plain}
+  - {dataset: images, model: {use: net, weights: [1]}, explainer: plain, target: 1.5, reduction: mean}
+  - images
 executor: {use: procesess}
 """
-    assert told(file(tmp_path, rows), catalog) == [
+    assert error_lines(write_config(tmp_path, rows), catalog) == [
         "config.yaml:2: combinations.0.dataset.sid: unknown name (seen: 3); did you mean 'side' or 'ids'?",
         "config.yaml:2: combinations.0.explainer: is missing",
         "config.yaml:2: combinations.0.explainr: unknown name (seen: 'plain'); did you mean 'explainer'?",
         "config.yaml:3: combinations.1.model.weights: should be a path (seen: [1])",
         "config.yaml:3: combinations.1.reduction: is not a reduction (seen: 'mean'); allowed: abs_max, l2, max, sum",
         "config.yaml:3: combinations.1.target: should be a valid integer or should be a valid string (seen: 1.5)",
-        "config.yaml:4: combinations.2: should be a mapping (seen: 'photos')",
+        "config.yaml:4: combinations.2: should be a mapping (seen: 'images')",
         "config.yaml:5: executor: no executor is named 'procesess' (seen: {'use': 'procesess'}); "
         "did you mean 'processes'?",
     ]
 
 
-def test_what_a_plugin_says_is_told_at_its_line(tmp_path: Path, catalog: Catalog) -> None:
-    text = "datasets: [photos]\nmodels:\n  - {use: net, width: 101}\nexplainers: [plain]"
-    (line,) = told(file(tmp_path, text), catalog)
+def test_an_error_of_a_plugin_is_reported_at_its_line(tmp_path: Path, catalog: Catalog) -> None:
+    text = "datasets: [images]\nmodels:\n  - {use: net, width: 101}\nexplainers: [plain]"
+    (line,) = error_lines(write_config(tmp_path, text), catalog)
     assert line.startswith("config.yaml:3: models.0: a width above 100 does not fit (seen: ")
     assert line.endswith("; give at most 100")
 
@@ -358,31 +362,32 @@ def test_what_a_plugin_says_is_told_at_its_line(tmp_path: Path, catalog: Catalog
         ("[" * 800, "nested too deeply"),
     ],
 )
-def test_what_is_no_config(tmp_path: Path, catalog: Catalog, text: str | bytes, message: str) -> None:
-    assert message in "\n".join(told(file(tmp_path, text), catalog))
+def test_invalid_files(tmp_path: Path, catalog: Catalog, text: str | bytes, message: str) -> None:
+    assert message in "\n".join(error_lines(write_config(tmp_path, text), catalog))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, catalog: Catalog) -> None:
-    assert told(tmp_path / "none.yaml", catalog) == ["none.yaml does not exist; give the path of a config file."]
-    assert "is a folder; give the path of a config file" in told(tmp_path, catalog)[0]
+    assert error_lines(tmp_path / "none.yaml", catalog) == ["none.yaml does not exist; give the path of a config file."]
+    assert "is a folder; give the path of a config file" in error_lines(tmp_path, catalog)[0]
 
 
 def test_an_alias_bomb_is_stopped(tmp_path: Path, catalog: Catalog) -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     for level in range(1, 10):
         bomb += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n"
-    assert told(file(tmp_path, bomb), catalog) == ["config.yaml: more than 100000 values once aliases are followed."]
+    (line,) = error_lines(write_config(tmp_path, bomb), catalog)
+    assert line == "config.yaml: more than 100000 values once aliases are followed."
 
 
 def test_aliases_work(tmp_path: Path, catalog: Catalog) -> None:
-    text = "datasets: [photos]\nmodels: [net]\nexplainers: [plain, {use: smooth, base: &b {use: smooth}, others: [*b]}]"
-    smooth = load(file(tmp_path, text), catalog).explainers[1]
+    text = "datasets: [images]\nmodels: [net]\nexplainers: [plain, {use: smooth, base: &b {use: smooth}, others: [*b]}]"
+    smooth = load(write_config(tmp_path, text), catalog).explainers[1]
     assert smooth.params.others == (smooth.params.base,)  # type: ignore[attr-defined]
 
 
 def test_tags_are_refused_and_nothing_runs(tmp_path: Path, catalog: Catalog) -> None:
-    text = short(f"seed: 1\nchunk: !!python/object/apply:os.mkdir ['{tmp_path}/made']\nrows: !!int '3'\n")
-    lines = told(file(tmp_path, text), catalog)
+    text = minimal(f"seed: 1\nchunk: !!python/object/apply:os.mkdir ['{tmp_path}/made']\nrows: !!int '3'\n")
+    lines = error_lines(write_config(tmp_path, text), catalog)
     assert [line for line in lines if "tags" in line] == [
         "config.yaml:6: tags (!) are not allowed; write plain values",
         "config.yaml:7: tags (!) are not allowed; write plain values",
@@ -391,7 +396,7 @@ def test_tags_are_refused_and_nothing_runs(tmp_path: Path, catalog: Catalog) -> 
 
 
 def test_keys_must_be_text(tmp_path: Path, catalog: Catalog) -> None:
-    lines = told(file(tmp_path, short("1: a\n<<: {seed: 1}\n")), catalog)
+    lines = error_lines(write_config(tmp_path, minimal("1: a\n<<: {seed: 1}\n")), catalog)
     assert lines == [
         "config.yaml:5: 1: a key must be text (seen: '1'); write it in quotes",
         "config.yaml:6: <<: a key must be text (seen: '<<'); write it in quotes",
@@ -399,21 +404,21 @@ def test_keys_must_be_text(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_numbers_are_not_yes_or_no(tmp_path: Path, catalog: Catalog) -> None:
-    assert told(file(tmp_path, short("seed: true\nthreads: false")), catalog) == [
+    assert error_lines(write_config(tmp_path, minimal("seed: true\nthreads: false")), catalog) == [
         "config.yaml:5: seed: should be a number (seen: True)",
         "config.yaml:6: threads: should be a number (seen: False)",
     ]
 
 
 def test_targets_and_reductions_are_not_empty(tmp_path: Path, catalog: Catalog) -> None:
-    assert told(file(tmp_path, short("targets: []\nreductions: []")), catalog) == [
+    assert error_lines(write_config(tmp_path, minimal("targets: []\nreductions: []")), catalog) == [
         "config.yaml:5: targets: should have an entry (seen: []); leave it out for the default",
         "config.yaml:6: reductions: should have an entry (seen: []); leave it out for the default",
     ]
 
 
 def test_nothing_to_run(tmp_path: Path, catalog: Catalog) -> None:
-    assert told(file(tmp_path, "models: [net]\nexplainers: [plain]"), catalog) == [
+    assert error_lines(write_config(tmp_path, "models: [net]\nexplainers: [plain]"), catalog) == [
         "config.yaml:1: there is nothing to run (seen: {'explainers': ['plain'], 'models': ['net'], "
         "'output': 'runs/config'}); give datasets, or rows of combinations"
     ]
@@ -426,22 +431,22 @@ def test_environment(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.Monke
     text = """\
 seed: ${HEATPROOF_TEST_SEED}
 output: ${HEATPROOF_TEST_UNSET:-out}/run
-datasets: [{use: photos, root: "${HEATPROOF_TEST_ROOT}/photos", side: "${HEATPROOF_TEST_SEED}"}]
+datasets: [{use: images, root: "${HEATPROOF_TEST_ROOT}/images", side: "${HEATPROOF_TEST_SEED}"}]
 models: [net]
 explainers: [plain]
 targets: ["$${literal}", "${HEATPROOF_TEST_SEED}", 3]
 """
-    config = load(file(tmp_path, text), catalog)
+    config = load(write_config(tmp_path, text), catalog)
     assert (config.seed, config.output) == (7, tmp_path / "out/run")
-    assert config.datasets[0].component.params == PhotosParams(root=Path("/data/photos"), side=7)
+    assert config.datasets[0].component.params == ImagesParams(root=Path("/data/images"), side=7)
     assert config.targets == ("${literal}", "7", 3)
 
 
-def test_an_unset_variable_is_told_at_its_line(
+def test_an_unset_variable_is_reported_at_its_line(
     tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HEATPROOF_TEST_UNSET", raising=False)
-    assert told(file(tmp_path, short("chunk: 0\nseed: ${HEATPROOF_TEST_UNSET}")), catalog) == [
+    assert error_lines(write_config(tmp_path, minimal("chunk: 0\nseed: ${HEATPROOF_TEST_UNSET}")), catalog) == [
         "config.yaml:5: chunk: should be greater than 0 (seen: 0)",
         "config.yaml:6: seed: environment variable HEATPROOF_TEST_UNSET is not set; set it, or write "
         "${HEATPROOF_TEST_UNSET:-default}",
@@ -457,14 +462,14 @@ def test_overrides(tmp_path: Path, catalog: Catalog) -> None:
         "report.examples=4",
         "threads=",
     ]
-    config = load(file(tmp_path, short("threads: 2")), catalog, overrides)
+    config = load(write_config(tmp_path, minimal("threads: 2")), catalog, overrides)
     assert (config.seed, config.report.examples, config.threads) == (9, 4, None)
     assert config.models[0].params.width == 5  # type: ignore[attr-defined]
     assert config.datasets[0].limit == 1
     assert [type(explainer) for explainer in config.explainers] == [Smooth]
 
 
-def test_wrong_overrides_are_told_with_the_rest(tmp_path: Path, catalog: Catalog) -> None:
+def test_wrong_overrides_are_reported_with_the_others(tmp_path: Path, catalog: Catalog) -> None:
     overrides = [
         "sead=1",
         "models.3.width=1",
@@ -474,7 +479,7 @@ def test_wrong_overrides_are_told_with_the_rest(tmp_path: Path, catalog: Catalog
         "models.0.widht=2",
         "rows=[1",
     ]
-    lines = told(file(tmp_path, short("chunk: 4\nthreads: x")), catalog, *overrides)
+    lines = error_lines(write_config(tmp_path, minimal("chunk: 4\nthreads: x")), catalog, *overrides)
     assert lines == [
         "--set chunk.size=2: chunk has no part 'size' (seen: 4)",
         "--set models.0.widht=2: models.0.widht: unknown name (seen: 2); did you mean 'width' or 'weights'?",
@@ -488,7 +493,7 @@ def test_wrong_overrides_are_told_with_the_rest(tmp_path: Path, catalog: Catalog
 
 
 def test_made_in_python(catalog: Catalog, tmp_path: Path) -> None:
-    entry = DatasetEntry(component=Photos(), split="test")
+    entry = DatasetEntry(component=Images(), split="test")
     config = RunConfig(output=tmp_path, datasets=(entry,), models=(Net(),), explainers=(Plain(),), executor=Serial())
     assert isinstance(config.models[0], Component)
     assert config.datasets == (entry,)

@@ -1,4 +1,4 @@
-"""The catalog: what it finds, what it sets apart, how names resolve, and that listing stays light."""
+"""The catalog: discovery, plugins at fault, names, components, hooks, and listing without heavy imports."""
 
 import logging
 import subprocess
@@ -50,13 +50,13 @@ Plugin = Callable[..., Announcement]
 
 
 def hook(name: str, value: str, arguments: str = "") -> str:
-    """The source of a hook implementation that returns ``value``."""
+    """Return the source of a hook implementation that returns ``value``."""
     return f"@hookimpl\ndef {name}({arguments}):\n    return {value}\n"
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
-    """Writes an importable plugin module, with classes beside it; gives what discovery would."""
+    """Return a function that writes an importable plugin module and returns its announcement."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "toy_classes.py").write_text(CLASSES)
 
@@ -85,10 +85,13 @@ GOOD = ["heatproof-good/over", "heatproof-good/plain", "heatproof-good/share", "
 
 
 def install(folder: Path, name: str, entry_points: str, kind: str = "dist-info", version: str = "1.0") -> Path:
-    """A distribution's metadata, as an installer leaves it."""
-    info = folder / (f"{name}-{version}.{kind}" if kind == "dist-info" else f"{name}.{kind}")
+    """Write the metadata of a distribution in the layout of an installer."""
+    info = folder / f"{name}.{kind}"
+    metadata = "PKG-INFO"
+    if kind == "dist-info":
+        info = folder / f"{name}-{version}.{kind}"
+        metadata = "METADATA"
     info.mkdir(parents=True)
-    metadata = "METADATA" if kind == "dist-info" else "PKG-INFO"
     (info / metadata).write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
     return folder
@@ -121,35 +124,36 @@ MALFORMED = {
 def test_a_malformed_file_hides_nobody_else(tmp_path: Path, text: str) -> None:
     install(tmp_path, "heatproof_good", "[heatproof]\ngood = heatproof_good [extra]\n")
     install(tmp_path, "some_body", text, version="3.0")
-    found, broken = discover([str(tmp_path)])
-    assert found == [Announcement("good", "heatproof_good", "heatproof-good", "1.0")]
-    (one,) = broken
-    assert (one.distribution, one.version, one.entry) == ("some-body", "3.0", "")
-    assert one.reason.startswith(f"its entry_points.txt below {tmp_path} is malformed (")
+    announcements, broken = discover([str(tmp_path)])
+    assert announcements == [Announcement("good", "heatproof_good", "heatproof-good", "1.0")]
+    (plugin,) = broken
+    assert (plugin.distribution, plugin.version, plugin.entry) == ("some-body", "3.0", "")
+    assert plugin.reason.startswith(f"its entry_points.txt below {tmp_path} is malformed (")
 
 
 def test_entries_of_a_malformed_file_that_are_well_formed_are_used(tmp_path: Path) -> None:
     install(tmp_path, "heatproof_half", "[heatproof]\nhalf = heatproof_half\n[console_scripts]\na = b\na = c\n")
-    found, broken = discover([str(tmp_path)])
-    assert found == [Announcement("half", "heatproof_half", "heatproof-half", "1.0")]
-    assert [one.distribution for one in broken] == ["heatproof-half"]
+    announcements, broken = discover([str(tmp_path)])
+    assert announcements == [Announcement("half", "heatproof_half", "heatproof-half", "1.0")]
+    assert [plugin.distribution for plugin in broken] == ["heatproof-half"]
 
 
-@pytest.mark.parametrize("spoilt", [False, True], ids=["at once", "one by one"])
-def test_a_distribution_seen_twice_is_one(tmp_path: Path, spoilt: bool) -> None:
+@pytest.mark.parametrize("malformed", [False, True], ids=["alone", "beside a malformed file"])
+def test_a_distribution_on_the_path_hides_later_ones(tmp_path: Path, malformed: bool) -> None:
     first = install(
         tmp_path / "source", "heatproof_some_thing", "[heatproof]\nx = heatproof_x\n", "egg-info", version="1.1"
     )
     second = install(tmp_path / "site", "heatproof_Some_Thing", "[heatproof]\nx = heatproof_x\n", version="1.0")
-    if spoilt:
+    if malformed:
         install(tmp_path / "site", "other", "nonsense\n")
-    found, _ = discover([str(first), str(second)])
-    assert found == [Announcement("x", "heatproof_x", "heatproof-some-thing", "1.1")]
+    announcements, _ = discover([str(first), str(second)])
+    assert announcements == [Announcement("x", "heatproof_x", "heatproof-some-thing", "1.1")]
 
 
 def test_discovery_finds_this_workspace() -> None:
-    found, _ = discover()
-    assert "heatproof_baseline" in [one.target for one in found if one.distribution == "heatproof-baseline"]
+    announcements, _ = discover()
+    targets = [plugin.target for plugin in announcements if plugin.distribution == "heatproof-baseline"]
+    assert "heatproof_baseline" in targets
 
 
 # plugins at fault
@@ -210,8 +214,9 @@ def test_discovery_finds_this_workspace() -> None:
     ],
 )
 def test_a_plugin_at_fault_is_set_apart(plugin: Plugin, good: Announcement, source: str, reason: str) -> None:
-    valid = hook("heatproof_datasets", "{'fine': 'toy_classes:Plain'}") if "hookimpl" in source else ""
-    catalog = Catalog([plugin("bad", valid + source), good])
+    if "hookimpl" in source:
+        source = hook("heatproof_datasets", "{'fine': 'toy_classes:Plain'}") + source
+    catalog = Catalog([plugin("bad", source), good])
     assert names(catalog) == GOOD
     (broken,) = catalog.broken
     assert (broken.distribution, broken.version, broken.entry) == ("heatproof-bad", "2.0", "bad")
@@ -234,7 +239,7 @@ def test_a_plugin_may_specify_hooks_whatever_the_order(plugin: Plugin) -> None:
     )
     catalog = Catalog([user, wrong, plugin("c_owner", specs)])
     assert catalog.call("heatproof_inspectors", model="net") == [["net"]]
-    assert [one.distribution for one in catalog.broken] == ["heatproof-b_wrong"]
+    assert [broken.distribution for broken in catalog.broken] == ["heatproof-b_wrong"]
 
 
 def test_two_plugins_of_one_module(good: Announcement) -> None:
@@ -246,9 +251,9 @@ def test_two_plugins_of_one_module(good: Announcement) -> None:
 
 
 def test_two_distributions_with_one_entry_name(plugin: Plugin) -> None:
-    one = plugin("one", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'), "same")
-    two = plugin("two", hook("heatproof_metrics", '{"other": "toy_classes:Share"}'), "same")
-    assert names(Catalog([one, two])) == ["heatproof-two/other", "heatproof-one/share"]
+    first = plugin("one", hook("heatproof_metrics", '{"share": "toy_classes:Share"}'), "same")
+    second = plugin("two", hook("heatproof_metrics", '{"other": "toy_classes:Share"}'), "same")
+    assert names(Catalog([first, second])) == ["heatproof-two/other", "heatproof-one/share"]
 
 
 # names and classes
@@ -270,13 +275,13 @@ def test_names(plugin: Plugin, good: Announcement) -> None:
         ("explainer", "plian", "no explainer is named 'plian'; did you mean 'plain'"),
         ("explainer", "share", "no explainer is named 'share'; 'share' is a metric; allowed: over, plain"),
         ("explainer", "heatproof-god/plain", "did you mean 'heatproof-good/plain'"),
-        ("explainer", "toy_classes:Plain", "is not a registered name; import paths are not taken"),
-        ("explainer", "toy_classes.Plain", "is not a registered name; import paths are not taken"),
+        ("explainer", "toy_classes:Plain", "is not a registered name; import paths are not allowed"),
+        ("explainer", "toy_classes.Plain", "is not a registered name; import paths are not allowed"),
         ("explainer", "", "is not a registered name"),
         ("explaner", "plain", "there is no kind 'explaner'; did you mean 'explainer'"),
     ],
 )
-def test_names_that_are_not_there(good: Announcement, kind: str, name: str, message: str) -> None:
+def test_unknown_names(good: Announcement, kind: str, name: str, message: str) -> None:
     with pytest.raises(PluginError) as caught:
         Catalog([good]).resolve(kind, name)
     assert message in str(caught.value)
@@ -315,7 +320,7 @@ def test_a_class_that_does_not_load_sets_the_plugin_apart(
 def test_verify_loads_everything(plugin: Plugin, good: Announcement) -> None:
     bad = hook("heatproof_explainers", '{"wrong": "nowhere:A", "other": "nowhere:B"}')
     broken = Catalog([plugin("bad", bad), good]).verify()
-    assert [one.distribution for one in broken] == ["heatproof-bad"]
+    assert [plugin.distribution for plugin in broken] == ["heatproof-bad"]
     assert Catalog([good]).verify() == ()
 
 
@@ -336,7 +341,7 @@ def test_create_nested(good: Announcement, tmp_path: Path) -> None:
     }
     over = dict(Catalog([good]).create("explainer", "over", params, tmp_path).params)
     assert over["base"].params.table == tmp_path / "t.csv"
-    assert [one.registered for one in over["more"]] == ["heatproof-good/plain", "heatproof-good/over"]
+    assert [component.registered for component in over["more"]] == ["heatproof-good/plain", "heatproof-good/over"]
     assert over["more"][1].params.base.registered == "heatproof-good/plain"
     assert over["named"]["one"] is over["more"][0]
     assert over["free"] == "text"
@@ -346,7 +351,8 @@ def test_components_that_are_defaults_get_their_names(good: Announcement) -> Non
     catalog = Catalog([good])
     over = catalog.create("explainer", "over", {})
     assert over.params.base.registered == "heatproof-good/plain"  # type: ignore[attr-defined]
-    again = catalog.create("explainer", "over", {k: v for k, v in over.describe().items() if k != "use"})
+    params = {name: value for name, value in over.describe().items() if name != "use"}
+    again = catalog.create("explainer", "over", params)
     assert again.identity == over.identity
 
 
@@ -354,22 +360,22 @@ def test_wrong_params(good: Announcement) -> None:
     params = {"base": "plian", "more": [{"use": "plain", "scale": "x"}, 3], "named": {"a": None}}
     with pytest.raises(HeatproofError) as caught:
         create(Catalog([good]), "explainer", "over", params)
-    said = str(caught.value)
+    message = str(caught.value)
     for part in (
         "heatproof-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
         "; more.0.scale: should be a valid number",
         "more.1: should name a registered explainer, or be a mapping",
         "named.a: should name a registered explainer, or be a mapping",
     ):
-        assert part in said
+        assert part in message
 
 
-def test_a_component_that_raises_when_made(good: Announcement) -> None:
-    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be made .*\(TypeError: cannot walk\)"):
+def test_a_component_that_raises_when_created(good: Announcement) -> None:
+    with pytest.raises(PluginError, match=r"heatproof-good/stumbling cannot be created .*\(TypeError: cannot walk\)"):
         Catalog([good]).create("metric", "stumbling", {})
 
 
-def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
+def test_the_core_registers_chance_a_reader_and_an_executor() -> None:
     catalog = Catalog([])
     assert [(entry.kind, entry.name) for entry in catalog.entries] == [
         ("explainer", "random"),
@@ -382,7 +388,9 @@ def test_the_core_brings_chance_its_reader_and_its_executors() -> None:
 # hooks
 
 
-def test_a_hook_that_raises_stops_nobody(plugin: Plugin, good: Announcement, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_raises_does_not_stop_the_others(
+    plugin: Plugin, good: Announcement, caplog: pytest.LogCaptureFixture
+) -> None:
     first = plugin("first", hook("heatproof_run_started", "1 / 0", "folder"))
     second = plugin("second", hook("heatproof_run_started", "folder.name", "folder"))
     catalog = Catalog([first, second, good])
@@ -414,7 +422,7 @@ def test_tryfirst_and_trylast_order_the_calls(plugin: Plugin) -> None:
 # the process
 
 
-def test_the_default_catalog_is_made_once() -> None:
+def test_there_is_one_default_catalog() -> None:
     assert default() is default()
     assert "heatproof/random" in [entry.full for entry in default().entries]
 
@@ -442,8 +450,9 @@ def test_forty_plugins_are_listed_without_torch(tmp_path: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTING}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    counted, heavy = done.stdout.splitlines()
-    print(f"listing 40 plugins: {counted.split()[1]} s")
-    assert counted.split()[0] == "40"
-    assert heavy == ""
-    assert float(counted.split()[1]) < 2
+    listing, heavy_modules = done.stdout.splitlines()
+    count, seconds = listing.split()
+    print(f"listing 40 plugins: {seconds} s")
+    assert count == "40"
+    assert heavy_modules == ""
+    assert float(seconds) < 2

@@ -113,7 +113,7 @@ SETTINGS = {
     ),
     "import path": (
         {"models": ["os:system"]},
-        ["models.0", "import paths are not taken, `heatproof list` has the names"],
+        ["models.0", "import paths are not allowed, see `heatproof list`"],
     ),
     "unknown setting": ({"metrics": [{"use": "ecs", "gird": 3}]}, ["metrics.0.gird: unknown name", "mean 'grid'"]),
     "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "valid integer", "seen: 'x'"]),
@@ -174,9 +174,9 @@ ARGUMENTS = {
     "a folder to check": (["check", "/usr"], ["/usr is a folder; give the path of a config file"]),
     "a name to check": (["check", "grdcam"], ["nothing is registered as 'grdcam'; did you mean 'gradcam'"]),
     "a name to show": (["show", "ecz"], ["nothing is registered as 'ecz'; did you mean 'ecs'"]),
-    "shard of words": (["run", "x.yaml", "--shard", "one"], ["--shard one", "write I/N with 1 ≤ I ≤ N, such as 2/8"]),
-    "shard too high": (["run", "x.yaml", "--shard", "3/2"], ["--shard 3/2 is no part of a run"]),
-    "shard zero": (["run", "x.yaml", "--shard", "0/2"], ["--shard 0/2 is no part of a run"]),
+    "shard of words": (["run", "x.yaml", "--shard", "one"], ["--shard must be I/N", "such as 2/8 (got one)"]),
+    "shard too high": (["run", "x.yaml", "--shard", "3/2"], ["--shard must be I/N", "such as 2/8 (got 3/2)"]),
+    "shard zero": (["run", "x.yaml", "--shard", "0/2"], ["--shard must be I/N", "such as 2/8 (got 0/2)"]),
     "no run": (["report", "/usr"], ["/usr is not a run's folder", "give the output of `heatproof run`"]),
     "no root": (["data", "check", "idrid"], ["idrid: root: is missing"]),
     "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["IDRiD_01.jpg'; download 'A. Segmentat"]),
@@ -241,10 +241,12 @@ def test_two_distributions_of_one_name(
     command: Any, catalog: Any, config: Configured, installed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("heatproof_parts.twin", Twin, raising=False)
-    known = [plugin.found for plugin in installed._plugins.working if plugin.found.distribution != "heatproof"]
-    catalog(Catalog([*known, Announcement("twin", "heatproof_parts:twin", "heatproof-twin", "1.0")]))
+    announcements = [plugin.announcement for plugin in installed._plugins.working]
+    others = [plugin for plugin in announcements if plugin.distribution != "heatproof"]
+    catalog(Catalog([*others, Announcement("twin", "heatproof_parts:twin", "heatproof-twin", "1.0")]))
     choices = "'heatproof-parts/slope' or 'heatproof-twin/slope'"
-    has(refused(command("plan", config())), "explainers.0", "is brought by several distributions", f"; write {choices}")
+    sentence = "is registered by several distributions"
+    has(refused(command("plan", config())), "explainers.0", sentence, f"; write {choices}")
     assert command("plan", config(explainers=["heatproof-twin/slope"])).exit_code == 0
     has(
         command("show", "slope").stdout, "explainer slope (heatproof-parts 1.0)", "explainer slope (heatproof-twin 1.0)"

@@ -1,4 +1,4 @@
-"""What datasets, models, explainers and metrics share: validated Params, a revision and an identity."""
+"""The base class of datasets, models, explainers and metrics: validated Params, a revision and an identity."""
 
 import os
 from abc import ABC
@@ -16,7 +16,7 @@ from .records import Sample
 
 
 def _located(value: Any, info: ValidationInfo) -> Any:
-    """Resolve a relative path against the folder of the config that names it."""
+    """Resolve a relative path against the folder of the config."""
     if not isinstance(value, (str, Path)):
         return value
     base = (info.context or {}).get("base", Path())
@@ -24,49 +24,46 @@ def _located(value: Any, info: ValidationInfo) -> Any:
 
 
 Location = Annotated[Path, BeforeValidator(_located)]
-"""A file or folder in Params: relative to the config that names it; in identities it counts by content."""
+"""A file or folder in Params: relative to the folder of the config; identities contain the digest of a file."""
 
 
 class Params(BaseModel):
-    """The settings of a component: validated, frozen, unknown names refused; a value may itself be a component."""
+    """The settings of a component: validated and frozen, without unknown names; a value may be a component."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
 
 
 P = TypeVar("P", bound=Params, default=Params, covariant=True)
-"""The Params of a component, which its class names as the type argument of its base."""
+"""The class of Params, given as the type argument of a component's base class."""
 
 
 class Component(ABC, Generic[P]):
-    """Base of every interface, whose identity names all that its numbers depend on.
+    """Base class of all interfaces; the identity of a component covers everything that its results depend on.
 
-    A component with settings names their class as it is derived: ``class Smooth(Explainer[SmoothParams])``.
+    A component with settings passes their class to its base: ``class Smooth(Explainer[SmoothParams])``.
     """
 
     Params: ClassVar[type[Params]] = Params
     """The class of ``params``, taken from the type argument."""
     params: P
     revision: ClassVar[int] = 1
-    """Raise it when the same Params give other numbers; package versions do not enter identities."""
+    """Raise it when results change for equal Params; identities do not contain package versions."""
 
     registered: str = ""
-    """``distribution/name`` as the catalog knows it; the class's import path where it was made by hand."""
+    """``distribution/name`` in the catalog; empty for a component created in Python."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "Params" in cls.__dict__:
-            raise PluginError(
-                f"{cls.__name__} sets Params in its body; name them as in Explainer[{cls.__name__}Params]."
-            )
+            name = cls.__name__
+            raise PluginError(f"{name} sets Params in its body; name them as in Explainer[{name}Params].")
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.Params = _argument(base, cls.__name__) or cls.Params
         for name in vars(cls):
             owner = next((base for base in cls.__mro__[1:] if _is_final(vars(base).get(name))), None)
             if owner is not None:
-                raise PluginError(
-                    f"{cls.__name__} overrides {owner.__name__}.{name}, which no run would honour; remove it: the "
-                    f"documentation of {owner.__name__} says what may be overridden."
-                )
+                advice = f"remove it: the documentation of {owner.__name__} says what may be overridden."
+                raise PluginError(f"{cls.__name__} overrides {owner.__name__}.{name}, which is final; {advice}")
 
     def __init__(self, **params: Any):
         try:
@@ -76,9 +73,9 @@ class Component(ABC, Generic[P]):
 
     @classmethod
     def made(cls, params: Mapping[str, Any], context: Mapping[str, Any], registered: str) -> Self:
-        """A component from the Params of a config, under its registered name; raises pydantic's ``ValidationError``.
+        """Create a component from the Params of a config; raises pydantic's ``ValidationError``.
 
-        ``context`` holds ``base``, the folder that paths are relative to, and the ``catalog`` that makes nested ones.
+        ``context`` has ``base``, the folder for relative paths, and the ``catalog``, which creates nested components.
         """
         try:
             component = cls(**dict(cls.Params.model_validate(dict(params), context=dict(context))))
@@ -86,23 +83,25 @@ class Component(ABC, Generic[P]):
             raise
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{registered} cannot be made with these parameters ({fault})") from error
+            raise PluginError(f"{registered} cannot be created with these parameters ({fault})") from error
         component.registered = registered
         return component
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_before_validator_function(cls._given, core_schema.is_instance_schema(cls))
+        return core_schema.with_info_before_validator_function(cls._converted, core_schema.is_instance_schema(cls))
 
     @classmethod
-    def _given(cls, value: Any, info: ValidationInfo) -> Any:
-        """A Param that is a component: as it is, or made by the catalog from what a config says."""
+    def _converted(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return a component, which the catalog creates if the value is its description in a config."""
         context = info.context or {}
-        return context["catalog"].given(cls, value, context) if "catalog" in context else value
+        if "catalog" not in context:
+            return value
+        return context["catalog"].convert(cls, value, context)
 
     @property
     def name(self) -> str:
-        """``distribution/name``, or the import path of a class that no plugin registers."""
+        """``distribution/name``, or the import path of the class of an unregistered component."""
         return self.registered or f"{type(self).__module__}:{type(self).__qualname__}"
 
     @property
@@ -112,33 +111,32 @@ class Component(ABC, Generic[P]):
 
     @property
     def identity(self) -> str:
-        """The digest of name, revision, Params, nested identities and the content of files."""
-        cached = self.__dict__.get("_identity")
-        if cached is None:
-            cached = self.__dict__["_identity"] = digest([self.name, self.revision, self._keyed(), self.content()])
-        return str(cached)
+        """The digest of name, revision, Params, identities of nested components, and contents of files."""
+        if "_identity" not in self.__dict__:
+            self.__dict__["_identity"] = digest([self.name, self.revision, self._keyed(), self.content()])
+        return str(self.__dict__["_identity"])
 
     def content(self) -> str:
-        """A digest of what the numbers depend on besides the Params, such as a packaged checkpoint; else empty."""
+        """Return a digest of further inputs, such as a packaged checkpoint; empty if there are none."""
         return ""
 
     def describe(self) -> dict[str, Any]:
-        """This component as a config writes it: ``{"use": name, param: value, …}``."""
+        """Return this component in the form of a config: ``{"use": name, param: value, …}``."""
         return {"use": self.name} | {name: plain(value) for name, value in self._values()}
 
     def with_(self, **changes: Any) -> Self:
-        """The same component with some Params changed, validated anew."""
+        """Return a copy with changed Params, which are validated again."""
         fresh = type(self)(**dict(self._values()) | changes)
         fresh.registered = self.registered
         return fresh
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The Params that ``fit`` still has to fill from the tuning split."""
+        """The names of the Params that ``fit`` has to fill from the tuning split."""
         return ()
 
     def fit(self, samples: Iterable[Sample]) -> Self:
-        """This component with its open Params filled from prepared samples of the tuning split."""
+        """Return a component with its open Params filled from prepared samples of the tuning split."""
         return self
 
     def _values(self) -> Iterable[tuple[str, Any]]:
@@ -152,14 +150,15 @@ class Component(ABC, Generic[P]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
-        self.registered, self.__dict__["_identity"] = state["registered"], state["identity"]
+        self.registered = state["registered"]
+        self.__dict__["_identity"] = state["identity"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
 
 
 def _argument(base: Any, name: str) -> type[Params] | None:
-    """The class of Params that a base such as ``Explainer[SmoothParams]`` names; where it is open, its bound."""
+    """Return the Params of a base such as ``Explainer[SmoothParams]``; for a type variable, its bound."""
     for variable, argument in zip(getattr(get_origin(base), "__parameters__", ()), get_args(base)):
         if not _is_params(getattr(variable, "__bound__", None)):
             continue
@@ -175,18 +174,20 @@ def _is_params(value: Any) -> TypeGuard[type[Params]]:
 
 
 def _is_final(member: Any) -> bool:
-    """Whether a member is marked by ``typing.final``; a property by its function."""
+    """Whether a member, or the getter of a property, is marked by ``typing.final``."""
     return bool(getattr(getattr(member, "fget", member), "__final__", False))
 
 
 def misfit(error: HeatproofError | ValueError, component: type[Component] | None) -> PydanticCustomError:
-    """What is wrong with a component that a config describes, as an error that pydantic puts at its place."""
-    reason = problems(error) if isinstance(error, ValidationError) else str(error)
+    """Convert an error of a component into one that pydantic locates at the component's description."""
+    reason = str(error)
+    if isinstance(error, ValidationError):
+        reason = problems(error)
     return PydanticCustomError("component", "{reason}", {"reason": reason, "error": error, "component": component})
 
 
 def problems(error: ValidationError) -> str:
-    """Pydantic's findings in one line: ``samples: Input should be greater than 0 (seen: -1)``."""
+    """Return pydantic's errors in one line: ``samples: Input should be greater than 0 (seen: -1)``."""
     return "; ".join(
         f"{'.'.join(map(str, entry['loc'])) or 'settings'}: {entry['msg']} (seen: {entry['input']!r})"
         for entry in error.errors()
@@ -194,12 +195,13 @@ def problems(error: ValidationError) -> str:
 
 
 def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
-    """A value with ``leaf`` of everything in its mappings, lists, sets and settings; sets in order."""
+    """Apply ``leaf`` to all values in nested mappings, lists, sets and settings; sets become sorted lists."""
     if isinstance(value, Mapping):
         return {str(name): mapped(entry, leaf) for name, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        entries = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
-        return [mapped(entry, leaf) for entry in entries]
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=str)
+    if isinstance(value, (list, tuple)):
+        return [mapped(entry, leaf) for entry in value]
     if isinstance(value, BaseModel):
         return {name: mapped(getattr(value, name), leaf) for name in type(value).model_fields}
     return leaf(value)
@@ -208,22 +210,23 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
 def _identified(value: Any) -> Any:
     if isinstance(value, Component):
         return value.identity
-    return _path_identity(value) if isinstance(value, Path) else value
-
-
-def _path_identity(path: Path) -> str:
-    """A file counts by its bytes; a folder is left to the component's ``content``."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give the path of an existing file or folder.")
-    return file_digest(path) if path.is_file() else ""
+    if not isinstance(value, Path):
+        return value
+    if not value.exists():
+        raise DataError(f"{value} does not exist; give the path of an existing file or folder.")
+    if not value.is_file():
+        return ""  # a component digests the files of a folder in ``content``
+    return file_digest(value)
 
 
 def plain(value: Any) -> Any:
-    """A Param's value as JSON and YAML can write it."""
-    return mapped(value, _written_leaf)
+    """Convert the value of a Param to types that JSON and YAML can write."""
+    return mapped(value, _plain_leaf)
 
 
-def _written_leaf(value: Any) -> Any:
+def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Component):
         return value.describe()
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,15 +1,17 @@
-"""Digests of values, files and installed versions: what identities and keys are made of."""
+"""Digests of values, files and installed versions, from which identities and keys are made."""
 
 import hashlib
 import json
-import re
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 
 def digest(value: Any) -> str:
-    """The blake2b digest (32 hexadecimal digits) of a value that JSON can write; the order of keys does not matter.
+    """Return the blake2b digest (32 hexadecimal digits) of a value that JSON can write; ignores the order of keys.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
@@ -19,20 +21,24 @@ def digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The blake2b digest of a file's bytes."""
+    """Return the blake2b digest of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def requirements(name: str) -> list[str]:
-    """The names of all that a distribution asks for; none where it is not installed."""
-    entries = [entry for distribution in distributions(name=name) for entry in distribution.requires or ()]
-    return sorted({re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in entries})
+    """Return the names of the dependencies of a distribution, sorted; empty if it is not installed."""
+    names: set[str] = set()
+    for distribution in distributions(name=name):
+        for entry in distribution.requires or ():
+            with suppress(InvalidRequirement):  # installers refuse it, so it names nothing that is installed
+                names.add(Requirement(entry).name)
+    return sorted(names)
 
 
 def versions_digest(name: str) -> str:
-    """The digest of the installed versions of all that a distribution asks for; two decoders may differ by rounding."""
-    versions = [
-        [needed, distribution.version] for needed in requirements(name) for distribution in distributions(name=needed)
-    ]
+    """Return the digest of the installed versions of a distribution's dependencies: decoders may differ by rounding."""
+    versions: list[list[str]] = []
+    for dependency in requirements(name):
+        versions += [[dependency, distribution.version] for distribution in distributions(name=dependency)]
     return digest(versions)

@@ -1,15 +1,15 @@
-"""The errors a user may meet; each message says what was seen, what is allowed and what to do."""
+"""Errors for users; each message says what was seen, what is allowed and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class HeatproofError(Exception):
-    """Any mistake or mishap that heatproof can explain in a sentence; the command line prints no traceback of it."""
+    """Base of all errors that heatproof explains in a sentence; the command line prints no traceback."""
 
 
 class ConfigError(HeatproofError):
-    """One or more mistakes of a config, each with file, line and YAML path."""
+    """One or more mistakes in a config, each with file, line and YAML path."""
 
 
 class PluginError(HeatproofError):
@@ -29,16 +29,16 @@ class StoreError(HeatproofError):
 
 
 class Undefined(Exception):
-    """Raised where a metric or an explainer has no value for a case: it is ``excluded`` with this reason.
+    """Raised by a metric or an explainer that has no value for a case: the case is ``excluded`` with this reason.
 
-    In a batch it is raised for the first such sample; the core splits the batch until that sample is alone.
+    In a batch, raise it for the first such sample; the core splits the batch until this sample is alone.
     """
 
 
 def near(name: str, allowed: Iterable[str]) -> str:
-    """A sentence that suggests near names, or lists the allowed ones: ``did you mean 'random'?``."""
+    """Suggest similar names (``did you mean 'random'?``), or list the allowed ones."""
     names = sorted(allowed)
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
-    return "allowed: " + (", ".join(names) if names else "none")
+    return "allowed: " + (", ".join(names) or "none")

@@ -1,7 +1,7 @@
-"""The hooks of heatproof: ``hookimpl`` for plugins, and every specification (pluggy).
+"""The hooks of heatproof: ``hookimpl`` for plugins, and all specifications (pluggy).
 
-A plugin is a module named by one entry point of group ``heatproof``. Registration hooks *return* declarations, name →
-``"module:Class"``, so that listing plugins imports none of their classes.
+A plugin is a module named by one entry point of group ``heatproof``. Registration hooks return mappings of names to
+``"module:Class"``; listing plugins therefore imports none of their classes.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "reader": ("heatproof_readers", "heatproof.imaging.reader:Reader"),
     "executor": ("heatproof_executors", "heatproof.executor:Executor"),
 }
-"""Kind → the hook that registers it and the interface that its classes implement."""
+"""Kind → the hook that registers its components and the interface of their classes."""
 
 
 @hookspec
@@ -66,34 +66,34 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 @hookspec
 def heatproof_commands(cli: "click.Group") -> None:
-    """Add commands to the command line; called once, when the command line starts."""
+    """Add commands to the command line; called at most once per process."""
 
 
 @hookspec
 def heatproof_plan_tables(plan: Any) -> list[Any]:
-    """Tables of ``heatproof.cli.tables.table`` that ``heatproof check CONFIG`` shows below a plan: costs."""
+    """Return tables of ``heatproof.cli.tables.table``, such as costs, to show below a plan in ``heatproof check``."""
 
 
 @hookspec
 def heatproof_report_sections(run: Any) -> list[tuple[str, str]]:
-    """Further sections of a run's HTML page, as (heading, HTML); escape every text that is not yours."""
+    """Return further sections of a run's HTML page as (heading, HTML); escape every text from elsewhere."""
 
 
 @hookspec
 def heatproof_run_started(folder: "Path", config: Mapping[str, Any]) -> None:
-    """A run starts or resumes in ``folder``."""
+    """React to a run that starts or resumes in ``folder``."""
 
 
 @hookspec
 def heatproof_unit_finished(folder: "Path", unit: Mapping[str, Any]) -> None:
-    """A unit (one combination over one chunk) was committed; ``unit`` is the content of its ``unit.json``."""
+    """React to a committed unit (one combination over one chunk); ``unit`` is the content of its ``unit.json``."""
 
 
 @hookspec
 def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any], results: Any) -> "Path | None":
-    """All units of a run are there and its tables are written; a page that is made of them is returned by its path."""
+    """React to a complete run with its tables written; return the path of a page made from them, or None."""
 
 
 @hookspec
 def heatproof_hookspecs() -> Any:
-    """Specifications of the plugin's own: a module or object with ``@hookspec`` functions named ``heatproof_…``."""
+    """Return the plugin's specifications: a module or object with ``@hookspec`` functions named ``heatproof_…``."""

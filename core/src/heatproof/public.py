@@ -1,4 +1,4 @@
-"""What plugins may import of the core: the one list from which contract, reference and tests are made."""
+"""The modules of the core that plugins may import; contracts, reference and tests use this list."""
 
 PUBLIC = (
     "heatproof.errors", "heatproof.deprecation", "heatproof.digests", "heatproof.seeding", "heatproof.records",
@@ -8,4 +8,4 @@ PUBLIC = (
     "heatproof.plan.sample_cache", "heatproof.plan.sample_file", "heatproof.plan.task", "heatproof.results.finished",
     "heatproof.results.ranking", "heatproof.cli.tables", "heatproof.cli.terminal",
 )  # fmt: skip
-"""Modules and whole packages, from the bottom up; everything else of the core may change without notice."""
+"""Modules and whole packages, lowest layer first; all others may change without notice."""

@@ -1,4 +1,4 @@
-"""Random generators keyed by what they are for, never by when they are asked."""
+"""Random generators with a key for their purpose; the order of calls does not matter."""
 
 import hashlib
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def key(*parts: str | int) -> int:
-    """A 128-bit number that names its parts; the same on every machine."""
+    """Return a 128-bit number for these parts, equal on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 
 def generator(*parts: str | int) -> np.random.Generator:
-    """A generator of its own for these parts: independent of order, batch, worker and every other generator.
+    """Return the generator for these parts, independent of order, batch, worker and other generators.
 
     >>> bool(generator(0, "a").random() == generator(0, "a").random())
     True

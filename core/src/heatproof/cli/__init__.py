@@ -1,1 +1,1 @@
-"""The commands, their tables and their progress."""
+"""The command line: commands, tables and progress."""

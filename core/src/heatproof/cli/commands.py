@@ -1,4 +1,4 @@
-"""The command line: list, show, check, plan, run and report; plugins add their own commands."""
+"""The commands list, show, check, plan, run and report; plugins add further ones."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .terminal import INTERRUPTED, Cli, catalog, console, setting
 if TYPE_CHECKING:
     from ..registry.catalog import Registration
 
-ENTRY = ("kind", "name", "distribution", "version")
+COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
 
 
@@ -33,17 +33,16 @@ def list_(as_json: bool, verify: bool) -> None:
     """List datasets, models, explainers, metrics and executors, and the plugins that are broken."""
     from .tables import show, table
 
-    known = catalog()
     if verify:
-        known.verify()
-    entries = [{name: getattr(entry, name) for name in ENTRY} for entry in known.entries]
-    broken = [{name: getattr(entry, name) for name in BROKEN} for entry in known.broken]
+        catalog().verify()
+    components = [{name: getattr(entry, name) for name in COMPONENT} for entry in catalog().entries]
+    broken = [{name: getattr(plugin, name) for name in BROKEN} for plugin in catalog().broken]
     if as_json:
-        click.echo(json.dumps({"components": entries, "broken": broken}, indent=1))
+        click.echo(json.dumps({"components": components, "broken": broken}, indent=1))
     else:
-        show(console(), table("Installed", ENTRY, [[*entry.values()] for entry in entries]))
+        show(console(), table("Installed", COMPONENT, [[*row.values()] for row in components]))
         if broken:
-            show(console(), table("Broken plugins, set apart", BROKEN, [[*entry.values()] for entry in broken]))
+            show(console(), table("Broken plugins, set apart", BROKEN, [[*row.values()] for row in broken]))
     if verify and broken:
         raise PluginError(f"{len(broken)} plugins are broken; update or remove them.")
 
@@ -56,40 +55,39 @@ def show_(name: str) -> None:
     from .tables import show
 
     out = console()
-    for entry in _entries(name):
-        made = catalog().load(entry)
+    for entry in _require_entries(name):
+        component = catalog().load(entry)
         click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
-        click.echo(about(made, out.width))
-        if made.Params.model_fields:
-            click.echo(about(made.Params, out.width))
-            show(out, settings_table(made))
+        click.echo(about(component, out.width))
+        if component.Params.model_fields:
+            click.echo(about(component.Params, out.width))
+            show(out, settings_table(component))
 
 
-def _entries(name: str) -> "list[Registration]":
-    """What is registered as, or brought by, ``name``; raises ``PluginError`` where nothing is."""
-    entries = _named(name)
+def _require_entries(name: str) -> "list[Registration]":
+    """Return the components of this name, or of the distribution of this name; raises ``PluginError`` if none are."""
+    entries = _entries(name)
     if not entries:
-        known = catalog()
-        for fault in known.broken:
-            if fault.distribution == name:
-                raise PluginError(f"{name} is broken: {fault.reason}")
-        names = {called for entry in known.entries for called in (entry.name, entry.distribution)}
+        for plugin in catalog().broken:
+            if plugin.distribution == name:
+                raise PluginError(f"{name} is broken: {plugin.reason}")
+        names = {entry.name for entry in catalog().entries} | {entry.distribution for entry in catalog().entries}
         raise PluginError(f"nothing is registered as {name!r}; {near(name, names)}")
     return entries
 
 
-def _named(name: str) -> "list[Registration]":
+def _entries(name: str) -> "list[Registration]":
     return [entry for entry in catalog().entries if name in (entry.name, entry.full, entry.distribution)]
 
 
-@cli.command(short_help="Check a config, or hold a component to the laws of its kind.")
+@cli.command(short_help="Check a config, or a component against the laws of its kind.")
 @click.argument("target")
 @setting("Change a setting of the config (a.b=c) or of the component.")
 def check(target: str, overrides: tuple[str, ...]) -> None:
-    """Check a config, or hold an installed component to the laws of its kind.
+    """Check a config, or an installed component against the laws of its kind.
 
-    TARGET is a config file, or the name of a component or distribution. A config is validated, its combinations are
-    listed with what they will cost, and nothing is run.
+    TARGET is a config file, or the name of a component or distribution. A config is validated and its combinations are
+    listed with their costs; nothing is run.
     """
     if _is_config(target):
         _show_plan(Path(target), overrides, costs=True)
@@ -100,23 +98,22 @@ def check(target: str, overrides: tuple[str, ...]) -> None:
 
 def _is_config(target: str) -> bool:
     path = Path(target)
-    if path.is_file() or path.suffix in (".yaml", ".yml"):
-        return True
-    return not _named(target) and (path.exists() or os.sep in target)
+    named_as_file = path.is_file() or path.suffix in (".yaml", ".yml")
+    return named_as_file or (not _entries(target) and (path.exists() or os.sep in target))
 
 
 def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
-    """Hold what is registered as ``name`` to its laws and print each result; raises ``HeatproofError`` if one fails."""
+    """Check components against their laws and print the results; raises ``HeatproofError`` if one fails."""
     from ..config.components import settings_of
     from ..testing import ConformanceError, check_plugin
 
     settings = settings_of(overrides)
     try:
-        results = check_plugin(name, {entry.name: settings for entry in _entries(name)})
+        results = check_plugin(name, {entry.name: settings for entry in _require_entries(name)})
     except ConformanceError as error:
         results = error.results
     for result in results:
-        click.echo(f"{result.outcome:<8} {result.name}" + (f": {result.reason}" if result.reason else ""))
+        click.echo(f"{result.outcome:<8} {result.name}: {result.reason}".removesuffix(": "))
     counts = Counter(result.outcome for result in results)
     if counts["failed"]:
         raise HeatproofError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
@@ -125,11 +122,11 @@ def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
     click.echo(f"{name} passes: {counts['passed']} of {len(results)} checks hold, {counts['skipped']} do not apply.")
 
 
-@cli.command(short_help="Show the combinations of a config, and those that are skipped.")
+@cli.command(short_help="Show the combinations of a config, run and skipped.")
 @click.argument("config", type=click.Path(path_type=Path))
 @setting("Change a setting of the config (a.b=c).")
 def plan(config: Path, overrides: tuple[str, ...]) -> None:
-    """Show the combinations that CONFIG stands for, and those that are skipped."""
+    """Show the combinations of CONFIG that will run, and those that will be skipped."""
     _show_plan(config, overrides, costs=False)
 
 
@@ -139,26 +136,26 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from .display import plan_table, skipped_table
     from .tables import show
 
-    out, made = console(), make_plan(load(config, catalog(), overrides), catalog())
-    show(out, plan_table(made))
-    if made.skipped:
-        show(out, skipped_table(made))
+    plan = make_plan(load(config, catalog(), overrides), catalog())
+    show(console(), plan_table(plan))
+    if plan.skipped:
+        show(console(), skipped_table(plan))
     if costs:
-        answers, faults = catalog().answers("heatproof_plan_tables", plan=made)
-        for table in chain(*answers):
-            show(out, table)
+        tables, faults = catalog().answers("heatproof_plan_tables", plan=plan)
+        for table in chain(*tables):
+            show(console(), table)
         if faults:
             raise PluginError("; ".join(faults))
 
 
-@cli.command(short_help="Run a config, or go on where an earlier run of it stopped.")
+@cli.command(short_help="Run a config, or continue an earlier run of it.")
 @click.argument("config", type=click.Path(path_type=Path))
 @setting("Change a setting of the config (a.b=c).")
-@click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts; all share the output folder.")
-@click.option("--strict", is_flag=True, help="An error for datasets that leave something out, and for failed cases.")
-@click.option("--retry-failed", is_flag=True, help="Compute again what holds invalid or failed cases.")
+@click.option("--shard", default="1/1", metavar="I/N", help="Run part I of N; all parts share the output folder.")
+@click.option("--strict", is_flag=True, help="Fail if a dataset rejects samples or a case fails.")
+@click.option("--retry-failed", is_flag=True, help="Compute units with invalid or failed cases again.")
 def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool) -> None:
-    """Run CONFIG, or go on where an earlier run of it stopped."""
+    """Run CONFIG, or continue an earlier run of it."""
     part = _shard(shard)
     from ..config.settings import load
     from ..executor import keep_freed_memory
@@ -178,7 +175,7 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
     for fault in finished.rejected:
-        click.echo(f"left out: {fault}")
+        click.echo(f"rejected: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
     click.echo(ending(finished))
@@ -188,10 +185,10 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
 
 
 def _shard(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("/")
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-        raise HeatproofError(f"--shard {text} is no part of a run; write I/N with 1 ≤ I ≤ N, such as 2/8.")
-    return int(first), int(last)
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise HeatproofError(f"--shard must be I/N with 1 ≤ I ≤ N, such as 2/8 (got {text}).")
+    return int(index), int(count)
 
 
 @cli.command(short_help="Show the results of a run and write its HTML page.")
@@ -212,5 +209,5 @@ def report(folder: Path) -> None:
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line; the entry point of the script ``heatproof``."""
     cli(prog_name="heatproof")

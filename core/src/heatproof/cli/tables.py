@@ -1,4 +1,4 @@
-"""Tables in the terminal, for every command."""
+"""Tables in the terminal, for all commands."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,24 +16,26 @@ def table(
     numbers: Sequence[str] = (),
     fold: Sequence[str] = (),
 ) -> Group:
-    """A table whose cells are shown as they are, never read as markup; columns in ``numbers`` align right.
+    """Make a table in which no text is read as markup; columns in ``numbers`` align right.
 
-    A column in ``fold`` that says the same in every row is told once in the title, so that a line holds the rest.
+    A column in ``fold`` with equal values in all rows moves to the title, which leaves more width for the others.
     """
     cells = [[cell(value) for value in row] for row in rows]
-    told = {name: column[0] for name, column in zip(columns, zip(*cells)) if name in fold and len(set(column)) == 1}
-    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
+    common = {name: column[0] for name, column in zip(columns, zip(*cells)) if name in fold and len(set(column)) == 1}
+    grid = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
     for name in columns:
-        if name not in told:
-            made.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+        if name not in common:
+            grid.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in cells:
-        made.add_row(*(Text(text) for name, text in zip(columns, row) if name not in told))
-    common = ", ".join(f"{name} {text}" for name, text in told.items() if text)
-    return Group(Text(f"{title} ({common})" if common else title, style="bold"), made)
+        grid.add_row(*(Text(text) for name, text in zip(columns, row) if name not in common))
+    values = ", ".join(f"{name} {text}" for name, text in common.items() if text)
+    if values:
+        title = f"{title} ({values})"
+    return Group(Text(title, style="bold"), grid)
 
 
 def cell(value: Any) -> str:
-    r"""A value in a table: numbers to three places, nothing for a missing one, no character that moves the cursor.
+    r"""Format a value: floats with three decimals, empty for None and NaN, control characters escaped.
 
     >>> cell(0.12345), cell(float("nan")), cell("a\x1b[2Jb")
     ('0.123', '', 'a\\x1b[2Jb')
@@ -44,7 +46,7 @@ def cell(value: Any) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def show(console: Console, made: Group) -> None:
-    """Print a table, and a line's distance to what follows."""
-    console.print(made)
+def show(console: Console, table: Group) -> None:
+    """Print a table and an empty line."""
+    console.print(table)
     console.print()

@@ -1,9 +1,7 @@
-"""Where commands meet the user: the group that runs them, what it says of an error, and where they print."""
+"""The group of commands, its messages for errors, and helpers for commands of plugins."""
 
-import sys
 import traceback
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,29 +14,33 @@ if TYPE_CHECKING:
     from ..registry.catalog import Catalog
 
 INTERRUPTED = 130
-"""The exit status of a command that Ctrl-C stopped, as shells have it."""
+"""The exit status of a command that Ctrl-C stopped, as in shells."""
 
 
 class Cli(click.Group):
-    """The group of commands. A mistake is one sentence and a non-zero exit; only ``--debug`` shows the traceback."""
+    """The group of commands. An error is one sentence and a non-zero exit; only ``--debug`` shows the traceback."""
 
-    @cached_property
-    def extended(self) -> bool:
-        """Whether the plugins have added their commands; asked for only when no own command has the name."""
-        catalog().call("heatproof_commands", cli=self)
-        return True
+    plugins_loaded = False
+
+    def load_plugins(self) -> None:
+        """Add the commands of plugins, once per process."""
+        if not self.plugins_loaded:
+            catalog().call("heatproof_commands", cli=self)
+            self.plugins_loaded = True
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """A command of the core, or of a plugin."""
-        found = super().get_command(context, name)
-        return super().get_command(context, name) if found is None and self.extended else found
+        """Return a command of the core or of a plugin; None for an unknown name."""
+        if name not in self.commands:
+            self.load_plugins()
+        return super().get_command(context, name)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """All commands, those of plugins included."""
-        return super().list_commands(context) if self.extended else []
+        """Return the names of all commands, including those of plugins."""
+        self.load_plugins()
+        return super().list_commands(context)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        """A command by name, or an error that says where further ones come from."""
+        """Resolve a command by name; the error for an unknown name says which package brings further commands."""
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
@@ -46,11 +48,11 @@ class Cli(click.Group):
             raise click.UsageError(f"{error.format_message()} {hint}", context) from None
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Take ``--debug`` before and after the command."""
+        """Accept ``--debug`` before and after the command."""
         return super().parse_args(context, sorted(args, key=lambda argument: argument != "--debug"))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command, and say what went wrong."""
+        """Run the command and turn its errors into messages."""
         try:
             return super().invoke(context)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
@@ -65,32 +67,32 @@ class Cli(click.Group):
 
 
 def _sentence(error: Exception) -> str:
-    """What is wrong; an error that heatproof did not foresee is told with its kind and place."""
+    """Return the message of an error; if heatproof did not raise it, with its type, file and line."""
     if isinstance(error, HeatproofError):
         return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())
-    return (
-        f"unforeseen {type(error).__name__} in {place.filename}:{place.lineno}: {text}; add --debug for the traceback, "
-        "and report it to the authors of that file."
-    )
+    advice = "add --debug for the traceback, and report it to the authors of that file."
+    return f"unforeseen {type(error).__name__} in {frame.filename}:{frame.lineno}: {text}; {advice}"
 
 
 def catalog() -> "Catalog":
-    """The plugins that are installed."""
+    """Return the catalog of the installed plugins."""
     from ..registry.catalog import default
 
     return default()
 
 
 def console(stderr: bool = False) -> "Console":
-    """Where results are printed, or progress; outside a terminal no line is wrapped, so that it can be searched."""
+    """Return a console for results or, on stderr, for progress; outside a terminal, lines are not wrapped."""
     from rich.console import Console
 
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=None if terminal else 400)
+    target = Console(stderr=stderr, highlight=False)
+    if not target.file.isatty():
+        target.width = 400
+    return target
 
 
 def setting(text: str) -> Callable[..., Any]:
-    """The option ``--set NAME=VALUE`` of a command as texts in its argument ``overrides``; ``text`` is the help."""
+    """Return a decorator for the option ``--set NAME=VALUE``, argument ``overrides``; ``text`` is its help."""
     return click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help=text)

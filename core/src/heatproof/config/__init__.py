@@ -1,1 +1,1 @@
-"""A run's settings: YAML into validated components, every mistake at once with its line."""
+"""The settings of a run: YAML is validated, and all mistakes are reported at once with their lines."""

@@ -1,4 +1,4 @@
-"""Single components by name, as the command line asks for them, their mistakes in words."""
+"""Single components by name for the command line, with mistakes in sentences."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from ..component import Component
 from ..errors import ConfigError, HeatproofError
 from ..registry.catalog import Catalog
-from .messages import findings
+from .messages import located_problems
 from .yamlfile import Document
 
 
 def create(catalog: Catalog, kind: str, name: str, params: Mapping[str, Any], base: Path = Path()) -> Component:
-    """A component by name; in its Params nested ones are names or ``{"use": name, …}``, paths relative to ``base``.
+    """Create a component by name; nested ones are names or ``{"use": name, …}``, paths relative to ``base``.
 
     Raises ``PluginError`` for names and faults of plugins, ``HeatproofError`` for wrong Params.
     """
@@ -22,13 +22,13 @@ def create(catalog: Catalog, kind: str, name: str, params: Mapping[str, Any], ba
         return catalog.create(kind, name, params, base)
     except ValidationError as error:
         entry = catalog.resolve(kind, name)
-        wrong = findings(error, Document(entry.full, dict(params)), catalog.load(entry).Params, {})
-        sentences = "; ".join(f"{one.path}: {one.text}" if one.path else one.text for one in wrong)
+        problems = located_problems(error, Document(entry.full, dict(params)), catalog.load(entry).Params, {})
+        sentences = "; ".join(f"{problem.path}: {problem.text}".removeprefix(": ") for problem in problems)
         raise HeatproofError(f"{entry.full}: {sentences}") from None
 
 
 def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts of the command line as Params, values in YAML; raises ``ConfigError`` with each mistake."""
+    """Parse ``NAME=VALUE`` arguments, values in YAML, as Params; raises ``ConfigError`` with all mistakes."""
     document = Document("--set", {})
     for assignment in assignments:
         document.override(assignment)

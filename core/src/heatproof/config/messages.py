@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences, each at the line of the YAML value that is wrong."""
+"""Pydantic's errors as sentences, with the lines of the wrong values in YAML."""
 
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
@@ -8,62 +8,62 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import near
-from .yamlfile import Document, Problem, Steps, dotted
+from .yamlfile import Document, KeyPath, Problem, dotted
 
 SENTENCES = {
     "missing": "is missing",
     "extra_forbidden": "unknown name",
-    "tuple_type": "should be a list",
-    "list_type": "should be a list",
-    "set_type": "should be a list",
-    "model_type": "should be a mapping",
-    "dict_type": "should be a mapping",
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
+    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
     "path_type": "should be a path",
 }
-"""What pydantic says in Python's words, by type of error."""
+"""Sentences in place of pydantic's Python terms, by type of error."""
 
-SEEN = reprlib.Repr()
-SEEN.maxstring = SEEN.maxother = 80
+INPUT = reprlib.Repr()
+INPUT.maxstring = INPUT.maxother = 80
 
 
-def findings(
+def located_problems(
     error: ValidationError, document: Document, model: type[BaseModel], extra: Mapping[str, Collection[str]]
 ) -> list[Problem]:
-    """The problems of a document that ``model`` refuses, one per value; ``extra`` names are allowed below a field."""
-    said: dict[Steps, list[str]] = {}
-    seen: dict[Steps, str] = {}
+    """List the problems of a document, one per value; ``extra`` has further names that are allowed below a field."""
+    sentences: dict[KeyPath, list[str]] = {}
+    inputs: dict[KeyPath, str] = {}
     for location, entry, names in _flat(error, model, (), extra):
-        steps = _steps(document.data, location, entry["type"] == "missing")
-        said.setdefault(steps, []).append(_sentence(entry, names))
-        seen[steps] = "" if entry["type"] == "missing" else f" (seen: {SEEN.repr(entry['input'])})"
-    return [
-        Problem(document.place(steps), dotted(steps), _joined(sentences, seen[steps]))
-        for steps, sentences in said.items()
-    ]
+        missing = entry["type"] == "missing"
+        keys = _keys(document.data, location, missing)
+        sentences.setdefault(keys, []).append(_sentence(entry, names))
+        if not missing:
+            inputs[keys] = f" (seen: {INPUT.repr(entry['input'])})"
+    texts = {keys: _joined(parts, inputs.get(keys, "")) for keys, parts in sentences.items()}
+    return [Problem(document.origin(keys), dotted(keys), text) for keys, text in texts.items()]
 
 
 def _flat(
-    error: ValidationError, model: type[BaseModel], above: Steps, extra: Mapping[str, Collection[str]]
-) -> Iterator[tuple[Steps, ErrorDetails, list[str]]]:
-    """Every error with its whole location and the names allowed there; those of nested components in their place."""
+    error: ValidationError, model: type[BaseModel], above: KeyPath, extra: Mapping[str, Collection[str]]
+) -> Iterator[tuple[KeyPath, ErrorDetails, list[str]]]:
+    """Yield all errors, also those of nested components, with their whole location and the names allowed there."""
     for entry in error.errors(include_url=False):
-        location, context = entry["loc"], entry.get("ctx", {})
-        inner, component = context.get("error"), context.get("component")
+        location = entry["loc"]
+        inner = entry.get("ctx", {}).get("error")
+        component = entry.get("ctx", {}).get("component")
         if isinstance(inner, Exception):
-            # Pydantic never frees what it holds: through a traceback's frames that would be all modules, also at exit.
+            # Pydantic never frees this error, and the frames of its traceback would keep all modules alive.
             inner.__traceback__ = inner.__context__ = None
         if component is not None and isinstance(inner, ValidationError):
             yield from _flat(inner, component.Params, (*above, *location), extra)
         else:
-            more = extra.get(str(above[-1]), ()) if above and len(location) == 1 else ()
-            yield (*above, *location), entry, [*_names(model, location), *more]
+            names = _names(model, location)
+            if above and len(location) == 1:
+                names += extra.get(str(above[-1]), ())
+            yield (*above, *location), entry, names
 
 
-def _names(model: type[BaseModel], location: Steps) -> list[str]:
-    """The names allowed where the last step of a location stands."""
-    for step in location[:-1]:
-        if isinstance(step, str) and step in model.model_fields:
-            model = next(iter(_models(model.model_fields[step].annotation)), model)
+def _names(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """Return the names that are allowed for the last key of a location."""
+    for key in location[:-1]:
+        if isinstance(key, str) and key in model.model_fields:
+            model = next(_models(model.model_fields[key].annotation), model)
     return list(model.model_fields)
 
 
@@ -74,17 +74,17 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
-def _steps(data: Any, location: Steps, missing: bool) -> Steps:
-    """A location without what stands in types only, such as the members of a union."""
-    steps: list[str | int] = []
-    for position, step in enumerate(location):
-        listed = isinstance(data, list) and isinstance(step, int) and step < len(data)
-        if listed or (isinstance(data, Mapping) and step in data):
-            data = data[step]
-            steps.append(step)
+def _keys(data: Any, location: KeyPath, missing: bool) -> KeyPath:
+    """Reduce a location to keys in the data; pydantic also lists types, such as the members of a union."""
+    keys: list[str | int] = []
+    for position, key in enumerate(location):
+        in_list = isinstance(data, list) and isinstance(key, int) and key < len(data)
+        if in_list or (isinstance(data, Mapping) and key in data):
+            data = data[key]
+            keys.append(key)
         elif missing and position == len(location) - 1:
-            steps.append(step)
-    return tuple(steps)
+            keys.append(key)
+    return tuple(keys)
 
 
 def _sentence(entry: ErrorDetails, names: list[str]) -> str:
@@ -94,7 +94,7 @@ def _sentence(entry: ErrorDetails, names: list[str]) -> str:
     return " ".join(text.split())
 
 
-def _joined(sentences: list[str], seen: str) -> str:
-    """What is wrong, what was seen, what is allowed."""
+def _joined(sentences: list[str], value: str) -> str:
+    """Join what is wrong, the value that was seen, and what is allowed."""
     wrong, semicolon, allowed = " or ".join(dict.fromkeys(sentences)).partition("; ")
-    return f"{wrong}{seen}{semicolon}{allowed}"
+    return f"{wrong}{value}{semicolon}{allowed}"

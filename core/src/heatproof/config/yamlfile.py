@@ -1,4 +1,4 @@
-"""A YAML file as plain data in which every value knows its line; nothing in it is executed."""
+"""YAML files as plain data with the line of every value; nothing in a file is executed."""
 
 import io
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.tokens import TagToken
 
 from ..component import mapped
 from ..errors import ConfigError
 
-Steps = tuple[str | int, ...]
-"""Where a value stands: keys and indices from the top."""
+KeyPath = tuple[str | int, ...]
+"""Keys and indices from the top of a document to a value."""
 
 NODES = 100_000
 CONSTRUCTED = {kind: f"construct_yaml_{kind}" for kind in ("int", "float", "bool", "null")}
@@ -25,71 +25,73 @@ VARIABLE = re.compile(r"\$\$\{|\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, order=True)
-class Place:
-    """A line of a file, or where else a value came from (line 0)."""
+class Origin:
+    """The source of a value: a line of a file, or a command line option (line 0)."""
 
     source: str
     line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
+        return f"{self.source}:{self.line}".removesuffix(":0")
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """What is wrong at a place, in words; ``path`` is the YAML path."""
+    """A sentence about the value at a YAML path."""
 
-    place: Place
+    origin: Origin
     path: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.path}: {self.text}" if self.path else f"{self.place}: {self.text}"
+        return ": ".join(filter(None, (str(self.origin), self.path, self.text)))
 
 
 @dataclass
 class Document:
-    """Plain data, the place of every value, and the problems that reading met."""
+    """Plain data, the origin of every value, and the problems met while reading."""
 
     source: str
     data: Any = None
-    places: dict[Steps, Place] = field(default_factory=dict)
+    origins: dict[KeyPath, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def place(self, steps: Steps) -> Place:
-        """The place of a value, or of the nearest one that holds it."""
-        known = (steps[:length] for length in range(len(steps), -1, -1) if steps[:length] in self.places)
-        return self.places[next(known)] if self.places else Place(self.source)
+    def origin(self, keys: KeyPath) -> Origin:
+        """Return the origin of a value, or of the nearest value around it."""
+        for length in range(len(keys), -1, -1):
+            if keys[:length] in self.origins:
+                return self.origins[keys[:length]]
+        return Origin(self.source)
 
-    def complain(self, steps: Steps, text: str, place: Place | None = None) -> None:
-        """Note a problem of a value."""
-        self.problems.append(Problem(place or self.place(steps), dotted(steps), text))
+    def complain(self, keys: KeyPath, text: str, origin: Origin | None = None) -> None:
+        """Add a problem of a value."""
+        self.problems.append(Problem(origin or self.origin(keys), dotted(keys), text))
 
     def override(self, assignment: str) -> None:
         """Set one value by ``a.b.0=value``, the value in YAML."""
         name, equals, text = assignment.partition("=")
-        source = f"--set {assignment}"
-        steps = tuple(int(step) if step.isdigit() else step for step in name.strip().split("."))
+        origin = Origin(f"--set {assignment}")
+        keys = tuple(int(key) if key.isdigit() else key for key in name.strip().split("."))
         try:
             if not (equals and name.strip()):
                 raise ValueError("is not an assignment; write path.to.value=value")
-            given = parse(text, source)
-            self.data = _assigned(self.data, steps, given.data, ())
+            value = parse(text, origin.source)
+            self.data = _assigned(self.data, keys, value.data, ())
         except (ValueError, ConfigError) as error:
-            self.problems.append(Problem(Place(source), "", str(error).removeprefix(f"{source}:1: ")))
+            self.problems.append(Problem(origin, "", str(error).removeprefix(f"{origin.source}:1: ")))
             return
-        self.problems += [Problem(Place(source), dotted(steps), problem.text) for problem in given.problems]
-        self.places = {known: place for known, place in self.places.items() if known[: len(steps)] != steps}
-        self.places[steps] = Place(source)
+        self.problems += [Problem(origin, dotted(keys), problem.text) for problem in value.problems]
+        self.origins = {path: line for path, line in self.origins.items() if path[: len(keys)] != keys}
+        self.origins[keys] = origin
 
 
-def dotted(steps: Steps) -> str:
-    """A YAML path as messages show it: ``models.0.weights``."""
-    return ".".join(map(str, steps))
+def dotted(keys: KeyPath) -> str:
+    """Return a YAML path in the form of messages: ``models.0.weights``."""
+    return ".".join(map(str, keys))
 
 
 def read(path: Path) -> Document:
-    """A file as a document; raises ``ConfigError`` when it cannot be read or is not YAML."""
+    """Read a file as a document; raises ``ConfigError`` if it cannot be read or is not YAML."""
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; give the path of a config file.")
     try:
@@ -103,16 +105,17 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str, source: str) -> Document:
-    """Text as a document; raises ``ConfigError`` when it is not YAML or too large once aliases are followed."""
+    """Parse text as a document; raises ``ConfigError`` if it is not YAML, or too large with aliases expanded."""
     document = Document(source)
     reader = YAML(typ="safe", pure=True)
     try:
         for token in reader.scan(text):
             if isinstance(token, TagToken):
-                place = Place(source, token.start_mark.line + 1)
-                document.complain((), "tags (!) are not allowed; write plain values", place)
+                origin = Origin(source, token.start_mark.line + 1)
+                document.complain((), "tags (!) are not allowed; write plain values", origin)
         node = reader.compose(text)
-        document.data = _Walk(document, reader).value(node, ()) if node else None
+        if node:
+            document.data = _Converter(document, reader).value(node, ())
     except RecursionError:
         raise ConfigError(f"{source} is nested too deeply for a config.") from None
     except YAMLError as error:
@@ -121,7 +124,7 @@ def parse(text: str, source: str) -> Document:
 
 
 def written(data: Any) -> str:
-    """Plain data as the text of a YAML file, in which ``${`` is escaped."""
+    """Write plain data as YAML text in which ``${`` is escaped."""
     stream = io.StringIO()
     writer = YAML()
     writer.width = 4096
@@ -129,55 +132,57 @@ def written(data: Any) -> str:
     return stream.getvalue()
 
 
-class _Walk:
-    """Turns nodes into plain data, keeping places; stops at aliases that multiply."""
+class _Converter:
+    """Converts nodes to plain data and notes their lines; stops at aliases that multiply.
+
+    By hand: ruamel has positions (``.lc``) in its round-trip types only; of the safe loader, only nodes have lines.
+    """
 
     def __init__(self, document: Document, reader: YAML):
-        self._document, self._reader = document, reader
-        self._seen = 0
-        self._open: list[Node] = []
+        self._document = document
+        self._reader = reader
+        self._count = 0
+        self._parents: list[Node] = []
 
-    def value(self, node: Node, steps: Steps) -> Any:
-        """The value of a node; its place is set unless its key has set it."""
-        self._document.places.setdefault(steps, self._line(node))
-        self._seen += 1
-        if self._seen > NODES:
+    def value(self, node: Node, keys: KeyPath) -> Any:
+        """Return the value of a node and note its line, unless the line of its key is noted already."""
+        self._document.origins.setdefault(keys, self._origin(node))
+        self._count += 1
+        if self._count > NODES:
             raise ConfigError(f"{self._document.source}: more than {NODES} values once aliases are followed.")
-        if node in self._open:
-            raise ConfigError(f"{self._line(node)}: {dotted(steps)}: an alias refers to itself; write the value out.")
+        if node in self._parents:
+            raise ConfigError(f"{self._origin(node)}: {dotted(keys)}: an alias refers to itself; write the value out.")
         if isinstance(node, ScalarNode):
-            return self._scalar(node, steps)
-        self._open.append(node)
+            return self._scalar(node, keys)
+        self._parents.append(node)
+        value: Any
         if isinstance(node, MappingNode):
-            made: Any = self._mapping(node, steps)
+            value = self._mapping(node, keys)
         else:
-            made = [self.value(entry, (*steps, index)) for index, entry in enumerate(node.value)]
-        self._open.pop()
-        return made
+            value = [self.value(entry, (*keys, index)) for index, entry in enumerate(node.value)]
+        self._parents.pop()
+        return value
 
-    def _line(self, node: Node) -> Place:
-        return Place(self._document.source, node.start_mark.line + 1)
+    def _origin(self, node: Node) -> Origin:
+        return Origin(self._document.source, node.start_mark.line + 1)
 
-    def _mapping(self, node: MappingNode, steps: Steps) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+    def _mapping(self, node: MappingNode, keys: KeyPath) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         for key, value in node.value:
-            problem = self._refused(key, made, steps)
-            if problem:
-                self._document.complain((*steps, str(key.value)), problem, self._line(key))
+            path = (*keys, key.value)
+            if not isinstance(key, ScalarNode) or not str(key.tag).endswith(":str"):
+                problem = f"a key must be text (seen: {key.value!r}); write it in quotes"
+                self._document.complain((*keys, str(key.value)), problem, self._origin(key))
+            elif key.value in values:
+                problem = f"this key stands here twice, first in line {self._document.origin(path).line}"
+                self._document.complain(path, problem, self._origin(key))
             else:
-                self._document.places[(*steps, key.value)] = self._line(key)
-                made[key.value] = self.value(value, (*steps, key.value))
-        return made
+                self._document.origins[path] = self._origin(key)
+                values[key.value] = self.value(value, path)
+        return values
 
-    def _refused(self, key: Node, made: Mapping[str, Any], steps: Steps) -> str:
-        if not isinstance(key, ScalarNode) or not str(key.tag).endswith(":str"):
-            return f"a key must be text (seen: {key.value!r}); write it in quotes"
-        if key.value in made:
-            return f"this key stands here twice, first in line {self._document.place((*steps, key.value)).line}"
-        return ""
-
-    def _scalar(self, node: ScalarNode, steps: Steps) -> Any:
-        """A text, or what YAML 1.2 makes of a plain one after environment variables are filled in."""
+    def _scalar(self, node: ScalarNode, keys: KeyPath) -> Any:
+        """Return text, or the YAML 1.2 value of an unquoted scalar after environment variables are filled in."""
         try:
             text = substituted(node.value)
             plain = node.style is None
@@ -185,12 +190,12 @@ class _Walk:
             construct = getattr(self._reader.constructor, CONSTRUCTED.get(tag.rpartition(":")[2], ""), None)
             return construct(ScalarNode(tag, text)) if construct else text
         except ValueError as error:
-            self._document.complain(steps, str(error))
+            self._document.complain(keys, str(error))
             return None
 
 
 def substituted(text: str) -> str:
-    """A text with ``${NAME}`` and ``${NAME:-default}`` filled in; ``$${`` stands for ``${``; ``ValueError`` if unset.
+    """Fill in ``${NAME}`` and ``${NAME:-default}``; ``$${`` stands for ``${``; raises ``ValueError`` if unset.
 
     >>> substituted("${HEATPROOF_SURELY_UNSET:-runs}/main, $${kept}")
     'runs/main, ${kept}'
@@ -208,26 +213,29 @@ def _variable(match: re.Match[str]) -> str:
     return value
 
 
-def _assigned(value: Any, steps: Steps, new: Any, above: Steps) -> Any:
-    """``value`` with ``new`` at ``steps`` below it; a component's bare name becomes a mapping to hold Params."""
-    if not steps:
+def _assigned(value: Any, keys: KeyPath, new: Any, above: KeyPath) -> Any:
+    """Return ``value`` with ``new`` at ``keys`` below it; a component's bare name becomes a mapping for Params."""
+    if not keys:
         return new
-    step, rest, here = steps[0], steps[1:], dotted(above) or "the config"
+    key = keys[0]
+    parent = dotted(above) or "the config"
     if isinstance(value, list):
-        if not isinstance(step, int) or step >= len(value):
-            raise ValueError(f"{here} is a list of {len(value)}; give an index below that (seen: {step!r})")
-        return [*value[:step], _assigned(value[step], rest, new, (*above, step)), *value[step + 1 :]]
+        if not isinstance(key, int) or key >= len(value):
+            raise ValueError(f"{parent} is a list of {len(value)}; give an index below that (seen: {key!r})")
+        return [*value[:key], _assigned(value[key], keys[1:], new, (*above, key)), *value[key + 1 :]]
     if isinstance(value, str):
         value = {"use": value}
-    if isinstance(step, int) or not isinstance(value, (Mapping, type(None))):
-        raise ValueError(f"{here} has no part {step!r} (seen: {value!r})")
-    return {**(value or {}), step: _assigned((value or {}).get(step), rest, new, (*above, step))}
+    if isinstance(key, int) or not isinstance(value, (Mapping, type(None))):
+        raise ValueError(f"{parent} has no part {key!r} (seen: {value!r})")
+    values = value or {}
+    return {**values, key: _assigned(values.get(key), keys[1:], new, (*above, key))}
 
 
 def _syntax(error: YAMLError, text: str, source: str) -> str:
-    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    mark = getattr(error, "problem_mark", None)
     if mark is None:
         return f"{source} is not YAML ({' '.join(str(error).split())[:160]})."
-    line = text.splitlines()[mark.line : mark.line + 1]
-    hint = '; between brackets write "${NAME}" in quotes' if any("${" in part for part in line) else ""
+    hint = ""
+    if "${" in "".join(text.splitlines()[mark.line : mark.line + 1]):
+        hint = '; between brackets write "${NAME}" in quotes'
     return f"{source}:{mark.line + 1}: not YAML: {getattr(error, 'problem', '')}{hint}."

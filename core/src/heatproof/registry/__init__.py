@@ -1,1 +1,1 @@
-"""What is installed: plugins found, imported and set apart, names resolved."""
+"""The registry of installed plugins: discovery, import, faults, and names of components."""

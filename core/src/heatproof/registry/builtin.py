@@ -1,4 +1,4 @@
-"""What the core itself registers, as a plugin among plugins."""
+"""The components that the core itself registers, through the same hooks as a plugin."""
 
 from collections.abc import Mapping
 
@@ -7,17 +7,17 @@ from ..hooks import hookimpl
 
 @hookimpl
 def heatproof_explainers() -> Mapping[str, str]:
-    """Declare chance, which every run is compared with."""
+    """Declare the random heatmap, with which every run compares its explainers."""
     return {"random": "heatproof.chance:Random"}
 
 
 @hookimpl
 def heatproof_executors() -> Mapping[str, str]:
-    """Declare the executor that needs nothing."""
+    """Declare the executor that runs all tasks in this process."""
     return {"serial": "heatproof.executor:Serial"}
 
 
 @hookimpl
 def heatproof_readers() -> Mapping[str, str]:
-    """Declare the reader of the core."""
+    """Declare the reader of raster images."""
     return {"raster": "heatproof.imaging.raster:Raster"}

@@ -1,13 +1,13 @@
-"""Finds the plugins that are installed: entry points of group ``heatproof``, and what stands in their way."""
+"""Discovery of installed plugins: the entry points of group ``heatproof``, and the distributions at fault."""
 
-import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 import entrypoints
+from packaging.utils import canonicalize_name
 
 GROUP = "heatproof"
 
@@ -24,7 +24,7 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that is set apart, or an unreadable distribution; ``entry`` is empty where it could not be read."""
+    """A plugin that is set apart; ``entry`` is empty for a distribution with a malformed ``entry_points.txt``."""
 
     distribution: str
     version: str
@@ -33,69 +33,61 @@ class Broken:
 
 
 def discover(path: Sequence[str] | None = None) -> tuple[list[Announcement], list[Broken]]:
-    """All plugins on ``path`` (``sys.path``) in order of distribution and entry, and the distributions at fault.
-
-    The first distribution on the path hides later ones of its name. Each is read by itself, since one malformed file of
-    anybody's package makes ``entrypoints.get_group_all`` raise.
-    """
-    folders: dict[str, Any] = {} if path is None else {"path": list(path)}
-    found: dict[tuple[str, str], Announcement] = {}
+    """Return the plugins on ``path`` (``sys.path``), by distribution and entry, and the distributions at fault."""
+    folders = list(path or sys.path)
+    plugins: dict[tuple[str, str], Announcement] = {}
     broken: dict[str, Broken] = {}
-    for distribution in metadata.distributions(**folders):
-        announces, fault = _read(distribution)
-        if not announces and not fault:
+    for distribution in metadata.distributions(path=folders):
+        entries, fault = _read(distribution)
+        if not entries and not fault:
             continue
         name, version = _name(distribution)
-        place = distribution.locate_file("")
-        if next(iter(metadata.distributions(name=name, **folders)), distribution).locate_file("") != place:
-            continue
+        folder = distribution.locate_file("")
+        first = next(iter(metadata.distributions(name=name, path=folders)), distribution)
+        if first.locate_file("") != folder:
+            continue  # an earlier distribution of this name hides it
         if fault:
-            text = f"its entry_points.txt below {place} is malformed ({fault}); reinstall or remove the distribution"
+            text = f"its entry_points.txt below {folder} is malformed ({fault}); reinstall or remove the distribution"
             broken.setdefault(name, Broken(name, version, "", text))
-        for entry, target in _readable(distribution):
-            found.setdefault((name, entry), Announcement(entry, target, name, version))
-    return [found[key] for key in sorted(found)], [*broken.values()]
+        for entry, target in entries:
+            plugins.setdefault((name, entry), Announcement(entry, target, name, version))
+    return [plugins[key] for key in sorted(plugins)], [*broken.values()]
 
 
-def normal(distribution: str) -> str:
-    """The name of a distribution as PEP 503 normalises it.
+def _read(distribution: metadata.Distribution) -> tuple[list[tuple[str, str]], str]:
+    """Return name and target of the plugin entries, and what is malformed in their file; empty if nothing is.
 
-    >>> normal("Heatproof_Some.Thing")
-    'heatproof-some-thing'
+    By hand, since ``entrypoints.get_group_all`` raises for all distributions when the file of one is malformed.
     """
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _read(distribution: metadata.Distribution) -> tuple[bool, str]:
-    """Whether a distribution announces plugins, and what is wrong with its entry points."""
     try:
         text = distribution.read_text("entry_points.txt")
         if not text:
-            return False, ""
+            return [], ""
         parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
+        parser.add_section(GROUP)
         parser.read_string(text)
-        entries = parser.items(GROUP) if GROUP in parser else []
+        entries = parser.items(GROUP)
         for name, target in entries:
             entrypoints.EntryPoint.from_string(target, name)
     except Exception as error:
-        return False, " ".join(str(error).split())
-    return bool(entries), ""
+        return _well_formed(distribution), " ".join(str(error).split())
+    return [(name, target.partition("[")[0].strip()) for name, target in entries], ""
 
 
-def _name(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Name and version; the folder itself where it has no metadata."""
-    fields = distribution.metadata
-    if fields is None or fields["Name"] is None:
-        return str(getattr(distribution, "_path", distribution.locate_file(""))), "unknown"
-    return normal(fields["Name"]), fields["Version"] or "unknown"
-
-
-def _readable(distribution: metadata.Distribution) -> list[tuple[str, str]]:
-    """The well-formed entries and their targets, also those of a malformed file that can still be read."""
+def _well_formed(distribution: metadata.Distribution) -> list[tuple[str, str]]:
+    """Return the entries of a malformed file that importlib, which is less strict, can read."""
     with suppress(Exception):
         return [
-            (point.name, point.value.split("[")[0].strip())
+            (point.name, point.value.partition("[")[0].strip())
             for point in distribution.entry_points.select(group=GROUP)
             if entrypoints.entry_point_pattern.match(point.value)
         ]
     return []
+
+
+def _name(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Return the normalised name (PEP 503) and the version; the folder as name where there is no metadata."""
+    fields = distribution.metadata
+    if fields is None or fields["Name"] is None:
+        return str(getattr(distribution, "_path", distribution.locate_file(""))), "unknown"
+    return canonicalize_name(fields["Name"]), fields["Version"] or "unknown"

@@ -1,4 +1,4 @@
-"""The plugins of a process: imports them, sets those at fault apart, and calls their hooks one by one."""
+"""The plugins of a process: import, exclusion of those at fault, and calls of their hooks one by one."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,31 +19,30 @@ log = logging.getLogger("heatproof")
 class Plugin:
     """A plugin and, once imported, its module (or the object that its entry point names)."""
 
-    found: Announcement
+    announcement: Announcement
     module: Any = None
 
     def __str__(self) -> str:
-        return f"{self.found.distribution} {self.found.version}"
+        return f"{self.announcement.distribution} {self.announcement.version}"
 
 
 class Plugins:
-    """The plugins that work, and the broken ones. A fault of one leaves the others alone.
+    """The plugins that work, and the broken ones; a fault of one does not affect the others.
 
-    All modules are imported, then all specifications added, then all plugins registered, then checked, so that the
-    order of plugins does not matter. pluggy's own loader is not enough: one failing import aborts all, and of two
-    equal entry-point names one is silently lost.
+    Each stage covers all plugins before the next one begins: their order does not matter. By hand, since pluggy's own
+    loader aborts at the first import that fails, and silently loses one of two entry points with equal names.
     """
 
-    def __init__(self, found: Sequence[Announcement], broken: Sequence[Broken] = ()):
+    def __init__(self, announcements: Sequence[Announcement], broken: Sequence[Broken] = ()):
         self.broken = list(broken)
-        self.working = [Plugin(announced) for announced in found]
+        self.working = [Plugin(announcement) for announcement in announcements]
         self._manager = pluggy.PluginManager("heatproof")
         self._manager.add_hookspecs(hooks)
         for stage in (self._import, self._specify, self._register, self._check):
-            self.each(stage)
+            self.for_each(stage)
 
-    def each(self, act: Callable[[Plugin], None]) -> None:
-        """Do something with every working plugin; one that raises is set apart."""
+    def for_each(self, act: Callable[[Plugin], None]) -> None:
+        """Call ``act`` with every working plugin; set a plugin apart if the call raises."""
         for plugin in list(self.working):
             try:
                 act(plugin)
@@ -51,53 +50,50 @@ class Plugins:
                 self.set_apart(plugin, reason(error))
 
     def set_apart(self, plugin: Plugin, why: str) -> None:
-        """Take a plugin out and list it as broken."""
-        self._note(plugin, why)
+        """Unregister a plugin and list it as broken."""
+        self._add_broken(plugin, why)
         self.working.remove(plugin)
         if self._manager.is_registered(plugin.module):
             self._manager.unregister(plugin.module)
 
     def implementing(self, hook: str) -> list[Plugin]:
-        """The working plugins that implement a hook, in their order; ``tryfirst`` goes before, ``trylast`` behind."""
+        """Return the working plugins that implement a hook, in order: ``tryfirst``, unmarked, ``trylast``."""
         caller = getattr(self._manager.hook, hook, None)
         if caller is None:
             raise PluginError(f"hook {hook!r} does not exist; {near(hook, self._specified())}")
-        turns = {made.plugin: made.trylast - made.tryfirst for made in caller.get_hookimpls()}
-        plugins = [plugin for plugin in self.working if plugin.module in turns]
-        return sorted(plugins, key=lambda plugin: turns[plugin.module])
+        ranks = {impl.plugin: impl.trylast - impl.tryfirst for impl in caller.get_hookimpls()}
+        plugins = [plugin for plugin in self.working if plugin.module in ranks]
+        return sorted(plugins, key=lambda plugin: ranks[plugin.module])
 
     def ask(self, plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
-        """What one plugin returns from a hook: one value, none where it is None; ``PluginError`` where it raises."""
+        """Return the value of one plugin's hook as a list, empty for None; raise ``PluginError`` if the hook raises."""
         others = [module for module in self._manager.get_plugins() if module is not plugin.module]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
         except (Exception, SystemExit) as error:
             raise PluginError(f"its hook {hook} raised {reason(error)}") from error
 
-    def call(self, hook: str, **arguments: Any) -> list[Any]:
-        """What all plugins return, each asked by itself; one that raises is named in the log and in ``broken``."""
-        return self.answers(hook, **arguments)[0]
-
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
-        """What all plugins return, as from ``call``, and the fault of each that raised."""
-        results, faults = [], []
+        """Return the values of all plugins and one sentence per plugin that raised, which is also logged."""
+        results: list[Any] = []
+        faults: list[str] = []
         for plugin in self.implementing(hook):
             try:
                 results += self.ask(plugin, hook, **arguments)
             except PluginError as error:
                 log.warning("plugin %s: %s", plugin, error)
-                self._note(plugin, str(error))
+                self._add_broken(plugin, str(error))
                 faults.append(f"{plugin}: {error}")
         return results, faults
 
-    def _note(self, plugin: Plugin, why: str) -> None:
-        found = plugin.found
-        broken = Broken(found.distribution, found.version, found.entry, why)
+    def _add_broken(self, plugin: Plugin, why: str) -> None:
+        announcement = plugin.announcement
+        broken = Broken(announcement.distribution, announcement.version, announcement.entry, why)
         if broken not in self.broken:
             self.broken.append(broken)
 
     def _import(self, plugin: Plugin) -> None:
-        target = plugin.found.target
+        target = plugin.announcement.target
         try:
             plugin.module = attribute(target)
         except (Exception, SystemExit) as error:
@@ -117,20 +113,18 @@ class Plugins:
             raise PluginError(f"its hook heatproof_hookspecs gives no specifications: {reason(error)}") from error
 
     def _require_plain(self, specifications: Any) -> None:
-        """Raise ``PluginError`` for a specification with an option that calling plugins one by one cannot honour."""
+        """Raise ``PluginError`` for options of a specification that need calls of all plugins at once."""
         for name in dir(specifications):
             options = self._manager.parse_hookspec_opts(specifications, name)
             if options and (options["firstresult"] or options["historic"]):
-                raise PluginError(
-                    f"{name} is firstresult or historic, but plugins are called one by one and all answers returned; "
-                    "specify it by @hookspec alone"
-                )
+                fault = f"{name} is firstresult or historic, but plugins are called one by one"
+                raise PluginError(f"{fault}; use @hookspec without options")
 
     def _register(self, plugin: Plugin) -> None:
-        self._manager.register(plugin.module, name=f"{plugin.found.distribution}/{plugin.found.entry}")
+        self._manager.register(plugin.module, name=f"{plugin.announcement.distribution}/{plugin.announcement.entry}")
 
     def _check(self, plugin: Plugin) -> None:
-        """Refuse hooks that nobody specifies or that wrap others, and a plugin without any."""
+        """Raise ``PluginError`` for a plugin without hooks, and for hooks that are unspecified or wrappers."""
         callers = self._manager.get_hookcallers(plugin.module) or []
         if not callers:
             raise PluginError("it implements no hook; mark its functions with @hookimpl from heatproof.hooks")
@@ -139,21 +133,22 @@ class Plugins:
             if not caller.has_spec() and not all(hook.optionalhook for hook in implementations):
                 raise PluginError(f"hook {caller.name!r} does not exist; {near(caller.name, self._specified())}")
             if any(hook.wrapper or hook.hookwrapper for hook in implementations):
-                raise PluginError(
-                    f"its hook {caller.name} is a wrapper, but plugins are called one by one, so that there is nothing "
-                    "to wrap; make it a plain function, with tryfirst or trylast where its turn matters"
-                )
+                fault = f"its hook {caller.name} is a wrapper, but plugins are called one by one"
+                raise PluginError(f"{fault}; make it a plain function, with tryfirst or trylast if its order matters")
 
     def _specified(self) -> list[str]:
         return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
 
 
 def reason(error: BaseException) -> str:
-    """An exception in one line: the message of heatproof's own, else with its type."""
+    """Return an exception in one line: its message, with its type unless heatproof or pluggy raised it."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, (PluginError, pluggy.PluginValidationError)) else f"{type(error).__name__}: {text}"
+    if isinstance(error, (PluginError, pluggy.PluginValidationError)):
+        return text
+    return f"{type(error).__name__}: {text}"
 
 
 def attribute(target: str) -> Any:
-    """The module, or the object ``"module:object"`` in it; raises what the import raises."""
-    return resolve_name(target if ":" in target else f"{target}:")
+    """Return a module, or the object ``"module:object"``; raises the error of the import."""
+    module, _, name = target.partition(":")
+    return resolve_name(f"{module}:{name}")
