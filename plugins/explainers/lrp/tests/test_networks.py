@@ -190,9 +190,9 @@ class Gated(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         values = torch.relu(self.features(images))
-        gate = self.constant
-        if gate is None:
-            gate = torch.sigmoid(self.squeeze(values.mean((2, 3), keepdim=True)))
+        gate = torch.sigmoid(self.squeeze(values.mean((2, 3), keepdim=True)))
+        if self.constant is not None:
+            gate = self.constant
         product = gate * values if self.swapped else values * gate
         return self.head(product.flatten(1))
 

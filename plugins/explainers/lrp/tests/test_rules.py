@@ -238,7 +238,7 @@ def test_alpha_2_beta_1_conserves_only_where_neurons_have_both_signs(batch_of):
 
 
 def test_flat_loses_the_relevance_of_dead_channels_before_a_mean(batch_of):
-    """Dense layers distribute relevance evenly over 12 channels, but a mean cannot pass on the share of a dead channel."""
+    """Dense layers distribute relevance evenly over 12 channels; a mean cannot pass on the share of a dead channel."""
     network = with_mean(0)
     alive = (network[:5](random_images()).amax((2, 3)) > 0).double().mean(1)
     assert 0 < alive.min() < 1

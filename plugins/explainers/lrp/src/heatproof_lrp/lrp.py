@@ -43,7 +43,7 @@ STARTS: Mapping[str, Callable[[Tensor], Tensor]] = {"score": Tensor.detach, "one
 
 
 class LrpParams(RuleSettings):
-    """The rules: a ``preset``, a ``composite`` of Zennit, or ``layers``, where the first entry that fits a layer holds.
+    """The rules: a ``preset``, a ``composite`` of Zennit, or ``layers``, of which each layer has the first that fits.
 
     The default is the preset ``sequential_preset_a``. ``start``: relevance starts as ``one`` at the target's logit, or
     as its ``score``. ``batch_norm``: ``merged`` into convolutions, or by the rule of ``innvestigate``. The other
