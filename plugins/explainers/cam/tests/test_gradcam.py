@@ -1,4 +1,4 @@
-"""Grad-CAM against its vector, captum and plain autograd; the layer sweep and its cost."""
+"""Checks Grad-CAM against closed forms, captum and plain autograd, and the cost of a sweep over all layers."""
 
 import pytest
 import torch
@@ -23,10 +23,15 @@ class Block(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.first_norm, self.first_relu = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU()
-        self.second, self.second_norm = nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.added_relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
-        self.third, self.third_relu = nn.Conv2d(6, 8, 3, stride=2), nn.ReLU()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.first_norm = nn.BatchNorm2d(6)
+        self.first_relu = nn.ReLU()
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(6)
+        self.added_relu = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.third = nn.Conv2d(6, 8, 3, stride=2)
+        self.third_relu = nn.ReLU()
         self.head = nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -42,28 +47,29 @@ def calibrated(network: nn.Module, size: int = 64) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        network(images(8, size))
+        network(random_images(8, size))
     return network.eval()
 
 
-def images(count: int = 3, size: int = 64) -> Tensor:
+def random_images(count: int = 3, size: int = 64) -> Tensor:
     return torch.rand(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def vector_model(weights: tuple[float, float], dimensions: int = 2) -> Model:
-    """Identity convolution, global mean, linear layer with bias 0.5: the network of vector V-CAM."""
-    convolution = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(2, 2, 1, bias=False)
+def identity_model(weights: tuple[float, float], dimensions: int = 2) -> Model:
+    """Identity convolution, global mean, and a linear layer with bias 0.5."""
+    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions](2, 2, 1, bias=False)
     convolution.weight.data = torch.eye(2)[(..., *(None,) * dimensions)].clone()
     head = nn.Linear(2, 1)
-    head.weight.data, head.bias.data = torch.tensor([weights]), torch.tensor([0.5])
-    mean = nn.AdaptiveAvgPool2d(1) if dimensions == 2 else nn.AdaptiveAvgPool3d(1)
+    head.weight.data = torch.tensor([weights])
+    head.bias.data = torch.tensor([0.5])
+    mean = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[dimensions](1)
     return Model.of(nn.Sequential(convolution, mean, nn.Flatten(), head).double(), "a")
 
 
-def explained(model: Model, made: Tensor, targets: list[int], layer: str = "last"):
+def explained(model: Model, images: Tensor, targets: list[int], layer: str = "last"):
     explainer = GradCam(layer=layer)
-    ids = [str(index) for index in range(len(made))]
-    return explainer(Batch(model, ids, made, targets, layers=explainer.layers(model)))
+    ids = [str(index) for index in range(len(images))]
+    return explainer(Batch(model, ids, images, targets, layers=explainer.layers(model)))
 
 
 @conforms(GradCam(), GradCam(layer="all"))
@@ -78,25 +84,26 @@ def test_conformance(check):
         ((-2.0, -1.0), -5.0, [[0.0, 0.0], [0.0, 0.0]], 1.0),
     ],
 )
-def test_the_vector_v_cam(weights, score, expected, degenerate):
-    model, made = vector_model(weights), torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
-    batch = Batch(model, ["a"], made, [0], layers=("0",))
+def test_an_identity_convolution_has_its_closed_form(weights, score, expected, degenerate):
+    model = identity_model(weights)
+    images = torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
+    batch = Batch(model, ["a"], images, [0], layers=("0",))
     explanation = GradCam()(batch)
-    assert float(batch.score(made)) == score
+    assert float(batch.score(images)) == score
     assert explanation.values[0, 0].tolist() == expected
     assert explanation.notes == {"degenerate": [degenerate]}
 
 
-def test_the_vector_v_cam_in_a_volume():
-    made = torch.tensor([[[FIRST], [SECOND]]], dtype=torch.float64)
-    explanation = explained(vector_model((2.0, -1.0), 3), made, [0])
+def test_a_volume_has_the_same_closed_form():
+    images = torch.tensor([[[FIRST], [SECOND]]], dtype=torch.float64)
+    explanation = explained(identity_model((2.0, -1.0), 3), images, [0])
     assert explanation.values[0, 0].tolist() == [[[0.5, 0.75], [1.25, 2.0]]]
 
 
 @pytest.mark.parametrize(
     ("layer", "module"), [("first", "first_relu"), ("second", "second_norm"), ("third", "third_relu")]
 )
-def test_captum_agrees_on_a_residual_net(layer, module):
+def test_captum_agrees_on_a_residual_network(layer, module):
     torch.manual_seed(3)
     network = calibrated(Block())
     _assert_captum_agrees(network, layer, network.get_submodule(module))
@@ -113,55 +120,66 @@ def test_captum_agrees_on_resnet18(layer, module):
 
 def _assert_captum_agrees(network: nn.Module, layer: str, module: nn.Module) -> None:
     targets = [2, 0, 1]
-    found = explained(Model.of(network, "abc"), images(), targets, layer).values
-    heat = LayerGradCam(network, module).attribute(images(), torch.tensor(targets), relu_attributions=True)
+    actual = explained(Model.of(network, "abc"), random_images(), targets, layer).values
+    heat = LayerGradCam(network, module).attribute(random_images(), torch.tensor(targets), relu_attributions=True)
     expected = LayerAttribution.interpolate(heat, (64, 64), "bilinear").detach()
-    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
-def test_a_convolution_means_its_tensor_after_norm_and_activation():
+def test_a_convolution_is_explained_after_its_norm_and_activation():
     torch.manual_seed(0)
     network = calibrated(models.resnet18(num_classes=3))
-    block, kept = network.layer3[1], []
+    block = network.layer3[1]
+    activations = []
 
     def rectified(module, arguments, output):
-        kept.append(torch.relu(output))
-        return kept[0]
+        activations.append(torch.relu(output))
+        return activations[0]
 
     handle = block.bn1.register_forward_hook(rectified)
-    scores = network(images()).gather(1, torch.tensor([[0], [1], [2]])).sum()
+    scores = network(random_images()).gather(1, torch.tensor([[0], [1], [2]])).sum()
     handle.remove()
-    (gradient,) = torch.autograd.grad(scores, kept[0])
-    weighted = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).clamp_min(0)
+    (gradient,) = torch.autograd.grad(scores, activations[0])
+    weighted = (gradient.mean((2, 3), keepdim=True) * activations[0]).sum(1, keepdim=True).clamp_min(0)
     expected = functional.interpolate(weighted, size=(64, 64), mode="bilinear", align_corners=False).detach()
-    found = explained(Model.of(network, "abc"), images(), [0, 1, 2], "layer3.1.conv1").values
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+    actual = explained(Model.of(network, "abc"), random_images(), [0, 1, 2], "layer3.1.conv1").values
+    torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-12)
 
 
 def test_a_sweep_over_all_layers_takes_one_forward_and_one_backward(monkeypatch):
     model = Model.of(calibrated(models.resnet18(num_classes=3)), "abc")
     sweep = list(GradCam(layer="all").expand(model))
     layers = [layer for explainer in sweep for layer in explainer.layers(model)]
-    batch = Batch(model, ["a", "b"], images(2), [0, 1], layers=layers)
+    batch = Batch(model, ["a", "b"], random_images(2), [0, 1], layers=layers)
     assert len(batch.view.merged) == 20
-    calls, forward, backward = [], View.__call__, torch.autograd.grad
-    monkeypatch.setattr(View, "__call__", lambda *given, **set: calls.append("forward") or forward(*given, **set))
+    calls = []
+    forward = View.__call__
+    backward = torch.autograd.grad
     monkeypatch.setattr(
-        torch.autograd, "grad", lambda *given, **set: calls.append("backward") or backward(*given, **set)
+        View, "__call__", lambda *arguments, **settings: calls.append("forward") or forward(*arguments, **settings)
+    )
+    monkeypatch.setattr(
+        torch.autograd,
+        "grad",
+        lambda *arguments, **settings: calls.append("backward") or backward(*arguments, **settings),
     )
     maps = [explainer(batch).values for explainer in sweep]
     assert sorted(calls) == ["backward", "forward"]
     assert layers == list(model.layers())
     assert len(maps) == 20
     assert all(values.shape == (2, 1, 64, 64) and float(values.min()) >= 0 for values in maps)
-    alone = explained(model, images(2), [0, 1], "layer1.0.conv2").values
+    alone = explained(model, random_images(2), [0, 1], "layer1.0.conv2").values
     torch.testing.assert_close(maps[layers.index("layer1.0.conv2")], alone, rtol=1e-12, atol=1e-15)
 
 
 def test_one_layer_expands_to_itself():
     explainer = GradCam(layer="stem")
     assert list(explainer.expand(toys.Residual())) == [explainer]
-    assert [made.params.layer for made in GradCam(layer="all").expand(toys.Residual())] == ["stem", "block", "last"]
+    assert [explainer.params.layer for explainer in GradCam(layer="all").expand(toys.Residual())] == [
+        "stem",
+        "block",
+        "last",
+    ]
 
 
 def test_last_is_the_last_convolution():
@@ -181,5 +199,5 @@ def test_a_network_without_convolutions_is_undefined():
 
 
 def test_only_the_degenerate_sample_is_noted():
-    made = torch.tensor([[FIRST, SECOND], [[[0.0] * 2] * 2, FIRST]], dtype=torch.float64)
-    assert explained(vector_model((2.0, -1.0)), made, [0, 0]).notes == {"degenerate": [0.0, 1.0]}
+    images = torch.tensor([[FIRST, SECOND], [[[0.0] * 2] * 2, FIRST]], dtype=torch.float64)
+    assert explained(identity_model((2.0, -1.0)), images, [0, 0]).notes == {"degenerate": [0.0, 1.0]}

@@ -1,4 +1,4 @@
-"""Grad-CAM++, Respond-CAM and guided Grad-CAM against vectors, plain formulas, pytorch-grad-cam and captum."""
+"""Checks Grad-CAM++, Respond-CAM and guided Grad-CAM against plain formulas, pytorch-grad-cam and captum."""
 
 import warnings
 from collections import Counter
@@ -32,7 +32,7 @@ SECOND = [[0.0, 1.0], [1.0, 0.0]]
 LAYERED = pytest.mark.parametrize("kind", [GradCamPlusPlus, RespondCam, GuidedGradCam])
 REFERENCES = [(GradCamPlusPlus(), GradCAMPlusPlus), (RespondCam(), XGradCAM)]
 SCALES = {GradCAMPlusPlus: (1e-12, 1e12), XGradCAM: (1e3, 1.0)}
-"""By how much activations and gradients are scaled for a reference: so that its epsilon vanishes, or equals ours."""
+"""Factors of activations and gradients for a reference: its epsilon becomes negligible, or equal to ours."""
 TARGETS = [2, 0, 1]
 
 
@@ -41,10 +41,15 @@ class Block(nn.Module):
 
     def __init__(self, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
-        self.first, self.first_norm, self.first_relu = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), activation()
-        self.second, self.second_norm = nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.added_relu, self.pool = activation(), nn.MaxPool2d(2)
-        self.third, self.third_relu = nn.Conv2d(6, 8, 3, stride=2), activation()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.first_norm = nn.BatchNorm2d(6)
+        self.first_relu = activation()
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(6)
+        self.added_relu = activation()
+        self.pool = nn.MaxPool2d(2)
+        self.third = nn.Conv2d(6, 8, 3, stride=2)
+        self.third_relu = activation()
         self.head = nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -53,21 +58,24 @@ class Block(nn.Module):
         return self.head(self.third_relu(self.third(values)).mean((2, 3)))
 
 
-class Apart(nn.Module):
-    """The network of vector V-CAM on the first two channels, and a ReLU that is read pixel by pixel on the third."""
+class TwoBranches(nn.Module):
+    """Identity convolution and mean for the first two channels, and ReLU and weights per pixel for the third."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolution, self.head, self.side = nn.Conv2d(2, 2, 1, bias=False), nn.Linear(2, 1), nn.Linear(4, 1)
+        self.convolution = nn.Conv2d(2, 2, 1, bias=False)
+        self.head = nn.Linear(2, 1)
+        self.third_channel = nn.Linear(4, 1)
         self.convolution.weight.data = torch.eye(2)[..., None, None].clone()
-        self.head.weight.data, self.side.weight.data = torch.tensor([[2.0, -1.0]]), torch.tensor([[3.0, 5.0, 5.0, 1.0]])
+        self.head.weight.data = torch.tensor([[2.0, -1.0]])
+        self.third_channel.weight.data = torch.tensor([[3.0, 5.0, 5.0, 1.0]])
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.head(self.convolution(images[:, :2]).mean((2, 3)))
-        return values + self.side(torch.relu(images[:, 2:]).flatten(1))
+        return values + self.third_channel(torch.relu(images[:, 2:]).flatten(1))
 
 
-def images(count: int = 3, size: int = 16) -> Tensor:
+def random_images(count: int = 3, size: int = 16) -> Tensor:
     return torch.randn(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
@@ -75,22 +83,25 @@ def drawn(network: nn.Module) -> nn.Module:
     return toys.drawn(network, 0).double().eval()
 
 
-def batch(explainer: Explainer, network: nn.Module, made: Tensor, classes: int = 3, **changes: object) -> Batch:
-    model, ids = Model.of(network, map(str, range(classes))), [str(index) for index in range(len(made))]
-    targets = [TARGETS[index] % classes for index in range(len(made))]
-    return Batch(model, ids, made, targets, layers=explainer.layers(model), **changes)
+def batch_of(explainer: Explainer, network: nn.Module, images: Tensor, classes: int = 3, **changes: object) -> Batch:
+    model = Model.of(network, map(str, range(classes)))
+    ids = [str(index) for index in range(len(images))]
+    targets = [TARGETS[index] % classes for index in range(len(images))]
+    return Batch(model, ids, images, targets, layers=explainer.layers(model), **changes)
 
 
-def read_by(weights: list[list[float]], channels: int = 1) -> nn.Module:
-    """An identity convolution, and a linear layer whose weights are the gradient of the activations."""
-    convolution, head = nn.Conv2d(channels, channels, 1, bias=False), nn.Linear(4 * channels, 1)
+def linear_network(weights: list[list[float]], channels: int = 1) -> nn.Module:
+    """An identity convolution and a linear layer; its weights are the gradient of the activations."""
+    convolution = nn.Conv2d(channels, channels, 1, bias=False)
+    head = nn.Linear(4 * channels, 1)
     convolution.weight.data = torch.eye(channels)[..., None, None].clone()
-    head.weight.data, head.bias.data = torch.tensor(weights).reshape(1, -1), torch.tensor([0.5])
+    head.weight.data = torch.tensor(weights).reshape(1, -1)
+    head.bias.data = torch.tensor([0.5])
     return nn.Sequential(convolution, nn.Flatten(), head).double()
 
 
-def gap(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
+def gap(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).abs().max() / expected.abs().max())
 
 
 @conforms(GradCamPlusPlus(), RespondCam(), GuidedGradCam(), GuidedGradCam(layer="all", act_policy="relu_only"))
@@ -98,53 +109,55 @@ def test_conformance(check):
     check()
 
 
-def test_the_vector_of_gradcam_plus_plus():
-    explainer, made = GradCamPlusPlus(), torch.tensor([[FIRST]], dtype=torch.float64)
-    found = explainer(batch(explainer, read_by([[0.5, 0.5], [0.5, 0.5]]), made, 1)).values
-    torch.testing.assert_close(found, 2 / 7 * made, rtol=1e-14, atol=0)
+def test_gradcam_plus_plus_has_its_closed_form():
+    explainer = GradCamPlusPlus()
+    images = torch.tensor([[FIRST]], dtype=torch.float64)
+    actual = explainer(batch_of(explainer, linear_network([[0.5, 0.5], [0.5, 0.5]]), images, 1)).values
+    torch.testing.assert_close(actual, 2 / 7 * images, rtol=1e-14, atol=0)
 
 
-def test_the_vector_v_resp_on_the_network_of_v_cam():
-    explainer, made = RespondCam(), torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
+def test_respond_cam_has_its_closed_form_and_sums_to_the_score():
+    explainer = RespondCam()
+    images = torch.tensor([[FIRST, SECOND]], dtype=torch.float64)
     weights = [[0.5] * 4, [-0.25] * 4]  # 2 and -1 over four pixels
-    given = batch(explainer, read_by(weights, 2), made, 1)
-    found = explainer(given).values
-    torch.testing.assert_close(found[0, 0].tolist(), [[0.5, 0.75], [1.25, 2.0]], rtol=1e-9, atol=1e-9)
-    assert float(found.sum()) == pytest.approx(float(given.score(made)) - 0.5, rel=1e-9)
+    batch = batch_of(explainer, linear_network(weights, 2), images, 1)
+    actual = explainer(batch).values
+    torch.testing.assert_close(actual[0, 0].tolist(), [[0.5, 0.75], [1.25, 2.0]], rtol=1e-9, atol=1e-9)
+    assert float(actual.sum()) == pytest.approx(float(batch.score(images)) - 0.5, rel=1e-9)
 
 
-def test_the_vector_v_resp_where_gradcam_is_silent():
-    made = torch.tensor([[FIRST]], dtype=torch.float64)
-    network = read_by([[1.0, 0.0], [0.0, -1.0]])
-    given = batch(RespondCam(), network, made, 1)
-    found = RespondCam()(given)
-    torch.testing.assert_close(found.values[0, 0].tolist(), [[-0.3, -0.6], [-0.9, -1.2]], rtol=1e-9, atol=1e-9)
-    assert float(found.values.sum()) == pytest.approx(-3.0, rel=1e-9)
-    assert found.notes == {"degenerate": [0.0]}
-    assert GradCam()(given).notes == {"degenerate": [1.0]}
+def test_respond_cam_has_its_closed_form_where_gradcam_is_zero():
+    images = torch.tensor([[FIRST]], dtype=torch.float64)
+    network = linear_network([[1.0, 0.0], [0.0, -1.0]])
+    batch = batch_of(RespondCam(), network, images, 1)
+    actual = RespondCam()(batch)
+    torch.testing.assert_close(actual.values[0, 0].tolist(), [[-0.3, -0.6], [-0.9, -1.2]], rtol=1e-9, atol=1e-9)
+    assert float(actual.values.sum()) == pytest.approx(-3.0, rel=1e-9)
+    assert actual.notes == {"degenerate": [0.0]}
+    assert GradCam()(batch).notes == {"degenerate": [1.0]}
 
 
-def test_the_vector_of_guided_gradcam():
+def test_guided_gradcam_has_its_closed_form():
     third = [[1.0, -1.0], [-1.0, 1.0]]
-    made = torch.tensor([[FIRST, SECOND, third]], dtype=torch.float64)
+    images = torch.tensor([[FIRST, SECOND, third]], dtype=torch.float64)
     explainer = GuidedGradCam()
-    found = explainer(batch(explainer, Apart().double(), made, 1))
-    assert found.values[0, 2].tolist() == [[1.5, 0.0], [0.0, 2.0]]
-    assert found.notes == {"degenerate": [0.0]}
+    actual = explainer(batch_of(explainer, TwoBranches().double(), images, 1))
+    assert actual.values[0, 2].tolist() == [[1.5, 0.0], [0.0, 2.0]]
+    assert actual.notes == {"degenerate": [0.0]}
 
 
 def plain_gradcam_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Specification 7.10, written as there, channel by channel."""
+    """The formula of Chattopadhay et al. 2018, channel by channel."""
     heat = np.zeros(activation.shape[1:])
     for values, slope in zip(activation, gradient):
-        below = 2 * slope**2 + values.sum() * slope**3
-        share = np.divide(slope**2, below, out=np.zeros_like(below), where=slope != 0)
+        denominator = 2 * slope**2 + values.sum() * slope**3
+        share = np.divide(slope**2, denominator, out=np.zeros_like(denominator), where=slope != 0)
         heat += (share * np.maximum(slope, 0)).sum() * values
     return np.maximum(heat, 0)
 
 
 def plain_respond_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Specification 7.8, written as there, channel by channel."""
+    """The formula of Zhao et al. 2018, channel by channel."""
     pairs = zip(activation, gradient)
     return sum((values * slope).sum() / (values.sum() + 1e-10) * values for values, slope in pairs)
 
@@ -156,27 +169,31 @@ def plain_respond_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarra
     ("layer", "module"), [("first", "first_relu"), ("second", "second_norm"), ("third", "third_relu")]
 )
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.SiLU])
-def test_the_plain_formula_on_the_tensor_after_norm_and_activation_agrees(
+def test_the_plain_formula_agrees_on_the_tensor_after_norm_and_activation(
     explainer, formula, layer, module, activation
 ):
-    network, made, kept = drawn(Block(activation)), images(), []
-    handle = network.get_submodule(module).register_forward_hook(lambda *seen: kept.append(seen[2]))
-    scores = network(made).gather(1, torch.tensor(TARGETS)[:, None]).sum()
+    network = drawn(Block(activation))
+    images = random_images()
+    activations = []
+    handle = network.get_submodule(module).register_forward_hook(
+        lambda module, arguments, output: activations.append(output)
+    )
+    scores = network(images).gather(1, torch.tensor(TARGETS)[:, None]).sum()
     handle.remove()
-    (gradient,) = torch.autograd.grad(scores, kept[0])
-    maps = [formula(values, slope) for values, slope in zip(kept[0].detach().numpy(), gradient.numpy())]
+    (gradient,) = torch.autograd.grad(scores, activations[0])
+    maps = [formula(values, slope) for values, slope in zip(activations[0].detach().numpy(), gradient.numpy())]
     heat = torch.from_numpy(np.stack(maps))[:, None]
-    expected = functional.interpolate(heat, made.shape[2:], mode="bilinear", align_corners=False)
+    expected = functional.interpolate(heat, images.shape[2:], mode="bilinear", align_corners=False)
     explainer = explainer.with_(layer=layer)
-    given = batch(explainer, network, made)
-    assert len(given.view.merged) == 2
-    assert gap(explainer(given).values, expected) <= 1e-8
+    batch = batch_of(explainer, network, images)
+    assert len(batch.view.merged) == 2
+    assert gap(explainer(batch).values, expected) <= 1e-8
 
 
 def ends(network: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
-    """The network with modules of its own for every call, out of place, and the module that ends a layer's chain.
+    """The network with one module per call, none of them in-place, and the module after a layer's norm and activation.
 
-    pytorch-grad-cam keeps activations without a copy: in torchvision's networks the next layer overwrites them.
+    pytorch-grad-cam keeps activations without a copy, and in-place modules of torchvision's networks overwrite them.
     """
     module = canonical(network)
     name = View(module, ("logits",)).layers[layer]
@@ -184,30 +201,34 @@ def ends(network: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
     return module, module.get_submodule(target)
 
 
-def assert_pytorch_grad_cam_agrees(explainer, reference: type, network: nn.Module, layer: str, made: Tensor) -> None:
-    """The weights before its scaling to 0…1, which also resizes in float32.
+def assert_pytorch_grad_cam_agrees(explainer, reference: type, network: nn.Module, layer: str, images: Tensor) -> None:
+    """Compare maps before pytorch-grad-cam scales them to 0…1 and resizes them in float32.
 
-    What it adds to denominators (1e-6, 1e-7) is taken out of the way by scaling what it is given, to which the weights
-    of the paper are indifferent.
+    Its epsilons in denominators (1e-6, 1e-7) become negligible by scaling activations and gradients; the weights of the
+    papers do not depend on that scale.
     """
     module, end = ends(network, layer)
     explainer = explainer.with_(layer=layer)
-    given = batch(explainer, network, made)
+    batch = batch_of(explainer, network, images)
     with reference(module, [end]) as cam:
-        cam(made, [ClassifierOutputTarget(target) for target in given.targets.tolist()])
-        seen = cam.activations_and_grads
-        activation, gradient = seen.activations[0].numpy(), seen.gradients[0].numpy()
-        larger, steeper = SCALES[reference]
-        weights = cam.get_cam_weights(None, None, None, activation * larger, gradient * steeper) / steeper
+        cam(images, [ClassifierOutputTarget(target) for target in batch.targets.tolist()])
+        hooks = cam.activations_and_grads
+        activation = hooks.activations[0].numpy()
+        gradient = hooks.gradients[0].numpy()
+        activation_scale, gradient_scale = SCALES[reference]
+        weights = cam.get_cam_weights(None, None, None, activation * activation_scale, gradient * gradient_scale)
+    weights = weights / gradient_scale
     expected = torch.from_numpy((weights[..., None, None] * activation).sum(1, keepdims=True))
-    found = explainer.heat(gradients(given).layers[given.model.layer(layer)])
-    assert gap(found, expected.relu() if reference is GradCAMPlusPlus else expected) <= 1e-8
+    if reference is GradCAMPlusPlus:
+        expected = expected.relu()
+    actual = explainer.heat(gradients(batch).layers[batch.model.layer(layer)])
+    assert gap(actual, expected) <= 1e-8
 
 
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @pytest.mark.parametrize("layer", ["first", "second", "third"])
-def test_pytorch_grad_cam_agrees_on_a_residual_net(layer, explainer, reference):
-    assert_pytorch_grad_cam_agrees(explainer, reference, drawn(Block()), layer, images())
+def test_pytorch_grad_cam_agrees_on_a_residual_network(layer, explainer, reference):
+    assert_pytorch_grad_cam_agrees(explainer, reference, drawn(Block()), layer, random_images())
 
 
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
@@ -215,7 +236,7 @@ def test_pytorch_grad_cam_agrees_on_a_residual_net(layer, explainer, reference):
 def test_pytorch_grad_cam_agrees_on_resnet18(layer, explainer, reference):
     torch.manual_seed(0)
     network = models.resnet18(num_classes=3).double().eval()
-    assert_pytorch_grad_cam_agrees(explainer, reference, network, layer, images(2, 64))
+    assert_pytorch_grad_cam_agrees(explainer, reference, network, layer, random_images(2, 64))
 
 
 def large(name: str) -> nn.Module:
@@ -223,7 +244,8 @@ def large(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "vgg16":
         network = models.vgg16(num_classes=3)
-        network.avgpool, network.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 3)
+        network.avgpool = nn.AdaptiveAvgPool2d(1)
+        network.classifier = nn.Linear(512, 3)
     elif name == "resnet50":
         network = models.resnet50(num_classes=3)
     else:
@@ -241,104 +263,112 @@ LARGE = pytest.mark.parametrize(
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @LARGE
 def test_pytorch_grad_cam_agrees_on_the_three_networks(name, layer, explainer, reference):
-    assert_pytorch_grad_cam_agrees(explainer, reference, large(name), layer, images(2, 96))
+    assert_pytorch_grad_cam_agrees(explainer, reference, large(name), layer, random_images(2, 96))
 
 
 def test_pytorch_grad_cam_loses_small_gradients():
-    """Why its Grad-CAM++ is no reference at ordinary gradients: it adds 1e-6 to a sum of squared gradients.
+    """The reason to scale gradients above: pytorch-grad-cam adds 1e-6 to a sum of squared gradients.
 
-    At a gradient of 1e-4, usual behind an average over many pixels, a becomes 0.01 of what it is, 1 / (2 + g sum(A)).
+    At a gradient of 1e-4, usual before a mean over many pixels, a becomes 2 % of its value 1 / (2 + g sum(A)).
     """
-    gradient, activation = np.full((1, 1, 2, 2), 1e-4), np.array([[FIRST]])
+    gradient = np.full((1, 1, 2, 2), 1e-4)
+    activation = np.array([[FIRST]])
     library = object.__new__(GradCAMPlusPlus)
     library.activations_and_grads = type("Hooks", (), {"release": lambda self: None})()
-    found = library.get_cam_weights(None, None, None, activation, gradient).item()
+    actual = library.get_cam_weights(None, None, None, activation, gradient).item()
     formula = 4 * 1e-4 / (2 + 1e-4 * 10)
     assert plain_gradcam_plus_plus(activation[0], gradient[0]).tolist()[0][0] == pytest.approx(formula, rel=1e-12)
-    assert found / formula == pytest.approx(0.02, rel=0.05)
+    assert actual / formula == pytest.approx(0.02, rel=0.05)
 
 
-def test_pytorch_grad_cam_sees_what_the_next_layer_left():
-    """Why it is given out-of-place networks here: it keeps activations without a copy."""
+def test_in_place_layers_overwrite_the_activations_of_pytorch_grad_cam():
+    """The reason to compare on networks without in-place modules."""
     network = drawn(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 196, 3)))
     with XGradCAM(network, [network[0]]) as cam:
-        cam(images(1), [ClassifierOutputTarget(0)])
-        kept = cam.activations_and_grads.activations[0]
-    assert float(network[0](images(1)).detach().min()) < 0 == float(kept.min())
+        cam(random_images(1), [ClassifierOutputTarget(0)])
+        activation = cam.activations_and_grads.activations[0]
+    assert float(network[0](random_images(1)).detach().min()) < 0 == float(activation.min())
 
 
-def assert_captum_agrees(network: nn.Module, layer: str, made: Tensor) -> None:
+def assert_captum_agrees(network: nn.Module, layer: str, images: Tensor) -> None:
     module, end = ends(network, layer)
     explainer = GuidedGradCam(layer=layer)
-    given = batch(explainer, network, made)
+    batch = batch_of(explainer, network, images)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it announces that it sets hooks
+        warnings.simplefilter("ignore")  # captum warns that it sets hooks
         reference = CaptumGuidedGradCam(module, end)
-        leaf = made.clone().requires_grad_()
-        expected = reference.attribute(leaf, target=given.targets, interpolate_mode="bilinear").detach()
-    assert gap(explainer(given).values, expected) <= 1e-8
+        leaf = images.clone().requires_grad_()
+        expected = reference.attribute(leaf, target=batch.targets, interpolate_mode="bilinear").detach()
+    assert gap(explainer(batch).values, expected) <= 1e-8
 
 
 @pytest.mark.parametrize("layer", ["first", "second", "third"])
-def test_captum_agrees_on_guided_gradcam_on_a_residual_net(layer):
-    assert_captum_agrees(drawn(Block()), layer, images())
+def test_captum_agrees_on_guided_gradcam_on_a_residual_network(layer):
+    assert_captum_agrees(drawn(Block()), layer, random_images())
 
 
 @pytest.mark.parametrize("layer", ["conv1", "layer4.1.conv2"])
 def test_captum_agrees_on_guided_gradcam_on_resnet18(layer):
     torch.manual_seed(0)
-    assert_captum_agrees(models.resnet18(num_classes=3).double().eval(), layer, images(2, 64))
+    assert_captum_agrees(models.resnet18(num_classes=3).double().eval(), layer, random_images(2, 64))
 
 
 @pytest.mark.slow
 @LARGE
 def test_captum_agrees_on_guided_gradcam_on_the_three_networks(name, layer):
-    assert_captum_agrees(large(name), layer, images(2, 96))
+    assert_captum_agrees(large(name), layer, random_images(2, 96))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("layer", ["0", "3"])
-def test_respond_cam_sums_to_the_score_where_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
-    model, explainer = in_float64(toys.Piecewise(dimensions=dimensions)), RespondCam(layer=layer)
-    made = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).double()
-    given = Batch(model, ["a", "b"], made, [0, 1], layers=(layer,))
-    heat = explainer.heat(gradients(given).layers[layer])
-    torch.testing.assert_close(heat.flatten(1).sum(1), given.score(made), rtol=1e-8, atol=1e-12)
-    assert explainer(given).values.shape == (2, 1, *given.space)
+def test_respond_cam_sums_to_the_score_if_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
+    model = in_float64(toys.Piecewise(dimensions=dimensions))
+    explainer = RespondCam(layer=layer)
+    images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).double()
+    batch = Batch(model, ["a", "b"], images, [0, 1], layers=(layer,))
+    heat = explainer.heat(gradients(batch).layers[layer])
+    torch.testing.assert_close(heat.flatten(1).sum(1), batch.score(images), rtol=1e-8, atol=1e-12)
+    assert explainer(batch).values.shape == (2, 1, *batch.space)
 
 
-def test_guided_gradcam_is_zero_wherever_either_factor_is():
+def test_guided_gradcam_is_zero_where_gradcam_is():
     explainer = GuidedGradCam(layer="third")
-    given = batch(explainer, drawn(Block()), images())
-    cam = GradCam(layer="third")(given).values.expand(-1, 3, -1, -1)
-    found = explainer(given).values
+    batch = batch_of(explainer, drawn(Block()), random_images())
+    cam = GradCam(layer="third")(batch).values.expand(-1, 3, -1, -1)
+    actual = explainer(batch).values
     assert bool((cam == 0).any())
-    assert not found[cam == 0].any()
+    assert not actual[cam == 0].any()
 
 
 def test_all_maps_of_all_layers_take_one_forward_and_one_backward(monkeypatch):
-    network, counts = drawn(Block()), Counter()
-    given = batch(GradCam(), network, images())
-    given.layers = given.model.layers()
-    forward, backward = View.__call__, torch.autograd.grad
-    assert len(given.view.merged) == 2
-    monkeypatch.setattr(View, "__call__", lambda *given, **set: counts.update(["forward"]) or forward(*given, **set))
+    network = drawn(Block())
+    counts = Counter()
+    batch = batch_of(GradCam(), network, random_images())
+    batch.layers = batch.model.layers()
+    forward = View.__call__
+    backward = torch.autograd.grad
+    assert len(batch.view.merged) == 2
     monkeypatch.setattr(
-        torch.autograd, "grad", lambda *given, **set: counts.update(["backward"]) or backward(*given, **set)
+        View, "__call__", lambda *arguments, **settings: counts.update(["forward"]) or forward(*arguments, **settings)
+    )
+    monkeypatch.setattr(
+        torch.autograd,
+        "grad",
+        lambda *arguments, **settings: counts.update(["backward"]) or backward(*arguments, **settings),
     )
     for kind in (GradCam, GradCamPlusPlus, RespondCam):
-        maps = [explainer(given).values for explainer in kind(layer="all").expand(given.model)]
+        maps = [explainer(batch).values for explainer in kind(layer="all").expand(batch.model)]
         assert [values.shape for values in maps] == [(3, 1, 16, 16)] * 3
     assert counts == {"forward": 1, "backward": 1}
-    for explainer in GuidedGradCam(layer="all").expand(given.model):
-        assert explainer(given).values.shape == (3, 3, 16, 16)
+    for explainer in GuidedGradCam(layer="all").expand(batch.model):
+        assert explainer(batch).values.shape == (3, 3, 16, 16)
     assert counts == {"forward": 2, "backward": 2}
 
 
 @LAYERED
 def test_layers_are_named_as_for_gradcam(kind):
     model = toys.Residual()
-    assert [made.params.layer for made in kind(layer="all").expand(model)] == ["stem", "block", "last"]
+    assert [explainer.params.layer for explainer in kind(layer="all").expand(model)] == ["stem", "block", "last"]
     assert kind().layers(model) == ("last",)
     with pytest.raises(ModelError, match="Residual has no layer 'steam'; did you mean 'stem'"):
         kind(layer="steam").layers(model)
@@ -352,13 +382,13 @@ def test_a_network_without_convolutions_is_undefined(kind):
 
 
 @LAYERED
-def test_a_sample_for_which_nothing_speaks_is_noted_as_degenerate(kind):
+def test_a_map_of_zeros_is_noted_as_degenerate(kind):
     network = drawn(Block())
     network.head.weight.data[0] = 0.0
     explainer = kind()
-    found = explainer(batch(explainer, network, images()))
-    assert found.notes == {"degenerate": [0.0, 1.0, 0.0]}
-    assert not found.values[1].any()
+    actual = explainer(batch_of(explainer, network, random_images()))
+    assert actual.notes == {"degenerate": [0.0, 1.0, 0.0]}
+    assert not actual.values[1].any()
 
 
 @pytest.mark.parametrize(
@@ -366,6 +396,7 @@ def test_a_sample_for_which_nothing_speaks_is_noted_as_degenerate(kind):
     [(nn.ReLU, "all", "exact"), (nn.SiLU, "all", "approximate"), (nn.SiLU, "relu_only", "undefined")],
 )
 def test_guided_gradcam_has_the_verdict_of_guided_backpropagation(activation, policy, level):
-    explainer, model = GuidedGradCam(act_policy=policy), Model.of(Block(activation), "abc")
+    explainer = GuidedGradCam(act_policy=policy)
+    model = Model.of(Block(activation), "abc")
     assert explainer.verdict(model).level == level
     assert explainer.requests(model) == (("rectified", policy, "guided"),)

@@ -1,4 +1,4 @@
-"""Gradient and image times gradient against closed forms, captum and plain autograd."""
+"""Checks gradient and image times gradient against closed forms, captum and plain autograd."""
 
 import pytest
 import torch
@@ -32,11 +32,11 @@ def network(request) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
-        network(images(count=8))
+        network(random_images(count=8))
     return network.eval()
 
 
-def images(count: int = 3, size: int = 48) -> Tensor:
+def random_images(count: int = 3, size: int = 48) -> Tensor:
     return torch.rand(count, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
@@ -48,41 +48,48 @@ def test_conformance(check):
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES, ids=["gradient", "input_x_gradient"])
 def test_captum_agrees(network, explainer, reference):
     targets = torch.tensor([2, 0, 1])
-    found = explainer(Batch(Model.of(network, "abc"), ["a", "b", "c"], images(), targets)).values
-    expected = reference(network)(images().requires_grad_(), targets).detach()
-    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+    actual = explainer(Batch(Model.of(network, "abc"), ["a", "b", "c"], random_images(), targets)).values
+    expected = reference(network)(random_images().requires_grad_(), targets).detach()
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_linear_model_gives_its_weights(side):
     model = in_float64(toys.Linear())
-    found = Gradient()(Batch(model, ["a", "b"], images(2, toys.GRID), [side] * 2)).values
-    assert torch.equal(found, model.weights(side).double().expand(2, -1, -1, -1))
+    actual = Gradient()(Batch(model, ["a", "b"], random_images(2, toys.GRID), [side] * 2)).values
+    assert torch.equal(actual, model.weights(side).double().expand(2, -1, -1, -1))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_image_times_gradient_sums_to_the_score_without_biases(dimensions):
     model = in_float64(toys.Piecewise(dimensions=dimensions))
-    made = torch.rand(4, 3, *(toys.GRID,) * dimensions, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    batch = Batch(model, list("abcd"), made, [0, 1, 1, 0])
+    images = torch.rand(
+        4, 3, *(toys.GRID,) * dimensions, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
+    batch = Batch(model, list("abcd"), images, [0, 1, 1, 0])
     sums = InputXGradient()(batch).values.flatten(1).sum(1)
-    torch.testing.assert_close(sums, batch.score(made), rtol=1e-10, atol=0)
+    torch.testing.assert_close(sums, batch.score(images), rtol=1e-10, atol=0)
 
 
 def test_both_share_one_pass(monkeypatch):
     calls = []
     backward = torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
+    monkeypatch.setattr(
+        torch.autograd,
+        "grad",
+        lambda *arguments, **settings: calls.append("backward") or backward(*arguments, **settings),
+    )
     batch = Batch(toys.Residual(), ["a"], torch.rand(1, 3, 16, 16), [0])
-    one, other = Gradient()(batch).values, InputXGradient()(batch).values
+    gradient = Gradient()(batch).values
+    product = InputXGradient()(batch).values
     assert len(calls) == 1
-    assert torch.equal(other, batch.images * one)
-    assert passes.gradients(batch).images is one
+    assert torch.equal(product, batch.images * gradient)
+    assert passes.gradients(batch).images is gradient
 
 
-def test_one_map_per_target():
-    made = Batch(in_float64(toys.Residual()), ["a", "b", "c"], images(1, 16).expand(3, -1, -1, -1), [0, 1, 2])
-    maps = Gradient()(made).values
-    alone = [Gradient()(made.select([index])).values[0] for index in range(3)]
+def test_each_target_has_its_own_map():
+    batch = Batch(in_float64(toys.Residual()), ["a", "b", "c"], random_images(1, 16).expand(3, -1, -1, -1), [0, 1, 2])
+    maps = Gradient()(batch).values
+    alone = [Gradient()(batch.select([index])).values[0] for index in range(3)]
     assert not torch.equal(maps[0], maps[1])
     torch.testing.assert_close(maps, torch.stack(alone), rtol=1e-12, atol=1e-14)

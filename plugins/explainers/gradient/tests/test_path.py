@@ -1,6 +1,7 @@
-"""Path gradients: every midpoint taken once, an honest estimate of their error, and full passes."""
+"""Checks that path gradients compute every midpoint once, estimate their error, and fill each pass."""
 
 from collections import Counter
+from itertools import combinations
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 
 class Product(nn.Module):
-    """x1 x2 + x1², the function of vector V-IG."""
+    """x1 x2 + x1²: at (2, 3) its integrated gradients from zero are (7, 3)."""
 
     def forward(self, images: Tensor) -> Tensor:
         values = images.flatten(1)
@@ -25,7 +26,7 @@ class Product(nn.Module):
 
 
 class Hinges(nn.Module):
-    """The sum of weight · relu(x - threshold): its gradient by each pixel jumps once on the way from zero."""
+    """The sum of weight · relu(x - threshold): the gradient of each pixel jumps once on the path from zero."""
 
     def __init__(self, thresholds: Tensor, weights: Tensor):
         super().__init__()
@@ -37,18 +38,24 @@ class Hinges(nn.Module):
 
 
 @pytest.fixture
-def passed(monkeypatch):
-    """Counts the images of every forward, and backward calls."""
-    sizes, calls = [], Counter()
-    forward, backward = View.__call__, torch.autograd.grad
+def passes(monkeypatch):
+    """The number of images in every forward that needs gradients, and the number of backward calls."""
+    sizes = []
+    calls = Counter()
+    forward = View.__call__
+    backward = torch.autograd.grad
 
-    def counted(view, images, *rest, **settings):
+    def counted_forward(view, images, *arguments, **settings):
         if images.requires_grad:
             sizes.append(len(images))
-        return forward(view, images, *rest, **settings)
+        return forward(view, images, *arguments, **settings)
 
-    monkeypatch.setattr(View, "__call__", counted)
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.update("b") or backward(*given, **set))
+    monkeypatch.setattr(View, "__call__", counted_forward)
+    monkeypatch.setattr(
+        torch.autograd,
+        "grad",
+        lambda *arguments, **settings: calls.update(["backward"]) or backward(*arguments, **settings),
+    )
     return sizes, calls
 
 
@@ -56,35 +63,37 @@ def random(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def batch(count: int = 3, scales: tuple[float, ...] = (1.0, 3.0, 0.2), **changes: object) -> Batch:
+def batch_of(count: int = 3, scales: tuple[float, ...] = (1.0, 3.0, 0.2), **changes: object) -> Batch:
     model = in_float64(Residual())
     images = random(count, 3, 16, 16) * torch.tensor(scales[:count], dtype=torch.float64).reshape(-1, 1, 1, 1)
     assert isinstance(model.view(images, {}), View)
     return Batch(model, list("abc")[:count], images, [0, 1, 2][:count], **changes)
 
 
-def pair() -> Batch:
+def product_batch() -> Batch:
+    """The image (2, 3) and the model x1 x2 + x1²."""
     return Batch(
         Model.of(Product(), "a"), ["a"], torch.tensor([2.0, 3.0], dtype=torch.float64).reshape(1, 1, 1, 2), [0]
     )
 
 
-def hinged(pixels: int, seed: int) -> tuple[Batch, Tensor]:
-    """A batch whose gradients jump at random places, and its exact map."""
-    thresholds, weights = random(pixels, seed=seed), random(pixels, seed=seed + 1000) - 0.5
+def hinge_batch(pixels: int, seed: int) -> tuple[Batch, Tensor]:
+    """A batch with gradients that jump at random positions, and its exact map."""
+    thresholds = random(pixels, seed=seed)
+    weights = random(pixels, seed=seed + 1000) - 0.5
     images = torch.ones(1, 1, 1, pixels, dtype=torch.float64)
     exact = torch.relu(1 - thresholds) * weights
     return Batch(Model.of(Hinges(thresholds, weights), "a"), ["a"], images, [0]), exact
 
 
-def midpoints(made: Batch, steps: int) -> Tensor:
+def midpoints(batch: Batch, steps: int) -> Tensor:
     """The mean gradient by a plain loop over the network itself, one image at a time."""
     means = []
-    for image, target in zip(made.images, made.targets):
+    for image, target in zip(batch.images, batch.targets):
         total = torch.zeros_like(image)
         for step in range(steps):
             point = (image * ((step + 0.5) / steps))[None].requires_grad_()
-            total = total + torch.autograd.grad(made.model.network(point)[0, target], point)[0][0]
+            total = total + torch.autograd.grad(batch.model.network(point)[0, target], point)[0][0]
         means.append(total / steps)
     return torch.stack(means)
 
@@ -93,38 +102,38 @@ def size(values: Tensor) -> float:
     return float(values.flatten().norm())
 
 
-@pytest.mark.parametrize("asked", [0.05, 1e-9])
-def test_the_vector_v_ig_is_exact_for_midpoints_of_any_number(asked):
-    found = path_gradients(pair(), Tolerance(asked, 675))
-    assert (found.mean * pair().images).flatten().tolist() == pytest.approx([7, 3], rel=1e-13)
-    assert float(found.gap) == pytest.approx(0, abs=1e-12)
-    assert int(found.passes) == (25 if asked == 0.05 else 675)
+@pytest.mark.parametrize(("tolerance", "passes"), [(0.05, 25), (1e-9, 675)])
+def test_any_number_of_midpoints_is_exact_for_a_product(tolerance, passes):
+    actual = path_gradients(product_batch(), Tolerance(tolerance, 675))
+    assert (actual.mean * product_batch().images).flatten().tolist() == pytest.approx([7, 3], rel=1e-13)
+    assert float(actual.gap) == pytest.approx(0, abs=1e-12)
+    assert int(actual.passes) == passes
 
 
-def test_the_estimate_of_the_vector_is_its_closed_form():
-    """The map at a share a of the way is a (14, 6); of n steps, n - 1 jumps are (14, 6) / n each."""
-    found = path_gradients(pair(), 25)
+def test_the_error_estimate_of_a_product_has_its_closed_form():
+    """The map at position a in 0…1 of the path is a (14, 6), so each of the n - 1 jumps of n steps is (14, 6) / n."""
+    actual = path_gradients(product_batch(), 25)
     expected = (232 / 12) ** 0.5 / 25**1.5 / 58**0.5
-    assert float(found.relative_error) == pytest.approx(expected, rel=1e-9)
+    assert float(actual.relative_error) == pytest.approx(expected, rel=1e-9)
 
 
-def test_every_midpoint_is_taken_once_and_stays_in_use(passed):
-    made = batch(rows=1)
-    found = path_gradients(made, Tolerance(1e-12, 80))
-    assert found.passes.tolist() == [75] * 3
-    assert passed[1]["b"] == 3 * 75
-    torch.testing.assert_close(found.mean, midpoints(made, 75), rtol=1e-12, atol=1e-14)
+def test_every_midpoint_is_computed_once(passes):
+    batch = batch_of(rows=1)
+    actual = path_gradients(batch, Tolerance(1e-12, 80))
+    assert actual.passes.tolist() == [75] * 3
+    assert passes[1]["backward"] == 3 * 75
+    torch.testing.assert_close(actual.mean, midpoints(batch, 75), rtol=1e-12, atol=1e-14)
 
 
-def test_samples_stop_by_themselves_and_are_the_same_alone():
-    made = batch()
-    found = path_gradients(made, Tolerance(0.03, 675))
-    assert found.passes.tolist() == [75, 75, 25]
-    for index, single in enumerate(made.singles()):
+def test_each_sample_stops_on_its_own_as_if_it_were_alone():
+    batch = batch_of()
+    actual = path_gradients(batch, Tolerance(0.03, 675))
+    assert actual.passes.tolist() == [75, 75, 25]
+    for index, single in enumerate(batch.singles()):
         alone = path_gradients(single, Tolerance(0.03, 675))
-        assert torch.equal(found.mean[[index]], alone.mean)
-        assert torch.equal(found.passes[[index]], alone.passes)
-        torch.testing.assert_close(found.relative_error[[index]], alone.relative_error, rtol=1e-9, atol=0)
+        assert torch.equal(actual.mean[[index]], alone.mean)
+        assert torch.equal(actual.passes[[index]], alone.passes)
+        torch.testing.assert_close(actual.relative_error[[index]], alone.relative_error, rtol=1e-9, atol=0)
         steps = int(alone.passes)
         torch.testing.assert_close(alone.mean, midpoints(single, steps), rtol=1e-12, atol=1e-14)
         assert float(alone.relative_error) <= 0.03
@@ -132,34 +141,35 @@ def test_samples_stop_by_themselves_and_are_the_same_alone():
             assert float(path_gradients(single, Tolerance(0.03, steps - 1)).relative_error) > 0.03
 
 
-def test_the_limit_is_kept_and_said():
-    made, count = batch(), Tolerance(1e-9, 30)
-    found = path_gradients(made, count)
-    assert found.passes.tolist() == [25] * 3
-    notes = sampling_notes(found, count)
+def test_a_limit_ends_the_refinement_and_is_noted():
+    batch = batch_of()
+    count = Tolerance(1e-9, 30)
+    actual = path_gradients(batch, count)
+    assert actual.passes.tolist() == [25] * 3
+    notes = sampling_notes(actual, count)
     assert notes["stopped_by"] == ["limit"] * 3
-    assert notes["relative_error"] == found.relative_error.tolist()
-    assert path_gradients(made, Tolerance(1e-9, 7)).passes.tolist() == [7] * 3
+    assert notes["relative_error"] == actual.relative_error.tolist()
+    assert path_gradients(batch, Tolerance(1e-9, 7)).passes.tolist() == [7] * 3
     assert (
-        sampling_notes(path_gradients(made, Tolerance(0.9, 30)), Tolerance(0.9, 30))["stopped_by"] == ["tolerance"] * 3
+        sampling_notes(path_gradients(batch, Tolerance(0.9, 30)), Tolerance(0.9, 30))["stopped_by"] == ["tolerance"] * 3
     )
 
 
 @pytest.mark.parametrize("pixels", [40, 1000])
-def test_the_estimate_is_honest_where_gates_open_at_random_places(pixels):
+def test_the_error_estimate_is_right_if_gates_open_at_random_positions(pixels):
     ratios = []
     for seed in range(30):
-        made, exact = hinged(pixels, seed)
-        found = path_gradients(made, 25)
-        error = size(found.mean.flatten() - exact) / size(found.mean)
-        ratios.append(error / float(found.relative_error))
+        batch, exact = hinge_batch(pixels, seed)
+        actual = path_gradients(batch, 25)
+        error = size(actual.mean.flatten() - exact) / size(actual.mean)
+        ratios.append(error / float(actual.relative_error))
     squares = torch.tensor(ratios).square()
     assert max(ratios) <= 1.5
     assert 0.8 <= float(squares.mean().sqrt()) <= 1.1
 
 
-def test_a_peak_between_the_points_is_seen_by_the_gap():
-    """A gate that opens and shuts between two midpoints leaves every gradient as it was."""
+def test_a_gap_reveals_a_peak_between_the_points():
+    """A gate that opens and closes between two midpoints does not change any gradient at a midpoint."""
     thresholds = torch.tensor([0.3, 0.701, 0.71], dtype=torch.float64)
     calm, peaked = (
         Model.of(Hinges(thresholds, torch.tensor([1.0, peak, -peak], dtype=torch.float64)), "a") for peak in (0.0, 60.0)
@@ -175,124 +185,133 @@ def test_a_peak_between_the_points_is_seen_by_the_gap():
             return self.hinges(torch.cat([values[:, :1], values[:, 1:], values[:, 1:]], 1))
 
     image = torch.ones(1, 1, 1, 2, dtype=torch.float64)
-    found = [
+    actual = [
         path_gradients(Batch(Model.of(Shared(model.network), "a"), ["a"], image, [0]), 25) for model in (calm, peaked)
     ]
-    assert torch.equal(found[0].mean, found[1].mean)
+    assert torch.equal(actual[0].mean, actual[1].mean)
     exact = torch.tensor([0.7, 60 * 0.009], dtype=torch.float64)
-    error = size(found[1].mean.flatten() - exact) / size(found[1].mean)
-    assert error > 10 * float(found[0].relative_error)
-    assert error <= 1.5 * float(found[1].relative_error)
+    error = size(actual[1].mean.flatten() - exact) / size(actual[1].mean)
+    assert error > 10 * float(actual[0].relative_error)
+    assert error <= 1.5 * float(actual[1].relative_error)
 
 
 @pytest.mark.parametrize(("steps", "rule"), [(1, "midpoint"), (8, "left"), (8, "right")])
-def test_no_error_is_named_where_none_is_known(steps, rule):
-    found = path_gradients(batch(), steps, rule)
-    assert bool(found.relative_error.isnan().all())
-    assert sampling_notes(found, steps) == {"passes": [steps] * 3}
+def test_an_unknown_error_is_not_noted(steps, rule):
+    actual = path_gradients(batch_of(), steps, rule)
+    assert bool(actual.relative_error.isnan().all())
+    assert sampling_notes(actual, steps) == {"passes": [steps] * 3}
 
 
-def test_an_image_at_the_baseline_has_no_error():
-    made = batch().at(torch.zeros(3, 3, 16, 16, dtype=torch.float64))
-    found = path_gradients(made, Tolerance(0.01, 675))
-    assert found.relative_error.tolist() == [0, 0, 0]
-    assert found.passes.tolist() == [25] * 3
+def test_an_image_equal_to_the_reference_has_no_error():
+    batch = batch_of().at(torch.zeros(3, 3, 16, 16, dtype=torch.float64))
+    actual = path_gradients(batch, Tolerance(0.01, 675))
+    assert actual.relative_error.tolist() == [0, 0, 0]
+    assert actual.passes.tolist() == [25] * 3
 
 
-def test_an_image_that_is_not_finite_does_not_go_on():
-    images = batch().images.clone()
+def test_an_image_that_is_not_finite_is_not_refined():
+    images = batch_of().images.clone()
     images[1, 0, 0, 0] = float("nan")
-    assert path_gradients(batch().at(images), Tolerance(0.03, 675)).passes[1] == 25
+    assert path_gradients(batch_of().at(images), Tolerance(0.03, 675)).passes[1] == 25
 
 
 @pytest.mark.parametrize(("count", "rows", "expected"), [(1, 8, [8, 8, 4]), (3, 7, [7] * 8 + [4]), (3, 2, [2] * 30)])
-def test_few_samples_fill_a_pass(passed, count, rows, expected):
-    found = path_gradients(batch(count, rows=rows), 20)
-    assert passed[0] == expected
-    torch.testing.assert_close(found.mean, path_gradients(batch(count, rows=1), 20).mean, rtol=1e-12, atol=1e-14)
+def test_few_samples_fill_a_pass(passes, count, rows, expected):
+    actual = path_gradients(batch_of(count, rows=rows), 20)
+    assert passes[0] == expected
+    torch.testing.assert_close(actual.mean, path_gradients(batch_of(count, rows=1), 20).mean, rtol=1e-12, atol=1e-14)
 
 
-def test_rows_do_not_change_when_a_sample_stops():
-    reference = path_gradients(batch(rows=1), Tolerance(0.03, 675))
+def test_results_do_not_depend_on_the_number_of_rows():
+    reference = path_gradients(batch_of(rows=1), Tolerance(0.03, 675))
     for rows in (2, 3, 16):
-        found = path_gradients(batch(rows=rows), Tolerance(0.03, 675))
-        assert torch.equal(found.passes, reference.passes)
-        torch.testing.assert_close(found.mean, reference.mean, rtol=1e-12, atol=1e-14)
-        torch.testing.assert_close(found.relative_error, reference.relative_error, rtol=1e-9, atol=0)
+        actual = path_gradients(batch_of(rows=rows), Tolerance(0.03, 675))
+        assert torch.equal(actual.passes, reference.passes)
+        torch.testing.assert_close(actual.mean, reference.mean, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(actual.relative_error, reference.relative_error, rtol=1e-9, atol=0)
 
 
-def test_one_row_has_the_bits_of_one_step_after_the_other():
-    made = batch(1, rows=1)
-    total = torch.zeros_like(made.images)
+def test_one_row_has_the_bits_of_a_loop_over_steps():
+    batch = batch_of(1, rows=1)
+    total = torch.zeros_like(batch.images)
     for step in range(6):
-        point = torch.lerp(torch.zeros_like(total), made.images, (step + 0.5) / 6).requires_grad_()
-        scores = made.view(point, {})[0]["logits"]
+        point = torch.lerp(torch.zeros_like(total), batch.images, (step + 0.5) / 6).requires_grad_()
+        scores = batch.view(point, {})[0]["logits"]
         total = total + torch.autograd.grad(scores[0, 0], point)[0]
-    assert torch.equal(path_gradients(made, 6).mean, total / 6)
+    assert torch.equal(path_gradients(batch, 6).mean, total / 6)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_any_number_of_rows_gives_the_same_means_and_scores(rows):
-    whole, parts = batch(), batch(rows=rows)
-    means = [path_gradients(made, 3, "left", 0.2).mean for made in (whole, parts)]
+    whole = batch_of()
+    parts = batch_of(rows=rows)
+    means = [path_gradients(batch, 3, "left", 0.2).mean for batch in (whole, parts)]
     torch.testing.assert_close(means[1], means[0], rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(constant_scores(parts, 0.5), constant_scores(whole, 0.5), rtol=1e-9, atol=1e-12)
 
 
 def test_settings_are_part_of_the_key():
-    made = batch()
+    batch = batch_of()
     maps = [
-        path_gradients(made, 2).mean, path_gradients(made, 3).mean, path_gradients(made, 2, "left").mean,
-        path_gradients(made, 2, baseline=0.1).mean,
+        path_gradients(batch, 2).mean, path_gradients(batch, 3).mean, path_gradients(batch, 2, "left").mean,
+        path_gradients(batch, 2, baseline=0.1).mean,
     ]  # fmt: skip
-    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
+    assert not any(torch.equal(first, second) for first, second in combinations(maps, 2))
 
 
 def test_the_path_observes_no_layer(monkeypatch):
-    made, captured, forward = batch(layers=("stem", "last")), [], View.__call__
+    batch = batch_of(layers=("stem", "last"))
+    captured = []
+    forward = View.__call__
     monkeypatch.setattr(
-        View, "__call__", lambda view, images, inputs, capture=(), *rest: captured.append(tuple(capture))
-        or forward(view, images, inputs, capture, *rest),
+        View, "__call__", lambda view, images, inputs, capture=(), *arguments: captured.append(tuple(capture))
+        or forward(view, images, inputs, capture, *arguments),
     )  # fmt: skip
-    path_gradients(made, 2)
+    path_gradients(batch, 2)
     assert set(captured) == {()}
 
 
 @pytest.fixture
 def counts(monkeypatch):
-    """Counts forwards of views and calls of autograd.grad."""
-    counts, forward, backward = Counter(), View.__call__, torch.autograd.grad
-    monkeypatch.setattr(View, "__call__", lambda *given, **set: counts.update(["forward"]) or forward(*given, **set))
+    """The numbers of forward and backward passes."""
+    counts = Counter()
+    forward = View.__call__
+    backward = torch.autograd.grad
     monkeypatch.setattr(
-        torch.autograd, "grad", lambda *given, **set: counts.update(["backward"]) or backward(*given, **set)
+        View, "__call__", lambda *arguments, **settings: counts.update(["forward"]) or forward(*arguments, **settings)
+    )
+    monkeypatch.setattr(
+        torch.autograd,
+        "grad",
+        lambda *arguments, **settings: counts.update(["backward"]) or backward(*arguments, **settings),
     )
     return counts
 
 
-def test_the_scores_of_a_constant_image_are_the_networks_own(counts):
-    made = batch()
+def test_the_scores_of_a_constant_image_are_those_of_the_network(counts):
+    batch = batch_of()
     counts.clear()
-    found = constant_scores(made, 0.25)
+    actual = constant_scores(batch, 0.25)
     assert counts == {"forward": 1}
-    expected = made.model.network(torch.full_like(made.images, 0.25)).gather(1, made.targets[:, None])[:, 0]
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-12)
+    expected = batch.model.network(torch.full_like(batch.images, 0.25)).gather(1, batch.targets[:, None])[:, 0]
+    torch.testing.assert_close(actual, expected.detach(), rtol=1e-12, atol=1e-12)
 
 
-def test_a_path_takes_the_necessary_passes_and_no_more(counts):
-    """One per step, and the score of the baseline; that of the image is the prediction's."""
-    made = batch(1)
+def test_a_path_takes_only_the_necessary_passes(counts):
+    """One per step, and one for the score of the reference; the score of the image is that of the prediction."""
+    batch = batch_of(1)
     counts.clear()
-    logits(made)
+    logits(batch)
     assert counts.pop("forward") == 1
-    path_gradients(made, 64)
+    path_gradients(batch, 64)
     assert counts == {"forward": 64 + 1, "backward": 64}
-    constant_scores(made, 0.0)
-    path_gradients(made, 64)
+    constant_scores(batch, 0.0)
+    path_gradients(batch, 64)
     assert counts == {"forward": 64 + 1, "backward": 64}
 
 
-def test_a_training_loss_reaches_the_weights():
-    made = batch(2, differentiable=True)
-    values: Tensor = path_gradients(made, 2).mean
-    (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
-    assert float(found.abs().max()) > 0
+def test_a_training_loss_has_gradients_of_the_weights():
+    batch = batch_of(2, differentiable=True)
+    values: Tensor = path_gradients(batch, 2).mean
+    (actual,) = torch.autograd.grad(values.square().sum(), batch.model.network.stem.weight)
+    assert float(actual.abs().max()) > 0

@@ -1,4 +1,4 @@
-"""Registers explainers with a rectified backward pass."""
+"""Registers explainers that rectify the backward pass."""
 
 from collections.abc import Mapping
 

@@ -4,10 +4,10 @@ from .rectified import Rectified
 
 
 class DeconvNet(Rectified):
-    """The target's score sent back through a network whose activations act on the way back (Zeiler and Fergus 2014).
+    """The gradient of the score, with ReLU applied to the gradient at each activation (Zeiler and Fergus 2014).
 
-    At an activation the gradient g becomes max(g, 0), whatever its input was: without max-pooling the map depends on
-    the network alone.
+    At an activation the gradient g becomes max(g, 0), independent of the input: without max-pooling the map depends
+    only on the network.
     """
 
     rule = "deconv"

@@ -1,4 +1,4 @@
-"""What guided backpropagation and DeconvNet share."""
+"""The base class of guided backpropagation and DeconvNet."""
 
 from typing import ClassVar
 
@@ -14,28 +14,30 @@ from heatproof_shared_passes.rectified import rectified, request
 
 
 class RectifiedParams(Params):
-    """``act_policy``: the activations that the rule acts on, ``all`` or ``relu_only``."""
+    """``act_policy``: the activations that the rule rectifies, ``all`` or ``relu_only``."""
 
     act_policy: ActPolicy = "all"
 
 
 class Rectified(Explainer[RectifiedParams]):
-    """A gradient of which only positive parts pass backwards through activations.
+    """A gradient that passes activations backwards only where it is positive.
 
-    Exact where every activation is a ReLU. On others it is a definition rather than a fact, and undefined where nothing
-    would be rectified: the map would be the plain gradient under another name.
+    Exact if every activation is a ReLU, for which the papers define the rule, and approximate for other activations.
+    Undefined if no activation is rectified, since the map would be the plain gradient.
     """
 
     rule: ClassVar[Rule]
     traits = frozenset({"differentiable"})
 
     def verdict(self, model: Model) -> Verdict:
-        """Exact, approximate or undefined by the model's activations."""
+        """Exact, approximate or undefined, depending on the activations of the model."""
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
+        if verdict.level == "undefined":
+            return verdict
+        return rectification(model, self.params.act_policy)
 
     def requests(self, model: Model) -> tuple[Request, ...]:
-        """Its one rule."""
+        """The request of its rule."""
         return (request(self.rule, self.params.act_policy),)
 
     def explain(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Registers heatmaps that know nothing of the model."""
+"""Registers explainers that do not depend on the model."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A heatmap that knows only where the middle is."""
+"""A heatmap that is highest at the centre of the image."""
 
 from functools import reduce
 
@@ -12,17 +12,18 @@ from heatproof.explainer import Explainer
 
 
 class CentreParams(Params):
-    """``sigma``: the standard deviation as a share of the grid's length along each dimension."""
+    """``sigma``: the standard deviation, relative to the size of the image along each dimension."""
 
     sigma: float = Field(default=0.25, ge=0.01, allow_inf_nan=False)
 
 
 class Centre(Explainer[CentreParams]):
-    """A bell over the middle of the image: what a heatmap is worth that bets on where photographers aim.
+    """A Gaussian at the centre of the image, as a comparison for images with their object in the middle.
 
-    Pixel i of N lies at u = (i + 1/2) / N - 1/2 along its dimension; its value is exp(-sum of u² / (2 sigma²)). The
-    same for every image, model and target of one grid (Judd et al. 2012, "A benchmark of computational models of
-    saliency to predict human fixations", compare models of gaze with such a bell, stretched to the image's shape).
+    Along each dimension, pixel i of N has the coordinate u = (i + 1/2) / N - 1/2; the value of a pixel is
+    exp(-sum of u² / (2 sigma²)). The map is the same for every model, target and image of one size. Judd et al. 2012,
+    "A benchmark of computational models of saliency to predict human fixations", compare models of gaze with such a
+    Gaussian, stretched to the shape of the image.
     """
 
     requires = frozenset()
@@ -30,13 +31,13 @@ class Centre(Explainer[CentreParams]):
     passes = (0, 0)
 
     def explain(self, batch: Batch) -> Tensor:
-        """Bells (n, 1, *space) in 0…1."""
-        sides = [_bell(size, self.params.sigma) for size in batch.space]
-        bell = reduce(lambda values, side: values[..., None] * side, sides).to(batch.images)
-        return bell.expand(len(batch), 1, *batch.space).clone()
+        """Maps (n, 1, *space) in 0…1."""
+        profiles = [_gaussian(size, self.params.sigma) for size in batch.space]
+        heatmap = reduce(lambda values, profile: values[..., None] * profile, profiles).to(batch.images)
+        return heatmap.expand(len(batch), 1, *batch.space).clone()
 
 
-def _bell(size: int, sigma: float) -> Tensor:
-    """The bell along one dimension (size,), in float64."""
-    places = (torch.arange(size, dtype=torch.float64) + 0.5) / size - 0.5
-    return torch.exp(-places.square() / (2 * sigma**2))
+def _gaussian(size: int, sigma: float) -> Tensor:
+    """The Gaussian along one dimension (size,), in float64."""
+    coordinates = (torch.arange(size, dtype=torch.float64) + 0.5) / size - 0.5
+    return torch.exp(-coordinates.square() / (2 * sigma**2))

@@ -9,17 +9,17 @@ from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
 
-from .head import Head, features, head
-from .layered import noted, resized, weighted
+from .head import Head, features, find_head
+from .layered import resize, weighted_sum, with_notes
 
 
 class Cam(Explainer):
-    """The last features of a network, weighted as its linear layer weights their pooled values (Zhou et al. 2016).
+    """The last features of a network, with the weights that its linear layer gives to them (Zhou et al. 2016).
 
-    The sum over channels of weight times feature, for networks that end in a global pooling, of averages (Zhou) or of
-    maxima (Oquab et al. 2015), and one linear layer; on all others it is undefined. The features are what is pooled: in
-    residual networks the sum after the last block. Signed, brought to the size of the image by linear interpolation and
-    never scaled; a map that is zero everywhere has the note ``degenerate`` 1.
+    The map is the sum over channels of weight times feature. It is defined for networks that end in a global pooling,
+    of averages (Zhou) or of maxima (Oquab et al. 2015), and one linear layer, and undefined for all others. The
+    features are the input of the pooling: in residual networks the sum after the last block. The map is signed, resized
+    to the image by linear interpolation, and never scaled. A map that is zero everywhere has the note ``degenerate`` 1.
     """
 
     requires = frozenset({"layers"})
@@ -27,12 +27,13 @@ class Cam(Explainer):
     passes = (1, 0)
 
     def verdict(self, model: Model) -> Verdict:
-        """Exact where the network ends in a global pooling and one linear layer, undefined elsewhere."""
-        verdict, network = super().verdict(model), model.outline.module
+        """Exact if the network ends in a global pooling and one linear layer, else undefined."""
+        verdict = super().verdict(model)
+        network = model.outline.module
         if verdict.level == "undefined" or network is None:
             return verdict
         try:
-            head(network, model.outputs[0], model.outputs)
+            find_head(network, model.outputs[0], model.outputs)
         except ModelError as error:
             return Verdict("undefined", str(error))
         return verdict
@@ -41,15 +42,15 @@ class Cam(Explainer):
         """Maps (n, 1, *space)."""
         module = batch.view.module
         assert isinstance(module, fx.GraphModule)
-        found = head(module, batch.output, batch.view.names)
+        head = find_head(module, batch.output, batch.view.names)
         with torch.set_grad_enabled(batch.differentiable):
-            maps = batch.pieced(lambda piece: _activation(piece, module, found))
-            return noted(resized(torch.cat(maps), batch.space))
+            maps = batch.pieced(lambda piece: _activation_maps(piece, module, head))
+            return with_notes(resize(torch.cat(maps), batch.space))
 
 
-def _activation(batch: Batch, module: fx.GraphModule, found: Head) -> Tensor:
+def _activation_maps(batch: Batch, module: fx.GraphModule, head: Head) -> Tensor:
     """The sum over channels of the target's weight times feature, (n, 1, *features' space)."""
-    values = features(batch, module, found)
-    classes = torch.arange(found.linear.out_features, device=values.device).expand(len(batch), -1)
-    weights = found.linear.weight[batch.pick(classes)]
-    return weighted(weights.reshape(*values.shape[:2], *(1,) * len(batch.space)), values)
+    values = features(batch, module, head)
+    classes = torch.arange(head.linear.out_features, device=values.device).expand(len(batch), -1)
+    weights = head.linear.weight[batch.pick(classes)]
+    return weighted_sum(weights.reshape(*values.shape[:2], *(1,) * len(batch.space)), values)

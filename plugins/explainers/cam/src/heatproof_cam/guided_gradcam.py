@@ -7,34 +7,36 @@ from heatproof_shared_passes.rectification import ActPolicy, rectification
 from heatproof_shared_passes.rectified import rectified, request
 
 from .gradcam import GradCam
-from .layered import LayeredParams, noted
+from .layered import LayeredParams, with_notes
 
 
 class GuidedGradCamParams(LayeredParams):
-    """Further ``act_policy``: the activations that guided backpropagation acts on, ``all`` or ``relu_only``."""
+    """``act_policy``: the activations that guided backpropagation rectifies, ``all`` or ``relu_only``."""
 
     act_policy: ActPolicy = "all"
 
 
 class GuidedGradCam(GradCam[GuidedGradCamParams]):
-    """The fine grain of guided backpropagation in the places of Grad-CAM (Selvaraju et al. 2017).
+    """Guided backpropagation times Grad-CAM, pixel by pixel (Selvaraju et al. 2017).
 
-    Their product, pixel by pixel, with Grad-CAM interpolated linearly as in the paper; zero wherever either is.
+    Grad-CAM is resized to the image by linear interpolation, as in the paper. The map is zero where either factor is.
     """
 
     passes = (2, 2)
     shares = ""
 
     def verdict(self, model: Model) -> Verdict:
-        """Grad-CAM's, and that of guided backpropagation by the model's activations."""
+        """Undefined if Grad-CAM is, else the verdict of guided backpropagation."""
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
+        if verdict.level == "undefined":
+            return verdict
+        return rectification(model, self.params.act_policy)
 
     def requests(self, model: Model) -> tuple[Request, ...]:
-        """Guided backpropagation's."""
+        """The request of guided backpropagation."""
         return (request("guided", self.params.act_policy),)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
         guided = rectified(batch, "guided", self.params.act_policy)
-        return noted(guided * super().explain(batch).values)
+        return with_notes(guided * super().explain(batch).values)

@@ -1,4 +1,4 @@
-"""What maps of one layer share: the layer, the weighted sum of its channels, and the way to the size of the image."""
+"""The base class of explainers by one layer, and functions that weight, resize and note its maps."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ from heatproof.passes import LayerGradient, gradients
 from heatproof.records import Explanation
 
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
-"""Number of spatial dimensions → torch's name of linear interpolation."""
+"""Number of spatial dimensions → the name of linear interpolation in torch."""
 
 
 class LayeredParams(Params):
-    """``layer``: a layer of the model by its module name, ``last``, or ``all`` for one heatmap per layer."""
+    """``layer``: the module name of a layer, ``last``, or ``all`` for one heatmap per layer."""
 
     layer: str = "last"
 
@@ -28,10 +28,11 @@ P = TypeVar("P", bound=LayeredParams, covariant=True)
 
 
 class Layered(Explainer[P]):
-    """A map made of one layer's activations and their gradients.
+    """A map computed from the activations of one layer and their gradients.
 
-    It is brought to the size of the image by linear interpolation (corners not aligned) and never scaled. One that is
-    zero everywhere has the note ``degenerate`` 1. A convolution stands for its tensor after BatchNorm and activation.
+    It is resized to the image by linear interpolation (corners not aligned) and never scaled. A map that is zero
+    everywhere has the note ``degenerate`` 1. The activations of a convolution are those after its BatchNorm and
+    activation function.
     """
 
     requires = frozenset({"gradients", "layers"})
@@ -44,37 +45,37 @@ class Layered(Explainer[P]):
         raise NotImplementedError
 
     def expand(self, model: Model) -> Iterable[Self]:
-        """One explainer per layer where the layer is ``all``."""
+        """One explainer per layer if the layer is ``all``, else only this one."""
         if self.params.layer != "all":
             return (self,)
         return tuple(self.with_(layer=layer) for layer in model.layers())
 
     def layers(self, model: Model) -> tuple[str, ...]:
-        """The one layer, by its full name; raises ``ModelError`` where the model has none of that name."""
+        """The full name of the layer; raises ``ModelError`` if the model has no such layer."""
         return (model.layer(self.params.layer),)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""
         layer = gradients(batch).layers[batch.model.layer(self.params.layer)]
-        return noted(resized(self.heat(layer), batch.space))
+        return with_notes(resize(self.heat(layer), batch.space))
 
 
-def over_space(layer: LayerGradient) -> tuple[int, ...]:
+def spatial_axes(layer: LayerGradient) -> tuple[int, ...]:
     """The spatial axes of a layer's tensors."""
     return tuple(range(2, layer.activation.ndim))
 
 
-def weighted(weights: Tensor, values: Tensor) -> Tensor:
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """The sum over channels of weights (n, channel, 1, …) times values (n, channel, *space), as (n, 1, *space)."""
     return (weights * values).sum(1, keepdim=True)
 
 
-def resized(heat: Tensor, space: tuple[int, ...]) -> Tensor:
-    """Maps (n, 1, *layer's space) as (n, 1, *space), by linear interpolation with corners not aligned."""
+def resize(heat: Tensor, space: tuple[int, ...]) -> Tensor:
+    """Resize maps (n, 1, *layer's space) to (n, 1, *space) by linear interpolation with corners not aligned."""
     return functional.interpolate(heat, size=space, mode=INTERPOLATION[len(space)], align_corners=False)
 
 
-def noted(values: Tensor) -> Explanation:
-    """Maps (n, c or 1, *space) with the note of those that are zero everywhere."""
-    dark = (values.detach() == 0).flatten(1).all(1)
-    return Explanation(values, notes={"degenerate": dark.double().tolist()})
+def with_notes(values: Tensor) -> Explanation:
+    """Maps (n, c or 1, *space) with the note ``degenerate``: 1 for a map that is zero everywhere, else 0."""
+    is_zero = (values.detach() == 0).flatten(1).all(1)
+    return Explanation(values, notes={"degenerate": is_zero.double().tolist()})

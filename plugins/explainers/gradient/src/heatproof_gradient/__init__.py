@@ -1,4 +1,4 @@
-"""Registers explainers from plain gradients."""
+"""Registers explainers by gradients of the score."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""DeepLIFT by the rescale rule."""
+"""DeepLIFT with the rescale rule."""
 
 import torch
 from pydantic import Field
@@ -14,26 +14,28 @@ from .multipliers import exactness, multipliers
 
 
 class DeepLiftParams(Params):
-    """``baseline``: the constant reference image, in prepared units."""
+    """``baseline``: the value of the constant reference image, in prepared units."""
 
     baseline: float = Field(default=0.0, allow_inf_nan=False)
 
 
 class DeepLift(Explainer[DeepLiftParams]):
-    """What each value's difference from a reference adds to the score (Shrikumar et al. 2017).
+    """The contribution of each value's difference from a reference to the score (Shrikumar et al. 2017).
 
-    Image less reference, times multipliers that pass activations as quotients of differences (rescale rule) and max
-    pools by the places of both maxima (the first of equal ones). Values sum to the score less the reference's; by how
-    much the sum misses it is the note ``completeness_gap``.
+    The map is image minus reference, times multipliers. Multipliers pass activations as quotients of differences (the
+    rescale rule), and max pools by the positions of both maxima (the first of equal ones). The map sums to the
+    difference of the scores of image and reference; the note ``completeness_gap`` is the error of that sum.
     """
 
     traits = frozenset({"signed", "complete"})
     passes = (2, 1)
 
     def verdict(self, model: Model) -> Verdict:
-        """Exact where all but activations and max pools is linear."""
+        """Exact if everything except activations and max pools is linear."""
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else exactness(model)
+        if verdict.level == "undefined":
+            return verdict
+        return exactness(model)
 
     def baseline(self, batch: Batch) -> Tensor:
         """The constant reference images (n, c, *space)."""
@@ -41,7 +43,7 @@ class DeepLift(Explainer[DeepLiftParams]):
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
-        found = multipliers(batch, self.params.baseline)
-        values = (batch.images - self.baseline(batch)) * found.values
-        gap = values.flatten(1).sum(1) - found.gained
+        result = multipliers(batch, self.params.baseline)
+        values = (batch.images - self.baseline(batch)) * result.values
+        gap = values.flatten(1).sum(1) - result.gain
         return Explanation(values, notes={"completeness_gap": gap.tolist()})

@@ -8,15 +8,15 @@ from heatproof.passes import gradients
 
 
 class Gradient(Explainer):
-    """Where a small change of the image changes the score most (Simonyan et al. 2014).
+    """The change of the score per small change of each value of the image (Simonyan et al. 2014).
 
-    Signed, as in the papers; captum's ``Saliency`` takes the absolute value unless told otherwise. A linear model
-    gives exactly its weights.
+    The map is signed, while captum's ``Saliency`` takes the absolute value by default. The map of a linear model is
+    exactly its weights.
     """
 
     traits = frozenset({"signed", "differentiable"})
     shares = "gradients"
 
     def explain(self, batch: Batch) -> Tensor:
-        """The gradient of the target's score by the images (n, c, *space)."""
+        """The gradient of the target's score with respect to the images (n, c, *space)."""
         return gradients(batch).images

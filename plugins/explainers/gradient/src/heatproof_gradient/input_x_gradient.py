@@ -8,10 +8,10 @@ from heatproof.passes import gradients
 
 
 class InputXGradient(Explainer):
-    """What each value of the image contributes to first order (Shrikumar et al. 2016).
+    """The contribution of each value of the image to the score, to first order (Shrikumar et al. 2016).
 
-    Values sum to the score where the network is piecewise linear and has no biases; completeness is therefore not
-    claimed in general.
+    The map sums to the score only for piecewise linear networks without biases; the trait ``complete`` is therefore
+    missing.
     """
 
     traits = frozenset({"signed", "differentiable"})

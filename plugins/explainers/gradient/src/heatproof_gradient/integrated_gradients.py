@@ -1,4 +1,4 @@
-"""Gradients along the way from a constant image."""
+"""Integrated gradients along the straight path from a constant image."""
 
 from typing import Self
 
@@ -16,10 +16,11 @@ from .path import PathRule, path_gradients
 
 
 class IntegratedGradientsParams(Params):
-    """``steps`` points of the path, where in its step each lies, and the constant ``baseline`` in prepared units.
+    """``steps``: the number of points on the path; ``rule``: the position of each point within its step.
 
-    With a ``tolerance``, the relative L2 error of the map that is asked for, each sample takes 25, 75, 225 … midpoints
-    instead, as many as it needs but no more than ``max_steps``.
+    ``baseline``: the value of the constant reference image, in prepared units. ``tolerance``: the largest relative
+    L2 error of the map; instead of ``steps`` points, each sample takes 25, 75, 225 … midpoints until its estimated
+    error is small enough, but at most ``max_steps``.
     """
 
     steps: PositiveInt = 64
@@ -30,46 +31,55 @@ class IntegratedGradientsParams(Params):
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:
-        unused = "max_steps" if self.tolerance is None else "steps"
-        if getattr(self, unused) != type(self).model_fields[unused].default:
-            raise ValueError(f"{unused} has no effect {'without' if self.tolerance is None else 'with'} a tolerance")
-        if self.tolerance is not None and self.rule != "midpoint":
-            raise ValueError(f"a tolerance refines midpoints, not rule: {self.rule}; leave out one of the two")
+        if self.tolerance is None:
+            self._require_default("max_steps", "without")
+            return self
+        self._require_default("steps", "with")
+        if self.rule != "midpoint":
+            raise ValueError(f"rule must be midpoint with a tolerance (got {self.rule}); leave out one of the two")
         return self
+
+    def _require_default(self, name: str, preposition: str) -> None:
+        """Raise ``ValueError`` if a setting without effect differs from its default."""
+        if getattr(self, name) != type(self).model_fields[name].default:
+            raise ValueError(f"{name} has no effect {preposition} a tolerance; leave it out")
 
     @property
     def count(self) -> int | Tolerance:
-        """The number of points, or what decides it."""
-        return self.steps if self.tolerance is None else Tolerance(self.tolerance, self.max_steps)
+        """The number of points, or the tolerance that decides it."""
+        if self.tolerance is None:
+            return self.steps
+        return Tolerance(self.tolerance, self.max_steps)
 
 
 class IntegratedGradients(Explainer[IntegratedGradientsParams]):
-    """What each value of the image adds on the straight way from a baseline (Sundararajan et al. 2017).
+    """The contribution of each value along the straight path from a reference (Sundararajan et al. 2017).
 
-    Image less baseline, times the mean gradient along the way: values sum to the score less the baseline's as the steps
-    grow finer. By how much the sum misses it is the note ``completeness_gap``; it is no bound on the error of the map,
-    which the note ``relative_error`` estimates for the midpoint rule. That rule has the least error at a given number
-    of steps; ``left`` is iNNvestigate's, ``right`` zennit's. The note ``passes`` counts the gradients taken; with a
-    tolerance ``stopped_by`` says whether it was met or the limit ended the refinement.
+    The map is image minus reference, times the mean gradient along the path. With finer steps its sum approaches the
+    difference of the scores of image and reference. The note ``completeness_gap`` is the error of that sum; it does not
+    bound the error of the map, which the note ``relative_error`` estimates for the midpoint rule. That rule has the
+    smallest error for a given number of steps; iNNvestigate has the rule ``left``, zennit ``right``. The note
+    ``passes`` is the number of gradients. With a tolerance, the note ``stopped_by`` is ``tolerance`` or ``limit``.
     """
 
     traits = frozenset({"signed", "complete", "differentiable"})
 
     @property
     def passes(self) -> tuple[int, int]:
-        """One forward and backward per step (with a tolerance: at most), and the baseline's forward."""
-        steps = self.params.steps if self.params.tolerance is None else self.params.max_steps
+        """One forward and backward pass per step, at most so with a tolerance, and one forward of the reference."""
+        steps = self.params.steps
+        if self.params.tolerance is not None:
+            steps = self.params.max_steps
         return steps + 1, steps
 
     def baseline(self, batch: Batch) -> Tensor:
-        """The constant images (n, c, *space) where the path begins."""
+        """The constant reference images (n, c, *space)."""
         return torch.full_like(batch.images, self.params.baseline)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
         settings = self.params
-        found = path_gradients(batch, settings.count, settings.rule, settings.baseline)
-        values = (batch.images - self.baseline(batch)) * found.mean
-        return Explanation(
-            values, notes={"completeness_gap": found.gap.tolist()} | sampling_notes(found, settings.count)
-        )
+        means = path_gradients(batch, settings.count, settings.rule, settings.baseline)
+        values = (batch.images - self.baseline(batch)) * means.mean
+        notes = {"completeness_gap": means.gap.tolist()} | sampling_notes(means, settings.count)
+        return Explanation(values, notes=notes)

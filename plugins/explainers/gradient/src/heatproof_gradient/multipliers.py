@@ -1,4 +1,4 @@
-"""DeepLIFT's multipliers: differences from a reference image, passed back through the network."""
+"""Computes DeepLIFT's multipliers, which pass differences from a reference image back through a network."""
 
 from dataclasses import dataclass
 
@@ -20,74 +20,60 @@ LINEAR = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d,
     nn.Identity, Add, Concatenate, Mean,
 )  # fmt: skip
-"""Modules that pass differences as they pass gradients."""
-AFFINE = frozenset(
-    {
-        "add",
-        "cat",
-        "contiguous",
-        "dropout",
-        "flatten",
-        "getattr",
-        "getitem",
-        "interpolate",
-        "mul",
-        "permute",
-        "reshape",
-        "size",
-        "squeeze",
-        "stack",
-        "sub",
-        "sum",
-        "transpose",
-        "truediv",
-        "unsqueeze",
-        "view",
-    }
-)
-"""Functions and methods that do, with numbers or shapes for their other arguments."""
+"""Modules that pass differences in the same way as gradients."""
+AFFINE = frozenset({
+    "add", "cat", "contiguous", "dropout", "flatten", "getattr", "getitem", "interpolate", "mul", "permute", "reshape",
+    "size", "squeeze", "stack", "sub", "sum", "transpose", "truediv", "unsqueeze", "view",
+})  # fmt: skip
+"""Functions and methods that do the same, if their other arguments are numbers or shapes."""
 
 
 @dataclass(frozen=True)
 class Multipliers:
-    """DeepLIFT's multipliers (n, c, *space) and by how much each score exceeds the reference's (n,)."""
+    """DeepLIFT's multipliers (n, c, *space), and the score of each image minus that of the reference (n,)."""
 
     values: Tensor
-    gained: Tensor
+    gain: Tensor
 
 
 def multipliers(batch: Batch, baseline: float = 0.0) -> Multipliers:
-    """The rescale rule's multipliers against a constant image, by its forward and a forward and backward of the batch.
+    """The multipliers of the rescale rule with a constant image as the reference.
 
-    ``baseline`` is the constant, in prepared units. Raises ``ModelError`` where the network cannot be traced.
+    ``baseline`` is the value of this image, in prepared units. Costs one forward pass of the reference, and one forward
+    and backward pass of the batch. Raises ``ModelError`` if the network cannot be traced.
     """
 
     def compute() -> Multipliers:
-        # With further inputs every image has a reference of its own.
-        shared = None if batch.inputs else _reference(batch.select([0]), baseline)
-        return joined(batch.pieced(lambda piece: _multipliers(piece, *(shared or _reference(piece, baseline)))))
+        if batch.inputs:  # the output of the reference depends on the further inputs of each image
+            return joined(batch.pieced(lambda piece: _multipliers(piece, *_reference(piece, baseline))))
+        recording, logits = _reference(batch.select([0]), baseline)
+        return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))
 
     return batch.once(("multipliers", baseline), compute)
 
 
 @torch.no_grad()
 def _reference(batch: Batch, baseline: float) -> tuple[Recording, Tensor]:
-    """What a forward of the constant images passed, and their logits."""
-    reference = Recording()
-    return reference, batch.at(torch.full_like(batch.images, baseline)).forward(cell=reference)[0]
+    """The inputs and outputs of activations and pools in a forward pass of the constant images, and their logits."""
+    recording = Recording()
+    logits, _ = batch.at(torch.full_like(batch.images, baseline)).forward(cell=recording)
+    return recording, logits
 
 
-def _multipliers(batch: Batch, reference: Recording, before: Tensor) -> Multipliers:
+def _multipliers(batch: Batch, recording: Recording, reference_logits: Tensor) -> Multipliers:
     images = leaf(batch)
     with torch.enable_grad():
-        scores = batch.pick(batch.forward(images, cell=Rescaling(reference))[0])
-        # Quotients of differences are no constants: never with a graph, which a training loss would take for right.
-        (found,) = torch.autograd.grad(scores.sum(), [images], materialize_grads=True)
-    return Multipliers(found, scores.detach() - batch.pick(before.expand(len(batch), -1)))
+        scores = batch.pick(batch.forward(images, cell=Rescaling(recording))[0])
+        # No create_graph: the rule treats quotients as constants, so a training loss would get wrong derivatives.
+        (values,) = torch.autograd.grad(scores.sum(), [images], materialize_grads=True)
+    return Multipliers(values, scores.detach() - batch.pick(reference_logits.expand(len(batch), -1)))
 
 
 def exactness(model: Model) -> Verdict:
-    """Whether the rescale rule is defined on a model: exact where all but activations and max pools is linear."""
+    """The verdict on a model: exact if everything except activations and max pools is linear, else approximate.
+
+    Undefined if the network cannot be traced.
+    """
     outline = model.outline
     if outline.module is None:
         return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({outline.reason})")

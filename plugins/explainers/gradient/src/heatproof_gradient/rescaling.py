@@ -1,4 +1,4 @@
-"""DeepLIFT's rescale rule: what is not linear passes differences from a reference instead of derivatives."""
+"""DeepLIFT's rescale rule: activations and max pools pass quotients of differences instead of derivatives."""
 
 from typing import Any
 
@@ -7,93 +7,97 @@ from torch import Tensor, nn
 
 from heatproof.network.modules import ACTIVATIONS, ADAPTIVE_MAX_POOLS, MAX_POOLS, ModuleClass
 
-Passed = dict[nn.Module, tuple[Tensor, Tensor]]
 POOLS: tuple[ModuleClass, ...] = (*MAX_POOLS, *ADAPTIVE_MAX_POOLS)
 NOT_LINEAR: tuple[ModuleClass, ...] = (*ACTIVATIONS, *POOLS)
 SMALL = {torch.float32: 1e-6, torch.float64: 1e-10}
-"""A difference below which a derivative stands for the quotient of differences."""
+"""Below this difference of inputs, the derivative replaces the quotient of differences."""
 
 
 class Recording:
-    """What every module that is not linear was given, and gave, in one forward without gradients."""
+    """The input and output of every activation and max pool in one forward pass of the reference."""
 
     kinds = NOT_LINEAR
 
     def __init__(self) -> None:
-        self.passed: Passed = {}
+        self.recorded: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
-        """The output as it is; both are kept."""
-        self.passed[module] = values, activated
+        """Record the input and output of a module; returns the unchanged output."""
+        self.recorded[module] = (values, activated)
         return activated
 
 
 class Rescaling:
-    """The rule against a reference that was recorded; its forward is the network's own."""
+    """The rule with a recorded reference; it does not change the forward pass."""
 
     kinds = NOT_LINEAR
 
     def __init__(self, reference: Recording):
-        self.passed = reference.passed
+        self.recorded = reference.recorded
 
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
-        """What ``module`` made of ``values``, with the rule in its backward."""
+        """The unchanged output ``activated`` of ``module``, with the rule as its backward pass."""
         rule = Pooled if isinstance(module, POOLS) else Rescaled
-        made: Tensor = rule.apply(values, activated, *self.passed[module], module)
-        return made
+        output: Tensor = rule.apply(values, activated, *self.recorded[module], module)
+        return output
 
 
 class Rescaled(torch.autograd.Function):
-    """An activation whose backward multiplies by the quotient of differences (Shrikumar et al. 2017, equation 12).
+    """An activation that multiplies the gradient by the quotient of differences (Shrikumar et al. 2017, equation 12).
 
-    Where the input hardly differs from the reference's, the activation's own derivative takes its place.
+    Where the input is almost that of the reference, the derivative of the activation replaces the quotient.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, activated: Tensor, given: Tensor, gave: Tensor, module: nn.Module) -> Tensor:
-        """The activated values as they are."""
-        ctx.save_for_backward(values - given, activated - gave)
+    def forward(
+        ctx: Any, values: Tensor, activated: Tensor, reference: Tensor, reference_output: Tensor, module: nn.Module
+    ) -> Tensor:
+        """The unchanged output."""
+        ctx.save_for_backward(values - reference, activated - reference_output)
         return activated.view_as(activated)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """The gradients of values and activated: by the quotient, and through the activation where there is none."""
-        difference, risen = ctx.saved_tensors
+        """The gradients of ``values``, by the quotient, and of ``activated``, where there is no quotient."""
+        difference, output_difference = ctx.saved_tensors
         near = difference.abs() < SMALL[difference.dtype]
-        quotient = torch.where(near, 0.0, risen / torch.where(near, 1.0, difference))
+        quotient = torch.where(near, 0.0, output_difference / torch.where(near, 1.0, difference))
         return gradient * quotient, gradient * near, None, None, None
 
 
 class Pooled(torch.autograd.Function):
-    """A max pool whose backward gives each window's difference to the places where the two maxima were.
+    """A max pool that gives the difference of each window to the positions of the maxima of image and reference.
 
-    With m the larger of both maxima, the image's place gets m less the reference's maximum, and the reference's place
-    the image's maximum less m; overlapping windows add up. Each is divided by the difference of the inputs there.
+    With m as the larger maximum, the position of the image's maximum gets m minus the reference's maximum, and the
+    position of the reference's maximum gets the image's maximum minus m. Overlapping windows add up. Each sum is
+    divided by the difference of the inputs at its position.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, pooled: Tensor, given: Tensor, gave: Tensor, module: nn.Module) -> Tensor:
-        """The pooled values as they are."""
+    def forward(
+        ctx: Any, values: Tensor, pooled: Tensor, reference: Tensor, reference_output: Tensor, module: nn.Module
+    ) -> Tensor:
+        """The unchanged output."""
         ctx.module = module
-        ctx.save_for_backward(values, pooled, given, gave)
+        ctx.save_for_backward(values, pooled, reference, reference_output)
         return pooled.view_as(pooled)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """The gradients of values and pooled: by the quotient, and through the pool where there is none."""
-        values, pooled, given, gave = ctx.saved_tensors
-        top = torch.maximum(pooled, gave)
-        placed = _spread(ctx.module, values, gradient * (top - gave))
-        placed = placed + _spread(ctx.module, given.expand_as(values), gradient * (pooled - top))
-        difference = values - given
+        """The gradient of ``values``: by the quotient, or the derivative of the pool where there is no quotient."""
+        values, pooled, reference, reference_output = ctx.saved_tensors
+        larger = torch.maximum(pooled, reference_output)
+        amounts = _at_maxima(ctx.module, values, gradient * (larger - reference_output))
+        amounts = amounts + _at_maxima(ctx.module, reference.expand_as(values), gradient * (pooled - larger))
+        difference = values - reference
         near = difference.abs() < SMALL[difference.dtype]
-        own = _spread(ctx.module, values, gradient)
-        return torch.where(near, own, placed / torch.where(near, 1.0, difference)), None, None, None, None
+        derivative = _at_maxima(ctx.module, values, gradient)
+        return torch.where(near, derivative, amounts / torch.where(near, 1.0, difference)), None, None, None, None
 
 
-def _spread(module: nn.Module, values: Tensor, amounts: Tensor) -> Tensor:
-    """Amounts (one per window) at the place of each window's maximum."""
+def _at_maxima(module: nn.Module, values: Tensor, amounts: Tensor) -> Tensor:
+    """Amounts, one per window, added at the position of each window's maximum."""
     with torch.enable_grad():
         leaf = values.detach().requires_grad_()
-        (placed,) = torch.autograd.grad(module(leaf), leaf, amounts)
-    return placed
+        (sums,) = torch.autograd.grad(module(leaf), leaf, amounts)
+    return sums

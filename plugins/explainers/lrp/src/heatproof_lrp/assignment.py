@@ -1,4 +1,4 @@
-"""Which rule holds at which layer: by a preset, a composite of Zennit's, or a config's own layer map."""
+"""Assigns rules to layers: by a preset, by a composite of Zennit, or by the layer map of a config."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,64 +17,70 @@ from heatproof.network.modules import ACTIVATIONS, Mean
 
 from .graph import first_layers
 from .presets import PRESETS, Rule
-from .rules import RULES, fitted, require_taken, settings_of
+from .rules import RULES, accepted_settings, build_rule, require_accepted
 from .settings import KINDS, Kinds, LayerRule
-from .sparing import sparing
+from .shortcut import with_shortcut
 
 STABILIZER = 1e-6
 PROPAGATING: Mapping[str, Callable[..., Any]] = {
-    name: made for name, made in COMPOSITES.items() if "stabilizer" in settings_of(made)
+    name: composite for name, composite in COMPOSITES.items() if "stabilizer" in accepted_settings(composite)
 }
-"""Zennit's composites that propagate relevance; its others replace gradients, as explainers of their own do."""
+"""The composites of Zennit that propagate relevance; its other ones modify gradients, as other explainers do."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A rule and where it holds: at layers of some kinds, whose name fits a pattern, or which read the image."""
+    """A rule and its layers: those of some kinds that have a name like ``pattern``, or only the first of them."""
 
     rule: Hook
     kinds: Kinds
     pattern: str = "*"
     first: bool = False
 
-    def holds(self, name: str, module: nn.Module, first: frozenset[str]) -> bool:
-        """Whether the rule is meant for this module; ``first`` are the layers that read the image."""
-        fits = isinstance(module, self.kinds) and fnmatchcase(name, self.pattern)
-        return fits and (name in first or not self.first)
+    def applies_to(self, name: str, module: nn.Module, first_names: frozenset[str]) -> bool:
+        """Whether the rule applies to a module; ``first_names`` are the layers that read the image."""
+        matches = isinstance(module, self.kinds) and fnmatchcase(name, self.pattern)
+        return matches and (name in first_names or not self.first)
 
 
-def of_preset(name: str, settings: Mapping[str, Any]) -> list[Assignment]:
+def preset_assignments(name: str, settings: Mapping[str, Any]) -> list[Assignment]:
     """The assignments of one of the 16 presets."""
     preset = PRESETS[name]
-    default = {} if preset.epsilon is None else {"epsilon": preset.epsilon}
-    require_taken(f"preset {name}", settings, {"stabilizer", *default})
+    defaults: dict[str, Any] = {}
+    if preset.epsilon is not None:
+        defaults["epsilon"] = preset.epsilon
+    require_accepted(f"preset {name}", settings, {"stabilizer", *defaults})
+    settings = defaults | dict(settings)
 
-    def made(rule: Rule) -> Hook:
-        taken = settings_of(RULES[rule.name])
-        chosen = {key: value for key, value in (default | dict(settings)).items() if key in taken}
+    def build(rule: Rule) -> Hook:
+        accepted = accepted_settings(RULES[rule.name])
+        chosen = {key: value for key, value in settings.items() if key in accepted}
         return RULES[rule.name](**chosen | dict(rule.settings))
 
-    first = [] if preset.first is None else [Assignment(made(preset.first), (Linear,), first=True)]
-    weighted = [Assignment(made(preset.convolution), (Convolution,)), Assignment(made(preset.dense), (nn.Linear,))]
-    return [*first, *weighted, *_common(settings)]
+    assignments = [Assignment(build(preset.convolution), (Convolution,)), Assignment(build(preset.dense), (nn.Linear,))]
+    if preset.first is not None:
+        assignments.insert(0, Assignment(build(preset.first), (Linear,), first=True))
+    return [*assignments, *_without_weights(settings)]
 
 
-def of_composite(name: str, settings: Mapping[str, Any]) -> list[Assignment]:
-    """The assignments of one of Zennit's composites, and of what Zennit has no rule for."""
-    composite = fitted(f"composite {name}", PROPAGATING[name], settings)
+def composite_assignments(name: str, settings: Mapping[str, Any]) -> list[Assignment]:
+    """The assignments of one of Zennit's composites, and those of modules that it has no rule for."""
+    composite = build_rule(f"composite {name}", PROPAGATING[name], settings)
     first = [Assignment(rule, (kinds,), first=True) for kinds, rule in getattr(composite, "first_map", ())]
     layers = [Assignment(rule, (kinds,)) for kinds, rule in composite.layer_map]
     return [*first, *layers, Assignment(_norm(settings), (Mean,)), Assignment(Pass(), (nn.Mish,))]
 
 
-def of_layers(layers: Sequence[LayerRule], settings: Mapping[str, Any]) -> list[Assignment]:
-    """The assignments of a config's own layer map; layers without weights have the presets' rules where none fits."""
-    require_taken("a layer map as a whole", settings, {"stabilizer"})
-    own = [Assignment(one.made(), KINDS[one.kind], one.name, one.kind == "first") for one in layers]
-    return [*own, *_common(settings)]
+def map_assignments(layers: Sequence[LayerRule], settings: Mapping[str, Any]) -> list[Assignment]:
+    """The assignments of a config's layer map; other layers without weights have the same rules as in presets."""
+    require_accepted("a layer map as a whole", settings, {"stabilizer"})
+    assignments = [
+        Assignment(layer.build(), KINDS[layer.kind], layer.name, first=layer.kind == "first") for layer in layers
+    ]
+    return [*assignments, *_without_weights(settings)]
 
 
-def _common(settings: Mapping[str, Any]) -> list[Assignment]:
+def _without_weights(settings: Mapping[str, Any]) -> list[Assignment]:
     """The rules of layers without weights: activations pass relevance on, sums and means share it by contribution."""
     return [Assignment(Pass(), (*ACTIVATIONS, BatchNorm)), Assignment(_norm(settings), (Sum, AvgPool, Mean))]
 
@@ -83,24 +89,26 @@ def _norm(settings: Mapping[str, Any]) -> Hook:
     return Norm(stabilizer=settings.get("stabilizer", STABILIZER))
 
 
-def assigned(network: fx.GraphModule, assignments: Sequence[Assignment]) -> dict[str, Hook]:
-    """Module name → the first rule that holds there.
+def rules_of(network: fx.GraphModule, assignments: Sequence[Assignment]) -> dict[str, Hook]:
+    """Module name → the rule of the first assignment that applies to it.
 
-    Raises ``ModelError`` for a pattern that no name fits, and for a layer with weights that no rule holds at, where
-    relevance would silently become a gradient.
+    Raises ``ModelError`` for a pattern that matches no name. Also raises it for a layer with weights but without a
+    rule, where relevance would become a gradient without notice.
     """
-    called = {
-        str(node.target): network.get_submodule(str(node.target)) for node in network.graph.find_nodes(op="call_module")
-    }
+    nodes = network.graph.find_nodes(op="call_module")
+    modules = {str(node.target): network.get_submodule(str(node.target)) for node in nodes}
     for assignment in assignments:
-        if not any(fnmatchcase(name, assignment.pattern) for name in called):
-            raise ModelError(f"no layer fits {assignment.pattern!r}; {near(assignment.pattern, called)}")
-    first, rules = first_layers(network, (Linear,)), dict[str, Hook]()
-    for name, module in called.items():
-        fitting = [one.rule for one in assignments if one.holds(name, module, first)]
-        if not fitting and isinstance(module, Linear):
+        if not any(fnmatchcase(name, assignment.pattern) for name in modules):
+            raise ModelError(f"no layer matches {assignment.pattern!r}; {near(assignment.pattern, modules)}")
+    first = first_layers(network, (Linear,))
+    rules: dict[str, Hook] = {}
+    for name, module in modules.items():
+        rule = next((entry.rule for entry in assignments if entry.applies_to(name, module, first)), None)
+        if rule is not None:
+            rules[name] = with_shortcut(rule)
+        elif isinstance(module, Linear):
             raise ModelError(
-                f"no rule holds at layer {name!r}; add a last entry such as {{kind: weighted, rule: epsilon}}."
+                f"layer {name!r} has no rule; add an entry for all other layers, such as "
+                "{kind: weighted, rule: epsilon}, to the end of the layer map."
             )
-        rules |= {name: sparing(fitting[0])} if fitting else {}
     return rules

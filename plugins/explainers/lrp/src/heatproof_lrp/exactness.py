@@ -1,4 +1,4 @@
-"""Where relevance propagation is defined by its rules, and where something else stands in for them."""
+"""Decides whether every layer of a network has a rule, and says what replaces the rules that are missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,91 +10,105 @@ from heatproof.network.graph import callee, module_of, of_kind, only_reader, rea
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
 
-from .graph import carrier, dependent
+from .graph import image_dependents, relevance_source
 
-RULED = (
+WITH_RULE = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.ReLU, Add, Concatenate,
     Mean, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
     nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.Identity, nn.Flatten, nn.Unflatten,
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
 )  # fmt: skip
-"""The modules that have a rule, or only move values."""
+"""Modules that have a rule, or only move values."""
 
 MOVING = frozenset({
     "flatten", "reshape", "view", "permute", "transpose", "movedim", "squeeze", "unsqueeze", "getitem", "contiguous",
     "chunk", "split", "cat", "stack", "expand", "unbind", "select", "narrow", "dropout", "dropout2d", "dropout3d",
     "getattr",
 })  # fmt: skip
-"""The functions that only move values; ``getattr`` is a transpose such as ``.mT`` where it is not a shape."""
+"""Functions that only move values; ``getattr`` reads a shape or transposes, as ``.mT`` does."""
 
 REMARKS: Mapping[str, str] = {
     "activation": "relevance passes through {} unchanged, as it does through a ReLU",
     "gate": "in products ({}) the gate counts as a constant",
     "constants": "relevance passes arithmetic with constants ({}) unchanged",
-    "norm": "BatchNorm that no convolution can take up ({}) passes relevance unchanged",
-    "gradient": "no rule exists for {}, which keep their gradient",
+    "norm": "BatchNorm that cannot be merged into a convolution ({}) passes relevance unchanged",
+    "gradient": "no rule exists for {}, so relevance passes by the gradient",
 }
-"""What stands in for a rule → how a verdict says so."""
+"""What replaces a missing rule → the words of the verdict, with a gap for the names of nodes."""
 
 
-def exactness(model: Model, batch_norm: bool) -> Verdict:
-    """Exact for networks of convolutions, linear layers, ReLU, pools, sums and concatenations, else approximate.
+def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
+    """The verdict on a model: exact if every layer has a rule, approximate if not, undefined if it cannot be traced.
 
-    ``batch_norm`` says that BatchNorm has a rule of its own and is not merged. Undefined where nothing can be traced.
+    ``batch_norm_rule``: BatchNorm has a rule and is not merged into convolutions.
     """
     network = model.outline.module
     if network is None:
         return Verdict("undefined", f"{model.short} cannot be traced ({model.outline.reason}), so no layer has a rule")
-    found: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
-    dependents = dependent(network.graph)
-    for node in _reached(network, dependents):
-        if remark := _remark(network, node, dependents, batch_norm):
-            found[remark][_word(network, node, remark)] = None
-    reasons = [REMARKS[remark].format(_listed(list(words))) for remark, words in found.items() if words]
-    return Verdict("approximate", f"in {model.short} {'; '.join(reasons)}") if reasons else Verdict("exact")
+    # Dictionaries without values serve as sets that keep their order.
+    names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
+    dependents = image_dependents(network.graph)
+    for node in _relevance_nodes(network, dependents):
+        remark = _remark(network, node, dependents, batch_norm_rule)
+        if remark:
+            names[remark][_name(network, node, remark)] = None
+    reasons = [text.format(_abridged(list(names[remark]))) for remark, text in REMARKS.items() if names[remark]]
+    if reasons:
+        return Verdict("approximate", f"in {model.short} {'; '.join(reasons)}")
+    return Verdict("exact")
 
 
-def _reached(network: fx.GraphModule, dependents: set[fx.Node]) -> list[fx.Node]:
-    """The nodes that relevance passes on its way from the outputs to the image, in order of evaluation."""
-    reached = {network.graph.output_node()}
+def _relevance_nodes(network: fx.GraphModule, dependents: set[fx.Node]) -> list[fx.Node]:
+    """The nodes that relevance visits between the outputs and the image, in order of evaluation."""
+    visited = {network.graph.output_node()}
     for node in reversed(network.graph.nodes):
-        if node in reached:
-            source = carrier(network, node, dependents)
-            reached |= {source} if source else dependents.intersection(node.all_input_nodes)
-    reached &= dependents
-    return [node for node in network.graph.nodes if node in reached]
+        if node not in visited:
+            continue
+        source = relevance_source(network, node, dependents)
+        if source is None:
+            visited |= dependents.intersection(node.all_input_nodes)
+        else:
+            visited.add(source)
+    visited &= dependents
+    return [node for node in network.graph.nodes if node in visited]
 
 
-def _listed(words: list[str]) -> str:
-    """The first three of some words, and how many more there are."""
-    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+def _abridged(names: list[str]) -> str:
+    """The first three names, and the number of further ones."""
+    text = ", ".join(names[:3])
+    if len(names) > 3:
+        text += f" and {len(names) - 3} more"
+    return text
 
 
-def _remark(network: fx.GraphModule, node: fx.Node, dependents: set[fx.Node], batch_norm: bool) -> str:
-    """What stands in for a rule at a node; empty where it has one."""
+def _remark(network: fx.GraphModule, node: fx.Node, dependents: set[fx.Node], batch_norm_rule: bool) -> str:
+    """The key in ``REMARKS`` of what replaces the rule of a node; empty if the node has a rule or needs none."""
     module = module_of(network, node)
-    if node.op == "placeholder" or isinstance(module, RULED) or callee(node) in MOVING or reads_shape(node):
+    if node.op == "placeholder" or isinstance(module, WITH_RULE) or callee(node) in MOVING or reads_shape(node):
         return ""
     if isinstance(module, BATCH_NORMS):
-        return "" if batch_norm or _merged(network, node) else "norm"
+        exact = batch_norm_rule or _is_merged(network, node)
+        return "" if exact else "norm"
     if isinstance(module, ACTIVATIONS):
         return "activation"
-    if carrier(network, node, dependents) is None:
+    if relevance_source(network, node, dependents) is None:
         return "gradient"
     return "gate" if isinstance(module, Multiply) else "constants"
 
 
-def _merged(network: fx.GraphModule, node: fx.Node) -> bool:
+def _is_merged(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether the folded view merges a BatchNorm into the convolution before it."""
-    source, norm = node.all_input_nodes[0], network.get_submodule(str(node.target))
-    statistics: Any = norm.running_mean
+    source = node.all_input_nodes[0]
+    statistics: Any = network.get_submodule(str(node.target)).running_mean
     return of_kind(network, source, CONVOLUTIONS) and only_reader(source) is node and statistics is not None
 
 
-def _word(network: fx.GraphModule, node: fx.Node, remark: str) -> str:
-    """How a verdict names a node: a BatchNorm by its name, anything else by its kind."""
+def _name(network: fx.GraphModule, node: fx.Node, remark: str) -> str:
+    """The name of a node in a verdict: of BatchNorm its module name, of other nodes their class or function."""
     module = module_of(network, node)
     if remark == "norm":
         return str(node.target)
-    return callee(node) if module is None else type(module).__name__
+    if module is None:
+        return callee(node)
+    return type(module).__name__

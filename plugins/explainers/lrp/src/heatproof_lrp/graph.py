@@ -1,4 +1,4 @@
-"""What verdicts and rules ask of a network's graph."""
+"""Analyzes a network's graph: which nodes depend on the image, which layers come first, where relevance goes."""
 
 from collections.abc import Collection
 
@@ -9,52 +9,57 @@ from heatproof.network.modules import Multiply
 
 GATES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softmax)
 ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", "div", "divide", "neg"})
-"""What adds, subtracts, multiplies, divides or negates, by torch's or Python's own means."""
+"""Names of operators, functions and methods that add, subtract, multiply, divide or negate."""
 
 
-def dependent(graph: fx.Graph) -> set[fx.Node]:
-    """The image and every node whose values, not only their shape, follow from it."""
-    found = set(graph.find_nodes(op="placeholder")[:1])
+def image_dependents(graph: fx.Graph) -> set[fx.Node]:
+    """The image and every node with values, not only a shape, that depend on it."""
+    dependents = set(graph.find_nodes(op="placeholder")[:1])
     for node in graph.nodes:
-        if node.op != "output" and not reads_shape(node) and not found.isdisjoint(node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.op != "output" and not reads_shape(node) and not dependents.isdisjoint(node.all_input_nodes):
+            dependents.add(node)
+    return dependents
 
 
 def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozenset[str]:
-    """The layers with weights that read the image, with nothing of their kind between."""
-    reached, found = set(network.graph.find_nodes(op="placeholder")[:1]), set()
+    """The names of the layers with weights that read the image, without another such layer in between."""
+    reached = set(network.graph.find_nodes(op="placeholder")[:1])
+    layers = set()
     for node in network.graph.nodes:
         if reached.isdisjoint(node.all_input_nodes) or reads_shape(node):
             continue
         if isinstance(module_of(network, node), weighted):
-            found.add(str(node.target))
+            layers.add(str(node.target))
         else:
             reached.add(node)
-    return frozenset(found)
+    return frozenset(layers)
 
 
-def entry(network: fx.GraphModule, weighted: tuple[type, ...]) -> str | None:
-    """The layer with weights that everything from the image passes, where there is one."""
-    first = first_layers(network, weighted)
-    if len(first) != 1:
+def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> str | None:
+    """The name of the layer with weights on every path from the image to the output; None if there is no such layer."""
+    layers = first_layers(network, weighted)
+    if len(layers) != 1:
         return None
-    (name,) = first
+    (name,) = layers
     reached = set(network.graph.find_nodes(op="placeholder")[:1])
     for node in network.graph.nodes:
-        past = not (node.op == "call_module" and node.target == name)
-        if past and not reads_shape(node) and not reached.isdisjoint(node.all_input_nodes):
+        is_layer = node.op == "call_module" and node.target == name
+        if not is_layer and not reads_shape(node) and not reached.isdisjoint(node.all_input_nodes):
             reached.add(node)
-    return None if any(node.op == "output" for node in reached) else name
+    if any(node.op == "output" for node in reached):
+        return None
+    return name
 
 
-def carrier(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:
-    """What all relevance of a node belongs to: the features that a gate multiplies, or a tensor among constants.
+def relevance_source(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:
+    """The input that receives all relevance of a product or of arithmetic with constants; None for other nodes.
 
-    None where a rule or the gradient decides.
+    Of a product this is the input that is no gate.
     """
     sources = [source for source in node.all_input_nodes if source in dependents]
     if of_kind(network, node, (Multiply,)):
         ungated = [source for source in sources if not of_kind(network, source, GATES)]
         return next(iter(ungated or sources), None)
-    return sources[0] if len(sources) == 1 and torch_callee(node) in ARITHMETIC else None
+    if len(sources) == 1 and torch_callee(node) in ARITHMETIC:
+        return sources[0]
+    return None

@@ -16,38 +16,38 @@ from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
 
-from .assignment import PROPAGATING, Assignment, assigned, of_composite, of_layers, of_preset
+from .assignment import PROPAGATING, Assignment, composite_assignments, map_assignments, preset_assignments, rules_of
 from .exactness import exactness
-from .graph import entry
+from .graph import single_first_layer
 from .presets import PRESETS, preset_name
 from .propagation import Propagation
-from .relevance import relevance_network, stem, unchanged
+from .relevance import parameters_restored, relevance_network, stem
 from .rules import BatchNormRule
-from .settings import KINDS, LayerRule, RuleSettings, known
+from .settings import KINDS, LayerRule, RuleSettings, require_known
 
 DEFAULT = "sequential_preset_a"
 CHOICES: Mapping[str, Callable[[Any, Mapping[str, Any]], list[Assignment]]] = {
-    "preset": of_preset, "composite": of_composite, "layers": of_layers,
+    "preset": preset_assignments, "composite": composite_assignments, "layers": map_assignments,
 }  # fmt: skip
-"""The Param that chooses rules → what it assigns to layers."""
+"""Name of a Param that chooses the rules → the function that assigns them to layers."""
 
 ABOVE: Mapping[str, Callable[[Any], Any]] = {
     "preset": lambda name: replace(PRESETS[name], first=None),
     "composite": lambda name: name.removesuffix("_flat"),
     "layers": lambda layers: [layer for layer in layers if layer.kind != "first"],
 }
-"""The Param that chooses rules → what of its value says which rules hold above the first layer."""
+"""Name of a Param that chooses the rules → the part of its value that decides the rules above the first layer."""
 
 STARTS: Mapping[str, Callable[[Tensor], Tensor]] = {"score": Tensor.detach, "one": torch.ones_like}
-"""Where relevance starts: with the target's score, or with 1."""
+"""Value of ``start`` → the relevance at the target, from its score."""
 
 
 class LrpParams(RuleSettings):
-    """The rules: one of ``preset``, ``composite`` (Zennit's) and ``layers`` (the first entry that fits a layer holds).
+    """The rules: a ``preset``, a ``composite`` of Zennit, or ``layers``, of which each layer has the first that fits.
 
-    Without any of them the preset is ``sequential_preset_a``. ``start``: relevance begins as ``one`` at the target's
-    logit, or as its ``score``. ``batch_norm``: ``merged`` into convolutions, or by the rule of ``innvestigate``. The
-    other settings are those of the rules.
+    The default is the preset ``sequential_preset_a``. ``start``: relevance starts as ``one`` at the target's logit, or
+    as its ``score``. ``batch_norm``: ``merged`` into convolutions, or by the rule of ``innvestigate``. The other
+    settings are those of the rules.
     """
 
     preset: str | None = None
@@ -59,9 +59,10 @@ class LrpParams(RuleSettings):
     @model_validator(mode="before")
     @classmethod
     def _default(cls, values: Any) -> Any:
-        """Without a choice the preset is the default one."""
-        undecided = isinstance(values, dict) and not any(values.get(choice) for choice in CHOICES)
-        return values | {"preset": DEFAULT} if undecided else values
+        """Choose the default preset if nothing chooses the rules."""
+        if isinstance(values, dict) and not any(values.get(choice) for choice in CHOICES):
+            return values | {"preset": DEFAULT}
+        return values
 
     @field_validator("preset")
     @classmethod
@@ -71,96 +72,105 @@ class LrpParams(RuleSettings):
     @field_validator("composite")
     @classmethod
     def _known_composite(cls, composite: str | None) -> str | None:
-        return composite and known("composite", composite, PROPAGATING)
+        return composite and require_known("composite", composite, PROPAGATING)
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
-        chosen = [choice for choice in CHOICES if getattr(self, choice)]
-        if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} both choose the rules; give one of {', '.join(CHOICES)}")
+        choices = [choice for choice in CHOICES if getattr(self, choice)]
+        if len(choices) > 1:
+            raise ValueError(f"{' and '.join(choices)} both choose the rules; give one of {', '.join(CHOICES)}")
         self.assignments()
         return self
 
     def assignments(self) -> list[Assignment]:
-        """Which rule holds where; raises ``ValueError`` for a setting that the chosen rules do not take."""
+        """Assign rules to layers; raises ``ValueError`` for a setting that the chosen rules do not accept."""
         choice = self._choice()
-        made = CHOICES[choice](getattr(self, choice), self.given())
-        return [Assignment(BatchNormRule(), KINDS["batch_norm"]), *made] if self.batch_norm == "innvestigate" else made
+        assignments = CHOICES[choice](getattr(self, choice), self.rule_settings())
+        if self.batch_norm == "innvestigate":
+            assignments.insert(0, Assignment(BatchNormRule(), KINDS["batch_norm"]))
+        return assignments
 
     def above(self) -> str:
-        """What decides everything above the first layer; two Params of which this is the same share it."""
+        """A key of all that decides the relevance above the first layer; Params with the same key share that part."""
         choice = self._choice()
-        settings = (sorted(self.given().items()), self.start, self.batch_norm)
+        settings = (sorted(self.rule_settings().items()), self.start, self.batch_norm)
         return repr((choice, ABOVE[choice](getattr(self, choice)), settings))
 
     def _choice(self) -> str:
+        """The name of the Param that chooses the rules."""
         return next(choice for choice in CHOICES if getattr(self, choice))
 
 
 class Lrp(Explainer[LrpParams]):
-    """Relevance of the score, shared among the inputs of each layer by what they contributed (Bach et al. 2015).
+    """Relevance of the score, distributed over the inputs of each layer by their contributions (Bach et al. 2015).
 
-    The rules are Zennit's; sums, means and average pools share by contribution, max-pools give to the winner,
-    activations pass on. No canonizer is attached: BatchNorm is merged by the folded view. Relevance starts at the
-    target's logit, before softmax or sigmoid, as 1, so that a negative score does not turn the signs.
-    The note ``relevance_share`` is the sum of the map relative to that start, 1 where the rules conserve it; a map that
-    is zero everywhere has the note ``degenerate`` 1.
+    The rules are those of Zennit. Sums, means and average pools distribute relevance by contribution, max-pools give
+    it to the maximum, activations pass it on. No canonizer is attached, since the folded view merges BatchNorm.
+    Relevance starts as 1 at the target's logit, before softmax or sigmoid: a negative score does not flip the signs.
+    The note ``relevance_share`` is the sum of the map divided by the relevance at the start, which is 1 where the
+    rules conserve relevance. A map that is zero everywhere has the note ``degenerate`` 1.
     """
 
     revision = 2
 
     @property
     def traits(self) -> frozenset[str]:
-        """Signed where every rule keeps the signs of contributions and relevance starts as the score."""
-        signed = self.params.preset in ("z", "z_ib", "epsilon", "epsilon_ib") and self.params.start == "score"
-        return frozenset({"signed"} if signed else ())
+        """Signed if every rule keeps the signs of contributions and relevance starts as the score."""
+        if self.params.preset in ("z", "z_ib", "epsilon", "epsilon_ib") and self.params.start == "score":
+            return frozenset({"signed"})
+        return frozenset()
 
     @property
     def shares(self) -> str:
-        """All above the layer that reads the image, where there is one: it is walked once for rules alike there."""
+        """A key of the relevance above the first layer: explainers with the same key compute it once per batch."""
         return f"lrp {self.params.above()}"
 
     def verdict(self, model: Model) -> Verdict:
-        """Exact, approximate or undefined by the layers of the model."""
+        """Exact, approximate or undefined, depending on the layers of the model."""
         verdict = super().verdict(model)
-        own = self.params.batch_norm == "innvestigate"
-        return verdict if verdict.level == "undefined" else exactness(model, own)
+        if verdict.level == "undefined":
+            return verdict
+        return exactness(model, batch_norm_rule=self.params.batch_norm == "innvestigate")
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, c, *space)."""
         network = self._network(batch)
-        rules, first = assigned(network, self.params.assignments()), entry(network, (Linear,))
-        key = ("shared", self.shares) if first else ("lrp", self.identity)
-        relevance, start = batch.once(key, lambda: self._above(batch, rules, first))
-        if first:
-            relevance = self._below(batch, stem(network, first), rules, relevance)
-        sums, dark = relevance.flatten(1).sum(1), relevance.flatten(1).abs().amax(1) == 0
-        notes = {"relevance_share": (sums / start).tolist(), "degenerate": dark.double().tolist()}
+        rules = rules_of(network, self.params.assignments())
+        first_layer = single_first_layer(network, (Linear,))
+        if first_layer is None:
+            relevance, start = batch.once(("lrp", self.identity), lambda: self._above(batch, rules, None))
+        else:
+            upper, start = batch.once(("shared", self.shares), lambda: self._above(batch, rules, first_layer))
+            relevance = self._below(batch, stem(network, first_layer), rules, upper)
+        total = relevance.flatten(1).sum(1)
+        is_zero = relevance.flatten(1).abs().amax(1) == 0
+        notes = {"relevance_share": (total / start).tolist(), "degenerate": is_zero.double().tolist()}
         return Explanation(relevance, notes=notes)
 
-    def _above(self, batch: Batch, rules: Mapping[str, Hook], first: str | None) -> tuple[Tensor, Tensor]:
-        """The relevance of what the first layer makes of the images, or of the images; and its start (n,)."""
+    def _above(self, batch: Batch, rules: Mapping[str, Hook], first_layer: str | None) -> tuple[Tensor, Tensor]:
+        """The relevance of the first layer's output, or of the images without such a layer; and its start (n,)."""
 
         def act(piece: Batch) -> tuple[Tensor, Tensor]:
-            walk = Propagation(self._network(piece), rules, first)
-            images = piece.images.detach().requires_grad_(first is None)
-            with torch.enable_grad(), unchanged(walk.module):
-                score = piece.pick(piece.explained(self._outputs(piece, walk, images)))
+            propagation = Propagation(self._network(piece), rules, first_layer)
+            images = piece.images.detach().requires_grad_(first_layer is None)
+            with torch.enable_grad(), parameters_restored(propagation.module):
+                score = piece.pick(piece.explained(self._outputs(piece, propagation, images)))
                 start = STARTS[self.params.start](score)
-                return self._relevance(score, images if walk.entered is None else walk.entered, start), start
+                source = images if propagation.first_output is None else propagation.first_output
+                return _relevance(score, source, start), start
 
-        relevance, start = (torch.cat(part) for part in zip(*batch.pieced(act)))
+        relevance, start = (torch.cat(tensors) for tensors in zip(*batch.pieced(act)))
         return relevance, start
 
-    def _below(self, batch: Batch, network: fx.GraphModule, rules: Mapping[str, Hook], given: Tensor) -> Tensor:
-        """The relevance of the images, where that of what the first layer makes of them is given."""
+    def _below(self, batch: Batch, network: fx.GraphModule, rules: Mapping[str, Hook], upper: Tensor) -> Tensor:
+        """The relevance of the images, from that of the first layer's output."""
 
         def act(piece: slice) -> Tensor:
             part = batch.select(range(len(batch))[piece])
             images = part.images.detach().requires_grad_()
-            with torch.enable_grad(), unchanged(network):
-                (made,) = self._outputs(part, Propagation(network, rules), images).values()
-                return self._relevance(made, images, given[piece])
+            with torch.enable_grad(), parameters_restored(network):
+                (output,) = self._outputs(part, Propagation(network, rules), images).values()
+                return _relevance(output, images, upper[piece])
 
         return torch.cat(batch.budget.pieced(len(batch), act))
 
@@ -172,13 +182,14 @@ class Lrp(Explainer[LrpParams]):
     def _view(self, batch: Batch) -> Any:
         return batch.model.view(batch.images, batch.inputs, folded=self.params.batch_norm == "merged")
 
-    def _outputs(self, batch: Batch, walk: Propagation, images: Tensor) -> Mapping[str, Tensor]:
-        """What the walk makes of images, and of the batch's inputs, by name."""
+    def _outputs(self, batch: Batch, propagation: Propagation, images: Tensor) -> Mapping[str, Tensor]:
+        """The outputs for images and the batch's further inputs, by name."""
         view = copy(self._view(batch))
-        view.module = walk
+        view.module = propagation
         outputs: Mapping[str, Tensor] = view(images, batch.inputs)[0]
         return outputs
 
-    @staticmethod
-    def _relevance(made: Tensor, asked: Tensor, start: Tensor) -> Tensor:
-        return torch.autograd.grad(made, asked, start, materialize_grads=True)[0]
+
+def _relevance(output: Tensor, source: Tensor, start: Tensor) -> Tensor:
+    """The relevance of ``source``, where that of ``output`` is ``start``."""
+    return torch.autograd.grad(output, source, start, materialize_grads=True)[0]

@@ -1,4 +1,4 @@
-"""The 16 ready-made configurations of iNNvestigate as data."""
+"""Lists the rules of the 16 presets of iNNvestigate."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from heatproof.errors import near
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule by name with the settings that a preset fixes."""
+    """The name of a rule, and the settings that a preset fixes."""
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -18,9 +18,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Preset:
-    """The rules of dense layers and of convolutions, and of the layers that read the image where theirs differ.
+    """The rules of dense layers and of convolutions; ``first`` replaces them in layers that read the image.
 
-    ``epsilon`` is the default of that setting; None where the preset leaves no choice.
+    ``epsilon`` is the default of that setting; None if the preset does not have the setting.
     """
 
     dense: Rule
@@ -30,7 +30,7 @@ class Preset:
 
 
 def everywhere(name: str, **settings: Any) -> Preset:
-    """One rule for every layer with weights."""
+    """The same rule for every layer with weights."""
     return Preset(Rule(name, settings), Rule(name, settings))
 
 
@@ -58,18 +58,21 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset_name(name: str) -> str:
-    """A preset's name from any usual spelling: ``lrp.z_IB``, ``LRPZIgnoreBias``; raises ``ValueError`` with near names.
+    """The preset of this name in any usual spelling, such as ``lrp.z_IB`` or ``LRPZIgnoreBias``.
+
+    Raises ``ValueError`` for an unknown name, and suggests similar ones.
 
     >>> preset_name("LRPAlpha2Beta1IgnoreBias")
     'alpha_2_beta_1_ib'
     """
-    known = {_squeezed(own): own for own in PRESETS}
-    if _squeezed(name) not in known:
+    presets = {_normalized(preset): preset for preset in PRESETS}
+    preset = presets.get(_normalized(name))
+    if preset is None:
         raise ValueError(f"preset {name!r} is not known; {near(name, PRESETS)}")
-    return known[_squeezed(name)]
+    return preset
 
 
-def _squeezed(name: str) -> str:
-    """A name without what spellings differ in."""
-    bare = re.sub("[^a-z0-9]", "", name.lower()).removeprefix("lrp")
-    return bare.replace("ignorebias", "ib")
+def _normalized(name: str) -> str:
+    """A name in lower case, without prefix and separators, and with ``ib`` for ``IgnoreBias``."""
+    letters = re.sub("[^a-z0-9]", "", name.lower())
+    return letters.removeprefix("lrp").replace("ignorebias", "ib")

@@ -1,4 +1,4 @@
-"""The rules by name: Zennit's, and two that iNNvestigate has besides."""
+"""The rules by name: those of Zennit, and two that only iNNvestigate has."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -13,7 +13,7 @@ from heatproof.errors import near
 
 
 def z_plus_fast(stabilizer: float = 1e-6) -> Hook:
-    """The positive weights applied to the input as it is, without bias: z-plus where no input is negative."""
+    """The positive weights applied to the unchanged input, without bias; equals z-plus if no input is negative."""
     stable = Stabilizer.ensure(stabilizer)
     return BasicHook(
         input_modifiers=[lambda values: values],
@@ -25,7 +25,7 @@ def z_plus_fast(stabilizer: float = 1e-6) -> Hook:
 
 
 class BatchNormRule(BasicHook):  # type: ignore[misc]
-    """BatchNorm y of x as iNNvestigate 1.0.8.3 has it: x (y - beta) R / ((x - mean) y)."""
+    """The rule of iNNvestigate 1.0.8.3 for BatchNorm with input x and output y: x (y - beta) R / ((x - mean) y)."""
 
     EPSILON = 1e-7
 
@@ -34,45 +34,57 @@ class BatchNormRule(BasicHook):  # type: ignore[misc]
         values = self.stored_tensors["input"][0].detach()
         output = module.forward(values)
         axes = (1, -1, *(1,) * (values.ndim - 2))
-        beta = torch.zeros_like(module.running_mean) if module.bias is None else module.bias.detach()
-        above = values * (output - beta.reshape(axes))
-        below = (values - module.running_mean.reshape(axes)) * output
-        return (above * grad_output[0] / stabilize(below, self.EPSILON),)
+        beta = torch.zeros_like(module.running_mean)
+        if module.bias is not None:
+            beta = module.bias.detach()
+        numerator = values * (output - beta.reshape(axes))
+        denominator = (values - module.running_mean.reshape(axes)) * output
+        return (numerator * grad_output[0] / stabilize(denominator, self.EPSILON),)
 
 
 RULES: Mapping[str, Callable[..., Hook]] = {
     "epsilon": Epsilon, "gamma": Gamma, "z_plus": ZPlus, "z_plus_fast": z_plus_fast, "alpha_beta": AlphaBeta,
     "z_box": ZBox, "w_square": WSquare, "flat": Flat, "norm": Norm, "pass": Pass, "batch_norm": BatchNormRule,
 }  # fmt: skip
-"""Rule by name, as presets and a config's layer map call it."""
+"""Name of a rule in presets and in a config's layer map → its factory."""
 
-UNSET = frozenset({"layer_map", "first_map", "canonizers"})
-"""What Zennit's composites take besides settings of rules."""
-
-
-def settings_of(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The settings that a rule or a composite takes, by name."""
-    taken = inspect.signature(maker).parameters.items()
-    return {name: entry for name, entry in taken if name not in UNSET and entry.kind is entry.POSITIONAL_OR_KEYWORD}
+NO_SETTINGS = frozenset({"layer_map", "first_map", "canonizers"})
+"""Arguments of Zennit's composites that are not settings of rules."""
 
 
-def require_taken(name: str, settings: Collection[str], taken: Collection[str]) -> None:
-    """Raise ``ValueError`` for a setting that does not belong to ``name``."""
-    if surplus := sorted(set(settings) - set(taken)):
-        raise ValueError(f"{name} has no setting {surplus[0]!r}; {near(surplus[0], taken)}")
+def accepted_settings(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The settings that the factory of a rule or composite accepts, by name."""
+    parameters = inspect.signature(factory).parameters
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if name not in NO_SETTINGS and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
 
 
-def fitted(name: str, maker: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
-    """What ``maker`` makes with these settings; raises ``ValueError`` naming one that it does not take, or lacks."""
-    taken = settings_of(maker)
-    require_taken(name, settings, taken)
-    missing = [key for key, entry in taken.items() if entry.default is entry.empty and key not in settings]
+def require_accepted(owner: str, settings: Collection[str], accepted: Collection[str]) -> None:
+    """Raise ``ValueError`` for the first setting, in alphabetical order, that ``owner`` does not accept."""
+    unknown = sorted(set(settings) - set(accepted))
+    if unknown:
+        raise ValueError(f"{owner} has no setting {unknown[0]!r}; {near(unknown[0], accepted)}")
+
+
+def build_rule(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    """Build a rule or composite; raises ``ValueError`` for a setting that is not accepted or that is missing."""
+    accepted = accepted_settings(factory)
+    require_accepted(name, settings, accepted)
+    missing = [key for key, entry in accepted.items() if entry.default is entry.empty and key not in settings]
     if missing:
         raise ValueError(f"{name} needs {' and '.join(missing)}")
-    return maker(**{key: _bound(value) if key in ("low", "high") else value for key, value in settings.items()})
+    arguments = dict(settings)
+    for key in {"low", "high"} & arguments.keys():
+        arguments[key] = _bound(arguments[key])
+    return factory(**arguments)
 
 
 def _bound(value: float | tuple[float, ...]) -> Tensor:
-    """A bound for all channels, or one per channel as (1, channel): the shapes that Zennit expands."""
+    """A bound in a shape that Zennit expands: () for all channels, or (1, channel) with one per channel."""
     bound = torch.tensor(value, dtype=torch.float64)
-    return bound[None] if bound.ndim else bound
+    if bound.ndim == 0:
+        return bound
+    return bound[None]

@@ -1,4 +1,4 @@
-"""The settings of rules, and a config's own rule for some layers."""
+"""The settings of rules, and the entries of a config's layer map."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -13,7 +13,7 @@ from heatproof.component import Params
 from heatproof.errors import near
 from heatproof.network.modules import ACTIVATIONS, Mean
 
-from .rules import RULES, fitted
+from .rules import RULES, build_rule
 
 Bound = float | tuple[float, ...]
 Kinds = tuple[type, ...]
@@ -22,15 +22,15 @@ KINDS: Mapping[str, Kinds] = {
     "activation": ACTIVATIONS, "average_pool": (AvgPool, Mean), "addition": (Sum,), "batch_norm": (BatchNorm,),
     "any": (nn.Module,),
 }  # fmt: skip
-"""Kind of layer as a config calls it → the classes of modules; ``first`` are the weighted ones that read the image."""
+"""Kind of layer in a config → its module classes; ``first`` stands for the weighted layers that read the image."""
 
 
 class RuleSettings(Params):
-    """RuleSettings of rules; what is not given is as in the preset, in the composite, or Zennit's own.
+    """Settings of rules. A setting that is left open has the value of the preset, of the composite, or of Zennit.
 
-    ``epsilon`` is added to the denominators of the epsilon rule, ``stabilizer`` to those of all others; ``gamma`` is
-    how much more positive weights count; ``low`` and ``high`` bound prepared images, for all channels or one by one;
-    ``zero_params: bias`` leaves biases out.
+    ``epsilon`` is added to the denominators of the epsilon rule, ``stabilizer`` to those of all other rules. ``gamma``
+    is the additional weight of positive weights. ``low`` and ``high`` bound the values of prepared images, with one
+    number for all channels or one per channel. ``zero_params: bias`` ignores biases.
     """
 
     epsilon: NonNegativeFloat | None = None
@@ -40,13 +40,14 @@ class RuleSettings(Params):
     stabilizer: PositiveFloat | None = None
     zero_params: Literal["bias"] | None = None
 
-    def given(self) -> dict[str, Any]:
-        """The settings that are not left open."""
-        return {name: value for name in SETTINGS if (value := getattr(self, name, None)) is not None}
+    def rule_settings(self) -> dict[str, Any]:
+        """The settings of rules that are not left open, by name."""
+        settings = {name: getattr(self, name, None) for name in SETTINGS}
+        return {name: value for name, value in settings.items() if value is not None}
 
 
 class LayerRule(RuleSettings):
-    """The rule of the layers of one ``kind``, or whose ``name`` fits a pattern such as ``features.*``, or both."""
+    """The rule of all layers of one ``kind`` that have a ``name`` like the pattern, such as ``features.*``."""
 
     rule: str
     kind: str = "any"
@@ -57,28 +58,28 @@ class LayerRule(RuleSettings):
     @field_validator("rule")
     @classmethod
     def _known_rule(cls, rule: str) -> str:
-        return known("rule", rule, RULES)
+        return require_known("rule", rule, RULES)
 
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, kind: str) -> str:
-        return known("kind", kind, KINDS)
+        return require_known("kind", kind, KINDS)
 
     @model_validator(mode="after")
-    def _makes_a_rule(self) -> Self:
-        self.made()
+    def _valid_settings(self) -> Self:
+        self.build()
         return self
 
-    def made(self) -> Hook:
-        """The rule for Zennit; raises ``ValueError`` for settings that it does not take."""
-        return fitted(self.rule, RULES[self.rule], self.given())
+    def build(self) -> Hook:
+        """Build the rule; raises ``ValueError`` for settings that it does not accept."""
+        return build_rule(self.rule, RULES[self.rule], self.rule_settings())
 
 
 SETTINGS = (*RuleSettings.model_fields, "alpha", "beta")
 
 
-def known(what: str, name: str, allowed: Mapping[str, Any]) -> str:
-    """A name that is in a table; raises ``ValueError`` with near names."""
-    if name not in allowed:
-        raise ValueError(f"{what} {name!r} is not known; {near(name, allowed)}")
+def require_known(noun: str, name: str, known: Mapping[str, Any]) -> str:
+    """Return the name if it is a key of ``known``; else raise ``ValueError``, which suggests similar names."""
+    if name not in known:
+        raise ValueError(f"{noun} {name!r} is not known; {near(name, known)}")
     return name
