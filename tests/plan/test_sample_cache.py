@@ -283,10 +283,10 @@ def test_a_damaged_file_is_made_anew_and_said(files: Files, cache: Cache, damage
     path.write_bytes(damage(path.read_bytes()))
     again = Prepared(cache)
     assert same(again.sample(files, Resized(), "a"), Resized().prepare(files.load("a")))
-    (message,) = again.told()
+    (message,) = again.take_messages()
     assert str(path) in message
     assert "is damaged" in message
-    assert not again.told()
+    assert not again.take_messages()
     count = Files.loads
     Prepared(cache).sample(files, Resized(), "a")
     assert Files.loads == count, "the damaged file was replaced"
@@ -310,7 +310,7 @@ def test_what_cannot_be_kept_is_said_once(cache: Cache) -> None:
     samples, dataset = Prepared(cache), Strange()
     for id in dataset.ids()[:3]:
         assert samples.sample(dataset, Regions(), id).id == id
-    assert samples.told() == ["some prepared samples are not kept: a object cannot be kept"]
+    assert samples.take_messages() == ["some prepared samples are not cached: a object cannot be stored"]
     assert not kept(cache)
 
 
@@ -338,7 +338,7 @@ def test_a_photograph_that_cannot_be_drawn_costs_no_sample(files: Files, cache: 
 
     samples, dataset = Prepared(cache), Flat()
     assert samples.sample(dataset, Resized(), dataset.ids()[0]).id == dataset.ids()[0]
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "the original image cannot be drawn (LinAlgError(" in message
     assert not kept(cache)
 
@@ -348,7 +348,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(files: Files, tmp_path: Pa
     samples = Prepared(Cache(tmp_path / "cache" / "prepared"))
     for id in files.ids():
         assert samples.sample(files, Resized(), id).id == id
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "cannot be written" in message
 
 
@@ -363,7 +363,7 @@ def test_a_full_disk_keeps_what_is_there(files: Files, cache: Cache, monkeypatch
     for id in (*files.ids(), "b"):
         samples.sample(files, Resized(), id)
     assert Files.loads == count + 3, "a is still read"
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "No space left on device" in message
 
 

@@ -113,9 +113,9 @@ def test_stability_against_a_plain_loop() -> None:
         kept += stats.rankdata(-row) == [3, 1, 2]
     assert found.ranks.tolist() == [3, 1, 2]
     assert found.resamples == used
-    assert found.best == pytest.approx(best / used)
-    assert found.kept == pytest.approx(kept / used)
-    assert found.best.sum() == pytest.approx(1)
+    assert found.best_share == pytest.approx(best / used)
+    assert found.rank_share == pytest.approx(kept / used)
+    assert found.best_share.sum() == pytest.approx(1)
 
 
 def test_stability_of_two_normals_in_closed_form() -> None:
@@ -123,20 +123,20 @@ def test_stability_of_two_normals_in_closed_form() -> None:
     a, b = (centre + random.normal(size=40_000) for centre in (0.8, 0.0))
     expected = stats.norm.cdf(0.8 / np.sqrt(2))
     found = stability(np.array([0.8, 0.0]), [a, b])
-    assert found.best[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
-    assert win_share(a, b) == pytest.approx(found.best[0], abs=1e-12)
+    assert found.best_share[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
+    assert win_share(a, b) == pytest.approx(found.best_share[0], abs=1e-12)
 
 
 def test_shorter_resamples_shorten_all() -> None:
     found = stability(np.array([2.0, 1.0]), [np.array([2.0, 2.0, 0.0]), np.array([1.0, 1.0])])
-    assert (found.resamples, found.best.tolist()) == (2, [1.0, 0.0])
+    assert (found.resamples, found.best_share.tolist()) == (2, [1.0, 0.0])
     assert win_share(np.array([2.0, 2.0, 0.0]), np.array([1.0, 3.0])) == 0.5
 
 
 def test_nothing_in_common() -> None:
     found = stability(np.array([2.0, 1.0]), [np.array([np.nan, 1.0]), np.array([1.0, np.nan])])
     assert found.resamples == 0
-    assert np.isnan([*found.best, *found.kept]).all()
+    assert np.isnan([*found.best_share, *found.rank_share]).all()
     assert np.isnan(win_share(np.array([np.nan]), np.array([1.0])))
 
 

@@ -14,7 +14,7 @@ from heatproof.errors import StoreError
 from heatproof.metric import Metric
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
 from heatproof.results.resampling import resample_counts
-from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of, name_of, write_csv, write_scores
+from heatproof.results.scores import COMBINATION_COLUMNS, ScoredCombination, cases_of, name_of, write_csv, write_scores
 from heatproof.results.significance import benjamini_hochberg, holm
 from heatproof.results.store import Run
 from heatproof.results.summary import SummarySettings, comparisons, ranks, results, summaries, summary_columns
@@ -30,7 +30,12 @@ def tables(cases: Any, settings: SummarySettings = SETTINGS) -> tuple[Any, Any]:
 
 
 def place(explainer: str, **more: str) -> dict[str, str]:
-    usual = dict.fromkeys(PLACE_COLUMNS, "") | {"dataset": "d", "split": "test", "model": "m", "explainer": explainer}
+    usual = dict.fromkeys(COMBINATION_COLUMNS, "") | {
+        "dataset": "d",
+        "split": "test",
+        "model": "m",
+        "explainer": explainer,
+    }
     return {**usual, "combination": f"key-{explainer}", **more}
 
 
@@ -51,9 +56,11 @@ def commit(run: Run, key: str, rows: list[list[Any]]) -> str:
     return key
 
 
-def entry(run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any) -> Scored:
+def entry(
+    run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any
+) -> ScoredCombination:
     keys = (commit(run, f"{explainer}-{len(run.keys('scores'))}", rows),)
-    return Scored(
+    return ScoredCombination(
         place(explainer), metric or Mass(), "mass", keys, explainer == "random", dataset="d1", grid="g1", **more
     )
 
@@ -61,11 +68,13 @@ def entry(run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None
 def test_units_become_one_sorted_table(run: Run) -> None:
     one = [row("c", "value", 3.0), row("a", "value", 1.0)]
     two = [row("b", "value", 2.0), row("b", "left", None, "excluded", "absent")]
-    slope = Scored(place("slope"), Mass(), "mass", (commit(run, "u1", one), commit(run, "u2", two), "not there"), False)
+    slope = ScoredCombination(
+        place("slope"), Mass(), "mass", (commit(run, "u1", one), commit(run, "u2", two), "not there"), False
+    )
     cam = entry(run, "cam", [row("a", "value", 9.0)])
     made = write_scores(run, [slope, cam])
     table = read_table(run.folder / "scores.parquet")
-    assert list(table) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
+    assert list(table) == [*COMBINATION_COLUMNS, *SCORE_COLUMNS]
     found = list(zip(*(table[name].tolist() for name in ("explainer", "measure", "case", "value"))))
     assert str(found) == str([("cam", "value", "a", 9.0), ("slope", "left", "b", np.nan), ("slope", "value", "a", 1.0),
                               ("slope", "value", "b", 2.0), ("slope", "value", "c", 3.0)])  # fmt: skip
@@ -81,10 +90,10 @@ def test_the_order_of_units_does_not_change_a_byte(run: Run) -> None:
 
 
 def test_without_any_unit_there_is_an_empty_table(run: Run) -> None:
-    rows = [Scored(place("slope"), Mass(), "mass", ("none",), False)]
+    rows = [ScoredCombination(place("slope"), Mass(), "mass", ("none",), False)]
     write_scores(run, rows)
     table = read_table(run.folder / "scores.parquet")
-    assert list(table) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
+    assert list(table) == [*COMBINATION_COLUMNS, *SCORE_COLUMNS]
     assert cases_of(table, rows) == []
 
 
@@ -103,7 +112,7 @@ def test_a_run_in_a_folder_with_odd_names(tmp_path: Path) -> None:
     assert read_table(run.folder / "scores.parquet")["case"].tolist() == ["a"]
 
 
-def pivoted(run: Run, entries: list[Scored]) -> list[Any]:
+def pivoted(run: Run, entries: list[ScoredCombination]) -> list[Any]:
     return cases_of(write_scores(run, entries), entries)
 
 
@@ -135,10 +144,10 @@ def test_curves_are_pivoted_to_points(run: Run) -> None:
 
 def test_two_datasets_of_one_name_are_told_apart(run: Run) -> None:
     """Their combinations have different keys."""
-    one = Scored(
+    one = ScoredCombination(
         place("slope", combination="k1"), Mass(), "mass", (commit(run, "u1", [row("a", "value", 1.0)]),), False
     )
-    two = Scored(
+    two = ScoredCombination(
         place("slope", combination="k2"), Mass(), "mass", (commit(run, "u2", [row("a", "value", 2.0)]),), False
     )
     assert [case.values["value"].tolist() for case in pivoted(run, [one, two])] == [[1.0], [2.0]]
@@ -186,7 +195,7 @@ def test_if_every_case_failed_the_primary_measure_says_so(run: Run) -> None:
 VALUES = {"slope": (3.0, 5.0, 9.0, 2.0), "cam": (2.0, 5.5, 4.0, 2.5), "random": (1.0, 1.0, 2.0, 2.0)}
 
 
-def mass(run: Run) -> list[Scored]:
+def mass(run: Run) -> list[ScoredCombination]:
     return [
         entry(run, name, [row(case, "value", value) for case, value in zip("abcd", values)])
         for name, values in VALUES.items()
@@ -224,7 +233,7 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
     slope, _, random = mass(run)
     others = [
         replace(random, units=(commit(run, f"x{index}", [row(case, "value", 100.0) for case in "abcd"]),),
-                place=random.place | {"combination": f"other-{index}"} | changes, **fields)
+                columns=random.columns | {"combination": f"other-{index}"} | changes, **fields)
         for index, (fields, changes) in enumerate(
             [({"grid": "g2"}, {}), ({"dataset": "d2"}, {}), ({}, {"split": "tuning"})]
         )
@@ -243,8 +252,8 @@ def test_judged_maps_have_the_baseline_of_their_model_and_target(run: Run, model
     """Two models may have one name in the tables."""
     slope, _, random = (replace(each, model="m2") for each in mass(run))
     units = (commit(run, "other", [row(case, "value", 100.0) for case in "abcd"]),)
-    place = random.place | {"combination": "other", "target": target}
-    summary, _ = tables(pivoted(run, [replace(random, units=units, place=place, model=model), slope, random]))
+    columns = random.columns | {"combination": "other", "target": target}
+    summary, _ = tables(pivoted(run, [replace(random, units=units, columns=columns, model=model), slope, random]))
     (found,) = [one for one in summary if one["explainer"] == "slope"]
     assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
 
