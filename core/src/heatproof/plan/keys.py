@@ -21,5 +21,5 @@ def prediction_key(dataset: str, model: str, ids: Sequence[str]) -> str:
 
 
 def score_key(scored: str, metric: str, *others: str | int) -> str:
-    """The key of a metric's scores; ``scored`` is the key of heatmaps or predictions, ``others`` the model or the seed."""
+    """The key of a metric's scores for the heatmaps or predictions ``scored``; ``others``: the model or the seed."""
     return digest(["scores", scored, metric, *others])

@@ -48,7 +48,10 @@ class Plan:
         for source, model, combinations in self.jobs():
             layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
             requests = tuple(sorted({request for item in combinations for request in item.requests}))
-            heatmap_metrics, other_metrics = self._fitted(fitted, source, model)
+            ground = (source.dataset.identity, model.grid)
+            metrics = [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
+            heatmap_metrics = tuple(metric for metric in metrics if "heatmap" in metric.needs)
+            other_metrics = tuple(metric for metric in metrics if "heatmap" not in metric.needs)
             size = self.config.chunk
             for start in range(0, len(source.ids), size):
                 ids = source.ids[start : start + size]
@@ -62,13 +65,6 @@ class Plan:
         for item in self.combinations:
             jobs[item.source.key, item.model.identity][2].append(item)
         return list(jobs.values())
-
-    def _fitted(self, fitted: Fitted, source: Source, model: Model) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
-        """The metrics of a dataset and grid: those that score heatmaps, then the others."""
-        ground = (source.dataset.identity, model.grid)
-        metrics = [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
-        heatmap = tuple(metric for metric in metrics if "heatmap" in metric.needs)
-        return heatmap, tuple(metric for metric in metrics if "heatmap" not in metric.needs)
 
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
@@ -97,8 +93,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     if not combinations and idle:
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    unique = tuple(dict.fromkeys(skipped))
-    return Plan(config, pairs, tuple(combinations.values()), unique, metrics, tuning)
+    return Plan(config, pairs, tuple(combinations.values()), tuple(dict.fromkeys(skipped)), metrics, tuning)
 
 
 def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) -> list[Expansion]:
@@ -188,11 +183,9 @@ def _expanded(
             if verdict.level == "undefined":
                 impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
             else:
+                common = (variant, reduction, seed, verdict, judged)
                 possible += [
-                    Combination(
-                        source, model, name, variant, reduction, seed, verdict, judged, layers=layers, requests=requests
-                    )
-                    for name in targets
+                    Combination(source, model, name, *common, layers=layers, requests=requests) for name in targets
                 ]
     except HeatproofError as error:
         return [], [Skipped(*names, label(explainer), str(error))]

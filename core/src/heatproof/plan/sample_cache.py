@@ -24,7 +24,6 @@ from ..model import Model
 from ..records import Sample
 from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
 
-GIGABYTE = 1e9
 LIMIT = 20.0
 """The size limit in gigabytes, unless the config or ``$HEATPROOF_CACHE_LIMIT`` gives another."""
 FULL = 0.9
@@ -54,7 +53,7 @@ class Prepared:
 
     def __init__(self, cache: Cache):
         self.folder = cache.folder
-        self.limit = cache.limit * GIGABYTE
+        self.limit = cache.limit * 1e9  # in bytes
         self.messages: list[str] = []
         self._warned: set[str] = set()
         self._writable = True
@@ -74,10 +73,8 @@ class Prepared:
 
     def keys(self, dataset: Dataset, model: Model, ids: Sequence[str]) -> dict[str, str]:
         """Id → the key of its sample; ids whose samples cannot be cached are absent."""
-        if self.folder is None:
-            return {}
-        keys = ((id, content_key(dataset, model, id)) for id in ids)
-        return {id: key for id, key in keys if key is not None}
+        keys = {id: content_key(dataset, model, id) for id in ids if self.folder}
+        return {id: key for id, key in keys.items() if key is not None}
 
     def stored(self, key: str | None) -> PreparedSample | None:
         """The sample stored under a key; None if there is none, or if its sources have changed."""
@@ -148,16 +145,12 @@ def default_folder() -> Path | None:
 
 
 def configured(folder: Path | bool, limit: float | None = None) -> Cache:
-    """The cache of a config: its ``cache`` (a folder, true for the user's, false for none) and ``cache_limit``.
-
-    Without a limit ``$HEATPROOF_CACHE_LIMIT`` holds; raises ``ConfigError`` when that is no number.
-    """
-    setting = os.environ.get("HEATPROOF_CACHE_LIMIT") or LIMIT
+    """The cache in a folder (true: the user's, false: none); raises ``ConfigError`` for a limit that is no number."""
+    text = os.environ.get("HEATPROOF_CACHE_LIMIT") or LIMIT
     try:
-        limit = limit or float(setting)
+        limit = limit or float(text)
     except ValueError:
-        message = f"HEATPROOF_CACHE_LIMIT is {setting!r}; set it to a number of gigabytes, such as 20."
-        raise ConfigError(message) from None
+        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {text!r}; set it to a number of gigabytes, such as 20.") from None
     if folder is True:
         return Cache(default_folder(), limit)
     return Cache(folder or None, limit)

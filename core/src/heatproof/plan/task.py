@@ -43,10 +43,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Combination:
-    """One row of the ranking. For a model-free explainer ``model`` only gives the grid, and the target is empty.
+    """One row of the ranking, with the ``layers`` and ``requests`` that its explainer needs of the model.
 
-    Heatmaps are ``judged`` where a metric asks the model about them; then model-free heatmaps, too, belong to a model
-    and a target. ``layers`` and ``requests`` are those that the explainer needs of the model.
+    For a model-free explainer ``model`` only gives the grid, and the target is empty, unless its heatmaps are
+    ``judged``: a metric asks the model about them.
     """
 
     source: Source

@@ -28,10 +28,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over ``n`` cases with its interval; ``undefined`` resamples have no value.
+    """A measure over ``n`` cases with its interval, or the reason why there is none.
 
-    ``resampled`` (r,) holds the values of the resamples, in the same order for all combinations on the same cases;
-    ``reason`` says why there is no interval.
+    ``resampled`` (r,) holds the values of the resamples, which are the same for all combinations on the same cases.
     """
 
     value: float
@@ -112,8 +111,7 @@ def summarise_cases(
 ) -> dict[str, Summary]:  # fmt: skip
     """Measure → value and interval of one combination: ``percentile``, ``bca`` or ``parity`` with Watanabe et al. 2022.
 
-    ``measurements`` holds (cases,) or (cases, …) per name, NaN where a measure is undefined; curves get no summary.
-    ``patients`` names each case's patient, or the case itself for ``parity``, which resamples single cases.
+    ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
     """
     summarised = summarise(measurements, sampling(tuple(patients), resamples, seed, interval))
     return {

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import duckdb
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Array, Score, Status
 
-INTERRUPTED = "Query interrupted"
+Rows: TypeAlias = Sequence[Sequence[Any]]
 SQL: Mapping[Any, str] = {
     str: "VARCHAR", Status: "VARCHAR", str | None: "VARCHAR", int | None: "INTEGER", float | None: "DOUBLE",
     list[int] | None: "INTEGER[]", list[float] | None: "DOUBLE[]",
@@ -57,12 +57,12 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
         except RuntimeError as error:
             # DuckDB turns Ctrl-C during a query into this error.
-            if str(error) == INTERRUPTED:
+            if str(error) == "Query interrupted":
                 raise KeyboardInterrupt from error
             raise
 
 
-def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+def write_table(path: Path, columns: Mapping[str, str], rows: Rows) -> None:
     """Write rows of values in the order of ``columns`` (name → SQL type) as Parquet."""
     with connect() as connection:
         fill_table(connection, "rows", columns, rows)
@@ -75,9 +75,7 @@ def write_records(path: Path, record: type, rows: Sequence[Any]) -> None:
     write_table(path, columns, [[getattr(row, name) for name in columns] for row in rows])
 
 
-def fill_table(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
-) -> None:
+def fill_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: Rows) -> None:
     """Create a temporary table from rows by one statement, with a typed list per column."""
     # Registered numpy arrays would turn NaN within lists into NULL, and ``executemany`` takes a millisecond per row.
     values = [[row[index] for row in rows] for index in range(len(columns))]
@@ -107,9 +105,7 @@ def _plain(values: Any) -> Array:
         return np.asarray(values)
     if values.dtype.kind in "fiu":
         return np.asarray(values.astype(np.float64).filled(np.nan))
-    plain = np.array(values.data, dtype=object)
-    plain[values.mask] = None
-    return plain
+    return np.where(values.mask, np.array(None), values.data)
 
 
 def damaged(path: Path, error: Exception) -> StoreError:

@@ -26,10 +26,7 @@ class Standard:
 
 @dataclass(frozen=True)
 class RankedCombination:
-    """One combination in a ranking: its name, its summary row per measure, and the row of the primary measure.
-
-    ``settings`` are those of its dataset, model and explainer.
-    """
+    """One combination in a ranking, with its summary row per measure; ``row`` is that of the primary measure."""
 
     name: str
     verdict_reason: str

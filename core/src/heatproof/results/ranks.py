@@ -28,10 +28,9 @@ class Friedman:
 
 @dataclass(frozen=True)
 class Stability:
-    """The ranks (combinations,), and over the resamples that all combinations have, how stable they are.
+    """The ranks of combinations, and their shares of resamples with rank 1 (ties in equal parts) and the same rank.
 
-    ``best_share`` and ``rank_share`` (combinations,) are the shares of resamples in which a combination is best (ties
-    count in equal parts) and in which it has the same rank.
+    All arrays are (combinations,); ``resamples`` counts those that all combinations have.
     """
 
     ranks: Array
@@ -111,9 +110,7 @@ def win_share(a: Array, b: Array) -> float:
     0.5
     """
     pairs = _shared(a, b)
-    if not len(pairs):
-        return np.nan
-    return float((2 - average_ranks(pairs)[:, 0]).mean())
+    return float((2 - average_ranks(pairs)[:, 0]).mean()) if len(pairs) else np.nan
 
 
 def _shared(*resampled: Array) -> Array:

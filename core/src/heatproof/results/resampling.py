@@ -1,7 +1,7 @@
 """Resampling of patients as counts per case: bootstrap, jackknife, swaps, and the draws of Watanabe et al. 2022.
 
-Every function gives counts (rows, cases); ``Metric.summarise`` turns all rows into values in one call, which the
-functions of ``scipy.stats`` cannot. Whole patients are drawn or swapped, as the cases of one patient are alike.
+Every function gives counts (rows, cases), as ``Metric.summarise`` values all rows in one call; ``scipy.stats`` would
+call it per row. Whole patients are drawn or swapped, as the cases of one patient are alike.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,7 @@ class Swaps:
 
 @lru_cache(maxsize=1)
 def sampling(patients: tuple[str, ...], resamples: int, seed: int, interval: str) -> Array:
-    """The read-only counts (1 + resamples, cases) for an interval; the first row takes every case once.
-
-    ``bca`` adds the rows of the jackknife. ``parity`` draws cases: there ``patients`` holds their ids.
-    """
+    """The read-only counts for an interval: a row of ones, the resamples, and for ``bca`` those of the jackknife."""
     parts = [np.ones((1, len(patients)), dtype=np.int32)]
     if interval == "parity":
         parts.append(parity_counts(patients, seed))
@@ -98,10 +95,7 @@ def numbered(patients: Sequence[str]) -> tuple[int, Array]:
 
 
 def swap_counts(patients: Sequence[str], permutations: int, seed: int) -> Swaps:
-    """The counts of both sides when whole patients are swapped between two combinations [a; b].
-
-    All patterns if there are at most ``permutations``, else the unswapped one and that many random ones.
-    """
+    """The swaps of patients between [a; b]: all of them, or ``permutations`` random ones if there are more."""
     count, position = numbered(patients)
     exact = 2**count <= permutations
     if exact:

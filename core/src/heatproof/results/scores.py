@@ -33,10 +33,9 @@ Flags = Mapping[tuple[str, str, str], str]
 
 @dataclass(frozen=True)
 class ScoredCombination:
-    """One combination under one metric: the columns that name it in tables, and its score units.
+    """One combination under one metric: its columns in tables, the metric's name, and the keys of its score units.
 
-    ``name`` is the metric's name in tables. ``dataset``, ``grid`` and ``model`` are identities: the same samples on
-    the same grid have one random baseline, or one per model and target if heatmaps are judged.
+    ``dataset``, ``grid`` and ``model`` are identities, by which its random baseline is selected.
     """
 
     columns: Mapping[str, str]
@@ -50,17 +49,12 @@ class ScoredCombination:
     model: str = ""
 
 
-def scored_combinations(
-    tasks: Sequence[Task], flags: Flags, configured: Mapping[str, Metric]
-) -> list[ScoredCombination]:
-    """Every combination × metric of a plan with its score units, in the order of the plan.
-
-    ``configured``: identity of a filled metric → the metric as in the config, whose settings give its name.
-    """
+def scored_combinations(tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric]) -> list[ScoredCombination]:
+    """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it."""
     datasets = told_apart(task.source.dataset for task in tasks)
-    originals = {metric.identity: configured.get(metric.identity, metric) for metric in metrics_of(tasks)}
-    names = told_apart(originals.values())
-    metrics = {identity: names[metric.identity] for identity, metric in originals.items()}
+    named = {metric.identity: unfilled.get(metric.identity, metric) for metric in metrics_of(tasks)}
+    names = told_apart(named.values())
+    metrics = {identity: names[metric.identity] for identity, metric in named.items()}
     scored: dict[tuple[str, str, str], ScoredCombination] = {}
     origins: dict[tuple[str, str, str], str] = {}
     for task in tasks:
@@ -174,10 +168,7 @@ def _join(connection: duckdb.DuckDBPyConnection, units: list[list[str]]) -> None
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases of one combination under one metric: measurements in the order of ids and patients.
-
-    ``overall`` holds the status of each case as a whole, for measures made of several measurements.
-    """
+    """The cases of one combination under one metric; ``overall`` holds the status of each case as a whole."""
 
     scored: ScoredCombination
     ids: tuple[str, ...]

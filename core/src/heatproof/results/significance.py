@@ -12,10 +12,9 @@ from .resampling import swap_counts
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two combinations on the same cases: the difference a - b and its two-sided p.
+    """The difference a - b of two combinations and its two-sided p, over the cases that are defined in both.
 
-    ``permutations`` counts all swaps if ``exact``, else the random ones. ``cases`` and ``patients`` count those that
-    are defined in both combinations; only they take part.
+    ``permutations`` counts all swaps if ``exact``, else the random ones.
     """
 
     difference: float
@@ -33,11 +32,10 @@ def paired_test(
     summarise: Summarise, a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str], measure: str,
     permutations: int, seed: int,
 ) -> PairedTest:  # fmt: skip
-    """Test whether two combinations differ in ``measure``: a two-sided permutation test that swaps whole patients.
+    """Test two combinations on the same cases: a two-sided permutation test that swaps whole patients.
 
-    ``a`` and ``b`` hold the measurements of the same cases in the same order. With random swaps
-    p = (1 + #{|d*| >= |d|}) / (1 + permutations), with all swaps the exact share; differences within ``TIE`` count as
-    equal. ``UNTESTED`` without a case that is defined in both.
+    With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), else the exact share of all swaps; differences
+    within ``TIE`` count as equal. ``UNTESTED`` without a case that is defined in both.
     """
     defined = defined_cases(a, measure) & defined_cases(b, measure)
     if not defined.any():

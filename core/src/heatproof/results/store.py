@@ -1,8 +1,7 @@
 """A run's folder: one folder per unit, committed by one rename, and the tables built from the units.
 
-Everything can be read without heatproof: scores and predictions are Parquet, heatmaps Zarr v3 with one heatmap per
-chunk, the rest JSON, YAML and CSV. A unit's folder appears complete or not at all: a killed run loses nothing that was
-committed, and several processes may share one folder.
+Everything can be read without heatproof: scores and predictions are Parquet, heatmaps Zarr v3, one per chunk, the rest
+JSON, YAML and CSV. As units appear complete or not at all, a run may be killed, and processes may share one folder.
 """
 
 import json
@@ -72,10 +71,7 @@ class Run:
 
     @contextmanager
     def commit(self, kind: UnitKind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
-        """Give a folder to fill; it becomes the unit by one rename, or is removed on an error.
-
-        If another process has committed the same unit meanwhile, this one is discarded.
-        """
+        """Give a folder to fill; it becomes the unit by one rename, unless another process was first."""
         with writing(self.folder), _working(self.folder / kind) as partial:
             yield partial
             _replace(partial / "unit.json", _json({"key": key, **meta}))

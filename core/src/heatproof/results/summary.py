@@ -17,12 +17,11 @@ from .scores import NAME_COLUMNS, Cases, name_of
 from .significance import CORRECTIONS, UNTESTED, PairedTest, paired_test
 
 STATUSES = ("valid", "excluded", "invalid", "failed")
-FLAGS: Mapping[str, str] = {
-    "parity": f"parity with Watanabe et al. 2022: median and percentiles of {PARITY_RESAMPLES} resamples of "
-    f"{PARITY_SIZES[0]} to {PARITY_SIZES[1]} cases; not comparable with other intervals",
-}  # fmt: skip
-"""Kind of intervals → the remark in every table of a run that uses them."""
-
+PARITY_FLAG = (
+    f"parity with Watanabe et al. 2022: median and percentiles of {PARITY_RESAMPLES} resamples of {PARITY_SIZES[0]} to "
+    f"{PARITY_SIZES[1]} cases; not comparable with other intervals"
+)
+Row = dict[str, Any]
 Summaries = Sequence[tuple[Cases, Mapping[str, Summary]]]
 """The cases of every combination, with their summaries by measure."""
 
@@ -35,7 +34,7 @@ class SummarySettings(StatisticsSettings):
     @property
     def flag(self) -> str:
         """The remark in every table about intervals of this kind; empty for most kinds."""
-        return FLAGS.get(self.interval, "")
+        return {"parity": PARITY_FLAG}.get(self.interval, "")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class ResultTable:
     """A table: its columns in the order of the file, and its rows."""
 
     columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
+    rows: list[Row]
 
 
 def summary_columns(correction: str) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ def _joined(*remarks: str) -> str:
     return "; ".join(filter(None, remarks))
 
 
-def summaries(summarised: Summaries, settings: SummarySettings) -> list[dict[str, Any]]:
+def summaries(summarised: Summaries, settings: SummarySettings) -> list[Row]:
     """The rows of ``summary.csv``: value, interval, counts, and the comparison with the random baseline."""
     baselines = {(_ground(cases), *_owner(cases)): cases for cases, _ in reversed(summarised) if cases.scored.baseline}
     rows = []
@@ -128,9 +127,9 @@ def _owner(cases: Cases) -> tuple[str, str]:
     return cases.scored.model, cases.scored.columns["target"]
 
 
-def _correct(rows: Sequence[dict[str, Any]], name: str, settings: SummarySettings) -> None:
+def _correct(rows: Sequence[Row], name: str, settings: SummarySettings) -> None:
     """Add the corrected p-values of column ``name``; a family are the rows of one dataset, split and measure."""
-    families: dict[Any, list[dict[str, Any]]] = {}
+    families: dict[Any, list[Row]] = {}
     for row in rows:
         families.setdefault(tuple(row[key] for key in ("dataset", "split", "metric", "measure")), []).append(row)
     for family in families.values():
@@ -155,9 +154,7 @@ def _test(cases: Cases, other: Cases | None, measure: str, settings: SummarySett
     return paired_test(metric.summarise, a, b, cases.patients, measure, settings.permutations, settings.seed)
 
 
-def _summary_row(
-    cases: Cases, measure: str, summary: Summary, test: PairedTest, settings: SummarySettings
-) -> dict[str, Any]:
+def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest, settings: SummarySettings) -> Row:
     scored = cases.scored
     statuses = list(cases.statuses.get(measure, cases.overall))
     reason = summary.reason and f"no {settings.interval} interval: {summary.reason}"
@@ -171,7 +168,7 @@ def _summary_row(
     }  # fmt: skip
 
 
-def comparisons(summarised: Summaries, settings: SummarySettings) -> list[dict[str, Any]]:
+def comparisons(summarised: Summaries, settings: SummarySettings) -> list[Row]:
     """The rows of ``comparisons.csv``: every pair on the same samples, by the metric's primary measure."""
     rows = []
     for (a, summary_a), (b, summary_b) in pairs(summarised, 2):
@@ -197,7 +194,7 @@ def _sign(metric: Metric) -> int:
     return 1 if metric.higher_is_better else -1
 
 
-def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> dict[str, Any]:
+def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> Row:
     columns = a.scored.columns
     return {
         "dataset": columns["dataset"], "split": columns["split"], "metric": a.scored.name, "measure": measure,
@@ -207,7 +204,7 @@ def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> dict[
     }  # fmt: skip
 
 
-def ranks(summarised: Summaries, settings: SummarySettings) -> list[dict[str, Any]]:
+def ranks(summarised: Summaries, settings: SummarySettings) -> list[Row]:
     """The rows of ``ranks.csv``: the order by the primary measure and its stability, without random baselines."""
     families: dict[Any, list[tuple[Cases, Summary]]] = {}
     for cases, summary_of in summarised:
@@ -217,7 +214,7 @@ def ranks(summarised: Summaries, settings: SummarySettings) -> list[dict[str, An
     return [row for family in families.values() if len(family) > 1 for row in _ranked(family, settings)]
 
 
-def _ranked(family: Sequence[tuple[Cases, Summary]], settings: SummarySettings) -> list[dict[str, Any]]:
+def _ranked(family: Sequence[tuple[Cases, Summary]], settings: SummarySettings) -> list[Row]:
     sign = _sign(family[0][0].scored.metric)
     values = sign * np.array([summary.value for _, summary in family])
     stable = stability(values, [sign * summary.resampled for _, summary in family])
@@ -237,7 +234,7 @@ def _by_patient(cases: Cases) -> Array:
     return patient_means(values, cases.patients)
 
 
-def _rank_row(cases: Cases, summary: Summary, stable: Stability, test: Friedman, index: int) -> dict[str, Any]:
+def _rank_row(cases: Cases, summary: Summary, stable: Stability, test: Friedman, index: int) -> Row:
     scored = cases.scored
     return {
         **{name: scored.columns[name] for name in ("dataset", "split", "combination")},

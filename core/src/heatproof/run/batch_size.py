@@ -45,10 +45,9 @@ def measure_rows(task: Task, device: str) -> int:
     sample = first_readable(task.source, task.model, task.cache)
     if sample is None:
         return 1
-    candidates = (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
     best = float("inf")
     rows = 1
-    for candidate in candidates:
+    for candidate in (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64):
         try:
             seconds = _seconds(task.model, sample, candidate, device) / candidate
         except Exception:

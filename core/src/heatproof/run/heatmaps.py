@@ -165,9 +165,7 @@ def _explanation_of(row: int, explanation: Explanation, values: Array) -> Explai
 
 def _note(name: str, value: Any) -> Any:
     """A note for JSON, which has no infinity and no NaN; raises ``PluginError`` for anything but a number or a word."""
-    note = value
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.size:
-        note = value.item()
+    note = value.item() if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.size else value
     if not isinstance(note, (bool, int, float, str)):
         raise PluginError(f"the note {name!r} is {type(value).__name__}; allowed: a number or a word per sample")
     if isinstance(note, float) and not np.isfinite(note):

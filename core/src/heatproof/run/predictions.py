@@ -60,9 +60,8 @@ def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction |
         return PredictedCase(id, patient, status=sample.status, reason=sample.reason)
     label = label_indices(sample)
     if isinstance(prediction, Prediction):
-        return PredictedCase(
-            id, patient, label, prediction.decision, prediction.logits.tolist(), prediction.probabilities.tolist()
-        )
+        outputs = (prediction.logits.tolist(), prediction.probabilities.tolist())
+        return PredictedCase(id, patient, label, prediction.decision, *outputs)
     assert prediction is not None
     return PredictedCase(id, patient, label, status=prediction.status, reason=prediction.reason)
 

@@ -17,19 +17,14 @@ from ..results.store import Run
 from .batch_size import known_rows
 
 
-def provenance(
-    run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, Sequence[Tally]]
-) -> dict[str, Any]:
+def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
     """The content of ``provenance.json``, without times and host names; ``rejected``: dataset identity → tallies."""
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
-        "versions": versions(),
-        "python": platform.python_version(),
+        "versions": versions(), "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": device_name(tasks[0].device),
-        "threads": threads,
-        "seed": tasks[0].seed,
+        "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
         "rows": {label(task.model): known_rows(run, task) for task in tasks},
         "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
@@ -40,8 +35,7 @@ def provenance(
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
-        "metrics": _described(metrics_of(tasks)),
-        "files": _files(run, tasks),
+        "metrics": _described(metrics_of(tasks)), "files": _files(run, tasks),
     }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def _tasks(plan: Plan, selection: Selection) -> list[Task]:
 
 def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
-    scored = scored_combinations(tasks, selection.flags, selection.configured)
+    scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)

@@ -41,11 +41,10 @@ class Scoring:
         run = self.work.run
         if run.has("scores", key):
             return
-        scores = [score for case, heatmap in self._cases(unit) for score in self._scores(metric, case, heatmap, unit)]
-        heatmaps_key = unit and unit.key
-        meta = {"metric": metric.describe(), "heatmaps": heatmaps_key, "predictions": self.work.task.prediction}
+        rows = [row for score, heatmap in self._cases(unit) for row in self._rows(metric, score, heatmap, unit)]
+        meta = {"metric": metric.describe(), "heatmaps": unit and unit.key, "predictions": self.work.task.prediction}
         with run.commit("scores", key, meta) as folder:
-            write_records(folder / "scores.parquet", Score, scores)
+            write_records(folder / "scores.parquet", Score, rows)
 
     def _cases(self, unit: Unit | None) -> Iterator[tuple[Score, Heatmap | Failure | None]]:
         """Every case as an empty score; those of a unit with the heatmap, or its failure, from the store."""
@@ -67,9 +66,7 @@ class Scoring:
     def _predictions(self) -> Predictions:
         return stored_predictions(self.work)
 
-    def _scores(
-        self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None
-    ) -> list[Score]:
+    def _rows(self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None) -> list[Score]:
         """The scores of a case: one per measure, or a single one with the reason why there is none."""
         sample = self.work.samples.all()[score.case]
         prediction = self._predictions[score.case]

@@ -29,7 +29,7 @@ class Selection:
     fitted: Fitted
     flags: Mapping[tuple[str, str, str], str]
     """(metric identity, dataset identity, split) → the remark."""
-    configured: Mapping[str, Metric]
+    unfilled: Mapping[str, Metric]
     """Identity of a fitted metric → the metric as in the config."""
 
 
@@ -41,8 +41,7 @@ class _Readable:
         self.model = model
         self.ids = ids
         self.cache = cache
-        self.read = 0
-        self.unread = 0
+        self.read = self.unread = 0
 
     def __iter__(self) -> Iterator[Sample]:
         self.read = self.unread = 0
@@ -67,7 +66,7 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     frozen = read_yaml(run.folder / FILE, "remove it and run again")
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
-    configured: dict[str, Metric] = {}
+    unfilled: dict[str, Metric] = {}
     for source, model, _ in plan.jobs():
         for metric in (metric for metric in plan.metrics if metric.open):
             parts = (metric.identity, source.dataset.identity, model.grid)
@@ -77,11 +76,10 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
                     frozen[key] = _filled(metric, source.dataset, model, cache)
                     _write(run, frozen)
                 fitted[parts] = metric.with_(**frozen[key]["filled"])
-                configured[fitted[parts].identity] = metric
-            flag = _flag(frozen[key], source)
-            if flag:
+                unfilled[fitted[parts].identity] = metric
+            if flag := _flag(frozen[key], source):
                 flags[fitted[parts].identity, source.dataset.identity, source.split] = flag
-    return Selection(fitted, flags, configured)
+    return Selection(fitted, flags, unfilled)
 
 
 def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:

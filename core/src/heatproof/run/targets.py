@@ -47,6 +47,4 @@ def _labelled(sample: Sample, dataset: Dataset, model: Model) -> int | Failure:
 
 def label_indices(sample: Sample) -> list[int] | None:
     """The label as class indices, None without a label."""
-    if sample.label is None:
-        return None
-    return [int(index) for index in np.atleast_1d(sample.label)]
+    return None if sample.label is None else [int(index) for index in np.atleast_1d(sample.label)]

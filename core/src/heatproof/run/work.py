@@ -80,10 +80,7 @@ class Work:
         self, batch: Batch, act: Callable[[Batch], Mapping[str, Result]], name: str,
         mark: Callable[[Result | Failure], Result | Failure],
     ) -> dict[str, Result | Failure]:  # fmt: skip
-        """The results of ``act`` on a batch by id; if it raises, the batch is halved until only the culprit fails.
-
-        If memory ran out, ``mark`` is applied to the results of the halves.
-        """
+        """The results of ``act`` by id; if it raises, the batch is halved, and ``mark`` applied if memory ran out."""
         try:
             return dict(act(batch))
         except Exception as error:
