@@ -1,4 +1,4 @@
-"""Where a run's numbers come from."""
+"""Provenance: versions, weights, files and settings of a run."""
 
 import hashlib
 import json

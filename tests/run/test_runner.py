@@ -1,4 +1,4 @@
-"""A run from start to end: what is reused, what is computed, who is told, and what is tried again."""
+"""A run from start to end: what is reused and computed, which hooks are called, and which cases are tried again."""
 
 import json
 import logging

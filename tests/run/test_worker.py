@@ -1,4 +1,4 @@
-"""What a task makes of its samples: what goes wrong with one of them stays with that one, and is said."""
+"""The work on a task: a fault of one sample fails that sample only, and its reason is recorded."""
 
 import json
 import re

@@ -24,7 +24,7 @@ ASKING = frozenset({"prediction", "model", "explainer"})
 """Needs of a metric that let it use the model."""
 
 LABELLED = "label="
-"""Prefix of a target for the samples that have a certain label, perhaps among others: ``label=nodule``."""
+"""Prefix of a target for the samples that have a certain label, perhaps among others."""
 
 
 @dataclass(frozen=True)
