@@ -15,7 +15,7 @@ import numpy as np
 from heatproof.registry.catalog import default
 from heatproof.results.intervals import summarise_cases
 from heatproof.results.parquet import SCORE_COLUMNS, connect, read_table
-from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of
+from heatproof.results.scores import COMBINATION_COLUMNS, ScoredCombination, cases_of
 
 CASES, COMBINATIONS, MEASURES = 1000, 20, 5
 
@@ -28,10 +28,10 @@ def main() -> None:
         path = Path(folder) / "scores.parquet"
         write(path, settings)
         places = [
-            dict.fromkeys(PLACE_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)
+            dict.fromkeys(COMBINATION_COLUMNS, "") | {"combination": f"c{number:02d}"} for number in range(COMBINATIONS)
         ]
         start = time.perf_counter()
-        cases = cases_of(read_table(path), [Scored(place, metric, "ecs", (), False) for place in places])
+        cases = cases_of(read_table(path), [ScoredCombination(place, metric, "ecs", (), False) for place in places])
         loaded = time.perf_counter()
         made = [summarise_cases(metric.summarise, each.values, each.patients, 10_000, 0.95, 0) for each in cases]
         end = time.perf_counter()
@@ -47,7 +47,7 @@ def write(path: Path, settings: str) -> None:
     """A synthetic table with random values, sorted as the runner sorts it."""
     generator = np.random.default_rng(0)
     count = CASES * COMBINATIONS * MEASURES
-    data = {name: np.full(count, "", dtype=object) for name in (*PLACE_COLUMNS, *SCORE_COLUMNS)}
+    data = {name: np.full(count, "", dtype=object) for name in (*COMBINATION_COLUMNS, *SCORE_COLUMNS)}
     number = np.arange(count)
     case = number % CASES
     data["combination"] = np.array([f"c{place:02d}" for place in range(COMBINATIONS)], object)[

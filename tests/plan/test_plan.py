@@ -1,4 +1,4 @@
-"""What a config comes to: combinations, baselines, tasks and their keys; what is skipped, and why."""
+"""The plan of a config: combinations, baselines, tasks and their keys, and what is skipped and why."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -28,11 +28,11 @@ def planned(parts: Any, configured: Callable[..., Any]) -> Planned:
 def names(plan: Plan) -> list[tuple[str, str, str, str]]:
     """Model (its grid for model-free maps), explainer, target and reduction of every combination."""
     described = [item.describe() for item in plan.combinations]
-    return [(one["model"], one["explainer"], one["target"], one["reduction"]) for one in described]
+    return [(row["model"], row["explainer"], row["target"], row["reduction"]) for row in described]
 
 
 def keys(plan: Plan) -> Counter[str]:
-    """Every key that a plan commits, and how often."""
+    """The keys that a plan commits, with their counts."""
     return Counter(key for task in plan.tasks({}) for _, key in task.parts())
 
 
@@ -73,11 +73,11 @@ def test_two_models_of_one_grid_share_the_baseline(planned: Planned) -> None:
 
 
 def test_maps_that_a_metric_judges_by_the_model_have_a_baseline_each(planned: Planned) -> None:
-    """A random map is the same for all models; what a model makes of it is not."""
+    """A random heatmap is the same for all models, but each model judges it differently."""
     plan = planned(models=["regions", "linear"], targets=["predicted", "left"], metrics=["mass", "drop"])
     randoms = [item for item in plan.combinations if item.explainer.short == "random"]
     described = [item.describe() for item in randoms]
-    owners = [(one["model"], one["target"]) for one in described]
+    owners = [(row["model"], row["target"]) for row in described]
     assert owners == [(model, target) for model in ("regions", "linear") for target in ("predicted", "left")]
     assert len({item.key for item in plan.combinations}) == len(plan.combinations) == 8
     assert not any(item.model_free for item in plan.combinations)
@@ -139,7 +139,11 @@ def test_a_plan_without_explainers_runs_metrics_of_predictions(planned: Planned)
 def test_all_layers_expand_and_one_is_resolved(planned: Planned) -> None:
     layers = ("0", "3")
     every = planned(explainers=[{"use": "layered", "layer": "all"}, "slope"])
-    assert [name for _, name, *_ in names(every)] == [*(f"layered(layer={one})" for one in layers), "slope", "random"]
+    assert [name for _, name, *_ in names(every)] == [
+        *(f"layered(layer={layer})" for layer in layers),
+        "slope",
+        "random",
+    ]
     assert {task.layers for task in every.tasks({})} == {layers}
     last = planned(explainers=["layered"])
     assert names(last)[0][1] == "layered(layer=3)"
@@ -148,7 +152,7 @@ def test_all_layers_expand_and_one_is_resolved(planned: Planned) -> None:
 
 def test_an_unknown_layer_is_skipped_with_near_names(planned: Planned) -> None:
     plan = planned(models=["residual", "regions"], explainers=[{"use": "layered", "layer": "stemm"}, "slope"])
-    assert [(one.model, one.explainer) for one in plan.skipped] == [
+    assert [(entry.model, entry.explainer) for entry in plan.skipped] == [
         ("residual", "layered(layer=stemm)"), ("regions", "layered(layer=stemm)")
     ]  # fmt: skip
     assert "no layer 'stemm'; did you mean 'stem'?" in plan.skipped[0].reason
@@ -165,7 +169,9 @@ def test_an_undefined_verdict_is_skipped_once_with_its_reason(planned: Planned) 
 def test_a_plugin_that_raises_is_skipped(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heatproof_parts.Noted, "expand", lambda self, model: 1 / 0)
     plan = planned(explainers=["noted", "slope"])
-    assert [(one.explainer, one.reason) for one in plan.skipped] == [("noted", "ZeroDivisionError: division by zero")]
+    assert [(entry.explainer, entry.reason) for entry in plan.skipped] == [
+        ("noted", "ZeroDivisionError: division by zero")
+    ]
 
 
 def test_a_model_whose_extras_the_dataset_lacks_is_skipped_with_the_reason(
@@ -236,7 +242,7 @@ def test_one_logit_is_one_combination_whatever_the_target(planned: Planned) -> N
 def test_labels_need_a_class_in_common(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heatproof_parts.Swapped, "classes", ("up", "down"))
     plan = planned(models=["swapped"], targets=["label", "predicted"])
-    assert "share by name; they share none" in plan.skipped[0].reason
+    assert "share; they share none" in plan.skipped[0].reason
     assert names(plan)[0][2] == "predicted"
 
 
@@ -247,7 +253,7 @@ def test_several_labels_at_once_are_a_target_each(planned: Planned, monkeypatch:
 
 
 def test_a_patient_in_two_splits_that_are_used_is_an_error(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is tuned on may not be tested on; neither reporting ``all``, nor another download, says so."""
+    """A patient must not be in the tuning and the test split; the split ``all`` and other downloads are no conflict."""
     entries = [{"use": "images", "split": split, "count": 16} for split in ("tuning", "test")]
     planned(datasets=entries)
     owner = heatproof_parts.Images.patient
@@ -309,19 +315,24 @@ def test_keys_change_with_what_the_content_depends_on(
     planned: Planned, change: dict[str, Any], touched: set[str]
 ) -> None:
     def by_kind(plan: Plan) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        keys: dict[str, set[str]] = {}
         for task in plan.tasks({}):
-            own = task.parts() if not all(unit.combination.model_free for unit in task.units) else ()
-            for kind, key in own:
-                found.setdefault(kind, set()).add(key)
-        return found
+            if all(unit.combination.model_free for unit in task.units):
+                continue
+            for kind, key in task.parts():
+                keys.setdefault(kind, set()).add(key)
+        return keys
 
-    before, after = by_kind(planned(**BASE)), by_kind(planned(**BASE, **change))
+    before = by_kind(planned(**BASE))
+    after = by_kind(planned(**BASE, **change))
     free = {key for task in planned().tasks({}) for unit in task.units if unit.combination.model_free
             for key in (unit.key, *map(unit.scores, unit.metrics))}  # fmt: skip
     for kind in ("predictions", "heatmaps", "scores"):
         common = (before[kind] & after[kind]) - free
-        assert (not common) if kind in touched else before[kind] - free == common, kind
+        if kind in touched:
+            assert not common, kind
+        else:
+            assert common == before[kind] - free, kind
 
 
 def test_a_revision_changes_the_key_and_a_version_does_not(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Prepared samples on disk: to the bit, by content, and never in a run's way."""
+"""The cache of prepared samples: bit for bit, keyed by content, and without effect on a run."""
 
 import os
 import stat
@@ -41,7 +41,7 @@ RANDOM = np.random.default_rng(3)
 
 
 class FilesParams(Params):
-    """A folder, and nothing else that matters."""
+    """A folder, and a setting without effect."""
 
     root: Path
     shift: int = 0
@@ -67,7 +67,7 @@ class Files(Dataset[F]):
 
 
 class Own(Regions):
-    """A model that prepares in its own way."""
+    """A model with its own ``prepare``."""
 
     def prepare(self, sample: Sample) -> Sample:
         return replace(super().prepare(sample), extras={"own": 1})
@@ -98,24 +98,24 @@ def kept(cache: Cache) -> list[Path]:
     return sorted(cache.folder.glob("*"))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in type, and their arrays to the bit."""
-    if isinstance(one, np.ndarray):
-        alike = isinstance(other, np.ndarray) and (one.dtype, one.shape) == (other.dtype, other.shape)
-        return alike and one.tobytes() == other.tobytes()
-    if type(one) is not type(other):
+def same(value: Any, other: Any) -> bool:
+    """Whether two values have equal types, and equal arrays bit for bit."""
+    if isinstance(value, np.ndarray):
+        alike = isinstance(other, np.ndarray) and (value.dtype, value.shape) == (other.dtype, other.shape)
+        return alike and value.tobytes() == other.tobytes()
+    if type(value) is not type(other):
         return False
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
-    if isinstance(one, (Sample, Annotation, Geometry, Frames)):
-        return same(vars(one), vars(other))
-    return bool(one == other) or (one != one and other != other)
+    if isinstance(value, (tuple, list)):
+        return len(value) == len(other) and all(map(same, value, other))
+    if isinstance(value, dict):
+        return list(value) == list(other) and all(same(value[name], other[name]) for name in value)
+    if isinstance(value, (Sample, Annotation, Geometry, Frames)):
+        return same(vars(value), vars(other))
+    return bool(value == other) or (value != value and other != other)
 
 
 def everything() -> Sample:
-    """A sample with every kind of value that flows."""
+    """A sample with every kind of value that a file can store."""
     return Sample(
         id="ä/1",
         image=RANDOM.random((3, 8, 9), dtype=np.float32),
@@ -141,11 +141,11 @@ def everything() -> Sample:
 def test_every_kind_of_value_comes_back_as_it_was() -> None:
     sample = everything()
     original = RANDOM.integers(0, 255, (8, 9, 3)).astype(np.uint8)
-    found, stamps = unpacked(packed(PreparedSample(sample, original), {"a.png": [3, 4]}))
-    assert same(found.sample, sample)
-    assert same(found.original, original)
+    result, stamps = unpacked(packed(PreparedSample(sample, original), {"a.png": [3, 4]}))
+    assert same(result.sample, sample)
+    assert same(result.original, original)
     assert stamps == {"a.png": [3, 4]}
-    assert found.sample.image.flags.writeable
+    assert result.sample.image.flags.writeable
 
 
 def test_a_cached_sample_equals_a_fresh_one_to_the_bit(files: Files, cache: Cache) -> None:
@@ -184,7 +184,7 @@ def test_a_changed_file_makes_the_sample_anew(files: Files, cache: Cache) -> Non
     before = kept_samples.sample(files, Resized(), "a")
     mark = files.params.root / "a.tif"
     write_mask(np.ones((20, 30)), mark)
-    # As large and listed as before, so that the dataset's identity cannot tell.
+    # The size and the name are as before: the dataset's identity does not change.
     after = kept_samples.sample(files, Resized(), "a")
     assert before.annotations[0].values.mean() < 1
     np.testing.assert_allclose(after.annotations[0].values, 1, rtol=1e-6)
@@ -215,13 +215,13 @@ class Apart(Files[ApartParams]):
 def test_a_download_in_two_folders_lies_where_both_do(files: Files, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, other = (Apart(root=files.params.root, images=tmp_path / name) for name in ("one", "two"))
-    assert one.identity == other.identity
-    assert content_key(one, Resized(), "a") != content_key(other, Resized(), "a")
+    first, second = (Apart(root=files.params.root, images=tmp_path / name) for name in ("one", "two"))
+    assert first.identity == second.identity
+    assert content_key(first, Resized(), "a") != content_key(second, Resized(), "a")
 
 
 def test_a_changed_file_in_a_folder_that_is_named_counts(files: Files) -> None:
-    """A series of slices names their folder."""
+    """The geometry of a series of slices names their folder."""
     folder = files.params.root
     sample = replace(files.load("a"), geometry=Geometry.identity((20, 30), str(folder)), annotations=())
     before = module._stamps(sample)
@@ -283,10 +283,10 @@ def test_a_damaged_file_is_made_anew_and_said(files: Files, cache: Cache, damage
     path.write_bytes(damage(path.read_bytes()))
     again = Prepared(cache)
     assert same(again.sample(files, Resized(), "a"), Resized().prepare(files.load("a")))
-    (message,) = again.told()
+    (message,) = again.take_messages()
     assert str(path) in message
     assert "is damaged" in message
-    assert not again.told()
+    assert not again.take_messages()
     count = Files.loads
     Prepared(cache).sample(files, Resized(), "a")
     assert Files.loads == count, "the damaged file was replaced"
@@ -302,25 +302,28 @@ def test_no_class_is_made_that_is_not_a_record() -> None:
 
 def test_what_cannot_be_kept_is_said_once(cache: Cache) -> None:
     class Strange(Blobs):
-        """Blobs with something no file can hold."""
+        """Blobs with an extra that no file can store."""
 
         def load(self, id: str) -> Sample:
             return replace(super().load(id), extras={"what": object()})
 
-    samples, dataset = Prepared(cache), Strange()
+    samples = Prepared(cache)
+    dataset = Strange()
     for id in dataset.ids()[:3]:
         assert samples.sample(dataset, Regions(), id).id == id
-    assert samples.told() == ["some prepared samples are not kept: a object cannot be kept"]
+    assert samples.take_messages() == ["some prepared samples are not cached: a object cannot be stored"]
     assert not kept(cache)
 
 
 def test_what_is_stored_is_found_by_its_key(files: Files, cache: Cache) -> None:
-    samples, model = Prepared(cache), Resized()
+    samples = Prepared(cache)
+    model = Resized()
     keys = samples.keys(files, model, ["a", "b"])
     assert list(keys) == ["a", "b"]
     assert samples.stored(keys["a"]) is None
     samples.sample(files, model, "a")
-    stored, fresh = samples.stored(keys["a"]), prepare(files, model, "a")
+    stored = samples.stored(keys["a"])
+    fresh = prepare(files, model, "a")
     assert stored is not None
     assert same(stored.sample, fresh.sample)
     assert fresh.original is not None
@@ -331,14 +334,15 @@ def test_what_is_stored_is_found_by_its_key(files: Files, cache: Cache) -> None:
 
 def test_a_photograph_that_cannot_be_drawn_costs_no_sample(files: Files, cache: Cache) -> None:
     class Flat(Blobs):
-        """Blobs on a grid that leads nowhere."""
+        """Blobs with a geometry that cannot be inverted."""
 
         def load(self, id: str) -> Sample:
             return replace(super().load(id), geometry=Geometry(np.zeros((3, 3)), (16, 16)))
 
-    samples, dataset = Prepared(cache), Flat()
+    samples = Prepared(cache)
+    dataset = Flat()
     assert samples.sample(dataset, Resized(), dataset.ids()[0]).id == dataset.ids()[0]
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "the original image cannot be drawn (LinAlgError(" in message
     assert not kept(cache)
 
@@ -348,7 +352,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(files: Files, tmp_path: Pa
     samples = Prepared(Cache(tmp_path / "cache" / "prepared"))
     for id in files.ids():
         assert samples.sample(files, Resized(), id).id == id
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "cannot be written" in message
 
 
@@ -359,19 +363,20 @@ def test_a_full_disk_keeps_what_is_there(files: Files, cache: Cache, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_replace", full)
-    samples, count = Prepared(cache), Files.loads
+    samples = Prepared(cache)
+    count = Files.loads
     for id in (*files.ids(), "b"):
         samples.sample(files, Resized(), id)
     assert Files.loads == count + 3, "a is still read"
-    (message,) = samples.told()
+    (message,) = samples.take_messages()
     assert "No space left on device" in message
 
 
 def test_only_the_owner_can_read_and_nothing_is_left_over(files: Files, cache: Cache) -> None:
     samples = Prepared(cache)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda id: samples.sample(files, Resized(), id), files.ids() * 8))
-    assert all(same(one, Resized().prepare(files.load(one.id))) for one in found)
+        results = list(pool.map(lambda id: samples.sample(files, Resized(), id), files.ids() * 8))
+    assert all(same(sample, Resized().prepare(files.load(sample.id))) for sample in results)
     assert len(kept(cache)) == 3
     assert all(path.suffix == ".sample" and not path.name.startswith(".") for path in kept(cache))
     if os.name == "posix":
@@ -381,7 +386,8 @@ def test_only_the_owner_can_read_and_nothing_is_left_over(files: Files, cache: C
 
 
 def test_the_least_recently_used_go_first(files: Files, cache: Cache) -> None:
-    samples, model = Prepared(cache), Resized()
+    samples = Prepared(cache)
+    model = Resized()
     for age, id in enumerate(files.ids()):
         samples.sample(files, model, id)
         os.utime(module.Path(str(cache.folder), f"{content_key(files, model, id)}.sample"), (age, age))
@@ -472,6 +478,6 @@ def test_threads_change_nothing(ran: Any, tmp_path: Path) -> None:
     assert [run.failures for run in runs] == [runs[0].failures] * 2
     assert repr(runs[0].summary) == repr(runs[1].summary)
     logs = [(tmp_path / threads / "log.txt").read_text().splitlines() for threads in ("1", "3")]
-    said = [[line.partition(" ")[2] for line in log if "truncated" in line] for log in logs]
-    assert said[0] == said[1]
-    assert len(said[0]) == 2
+    messages = [[line.partition(" ")[2] for line in log if "truncated" in line] for log in logs]
+    assert messages[0] == messages[1]
+    assert len(messages[0]) == 2

@@ -1,4 +1,4 @@
-"""A finished run read back: tables as numbers, and one sentence where it is none."""
+"""A finished run read back: tables as numbers, and a clear error for a folder that is no finished run."""
 
 from collections.abc import Callable
 from pathlib import Path

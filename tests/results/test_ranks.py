@@ -1,4 +1,4 @@
-"""Friedman's test, Nemenyi's critical difference and the firmness of an order, against scipy and plain loops."""
+"""Friedman's test, Nemenyi's critical difference and the stability of ranks, against scipy and plain loops."""
 
 import itertools
 
@@ -21,8 +21,8 @@ def test_rounding_does_not_decide_ranks() -> None:
 
 def test_cases_of_a_patient_are_averaged() -> None:
     values = np.array([1.0, 2.0, np.nan, 5.0, np.nan])
-    found = patient_means(values, ["b", "a", "b", "b", "c"])
-    assert found == pytest.approx([2.0, 3.0, np.nan], nan_ok=True)
+    means = patient_means(values, ["b", "a", "b", "b", "c"])
+    assert means == pytest.approx([2.0, 3.0, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize(("blocks", "count", "digits"), [(8, 3, 8), (12, 5, 1), (81, 31, 2), (30, 4, 0)])
@@ -30,20 +30,21 @@ def test_friedman_agrees_with_scipy(blocks: int, count: int, digits: int) -> Non
     """Also with ties."""
     random = np.random.default_rng(blocks)
     values = np.round(random.random((blocks, count)) + 0.1 * np.arange(count) / count, digits)
-    found, expected = friedman(values, 0.95), stats.friedmanchisquare(*values.T)
-    assert found.statistic == pytest.approx(expected.statistic, rel=1e-10)
-    assert found.p == pytest.approx(expected.pvalue, rel=1e-8)
-    assert found.mean_ranks == pytest.approx(stats.rankdata(-values, axis=1).mean(0))
-    assert found.blocks == blocks
+    result = friedman(values, 0.95)
+    expected = stats.friedmanchisquare(*values.T)
+    assert result.statistic == pytest.approx(expected.statistic, rel=1e-10)
+    assert result.p == pytest.approx(expected.pvalue, rel=1e-8)
+    assert result.mean_ranks == pytest.approx(stats.rankdata(-values, axis=1).mean(0))
+    assert result.blocks == blocks
 
 
 def test_a_clear_order_is_found() -> None:
     """Every patient agrees: the statistic is at its largest, n (k - 1)."""
     values = np.random.default_rng(0).normal(size=(20, 1)) + np.arange(6)
-    found = friedman(values, 0.95)
-    assert found.mean_ranks.tolist() == [6, 5, 4, 3, 2, 1]
-    assert found.statistic == pytest.approx(20 * 5)
-    assert found.p == pytest.approx(stats.chi2.sf(100, 5), rel=1e-8)
+    result = friedman(values, 0.95)
+    assert result.mean_ranks.tolist() == [6, 5, 4, 3, 2, 1]
+    assert result.statistic == pytest.approx(20 * 5)
+    assert result.p == pytest.approx(stats.chi2.sf(100, 5), rel=1e-8)
 
 
 def test_patients_who_lack_a_value_are_left_out() -> None:
@@ -86,8 +87,8 @@ def test_studentized_range_of_two_in_closed_form() -> None:
 
 def test_p_of_three_in_closed_form() -> None:
     """A chi-square with two degrees of freedom exceeds x with probability exp(-x / 2)."""
-    found = friedman(np.random.default_rng(2).random((9, 3)), 0.95)
-    assert found.p == pytest.approx(np.exp(-found.statistic / 2), rel=1e-12)
+    result = friedman(np.random.default_rng(2).random((9, 3)), 0.95)
+    assert result.p == pytest.approx(np.exp(-result.statistic / 2), rel=1e-12)
 
 
 def test_critical_difference_as_published() -> None:
@@ -98,45 +99,47 @@ def test_critical_difference_as_published() -> None:
 
 
 def test_stability_against_a_plain_loop() -> None:
-    random = np.random.default_rng(2)
+    generator = np.random.default_rng(2)
     values = np.array([0.5, 0.7, 0.6])
-    resampled = np.round(values + 0.1 * random.normal(size=(300, 3)), 2)
+    resampled = np.round(values + 0.1 * generator.normal(size=(300, 3)), 2)
     resampled[::7, 1] = np.nan
-    found = stability(values, list(resampled.T))
-    best, kept, used = np.zeros(3), np.zeros(3), 0
+    result = stability(values, list(resampled.T))
+    best = np.zeros(3)
+    unchanged = np.zeros(3)
+    used = 0
     for row in resampled:
         if np.isnan(row).any():
             continue
         used += 1
         leaders = np.flatnonzero(row == row.max())
         best[leaders] += 1 / len(leaders)
-        kept += stats.rankdata(-row) == [3, 1, 2]
-    assert found.ranks.tolist() == [3, 1, 2]
-    assert found.resamples == used
-    assert found.best == pytest.approx(best / used)
-    assert found.kept == pytest.approx(kept / used)
-    assert found.best.sum() == pytest.approx(1)
+        unchanged += stats.rankdata(-row) == [3, 1, 2]
+    assert result.ranks.tolist() == [3, 1, 2]
+    assert result.resamples == used
+    assert result.best_share == pytest.approx(best / used)
+    assert result.rank_share == pytest.approx(unchanged / used)
+    assert result.best_share.sum() == pytest.approx(1)
 
 
 def test_stability_of_two_normals_in_closed_form() -> None:
     random = np.random.default_rng(3)
     a, b = (centre + random.normal(size=40_000) for centre in (0.8, 0.0))
     expected = stats.norm.cdf(0.8 / np.sqrt(2))
-    found = stability(np.array([0.8, 0.0]), [a, b])
-    assert found.best[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
-    assert win_share(a, b) == pytest.approx(found.best[0], abs=1e-12)
+    result = stability(np.array([0.8, 0.0]), [a, b])
+    assert result.best_share[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
+    assert win_share(a, b) == pytest.approx(result.best_share[0], abs=1e-12)
 
 
 def test_shorter_resamples_shorten_all() -> None:
-    found = stability(np.array([2.0, 1.0]), [np.array([2.0, 2.0, 0.0]), np.array([1.0, 1.0])])
-    assert (found.resamples, found.best.tolist()) == (2, [1.0, 0.0])
+    result = stability(np.array([2.0, 1.0]), [np.array([2.0, 2.0, 0.0]), np.array([1.0, 1.0])])
+    assert (result.resamples, result.best_share.tolist()) == (2, [1.0, 0.0])
     assert win_share(np.array([2.0, 2.0, 0.0]), np.array([1.0, 3.0])) == 0.5
 
 
 def test_nothing_in_common() -> None:
-    found = stability(np.array([2.0, 1.0]), [np.array([np.nan, 1.0]), np.array([1.0, np.nan])])
-    assert found.resamples == 0
-    assert np.isnan([*found.best, *found.kept]).all()
+    result = stability(np.array([2.0, 1.0]), [np.array([np.nan, 1.0]), np.array([1.0, np.nan])])
+    assert result.resamples == 0
+    assert np.isnan([*result.best_share, *result.rank_share]).all()
     assert np.isnan(win_share(np.array([np.nan]), np.array([1.0])))
 
 

@@ -14,7 +14,7 @@ from heatproof.errors import StoreError
 from heatproof.metric import Metric
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
 from heatproof.results.resampling import resample_counts
-from heatproof.results.scores import PLACE_COLUMNS, Scored, cases_of, name_of, write_csv, write_scores
+from heatproof.results.scores import COMBINATION_COLUMNS, ScoredCombination, cases_of, name_of, write_csv, write_scores
 from heatproof.results.significance import benjamini_hochberg, holm
 from heatproof.results.store import Run
 from heatproof.results.summary import SummarySettings, comparisons, ranks, results, summaries, summary_columns
@@ -25,12 +25,17 @@ SETTINGS = SummarySettings(resamples=40, permutations=1000, confidence=0.9, seed
 
 def tables(cases: Any, settings: SummarySettings = SETTINGS) -> tuple[Any, Any]:
     """The rows of the summary and of the comparisons."""
-    made = results(cases, settings)
-    return made["summary"].rows, made["comparisons"].rows
+    result = results(cases, settings)
+    return result["summary"].rows, result["comparisons"].rows
 
 
 def place(explainer: str, **more: str) -> dict[str, str]:
-    usual = dict.fromkeys(PLACE_COLUMNS, "") | {"dataset": "d", "split": "test", "model": "m", "explainer": explainer}
+    usual = dict.fromkeys(COMBINATION_COLUMNS, "") | {
+        "dataset": "d",
+        "split": "test",
+        "model": "m",
+        "explainer": explainer,
+    }
     return {**usual, "combination": f"key-{explainer}", **more}
 
 
@@ -51,25 +56,29 @@ def commit(run: Run, key: str, rows: list[list[Any]]) -> str:
     return key
 
 
-def entry(run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any) -> Scored:
+def entry(
+    run: Run, explainer: str, rows: list[list[Any]], metric: Metric | None = None, **more: Any
+) -> ScoredCombination:
     keys = (commit(run, f"{explainer}-{len(run.keys('scores'))}", rows),)
-    return Scored(
+    return ScoredCombination(
         place(explainer), metric or Mass(), "mass", keys, explainer == "random", dataset="d1", grid="g1", **more
     )
 
 
 def test_units_become_one_sorted_table(run: Run) -> None:
-    one = [row("c", "value", 3.0), row("a", "value", 1.0)]
-    two = [row("b", "value", 2.0), row("b", "left", None, "excluded", "absent")]
-    slope = Scored(place("slope"), Mass(), "mass", (commit(run, "u1", one), commit(run, "u2", two), "not there"), False)
+    first = [row("c", "value", 3.0), row("a", "value", 1.0)]
+    second = [row("b", "value", 2.0), row("b", "left", None, "excluded", "absent")]
+    slope = ScoredCombination(
+        place("slope"), Mass(), "mass", (commit(run, "u1", first), commit(run, "u2", second), "not there"), False
+    )
     cam = entry(run, "cam", [row("a", "value", 9.0)])
-    made = write_scores(run, [slope, cam])
+    columns = write_scores(run, [slope, cam])
     table = read_table(run.folder / "scores.parquet")
-    assert list(table) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
-    found = list(zip(*(table[name].tolist() for name in ("explainer", "measure", "case", "value"))))
-    assert str(found) == str([("cam", "value", "a", 9.0), ("slope", "left", "b", np.nan), ("slope", "value", "a", 1.0),
+    assert list(table) == [*COMBINATION_COLUMNS, *SCORE_COLUMNS]
+    rows = list(zip(*(table[name].tolist() for name in ("explainer", "measure", "case", "value"))))
+    assert str(rows) == str([("cam", "value", "a", 9.0), ("slope", "left", "b", np.nan), ("slope", "value", "a", 1.0),
                               ("slope", "value", "b", 2.0), ("slope", "value", "c", 3.0)])  # fmt: skip
-    assert all(np.array_equal(made[name].astype(str), table[name].astype(str)) for name in table)
+    assert all(np.array_equal(columns[name].astype(str), table[name].astype(str)) for name in table)
 
 
 def test_the_order_of_units_does_not_change_a_byte(run: Run) -> None:
@@ -81,15 +90,16 @@ def test_the_order_of_units_does_not_change_a_byte(run: Run) -> None:
 
 
 def test_without_any_unit_there_is_an_empty_table(run: Run) -> None:
-    rows = [Scored(place("slope"), Mass(), "mass", ("none",), False)]
+    rows = [ScoredCombination(place("slope"), Mass(), "mass", ("none",), False)]
     write_scores(run, rows)
     table = read_table(run.folder / "scores.parquet")
-    assert list(table) == [*PLACE_COLUMNS, *SCORE_COLUMNS]
+    assert list(table) == [*COMBINATION_COLUMNS, *SCORE_COLUMNS]
     assert cases_of(table, rows) == []
 
 
 def test_a_damaged_unit_among_many_is_named(run: Run) -> None:
-    good, bad = entry(run, "slope", [row("a", "value", 1.0)]), entry(run, "cam", [row("a", "value", 1.0)])
+    good = entry(run, "slope", [row("a", "value", 1.0)])
+    bad = entry(run, "cam", [row("a", "value", 1.0)])
     path = run.unit("scores", bad.units[0]) / "scores.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(StoreError, match=f"remove the folder {path.parent}"):
@@ -103,7 +113,7 @@ def test_a_run_in_a_folder_with_odd_names(tmp_path: Path) -> None:
     assert read_table(run.folder / "scores.parquet")["case"].tolist() == ["a"]
 
 
-def pivoted(run: Run, entries: list[Scored]) -> list[Any]:
+def pivoted(run: Run, entries: list[ScoredCombination]) -> list[Any]:
     return cases_of(write_scores(run, entries), entries)
 
 
@@ -114,13 +124,13 @@ def test_rows_are_pivoted_by_case(run: Run) -> None:
         row("c", "value", None, "failed", "broken", patient="p"),
         row("d", "value", 4.0, patient="r"),
     ]  # fmt: skip
-    (found,) = pivoted(run, [entry(run, "slope", rows)])
-    assert found.ids == ("a", "b", "c", "d")
-    assert found.patients == ("p", "q", "p", "r")
-    assert str(found.values["value"].tolist()) == "[1.0, 2.0, nan, 4.0]"
-    assert str(found.values["left"].tolist()) == "[nan, 0.5, nan, nan]"
-    assert found.statuses["value"] == ["valid", "valid", "failed", "valid"]
-    assert found.statuses["left"] == ["excluded", "valid", "failed", "excluded"]
+    (cases,) = pivoted(run, [entry(run, "slope", rows)])
+    assert cases.ids == ("a", "b", "c", "d")
+    assert cases.patients == ("p", "q", "p", "r")
+    assert str(cases.values["value"].tolist()) == "[1.0, 2.0, nan, 4.0]"
+    assert str(cases.values["left"].tolist()) == "[nan, 0.5, nan, nan]"
+    assert cases.statuses["value"] == ["valid", "valid", "failed", "valid"]
+    assert cases.statuses["left"] == ["excluded", "valid", "failed", "excluded"]
 
 
 def test_curves_are_pivoted_to_points(run: Run) -> None:
@@ -129,19 +139,19 @@ def test_curves_are_pivoted_to_points(run: Run) -> None:
         row("b", "curve", [3.0]),
         row("c", "curve", None, "invalid", "infinite"),
     ]
-    (found,) = pivoted(run, [entry(run, "slope", rows)])
-    assert str(found.values["curve"].tolist()) == "[[0.0, 1.0, 2.0], [3.0, nan, nan], [nan, nan, nan]]"
+    (cases,) = pivoted(run, [entry(run, "slope", rows)])
+    assert str(cases.values["curve"].tolist()) == "[[0.0, 1.0, 2.0], [3.0, nan, nan], [nan, nan, nan]]"
 
 
 def test_two_datasets_of_one_name_are_told_apart(run: Run) -> None:
     """Their combinations have different keys."""
-    one = Scored(
+    first = ScoredCombination(
         place("slope", combination="k1"), Mass(), "mass", (commit(run, "u1", [row("a", "value", 1.0)]),), False
     )
-    two = Scored(
+    second = ScoredCombination(
         place("slope", combination="k2"), Mass(), "mass", (commit(run, "u2", [row("a", "value", 2.0)]),), False
     )
-    assert [case.values["value"].tolist() for case in pivoted(run, [one, two])] == [[1.0], [2.0]]
+    assert [case.values["value"].tolist() for case in pivoted(run, [first, second])] == [[1.0], [2.0]]
 
 
 def failing(case: str, primary: str) -> list[Any]:
@@ -159,10 +169,10 @@ PAIRS = {"a": (0.1, 0.0), "b": (0.4, 0.0), "c": (0.35, 1.0), "d": (0.8, 1.0)}
 def test_a_measure_made_of_others_counts_its_cases(run: Run) -> None:
     """Three of four pairs are in order, as in the textbook example; a case that failed is counted, not used."""
     summary, _ = tables(pivoted(run, [entry(run, "slope", area_rows(PAIRS, "ef"), Area())]))
-    (found,) = summary
-    assert (found["measure"], found["value"]) == ("auc", 0.75)
-    assert [found[f"n_{name}"] for name in ("valid", "failed", "excluded", "invalid")] == [4, 2, 0, 0]
-    assert found["n_patients"] == 6
+    (result,) = summary
+    assert (result["measure"], result["value"]) == ("auc", 0.75)
+    assert [result[f"n_{name}"] for name in ("valid", "failed", "excluded", "invalid")] == [4, 2, 0, 0]
+    assert result["n_patients"] == 6
 
 
 def test_a_measure_made_of_others_is_tested(run: Run) -> None:
@@ -170,23 +180,23 @@ def test_a_measure_made_of_others_is_tested(run: Run) -> None:
     entries = [entry(run, "slope", area_rows(better, "e"), Area()), entry(run, "random", area_rows(PAIRS, "e"), Area())]
     summary, compared = tables(pivoted(run, entries))
     assert summary[0]["difference_to_random"] == pytest.approx(0.25)
-    assert [(one["a"], one["b"], one["n_cases"]) for one in compared] == [("m × slope", "m × random", 4)]
+    assert [(result["a"], result["b"], result["n_cases"]) for result in compared] == [("m × slope", "m × random", 4)]
 
 
 def test_if_every_case_failed_the_primary_measure_says_so(run: Run) -> None:
     for metric in (Area(), Mass()):
         rows = [failing(case, metric.primary) for case in "abc"]
-        (found,), compared = tables(pivoted(run, [entry(run, "slope", rows, metric)]))
-        assert found["measure"] == metric.primary
-        assert np.isnan(found["value"])
-        assert found["n_failed"] == 3
+        (result,), compared = tables(pivoted(run, [entry(run, "slope", rows, metric)]))
+        assert result["measure"] == metric.primary
+        assert np.isnan(result["value"])
+        assert result["n_failed"] == 3
         assert compared == []
 
 
 VALUES = {"slope": (3.0, 5.0, 9.0, 2.0), "cam": (2.0, 5.5, 4.0, 2.5), "random": (1.0, 1.0, 2.0, 2.0)}
 
 
-def mass(run: Run) -> list[Scored]:
+def mass(run: Run) -> list[ScoredCombination]:
     return [
         entry(run, name, [row(case, "value", value) for case, value in zip("abcd", values)])
         for name, values in VALUES.items()
@@ -202,21 +212,21 @@ def exact(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 def test_combinations_are_tested_against_random_and_each_other(run: Run) -> None:
     summary, compared = tables(pivoted(run, mass(run)))
-    found = {one["explainer"]: one for one in summary}
+    by_name = {result["explainer"]: result for result in summary}
     chance = [exact(VALUES[name], VALUES["random"]) for name in ("slope", "cam")]
     for name, p, adjusted in zip(("slope", "cam"), chance, holm(np.array(chance))):
-        assert found[name]["value"] == np.mean(VALUES[name])
-        assert found[name]["difference_to_random"] == pytest.approx(np.mean(VALUES[name]) - 1.5)
-        assert found[name]["p_random"] == pytest.approx(p)
-        assert found[name]["p_random_holm"] == pytest.approx(adjusted)
-        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
-    assert np.isnan(found["random"]["p_random"])
+        assert by_name[name]["value"] == np.mean(VALUES[name])
+        assert by_name[name]["difference_to_random"] == pytest.approx(np.mean(VALUES[name]) - 1.5)
+        assert by_name[name]["p_random"] == pytest.approx(p)
+        assert by_name[name]["p_random_holm"] == pytest.approx(adjusted)
+        assert by_name[name]["low"] <= by_name[name]["value"] <= by_name[name]["high"]
+    assert np.isnan(by_name["random"]["p_random"])
     pairs = [("slope", "cam"), ("slope", "random"), ("cam", "random")]
     ps = [exact(VALUES[a], VALUES[b]) for a, b in pairs]
-    assert [(one["a"], one["b"]) for one in compared] == [(f"m × {a}", f"m × {b}") for a, b in pairs]
-    assert [one["p"] for one in compared] == pytest.approx(ps)
-    assert [one["p_holm"] for one in compared] == pytest.approx(holm(np.array(ps)).tolist())
-    assert all(one["exact"] and one["permutations"] == 16 for one in compared)
+    assert [(result["a"], result["b"]) for result in compared] == [(f"m × {a}", f"m × {b}") for a, b in pairs]
+    assert [result["p"] for result in compared] == pytest.approx(ps)
+    assert [result["p_holm"] for result in compared] == pytest.approx(holm(np.array(ps)).tolist())
+    assert all(result["exact"] and result["permutations"] == 16 for result in compared)
 
 
 def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
@@ -224,16 +234,16 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
     slope, _, random = mass(run)
     others = [
         replace(random, units=(commit(run, f"x{index}", [row(case, "value", 100.0) for case in "abcd"]),),
-                place=random.place | {"combination": f"other-{index}"} | changes, **fields)
+                columns=random.columns | {"combination": f"other-{index}"} | changes, **fields)
         for index, (fields, changes) in enumerate(
             [({"grid": "g2"}, {}), ({"dataset": "d2"}, {}), ({}, {"split": "tuning"})]
         )
     ]  # fmt: skip
-    made = pivoted(run, [*others, slope, random])
-    assert len(made) == 5
-    summary, compared = tables(made)
-    (found,) = [one for one in summary if one["explainer"] == "slope"]
-    assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
+    cases = pivoted(run, [*others, slope, random])
+    assert len(cases) == 5
+    summary, compared = tables(cases)
+    (result,) = [line for line in summary if line["explainer"] == "slope"]
+    assert result["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
     # Another grid of the same samples is compared; other samples are not.
     assert len(compared) == 3
 
@@ -241,12 +251,12 @@ def test_the_baseline_is_that_of_the_same_samples_and_grid(run: Run) -> None:
 @pytest.mark.parametrize(("model", "target"), [("m1", ""), ("m2", "left")])
 def test_judged_maps_have_the_baseline_of_their_model_and_target(run: Run, model: str, target: str) -> None:
     """Two models may have one name in the tables."""
-    slope, _, random = (replace(each, model="m2") for each in mass(run))
+    slope, _, random = (replace(scored, model="m2") for scored in mass(run))
     units = (commit(run, "other", [row(case, "value", 100.0) for case in "abcd"]),)
-    place = random.place | {"combination": "other", "target": target}
-    summary, _ = tables(pivoted(run, [replace(random, units=units, place=place, model=model), slope, random]))
-    (found,) = [one for one in summary if one["explainer"] == "slope"]
-    assert found["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
+    columns = random.columns | {"combination": "other", "target": target}
+    summary, _ = tables(pivoted(run, [replace(random, units=units, columns=columns, model=model), slope, random]))
+    (result,) = [line for line in summary if line["explainer"] == "slope"]
+    assert result["difference_to_random"] == pytest.approx(np.mean(VALUES["slope"]) - 1.5)
 
 
 def test_random_maps_stand_once_for_a_metric_that_asks_no_model(ran: Callable[..., Any], tmp_path: Path) -> None:
@@ -256,9 +266,12 @@ def test_random_maps_stand_once_for_a_metric_that_asks_no_model(ran: Callable[..
         finished = ran(models=["regions", "linear"], metrics=metrics, output=str(tmp_path / "-".join(metrics)))
         return [row for row in finished.summary if row["metric"] == "mass"]
 
-    both, alone = rows(["mass", "drop"]), rows(["mass"])
-    kept = ("model", "explainer", "target", "value", "difference_to_random", "p_random", "p_random_holm", "n_valid")
-    assert str([[row[name] for name in kept] for row in both]) == str([[row[name] for name in kept] for row in alone])
+    both = rows(["mass", "drop"])
+    alone = rows(["mass"])
+    columns = ("model", "explainer", "target", "value", "difference_to_random", "p_random", "p_random_holm", "n_valid")
+    assert str([[row[name] for name in columns] for row in both]) == str(
+        [[row[name] for name in columns] for row in alone]
+    )
     assert {row["model"] for row in both if row["explainer"] == "random"} == {""}
 
 
@@ -271,21 +284,21 @@ def test_a_case_without_a_value_leaves_the_pair(run: Run) -> None:
 
 def test_the_seed_decides_the_resamples(run: Run) -> None:
     cases = pivoted(run, mass(run))
-    one, again = (str(results(cases, SETTINGS)) for _ in range(2))
+    first, again = (str(results(cases, SETTINGS)) for _ in range(2))
     other = str(results(cases, SETTINGS.model_copy(update={"seed": 4})))
-    assert one == again != other
+    assert first == again != other
 
 
 def test_another_correction_has_columns_of_its_own(run: Run) -> None:
     cases = pivoted(run, mass(run))
-    made = results(cases, SETTINGS.model_copy(update={"correction": "benjamini_hochberg"}))
+    result = results(cases, SETTINGS.model_copy(update={"correction": "benjamini_hochberg"}))
     for name, p in (("summary", "p_random"), ("comparisons", "p")):
-        rows = made[name].rows
-        assert set(rows[0]) == set(made[name].columns)
+        rows = result[name].rows
+        assert set(rows[0]) == set(result[name].columns)
         assert f"{p}_holm" not in rows[0]
         expected = benjamini_hochberg(np.array([row[p] for row in rows]))
-        found = [row[f"{p}_benjamini_hochberg"] for row in rows]
-        assert found == pytest.approx(expected.tolist(), nan_ok=True)
+        actual = [row[f"{p}_benjamini_hochberg"] for row in rows]
+        assert actual == pytest.approx(expected.tolist(), nan_ok=True)
 
 
 def test_ranks_are_those_of_the_summary(run: Run) -> None:
@@ -301,12 +314,12 @@ def test_ranks_are_those_of_the_summary(run: Run) -> None:
 
 
 def test_wins_are_shares_of_the_resamples(run: Run) -> None:
-    made = results(pivoted(run, mass(run)), SETTINGS)
+    result = results(pivoted(run, mass(run)), SETTINGS)
     counts = resample_counts([f"patient-{case}" for case in "abcd"], 40, 3)
     slope, cam = (counts @ np.array(VALUES[name]) / 4 for name in ("slope", "cam"))
     wins = float((slope > cam + 1e-9).mean() + (abs(slope - cam) <= 1e-9).mean() / 2)
-    assert made["comparisons"].rows[0]["win_share"] == pytest.approx(wins)
-    assert made["ranks"].rows[0]["best_share"] == pytest.approx(wins)
+    assert result["comparisons"].rows[0]["win_share"] == pytest.approx(wins)
+    assert result["ranks"].rows[0]["best_share"] == pytest.approx(wins)
 
 
 def test_where_less_is_better_the_least_leads(run: Run) -> None:
@@ -317,43 +330,43 @@ def test_where_less_is_better_the_least_leads(run: Run) -> None:
         entry(run, name, [row(case, "value", value) for case, value in zip("abcd", VALUES[name])], Error())
         for name in ("slope", "cam")
     ]
-    made = results(pivoted(run, entries), SETTINGS)
-    assert [one["name"] for one in made["ranks"].rows] == ["m × cam", "m × slope"]
-    assert made["comparisons"].rows[0]["win_share"] < 0.5
+    result = results(pivoted(run, entries), SETTINGS)
+    assert [line["name"] for line in result["ranks"].rows] == ["m × cam", "m × slope"]
+    assert result["comparisons"].rows[0]["win_share"] < 0.5
 
 
 def test_a_measure_of_many_cases_has_ranks_without_a_test(run: Run) -> None:
     better = PAIRS | {"c": (0.5, 1.0)}
     entries = [entry(run, "slope", area_rows(better), Area()), entry(run, "cam", area_rows(PAIRS), Area())]
     rows = results(pivoted(run, entries), SETTINGS)["ranks"].rows
-    assert [(one["name"], one["rank"]) for one in rows] == [("m × slope", 1), ("m × cam", 2)]
-    assert all(np.isnan(one["friedman"]) and one["n_patients"] == 0 for one in rows)
+    assert [(line["name"], line["rank"]) for line in rows] == [("m × slope", 1), ("m × cam", 2)]
+    assert all(np.isnan(line["friedman"]) and line["n_patients"] == 0 for line in rows)
 
 
 def test_parity_is_flagged_in_every_table(run: Run) -> None:
-    made = results(pivoted(run, mass(run)), SETTINGS.model_copy(update={"interval": "parity"}))
-    for table in made.values():
+    result = results(pivoted(run, mass(run)), SETTINGS.model_copy(update={"interval": "parity"}))
+    for table in result.values():
         assert table.rows
-        assert all(one["flag"].startswith("parity with Watanabe et al. 2022") for one in table.rows)
-    assert {one["resamples"] for one in made["summary"].rows} == {30}
+        assert all(line["flag"].startswith("parity with Watanabe et al. 2022") for line in table.rows)
+    assert {line["resamples"] for line in result["summary"].rows} == {30}
 
 
 def test_an_interval_that_cannot_be_made_is_explained(run: Run) -> None:
     same = entry(run, "slope", [row(case, "value", 2.0) for case in "abc"])
-    found = results(pivoted(run, [same]), SETTINGS.model_copy(update={"interval": "bca"}))["summary"].rows[0]
-    assert np.isnan([found["low"], found["high"]]).all()
-    assert found["flag"] == "no bca interval: no patient makes a difference to the value"
+    result = results(pivoted(run, [same]), SETTINGS.model_copy(update={"interval": "bca"}))["summary"].rows[0]
+    assert np.isnan([result["low"], result["high"]]).all()
+    assert result["flag"] == "no bca interval: no patient makes a difference to the value"
 
 
 def test_tables_are_written_as_csv(run: Run) -> None:
-    made = results(pivoted(run, mass(run)), SETTINGS)
-    for name, each in made.items():
-        write_csv(run, f"{name}.csv", each.columns, each.rows)
-    summary = made["summary"].rows
+    result = results(pivoted(run, mass(run)), SETTINGS)
+    for name, table in result.items():
+        write_csv(run, f"{name}.csv", table.columns, table.rows)
+    summary = result["summary"].rows
     with open(run.folder / "summary.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert tuple(rows[0]) == summary_columns("holm")
-    assert [float(one["value"]) for one in rows] == [one["value"] for one in summary]
+    assert [float(line["value"]) for line in rows] == [line["value"] for line in summary]
     assert rows[2]["p_random"] == ""
     assert (run.folder / "summary.csv").read_bytes().count(b"\r") == 0
 
@@ -391,7 +404,7 @@ def test_models_are_compared_by_metrics_of_predictions(ran: Callable[..., Any]) 
     with open(finished.folder / "comparisons.csv", newline="") as stream:
         (compared,) = csv.DictReader(stream)
     assert (compared["a"], compared["b"]) == ("regions", "linear")
-    assert [(one["model"], one["explainer"], one["n_valid"]) for one in finished.summary] == [
+    assert [(line["model"], line["explainer"], line["n_valid"]) for line in finished.summary] == [
         ("regions", "", 8), ("linear", "", 8)
     ]  # fmt: skip
     assert summaries([], SETTINGS) == comparisons([], SETTINGS) == ranks([], SETTINGS) == []

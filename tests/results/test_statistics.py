@@ -117,9 +117,9 @@ class TestBootstrap:
         clustered = unclustered = 0
         for trial in range(200):
             values = np.repeat(random.normal(size=40), 5) + 0.1 * random.normal(size=200)
-            found = summarise_cases(means, {"v": values}, groups, 400, 0.95, seed=trial)["v"]
+            result = summarise_cases(means, {"v": values}, groups, 400, 0.95, seed=trial)["v"]
             naive = summarise_cases(means, {"v": values}, singletons(200), 400, 0.95, seed=trial)["v"]
-            clustered += found.low <= 0 <= found.high
+            clustered += result.low <= 0 <= result.high
             unclustered += naive.low <= 0 <= naive.high
         low, high = stats.binom.ppf([0.001, 0.999], 200, 0.935)
         assert low <= clustered <= high
@@ -129,8 +129,8 @@ class TestBootstrap:
 class TestPercentiles:
     def test_published_vector(self) -> None:
         values = np.arange(1, 31) / 100
-        found = percentile_interval(values, 0.95)
-        assert (found.low, found.high, found.undefined) == (pytest.approx(0.01725), pytest.approx(0.29275), 0)
+        result = percentile_interval(values, 0.95)
+        assert (result.low, result.high, result.undefined) == (pytest.approx(0.01725), pytest.approx(0.29275), 0)
 
     @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
     def test_plain_interpolation(self, confidence: float) -> None:
@@ -138,11 +138,11 @@ class TestPercentiles:
         ordered = sorted(values)
         plain = []
         for share in ((1 - confidence) / 2, (1 + confidence) / 2):
-            place = share * (len(ordered) - 1)
-            below = int(place)
-            plain.append(ordered[below] + (place - below) * (ordered[below + 1] - ordered[below]))
-        found = percentile_interval(values, confidence)
-        assert (found.low, found.high) == pytest.approx(tuple(plain))
+            position = share * (len(ordered) - 1)
+            below = int(position)
+            plain.append(ordered[below] + (position - below) * (ordered[below + 1] - ordered[below]))
+        result = percentile_interval(values, confidence)
+        assert (result.low, result.high) == pytest.approx(tuple(plain))
 
     def test_undefined_resamples_are_counted(self) -> None:
         with_gaps = percentile_interval(np.array([np.nan, 3.0, 1.0, np.nan, 2.0]), 0.8)
@@ -150,20 +150,20 @@ class TestPercentiles:
         assert (with_gaps.low, with_gaps.high) == pytest.approx((1.2, 2.8))
 
     def test_nothing_defined(self) -> None:
-        found = percentile_interval(np.full(3, np.nan), 0.95)
-        assert np.isnan([found.low, found.high]).all()
-        assert found.undefined == 3
+        result = percentile_interval(np.full(3, np.nan), 0.95)
+        assert np.isnan([result.low, result.high]).all()
+        assert result.undefined == 3
 
 
 class TestSummary:
     def test_missing_measures(self) -> None:
         measurements = {"all": np.array([1.0, 2.0, 3.0]), "rare": np.array([np.nan, 5.0, np.nan])}
-        found = summarise_cases(means, measurements, ["a", "b", "c"], 900, 0.95, seed=0)
-        assert (found["all"].n, found["all"].undefined, found["all"].value) == (3, 0, 2.0)
-        assert (found["rare"].n, found["rare"].value, found["rare"].low, found["rare"].high) == (1, 5.0, 5.0, 5.0)
-        assert found["rare"].resamples == 900
+        result = summarise_cases(means, measurements, ["a", "b", "c"], 900, 0.95, seed=0)
+        assert (result["all"].n, result["all"].undefined, result["all"].value) == (3, 0, 2.0)
+        assert (result["rare"].n, result["rare"].value, result["rare"].low, result["rare"].high) == (1, 5.0, 5.0, 5.0)
+        assert result["rare"].resamples == 900
         low, high = stats.binom.ppf([0.0005, 0.9995], 900, (2 / 3) ** 3)
-        assert low <= found["rare"].undefined <= high
+        assert low <= result["rare"].undefined <= high
 
     def test_ratio_of_sums_with_a_curve_beside_it(self) -> None:
         measurements = {"hits": np.array([1.0, 2.0, np.nan]), "total": np.array([2.0, 2.0, 4.0])}
@@ -172,17 +172,17 @@ class TestSummary:
             filled = {"hits": np.nan_to_num(measured["hits"]), "total": measured["total"]}
             return ratio(filled, counts) | {"curve": np.zeros((len(counts), 5))}
 
-        found = summarise_cases(summarise, measurements, ["a", "b", "c"], 10, 0.95, seed=0)
-        assert list(found) == ["ratio"]
-        assert (found["ratio"].n, found["ratio"].value) == (2, 3 / 8)
+        result = summarise_cases(summarise, measurements, ["a", "b", "c"], 10, 0.95, seed=0)
+        assert list(result) == ["ratio"]
+        assert (result["ratio"].n, result["ratio"].value) == (2, 3 / 8)
 
     def test_order_of_cases_does_not_matter(self) -> None:
         values = np.random.default_rng(0).normal(size=len(PATIENTS))
         order = np.array([6, 2, 0, 1, 5, 4, 3])
-        one = summarise_cases(means, {"v": values}, PATIENTS, 300, 0.95, seed=1)["v"]
+        result = summarise_cases(means, {"v": values}, PATIENTS, 300, 0.95, seed=1)["v"]
         moved = [PATIENTS[position] for position in order]
         other = summarise_cases(means, {"v": values[order]}, moved, 300, 0.95, seed=1)["v"]
-        assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), abs=1e-12)
+        assert (result.value, result.low, result.high) == pytest.approx((other.value, other.low, other.high), abs=1e-12)
 
     @pytest.mark.parametrize(("interval", "rows"), [("percentile", 51), ("bca", 55), ("parity", 301)])
     def test_all_rows_are_summarised_in_one_call(self, interval: str, rows: int) -> None:
@@ -214,40 +214,44 @@ def scipy_bca(patients: Floats, sizes: Floats, resampled: Floats, confidence: fl
 
     known = stats.bootstrap((patients, sizes), clustered, n_resamples=9, paired=True, rng=0)
     known.bootstrap_distribution = resampled
-    made = stats.bootstrap(
+    result = stats.bootstrap(
         (patients, sizes), clustered, n_resamples=0, paired=True, confidence_level=confidence, bootstrap_result=known
     ).confidence_interval
-    return float(made.low), float(made.high)
+    return float(result.low), float(result.high)
 
 
 class TestAcceleratedIntervals:
     @pytest.mark.parametrize("confidence", [0.8, 0.95])
     def test_cases_agree_with_scipy_on_the_same_resamples(self, confidence: float) -> None:
         values = np.random.default_rng(0).gamma(0.7, size=25)
-        found = summarise_cases(means, {"v": values}, singletons(25), 1500, confidence, 1, "bca")["v"]
-        expected = scipy_bca(np.sort(values), np.ones(25), found.resampled, confidence)
-        assert (found.low, found.high) == pytest.approx(expected, rel=1e-8)
-        assert found.value == pytest.approx(values.mean())
-        assert (found.undefined, found.reason) == (0, "")
-        assert found.high - found.value > 1.1 * (found.value - found.low), "the interval is skewed as the values are"
+        result = summarise_cases(means, {"v": values}, singletons(25), 1500, confidence, 1, "bca")["v"]
+        expected = scipy_bca(np.sort(values), np.ones(25), result.resampled, confidence)
+        assert (result.low, result.high) == pytest.approx(expected, rel=1e-8)
+        assert result.value == pytest.approx(values.mean())
+        assert (result.undefined, result.reason) == (0, "")
+        assert result.high - result.value > 1.1 * (result.value - result.low), (
+            "the interval is skewed as the values are"
+        )
 
     def test_patients_agree_with_scipy_on_the_same_resamples(self) -> None:
         random = np.random.default_rng(1)
         sizes = random.integers(1, 5, size=18)
         groups = [f"{patient:02}" for patient, size in enumerate(sizes) for _ in range(size)]
         values = random.exponential(size=len(groups)) + np.repeat(random.exponential(size=18), sizes)
-        found = summarise_cases(means, {"v": values}, groups, 1500, 0.9, 2, "bca")["v"]
+        result = summarise_cases(means, {"v": values}, groups, 1500, 0.9, 2, "bca")["v"]
         sums = np.array([part.sum() for part in np.split(values, np.cumsum(sizes)[:-1])])
-        expected = scipy_bca(sums, sizes.astype(float), found.resampled, 0.9)
-        assert (found.low, found.high) == pytest.approx(expected, rel=1e-8)
+        expected = scipy_bca(sums, sizes.astype(float), result.resampled, 0.9)
+        assert (result.low, result.high) == pytest.approx(expected, rel=1e-8)
 
     def test_symmetric_values_give_percentiles(self) -> None:
         """Neither bias nor skewness: the mean of values that are symmetric about zero, and symmetric resamples."""
-        values, half = np.array([-3.0, -1.0, 0.0, 1.0, 3.0]), np.random.default_rng(2).normal(size=500)
+        values = np.array([-3.0, -1.0, 0.0, 1.0, 3.0])
+        half = np.random.default_rng(2).normal(size=500)
         resampled = np.concatenate([half, -half])
         jackknife = -values / 4
-        found, plain = bca_interval(0.0, resampled, jackknife, 0.9), percentile_interval(resampled, 0.9)
-        assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
+        result = bca_interval(0.0, resampled, jackknife, 0.9)
+        plain = percentile_interval(resampled, 0.9)
+        assert (result.low, result.high) == pytest.approx((plain.low, plain.high))
 
     def test_undefined_resamples_are_counted(self) -> None:
         resampled = np.random.default_rng(3).normal(size=200)
@@ -272,18 +276,18 @@ class TestAcceleratedIntervals:
         self, value: float, resampled: list[float], jackknife: list[float], why: str
     ) -> None:
         confidence = 1 - 1e-15 if why == "acceleration" else 0.95
-        found = bca_interval(value, np.array(resampled), np.array(jackknife), confidence)
-        assert np.isnan([found.low, found.high]).all()
-        assert why in found.reason
+        result = bca_interval(value, np.array(resampled), np.array(jackknife), confidence)
+        assert np.isnan([result.low, result.high]).all()
+        assert why in result.reason
 
     def test_one_patient_has_no_accelerated_interval(self) -> None:
-        found = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, "bca")["v"]
-        assert (found.value, found.reason) == (1.5, "there is only one patient")
+        result = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, "bca")["v"]
+        assert (result.value, result.reason) == (1.5, "there is only one patient")
 
     def test_each_row_lacks_one_patient(self) -> None:
         values = np.random.default_rng(5).normal(size=len(PATIENTS))
-        for name, found in zip(sorted(set(PATIENTS)), mean(values, leave_one_out(PATIENTS))):
-            assert found == pytest.approx(np.mean([v for v, patient in zip(values, PATIENTS) if patient != name]))
+        for name, result in zip(sorted(set(PATIENTS)), mean(values, leave_one_out(PATIENTS))):
+            assert result == pytest.approx(np.mean([v for v, patient in zip(values, PATIENTS) if patient != name]))
 
 
 def either_class(measurements: Mapping[str, Floats], counts: Floats) -> dict[str, Floats]:
@@ -308,31 +312,31 @@ class TestParity:
 
     def test_median_and_percentiles_of_the_first_thirty(self) -> None:
         values = np.random.default_rng(1).normal(size=96)
-        found = summarise_cases(means, {"v": values}, singletons(96), 10_000, 0.95, 3, "parity")["v"]
+        result = summarise_cases(means, {"v": values}, singletons(96), 10_000, 0.95, 3, "parity")["v"]
         counts = parity_counts(singletons(96), seed=3)[:30]
         plain = sorted(np.repeat(values, row).mean() for row in counts)
-        assert found.value == pytest.approx((plain[14] + plain[15]) / 2)
-        assert found.low == pytest.approx(plain[0] + 0.725 * (plain[1] - plain[0]))
-        assert found.high == pytest.approx(plain[28] + 0.275 * (plain[29] - plain[28]))
-        assert (found.resamples, found.undefined, found.n) == (30, 0, 96)
+        assert result.value == pytest.approx((plain[14] + plain[15]) / 2)
+        assert result.low == pytest.approx(plain[0] + 0.725 * (plain[1] - plain[0]))
+        assert result.high == pytest.approx(plain[28] + 0.275 * (plain[29] - plain[28]))
+        assert (result.resamples, result.undefined, result.n) == (30, 0, 96)
 
     def test_draws_without_a_class_are_replaced_and_counted(self) -> None:
         values = np.zeros(90)
         values[0] = 1
-        found = summarise_cases(either_class, {"v": values}, singletons(90), 10, 0.9, 0, "parity")["v"]
+        result = summarise_cases(either_class, {"v": values}, singletons(90), 10, 0.9, 0, "parity")["v"]
         shares = [np.repeat(values, row).mean() for row in parity_counts(singletons(90), seed=0)]
-        places = [place for place, share in enumerate(shares) if share > 0][:30]
-        assert 0 < found.undefined == places[-1] + 1 - 30
-        assert found.value == pytest.approx(np.median([shares[place] for place in places]))
+        used = [index for index, share in enumerate(shares) if share > 0][:30]
+        assert 0 < result.undefined == used[-1] + 1 - 30
+        assert result.value == pytest.approx(np.median([shares[index] for index in used]))
 
     def test_too_few_draws_with_a_value(self) -> None:
         values = np.zeros(5000)
         values[0] = 1
-        found = summarise_cases(either_class, {"v": values}, singletons(5000), 10, 0.9, 0, "parity")["v"]
+        result = summarise_cases(either_class, {"v": values}, singletons(5000), 10, 0.9, 0, "parity")["v"]
         defined = np.count_nonzero(parity_counts(singletons(5000), seed=0)[:, 0])
         assert defined < 30
-        assert np.isnan([found.value, found.low, found.high]).all()
-        assert found.reason == f"{defined} of 300 resamples have a value, and 30 are needed"
+        assert np.isnan([result.value, result.low, result.high]).all()
+        assert result.reason == f"{defined} of 300 resamples have a value, and 30 are needed"
 
 
 class TestSwaps:
@@ -343,37 +347,39 @@ class TestSwaps:
         assert len(swaps.first) == (16 if swaps.exact else permutations + 1)
         assert np.array_equal(swaps.first + swaps.second, np.ones_like(swaps.first))
         assert np.array_equal(swaps.first, np.roll(swaps.second, len(PATIENTS), axis=1))
-        kept = swaps.first[:, : len(PATIENTS)]
-        assert kept[0].all()
+        unswapped = swaps.first[:, : len(PATIENTS)]
+        assert unswapped[0].all()
         for name in set(PATIENTS):
-            columns = kept[:, [position for position, patient in enumerate(PATIENTS) if patient == name]]
+            columns = unswapped[:, [position for position, patient in enumerate(PATIENTS) if patient == name]]
             assert (columns == columns[:, :1]).all()
 
     def test_every_pattern_once(self) -> None:
-        kept = swap_counts(singletons(5), 32, seed=0).first[:, :5]
-        assert {tuple(row) for row in kept} == set(itertools.product([0, 1], repeat=5))
+        patterns = swap_counts(singletons(5), 32, seed=0).first[:, :5]
+        assert {tuple(row) for row in patterns} == set(itertools.product([0, 1], repeat=5))
 
     def test_random_patterns_are_even(self) -> None:
-        kept = swap_counts(singletons(30), 2000, seed=0).first[1:, :30]
-        assert np.abs(kept.mean(0) - 0.5).max() < 4 * 0.5 / np.sqrt(2000)
+        patterns = swap_counts(singletons(30), 2000, seed=0).first[1:, :30]
+        assert np.abs(patterns.mean(0) - 0.5).max() < 4 * 0.5 / np.sqrt(2000)
 
 
 class TestPairedTest:
     @pytest.mark.parametrize("shift", [0.0, 0.4, 1.5])
     def test_exact_p_agrees_with_scipy(self, shift: float) -> None:
         random = np.random.default_rng(0)
-        a, b = random.normal(size=9) + shift, random.normal(size=9)
-        found = paired_test(means, {"v": a}, {"v": b}, singletons(9), "v", 1000, seed=0)
+        a = random.normal(size=9) + shift
+        b = random.normal(size=9)
+        result = paired_test(means, {"v": a}, {"v": b}, singletons(9), "v", 1000, seed=0)
         theirs = stats.permutation_test(
             (a, b), lambda x, y, axis: x.mean(axis) - y.mean(axis), permutation_type="samples", vectorized=True
         )
-        assert (found.exact, found.permutations, found.cases, found.patients) == (True, 512, 9, 9)
-        assert found.difference == pytest.approx(theirs.statistic)
-        assert found.p == pytest.approx(theirs.pvalue)
+        assert (result.exact, result.permutations, result.cases, result.patients) == (True, 512, 9, 9)
+        assert result.difference == pytest.approx(theirs.statistic)
+        assert result.p == pytest.approx(theirs.pvalue)
 
     def test_random_p_agrees_with_the_exact_one(self) -> None:
         random = np.random.default_rng(1)
-        a, b = random.normal(size=12) + 0.5, random.normal(size=12)
+        a = random.normal(size=12) + 0.5
+        b = random.normal(size=12)
         exact = paired_test(means, {"v": a}, {"v": b}, singletons(12), "v", 4096, seed=0)
         drawn = paired_test(means, {"v": a}, {"v": b}, singletons(12), "v", 4000, seed=0)
         assert (exact.exact, drawn.exact, drawn.permutations) == (True, False, 4000)
@@ -382,23 +388,24 @@ class TestPairedTest:
 
     def test_patients_against_a_plain_loop(self) -> None:
         random = np.random.default_rng(2)
-        a, b = random.normal(size=7) + 0.3, random.normal(size=7)
+        a = random.normal(size=7) + 0.3
+        b = random.normal(size=7)
         patients = sorted(set(PATIENTS))
         differences = []
         for signs in itertools.product([1, -1], repeat=len(patients)):
             sign = dict(zip(patients, signs))
             differences.append(sum(sign[patient] * (x - y) for patient, x, y in zip(PATIENTS, a, b)) / 7)
-        expected = np.mean([abs(each) >= abs(differences[0]) - 1e-12 for each in differences])
-        found = paired_test(means, {"v": a}, {"v": b}, PATIENTS, "v", 100, seed=0)
-        assert (found.p, found.difference) == pytest.approx((expected, differences[0]))
-        assert (found.cases, found.patients) == (7, 4)
+        expected = np.mean([abs(difference) >= abs(differences[0]) - 1e-12 for difference in differences])
+        result = paired_test(means, {"v": a}, {"v": b}, PATIENTS, "v", 100, seed=0)
+        assert (result.p, result.difference) == pytest.approx((expected, differences[0]))
+        assert (result.cases, result.patients) == (7, 4)
 
     def test_measure_made_of_several_measurements(self) -> None:
         random = np.random.default_rng(3)
         total = random.integers(5, 9, size=6).astype(float)
         a, b = ({"hits": random.integers(0, 5, size=6).astype(float), "total": total} for _ in range(2))
         a["hits"][2] = np.nan
-        found = paired_test(ratio, a, b, singletons(6), "ratio", 100, seed=0)
+        result = paired_test(ratio, a, b, singletons(6), "ratio", 100, seed=0)
         rest = [0, 1, 3, 4, 5]
         differences = []
         for swapped in itertools.product([False, True], repeat=5):
@@ -408,38 +415,38 @@ class TestPairedTest:
                 for which in (0, 1)
             )
             differences.append(left - right)
-        assert found.difference == pytest.approx(differences[0])
-        assert found.p == pytest.approx(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-12))
+        assert result.difference == pytest.approx(differences[0])
+        assert result.p == pytest.approx(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-12))
 
     def test_only_cases_defined_in_both_enter(self) -> None:
         a = np.array([1.0, np.nan, 3.0, 4.0, 5.0])
         b = np.array([0.5, 1.0, np.nan, 3.0, 4.9])
         other = np.full(5, np.nan)
         groups = ["x", "y", "z", "w", "w"]
-        found = paired_test(means, {"v": a, "o": other}, {"v": b, "o": other}, groups, "v", 100, seed=0)
-        kept = [0, 3, 4]
-        alone = paired_test(means, {"v": a[kept]}, {"v": b[kept]}, ["x", "w", "w"], "v", 100, seed=0)
-        assert found == alone
-        assert (found.cases, found.patients, found.permutations) == (3, 2, 4)
+        result = paired_test(means, {"v": a, "o": other}, {"v": b, "o": other}, groups, "v", 100, seed=0)
+        defined = [0, 3, 4]
+        alone = paired_test(means, {"v": a[defined]}, {"v": b[defined]}, ["x", "w", "w"], "v", 100, seed=0)
+        assert result == alone
+        assert (result.cases, result.patients, result.permutations) == (3, 2, 4)
 
     def test_nothing_in_common(self) -> None:
         nothing = {"v": np.array([np.nan])}
-        found = paired_test(means, {"v": np.array([1.0])}, nothing, ["x"], "v", 100, seed=0)
-        assert np.isnan([found.difference, found.p]).all()
-        assert (found.cases, found.patients) == (0, 0)
+        result = paired_test(means, {"v": np.array([1.0])}, nothing, ["x"], "v", 100, seed=0)
+        assert np.isnan([result.difference, result.p]).all()
+        assert (result.cases, result.patients) == (0, 0)
 
     def test_equal_combinations(self) -> None:
         values = np.random.default_rng(4).random(30) / 3
-        found = paired_test(means, {"v": values}, {"v": values.copy()}, singletons(30), "v", 500, seed=0)
-        assert found.p == 1.0
-        assert found.difference == pytest.approx(0, abs=1e-15)
+        result = paired_test(means, {"v": values}, {"v": values.copy()}, singletons(30), "v", 500, seed=0)
+        assert result.p == 1.0
+        assert result.difference == pytest.approx(0, abs=1e-15)
 
     def test_rounding_does_not_decide_ties(self) -> None:
         """0.1 + 0.2 against 0.3: all sign patterns with the same exact difference count as equal."""
         a = np.array([0.1, 0.2, 0.3, 0.7, 0.1, 0.3])
-        found = paired_test(means, {"v": a}, {"v": np.zeros(6)}, singletons(6), "v", 100, seed=0)
+        result = paired_test(means, {"v": a}, {"v": np.zeros(6)}, singletons(6), "v", 100, seed=0)
         whole = paired_test(means, {"v": np.round(10 * a)}, {"v": np.zeros(6)}, singletons(6), "v", 100, seed=0)
-        assert found.p == whole.p == 2 / 64
+        assert result.p == whole.p == 2 / 64
 
     @pytest.mark.parametrize("permutations", [99, 1024])
     def test_false_positive_rate(self, permutations: int) -> None:
@@ -449,26 +456,28 @@ class TestPairedTest:
         positive = 0
         for trial in range(300):
             effect = np.repeat(random.normal(size=10), 2)
-            a, b = effect + random.normal(size=20), random.normal(size=20)
+            a = effect + random.normal(size=20)
+            b = random.normal(size=20)
             positive += paired_test(means, {"v": a}, {"v": b}, groups, "v", permutations, seed=trial).p <= 0.1
         low, high = stats.binom.ppf([0.001, 0.999], 300, 0.1)
         assert low <= positive <= high
 
     def test_order_of_cases_does_not_matter(self) -> None:
         random = np.random.default_rng(6)
-        a, b = random.normal(size=20), random.normal(size=20)
+        a = random.normal(size=20)
+        b = random.normal(size=20)
         order = random.permutation(20)
         groups = singletons(20)
-        one = paired_test(means, {"v": a}, {"v": b}, groups, "v", 500, seed=0)
+        result = paired_test(means, {"v": a}, {"v": b}, groups, "v", 500, seed=0)
         moved = [groups[position] for position in order]
         other = paired_test(means, {"v": a[order]}, {"v": b[order]}, moved, "v", 500, seed=0)
-        assert one.p == other.p
+        assert result.p == other.p
 
     def test_a_clear_difference_is_found(self) -> None:
         values = np.random.default_rng(7).normal(size=40)
-        found = paired_test(means, {"v": values + 1}, {"v": values}, singletons(40), "v", 999, seed=0)
-        assert found.p == pytest.approx(1 / 1000)
-        assert found.difference == pytest.approx(1)
+        result = paired_test(means, {"v": values + 1}, {"v": values}, singletons(40), "v", 999, seed=0)
+        assert result.p == pytest.approx(1 / 1000)
+        assert result.difference == pytest.approx(1)
 
 
 def plain_holm(values: list[float]) -> list[float]:

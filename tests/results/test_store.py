@@ -90,7 +90,8 @@ def test_a_removed_unit_is_gone(run: Run) -> None:
 
 
 def test_sweep_takes_what_dead_processes_of_this_machine_left(run: Run) -> None:
-    host, dead = store.socket.gethostname(), dead_process()
+    host = store.socket.gethostname()
+    dead = dead_process()
     abandoned = [
         run.folder / "heatmaps" / f".partial-{host}-{dead}-abc",
         run.folder / f".partial-{host}-{dead}-def",
@@ -206,6 +207,7 @@ ROWS = [
     ["b", "p", "value", None, "failed", 'it\'s; "broken"', None, "{}", "heatmaps/x/maps.zarr", 1],
     ["c", "q", "curve", None, "valid", "", [0.0, 1.5], "{}", None, None],
     ["d", "q", "curve", None, "valid", "", [], "{}", None, None],
+    ["e", "q", "curve", None, "valid", "", [np.nan, 2.0], "{}", None, None],
 ]
 
 
@@ -219,7 +221,8 @@ def test_tables_come_back(tmp_path: Path) -> None:
     assert table["reason"][1] == ROWS[1][5]
     assert table["array"][0] is None
     assert table["array"][2].tolist() == [0.0, 1.5]
-    assert table["heatmap"].tolist()[2:] == [None, None]
+    assert str(table["array"][4].tolist()) == "[nan, 2.0]"
+    assert table["heatmap"].tolist()[2:] == [None] * 3
     assert table["row"][:2].tolist() == [0, 1]
     kinds = duckdb.sql(f"describe select * from read_parquet(['{str(path).replace(chr(39), chr(39) * 2)}'])").fetchall()
     assert {name: kind for name, kind, *_ in kinds} == dict(SCORE_COLUMNS)
@@ -370,6 +373,6 @@ def test_the_readme_reads_a_run_without_heatproof(ran: object) -> None:
     assert len(lines) == 2
     programs = [re.fullmatch(r'python -c "(.*)"', line)[1].replace('\\"', '"') for line in lines]
     for program, expected in zip(programs, ("noted", "(16, 16)")):
-        own = program.replace("runs/main", str(finished.folder)).replace("'combined'", "'value'")
-        made = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True)
-        assert expected in made.stdout, made.stderr
+        code = program.replace("runs/main", str(finished.folder)).replace("'combined'", "'value'")
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert expected in process.stdout, process.stderr

@@ -49,7 +49,7 @@ class Picky(Slope):
 
 
 class Again(Metric):
-    """The mean of the picky explainer's heatmap, made anew."""
+    """The mean of the picky explainer's heatmap, computed again."""
 
     needs = frozenset({"heatmap", "model"})
 
@@ -109,12 +109,15 @@ def test_what_is_undefined_is_excluded_and_the_rest_is_as_ever(catalog: Catalog,
     finished = ran(catalog, tmp_path / "run")
     picky, key = unit(finished.folder, "picky")
     slope, other = unit(finished.folder, "slope")
-    told = {case["id"]: (case["status"], case["reason"]) for case in picky["cases"]}
+    statuses = {case["id"]: (case["status"], case["reason"]) for case in picky["cases"]}
     expected = {id: ("excluded", f"nothing enters {id}") if id in DARK else ("valid", "") for id in IDS}
-    assert told == expected
-    found, whole = Run(finished.folder).maps(key), Run(finished.folder).maps(other)
+    assert statuses == expected
+    actual = Run(finished.folder).maps(key)
+    whole = Run(finished.folder).maps(other)
     for row, id in enumerate(IDS):
-        assert np.isnan(found[row]).all() if id in DARK else found[row] == pytest.approx(whole[row], rel=1e-5, abs=1e-7)
+        assert (
+            np.isnan(actual[row]).all() if id in DARK else actual[row] == pytest.approx(whole[row], rel=1e-5, abs=1e-7)
+        )
     assert all(case["status"] == "valid" for case in slope["cases"])
     assert (finished.failures, finished.complete) == (0, True)
     table = read_table(finished.folder / "scores.parquet")
@@ -126,12 +129,12 @@ def test_what_is_undefined_is_excluded_and_the_rest_is_as_ever(catalog: Catalog,
 
 def test_the_field_reaches_the_explainer(catalog: Catalog, tmp_path: Path) -> None:
     folder = ran(catalog, tmp_path / "run", explainers=["picky"]).folder
-    kept = Run(folder).maps(unit(folder, "picky")[1], name="kept_field.zarr")
+    fields = Run(folder).maps(unit(folder, "picky")[1], name="kept_field.zarr")
     expected = np.ones((16, 16))
     expected[:, :2] = 0
     for row, id in enumerate(IDS):
         if id not in DARK:
-            assert np.array_equal(kept[row], np.ones((16, 16)) if id == "blob-011" else expected)
+            assert np.array_equal(fields[row], np.ones((16, 16)) if id == "blob-011" else expected)
 
 
 def test_a_image_that_a_model_has_no_answer_to_is_excluded(catalog: Catalog, tmp_path: Path) -> None:
@@ -142,7 +145,8 @@ def test_a_image_that_a_model_has_no_answer_to_is_excluded(catalog: Catalog, tmp
 
 
 def test_a_batch_carries_its_field() -> None:
-    model, images = Regions(), torch.zeros(3, 3, 16, 16)
+    model = Regions()
+    images = torch.zeros(3, 3, 16, 16)
     field = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.5
     batch = Batch(model, ["a", "b", "c"], images, [0, 1, 0], field=field)
     assert torch.equal(batch.at(images + 1, [1, 1, 1]).field, field)

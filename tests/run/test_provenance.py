@@ -1,4 +1,4 @@
-"""Where a run's numbers come from."""
+"""Provenance: versions, weights, files and settings of a run."""
 
 import hashlib
 import json
@@ -20,29 +20,28 @@ Ran = Callable[..., Any]
 
 
 def read(finished: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((finished.folder / "provenance.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((finished.folder / "provenance.json").read_text())
+    return result
 
 
 def test_a_run_says_where_its_numbers_come_from(ran: Ran) -> None:
-    found = read(ran(seed=5, metrics=["filled"], explainers=[{"use": "slope", "factor": 3.0}]))
-    assert found["versions"]["torch"] == version("torch")
-    assert (found["seed"], found["device"], found["threads"], found["rows"]) == (5, "cpu", 1, {"regions": 2})
-    (model,) = found["models"]
+    result = read(ran(seed=5, metrics=["filled"], explainers=[{"use": "slope", "factor": 3.0}]))
+    assert result["versions"]["torch"] == version("torch")
+    assert (result["seed"], result["device"], result["threads"], result["rows"]) == (5, "cpu", 1, {"regions": 2})
+    (model,) = result["models"]
     assert model["use"] == "heatproof-parts/regions"
     assert model["weights"] == weights_digest(Regions().network)
-    (dataset,) = found["datasets"]
+    (dataset,) = result["datasets"]
     assert (dataset["split"], dataset["samples"], dataset["synthetic"], dataset["count"]) == ("test", 8, True, 16)
     assert dataset["identity"] == Images(count=16).identity or dataset["identity"]
-    assert {"use": "heatproof-parts/slope", "factor": 3.0} in [
-        {name: one[name] for name in ("use", "factor")} for one in found["explainers"] if "factor" in one
-    ]
-    assert len(found["metrics"][0]["brightness"]) == 3  # as filled
+    factors = {explainer["use"]: explainer.get("factor") for explainer in result["explainers"]}
+    assert factors["heatproof-parts/slope"] == 3.0
+    assert len(result["metrics"][0]["brightness"]) == 3  # as filled
 
 
 def test_it_names_no_time_and_no_host(ran: Ran) -> None:
-    one = (ran().folder / "provenance.json").read_bytes()
-    assert (ran().folder / "provenance.json").read_bytes() == one
+    content = (ran().folder / "provenance.json").read_bytes()
+    assert (ran().folder / "provenance.json").read_bytes() == content
 
 
 def test_the_digest_of_weights_counts_every_value_and_name() -> None:
@@ -86,7 +85,7 @@ def test_decoded_files_are_counted_and_digested(ran: Ran, tmp_path: Path, monkey
 
 
 def test_every_distribution_is_listed() -> None:
-    found = versions()
-    assert found["heatproof"] == version("heatproof")
-    assert found["numpy"] == version("numpy")
+    result = versions()
+    assert result["heatproof"] == version("heatproof")
+    assert result["numpy"] == version("numpy")
     assert device_name("cpu") == "cpu"

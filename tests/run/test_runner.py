@@ -1,4 +1,4 @@
-"""A run from start to end: what is reused, what is computed, who is told, and what is tried again."""
+"""A run from start to end: what is reused and computed, which hooks are called, and which cases are tried again."""
 
 import json
 import logging
@@ -43,7 +43,8 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_again_computes_nothing_and_writes_the_same(ran: Ran, calls: Any) -> None:
     first = ran(metrics=["mass", "accuracy", "drop"])
-    before, written = content(first.folder), tables(first.folder)
+    before = content(first.folder)
+    written = tables(first.folder)
     assert calls("explain", "measure", "load")
     again = ran(metrics=["mass", "accuracy", "drop"])
     assert calls("explain", "measure", "load") == []
@@ -74,17 +75,17 @@ def test_who_is_in_which_split_is_written(ran: Ran) -> None:
 def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
     ran: Ran, configured: Any, parts: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = [Tally("ids with two meanings", 2, 0, "b: table, lines 3 and 4"), Tally("missing images", 1, 0)]
-    monkeypatch.setattr(Images, "rejected", lambda self: found)
+    result = [Tally("ids with two meanings", 2, 0, "b: table, lines 3 and 4"), Tally("missing images", 1, 0)]
+    monkeypatch.setattr(Images, "rejected", lambda self: result)
     finished = ran()
     sentences = (
         "images has 2 ids with two meanings, such as b: table, lines 3 and 4",
         "images has 1 missing images",
     )
     assert finished.rejected == sentences
-    assert all(f"left out: {one}" in (finished.folder / "log.txt").read_text() for one in sentences)
+    assert all(f"left out: {entry}" in (finished.folder / "log.txt").read_text() for entry in sentences)
     (dataset,) = json.loads((finished.folder / "provenance.json").read_text())["datasets"]
-    assert [one["count"] for one in dataset["rejected"]] == [2, 1]
+    assert [entry["count"] for entry in dataset["rejected"]] == [2, 1]
     with pytest.raises(DataError, match=r"images has 2 ids with two meanings, .*\(--strict\)"):
         run(configured(output="elsewhere"), parts, strict=True)
     assert not Path("elsewhere").exists()
@@ -92,19 +93,19 @@ def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
 
 def test_two_runs_of_one_config_are_the_same_bytes(ran: Ran, tmp_path: Path) -> None:
     settings = {"models": ["residual"], "explainers": ["slope", "layered"], "metrics": ["mass", "drop"]}
-    one, two = (ran(output=str(tmp_path / name), **settings).folder for name in ("one", "two"))
-    assert content(one) == content(two)
-    assert tables(one) == tables(two)
+    first, second = (ran(output=str(tmp_path / name), **settings).folder for name in ("one", "two"))
+    assert content(first) == content(second)
+    assert tables(first) == tables(second)
 
 
 def test_a_new_metric_reuses_the_heatmaps(ran: Ran, calls: Any) -> None:
     before = content(ran(explainers=["slope", "noted"]).folder)
     calls()
     finished = ran(explainers=["slope", "noted"], metrics=["mass", {"use": "mass", "scale": 2.0}])
-    made = calls("explain", "measure")
-    assert [call for call in made if call[0] == "explain"] == []
-    assert {call[2] for call in made} == {2.0}
-    assert len(made) == 24
+    logged = calls("explain", "measure")
+    assert [call for call in logged if call[0] == "explain"] == []
+    assert {call[2] for call in logged} == {2.0}
+    assert len(logged) == 24
     after = content(finished.folder)
     assert {path: after[path] for path in before} == before
     assert all(path.startswith("scores/") for path in set(after) - set(before))
@@ -124,9 +125,9 @@ def test_a_new_explainer_computes_only_itself(ran: Ran, calls: Any) -> None:
     before = content(ran(explainers=["slope"]).folder)
     calls()
     finished = ran(explainers=["slope", {"use": "slope", "factor": 2.0}])
-    made = calls("explain", "measure")
-    assert {call[1] for call in made if call[0] == "explain"} == {2.0}
-    assert len([call for call in made if call[0] == "measure"]) == 8
+    logged = calls("explain", "measure")
+    assert {call[1] for call in logged if call[0] == "explain"} == {2.0}
+    assert len([call for call in logged if call[0] == "measure"]) == 8
     after = content(finished.folder)
     assert {path: after[path] for path in before} == before
     assert len(finished.summary) == 9
@@ -154,9 +155,9 @@ def test_a_resumed_task_computes_with_the_layers_of_the_whole_plan(ran: Ran, cal
     for key in lost:
         store.remove("heatmaps", key)
     ran(**settings)
-    made = calls("layers")
-    assert {call[1] for call in made} == {"stem"}
-    assert {tuple(call[3]) for call in made} == {("block", "last", "stem")}
+    logged = calls("layers")
+    assert {call[1] for call in logged} == {"stem"}
+    assert {tuple(call[3]) for call in logged} == {("block", "last", "stem")}
     assert content(finished.folder) == content(whole)
 
 
@@ -170,7 +171,7 @@ def test_rows_are_measured_once_and_kept(ran: Ran, calls: Any, monkeypatch: pyte
     ran(rows="auto", models=["regions", "linear"], seed=1)
     assert {len(call[2]) for call in calls("explain")} == {4}
     settled = [json.loads(path.read_text()) for path in (finished.folder / "execution").glob("rows-*/unit.json")]
-    assert sorted((one["model"]["use"], one["rows"], one["device"]) for one in settled) == [
+    assert sorted((entry["model"]["use"], entry["rows"], entry["device"]) for entry in settled) == [
         ("heatproof-parts/linear", 4, "cpu"), ("heatproof-parts/regions", 4, "cpu")
     ]  # fmt: skip
 
@@ -225,19 +226,20 @@ def test_a_model_that_cannot_run_gives_failed_rows(ran: Ran, monkeypatch: pytest
 def test_the_first_sample_that_can_be_read(parts: Any, configured: Any) -> None:
     data = [{"use": "images", "split": "test", "count": 16, "unreadable": ["blob-008", "blob-009"]}]
     (task, *_) = make_plan(configured(datasets=data), parts).tasks({})
-    found = first_readable(task.source, Regions())
-    assert found is not None
-    assert found.id == "blob-010"
+    sample = first_readable(task.source, Regions())
+    assert sample is not None
+    assert sample.id == "blob-010"
 
 
 def test_hooks_are_called(ran: Ran, calls: Any) -> None:
     finished = ran(explainers=["slope", "noted"], seed=4)
-    folder, made = str(finished.folder), calls("started", "unit", "finished")
-    assert made[0] == ["started", folder, 4]
-    assert made[-1] == ["finished", folder, len(finished.summary), True]
-    assert [call[0] for call in made[1:-1]] == ["unit"] * 6
-    assert {call[2] for call in made[1:-1]} == Run(finished.folder).keys("heatmaps")
-    assert all(call[3] for call in made[1:-1])
+    folder = str(finished.folder)
+    logged = calls("started", "unit", "finished")
+    assert logged[0] == ["started", folder, 4]
+    assert logged[-1] == ["finished", folder, len(finished.summary), True]
+    assert [call[0] for call in logged[1:-1]] == ["unit"] * 6
+    assert {call[2] for call in logged[1:-1]} == Run(finished.folder).keys("heatmaps")
+    assert all(call[3] for call in logged[1:-1])
     ran(explainers=["slope", "noted"], seed=4)
     assert [call[0] for call in calls("started", "unit", "finished")] == ["started", "finished"]
 
@@ -304,8 +306,8 @@ def test_a_shard_takes_its_share_and_the_last_one_finishes(ran: Ran, calls: Any,
     calls()
     first = ran(shard=(1, 2), **settings)
     assert not first.complete
-    made = calls("explain", "finished")
-    assert [call[2] for call in made] == [["blob-008", "blob-009"], ["blob-012", "blob-013"]]
+    logged = calls("explain", "finished")
+    assert [call[2] for call in logged] == [["blob-008", "blob-009"], ["blob-012", "blob-013"]]
     assert {row["n_valid"] for row in first.summary} == {4}
     second = ran(shard=(2, 2), **settings)
     assert second.complete
@@ -317,14 +319,15 @@ def test_tables_are_written_again_if_another_shard_finished_meanwhile(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ran(output=str(tmp_path / "whole"), chunk=2)
-    write, other = runner.write_scores, []
+    write = runner.write_scores
+    other = []
 
     def slowly(store: Run, rows: Any) -> Any:
-        made = write(store, rows)
+        columns = write(store, rows)
         if not other:
             other.append(True)
             other.append(ran(shard=(2, 2), chunk=2))
-        return made
+        return columns
 
     monkeypatch.setattr(runner, "write_scores", slowly)
     assert ran(shard=(1, 2), chunk=2).complete
@@ -403,7 +406,8 @@ def test_a_damaged_heatmap_is_named_and_computed_again_once_removed(ran: Ran, tm
 def test_a_full_disk_stops_the_run_and_keeps_what_is_there(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    put, written = Run.put_maps, []
+    put = Run.put_maps
+    written = []
 
     def full(self: Run, *arguments: Any) -> None:
         if len(written) == 2:

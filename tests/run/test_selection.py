@@ -21,7 +21,8 @@ TUNING = [f"blob-{index:03}" for index in range(8)]
 
 def brightness(ids: list[str]) -> list[float]:
     """The mean over samples, a third of each channel's mean, written out."""
-    model, dataset = Regions(), Images(count=16)
+    model = Regions()
+    dataset = Images(count=16)
     images = [model.prepare(dataset.load(id)).image.astype(np.float64) for id in ids]
     return [float(np.mean([image[channel].mean() / 3 for image in images])) for channel in range(3)]
 
@@ -64,13 +65,13 @@ def test_what_is_frozen_is_used_again_to_the_last_bit(ran: Ran, calls: Any) -> N
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1e-05, 5e-324, 1.7976931348623157e308, 1e22, 1 / 3, -0.0])
 def test_numbers_survive_the_file(parts: Any, configured: Any, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Filled, "fit", lambda self, samples: self.with_(brightness=(np.float64(value), 2.0)))
-    plan, run = make_plan(configured(metrics=["filled"]), parts), None
+    plan = make_plan(configured(metrics=["filled"]), parts)
     run = Run.create(configured().output)
-    made, again = fill(plan, run), fill(plan, run)
-    (one,), (other,) = made.fitted.values(), again.fitted.values()
-    assert np.array(one.params.brightness).tobytes() == np.array(other.params.brightness).tobytes()
-    assert np.array(one.params.brightness).tobytes() == np.array([value, 2.0]).tobytes()
-    assert one.identity == other.identity
+    (metric,) = fill(plan, run).fitted.values()
+    (reread,) = fill(plan, run).fitted.values()
+    assert np.array(metric.params.brightness).tobytes() == np.array(reread.params.brightness).tobytes()
+    assert np.array(metric.params.brightness).tobytes() == np.array([value, 2.0]).tobytes()
+    assert metric.identity == reread.identity
 
 
 def test_one_filling_serves_models_of_one_grid(ran: Ran, calls: Any) -> None:

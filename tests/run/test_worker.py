@@ -1,4 +1,4 @@
-"""What a task makes of its samples: what goes wrong with one of them stays with that one, and is said."""
+"""The work on a task: a fault of one sample fails that sample only, and its reason is recorded."""
 
 import json
 import re
@@ -31,12 +31,13 @@ def cases(folder: Path, explainer: str = "slope") -> dict[str, dict[str, Any]]:
 
 def maps(folder: Path, explainer: str = "slope") -> dict[str, np.ndarray]:
     """Every heatmap by case."""
-    run, found = Run(folder), {}
+    run = Run(folder)
+    heatmaps = {}
     for key in run.keys("heatmaps"):
         meta = run.meta("heatmaps", key)
         if meta["explainer"].startswith(explainer):
-            found |= dict(zip(meta["ids"], run.maps(key)))
-    return found
+            heatmaps |= dict(zip(meta["ids"], run.maps(key)))
+    return heatmaps
 
 
 def scores(folder: Path, explainer: str = "slope", metric: str = "mass") -> list[dict[str, Any]]:
@@ -87,7 +88,8 @@ def test_a_heatmap_is_what_the_closed_form_says(ran: Ran) -> None:
 def test_scores_are_computed_from_the_stored_heatmap(ran: Ran) -> None:
 
     finished = ran()
-    stored, model = maps(finished.folder), Regions()
+    stored = maps(finished.folder)
+    model = Regions()
     for row in scores(finished.folder):
         sample = model.prepare(Images(count=16).load(row["case"]))
         heat = np.maximum(stored[row["case"]].astype(float), 0)
@@ -107,10 +109,10 @@ def test_an_explainer_that_raises_fails_one_case(ran: Ran, whole: dict[str, np.n
         "blob-009": ("failed", "ValueError: cannot explain this one")
     }
     assert cases(finished.folder)["blob-009"]["status"] == "failed"
-    found = maps(finished.folder)
-    assert np.isnan(found["blob-009"]).all()
+    result = maps(finished.folder)
+    assert np.isnan(result["blob-009"]).all()
     for id in set(IDS) - {"blob-009"}:
-        assert found[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
+        assert result[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
     assert finished.failures == 1
     assert finished.complete
     assert counts(finished) == (7, 1, 0, 0)
@@ -121,16 +123,16 @@ def test_an_explainer_that_raises_fails_one_case(ran: Ran, whole: dict[str, np.n
 
 
 def test_with_one_row_per_pass_the_others_are_the_same_bits(ran: Ran, tmp_path: Path) -> None:
-    one = maps(ran(explainers=slope(on=["blob-009"]), rows=1).folder)
+    single = maps(ran(explainers=slope(on=["blob-009"]), rows=1).folder)
     other = maps(ran(output=str(tmp_path / "other"), rows=1).folder)
-    assert all(one[id].tobytes() == other[id].tobytes() for id in set(IDS) - {"blob-009"})
+    assert all(single[id].tobytes() == other[id].tobytes() for id in set(IDS) - {"blob-009"})
 
 
 def test_a_heatmap_with_nan_is_invalid(ran: Ran, whole: dict[str, np.ndarray]) -> None:
     finished = ran(explainers=slope(on=["blob-010"], fault="nan"))
     assert statuses(finished.folder)["blob-010"] == ("invalid", "1 of 256 values of the heatmap are not finite")
-    found = maps(finished.folder)
-    assert all(found[id].tobytes() == whole[id].tobytes() for id in set(IDS) - {"blob-010"})
+    result = maps(finished.folder)
+    assert all(result[id].tobytes() == whole[id].tobytes() for id in set(IDS) - {"blob-010"})
     assert counts(finished) == (7, 0, 0, 1)
     assert finished.failures == 1
     counted(finished)
@@ -158,8 +160,8 @@ def test_a_sample_that_cannot_be_read_fails_everywhere(ran: Ran, whole: dict[str
         assert statuses(finished.folder, explainer=explainer)["blob-008"] == expected
         assert counts(finished, explainer) == (7, 1, 0, 0)
     assert statuses(finished.folder, explainer="", metric="accuracy")["blob-008"] == expected
-    found = maps(finished.folder)
-    assert all(found[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7) for id in set(IDS) - {"blob-008"})
+    result = maps(finished.folder)
+    assert all(result[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7) for id in set(IDS) - {"blob-008"})
     assert finished.failures == 3
     counted(finished)
 
@@ -175,9 +177,9 @@ def test_samples_of_which_none_can_be_read_are_failed_rows(ran: Ran) -> None:
 def test_images_of_another_grid_fail_with_what_to_do(ran: Ran) -> None:
     finished = ran(models=["native"])
     odd = [id for id in IDS if int(id[-1]) % 2]
-    found = statuses(finished.folder)
-    assert {id for id, (status, _) in found.items() if status == "failed"} == set(odd)
-    assert "native must prepare every image to one grid" in found[odd[0]][1]
+    result = statuses(finished.folder)
+    assert {id for id, (status, _) in result.items() if status == "failed"} == set(odd)
+    assert "native must prepare every image to one grid" in result[odd[0]][1]
     counted(finished)
 
 
@@ -186,9 +188,9 @@ def test_without_memory_for_a_batch_it_is_split_and_said(ran: Ran, whole: dict[s
     assert counts(finished) == (8, 0, 0, 0)
     assert {json.dumps(case["notes"]) for case in cases(finished.folder).values()} == {'{"split": "out of memory"}'}
     assert {row["notes"] for row in scores(finished.folder)} == {'{"split": "out of memory"}'}
-    found = maps(finished.folder)
+    result = maps(finished.folder)
     for id in IDS:
-        assert found[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
+        assert result[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
 
 
 def test_without_memory_for_a_pass_it_goes_on_in_smaller_ones_and_says_so(
@@ -205,9 +207,9 @@ def test_without_memory_for_a_pass_it_goes_on_in_smaller_ones_and_says_so(
     finished = ran(rows=4)
     assert counts(finished) == (8, 0, 0, 0)
     assert {row["notes"] for row in scores(finished.folder)} == {'{"split": "out of memory"}'}
-    found = maps(finished.folder)
+    result = maps(finished.folder)
     for id in IDS:
-        assert found[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
+        assert result[id] == pytest.approx(whole[id], rel=1e-5, abs=1e-7)
 
 
 def test_what_did_not_fit_is_free_when_the_halves_are_tried(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,11 +218,11 @@ def test_what_did_not_fit_is_free_when_the_halves_are_tried(ran: Ran, monkeypatc
     alive: list[int] = []
 
     def explain(self: Any, batch: Any) -> Any:
-        alive.append(sum(one() is not None for one in large))
-        held = torch.zeros(4)
-        large.append(weakref.ref(held))
+        alive.append(sum(reference() is not None for reference in large))
+        memory = torch.zeros(4)
+        large.append(weakref.ref(memory))
         if len(batch) > 1:
-            raise torch.OutOfMemoryError(f"{len(held)}")
+            raise torch.OutOfMemoryError(f"{len(memory)}")
         return batch.images
 
     monkeypatch.setattr(heatproof_parts.Slope, "explain", explain)
@@ -237,8 +239,8 @@ def test_notes_and_kept_arrays_reach_the_store(ran: Ran) -> None:
     for key in run.keys("heatmaps"):
         meta = run.meta("heatmaps", key)
         if meta["explainer"] == "noted":
-            kept = run.maps(key, name="kept_scores.zarr")
-            for id, values in zip(meta["ids"], kept):
+            arrays = run.maps(key, name="kept_scores.zarr")
+            for id, values in zip(meta["ids"], arrays):
                 assert values[~np.isnan(values)].tolist() == list(range(1 + int(id[-1]) % 3))
 
 
@@ -301,18 +303,18 @@ def test_a_metric_that_cannot_summarise_spares_the_others(ran: Ran, monkeypatch:
 def test_logits_that_are_not_finite_are_an_invalid_prediction(ran: Ran) -> None:
     finished = ran(models=["blind"], metrics=["mass", "accuracy"])
     for explainer, metric in (("slope", "mass"), ("", "accuracy")):
-        found = statuses(finished.folder, explainer=explainer, metric=metric)
-        assert found["blob-011"] == ("invalid", "the logits are not finite")
-        assert found["blob-010"] == ("valid", "")
+        result = statuses(finished.folder, explainer=explainer, metric=metric)
+        assert result["blob-011"] == ("invalid", "the logits are not finite")
+        assert result["blob-010"] == ("valid", "")
     assert statuses(finished.folder, explainer="random")["blob-011"][0] == "valid"
     counted(finished)
 
 
 def stumbles(finished: Any) -> None:
     """Only the one case failed."""
-    found = statuses(finished.folder)
-    assert found.pop("blob-012") == ("failed", "RuntimeError: stumbled")
-    assert {status for status, _ in found.values()} == {"valid"}
+    result = statuses(finished.folder)
+    assert result.pop("blob-012") == ("failed", "RuntimeError: stumbled")
+    assert {status for status, _ in result.values()} == {"valid"}
     counted(finished)
 
 
@@ -327,7 +329,8 @@ def test_inputs_that_cannot_be_made_of_one_sample_fail_that_one(ran: Ran, monkey
 
 
 def test_logits_that_cannot_be_read_fail_that_one(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, read = Regions(), Regions.read
+    model = Regions()
+    read = Regions.read
     image = torch.from_numpy(model.prepare(Images(count=16).load("blob-012")).image)[None]
     bad = model.network(image).detach().numpy()[0]
 
@@ -348,9 +351,11 @@ def test_targets_follow_the_prediction_the_label_and_the_name(ran: Ran, tmp_path
         return maps(ran(output=output, models=[model], targets=[target], metrics=[]).folder)
 
     for target in ("label", "left", "predicted"):
-        one, other = heat("regions", target), heat("swapped", target)
-        assert all(one[id] == pytest.approx(other[id], abs=1e-7) for id in IDS)
-    label, left = heat("regions", "label"), heat("regions", "left")
+        first = heat("regions", target)
+        second = heat("swapped", target)
+        assert all(first[id] == pytest.approx(second[id], abs=1e-7) for id in IDS)
+    label = heat("regions", "label")
+    left = heat("regions", "left")
     assert [np.array_equal(label[id], left[id]) for id in IDS] == [True, False] * 4
     assert not np.array_equal(heat("regions", 0)["blob-008"], heat("swapped", 0)["blob-008"])
 
@@ -358,16 +363,16 @@ def test_targets_follow_the_prediction_the_label_and_the_name(ran: Ran, tmp_path
 def test_a_sample_without_a_usable_label_is_excluded_or_failed(ran: Ran) -> None:
     data = [{"use": "images", "split": "test", "count": 16, "labels": {"blob-008": None, "blob-009": 7}}]
     finished = ran(datasets=data, targets=["label"])
-    found = statuses(finished.folder)
-    assert found["blob-008"] == ("excluded", "the sample has no single label to explain")
-    assert found["blob-009"] == ("failed", "label 7 is outside the 2 classes of images")
+    result = statuses(finished.folder)
+    assert result["blob-008"] == ("excluded", "the sample has no single label to explain")
+    assert result["blob-009"] == ("failed", "label 7 is outside the 2 classes of images")
     assert counts(finished) == (6, 1, 1, 0)
 
 
 def test_one_of_several_labels_is_explained_where_it_is_given(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Images, "multilabel", True, raising=False)
-    given = {"blob-008": None, "blob-009": [0, 1], "blob-010": 7}
-    data = [{"use": "images", "split": "test", "count": 16, "labels": given}]
+    labels = {"blob-008": None, "blob-009": [0, 1], "blob-010": 7}
+    data = [{"use": "images", "split": "test", "count": 16, "labels": labels}]
     finished = ran(datasets=data, targets=["label"])
     rows = {}
     for target in ("label=left", "label=right"):
@@ -386,7 +391,8 @@ def test_one_of_several_labels_is_explained_where_it_is_given(ran: Ran, monkeypa
 def test_predictions_are_stored_with_labels(ran: Ran) -> None:
 
     folder = ran(rows=1).folder
-    model, run = Regions(), Run(folder)
+    model = Regions()
+    run = Run(folder)
     tables = [read_table(run.unit("predictions", key) / "predictions.parquet") for key in run.keys("predictions")]
     rows = {
         row["case"]: row for table in tables for row in (dict(zip(table, values)) for values in zip(*table.values()))
@@ -405,7 +411,8 @@ def test_predictions_are_stored_with_labels(ran: Ran) -> None:
 def test_a_metric_may_ask_the_model(ran: Ran) -> None:
 
     finished = ran(metrics=["drop"], targets=["left"])
-    stored, model = maps(finished.folder), Regions()
+    stored = maps(finished.folder)
+    model = Regions()
     for row in scores(finished.folder, metric="drop"):
         image = torch.from_numpy(model.prepare(Images(count=16).load(row["case"])).image)[None]
         black = image.clone()
@@ -417,12 +424,13 @@ def test_a_metric_may_ask_the_model(ran: Ran) -> None:
 
 
 def test_any_number_of_rows_gives_the_same_to_tolerance(ran: Ran, tmp_path: Path) -> None:
-    one = ran(output=str(tmp_path / "one"), rows=1, models=["residual"])
+    single = ran(output=str(tmp_path / "one"), rows=1, models=["residual"])
     four = ran(output=str(tmp_path / "four"), rows=4, models=["residual"])
-    left, right = maps(one.folder), maps(four.folder)
+    left = maps(single.folder)
+    right = maps(four.folder)
     for id in IDS:
         assert left[id] == pytest.approx(right[id], rel=1e-3, abs=1e-5)
-    for a, b in zip(scores(one.folder), scores(four.folder)):
+    for a, b in zip(scores(single.folder), scores(four.folder)):
         assert a["value"] == pytest.approx(b["value"], rel=1e-3)
 
 

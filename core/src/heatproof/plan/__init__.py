@@ -1,1 +1,1 @@
-"""What a run will do: combinations, units and tasks, splits, and prepared samples kept on disk."""
+"""The plan of a run: combinations, units, tasks and splits; and the cache of prepared samples."""

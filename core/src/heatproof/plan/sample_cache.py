@@ -1,4 +1,4 @@
-"""Prepared samples on disk: what was decoded and put on a grid once is read back, to the bit, by its content key."""
+"""The cache of prepared samples: a decoded and prepared sample is read back from disk, bit for bit, by its key."""
 
 import os
 import sys
@@ -24,19 +24,18 @@ from ..model import Model
 from ..records import Sample
 from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
 
-GIGABYTE = 1e9
 LIMIT = 20.0
-"""How many gigabytes the samples may take where nothing else is said."""
+"""The size limit in gigabytes, unless the config or ``$HEATPROOF_CACHE_LIMIT`` gives another."""
 FULL = 0.9
-"""To which share of the limit the least recently used samples are removed, so that it is not done every time."""
-LOOK = 64
-"""The size is looked at when a process writes its first sample, and after so many more."""
+"""Pruning goes down to this share of the limit, so that not every write has to prune."""
+PRUNE_EVERY = 64
+"""Check the cache size on a process's first write and every 64 writes after it."""
 SUFFIX = ".sample"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where prepared samples are kept, None for nowhere, and how many gigabytes they may take."""
+    """The folder of prepared samples, None for no cache, and its limit in gigabytes."""
 
     folder: Path | None = None
     limit: float = LIMIT
@@ -48,38 +47,38 @@ NOWHERE = Cache()
 class Prepared:
     """The prepared samples in one folder, shared by all processes that use it.
 
-    A sample's key names the dataset and where it lies, the id, what the model's preparation depends on, the source of
-    all packages that take part, readers and kits among them, and the versions of what these ask for. It is made anew
-    when a file that its geometry or annotations name has changed, or when its own file is damaged. What keeps the cache
-    from working is told in ``messages`` and never raised.
+    The keys are those of ``content_key``. A sample is prepared again when its file is damaged, or when a file that its
+    geometry or annotations name has changed. Errors of the cache are not raised but collected in ``messages``.
     """
 
     def __init__(self, cache: Cache):
-        self.folder, self.limit = cache.folder, cache.limit * GIGABYTE
+        self.folder = cache.folder
+        self.limit = cache.limit * 1e9  # in bytes
         self.messages: list[str] = []
-        self._said: set[str] = set()
-        self._writes, self._written = True, 0
+        self._warned: set[str] = set()
+        self._writable = True
+        self._writes = 0
 
     def sample(self, dataset: Dataset, model: Model, id: str) -> Sample:
-        """The sample of this id as the model prepares it; raises what loading and preparing raise."""
+        """The sample of this id as the model prepares it; raises any error of ``load`` and ``prepare``."""
         key = self.keys(dataset, model, [id]).get(id)
-        stored = self.stored(key) if key else None
+        stored = self.stored(key)
         if stored is not None:
             return stored.sample
         native = dataset.load(id)
         sample = model.prepare(native)
-        if self.folder and key and self._writes:
+        if self.folder and key and self._writable:
             self._write(self.folder / f"{key}{SUFFIX}", native, sample)
         return sample
 
     def keys(self, dataset: Dataset, model: Model, ids: Sequence[str]) -> dict[str, str]:
-        """Id → the key of its sample, for those that are kept at all."""
-        keys = {id: content_key(dataset, model, id) for id in ids} if self.folder else {}
+        """Id → the key of its sample; ids whose samples cannot be cached are absent."""
+        keys = {id: content_key(dataset, model, id) for id in ids if self.folder}
         return {id: key for id, key in keys.items() if key is not None}
 
-    def stored(self, key: str) -> PreparedSample | None:
-        """What is kept under a key; None where there is nothing, or nothing that still holds."""
-        if self.folder is None:
+    def stored(self, key: str | None) -> PreparedSample | None:
+        """The sample stored under a key; None if there is none, or if its sources have changed."""
+        if self.folder is None or key is None:
             return None
         path = self.folder / f"{key}{SUFFIX}"
         try:
@@ -87,56 +86,57 @@ class Prepared:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self._say(f"prepared samples in {path.parent} cannot be read ({error.strerror or error})")
+            self._warn(f"prepared samples in {path.parent} cannot be read ({error.strerror or error})")
             return None
         except DAMAGES as error:
-            self.messages.append(f"the prepared sample {path} is damaged ({error}); it is made anew")
+            self.messages.append(f"the prepared sample {path} is damaged ({error}); it is prepared again")
             return None
         if stamps != _stamps(stored.sample):
             return None
         with suppress(OSError):
-            # Another process may have removed it; in a read-only folder nothing is removed by age.
+            # Another process may have removed the file; a read-only folder is never pruned.
             os.utime(path)
         return stored
 
-    def told(self) -> list[str]:
-        """What is to be logged since the last time."""
-        messages, self.messages = self.messages, []
+    def take_messages(self) -> list[str]:
+        """Return the messages since the last call."""
+        messages = self.messages
+        self.messages = []
         return messages
 
     def _write(self, path: Path, native: Sample, sample: Sample) -> None:
-        """Keep a sample by one rename; after the first one that the disk refuses nothing more is kept."""
+        """Store a sample by one rename; after the first error of the disk nothing more is stored."""
         try:
             image = original_image(native, sample)
         except Exception as error:
-            self._say(f"some prepared samples are not kept: the original image cannot be drawn ({error!r})")
+            self._warn(f"some prepared samples are not cached: the original image cannot be drawn ({error!r})")
             return
         try:
             _replace(path, packed(PreparedSample(sample, image), _stamps(sample)))
-            self._written += 1
-            if self._written % LOOK == 1:
+            self._writes += 1
+            if self._writes % PRUNE_EVERY == 1:
                 prune(path.parent, self.limit)
         except Unstorable as error:
-            self._say(f"some prepared samples are not kept: {error}")
+            self._warn(f"some prepared samples are not cached: {error}")
         except OSError as error:
-            self._writes = False
-            self._say(f"prepared samples are not kept: {path.parent} cannot be written ({error.strerror or error})")
+            self._writable = False
+            self._warn(f"prepared samples are not cached: {path.parent} cannot be written ({error.strerror or error})")
 
-    def _say(self, text: str) -> None:
-        """Say something, but only once."""
-        if text not in self._said:
-            self._said.add(text)
-            self.messages.append(text)
+    def _warn(self, message: str) -> None:
+        """Add a message, but only once."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self.messages.append(message)
 
 
 @lru_cache(maxsize=8)
 def prepared(cache: Cache) -> Prepared:
-    """The samples of a cache, the same for all who ask in this process."""
+    """The prepared samples of a cache: one object per process."""
     return Prepared(cache)
 
 
 def default_folder() -> Path | None:
-    """The user's folder: ``$HEATPROOF_CACHE``, else where the system keeps caches; None for a user without a home."""
+    """``$HEATPROOF_CACHE``, or the system's folder for caches; None for a user without a home folder."""
     try:
         base = os.environ.get("HEATPROOF_CACHE") or user_cache_path("heatproof", appauthor=False)
     except RuntimeError:
@@ -144,44 +144,48 @@ def default_folder() -> Path | None:
     return Path(base, "prepared").absolute()
 
 
-def configured(place: Path | bool, limit: float | None = None) -> Cache:
-    """The cache that a config's ``cache`` and ``cache_limit`` stand for: a folder, the user's (true), or none (false).
-
-    Raises ``ConfigError`` when ``$HEATPROOF_CACHE_LIMIT``, which holds where there is no limit, is no number.
-    """
-    said = os.environ.get("HEATPROOF_CACHE_LIMIT") or LIMIT
+def configured(folder: Path | bool, limit: float | None = None) -> Cache:
+    """The cache in a folder (true: the user's, false: none); raises ``ConfigError`` for a limit that is no number."""
+    text = os.environ.get("HEATPROOF_CACHE_LIMIT") or LIMIT
     try:
-        limit = limit or float(said)
+        limit = limit or float(text)
     except ValueError:
-        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {said!r}; set it to a number of gigabytes, such as 20.") from None
-    return Cache(place if isinstance(place, Path) else default_folder() if place else None, limit)
+        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {text!r}; set it to a number of gigabytes, such as 20.") from None
+    if folder is True:
+        return Cache(default_folder(), limit)
+    return Cache(folder or None, limit)
 
 
 def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
-    """The digest of all that a prepared sample depends on; None where its parts cannot tell.
+    """The digest of everything that a prepared sample depends on; None where that is not known.
 
-    A dataset made in Python that draws on more than its Params says so by ``content``, or lies in a folder.
+    It covers the dataset and its folder, the id, the model's preparation, the source code of all packages that take
+    part, and the versions of their requirements. A dataset must be synthetic, have a root, or override ``content``.
     """
-    told = dataset.synthetic or dataset.root() is not None or type(dataset).content is not Dataset.content
-    # A model that prepares in its own way may depend on all that it is.
-    own = type(model).prepare is not Model.prepare or model.preparation is None
-    place: Component = model if own or model.preparation is None else model.preparation
-    # Of the readers none is known to take part before a file is opened.
-    modules = _modules([dataset, place]).union(*(_class_modules(reader) for _, reader in registered()))
+    known = dataset.synthetic or dataset.root() is not None or type(dataset).content is not Dataset.content
+    # A model with its own `prepare` may use any of its settings.
+    preparer: Component = model
+    if model.preparation is not None and type(model).prepare is Model.prepare:
+        preparer = model.preparation
+    # Which reader takes part is not known before a file is opened, so all of them count.
+    modules = _modules([dataset, preparer]).union(*(_class_modules(reader) for _, reader in registered()))
     sources = [_source(module) for module in sorted(modules)]
-    if not told or None in sources:
+    if not known or None in sources:
         return None
-    # The identity leaves out where folders lie, and a download may have two.
-    parts = [dataset.identity, dataset.describe(), str(dataset.root()), id, place.identity, sources]
+    # The identity does not contain the folders, and one download may lie in two.
+    parts = [dataset.identity, dataset.describe(), str(dataset.root()), id, preparer.identity, sources]
     return digest([*parts, os.environ.get(PREFERRED, "")])
 
 
 def _modules(value: Any) -> set[str]:
-    """The modules that bring the classes of components, and of those in their Params."""
+    """The modules that define the classes of components, including the components in their Params."""
     if isinstance(value, Component):
         return _class_modules(type(value)) | _modules(dict(value.params))
-    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-    return set().union(*map(_modules, entries))
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, (tuple, list)):
+        return set()
+    return set().union(*map(_modules, value))
 
 
 def _class_modules(component: type[Component]) -> set[str]:
@@ -190,28 +194,30 @@ def _class_modules(component: type[Component]) -> set[str]:
 
 @lru_cache(maxsize=256)
 def _source(module: str) -> str | None:
-    """The digest of the package that a module belongs to and its kits, or of its file; None where there is no file."""
+    """The digest of a module's package (or single file) and its kits; None for a module without a file."""
     top = module.partition(".")[0]
     package = Path(getattr(sys.modules.get(top), "__file__", None) or "")
     path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
     if not path.is_file():
         return None
-    files = sorted(package.parent.rglob("*.py")) if package.name == "__init__.py" else [path]
+    files = [path]
+    if package.name == "__init__.py":
+        files = sorted(package.parent.rglob("*.py"))
     kits = [name.replace("-", "_") for name in requirements(top) if name.startswith("heatproof-")]
-    beneath = [_source(import_module(kit).__name__) for kit in kits if find_spec(kit)]
-    return digest([versions_digest(top), *map(file_digest, files), *beneath])
+    kit_sources = [_source(import_module(kit).__name__) for kit in kits if find_spec(kit)]
+    return digest([versions_digest(top), *map(file_digest, files), *kit_sources])
 
 
 def _stamps(sample: Sample) -> dict[str, list[int]]:
-    """Size and time of change of the files that a sample names as its sources, in sum for a folder and its files."""
-    named = {sample.geometry.source if sample.geometry else "", *(mark.source for mark in sample.annotations)}
-    found = {}
-    for name in sorted(named - {""}):
+    """Source path → [size, modification time] of a sample's sources; of a folder the sums over it and its files."""
+    origins = [sample.geometry, *sample.annotations]
+    stamps = {}
+    for source in sorted({origin.source for origin in origins if origin is not None and origin.source}):
         # Not every source is a file.
         with suppress(OSError, ValueError):
-            states = [path.stat() for path in (Path(name), *Path(name).glob("*"))]
-            found[name] = [sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)]
-    return found
+            states = [path.stat() for path in (Path(source), *Path(source).glob("*"))]
+            stamps[source] = [sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)]
+    return stamps
 
 
 def prune(folder: Path, limit: float) -> None:
@@ -222,9 +228,10 @@ def prune(folder: Path, limit: float) -> None:
         with suppress(FileNotFoundError):
             states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
     total = sum(size for _, size, _ in states)
-    target = FULL * limit if total > limit else total
+    if total <= limit:
+        return
     for _, size, path in sorted(states):
-        if total <= target:
+        if total <= FULL * limit:
             return
         if path.endswith(SUFFIX):
             Path(path).unlink(missing_ok=True)
@@ -232,7 +239,7 @@ def prune(folder: Path, limit: float) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, in one step; one that another process wrote meanwhile may stay."""
+    """Write or replace a file in one step, readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=SUFFIX)
     try:

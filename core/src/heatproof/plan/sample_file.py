@@ -1,4 +1,4 @@
-"""A prepared sample as one file: its arrays to the bit, all else as JSON, and a checksum."""
+"""Write a prepared sample to one file and read it back: arrays bit for bit, the rest as JSON, and a checksum."""
 
 import json
 from dataclasses import dataclass
@@ -13,34 +13,34 @@ from ..records import Annotation, Array, Geometry, Sample, SpatialExtra
 
 @dataclass(frozen=True)
 class PreparedSample:
-    """A sample as a model prepared it, and its original (h, w, 3) uint8 on the same grid, where there is one."""
+    """A sample as a model prepared it, and its original image (h, w, 3) uint8 on the same grid, if there is one."""
 
     sample: Sample
     original: Array | None
 
 
 RECORDS: dict[str, Any] = {record.__name__: record for record in (PreparedSample, Sample, Annotation, Geometry)}
-"""The classes that a file may name, besides the ``SpatialExtra`` that are imported; no other is ever made of it."""
+"""The classes that a file may name, besides imported subclasses of ``SpatialExtra``; reading creates no others."""
 DAMAGES = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
 
 
 class Unstorable(Exception):
-    """What a sample holds that no file can give back."""
+    """A sample holds a value that cannot be written to a file and read back."""
 
 
 def packed(sample: PreparedSample, stamps: dict[str, list[int]]) -> bytes:
     """A sample as a safetensors file: its arrays, all else as JSON, and their checksum; raises ``Unstorable``."""
     arrays: list[Array] = []
     text = json.dumps([_written(sample, arrays), stamps]).encode()
-    tensors = {str(place): _bytes(values) for place, values in enumerate([np.frombuffer(text, np.uint8), *arrays])}
+    tensors = {str(index): _bytes(values) for index, values in enumerate([np.frombuffer(text, np.uint8), *arrays])}
     return save({**tensors, "sum": np.array([_sum(tensors)], dtype=np.uint64)})
 
 
 def unpacked(content: bytes) -> tuple[PreparedSample, dict[str, list[int]]]:
-    """The sample in such a file, and the stamps of its sources; raises one of ``DAMAGES``."""
+    """The sample in a file that ``packed`` wrote, and the stamps of its sources; raises one of ``DAMAGES``."""
     tensors = load(content)
     if tensors.pop("sum").tolist() != [_sum(tensors)]:
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     written, stamps = json.loads(tensors["0"].tobytes())
     sample = _read(written, tensors)
     if not isinstance(sample, PreparedSample):
@@ -53,19 +53,21 @@ def _bytes(values: Array) -> Array:
 
 
 def _sum(tensors: dict[str, Array]) -> int:
-    """The sum of all bytes, eight at a time: a tenth of the time of a digest, and enough against a damaged disk."""
-    whole = sum(int(np.add.reduce(each[: each.size // 8 * 8].view(np.uint64))) for each in tensors.values())
-    rest = sum(int(np.add.reduce(each[each.size // 8 * 8 :], dtype=np.uint64)) for each in tensors.values())
-    return (whole + rest) % 2**64
+    """The sum of all bytes, eight at a time: ten times as fast as a digest, and enough to detect a damaged disk."""
+    total = 0
+    for values in tensors.values():
+        words, tail = np.split(values, [values.size // 8 * 8])
+        total += int(np.add.reduce(words.view(np.uint64))) + int(np.add.reduce(tail, dtype=np.uint64))
+    return total % 2**64
 
 
 def _written(value: Any, arrays: list[Array]) -> Any:
-    """A value as JSON: numbers and texts as they are, all else as [kind, …], with arrays put aside."""
+    """A value as JSON: numbers and strings unchanged, all else as [kind, …]; arrays are appended to ``arrays``."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.hasobject or value.dtype.names:
-            raise Unstorable(f"an array of {value.dtype} cannot be kept")
+            raise Unstorable(f"an array of {value.dtype} cannot be stored")
         arrays.append(np.asarray(value))
         return ["array" if isinstance(value, np.ndarray) else "number", len(arrays), value.dtype.str, value.shape]
     if type(value) in (tuple, list):
@@ -74,7 +76,7 @@ def _written(value: Any, arrays: list[Array]) -> Any:
         return ["dict", *([_written(name, arrays), _written(entry, arrays)] for name, entry in value.items())]
     if type(value) in RECORDS.values() or isinstance(value, SpatialExtra):
         return [_record_name(type(value)), *([name, _written(entry, arrays)] for name, entry in vars(value).items())]
-    raise Unstorable(f"a {type(value).__name__} cannot be kept")
+    raise Unstorable(f"a {type(value).__name__} cannot be stored")
 
 
 def _read(written: Any, tensors: dict[str, Array]) -> Any:
@@ -82,19 +84,23 @@ def _read(written: Any, tensors: dict[str, Array]) -> Any:
         return written
     kind, *entries = written
     if kind in ("array", "number"):
-        place, dtype, shape = entries
-        values = tensors[str(place)].view(dtype).reshape(shape)
+        index, dtype, shape = entries
+        values = tensors[str(index)].view(dtype).reshape(shape)
         return values if kind == "array" else values[()]
     if kind in ("tuple", "list"):
         return {"tuple": tuple, "list": list}[kind](_read(entry, tensors) for entry in entries)
-    named = {_read(name, tensors): _read(entry, tensors) for name, entry in entries}
-    return named if kind == "dict" else _records()[kind](**named)
+    fields = {_read(name, tensors): _read(entry, tensors) for name, entry in entries}
+    if kind == "dict":
+        return fields
+    return _records()[kind](**fields)
 
 
 def _records() -> dict[str, Any]:
-    """The classes that a file may name, by that name."""
+    """Name → class, for the classes that a file may name."""
     return RECORDS | {_record_name(extra): extra for extra in SpatialExtra.__subclasses__()}
 
 
 def _record_name(record: type) -> str:
-    return record.__name__ if RECORDS.get(record.__name__) is record else f"{record.__module__}:{record.__qualname__}"
+    if record in RECORDS.values():
+        return record.__name__
+    return f"{record.__module__}:{record.__qualname__}"

@@ -1,6 +1,6 @@
-"""Who is in which split of the datasets that a run uses, and that nobody is tuned on and tested on."""
+"""The splits of a run's cases; no patient may be in two of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import DataError
@@ -12,40 +12,45 @@ Case = tuple[str, str]
 COLUMNS = ("dataset", "split", "case", "patient", "use")
 
 
-def tuning_of(source: Source) -> list[Source]:
-    """The samples on which open settings are filled for a source, where its dataset has a split for that."""
-    dataset = source.dataset
-    return [Source(dataset, dataset.tuning, tuple(dataset.ids(dataset.tuning)))] if dataset.tuning else []
+def tuning_of(sources: Iterable[Source]) -> Iterator[Source]:
+    """The tuning split of each source's dataset, where it has one: the samples on which open settings are filled."""
+    for dataset in (source.dataset for source in sources):
+        if dataset.tuning:
+            yield Source(dataset, dataset.tuning, tuple(dataset.ids(dataset.tuning)))
 
 
 def require_apart(sources: Iterable[Source]) -> None:
-    """Raise ``DataError`` for a patient in two splits of a dataset; ``all`` is every split, and says so in tables."""
-    homes: dict[tuple[str, str], str] = {}
+    """Raise ``DataError`` for a patient in two splits of a dataset, the split ``all`` apart."""
+    splits: dict[tuple[str, str], str] = {}
     for source in sources:
-        dataset, split = source.dataset, source.split
-        place = str(dataset.root() or dataset.identity)
-        for patient in dict.fromkeys(map(dataset.patient, source.ids)) if split != "all" else ():
-            first = homes.setdefault((place, patient), split)
-            if first != split:
+        if source.split == "all":
+            continue
+        dataset = source.dataset
+        origin = str(dataset.root() or dataset.identity)
+        for patient in dict.fromkeys(map(dataset.patient, source.ids)):
+            first = splits.setdefault((origin, patient), source.split)
+            if first != source.split:
                 raise DataError(
-                    f"patient {patient!r} of {dataset.short} is in the splits {first} and {split} of this config, so "
-                    "that what is tuned on one is tested on the other; give all entries of a dataset the same shares "
-                    "and seed."
+                    f"patient {patient!r} of {dataset.short} is in the splits {first} and {source.split} of this "
+                    "config: settings would be tuned and tested on the same patient; give all entries of a dataset "
+                    "the same shares and seed."
                 )
 
 
 def rows(reported: Sequence[Source], tuning: Sequence[Source]) -> list[dict[str, Any]]:
-    """Of each case its split in the dataset, its patient, and its use: reported, tuning (open settings are filled)."""
-    homes, patients, uses = dict[Case, str](), dict[Case, str](), dict[Case, set[str]]()
+    """The rows of ``splits.csv``: the split, patient and use of every case; ``reported``, ``tuning`` or both."""
+    splits: dict[Case, str] = {}
+    patients: dict[Case, str] = {}
+    uses: dict[Case, set[str]] = {}
     for use, sources in (("tuning", tuning), ("reported", reported)):
         for source in sources:
             dataset = source.dataset
-            homes |= {(dataset.short, case): split for split in dataset.splits for case in dataset.ids(split)}
+            splits |= {(dataset.short, case): split for split in dataset.splits for case in dataset.ids(split)}
             for case in source.ids:
                 patients[dataset.short, case] = dataset.patient(case)
                 uses.setdefault((dataset.short, case), set()).add(use)
     return [
-        {"dataset": case[0], "split": homes.get(case, ""), "case": case[1], "patient": patients[case],
+        {"dataset": case[0], "split": splits.get(case, ""), "case": case[1], "patient": patients[case],
          "use": " and ".join(sorted(use))}
         for case, use in uses.items()
     ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""What a run consists of: combinations over sources of samples, cut into units and tasks.
+"""The parts of a run: sources of samples, combinations, units and tasks.
 
 A *combination* is dataset split × model × target × explainer × reduction. A *unit* is one combination over one chunk of
-ids: one folder of the store. A *task* is all units of a model and chunk: what a worker runs, what a kill loses.
+ids, and one folder of the store. A *task* is all units of a model and chunk: a worker runs it, and a kill loses it.
 """
 
 from collections import Counter
@@ -21,10 +21,10 @@ from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
 
 ASKING = frozenset({"prediction", "model", "explainer"})
-"""Needs of a metric by which it sees the model."""
+"""Needs of a metric that let it use the model."""
 
 LABELLED = "label="
-"""Begins the target of a combination over the samples that have a certain label, perhaps among others."""
+"""Prefix of a target for the samples that have a certain label, perhaps among others."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Source:
 
     @property
     def key(self) -> tuple[str, str, tuple[str, ...]]:
-        """What it shares with any other source of the same samples."""
+        """A key that equals the key of any other source of the same samples."""
         return self.dataset.identity, self.split, self.ids
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One row of the comparison. A model-free explainer only keeps ``model`` for its grid: its target is empty.
+    """One row of the ranking, with the ``layers`` and ``requests`` that its explainer needs of the model.
 
-    Where a metric asks the model about maps, they are ``judged``: then also a model-free map belongs to a model and a
-    target. ``layers`` and ``requests`` are what its explainer will ask of the model.
+    For a model-free explainer ``model`` only gives the grid, and the target is empty, unless its heatmaps are
+    ``judged``: a metric asks the model about them.
     """
 
     source: Source
@@ -62,47 +62,43 @@ class Combination:
 
     @property
     def indifferent(self) -> bool:
-        """Whether its maps are the same for every model."""
+        """Whether its heatmaps are the same for every model."""
         return "model_free" in self.explainer.traits
 
     @property
     def model_free(self) -> bool:
-        """Whether it belongs to no model: its maps are the same for all, and no metric judges them by one."""
+        """Whether it belongs to no model: its heatmaps are the same for all, and no metric asks a model about them."""
         return self.indifferent and not self.judged
 
     @cached_property
     def key(self) -> str:
-        """The digest of all that its heatmaps depend on, besides the ids."""
-        owner = self.model.grid if self.model_free else self.model.identity
+        """The digest of everything that its heatmaps depend on, except the ids."""
+        owner = self.model.identity
+        if self.model_free:
+            owner = self.model.grid
         return combination_key(
             self.source.dataset.identity, owner, self.target, self.explainer.identity, self.reduction, self.seed
         )
 
     def describe(self) -> dict[str, Any]:
-        """The columns that name it in every table, with each setting that changes the number."""
-        settings = {
-            "dataset": self.source.dataset.describe(),
-            "model": {"grid_of": self.model.describe()} if self.model_free else self.model.describe(),
-            "explainer": self.explainer.describe(),
-            "seed": self.seed,
-        }
+        """The columns that name it in every table, with all settings that change its numbers."""
+        model = label(self.model)
+        model_settings = self.model.describe()
+        if self.model_free:
+            model = ""
+            model_settings = {"grid_of": model_settings}
         return {
-            "combination": self.key,
-            "dataset": self.source.dataset.short,
-            "split": self.source.split,
-            "model": "" if self.model_free else label(self.model),
-            "target": self.target,
-            "explainer": label(self.explainer),
-            "reduction": self.reduction,
-            "verdict": self.verdict.level,
-            "verdict_reason": self.verdict.reason,
-            "settings": settings,
-        }
+            "combination": self.key, "dataset": self.source.dataset.short, "split": self.source.split,
+            "model": model, "target": self.target, "explainer": label(self.explainer), "reduction": self.reduction,
+            "verdict": self.verdict.level, "verdict_reason": self.verdict.reason,
+            "settings": {"dataset": self.source.dataset.describe(), "model": model_settings,
+                         "explainer": self.explainer.describe(), "seed": self.seed},
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A combination that will not run, and why."""
+    """A combination that cannot run, and the reason."""
 
     dataset: str
     model: str
@@ -119,15 +115,18 @@ class Unit:
     metrics: tuple[Metric, ...]
 
     def scores(self, metric: Metric) -> str:
-        """The key of the unit's scores by a metric; the model counts where the metric sees it."""
-        models = [self.combination.model.identity] if metric.needs & ASKING else []
-        return score_key(self.key, metric.identity, *models)
+        """The key of the unit's scores by a metric; the model is part of it where the metric uses it."""
+        if metric.needs & ASKING:
+            return score_key(self.key, metric.identity, self.combination.model.identity)
+        return score_key(self.key, metric.identity)
 
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk. ``layers`` and ``requests`` are the unions over them, finished or not, so that
-    resuming gives the same bits. ``rows`` is None where the images per pass are still to be measured."""
+    """All units of a model and chunk, with ``rows`` images per pass, None if still to be measured.
+
+    ``layers`` and ``requests`` are the unions over all units, finished or not: a resumed run computes the same bits.
+    """
 
     source: Source
     model: Model
@@ -147,12 +146,13 @@ class Task:
         return prediction_key(self.source.dataset.identity, self.model.identity, self.ids)
 
     def scores(self, metric: Metric) -> str:
-        """The key of the scores of a metric that needs no heatmap; the seed counts where the metric may draw."""
-        seeds = [self.seed] if metric.needs & {"model", "explainer"} else []
-        return score_key(self.prediction, metric.identity, *seeds)
+        """The key of the scores of a metric that needs no heatmap; the seed is part of it where the metric may draw."""
+        if metric.needs & {"model", "explainer"}:
+            return score_key(self.prediction, metric.identity, self.seed)
+        return score_key(self.prediction, metric.identity)
 
     def parts(self) -> Iterator[tuple[UnitKind, str]]:
-        """UnitKind and key of everything that it commits."""
+        """The kind and key of everything that the task commits."""
         yield "predictions", self.prediction
         for metric in self.metrics:
             yield "scores", self.scores(metric)
@@ -164,24 +164,27 @@ class Task:
 
 def label(component: Component) -> str:
     """The registered name with the settings that differ from the defaults: ``method(layer=conv1)``."""
-    described, params = component.describe(), component.params
+    settings = component.describe()
+    params = component.params
     changed = [
-        f"{name}={_shown(described[name])}"
+        f"{name}={_text(settings[name])}"
         for name, entry in type(params).model_fields.items()
         if getattr(params, name) != entry.default
     ]
-    return component.short + (f"({', '.join(changed)})" if changed else "")
+    if not changed:
+        return component.short
+    return f"{component.short}({', '.join(changed)})"
 
 
 def told_apart(components: Iterable[Component]) -> dict[str, str]:
-    """Identity → the shortest name that no other of these components has: the registered one, or with settings."""
+    """Identity → a name: the registered one, with its settings where several components share it."""
     distinct = {component.identity: component for component in components}
-    taken = Counter(component.short for component in distinct.values())
-    return {
-        identity: component.short if taken[component.short] == 1 else label(component)
-        for identity, component in distinct.items()
-    }
+    counts = Counter(component.short for component in distinct.values())
+    names = {identity: component.short for identity, component in distinct.items()}
+    return names | {key: label(component) for key, component in distinct.items() if counts[component.short] > 1}
 
 
-def _shown(value: Any) -> str:
-    return str(value["use"]).rsplit("/", 1)[-1] if isinstance(value, Mapping) and "use" in value else str(value)
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "use" in value:
+        return str(value["use"]).rsplit("/", 1)[-1]
+    return str(value)

@@ -1,1 +1,1 @@
-"""What a run came to: its folder, its tables of scores, intervals, tests and ranks."""
+"""The results of a run: its folder, and its tables of scores, intervals, tests and ranks."""

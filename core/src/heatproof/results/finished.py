@@ -1,4 +1,4 @@
-"""A finished run, read from its folder: its tables and settings, its cases, and where its numbers come from."""
+"""A finished run, read from its folder: tables, settings, cases and provenance."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """A table of a run, its numbers parsed, missing ones as NaN; raises ``StoreError`` when it cannot be read."""
+    """The rows of a CSV table, numbers parsed, missing ones NaN; raises ``StoreError`` when it cannot be read."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
@@ -45,7 +45,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Results:
-    """A finished run: its tables as rows, and what pages need besides."""
+    """A finished run: its tables as rows, its config and its components."""
 
     def __init__(self, folder: Path, catalog: Catalog):
         self.run = Run.open(folder)
@@ -64,22 +64,22 @@ class Results:
 
     @cached_property
     def statistics(self) -> SummarySettings:
-        """How the tables were made."""
+        """The settings that the tables were made with."""
         return SummarySettings.model_validate({**self.config["statistics"], "seed": self.config["seed"]})
 
     @property
     def flag(self) -> str:
-        """What every table says of intervals of this kind."""
+        """The remark that every table has about intervals of this kind; empty for most kinds."""
         return self.statistics.flag
 
     @cached_property
     def selection(self) -> dict[str, Any]:
-        """What was filled from the tuning split, by key."""
+        """The settings that were filled from the tuning split, by key."""
         return read_yaml(self.run.folder / "selection.yaml")
 
     @cached_property
     def described(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """(combination, metric) → verdict, its reason, and the settings of everything involved."""
+        """(combination, metric) → verdict, its reason, and the settings of all components."""
         rows = self.query(
             "select distinct on (combination, metric) combination, metric, verdict, verdict_reason, settings, "
             "metric_settings from scores order by all"
@@ -89,7 +89,7 @@ class Results:
         return {(row["combination"], row["metric"]): row for row in rows}
 
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """The rows that a question to the table ``scores`` has."""
+        """The rows that an SQL query of the table ``scores`` gives; ``values`` fill its question marks."""
         path = self.run.folder / "scores.parquet"
         with connect() as connection:
             try:
@@ -101,15 +101,15 @@ class Results:
             return [dict(zip(names, row)) for row in cursor.fetchall()]
 
     def component(self, kind: str, described: Mapping[str, Any]) -> Any:
-        """The component that ``describe`` wrote down; ``HeatproofError`` or ``ValueError`` where it cannot be had."""
-        name = json.dumps([kind, described], sort_keys=True)
-        if name not in self._components:
+        """The component that ``describe`` described; raises ``HeatproofError`` or ``ValueError``."""
+        key = json.dumps([kind, described], sort_keys=True)
+        if key not in self._components:
             params = {name: value for name, value in described.items() if name != "use"}
-            self._components[name] = create(self.catalog, kind, described["use"], params)
-        return self._components[name]
+            self._components[key] = create(self.catalog, kind, described["use"], params)
+        return self._components[key]
 
     def announce(self) -> tuple[list[Path], list[str]]:
-        """Tell all plugins that the run has finished: the pages that they wrote, and what went wrong with others."""
+        """Call the plugins' ``heatproof_run_finished``; returns the pages written, and the errors."""
         return self.catalog.answers(
             "heatproof_run_finished", folder=self.run.folder, summary={"rows": self.summary}, results=self
         )

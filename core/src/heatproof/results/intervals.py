@@ -1,4 +1,4 @@
-"""How sure a value is: bootstrap intervals of a measure, by percentiles, BCa, or as Watanabe et al. 2022 draws them."""
+"""Bootstrap confidence intervals of a measure: percentile, BCa, or as in Watanabe et al. 2022."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from .resampling import PARITY_RESAMPLES, sampling
 Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
 TIE = 1e-10
-"""Differences closer than this share of the largest summary count as equal: rounding must not decide a test."""
+"""Values closer than this share of the largest count as equal, as rounding must not decide a test or a rank."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval, how many resamples have no value, and the reason where it could not be made."""
+    """An interval, the number of resamples without a value, and the reason if there is no interval."""
 
     low: float
     high: float
@@ -28,10 +28,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over ``n`` cases with its interval; ``undefined`` resamples had no value.
+    """A measure over ``n`` cases with its interval, or the reason why there is none.
 
-    ``resampled`` (r,) holds the value of each resample, in the same order for all combinations on the same cases;
-    ``reason`` says why there is no interval.
+    ``resampled`` (r,) holds the values of the resamples, which are the same for all combinations on the same cases.
     """
 
     value: float
@@ -45,7 +44,7 @@ class Summary:
 
 
 def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
-    """The central interval of resampled values (r,), by linear percentiles; NaN resamples are left out and counted.
+    """The central interval of resampled values (r,) by linear percentiles; NaN values are ignored and counted.
 
     >>> percentile_interval(np.array([0.0, 1.0, 2.0, np.nan]), 0.5)
     Interval(low=0.5, high=1.5, undefined=1, reason='')
@@ -60,21 +59,25 @@ def percentile_interval(values: Array, confidence: float = 0.95) -> Interval:
 
 
 def bca_interval(value: float, resampled: Array, jackknife: Array, confidence: float = 0.95) -> Interval:
-    """The bias-corrected and accelerated interval of a value with resamples (r,); NaN with a reason where undefined.
+    """The bias-corrected and accelerated interval of a value with resamples (r,); NaN and a reason if undefined.
 
-    ``jackknife`` (patients,) holds the value without each patient, whose skewness is the acceleration.
+    ``jackknife`` (patients,) holds the value without each patient; the acceleration follows from its skewness.
 
     Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82 (1987).
     """
     defined = resampled[~np.isnan(resampled)]
     undefined = len(resampled) - len(defined)
-    margin = TIE * np.abs(defined).max(initial=0)
-    below = np.mean([defined < value - margin, defined <= value + margin]) if len(defined) else np.nan
-    reason = _no_bca(float(below), jackknife, margin)
+    if not len(defined):
+        return Interval(np.nan, np.nan, undefined, "no resample has a value")
+    margin = TIE * np.abs(defined).max()
+    below = float(np.mean([defined < value - margin, defined <= value + margin]))
+    reason = _no_bca(below, jackknife, margin)
     if reason:
         return Interval(np.nan, np.nan, undefined, reason)
-    normal, tail = NormalDist(), (1 - confidence) / 2
-    bias, acceleration = normal.inv_cdf(float(below)), _acceleration(jackknife)
+    normal = NormalDist()
+    bias = normal.inv_cdf(below)
+    acceleration = _acceleration(jackknife)
+    tail = (1 - confidence) / 2
     steps = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
     if any(acceleration * step >= 1 for step in steps):
         return Interval(np.nan, np.nan, undefined, "the acceleration is too large for this confidence")
@@ -84,16 +87,16 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, confidence: f
 
 
 def _no_bca(below: float, jackknife: Array, margin: float) -> str:
-    """Why there is no BCa interval; empty where there is one. ``below``: the share of resamples below the value."""
-    if np.isnan(below):
-        return "no resample has a value"
+    """Why there is no BCa interval; empty if there is one. ``below``: the share of resamples below the value."""
     if len(jackknife) < 2:
         return "there is only one patient"
     if np.isnan(jackknife).any():
         return "without one of the patients there is no value"
     if np.ptp(jackknife) <= margin:
         return "no patient makes a difference to the value"
-    return "" if 0 < below < 1 else "all resamples lie on one side of the value"
+    if not 0 < below < 1:
+        return "all resamples lie on one side of the value"
+    return ""
 
 
 def _acceleration(jackknife: Array) -> float:
@@ -103,20 +106,14 @@ def _acceleration(jackknife: Array) -> float:
 
 
 def summarise_cases(
-    summarise: Summarise,
-    measurements: Mapping[str, Array],
-    groups: Sequence[str],
-    resamples: int,
-    confidence: float,
-    seed: int,
-    interval: str = "percentile",
-) -> dict[str, Summary]:
+    summarise: Summarise, measurements: Mapping[str, Array], patients: Sequence[str], resamples: int,
+    confidence: float, seed: int, interval: str = "percentile",
+) -> dict[str, Summary]:  # fmt: skip
     """Measure → value and interval of one combination: ``percentile``, ``bca`` or ``parity`` with Watanabe et al. 2022.
 
-    ``measurements`` holds (cases,) or (cases, …) per name, NaN where one measure is undefined. Curves, which have no
-    single number per resample, are left out.
+    ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
     """
-    summarised = summarise(measurements, sampling(tuple(groups), resamples, seed, interval))
+    summarised = summarise(measurements, sampling(tuple(patients), resamples, seed, interval))
     return {
         name: _summary(interval, values, resamples, confidence, int(defined_cases(measurements, name).sum()))
         for name, values in summarised.items()
@@ -125,7 +122,7 @@ def summarise_cases(
 
 
 def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int) -> Summary:
-    """The summary of the values of a sampling's rows."""
+    """The summary of a measure's values in the rows of a sampling."""
     if kind == "parity":
         return _parity(values[1:], confidence, n)
     value = float(values[0])
@@ -137,21 +134,22 @@ def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int
 
 
 def _parity(resampled: Array, confidence: float, n: int) -> Summary:
-    """Median and percentiles of the first resamples that have a value; those passed over for it are counted."""
+    """Median and percentiles of the first 30 resamples that have a value; undefined ones before them are counted."""
     defined = np.flatnonzero(~np.isnan(resampled))[:PARITY_RESAMPLES]
-    used = resampled[: defined[-1] + 1 if len(defined) == PARITY_RESAMPLES else len(resampled)]
-    made = percentile_interval(used, confidence)
     if len(defined) < PARITY_RESAMPLES:
-        reason = f"{len(defined)} of {len(used)} resamples have a value, and {PARITY_RESAMPLES} are needed"
-        return Summary(np.nan, np.nan, np.nan, PARITY_RESAMPLES, made.undefined, n, reason, used)
+        undefined = len(resampled) - len(defined)
+        reason = f"{len(defined)} of {len(resampled)} resamples have a value, and {PARITY_RESAMPLES} are needed"
+        return Summary(np.nan, np.nan, np.nan, PARITY_RESAMPLES, undefined, n, reason, resampled)
+    used = resampled[: defined[-1] + 1]
+    interval = percentile_interval(used, confidence)
     median = float(np.median(resampled[defined]))
-    return Summary(median, made.low, made.high, PARITY_RESAMPLES, made.undefined, n, "", used)
+    return Summary(median, interval.low, interval.high, PARITY_RESAMPLES, interval.undefined, n, "", used)
 
 
 def defined_cases(measurements: Mapping[str, Array], measure: str) -> Array:
-    """Which cases (cases,) a measure has: by its own measurement, or by all where it is made of several."""
-    names = [measure] if measure in measurements else list(measurements)
-    values = [np.asarray(measurements[name]) for name in names]
-    missing = [np.isnan(each).any(axis=tuple(range(1, each.ndim))) for each in values]
+    """Whether each case (cases,) has a measure: its measurement, or all measurements if it is made of several."""
+    if measure in measurements:
+        measurements = {measure: measurements[measure]}
+    missing = [np.isnan(values).any(axis=tuple(range(1, np.ndim(values)))) for values in measurements.values()]
     defined: Array = ~np.logical_or.reduce(missing)
     return defined

@@ -1,11 +1,11 @@
-"""Tables of a run as Parquet files, by DuckDB."""
+"""Tables of a run as Parquet files, written and read with DuckDB."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import duckdb
 import numpy as np
@@ -13,17 +13,17 @@ import numpy as np
 from ..errors import StoreError
 from ..records import Array, Score, Status
 
-INTERRUPTED = "Query interrupted"
+Rows: TypeAlias = Sequence[Sequence[Any]]
 SQL: Mapping[Any, str] = {
     str: "VARCHAR", Status: "VARCHAR", str | None: "VARCHAR", int | None: "INTEGER", float | None: "DOUBLE",
     list[int] | None: "INTEGER[]", list[float] | None: "DOUBLE[]",
 }  # fmt: skip
-"""The type of a record's field → the type of its column."""
+"""Type of a record's field → SQL type of its column."""
 
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """One row of the predictions: what a model says of one case, or why it says nothing."""
+    """One row of the predictions: a model's outputs for one case, or why it has none."""
 
     case: str
     patient: str
@@ -36,7 +36,7 @@ class PredictedCase:
 
 
 def columns_of(record: type) -> dict[str, str]:
-    """The columns of a table with one row per record: name → SQL type, in the order of the fields."""
+    """Name → SQL type of a record's columns, in the order of its fields."""
     return {name: SQL[kind] for name, kind in get_type_hints(record).items()}
 
 
@@ -50,38 +50,37 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with temporary tables of its own, with one thread so that the same rows give the same bytes."""
-    # A database in memory takes longer to open than a unit's rows take to write.
+    """A connection with its own temporary tables, and one thread, as equal rows must give equal bytes."""
+    # Opening a database in memory takes longer than writing a unit's rows.
     with _database().cursor() as connection:
         try:
             yield connection
         except RuntimeError as error:
-            # Ctrl-C during a query reaches Python as this error of DuckDB's.
-            if str(error) == INTERRUPTED:
+            # DuckDB turns Ctrl-C during a query into this error.
+            if str(error) == "Query interrupted":
                 raise KeyboardInterrupt from error
             raise
 
 
-def write_table(path: Path, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write rows as Parquet, one per sequence of values in the order of ``columns`` (name → SQL type)."""
+def write_table(path: Path, columns: Mapping[str, str], rows: Rows) -> None:
+    """Write rows of values in the order of ``columns`` (name → SQL type) as Parquet."""
     with connect() as connection:
         fill_table(connection, "rows", columns, rows)
         copy_table(connection, "rows", path)
 
 
 def write_records(path: Path, record: type, rows: Sequence[Any]) -> None:
-    """Write records of one type as Parquet, one row each."""
+    """Write records of one type as Parquet, one row per record."""
     columns = columns_of(record)
     write_table(path, columns, [[getattr(row, name) for name in columns] for row in rows])
 
 
-def fill_table(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """Make a table of a connection from rows, column by column: row by row takes a millisecond each."""
-    values = [[row[number] for row in rows] for number in range(len(columns))]
-    chosen = ", ".join(f'unnest(?::{kind}[]) as "{column}"' for column, kind in columns.items())
-    connection.execute(f"create temp table {name} as select {chosen}", values)
+def fill_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: Rows) -> None:
+    """Create a temporary table from rows by one statement, with a typed list per column."""
+    # Registered numpy arrays would turn NaN within lists into NULL, and ``executemany`` takes a millisecond per row.
+    values = [[row[index] for row in rows] for index in range(len(columns))]
+    selected = ", ".join(f'unnest(?::{kind}[]) as "{column}"' for column, kind in columns.items())
+    connection.execute(f"create temp table {name} as select {selected}", values)
 
 
 def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
@@ -91,7 +90,7 @@ def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> 
 
 
 def read_table(path: Path) -> dict[str, Array]:
-    """A Parquet file as one numpy array per column (lists and missing texts as objects, missing numbers as NaN)."""
+    """A Parquet file as one numpy array per column: missing numbers are NaN, missing strings and lists None."""
     try:
         with connect() as connection:
             table = connection.execute("from read_parquet(?, hive_partitioning=false)", [str(path)]).fetchnumpy()
@@ -101,17 +100,18 @@ def read_table(path: Path) -> dict[str, Array]:
 
 
 def _plain(values: Any) -> Array:
-    """A masked array as NaN (numbers) or None (the rest)."""
-    if not isinstance(values, np.ma.MaskedArray):
+    """A column without a mask: missing numbers are NaN, other missing values None."""
+    if not np.ma.is_masked(values):
         return np.asarray(values)
-    number = values.dtype.kind in "fiu"
-    plain = np.array(values.data, dtype=np.float64 if number and np.ma.is_masked(values) else None)
-    plain[np.ma.getmaskarray(values)] = np.nan if number else None
-    return plain
+    if values.dtype.kind in "fiu":
+        return np.asarray(values.astype(np.float64).filled(np.nan))
+    return np.where(values.mask, np.array(None), values.data)
 
 
 def damaged(path: Path, error: Exception) -> StoreError:
-    """The error that a file of the run cannot be read, with what to remove: its unit, or the file itself."""
-    place = f"the folder {path.parent}" if (path.parent / "unit.json").exists() else "it"
+    """The error for a file of the run that cannot be read; it says to remove the file, or its unit's folder."""
+    target = "it"
+    if (path.parent / "unit.json").exists():
+        target = f"the folder {path.parent}"
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return StoreError(f"{path} is damaged ({reason}); remove {place} and run again.")
+    return StoreError(f"{path} is damaged ({reason}); remove {target} and run again.")

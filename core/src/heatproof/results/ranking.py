@@ -1,4 +1,4 @@
-"""The ranking of the combinations of one dataset under one metric, as the terminal and pages show it."""
+"""Rankings of the combinations of one dataset under one metric, as terminal and pages show them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from .scores import name_of
 
 @dataclass(frozen=True)
 class Standard:
-    """How a metric ranks: by which measure, in which direction, and what chance is expected to reach.
+    """How a metric ranks: its primary measure, the direction, and the value expected by chance.
 
-    Measures in ``opposite`` are better in the other direction. ``remark`` says why the metric could not be asked.
+    Measures in ``opposite`` are better in the other direction. ``remark`` says why the metric could not be loaded.
     """
 
     primary: str
@@ -26,10 +26,7 @@ class Standard:
 
 @dataclass(frozen=True)
 class RankedCombination:
-    """One combination in a ranking: its name, its summary row of every measure, and that of the one that ranks.
-
-    ``settings`` are those of its dataset, model and explainer.
-    """
+    """One combination in a ranking, with its summary row per measure; ``row`` is that of the primary measure."""
 
     name: str
     verdict_reason: str
@@ -39,12 +36,12 @@ class RankedCombination:
 
     @property
     def value(self) -> float:
-        """The measure that ranks."""
+        """The value of the primary measure."""
         return float(self.row["value"])
 
     @property
     def baseline(self) -> bool:
-        """Whether it is the random baseline that others are compared with."""
+        """Whether it is the random baseline."""
         return bool(self.row["baseline"])
 
 
@@ -69,7 +66,7 @@ def rankings(results: Results) -> list[Ranking]:
 
 
 def family(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What the rows of one ranking have in common: dataset, split and metric."""
+    """The key of a row's ranking: dataset, split and metric."""
     return row["dataset"], row["split"], row["metric"]
 
 
@@ -88,7 +85,7 @@ def _ranking(results: Results, rows: list[dict[str, Any]]) -> Ranking:
 
 
 def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str]) -> Standard:
-    """The metric's own standard; without its plugin the first measure ranks, and the remark says so."""
+    """The metric's standard; without its plugin the first measure ranks, and a remark says so."""
     settings = results.described[row["combination"], row["metric"]]["metric_settings"]
     try:
         metric = results.component("metric", settings)
@@ -105,6 +102,6 @@ def _entry(results: Results, rows: Mapping[str, Mapping[str, Any]], primary: str
 
 
 def _absent(row: Mapping[str, Any], measure: str) -> dict[str, Any]:
-    """A row for a measure that no case of a combination has."""
+    """The row of a measure that no case of a combination has, made from another row."""
     numbers = {name: float("nan") for name, value in row.items() if isinstance(value, float)}
     return {**row, **numbers, "confidence": row["confidence"], "measure": measure, "n_valid": 0}

@@ -1,4 +1,4 @@
-"""Ranks of combinations: whether they differ at all, by how much they must, and how firm their order is."""
+"""Ranks of combinations: Friedman's test, the critical difference, and the stability of the order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,34 +28,35 @@ class Friedman:
 
 @dataclass(frozen=True)
 class Stability:
-    """Over the resamples that all combinations have: the share in which each is best, and in which it keeps its rank.
+    """The ranks of combinations, and their shares of resamples with rank 1 (ties in equal parts) and the same rank.
 
-    ``ranks``, ``best`` and ``kept`` are (combinations,). Those that share the first place count as best in equal parts.
+    All arrays are (combinations,); ``resamples`` counts those that all combinations have.
     """
 
     ranks: Array
-    best: Array
-    kept: Array
+    best_share: Array
+    rank_share: Array
     resamples: int
 
 
 def average_ranks(values: Array) -> Array:
-    """The ranks in each row (rows, combinations), 1 for the largest value; equal ones share their mean rank.
+    """The ranks in each row (rows, combinations), 1 for the largest value; equal values share their mean rank.
 
     >>> average_ranks(np.array([[0.5, 0.9, 0.5, 0.1]])).tolist()
     [[2.5, 1.0, 2.5, 4.0]]
     """
+    # ``scipy.stats.rankdata`` has no margin: rounding would decide between equal values.
     margin = TIE * np.abs(values).max(initial=0)
     columns = np.split(values, values.shape[1], axis=1)
-    above = [(values > each + margin).sum(1) for each in columns]
-    equal = [(np.abs(values - each) <= margin).sum(1) for each in columns]
+    above = [(values > column + margin).sum(1) for column in columns]
+    equal = [(np.abs(values - column) <= margin).sum(1) for column in columns]
     ranks: Array = np.stack(above, axis=1) + (np.stack(equal, axis=1) + 1) / 2
     return ranks
 
 
-def patient_means(values: Array, groups: Sequence[str]) -> Array:
-    """The mean over the defined cases (cases,) of each sorted patient (patients,); NaN where there is none."""
-    count, position = numbered(groups)
+def patient_means(values: Array, patients: Sequence[str]) -> Array:
+    """The mean of each sorted patient (patients,) over the defined values (cases,); NaN if no value is defined."""
+    count, position = numbered(patients)
     defined = ~np.isnan(values)
     cases = np.bincount(position[defined], minlength=count)
     sums = np.bincount(position[defined], weights=values[defined], minlength=count)
@@ -64,9 +65,9 @@ def patient_means(values: Array, groups: Sequence[str]) -> Array:
 
 
 def friedman(values: Array, confidence: float) -> Friedman:
-    """The test on values (patients, combinations), the larger the better; patients who lack a value are left out.
+    """Friedman's test on values (patients, combinations), larger is better; patients with a missing value are left out.
 
-    The statistic is corrected for ties and compared with chi-square; it is NaN without patients or where all are tied.
+    The statistic is corrected for ties and compared with chi-square; it is NaN without patients or if all are tied.
 
     Friedman, "The use of ranks to avoid the assumption of normality implicit in the analysis of variance", Journal of
     the American Statistical Association 32 (1937); Demšar, "Statistical comparisons of classifiers over multiple data
@@ -76,11 +77,13 @@ def friedman(values: Array, confidence: float) -> Friedman:
     blocks, count = complete.shape
     if not blocks:
         return Friedman(np.full(count, np.nan), np.nan, np.nan, np.nan, 0)
-    # Its import takes more than a second, and only this needs it.
+    # The import takes half a second.
     from scipy.stats import studentized_range
 
     ranks = average_ranks(complete)
-    centred, mean_ranks = ranks - (count + 1) / 2, ranks.mean(axis=0)
+    mean_ranks = ranks.mean(axis=0)
+    # ``scipy.stats.friedmanchisquare`` refuses two combinations, and ranks without a margin.
+    centred = ranks - (count + 1) / 2
     spread = (centred**2).sum()
     between = (count - 1) * blocks**2 * (centred.mean(axis=0) ** 2).sum()
     statistic = float(between / spread) if spread else np.nan
@@ -89,22 +92,19 @@ def friedman(values: Array, confidence: float) -> Friedman:
 
 
 def stability(values: Array, resampled: Sequence[Array]) -> Stability:
-    """How firm the ranks of the values (combinations,) are over those of their resamples, (r,) each; larger is better.
-
-    Where one has fewer resamples than another, the first ones of each count.
-    """
-    drawn = _shared(*resampled)
+    """The stability of the ranks of values (combinations,) over their resamples, one (r,) each; larger is better."""
+    shared = _shared(*resampled)
     ranks = average_ranks(values[None])[0]
-    if not len(drawn):
+    if not len(shared):
         return Stability(ranks, np.full(len(values), np.nan), np.full(len(values), np.nan), 0)
-    again = average_ranks(drawn)
-    first = again == again.min(axis=1, keepdims=True)
-    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    return Stability(ranks, best, (again == ranks).mean(axis=0), len(drawn))
+    resampled_ranks = average_ranks(shared)
+    best = resampled_ranks == resampled_ranks.min(axis=1, keepdims=True)
+    best_share = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return Stability(ranks, best_share, (resampled_ranks == ranks).mean(axis=0), len(shared))
 
 
 def win_share(a: Array, b: Array) -> float:
-    """The share of resamples in which the values of a exceed those of b, half of those that tie; NaN without any.
+    """The share of resamples in which the value of a exceeds that of b; ties count half, NaN without resamples.
 
     >>> win_share(np.array([3.0, 1.0, 2.0, np.nan]), np.array([1.0, 2.0, 2.0, 0.0]))
     0.5
@@ -114,8 +114,8 @@ def win_share(a: Array, b: Array) -> float:
 
 
 def _shared(*resampled: Array) -> Array:
-    """The resamples (r, combinations) in which every combination has a value."""
-    shortest = min(map(len, resampled))
-    drawn = np.stack([values[:shortest] for values in resampled], axis=1)
-    shared: Array = drawn[~np.isnan(drawn).any(axis=1)]
+    """The resamples (r, combinations) in which all have a value; the first ones if some have fewer resamples."""
+    length = min(map(len, resampled))
+    values = np.stack([column[:length] for column in resampled], axis=1)
+    shared: Array = values[~np.isnan(values).any(axis=1)]
     return shared

@@ -1,7 +1,7 @@
-"""Which cases occur how often: resamples by patient, patients left out or swapped, the draws of Watanabe et al. 2022.
+"""Resampling of patients as counts per case: bootstrap, jackknife, swaps, and the draws of Watanabe et al. 2022.
 
-Everything here is a matrix of counts (rows, cases); ``Metric.summarise`` turns all rows into values in one call.
-Patients, never single cases, are drawn or swapped, as cases of one patient are alike.
+Every function gives counts (rows, cases), as ``Metric.summarise`` values all rows in one call; ``scipy.stats`` would
+call it per row. Whole patients are drawn or swapped, as the cases of one patient are alike.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from ..records import Array
 from ..seeding import generator
 
 PARITY_RESAMPLES = 30
-"""How many resamples Watanabe et al. 2022 draw."""
+"""The number of resamples of Watanabe et al. 2022."""
 PARITY_SIZES = (55, 60)
-"""The fewest and the most cases of such a resample, all sizes between them equally likely."""
+"""The fewest and the most cases of their resamples; all sizes between are equally likely."""
 PARITY_DRAWS = 10 * PARITY_RESAMPLES
-"""How many are drawn at once, so that those without a value can be replaced by later ones."""
+"""The number of draws at once: later draws replace those without a value."""
 
 
 @dataclass(frozen=True)
 class Swaps:
-    """Counts (rows, 2 n) of the two combinations [a; b] after patients changed sides; the first row swaps nobody."""
+    """Counts (rows, 2 n) of two combinations [a; b] after swaps of patients; the first row swaps nobody."""
 
     first: Array
     second: Array
@@ -31,77 +31,72 @@ class Swaps:
 
 
 @lru_cache(maxsize=1)
-def sampling(groups: tuple[str, ...], resamples: int, seed: int, interval: str) -> Array:
-    """The rows for an interval of this kind (1 + resamples, cases), read-only: the first takes every case once.
-
-    ``bca`` has a row without each patient besides (patients,). ``parity`` draws what ``groups`` names: there the cases.
-    """
-    drawn = parity_counts(groups, seed) if interval == "parity" else resample_counts(groups, resamples, seed)
-    parts = [np.ones((1, len(groups)), dtype=np.int32), drawn]
+def sampling(patients: tuple[str, ...], resamples: int, seed: int, interval: str) -> Array:
+    """The read-only counts for an interval: a row of ones, the resamples, and for ``bca`` those of the jackknife."""
+    parts = [np.ones((1, len(patients)), dtype=np.int32)]
+    if interval == "parity":
+        parts.append(parity_counts(patients, seed))
+    else:
+        parts.append(resample_counts(patients, resamples, seed))
     if interval == "bca":
-        parts.append(leave_one_out(groups))
+        parts.append(leave_one_out(patients))
     counts: Array = np.vstack(parts)
     counts.setflags(write=False)
     return counts
 
 
-def resample_counts(groups: Sequence[str], resamples: int, seed: int) -> Array:
+def resample_counts(patients: Sequence[str], resamples: int, seed: int) -> Array:
     """How often each case occurs (resamples, cases) when whole patients are drawn with replacement.
 
-    The draws belong to the sorted patients, so that the order of the cases does not matter.
+    Sorted patients are drawn: the order of the cases does not matter.
 
     >>> resample_counts(["one", "one", "one"], 2, seed=0).tolist()
     [[1, 1, 1], [1, 1, 1]]
     """
-    count, position = numbered(groups)
-    drawn = generator(seed, "bootstrap").integers(0, count, size=(resamples, count))
-    return _counted(drawn, count)[:, position]
+    count, position = numbered(patients)
+    draws = generator(seed, "bootstrap").integers(0, count, size=(resamples, count))
+    return _counts(draws, count)[:, position]
 
 
 def parity_counts(ids: Sequence[str], seed: int) -> Array:
-    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn, as Watanabe et al. 2022 do.
-
-    There are more draws than resamples: those without a value are replaced by the next ones.
-    """
+    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn, as in Watanabe et al. 2022."""
     count, position = numbered(ids)
-    random, (fewest, most) = generator(seed, "parity"), PARITY_SIZES
-    sizes = random.integers(fewest, most + 1, size=PARITY_DRAWS)
-    drawn = random.integers(0, count, size=(PARITY_DRAWS, most))
-    # What exceeds the size of its resample falls into a column of its own, which is cut off.
-    drawn[np.arange(most) >= sizes[:, None]] = count
-    return _counted(drawn, count + 1)[:, position]
+    rng = generator(seed, "parity")
+    fewest, most = PARITY_SIZES
+    sizes = rng.integers(fewest, most + 1, size=PARITY_DRAWS)
+    draws = rng.integers(0, count, size=(PARITY_DRAWS, most))
+    # Draws beyond the size of their resample are counted in an extra column, which is cut off.
+    draws[np.arange(most) >= sizes[:, None]] = count
+    return _counts(draws, count + 1)[:, position]
 
 
-def _counted(drawn: Array, count: int) -> Array:
-    """How often each of ``count`` things was drawn in each row (rows, count)."""
-    cells = drawn + count * np.arange(len(drawn))[:, None]
-    counts: Array = np.bincount(cells.ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
+def _counts(draws: Array, count: int) -> Array:
+    """How often each index below ``count`` occurs in each row of draws (rows, count)."""
+    cells = draws + count * np.arange(len(draws))[:, None]
+    counts: Array = np.bincount(cells.ravel(), minlength=len(draws) * count).reshape(len(draws), count)
     return counts.astype(np.int32)
 
 
-def leave_one_out(groups: Sequence[str]) -> Array:
-    """The counts (patients, cases) of the jackknife: each row is without one of the sorted patients.
+def leave_one_out(patients: Sequence[str]) -> Array:
+    """The counts (patients, cases) of the jackknife: each row leaves one of the sorted patients out.
 
     >>> leave_one_out(["b", "a", "b"]).tolist()
     [[1, 0, 1], [0, 1, 0]]
     """
-    count, position = numbered(groups)
+    count, position = numbered(patients)
     counts: Array = np.arange(count)[:, None] != position
     return counts.astype(np.int32)
 
 
-def numbered(groups: Sequence[str]) -> tuple[int, Array]:
-    """The number of patients, and each case's position among the sorted patients (cases,)."""
-    names, position = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+def numbered(patients: Sequence[str]) -> tuple[int, Array]:
+    """The number of patients, and the position of each case's patient (cases,) among the sorted patients."""
+    names, position = np.unique(np.asarray(patients, dtype=np.str_), return_inverse=True)
     return len(names), position
 
 
-def swap_counts(groups: Sequence[str], permutations: int, seed: int) -> Swaps:
-    """The counts of both sides when whole patients are swapped between two combinations [a; b].
-
-    All patterns where there are no more of them than ``permutations``, else that many random ones after the first.
-    """
-    count, position = numbered(groups)
+def swap_counts(patients: Sequence[str], permutations: int, seed: int) -> Swaps:
+    """The swaps of patients between [a; b]: all of them, or ``permutations`` random ones if there are more."""
+    count, position = numbered(patients)
     exact = 2**count <= permutations
     if exact:
         swapped = (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)

@@ -1,4 +1,4 @@
-"""Whether two combinations differ: paired permutation tests, and corrections for many of them."""
+"""Paired permutation tests between two combinations, and corrections for multiple comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,9 @@ from .resampling import swap_counts
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two combinations on the same cases: the difference a - b and its two-sided p.
+    """The difference a - b of two combinations and its two-sided p, over the cases that are defined in both.
 
-    ``permutations`` counts all sign patterns where ``exact``, else the random ones. ``cases`` and ``patients`` are
-    those defined in both combinations; nothing else entered.
+    ``permutations`` counts all swaps if ``exact``, else the random ones.
     """
 
     difference: float
@@ -26,36 +25,33 @@ class PairedTest:
     patients: int
 
 
-def paired_test(
-    summarise: Summarise,
-    a: Mapping[str, Array],
-    b: Mapping[str, Array],
-    groups: Sequence[str],
-    measure: str,
-    permutations: int,
-    seed: int,
-) -> PairedTest:
-    """Whether two combinations differ in ``measure``: a two-sided permutation test that swaps whole patients.
+UNTESTED = PairedTest(np.nan, np.nan, 0, False, 0, 0)
 
-    ``a`` and ``b`` hold the measurements of the same cases, row by row. The observed assignment is one of those
-    compared: p = (1 + #{|d*| >= |d|}) / (1 + permutations) where random, the exact share where all are enumerated;
-    differences equal within ``TIE`` count as equal. NaN without a case that is defined in both.
+
+def paired_test(
+    summarise: Summarise, a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str], measure: str,
+    permutations: int, seed: int,
+) -> PairedTest:  # fmt: skip
+    """Test two combinations on the same cases: a two-sided permutation test that swaps whole patients.
+
+    With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), else the exact share of all swaps; differences
+    within ``TIE`` count as equal. ``UNTESTED`` without a case that is defined in both.
     """
-    kept = defined_cases(a, measure) & defined_cases(b, measure)
-    patients = np.asarray(groups, dtype=np.str_)[kept]
-    if not kept.any():
-        return PairedTest(np.nan, np.nan, 0, False, 0, 0)
-    stacked = {name: np.concatenate([np.asarray(a[name])[kept], np.asarray(b[name])[kept]]) for name in a}
-    swaps = swap_counts(patients.tolist(), permutations, seed)
+    defined = defined_cases(a, measure) & defined_cases(b, measure)
+    if not defined.any():
+        return UNTESTED
+    tested = np.asarray(patients, dtype=np.str_)[defined]
+    stacked = {name: np.concatenate([np.asarray(a[name])[defined], np.asarray(b[name])[defined]]) for name in a}
+    swaps = swap_counts(tested.tolist(), permutations, seed)
     first, second = (summarise(stacked, counts)[measure] for counts in (swaps.first, swaps.second))
     compared = len(first) - (not swaps.exact)
     difference = float(first[0] - second[0])
     p = _share_as_large(first, second)
-    return PairedTest(difference, p, compared, swaps.exact, len(patients), len(np.unique(patients)))
+    return PairedTest(difference, p, compared, swaps.exact, len(tested), len(np.unique(tested)))
 
 
 def _share_as_large(first: Array, second: Array) -> float:
-    """The share of defined rows that differ at least as much as the first row; NaN where the first is undefined."""
+    """The share of defined rows that differ at least as much as the first row; NaN if the first is undefined."""
     differences = np.abs(first - second)
     if np.isnan(differences[0]):
         return np.nan
@@ -65,7 +61,7 @@ def _share_as_large(first: Array, second: Array) -> float:
 
 
 def holm(p_values: Array) -> Array:
-    """Holm's adjusted p-values of all comparisons shown together; NaN stays NaN and does not count.
+    """Holm's adjusted p-values, which scipy lacks; NaN stays NaN and does not count as a comparison.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
 
@@ -79,7 +75,7 @@ def holm(p_values: Array) -> Array:
 
 
 def benjamini_hochberg(p_values: Array) -> Array:
-    """The false discovery rate at which each comparison would be reported; NaN stays NaN and does not count.
+    """Adjusted p-values that control the false discovery rate; NaN stays NaN and does not count as a comparison.
 
     Benjamini and Hochberg, "Controlling the false discovery rate: a practical and powerful approach to multiple
     testing", Journal of the Royal Statistical Society B 57 (1995).
@@ -87,6 +83,7 @@ def benjamini_hochberg(p_values: Array) -> Array:
     >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
     [0.03, 0.04, 0.04, nan]
     """
+    # ``scipy.stats.false_discovery_control`` refuses NaN and rounds the last digit differently.
     adjusted, order = _ascending(p_values)
     steps = adjusted[order] * len(order) / np.arange(1, len(order) + 1)
     adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
@@ -94,10 +91,10 @@ def benjamini_hochberg(p_values: Array) -> Array:
 
 
 def _ascending(p_values: Array) -> tuple[Array, Array]:
-    """A copy of the p-values, and the positions of those defined, the smallest first."""
+    """A copy of the p-values, and the positions of the defined ones, smallest first."""
     copied = np.array(p_values, dtype=np.float64)
     return copied, np.argsort(copied, kind="stable")[: np.count_nonzero(~np.isnan(copied))]
 
 
 CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
-"""Corrections of all p-values that one table shows together."""
+"""Corrections of the p-values that one table shows together, by name."""

@@ -1,8 +1,7 @@
-"""A run's folder: one folder per unit, committed by rename, and the tables built from them.
+"""A run's folder: one folder per unit, committed by one rename, and the tables built from the units.
 
-Everything in it can be read without heatproof: scores and predictions as Parquet, heatmaps as Zarr v3 with one map per
-chunk, the rest as JSON, YAML and CSV. A unit's folder appears whole or not at all, so killing a run at any moment
-loses nothing that was committed, and several processes may share one folder.
+Everything can be read without heatproof: scores and predictions are Parquet, heatmaps Zarr v3, one per chunk, the rest
+JSON, YAML and CSV. As units appear complete or not at all, a run may be killed, and processes may share one folder.
 """
 
 import json
@@ -33,14 +32,14 @@ MAPS = "maps.zarr"
 
 
 class Run:
-    """The folder of a run and its committed units, each found by kind and key."""
+    """The folder of a run and its committed units, by kind and key."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
     @classmethod
     def create(cls, folder: Path) -> "Run":
-        """The run in ``folder``, made if missing; raises ``StoreError`` when it cannot be written."""
+        """The run in ``folder``, created if missing; raises ``StoreError`` when it cannot be written."""
         run = cls(folder)
         with writing(run.folder):
             for kind in KINDS:
@@ -50,7 +49,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """An existing run; raises ``StoreError`` when ``folder`` is none."""
+        """An existing run; raises ``StoreError`` when ``folder`` holds no run."""
         if not (Path(folder) / "config.yaml").is_file():
             raise StoreError(
                 f"{folder} is not a run's folder (it has no config.yaml); give the output of `heatproof run`."
@@ -58,7 +57,7 @@ class Run:
         return cls(folder)
 
     def unit(self, kind: UnitKind, key: str) -> Path:
-        """Where a unit lies, or will lie."""
+        """The folder of a unit, committed or not."""
         return self.folder / kind / key
 
     def has(self, kind: UnitKind, key: str) -> bool:
@@ -72,48 +71,48 @@ class Run:
 
     @contextmanager
     def commit(self, kind: UnitKind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
-        """A folder to fill; it becomes the unit by one rename, or is removed on an error.
-
-        When another process committed the same unit meanwhile, that one stays and this one is dropped.
-        """
+        """Give a folder to fill; it becomes the unit by one rename, unless another process was first."""
         with writing(self.folder), _working(self.folder / kind) as partial:
             yield partial
             _replace(partial / "unit.json", _json({"key": key, **meta}))
             _rename(partial, self.unit(kind, key))
 
     def meta(self, kind: UnitKind, key: str) -> dict[str, Any]:
-        """What ``commit`` was told of a unit."""
+        """The ``meta`` that a unit was committed with."""
         return read_json(self.unit(kind, key) / "unit.json")
 
     def settled(self, key: str, **values: Any) -> dict[str, Any]:
-        """What the bits depend on besides the config: these values, or those that an earlier process settled."""
+        """Commit values that results depend on besides the config; returns those of the first process to do so."""
         with self.commit("execution", key, values):
             pass
         return self.meta("execution", key)
 
     def remove(self, kind: UnitKind, key: str) -> None:
-        """Take a unit back by one rename, so that the next run computes it anew."""
+        """Remove a unit by one rename; the next run computes it again."""
         with writing(self.folder):
             discarded = _partial(self.folder / kind)
             self.unit(kind, key).rename(discarded)
             shutil.rmtree(discarded)
 
     def sweep(self) -> None:
-        """Remove what killed processes of this machine left half written; other processes' partial folders stay."""
+        """Remove the partial files and folders of dead processes of this machine; those of others stay."""
         for partial in [*self.folder.glob(".partial-*"), *self.folder.glob("*/.partial-*")]:
             if _abandoned(partial):
                 # Another process may be sweeping too.
-                shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+                if partial.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    partial.unlink(missing_ok=True)
 
     def log(self, text: str) -> None:
-        """Append to the run's log; times are kept there and nowhere else."""
+        """Append to the run's log, the only file with times."""
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         with writing(self.folder), open(self.folder / "log.txt", "a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {text}\n")
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write; it becomes the run's file ``name`` by one rename."""
+        """Give a path to write; it becomes the run's file ``name`` by one rename."""
         with writing(self.folder), _working(self.folder) as partial:
             yield partial / name
             os.replace(partial / name, self.folder / name)
@@ -123,15 +122,15 @@ class Run:
         codec = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=maps.dtype.itemsize)
         stored = zarr.create_array(
             unit / name, shape=maps.shape, chunks=(1, *maps.shape[1:]), dtype=maps.dtype, compressors=codec,
-            # A map of zeros is a chunk too: one that is missing is damage.
+            # A map of zeros is written too: a missing chunk means damage.
             config={"write_empty_chunks": True},
         )  # fmt: skip
-        # One after the other: in one assignment zarr still writes the others when one has failed.
+        # Written one by one: in a single assignment zarr goes on after a map that failed.
         for row, values in enumerate(maps):
             stored[row] = values
 
     def maps(self, key: str, index: int | slice = slice(None), name: str = MAPS) -> Array:
-        """The maps of a heatmap unit, or one of them; raises ``StoreError`` where any is missing or damaged."""
+        """All maps of a heatmap unit, or one of them; raises ``StoreError`` if any is missing or damaged."""
         path = self.unit("heatmaps", key) / name
         try:
             stored = zarr.open_array(path, mode="r")
@@ -143,14 +142,14 @@ class Run:
         return maps
 
     def kept(self, key: str, index: int) -> dict[str, Array]:
-        """What an explainer kept of one case of a heatmap unit, by name; NaN where other cases have more."""
+        """The arrays that an explainer kept of one case of a heatmap unit, by name, padded with NaN."""
         names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
 
 
 @contextmanager
 def _working(folder: Path) -> Iterator[Path]:
-    """A new folder within another, gone in the end unless it was renamed."""
+    """Create a partial folder within another; it is removed at the end unless it was renamed."""
     partial = _partial(folder)
     partial.mkdir()
     try:
@@ -171,16 +170,16 @@ def _rename(partial: Path, unit: Path) -> None:
 
 
 def _partial(folder: Path) -> Path:
-    """A name that no other process uses, and that tells whose it is."""
+    """A new path with the host and process in its name."""
     return folder / f".partial-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}"
 
 
 def _abandoned(partial: Path) -> bool:
-    """Whether the process of this machine that was filling a partial folder is gone."""
+    """Whether a partial folder belongs to a process of this machine that has ended."""
     match = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]+", partial.name)
     if match is None or match[1] != socket.gethostname():
         return False
-    # A container that starts anew gives the same number again; a process sweeps before it writes.
+    # A restarted container may give this process an old number; it sweeps before it writes anything itself.
     return int(match[2]) == os.getpid() or not _running(int(match[2]))
 
 
@@ -192,13 +191,13 @@ def _running(process: int) -> bool:
         return False
     except OSError:
         return True
-    # A killed process keeps its number until somebody waits for it, which in a container may be nobody.
+    # A killed process remains as a zombie until its parent waits for it, which in a container may never happen.
     return state != "Z"
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only folder and the like into a ``StoreError`` that says what to do."""
+    """Turn errors of the disk into a ``StoreError`` that says what to do."""
     try:
         yield
     except (OSError, duckdb.IOException) as error:
@@ -209,11 +208,13 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What the system says, also where DuckDB wraps it in JSON."""
+    """The operating system's message, which DuckDB wraps in JSON."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     number = re.search(r'"errno":"(\d+)"', str(error))
-    return os.strerror(int(number[1])) if number else str(error).splitlines()[0]
+    if number:
+        return os.strerror(int(number[1]))
+    return str(error).splitlines()[0]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -249,7 +250,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, remedy: str = "run the same config again to write it anew") -> dict[str, Any]:
-    """A YAML mapping, empty where there is no file; raises ``StoreError`` with a remedy when it cannot be read."""
+    """A YAML mapping, empty if there is no file; raises ``StoreError`` with the remedy when it cannot be read."""
     if not path.is_file():
         return {}
     try:

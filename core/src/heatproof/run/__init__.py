@@ -1,1 +1,1 @@
-"""From a plan to committed units: executors, workers, images per pass, provenance."""
+"""Execution of a plan: tasks, workers, images per pass, committed units and provenance."""

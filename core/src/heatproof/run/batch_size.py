@@ -1,4 +1,4 @@
-"""How many images go into one pass: measured, since it depends on the model and the device."""
+"""The number of images per pass, measured on the model and the device."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ..records import Sample
 from ..results.store import Run
 
 GAIN = 0.9
-"""A larger pass must cost less than this share of the time per image, or the smaller one is kept."""
+"""A larger pass must take less than this share of the time per image, else the smaller one is used."""
 
 
 def settled_rows(run: Run, task: Task) -> int:
@@ -30,7 +30,7 @@ def settled_rows(run: Run, task: Task) -> int:
 
 
 def known_rows(run: Run, task: Task) -> int | None:
-    """The images per pass of a task, None where they are neither configured nor settled yet."""
+    """The images per pass of a task, None if they are neither configured nor settled yet."""
     if task.rows is not None or not run.has("execution", _key(task)):
         return task.rows
     return int(run.meta("execution", _key(task))["rows"])
@@ -41,45 +41,47 @@ def _key(task: Task) -> str:
 
 
 def measure_rows(task: Task, device: str) -> int:
-    """The number of images per pass at which doubling it saves no tenth of the time per image any more."""
+    """The number of images per pass whose double saves less than a tenth of the time per image."""
     sample = first_readable(task.source, task.model, task.cache)
     if sample is None:
         return 1
-    best, rows = float("inf"), 1
+    best = float("inf")
+    rows = 1
     for candidate in (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64):
         try:
             seconds = _seconds(task.model, sample, candidate, device) / candidate
         except Exception:
-            # Too large for the memory; or a model that cannot run, whose rows will say so.
+            # Too large for the memory, or a model that cannot run: the task itself will report it.
             break
         if seconds >= GAIN * best:
             break
-        best, rows = seconds, candidate
+        best = seconds
+        rows = candidate
     return rows
 
 
 def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Sample | None:
-    """The first sample that can be read and prepared for a model."""
+    """The first sample that can be read and prepared for a model, None if there is none."""
     for id in source.ids:
         try:
             return prepared(cache).sample(source.dataset, model, id)
         except Exception:
-            # Its own row will say what is wrong with it.
+            # The case's own row will report the error.
             continue
     return None
 
 
 def placed(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """A model's further inputs with every tensor on the device."""
+    """A model's further inputs, tensors moved to the device."""
     return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
 
 
 def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
-    """The time of a forward and backward pass over ``rows`` copies of a sample; the first ever warms up."""
+    """The seconds of a forward and backward pass over ``rows`` copies of a sample; one row runs twice, to warm up."""
     images = torch.from_numpy(np.stack([sample.image] * rows)).to(device)
     inputs = placed(model.collate([sample] * rows), device)
     times = []
-    for _ in range(2 if rows == 1 else 1):
+    for _ in range(1 + (rows == 1)):
         batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)
         start = time.perf_counter()
         gradients(batch)

@@ -1,4 +1,4 @@
-"""Runs the tasks of which something is missing, on the device and with the threads of the run."""
+"""Run the tasks that are not complete, on the device and with the threads of the run."""
 
 import os
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ from .worker import lose, perform
 
 
 class Observer:
-    """Who is told how a run goes; what a subclass does not take up is passed over."""
+    """Receives the progress of a run; a subclass overrides what it needs."""
 
     def stage(self, text: str) -> None:
-        """Something starts that takes a while."""
+        """A stage of the run starts, described by ``text``."""
 
     def begin(self, units: int, done: int) -> None:
-        """So many units are planned, so many of them are committed already."""
+        """``units`` are planned, ``done`` of them are committed already."""
 
     def advance(self, units: int, failures: int, text: str) -> None:
-        """Units were committed, some of their cases failed."""
+        """``units`` were committed, with ``failures`` failed cases."""
 
 
 def execute(
     tasks: Sequence[Task], executor: Executor[Task, Outcome], threads: int, run: Run, catalog: Catalog,
     observer: Observer,
 ) -> dict[str, float]:  # fmt: skip
-    """Run the tasks of which something is missing, model by model; the seconds spent by kind of work."""
+    """Run the tasks that are not complete, model by model; returns the seconds by kind of work."""
     models = list(dict.fromkeys(task.model.identity for task in tasks))
     pending = sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
     units = sum(map(weight, tasks))
@@ -66,23 +66,21 @@ def missing(task: Task, run: Run) -> bool:
 
 
 def weight(task: Task) -> int:
-    """How many units a task is worth to the one who watches."""
+    """The number of units that a task counts as in the progress."""
     return max(1, len(task.units))
 
 
 def settled_threads(config: RunConfig, run: Run) -> int:
-    """Torch's threads per worker: as configured, as settled in the run, or the cores shared out."""
+    """Torch's threads per worker: as configured, as settled in the run, or the cores divided by the workers."""
     workers = getattr(config.executor.params, "workers", 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return config.threads or int(run.settled("threads", threads=max(1, cores // workers))["threads"])
 
 
 def device_of(config: RunConfig) -> str:
-    """The device that ``device:`` stands for; raises ``HeatproofError`` when it is not there."""
-    available = torch.cuda.is_available()
-    name = config.device
-    if name == "auto":
-        name = "cuda" if available else "cpu"
-    if name.startswith("cuda") and not available:
-        raise HeatproofError(f"device {name!r} is not available on this machine; use device: cpu or auto.")
-    return name
+    """The device of a config; raises ``HeatproofError`` when it is not available."""
+    if torch.cuda.is_available():
+        return config.device.replace("auto", "cuda")
+    if config.device.startswith("cuda"):
+        raise HeatproofError(f"device {config.device!r} is not available on this machine; use device: cpu or auto.")
+    return config.device.replace("auto", "cpu")

@@ -1,4 +1,4 @@
-"""What a task comes to: what it committed, what failed and why, and how long it took."""
+"""The outcome of a task: committed units, failures and their reasons, and the time spent."""
 
 import time
 import traceback
@@ -14,7 +14,7 @@ from ..records import Status
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a case has no value, and under which status it is listed."""
+    """Why a case has no value, and its status in the tables."""
 
     reason: str
     status: Status = "failed"
@@ -22,7 +22,7 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What a task came to: units committed, cases that failed, seconds by kind of work, and what to log."""
+    """The units that a task committed, its failed cases, its seconds by kind of work, and messages for the log."""
 
     units: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
@@ -31,15 +31,15 @@ class Outcome:
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:
-        """Count the seconds spent on a kind of work: decoding, passes or metrics."""
+        """Add the seconds of the block to a kind of work: decoding, passes, metrics or all."""
         start = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[kind] += time.perf_counter() - start
 
-    def failure(self, what: str, error: Exception) -> Failure:
-        """A failure's reason in a line; the traceback goes to the log. What is undefined is excluded, not failed."""
+    def failure(self, subject: str, error: Exception) -> Failure:
+        """The failure for an error, its traceback in the log; ``Undefined`` makes a case excluded, not failed."""
         if isinstance(error, Undefined):
             return Failure(str(error), "excluded")
         reason = f"{type(error).__name__}: {error}".strip()
@@ -47,5 +47,5 @@ class Outcome:
         if isinstance(error, HeatproofError):
             reason = str(error)
             trace = ""
-        self.messages.append(f"{what}: {reason}{trace}")
+        self.messages.append(f"{subject}: {reason}{trace}")
         return Failure(" ".join(reason.split()))

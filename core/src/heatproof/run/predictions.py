@@ -1,4 +1,4 @@
-"""The predictions of a task: made once, committed, and read back as the store returns them."""
+"""The predictions of a task: computed once, committed, and read back from the store."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ Predictions = Mapping[str, Prediction | Failure]
 
 
 def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
-    """Predictions of a batch, or why there are none, by id."""
+    """The predictions of a batch by id, or their failures."""
 
     def act(batch: Batch) -> dict[str, Prediction | Failure]:
         values = logits(batch).cpu().numpy()
@@ -37,21 +37,19 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
 
 
 def commit_predictions(work: Work, predictions: Predictions) -> None:
-    """Commit the predictions of a task, unless they are there."""
-    task, dataset = work.task, work.task.source.dataset
+    """Commit the predictions of a task unless they are committed already."""
+    task = work.task
+    dataset = task.source.dataset
     if work.run.has("predictions", task.prediction):
         return
     samples = work.samples.all()
     rows = [_row(work, id, samples[id], predictions.get(id)) for id in task.ids]
     meta = {
-        "dataset": dataset.describe(),
-        "model": work.model.describe(),
-        "classes": {"dataset": dataset.classes, "model": work.model.classes},
-        "findings": dataset.findings,
+        "dataset": dataset.describe(), "model": work.model.describe(), "findings": dataset.findings,
+        "classes": {"dataset": dataset.classes, "model": work.model.classes}, "files": _files(work),
         "samples": prepared(task.cache).keys(dataset, work.model, task.ids),
         "weights": work.model.weights_digest if predictions else None,
-        "files": _files(work),
-    }
+    }  # fmt: skip
     with work.run.commit("predictions", task.prediction, meta) as folder:
         write_records(folder / "predictions.parquet", PredictedCase, rows)
 
@@ -62,24 +60,29 @@ def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction |
         return PredictedCase(id, patient, status=sample.status, reason=sample.reason)
     label = label_indices(sample)
     if isinstance(prediction, Prediction):
-        values, shares = prediction.logits.tolist(), prediction.probabilities.tolist()
-        return PredictedCase(id, patient, label, prediction.decision, values, shares)
+        outputs = (prediction.logits.tolist(), prediction.probabilities.tolist())
+        return PredictedCase(id, patient, label, prediction.decision, *outputs)
     assert prediction is not None
     return PredictedCase(id, patient, label, status=prediction.status, reason=prediction.reason)
 
 
 def _files(work: Work) -> dict[str, str]:
-    """The digests of the files that were decoded, relative to the dataset's root where it has one."""
+    """Path → digest of the decoded files; paths within the dataset's root are relative to it."""
     root = work.task.source.dataset.root()
     samples = [sample for sample in work.samples.all().values() if isinstance(sample, Sample)]
     origins = [origin for sample in samples for origin in (sample.geometry, *sample.annotations)]
     paths = sorted({Path(origin.source) for origin in origins if origin is not None and origin.source})
-    within = [path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path) for path in paths]
-    return {name: file_digest(path) for name, path in zip(within, paths) if path.is_file()}
+    return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
+
+
+def _relative(path: Path, root: Path | None) -> str:
+    if root and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return str(path)
 
 
 def stored_predictions(work: Work) -> dict[str, Prediction | Failure]:
-    """The predictions of a task as the store returns them."""
+    """The predictions of a task by id, read from the store."""
     table = read_table(work.run.unit("predictions", work.task.prediction) / "predictions.parquet")
     rows = (dict(zip(table, values)) for values in zip(*table.values()))
     return {row["case"]: _stored(row, work.model.classes) for row in rows}

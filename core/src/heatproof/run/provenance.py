@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: versions, weights, data, seed, device and threads."""
+"""The provenance of a run's numbers: versions, weights, data, seed, device and threads."""
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,36 +17,30 @@ from ..results.store import Run
 from .batch_size import known_rows
 
 
-def provenance(
-    run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, Sequence[Tally]]
-) -> dict[str, Any]:
-    """The content of ``provenance.json``; it holds no time and no host name. ``rejected`` is by dataset identity."""
+def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
+    """The content of ``provenance.json``, without times and host names; ``rejected``: dataset identity → tallies."""
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
-        "versions": versions(),
-        "python": platform.python_version(),
+        "versions": versions(), "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "device": device_name(tasks[0].device),
-        "threads": threads,
-        "seed": tasks[0].seed,
+        "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
         "rows": {label(task.model): known_rows(run, task) for task in tasks},
         "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
-             "rejected": [{"what": found.what, "count": found.count, "example": found.example}
-                          for found in rejected.get(source.dataset.identity, ())]}
+             "rejected": [{"what": tally.what, "count": tally.count, "example": tally.example}
+                          for tally in rejected.get(source.dataset.identity, ())]}
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
-        "metrics": _described(metrics_of(tasks)),
-        "files": _files(run, tasks),
+        "metrics": _described(metrics_of(tasks)), "files": _files(run, tasks),
     }  # fmt: skip
 
 
 def _model(run: Run, model: Model, tasks: Sequence[Task]) -> dict[str, Any]:
-    """A model with the digest of the weights that its first committed predictions were made with."""
+    """The settings of a model, with the digest of the weights of its first committed predictions."""
     keys = [task.prediction for task in tasks if task.model.identity == model.identity]
     digests = [run.meta("predictions", key)["weights"] for key in keys if run.has("predictions", key)]
     return {**model.describe(), "identity": model.identity, "weights": next(filter(None, digests), None)}
@@ -58,7 +52,7 @@ def _described(components: Iterable[Component]) -> list[dict[str, Any]]:
 
 
 def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
-    """How many files were decoded, and one digest over their names and contents."""
+    """The number of decoded files, and one digest of their names and contents."""
     files: dict[str, str] = {}
     for task in tasks:
         if run.has("predictions", task.prediction):
@@ -68,11 +62,12 @@ def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The version of every installed distribution."""
-    found = (distribution.metadata for distribution in distributions())  # read once: it is parsed at every access
-    return {name: metadata["Version"] for metadata in found if (name := metadata["Name"])}
+    installed = [distribution.metadata for distribution in distributions()]  # every access parses the metadata again
+    return {metadata["Name"]: metadata["Version"] for metadata in installed if metadata["Name"]}
 
 
 def device_name(device: str) -> str:
-    """The device in words."""
-    chosen = torch.device(device)
-    return f"{device} ({torch.cuda.get_device_name(chosen)})" if chosen.type == "cuda" else device
+    """The name of a device; of a GPU with its model."""
+    if torch.device(device).type != "cuda":
+        return device
+    return f"{device} ({torch.cuda.get_device_name(torch.device(device))})"

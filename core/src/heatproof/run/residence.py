@@ -1,4 +1,4 @@
-"""The one model whose network this process holds: it is freed when a task needs another, and after the last task."""
+"""The single model whose network stays in a process, until a task needs another or the last task is done."""
 
 from ..model import Model
 
@@ -6,10 +6,7 @@ _residents: dict[str, Model] = {}  # identity → model; never more than one
 
 
 def resident(model: Model) -> Model:
-    """The model of this identity that the process holds already, else this one, in place of any other.
-
-    Building and folding a network costs more than many passes, and ten of them may not fit into the memory.
-    """
+    """The resident model of this identity; any other is freed, as several networks may not fit into the memory."""
     if model.identity not in _residents:
         free()
         _residents[model.identity] = model
@@ -17,7 +14,7 @@ def resident(model: Model) -> Model:
 
 
 def free() -> None:
-    """Free the network that this process holds, and all that was made of it."""
+    """Free the resident network and everything derived from it."""
     for model in _residents.values():
         model.forget()
     _residents.clear()

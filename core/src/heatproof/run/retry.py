@@ -1,4 +1,4 @@
-"""Which cases failed, and units taken back so that they are computed again."""
+"""Count failed cases, and remove their units to compute them again."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from ..results.store import Run
 
 
 def count_failures(run: Run, tasks: Sequence[Task], table: Mapping[str, Array]) -> int:
-    """The cases of any combination that failed or are invalid, in their heatmap or in a score."""
+    """The number of cases, over all combinations, that failed or are invalid in their heatmap or in a score."""
     bad = np.isin(table["status"].astype(str), ("failed", "invalid"))
     failures = set(zip(table["combination"][bad], table["case"][bad]))
     for task in tasks:
@@ -21,7 +21,7 @@ def count_failures(run: Run, tasks: Sequence[Task], table: Mapping[str, Array]) 
 
 
 def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
-    """Take back every unit of the tasks in which a case failed, with all scores made from it; how many they were."""
+    """Remove every unit with a failed case and all scores that depend on it; returns the number of units removed."""
     heatmaps = {unit.key for task in tasks for unit in task.units if _cases(run, unit.key, ("failed",))}
     predictions = {task.prediction for task in tasks if _failed(run, "predictions", task.prediction)}
     planned = {key for task in tasks for kind, key in task.parts() if kind == "scores"}
@@ -38,12 +38,12 @@ def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
 
 
 def _cases(run: Run, key: str, statuses: Collection[str]) -> list[str]:
-    """The cases of a heatmap unit that have one of these statuses; none where it is not committed."""
+    """The cases of a heatmap unit with one of these statuses; none if it is not committed."""
     if not run.has("heatmaps", key):
         return []
     return [case["id"] for case in run.meta("heatmaps", key)["cases"] if case["status"] in statuses]
 
 
 def _failed(run: Run, kind: UnitKind, key: str) -> bool:
-    """Whether a committed table of cases has a failed one."""
+    """Whether a committed table has a failed case."""
     return run.has(kind, key) and "failed" in read_table(run.unit(kind, key) / f"{kind}.parquet")["status"]

@@ -1,4 +1,4 @@
-"""A run from its config to its tables: plan, fill what is open, run what is missing, write what it came to."""
+"""A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ..plan.sample_cache import configured
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
 from ..results.finished import Results
-from ..results.scores import cases_of, scored, write_csv, write_scores
+from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
 from ..results.summary import SummarySettings, results
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
@@ -26,7 +26,7 @@ from .selection import Selection, fill
 
 @dataclass
 class Finished:
-    """How a run, or a shard of it, ended."""
+    """The outcome of a run, or of a shard of it."""
 
     folder: Path
     units: int
@@ -41,38 +41,34 @@ class Finished:
 
 
 def run(
-    config: RunConfig,
-    catalog: Catalog,
-    observer: Observer | None = None,
-    shard: tuple[int, int] = (1, 1),
-    retry: bool = False,
-    strict: bool = False,
-) -> Finished:
-    """Run everything a config asks for, or resume it.
+    config: RunConfig, catalog: Catalog, observer: Observer | None = None, shard: tuple[int, int] = (1, 1),
+    retry: bool = False, strict: bool = False,
+) -> Finished:  # fmt: skip
+    """Run everything that a config asks for, or resume it.
 
-    ``shard`` (i, n) takes the i-th of n parts of the tasks; ``retry`` takes back the units in which a case failed;
-    ``strict`` refuses datasets of which something had to be left out.
+    ``shard`` (i, n) runs the i-th of n parts of the tasks; ``retry`` computes units with failed cases again;
+    ``strict`` refuses datasets with rejected files.
     """
     observer = observer or Observer()
     start = time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
-    complaints = _complaints(plan)
-    if strict and complaints:
-        raise DataError(f"{complaints[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove it.")
-    store = _opened(plan, complaints, shard)
+    rejected = _rejected(plan)
+    if strict and rejected:
+        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove it.")
+    store = _opened(plan, rejected, shard)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
     threads = settled_threads(config, store)
     tasks = _tasks(plan, selection)
     shared = tasks[shard[0] - 1 :: shard[1]]
     if retry:
-        store.log(f"retry: {forget_failures(store, shared)} units with failed cases are taken back")
+        store.log(f"retry: {forget_failures(store, shared)} units with failed cases are removed")
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
     finished = _finish(store, plan, tasks, selection, threads)
-    finished.rejected = complaints
+    finished.rejected = rejected
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         observer.stage("writing the report")
@@ -84,46 +80,48 @@ def run(
     return finished
 
 
-def _complaints(plan: Plan) -> tuple[str, ...]:
-    """A sentence for all that datasets leave out because something is wrong with it."""
+def _rejected(plan: Plan) -> tuple[str, ...]:
+    """A sentence for each tally of rejected files."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
-    return tuple(
-        f"{names[identity]} has {entry.count} {entry.what}" + (f", such as {entry.example}" if entry.example else "")
-        for identity, entries in plan.rejected.items()
-        for entry in entries
-    )
+    sentences = []
+    for identity, tallies in plan.rejected.items():
+        for tally in tallies:
+            examples = tally.example and f", such as {tally.example}"
+            sentences.append(f"{names[identity]} has {tally.count} {tally.what}{examples}")
+    return tuple(sentences)
 
 
-def _opened(plan: Plan, complaints: Sequence[str], shard: tuple[int, int]) -> Run:
-    """The folder of the run, with its config and splits in it."""
+def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
+    """Create the folder of the run, and write its config and splits."""
     store = Run.create(plan.config.output)
     store.sweep()
     write_text(store.folder / "config.yaml", written(resolved(plan.config)))
     store.log(f"heatproof run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
-    for complaint in complaints:
-        store.log(f"left out: {complaint}")
+    for sentence in rejected:
+        store.log(f"left out: {sentence}")
     return store
 
 
 def _tasks(plan: Plan, selection: Selection) -> list[Task]:
-    """The tasks with their device, their cache, and the images per pass where these are configured."""
+    """The tasks with device, cache, and the images per pass if configured."""
     config = plan.config
-    device, cache = device_of(config), configured(config.cache, config.cache_limit)
+    device = device_of(config)
+    cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
     return [replace(task, device=device, cache=cache, rows=rows) for task in plan.tasks(selection.fitted)]
 
 
 def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
-    """Write the tables of all units that are there; again where other shards finished the rest meanwhile."""
-    entries = scored(tasks, selection.flags, selection.given)
+    """Write the tables of all committed units; again if other shards completed the run meanwhile."""
+    scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
-        table = write_scores(store, entries)
-        tables = results(cases_of(table, entries), settings)
-        for name, lines in tables.items():
-            write_csv(store, f"{name}.csv", lines.columns, lines.rows)
+        table = write_scores(store, scored)
+        tables = results(cases_of(table, scored), settings)
+        for name, result in tables.items():
+            write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
     write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected))

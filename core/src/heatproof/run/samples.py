@@ -1,4 +1,4 @@
-"""The prepared samples of a task: each is read once, several at a time, and one that cannot be had is a failure."""
+"""The prepared samples of a task, read once and several at a time; unreadable ones become failures."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,30 +16,32 @@ from .outcome import Failure, Outcome
 
 
 class Samples:
-    """The samples of a task by id, in order, as its model prepares them."""
+    """The samples of a task as its model prepares them, by id and in order."""
 
     def __init__(self, task: Task, model: Model, outcome: Outcome):
-        self.task, self.model, self.outcome = task, model, outcome
+        self.task = task
+        self.model = model
+        self.outcome = outcome
         self._read: dict[str, Sample | Failure] = {}
         self._complete = False
 
     def all(self) -> dict[str, Sample | Failure]:
-        """Every sample of the task, or why there is none."""
+        """Every sample of the task by id, or its failure."""
         for _ in self.arriving():
             pass
         return self._read
 
     def fail(self, id: str, failure: Failure) -> None:
-        """Set a sample aside that cannot be used."""
+        """Replace a sample that cannot be used by a failure."""
         self._read[id] = failure
 
     def fail_all(self, failure: Failure) -> None:
-        """Set all samples aside, unread."""
+        """Replace all samples by a failure, without reading them."""
         self._read = dict.fromkeys(self.task.ids, failure)
         self._complete = True
 
     def arriving(self) -> Iterator[Sample]:
-        """The samples that can be read, in order, as they are read."""
+        """Yield the readable samples in order, as they are read."""
         if self._complete:
             yield from (sample for sample in self._read.values() if isinstance(sample, Sample))
             return
@@ -51,26 +53,23 @@ class Samples:
                 earlier = earlier or sample
                 yield sample
         self._complete = True
-        self.outcome.messages += prepared(self.task.cache).told()
+        self.outcome.messages += prepared(self.task.cache).take_messages()
 
     def _reads(self) -> Iterator[tuple[str, Callable[[], Sample]]]:
-        """What gives each sample, or raises why there is none: by as many threads as torch has, but not too many.
-
-        The first is read before the others, so that what a dataset reads once is read once. A GPU gets its first
-        batches while others are still being read.
-        """
+        """Yield every id with a function that returns its sample or raises; several threads read at a time."""
         load = partial(prepared(self.task.cache).sample, self.task.source.dataset, self.model)
         threads = min(torch.get_num_threads(), READERS, len(self.task.ids) - 1)
         if threads < 2:
             yield from ((id, partial(load, id)) for id in self.task.ids)
             return
+        # The first sample is read alone: a dataset reads its tables then, and only once.
         first, *others = self.task.ids
         yield first, partial(load, first)
         pool = ThreadPoolExecutor(threads, "heatproof-reader")
         try:
             futures = [pool.submit(load, id) for id in others]
             if self.task.device == "cpu":
-                # Torch's threads wait for one another, so one that lacks its core holds up all.
+                # Readers and torch must not compete for cores: torch's threads wait for the slowest of them.
                 with self.outcome.clock("decoding"):
                     wait(futures)
             yield from ((id, future.result) for id, future in zip(others, futures))
@@ -78,7 +77,7 @@ class Samples:
             pool.shutdown(cancel_futures=True)
 
     def _checked(self, id: str, read: Callable[[], Sample], earlier: Sample | None) -> Sample | Failure:
-        """A sample on the grid of the earlier ones; one that cannot be had is a failure."""
+        """Read a sample and check its id and its grid against an earlier one; a failure if anything is wrong."""
         try:
             sample = read()
             if sample.id != id:

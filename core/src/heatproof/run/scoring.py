@@ -1,4 +1,4 @@
-"""The second half of a task: every metric scores the heatmaps as the store returns them."""
+"""The second half of a task: every metric scores the heatmaps read from the store."""
 
 import json
 from collections.abc import Iterator
@@ -37,18 +37,17 @@ class Scoring:
                 self._commit(unit.scores(metric), metric, unit)
 
     def _commit(self, key: str, metric: Metric, unit: Unit | None) -> None:
-        """Score every case from what the store holds, and commit the rows."""
+        """Score every case from the store, and commit the rows."""
         run = self.work.run
         if run.has("scores", key):
             return
-        scores = [score for case, heatmap in self._cases(unit) for score in self._scores(metric, case, heatmap, unit)]
-        heatmap_key = None if unit is None else unit.key
-        meta = {"metric": metric.describe(), "heatmaps": heatmap_key, "predictions": self.work.task.prediction}
+        rows = [row for score, heatmap in self._cases(unit) for row in self._rows(metric, score, heatmap, unit)]
+        meta = {"metric": metric.describe(), "heatmaps": unit and unit.key, "predictions": self.work.task.prediction}
         with run.commit("scores", key, meta) as folder:
-            write_records(folder / "scores.parquet", Score, scores)
+            write_records(folder / "scores.parquet", Score, rows)
 
     def _cases(self, unit: Unit | None) -> Iterator[tuple[Score, Heatmap | Failure | None]]:
-        """Every case as a score to be filled; of a unit with its heatmap or why there is none, as committed."""
+        """Every case as an empty score; those of a unit with the heatmap, or its failure, from the store."""
         dataset = self.work.task.source.dataset
         if unit is None:
             yield from ((Score(id, dataset.patient(id)), None) for id in self.work.task.ids)
@@ -67,12 +66,13 @@ class Scoring:
     def _predictions(self) -> Predictions:
         return stored_predictions(self.work)
 
-    def _scores(
-        self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None
-    ) -> list[Score]:
-        """The scores of a case: one for each measure, or one that says why there is none."""
-        sample, prediction = self.work.samples.all()[score.case], self._predictions[score.case]
-        needed = [heatmap, sample, prediction] if metric.needs & ASKING else [heatmap, sample]
+    def _rows(self, metric: Metric, score: Score, heatmap: Heatmap | Failure | None, unit: Unit | None) -> list[Score]:
+        """The scores of a case: one per measure, or a single one with the reason why there is none."""
+        sample = self.work.samples.all()[score.case]
+        prediction = self._predictions[score.case]
+        needed: list[Any] = [heatmap, sample]
+        if metric.needs & ASKING:
+            needed.append(prediction)
         failure = next((entry for entry in needed if isinstance(entry, Failure)), None)
         if failure is None:
             try:
@@ -86,9 +86,9 @@ class Scoring:
         heatmap: Heatmap | None, unit: Unit | None,
     ) -> list[Score]:  # fmt: skip
         """The scores of a case that can be measured."""
-        known = prediction if isinstance(prediction, Prediction) else None
+        predicted = prediction if isinstance(prediction, Prediction) else None
         classes = self.work.task.source.dataset.classes
-        case = Case(sample, known, heatmap, **self._answers(metric, sample, prediction, unit), classes=classes)
+        case = Case(sample, predicted, heatmap, **self._answers(metric, sample, prediction, unit), classes=classes)
         with self.work.outcome.clock("metrics"):
             measured = metric.measure(case)
         if not measured:
@@ -98,7 +98,7 @@ class Scoring:
     def _answers(
         self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
     ) -> dict[str, Any]:
-        """The batch and the way to explain again, for metrics that ask the model or the explainer."""
+        """The batch and the function to explain again, for metrics that use the model or the explainer."""
         if not metric.needs & {"model", "explainer"}:
             return {}
         batch = self.work.batch([sample])
@@ -114,13 +114,13 @@ class Scoring:
 
 
 def _again(combination: Combination, batch: Batch) -> Array:
-    """The heatmaps (n, *space) of a batch, made as the combination's stored ones."""
+    """The heatmaps (n, *space) of a batch, computed like the combination's stored ones."""
     observed = batch.at(layers=combination.explainer.layers(batch.model))
     return heatmaps(combination.explainer(observed), combination.reduction)
 
 
 def _filled(score: Score, name: str, value: Array) -> Score:
-    """A score with the value of one measure; not a number means undefined, infinite is invalid."""
+    """A score with the value of one measure: NaN makes it excluded, infinity invalid."""
     if np.isinf(value).any():
         return replace(score, measure=name, status="invalid", reason=f"{name} is infinite")
     if np.isnan(value).all():

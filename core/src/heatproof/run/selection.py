@@ -1,4 +1,4 @@
-"""Fills open Params (weights, thresholds) from the tuning split, before the final plan, and freezes them."""
+"""Fill open settings (weights, thresholds) from the tuning split, before the tasks are made, and freeze them."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -24,21 +24,24 @@ FILE = "selection.yaml"
 
 @dataclass(frozen=True)
 class Selection:
-    """The fitted metrics, and a remark where a reported split itself was used for filling."""
+    """The fitted metrics, and remarks on metrics that were filled from a reported split."""
 
     fitted: Fitted
     flags: Mapping[tuple[str, str, str], str]
     """(metric identity, dataset identity, split) → the remark."""
-    given: Mapping[str, Metric]
-    """Identity of a fitted metric → the metric as configured."""
+    unfilled: Mapping[str, Metric]
+    """Identity of a fitted metric → the metric as in the config."""
 
 
 class _Readable:
-    """The prepared samples of the tuning split; those that cannot be read are counted and left out."""
+    """The prepared samples of the tuning split; unreadable ones are counted and skipped."""
 
     def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache):
-        self.dataset, self.model, self.ids, self.cache = dataset, model, ids, cache
-        self.read, self.unread = 0, 0
+        self.dataset = dataset
+        self.model = model
+        self.ids = ids
+        self.cache = cache
+        self.read = self.unread = 0
 
     def __iter__(self) -> Iterator[Sample]:
         self.read = self.unread = 0
@@ -46,7 +49,7 @@ class _Readable:
             try:
                 sample = prepared(self.cache).sample(self.dataset, self.model, id)
             except Exception:
-                # Its own row will say what is wrong with it.
+                # The case's own row will report the error.
                 self.unread += 1
                 continue
             self.read += 1
@@ -59,27 +62,28 @@ class _Readable:
 
 
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
-    """Every open metric filled per dataset and grid: from ``selection.yaml`` where it is frozen, else from samples."""
+    """Fill every open metric per dataset and grid: from ``selection.yaml`` if it is frozen there, else from samples."""
     frozen = read_yaml(run.folder / FILE, "remove it and run again")
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
+    unfilled: dict[str, Metric] = {}
     for source, model, _ in plan.jobs():
         for metric in (metric for metric in plan.metrics if metric.open):
-            place = (metric.identity, source.dataset.identity, model.grid)
-            key = digest(list(place))
-            if place not in fitted:
+            parts = (metric.identity, source.dataset.identity, model.grid)
+            key = digest(list(parts))
+            if parts not in fitted:
                 if key not in frozen:
                     frozen[key] = _filled(metric, source.dataset, model, cache)
                     _write(run, frozen)
-                fitted[place] = metric.with_(**frozen[key]["filled"])
+                fitted[parts] = metric.with_(**frozen[key]["filled"])
+                unfilled[fitted[parts].identity] = metric
             if flag := _flag(frozen[key], source):
-                flags[fitted[place].identity, source.dataset.identity, source.split] = flag
-    configured = {metric.identity: metric for metric in plan.metrics}
-    return Selection(fitted, flags, {made.identity: configured[place[0]] for place, made in fitted.items()})
+                flags[fitted[parts].identity, source.dataset.identity, source.split] = flag
+    return Selection(fitted, flags, unfilled)
 
 
 def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
-    """What ``fit`` makes of the tuning split (all samples where there is none)."""
+    """The entry of ``selection.yaml`` for a metric fitted on the tuning split, or on all samples if there is none."""
     samples = _Readable(dataset, model, dataset.ids(dataset.tuning), cache)
     if not samples.ids:
         raise DataError(
@@ -87,23 +91,20 @@ def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dic
             "which has no sample; give that split a share, or set them in the config."
         )
     try:
-        made = metric.fit(samples)
+        fitted = metric.fit(samples)
     except Exception as error:
-        told = isinstance(error, HeatproofError)
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, HeatproofError):
+            reason = str(error).rstrip(".")
         raise PluginError(
-            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} "
-            f"({str(error).rstrip('.') if told else f'{type(error).__name__}: {error}'}); set them in the config, or "
-            "leave the metric out."
+            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} ({reason}); set them in the "
+            "config, or leave the metric out."
         ) from error
     return {
-        "metric": metric.name,
-        "dataset": dataset.name,
-        "grid": model.grid,
-        "split": dataset.tuning or "all",
-        "samples": samples.read,
-        "unreadable": samples.unread,
-        "filled": {name: plain(getattr(made.params, name)) for name in metric.open},
-    }
+        "metric": metric.name, "dataset": dataset.name, "grid": model.grid, "split": dataset.tuning or "all",
+        "samples": samples.read, "unreadable": samples.unread,
+        "filled": {name: plain(getattr(fitted.params, name)) for name in metric.open},
+    }  # fmt: skip
 
 
 def _flag(entry: Mapping[str, Any], source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Which logit is explained: the index that a combination's target stands for in each sample."""
+"""The logit that is explained: the index of a combination's target in each sample."""
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from .outcome import Failure
 def target_of(
     sample: Sample, prediction: Prediction | Failure, combination: Combination, model: Model
 ) -> int | Failure:
-    """The index of the logit to explain; what has no prediction has none, unless no model is asked."""
-    target, dataset = combination.target, combination.source.dataset
+    """The index of the logit to explain; a failure without a prediction, unless the combination is model-free."""
+    target = combination.target
+    dataset = combination.source.dataset
     if combination.model_free:
         return 0
     if isinstance(prediction, Failure):
@@ -32,7 +33,7 @@ def target_of(
 
 
 def _labelled(sample: Sample, dataset: Dataset, model: Model) -> int | Failure:
-    """The index of the logit that has the name of the sample's label."""
+    """The index of the logit for the class of the sample's single label."""
     labels = label_indices(sample)
     if labels is None or np.ndim(np.asarray(sample.label)):
         return Failure("the sample has no single label to explain", "excluded")
@@ -45,5 +46,5 @@ def _labelled(sample: Sample, dataset: Dataset, model: Model) -> int | Failure:
 
 
 def label_indices(sample: Sample) -> list[int] | None:
-    """The label as class indices, None where there is none."""
+    """The label as class indices, None without a label."""
     return None if sample.label is None else [int(index) for index in np.atleast_1d(sample.label)]

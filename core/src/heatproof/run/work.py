@@ -1,4 +1,4 @@
-"""One task under way in this process, and the batches that its samples make."""
+"""A task in execution: its model, its samples, and their batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Work:
-    """A task, the folder that it commits to, and what it comes to."""
+    """A task with the run that it commits to and its outcome."""
 
     run: Run
     task: Task
@@ -32,7 +32,7 @@ class Work:
 
     @cached_property
     def model(self) -> Model:
-        """The task's model, as this process holds it."""
+        """The task's model, resident in this process."""
         return resident(self.task.model)
 
     @cached_property
@@ -42,17 +42,17 @@ class Work:
 
     @cached_property
     def rows(self) -> int:
-        """How many images one pass takes."""
+        """The number of images per pass."""
         return settled_rows(self.run, replace(self.task, model=self.model))
 
     def batches(self) -> Iterator[tuple[Batch, Sequence[Sample]]]:
         """The readable samples in batches of ``rows``, always the same for the same task."""
         readable = self.samples.arriving()
-        while some := list(islice(readable, self.rows)):
-            yield from self._batches(some)
+        while samples := list(islice(readable, self.rows)):
+            yield from self._batches(samples)
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[Batch, Sequence[Sample]]]:
-        """Samples in one batch, or in halves until one that cannot be in any fails alone."""
+        """Yield samples as one batch; if that fails, halves of it, down to a single sample that fails."""
         try:
             batch = self.batch(samples)
         except Exception as error:
@@ -67,7 +67,7 @@ class Work:
         yield from self._batches(samples[middle:])
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
-        """Prepared samples as a batch on the task's device; targets are set later."""
+        """A batch of prepared samples on the task's device; its targets are set later."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device)
         inputs = placed(self.model.collate(samples), self.task.device)
         ids = [sample.id for sample in samples]
@@ -77,23 +77,21 @@ class Work:
         )  # fmt: skip
 
     def divided(
-        self, batch: Batch, act: Callable[[Batch], Mapping[str, Result]], what: str, mark: Callable[[Result], Result]
-    ) -> dict[str, Result | Failure]:
-        """What ``act`` makes of a batch, by id; when it raises, the batch is split until the culprit alone fails.
-
-        Where memory ran out, ``mark`` notes it in what the parts gave.
-        """
+        self, batch: Batch, act: Callable[[Batch], Mapping[str, Result]], name: str,
+        mark: Callable[[Result | Failure], Result | Failure],
+    ) -> dict[str, Result | Failure]:  # fmt: skip
+        """The results of ``act`` by id; if it raises, the batch is halved, and ``mark`` applied if memory ran out."""
         try:
             return dict(act(batch))
         except Exception as error:
             if len(batch) == 1:
-                return {batch.ids[0]: self.outcome.failure(f"{what} of {batch.ids[0]}", error)}
+                return {batch.ids[0]: self.outcome.failure(f"{name} of {batch.ids[0]}", error)}
             exhausted = isinstance(error, OUT_OF_MEMORY)
-        # Only here, when the error is gone, are the tensors free that did not fit.
+        # The error holds the tensors that did not fit; they are freed only after the `except` block.
         middle = len(batch) // 2
         results: dict[str, Any] = {}
         for half in (range(middle), range(middle, len(batch))):
-            results |= self.divided(batch.select(half), act, what, mark)
+            results |= self.divided(batch.select(half), act, name, mark)
         if not exhausted:
             return results
-        return {id: result if isinstance(result, Failure) else mark(result) for id, result in results.items()}
+        return {id: mark(result) for id, result in results.items()}

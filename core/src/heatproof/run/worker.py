@@ -1,4 +1,4 @@
-"""What a worker does with a task: explain what is missing, then score the heatmaps as the store returns them."""
+"""The work on one task: explain what is missing, then score the heatmaps read from the store."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .work import Work
 
 
 def perform(folder: Path, task: Task) -> Outcome:
-    """Do everything of a task that is not committed yet."""
+    """Compute and commit every unit of a task that is missing."""
     work = Work(Run(folder), task, Outcome())
     with work.outcome.clock("all"):
         explain(work)
@@ -20,7 +20,7 @@ def perform(folder: Path, task: Task) -> Outcome:
 
 
 def lose(folder: Path, task: Task, reason: str) -> Outcome:
-    """Commit a task that cannot be done as failed cases with a reason."""
+    """Commit all cases of a task that cannot be done as failed, with the reason."""
     work = Work(Run(folder), task, Outcome())
     work.samples.fail_all(Failure(reason))
     explain(work)
