@@ -83,7 +83,7 @@ def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
         "images has 1 missing images",
     )
     assert finished.rejected == sentences
-    assert all(f"left out: {entry}" in (finished.folder / "log.txt").read_text() for entry in sentences)
+    assert all(f"rejected: {entry}" in (finished.folder / "log.txt").read_text() for entry in sentences)
     (dataset,) = json.loads((finished.folder / "provenance.json").read_text())["datasets"]
     assert [entry["count"] for entry in dataset["rejected"]] == [2, 1]
     with pytest.raises(DataError, match=r"images has 2 ids with two meanings, .*\(--strict\)"):

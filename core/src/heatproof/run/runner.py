@@ -99,7 +99,7 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
     store.log(f"heatproof run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
-        store.log(f"left out: {sentence}")
+        store.log(f"rejected: {sentence}")
     return store
 
 
