@@ -243,7 +243,7 @@ def test_files_without_a_known_suffix_are_read_by_their_first_bytes(tmp_path: Pa
 
 
 def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:
-    write_mask(np.zeros((64, 64)), tmp_path / "mask.tif")
+    Image.fromarray(np.zeros((64, 64), dtype=bool)).save(tmp_path / "mask.tif", compression="tiff_adobe_deflate")
     stored = (tmp_path / "mask.tif").read_bytes()
     with Image.open(tmp_path / "mask.tif") as image:
         (size,) = image.tag_v2[279]

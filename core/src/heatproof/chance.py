@@ -1,4 +1,4 @@
-"""Chance: the heatmap that knows nothing, with which every run compares the others."""
+"""Chance: the random heatmap that every run compares the others with."""
 
 from torch import Tensor
 
@@ -6,13 +6,13 @@ from .batch import Batch
 from .explainer import Explainer
 
 NAME = "heatproof/random"
-"""Its registered name, which no plugin can take."""
+"""The registered name of ``Random``, reserved for the core."""
 
 
 class Random(Explainer):
-    """Uniform noise in [0, 1), keyed by the seed and the sample's id: what a heatmap is worth by chance.
+    """Uniform noise in [0, 1), seeded by the batch's seed and the sample's id.
 
-    The same on every machine, in every batch and for every model of one grid.
+    It is the same on every machine, in every batch and for every model of one grid.
     """
 
     requires = frozenset()

@@ -1,7 +1,7 @@
-"""The standard shared computations: each runs once per batch, whoever asks first.
+"""Shared passes: computations that run once per batch, however many explainers and metrics use them.
 
-Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph, so that its memory is that of one
-forward and backward over one piece.
+Each pass takes ``rows`` samples of the batch at a time and keeps no autograd graph, so its memory is that of one
+forward and backward pass over ``rows`` samples.
 """
 
 from .gradient import Gradients, LayerGradient, derivatives, gradients, leaf, release_layers
