@@ -172,7 +172,7 @@ def test_scoring_runs_at_most_rows_images_at_once():
 
 
 def test_variants_without_owners_are_refused():
-    with pytest.raises(ModelError, match="6 variants belong to 5 samples"):
+    with pytest.raises(ModelError, match="there are 6 variants and 5 indices"):
         batch().score(torch.zeros(6, 3, 2, 2, dtype=torch.float64))
 
 

@@ -227,7 +227,7 @@ def test_a_model_without_what_is_required_is_undefined():
 
 
 def test_layers_must_be_among_those_of_the_batch():
-    with pytest.raises(PluginError, match="needs 'stem' among the batch's layers"):
+    with pytest.raises(PluginError, match="needs the layer 'stem'; give the batch layers="):
         Layered()(batch())
     assert Layered()(batch(layers=("stem",))).values.shape == (2, 3, 16, 16)
 

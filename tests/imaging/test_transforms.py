@@ -308,5 +308,5 @@ def test_grey_is_repeated_to_the_channels_asked_for(preparation: Resize | Fundus
     made = preparation(Sample("a", grey)).image
     np.testing.assert_array_equal(made, preparation(Sample("a", colour)).image)
     assert made.shape[0] == 3
-    with pytest.raises(DataError, match="a has 4 channels, 3 are asked for"):
+    with pytest.raises(DataError, match="a has 4 channels, but channels is 3"):
         preparation(Sample("a", np.repeat(grey, 4, axis=0)))

@@ -565,7 +565,7 @@ class Watched(nn.Module):
 
 
 def test_the_refusal_says_when_tracing_itself_took_another_way():
-    with pytest.raises(ModelError, match="no node differs, so tracing took another way"):
+    with pytest.raises(ModelError, match="no node differs, so tracing took another branch"):
         view(Watched().double(), OUTPUTS, images(), {}, folded=False)
 
 
@@ -659,5 +659,5 @@ def test_a_cell_decides_what_modules_of_its_kinds_give_in_one_forward_only(folde
 def test_a_cell_is_refused_where_the_network_cannot_be_traced():
     opaque = view(Branching().double(), OUTPUTS, images(), {}, folded=True)
     assert isinstance(opaque, Opaque)
-    with pytest.raises(ModelError, match="no rule reaches its layers: the network cannot be traced"):
+    with pytest.raises(ModelError, match="no rule can change its layers: the network cannot be traced"):
         opaque(images(), {}, cell=Doubling())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -87,13 +87,9 @@ class Batch:
         self._results: dict[Hashable, Any] = {}
         self._lock = RLock()
         if not len(self.ids) == len(images) == len(self.targets):
-            raise ModelError(
-                f"a batch has one image and one target per id; these are {len(self.ids)} ids, {len(images)} images and "
-                f"{len(self.targets)} targets."
-            )
-        if field is None:
-            field = torch.ones_like(images[:, 0], dtype=torch.bool)
-        self.field = field
+            counts = f"{len(self.ids)} ids, {len(images)} images and {len(self.targets)} targets"
+            raise ModelError(f"a batch has one image and one target per id; these are {counts}.")
+        self.field = torch.ones_like(images[:, 0], dtype=torch.bool) if field is None else field
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,8 +116,7 @@ class Batch:
         with self._lock:
             if key not in self._results:
                 self._results[key] = compute()
-            result: Result = self._results[key]
-            return result
+            return cast(Result, self._results[key])
 
     def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
         """Replace a shared result, if it was computed, by ``reduce(result)`` to free memory."""
@@ -179,10 +174,7 @@ class Batch:
     def forward(
         self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The explained output (n, class), and the activations of the layers in ``capture``.
-
-        A ``cell`` replaces the backward of its kinds of module for this forward pass.
-        """
+        """The explained output (n, class), and the activations of layers; ``View`` describes the arguments."""
         if images is None:
             images = self.images
         outputs, activations = self.view(images, self.inputs, capture, cell)
@@ -194,10 +186,8 @@ class Batch:
             raise ModelError(f"{self.model.short} has no output {self.output!r}; it has {', '.join(outputs)}.")
         logits = outputs[self.output]
         if logits.ndim != 2:
-            raise ModelError(
-                f"{self.model.short} gives {self.output!r} of shape {tuple(logits.shape)}; an explained output must "
-                "have the shape (images, classes)."
-            )
+            shape = tuple(logits.shape)
+            raise ModelError(f"{self.model.short} gives {self.output!r} of shape {shape}; allowed: (images, classes).")
         return logits
 
     def pick(self, logits: Tensor) -> Tensor:
@@ -206,10 +196,8 @@ class Batch:
             return logits[:, 0]
         outside = (self.targets < 0) | (self.targets >= logits.shape[1])
         if bool(outside.any()):
-            raise ModelError(
-                f"target {int(self.targets[outside][0])} is outside the {logits.shape[1]} classes of "
-                f"{self.model.short}."
-            )
+            target = int(self.targets[outside][0])
+            raise ModelError(f"target {target} is outside the {logits.shape[1]} classes of {self.model.short}.")
         return logits.gather(1, self.targets[:, None])[:, 0]
 
     @torch.no_grad()

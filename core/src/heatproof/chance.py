@@ -10,10 +10,7 @@ NAME = "heatproof/random"
 
 
 class Random(Explainer):
-    """Uniform noise in [0, 1), seeded by the batch's seed and the sample's id.
-
-    It is the same on every machine, in every batch and for every model of one grid.
-    """
+    """Uniform noise in [0, 1) by seed and sample id: the same on every machine and for every model of one grid."""
 
     requires = frozenset()
     traits = frozenset({"model_free", "seeded", "baseline"})

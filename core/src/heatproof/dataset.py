@@ -100,9 +100,7 @@ class Dataset(Component[P]):
     def files(self) -> Iterable[Path]:
         """The absolute paths of the dataset's files."""
         root = self.root()
-        if root is None:
-            return ()
-        return sorted(path for path in root.rglob("*") if path.is_file())
+        return sorted(path for path in root.rglob("*") if path.is_file()) if root else ()
 
     def content(self) -> str:
         """The digest of tables (content) and other files (relative path and size)."""
@@ -112,10 +110,8 @@ class Dataset(Component[P]):
         return digest([self._entry(root, path) for path in self.files()])
 
     def _entry(self, root: Path, path: Path) -> list[str | int]:
-        name = path.relative_to(root).as_posix()
-        if any(fnmatch(path.name, pattern) for pattern in self.tables):
-            return [name, file_digest(path)]
-        return [name, path.stat().st_size]
+        table = any(fnmatch(path.name, pattern) for pattern in self.tables)
+        return [path.relative_to(root).as_posix(), file_digest(path) if table else path.stat().st_size]
 
     @property
     def multilabel(self) -> bool:
@@ -123,10 +119,7 @@ class Dataset(Component[P]):
         return False
 
     def rejected(self) -> list[Tally]:
-        """The faulty parts of the download that become no sample, found without decoding an image.
-
-        A run reports them; a strict run stops.
-        """
+        """The faulty parts of the download that become no sample; no image is decoded. A strict run refuses them."""
         return []
 
     def check(self) -> list[Tally]:

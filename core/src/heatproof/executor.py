@@ -17,9 +17,8 @@ Work: TypeAlias = Callable[[Job], Result]
 Done: TypeAlias = Callable[[Job, Result], None]
 Lost: TypeAlias = Callable[[Job, str], None]
 
-MMAP_MAX = -4
+MMAP_MAX = -4  # M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h
 TRIM_THRESHOLD = -1
-"""``M_MMAP_MAX`` and ``M_TRIM_THRESHOLD`` of glibc's malloc.h, for ``mallopt``."""
 
 
 class Executor(Component[P], Generic[Job, Result, P]):
@@ -49,8 +48,7 @@ def keep_freed_memory() -> bool:
     """Have glibc keep freed memory for the next pass; returns False for any other C library.
 
     Every pass frees large blocks that the next pass allocates again. By default glibc returns them to the system, which
-    zeroes each page before it hands it out again: up to a third of the time of a pass on a CPU. The process then keeps
-    the most memory that it ever used; computed values do not change.
+    zeroes each page again: up to a third of the time of a pass on a CPU. Afterwards, the process never shrinks.
     """
     if sys.platform != "linux":
         return False
@@ -62,15 +60,13 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Set torch's number of threads, on which the last bits of results depend, and one thread for numpy's products.
-
-    Numpy's products are small, and two thread pools that wait for each other cost tens of milliseconds per product.
-    """
+    """Set torch's number of threads, on which the last bits depend, and one thread for numpy's small products."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
+        # Two thread pools that wait for each other cost tens of milliseconds per product.
         with threadpool_limits(1, user_api="blas"):
             yield
     finally:

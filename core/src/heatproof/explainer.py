@@ -96,8 +96,9 @@ class Explainer(Component[P]):
 
     def verdict(self, model: Model) -> Verdict:
         """Whether the method's definition holds on this model."""
-        missing = sorted(self.requires - model.capabilities)
-        if missing and "model_free" not in self.traits:
+        if "model_free" in self.traits:
+            return Verdict("exact")
+        if missing := sorted(self.requires - model.capabilities):
             reason = f"{self.short} needs {' and '.join(missing)}, which {model.short} does not offer"
             if "layers" in missing and model.outline.reason:
                 reason += f": it cannot be traced ({model.outline.reason})"
@@ -118,9 +119,7 @@ class Explainer(Component[P]):
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
         if missing := sorted(set(self.layers(batch.model)) - set(batch.layers)):
-            raise PluginError(
-                f"{self.name} needs {missing[0]!r} among the batch's layers; make it with layers=layers(model)."
-            )
+            raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give the batch layers=layers(model).")
         if "model_free" not in self.traits:
             _require_finite(batch)
         with _guard(self, batch):
@@ -146,18 +145,14 @@ def _require_finite(batch: Batch) -> None:
     """Raise ``DataError`` for an image with NaN or infinity, which activations would turn into a map of zeros."""
     broken = ~batch.images.isfinite().flatten(1).all(1)
     if bool(broken.any()):
-        raise DataError(
-            f"the image of {batch.ids[int(broken.nonzero()[0])]} holds values that are not finite; repair it, or leave "
-            "it out."
-        )
+        id = batch.ids[int(broken.nonzero()[0])]
+        raise DataError(f"the image of {id} holds values that are not finite; repair it, or leave it out.")
 
 
 @contextmanager
 def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
     """Restore modules and random states after a call; raise ``PluginError`` for changed images or weights."""
-    networks: list[nn.Module] = []
-    if "model_free" not in explainer.traits:
-        networks = [batch.model.network, batch.view.module]
+    networks = [] if "model_free" in explainer.traits else [batch.model.network, batch.view.module]
     modules = {id(module): module for network in networks for module in network.modules()}
     states = [(module, _state(module)) for module in modules.values()]
     versions = [(tensor, tensor._version) for network in networks for tensor in tensors(network)]

@@ -21,10 +21,10 @@ Need = Literal["prediction", "heatmap", "annotation", "label", "model", "explain
 class Case:
     """Everything a metric may see of one case; a part that its ``needs`` do not name is None or empty.
 
-    ``heatmap`` is float32, as stored. ``batch`` holds one sample; a need of ``model`` or ``explainer`` provides it. A
-    need of ``explainer`` also provides ``traits`` of the explainer, and ``explain``: it returns heatmaps (n, *space)
-    float32 of any batch, also of another model, with the same explainer, layer and reduction as the stored heatmap. The
-    sample's label is an index into ``classes``, the classes of the dataset.
+    ``batch`` holds one sample; the need ``model`` or ``explainer`` provides it. The need ``explainer`` also provides
+    the explainer's ``traits``, and ``explain``: it returns heatmaps (n, *space) float32 of any batch, also of another
+    model, by the explainer, layer and reduction of the stored heatmap. The label is an index into the dataset's
+    ``classes``.
     """
 
     sample: Sample

@@ -64,10 +64,9 @@ class Model(Component[P]):
         head: Head = "softmax",
         outputs: Sequence[str] = ("logits",),
     ) -> "NetworkModel":
-        """A model of an existing network, which is not copied but put in evaluation mode.
+        """A model of an existing network, which is not copied; worker processes can use it if it can be pickled.
 
-        Its identity depends on the other arguments and on the network's structure and weights when the identity is
-        first read. Worker processes can use the model if the network can be pickled.
+        The identity depends on all arguments, and on structure and weights of the network when it is first read.
         """
         return NetworkModel(
             network=network, classes=tuple(classes), preparation=preparation, head=head, outputs=tuple(outputs)
@@ -118,10 +117,9 @@ class Model(Component[P]):
     def layer(self, name: str) -> str:
         """A layer's full name, given it or ``last``; raises ``ModelError`` with near names or with the reason."""
         names = self.layers()
-        if self.outline.reason:
-            raise ModelError(f"no layer of {self.short} can be observed: it cannot be traced ({self.outline.reason}).")
-        if not names:
-            raise ModelError(f"no layer of {self.short} can be observed: it has no convolution.")
+        if self.outline.reason or not names:
+            reason = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
+            raise ModelError(f"no layer of {self.short} can be observed: {reason}.")
         if name not in (*names, "last"):
             raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*names, 'last'])}")
         if name == "last":
@@ -267,9 +265,7 @@ def _softmax(logits: Array, classes: int) -> tuple[Array, int]:
 
 def _sigmoid(logits: Array, classes: int) -> tuple[Array, int]:
     probabilities = _logistic(logits)
-    if logits.size > 1:
-        return probabilities, int(logits.argmax())
-    return probabilities, int(probabilities[0] > 0.5)
+    return probabilities, int(logits.argmax() if logits.size > 1 else probabilities[0] > 0.5)
 
 
 def _ordinal(logits: Array, classes: int) -> tuple[Array, int]:

@@ -67,14 +67,12 @@ def coverage(values: Array, edges: Sequence[Array]) -> Array:
 
 
 def banded(values: Array, axis: int, size: int, blocks: Sequence[Block]) -> Array:
-    """Multiply the values along one axis by a matrix (size, length) that is zero outside these blocks.
-
-    A block's values fit into the processor's cache. A running sum would be as fast, but loses digits.
-    """
+    """Multiply the values along one axis by a matrix (size, length) that is zero outside these blocks."""
     before = values.shape[:axis]
     after = values.shape[axis + 1 :]
     rows = values.reshape(prod(before), values.shape[axis], prod(after))
     result = np.zeros((len(rows), size, rows.shape[2]), dtype=np.float32)
+    # A block's values fit into the processor's cache; a running sum would be as fast, but lose digits.
     for cells, pixels, weights in blocks:
         part = rows[:, pixels]
         # Most of a mask is empty, and only for bool is any() cheaper than the product.

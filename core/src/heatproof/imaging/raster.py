@@ -125,8 +125,7 @@ def _single_bits(image: ImageFile, path: Path) -> Array | None:
     ):
         return None
     stored = path.read_bytes()
-    extents = zip(tags[Tag.StripOffsets], tags[Tag.StripByteCounts])
-    strips = [stored[start : start + size] for start, size in extents]
+    strips = [stored[start : start + size] for start, size in zip(tags[Tag.StripOffsets], tags[Tag.StripByteCounts])]
     shape = (image.height, -(-image.width // 8))
     if compression != "raw":
         # Most strips are empty and alike, so inflate each content once, and never to more bytes than the image has.
@@ -170,7 +169,6 @@ def _too_large(path: Path, limit: int) -> DataError:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error."""
     if isinstance(error, UnidentifiedImageError):  # its message repeats the path
         return "not a JPEG, PNG or TIFF"
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -75,7 +75,6 @@ def reader_of(path: Path) -> Reader:
     that no reader claims, ``PluginError`` for one that several plugins claim.
     """
     candidates = registered()
-    claiming: Sequence[Candidate] = []
     if path.is_dir():
         readers_of_folders = [candidate for candidate in candidates if candidate[1].folders]
         files = sorted(file for file in path.iterdir() if file.is_file())
@@ -125,19 +124,13 @@ def _start(path: Path, candidates: Sequence[Candidate]) -> bytes:
         with open(path, "rb") as stream:
             return stream.read(max(ends, default=0))
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be opened ({error.strerror}); give yourself the permission to read it."
-        ) from None
+        raise DataError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
 
 
 def _preferred(path: Path, claiming: Sequence[Candidate]) -> Candidate:
     """The preferred reader of those that claim a file; raises ``PluginError`` if several are equally preferred."""
-    preferred = [
-        (entry, reader)
-        for name in os.environ.get(PREFERRED, "").split(",")
-        for entry, reader in claiming
-        if name.strip() in (entry.name, entry.full)
-    ]
+    names = [name.strip() for name in os.environ.get(PREFERRED, "").split(",")]
+    preferred = [reader for name in names for reader in claiming if name in (reader[0].name, reader[0].full)]
     plugins = [candidate for candidate in claiming if candidate[0].distribution != CORE]
     remaining = preferred[:1] or plugins or claiming
     if len(remaining) > 1:

@@ -57,9 +57,7 @@ class Resize(Preparation[ResizeParams]):
     def _white(self, sample: Sample) -> float:
         """The value that becomes 1; not 0 for a black image, which stays black."""
         largest = white_value(sample)
-        if self.params.white == "type":
-            return largest
-        return float(sample.image.max()) or largest
+        return largest if self.params.white == "type" else float(sample.image.max()) or largest
 
     def _grid(self, sample: Sample) -> Grid:
         size = self.params.size
@@ -71,9 +69,7 @@ class Resize(Preparation[ResizeParams]):
                 f"{source_of(sample)} has {axes} spatial axes, but size is {size}; give one number, or one per axis."
             )
         step = tuple(native / cells for native, cells in zip(sample.space, size))
-        if self.params.fit == "pad":
-            step = (max(step),) * axes
-        return Grid(sample.space, size, step)
+        return Grid(sample.space, size, step if self.params.fit == "stretch" else (max(step),) * axes)
 
 
 def placed_on(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:

@@ -34,9 +34,9 @@ def reason_of(error: Exception) -> str:
 
 
 def _name_chains(module: fx.GraphModule) -> None:
-    """Move a convolution's name to the end of its chain convolution → BatchNorm → activation.
+    """Move the names of a convolution's output to the end of its chain convolution → BatchNorm → activation.
 
-    In a chain only the next node reads each output. The names of modules that return the convolution's output move too.
+    In a chain only the next node reads each output.
     """
     for node in module.graph.nodes:
         if of_kind(module, node, CONVOLUTIONS):

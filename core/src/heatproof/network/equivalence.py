@@ -53,8 +53,7 @@ def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def _first_difference(view: "View", reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
     """A clause that names the first node with another value in the view than in the traced reference."""
-    graph = traced(reference)
-    expected = _values(fx.GraphModule(reference, graph), images, inputs)
+    expected = _values(fx.GraphModule(reference, traced(reference)), images, inputs)
     for name, value in _values(view.module, images, inputs).items():
         original = expected.get(view.merged.get(name, name))
         if original is not None and not _gap(value, original) <= TOLERANCE.get(images.dtype, 1e-2):
@@ -85,7 +84,5 @@ class _Copies(fx.Interpreter):
 
 
 def _first_in_place(network: nn.Module) -> str:
-    for name, module in network.named_modules():
-        if getattr(module, "inplace", False):
-            return f"; the first layer that works in place is {name!r}"
-    return ""
+    names = (name for name, module in network.named_modules() if getattr(module, "inplace", False))
+    return next((f"; the first layer that works in place is {name!r}" for name in names), "")

@@ -67,10 +67,7 @@ def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> lis
 
 
 def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
-    """The node of one output; ``names`` are the outputs of a network that returns a tensor or a tuple.
-
-    Raises ``ModelError`` for an output that the network does not have.
-    """
+    """The node of an output; ``names`` are the names of all. Raises ``ModelError`` for any other name."""
     nodes = named_outputs(graph.output_node().args[0], tuple(names))
     if name not in nodes:
         raise ModelError(f"the network has no output {name!r}; it has {', '.join(nodes)}.")

@@ -14,8 +14,8 @@ from .tracing import OBSERVED
 class Outline:
     """A network's convolutions by name and its classes of activation, in order of evaluation.
 
-    ``layers`` are all modules with an output that can be observed. ``module`` is the canonical network, for verdicts
-    that depend on its graph. ``reason`` says why a network cannot be traced; then everything else is empty.
+    ``layers`` are all modules with an observable output, ``module`` is the canonical network, and ``reason`` says why a
+    network cannot be traced.
     """
 
     convolutions: tuple[str, ...] = ()

@@ -40,7 +40,6 @@ JOINING: Mapping[str, type[nn.Module]] = {
 """Function, operator or method that joins several tensors to one → the equivalent module."""
 
 DROPPED = ("input", "inplace", "training")
-"""Arguments of functions that the modules do not need."""
 
 
 def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
@@ -109,7 +108,6 @@ def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
 
 
 def _source(node: fx.Node) -> Any:
-    """The input of a function."""
     return node.args[0] if node.args else node.kwargs["input"]
 
 
@@ -127,14 +125,11 @@ def _joining(node: fx.Node, called: str) -> nn.Module | None:
     parts = _joined(node)
     if not parts or not all(isinstance(part, fx.Node) and part.op != "get_attr" for part in parts):
         return None
-    kind = JOINING[called]
-    if kind is Concatenate:
-        settings = dict(zip(("tensors", "dim"), node.args)) | node.kwargs
-        dim: Any = settings.get("dim", settings.get("axis", 0))
-        return Concatenate(dim)
-    if set(node.kwargs) <= {"input", "other"}:
-        return kind()
-    return None  # such as torch.add with alpha
+    if JOINING[called] is not Concatenate:
+        return JOINING[called]() if set(node.kwargs) <= {"input", "other"} else None
+    settings = dict(zip(("tensors", "dim"), node.args)) | node.kwargs
+    dim: Any = settings.get("dim", settings.get("axis", 0))
+    return Concatenate(dim)
 
 
 def _with_parameters(node: fx.Node, called: str, network: nn.Module) -> tuple[str, nn.Module | None]:

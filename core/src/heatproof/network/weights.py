@@ -9,10 +9,7 @@ from ..digests import digest
 
 
 def tensors(network: nn.Module) -> list[Tensor]:
-    """The parameters and buffers of a network; a shared one occurs once per module that uses it.
-
-    ``network.parameters()`` removes duplicates and builds names, which takes several times as long.
-    """
+    """The parameters and buffers of a network, with duplicates; ``parameters()`` takes several times as long."""
     return [
         tensor
         for module in network.modules()
@@ -30,10 +27,7 @@ def share(module: nn.Module, other: nn.Module) -> None:
 
 
 def network_digest(network: nn.Module) -> str:
-    """The digest of a network's structure and of its parameters and buffers by name, on any device.
-
-    The structure is the class and ``extra_repr()`` of each module; the code of ``forward`` does not enter.
-    """
+    """The digest of a network's weights and of the class and ``extra_repr()``, but not the code, of each module."""
     modules = [
         [name, f"{type(module).__module__}.{type(module).__qualname__}", module.extra_repr()]
         for name, module in network.named_modules()

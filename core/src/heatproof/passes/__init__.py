@@ -1,8 +1,4 @@
-"""Shared passes: computations that run once per batch, however many explainers and metrics use them.
-
-Each pass takes ``rows`` samples of the batch at a time and keeps no autograd graph, so its memory is that of one
-forward and backward pass over ``rows`` samples.
-"""
+"""Shared passes: each runs once per batch, over ``rows`` samples at a time, and keeps no autograd graph."""
 
 from .gradient import Gradients, LayerGradient, derivatives, gradients, leaf, release_layers
 from .scores import logits

@@ -78,14 +78,9 @@ def leaf(batch: Batch) -> Tensor:
 
 
 def derivatives(batch: Batch, scores: Tensor, tensors: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
-    """The gradients of scores (n,) by ``tensors``; zero for a tensor that no score depends on.
-
-    ``again`` keeps the graph for a further backward pass.
-    """
-    keep = again or batch.differentiable
-    return torch.autograd.grad(
-        scores.sum(), tensors, create_graph=batch.differentiable, retain_graph=keep, materialize_grads=True
-    )
+    """The gradients of scores (n,) by ``tensors``, zero if independent; ``again`` allows another backward pass."""
+    graph = {"create_graph": batch.differentiable, "retain_graph": again or batch.differentiable}
+    return torch.autograd.grad(scores.sum(), tensors, materialize_grads=True, **graph)
 
 
 def _joined(parts: list[Gradients]) -> Gradients:
