@@ -1,4 +1,4 @@
-"""Which reader reads a file: by name, by first bytes, among several, and what is said where there is none."""
+"""The choice of a file's reader: by suffix, by first bytes, among several; and the errors without a reader."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Installed = Callable[..., Catalog]
 
 
 class Constant(Reader[P]):
-    """Reads four pixels of its level, whatever the file holds."""
+    """Reads four pixels of its level from any file."""
 
     level = 1
 
@@ -41,38 +41,41 @@ class Scans(Constant):
 
 
 class Zipped(Constant):
-    """Claims the end of a longer suffix."""
+    """Claims a suffix that is the end of a longer one."""
 
-    level, suffixes = 2, (".gz",)
+    level = 2
+    suffixes = (".gz",)
 
 
 class Rival(Constant):
-    """Claims what another claims."""
+    """Claims the suffix of another reader."""
 
-    level, suffixes = 3, (".scan",)
+    level = 3
+    suffixes = (".scan",)
 
 
 class Grey(Constant):
-    """Claims what the core reads."""
+    """Claims a suffix of the core."""
 
-    level, suffixes = 4, (".png",)
+    level = 4
+    suffixes = (".png",)
 
 
 class NeedyParams(Params):
-    """A setting that nobody gives."""
+    """A required setting."""
 
     scale: float
 
 
 class Needy(Constant[NeedyParams]):
-    """Cannot be made without a setting."""
+    """Cannot be created without a setting."""
 
     suffixes = (".needy",)
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
-    """Makes a catalog that of the process: distribution → its reader, a class of this module or another target."""
+    """Install a catalog with these readers: distribution → its reader, a class of this module or another target."""
 
     def install(**readers: type[Reader] | str) -> Catalog:
         plugins = [_plugin(name, reader, monkeypatch) for name, reader in readers.items()]
@@ -199,7 +202,9 @@ def test_a_folder_is_read_by_a_reader_of_folders(installed: Installed, tmp_path:
     (folder / "below").mkdir(parents=True)
     write_image(np.zeros((1, 4, 4), dtype=np.uint8), folder / "0.png")
     installed(scans=Scans, zipped=Zipped)
-    with pytest.raises(DataError, match=r"folder is a folder that no installed reader can read as a volume; give a file"):
+    with pytest.raises(
+        DataError, match=r"folder is a folder that no installed reader can read as a volume; give a file"
+    ):
         read_image(folder)
     (folder / "1.gz").write_bytes(b"")
     (folder / "2").write_bytes(b"123SCAN")

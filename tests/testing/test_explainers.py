@@ -140,8 +140,8 @@ class BatchNoise(Plain):
 
 class PieceScaled(Plain):
     def explain(self, batch: Batch) -> Tensor:
-        found = batch.pieced(lambda piece: gradients(piece).images)
-        return torch.cat([values / values.abs().max() for values in found])
+        parts = batch.pieced(lambda piece: gradients(piece).images)
+        return torch.cat([values / values.abs().max() for values in parts])
 
 
 class LeavesHook(Plain):
@@ -319,8 +319,8 @@ def test_what_is_kept_once_or_by_others_is_no_growth(sound):
 
 
 @pytest.mark.parametrize(("fault", "seen"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")])
-def test_growth_is_said_in_numbers(fault, seen):
-    with pytest.raises(ConformanceError, match=seen):
+def test_growth_is_said_in_numbers(fault, message):
+    with pytest.raises(ConformanceError, match=message):
         run(fault.short, [check for check in checks(fault) if check.name == "memory does not grow"])
 
 

@@ -49,9 +49,9 @@ class Deletion(Metric):
     needs = frozenset({"heatmap", "model"})
 
     def measure(self, case: Case) -> Mapping[str, float]:
-        kept = torch.from_numpy(case.heatmap.values < np.median(case.heatmap.values))
+        mask = torch.from_numpy(case.heatmap.values < np.median(case.heatmap.values))
         images = case.batch.images
-        return {"value": float((case.batch.score(images) - case.batch.score(images * kept))[0])}
+        return {"value": float((case.batch.score(images) - case.batch.score(images * mask))[0])}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         return 2, 0
@@ -64,8 +64,8 @@ class Stability(Metric):
     primary = "gap"
 
     def measure(self, case: Case) -> Mapping[str, float | Array]:
-        one, other = (case.explain(batch) for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
-        gap = float(np.abs(one - other).mean())
+        first, second = (case.explain(batch) for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
+        gap = float(np.abs(first - second).mean())
         return {"gap": gap, "curve": np.array([gap, 2 * gap])}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:

@@ -166,14 +166,14 @@ class Fieldless(Residual):
 
 class Percent(Residual):
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: values * 100)
+        return with_masks(super().prepare(sample), lambda values: values * 100)
 
 
 class Thresholds(Residual):
     """Drops every pixel that a mask does not cover entirely."""
 
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: (values == 1).astype(np.float32))
+        return with_masks(super().prepare(sample), lambda values: (values == 1).astype(np.float32))
 
 
 class WritesSample(Residual):
@@ -198,12 +198,15 @@ class Shifted(Residual):
     """Moves the masks, not the geometry."""
 
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: np.roll(values, 2, 0))
+        return with_masks(super().prepare(sample), lambda values: np.roll(values, 2, 0))
 
 
-def marked(sample: Sample, change: object) -> Sample:
+def with_masks(sample: Sample, change: object) -> Sample:
     """The sample with every annotation's values changed."""
-    return replace(sample, annotations=tuple(replace(one, values=change(one.values)) for one in sample.annotations))
+    return replace(
+        sample,
+        annotations=tuple(replace(annotation, values=change(annotation.values)) for annotation in sample.annotations),
+    )
 
 
 AT_HAND = Model.of(Residual(seed=1).build(), Residual.classes, Blocks())

@@ -14,8 +14,7 @@ def original_image(native: Sample, prepared: Sample) -> Array | None:
     affine = np.linalg.solve(start.affine, prepared.geometry.affine)
     reduced = max(1, int(np.sqrt(abs(np.linalg.det(affine[:2, :2])))))
     rows, columns = affine[:2] / reduced
-    # Pillow takes x before y.
-    matrix = (columns[1], columns[0], columns[2], rows[1], rows[0], rows[2])
+    matrix = (columns[1], columns[0], columns[2], rows[1], rows[0], rows[2])  # Pillow takes x before y
     # Channel by channel, since reordering the axes of a large image takes ten times as long.
     channels = []
     for values in brightness(native.image):

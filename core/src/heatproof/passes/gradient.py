@@ -79,8 +79,10 @@ def leaf(batch: Batch) -> Tensor:
 
 def derivatives(batch: Batch, scores: Tensor, tensors: list[Tensor], again: bool = False) -> tuple[Tensor, ...]:
     """The gradients of scores (n,) by ``tensors``, zero if independent; ``again`` allows another backward pass."""
-    graph = {"create_graph": batch.differentiable, "retain_graph": again or batch.differentiable}
-    return torch.autograd.grad(scores.sum(), tensors, materialize_grads=True, **graph)
+    create = batch.differentiable
+    return torch.autograd.grad(
+        scores.sum(), tensors, retain_graph=again or create, create_graph=create, materialize_grads=True
+    )
 
 
 def _joined(parts: list[Gradients]) -> Gradients:
