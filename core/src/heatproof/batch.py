@@ -33,7 +33,7 @@ class Budget:
     halved: bool = False
 
     def pieced(self, count: int, act: Callable[[slice], Result], most: int | None = None) -> list[Result]:
-        """Call ``act`` on slices of ``count`` items, ``rows`` or ``most`` at a time; halve a slice out of memory."""
+        """Call ``act`` on slices of ``count`` items, at most ``rows`` or ``most``; halve one too large for memory."""
         results: list[Result] = []
         start = 0
         while start < count:

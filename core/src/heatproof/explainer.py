@@ -96,9 +96,7 @@ class Explainer(Component[P]):
 
     def verdict(self, model: Model) -> Verdict:
         """Whether the method's definition holds on this model."""
-        if "model_free" in self.traits:
-            return Verdict("exact")
-        if missing := sorted(self.requires - model.capabilities):
+        if "model_free" not in self.traits and (missing := sorted(self.requires - model.capabilities)):
             reason = f"{self.short} needs {' and '.join(missing)}, which {model.short} does not offer"
             if "layers" in missing and model.outline.reason:
                 reason += f": it cannot be traced ({model.outline.reason})"

@@ -115,7 +115,7 @@ class Model(Component[P]):
         return self.layers()[-1]
 
     def layer(self, name: str) -> str:
-        """A layer's full name, given it or ``last``; raises ``ModelError`` with near names or with the reason."""
+        """The full name of a layer given by name or as ``last``; raises ``ModelError`` if it cannot be observed."""
         names = self.layers()
         if self.outline.reason or not names:
             reason = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"

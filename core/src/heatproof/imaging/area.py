@@ -50,7 +50,7 @@ def coverage(values: Array, edges: Sequence[Array]) -> Array:
     """The mean of ``values`` (…, *space) over each cell (…, *size) float32; values outside the image are zero.
 
     ``edges`` holds the increasing borders (size + 1,) of each axis in continuous native indices; pixel i spans
-    [i, i + 1). Overlaps are exact, so a lesion smaller than a cell keeps its mass.
+    [i, i + 1). Overlaps are exact, so a mask smaller than a cell keeps its mass.
 
     >>> coverage(np.array([0.0, 1.0, 1.0]), [np.array([0.0, 2.0, 3.0])]).tolist()
     [0.5, 1.0]

@@ -24,7 +24,7 @@ CONVERTED = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX"
 """Other modes of Pillow → the mode that they are converted to."""
 RGB = 2
 """The value of TIFF's tag ``PhotometricInterpretation`` for RGB."""
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error, zlib.error)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 """The errors of Pillow, tifffile and zlib for a damaged file."""
 LINES = 128
 """The number of lines that are split into channels at a time."""
@@ -152,7 +152,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile]:
         raise _too_large(path, 2 * (Image.MAX_IMAGE_PIXELS or 0)) from None
     except PermissionError:
         raise DataError(f"{path} may not be read; give yourself the permission to read it.") from None
-    except DECODING_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise DataError(f"{path} is damaged ({_reason(error)}); replace it by a fresh copy.") from error
 
 
