@@ -1,4 +1,4 @@
-"""Batches: what is computed once, other images and targets, fewer samples, scores in pieces and keyed noise."""
+"""Batches: shared results, other images and targets, fewer samples, scores in pieces, and seeded noise."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ class Two(Sums):
     outputs = ("logits", "other")
 
 
-def batch(count=5, **changes):
+def new_batch(count=5, **changes):
     settings = {"targets": [index % 3 for index in range(count)], "rows": 2, "seed": 7}
     images = torch.arange(12.0 * count, dtype=torch.float64).reshape(count, 3, 2, 2)
     return Batch(Sums(), [f"id-{index}" for index in range(count)], images, **settings | changes)
@@ -48,61 +48,63 @@ def expected(images, targets):
 
 def test_a_result_is_computed_once_per_key():
     calls = []
-    made = batch()
-    results = [made.once(key, lambda: calls.append(1) or len(calls)) for key in ("a", "a", ("b", 1), ("b", 1))]
+    batch = new_batch()
+    results = [batch.once(key, lambda: calls.append(1) or len(calls)) for key in ("a", "a", ("b", 1), ("b", 1))]
     assert results == [1, 1, 2, 2]
 
 
 def test_a_differentiable_batch_keeps_nothing():
     calls = []
-    made = batch(differentiable=True)
-    assert [made.once("a", lambda: calls.append(1) or len(calls)) for _ in range(2)] == [1, 2]
+    batch = new_batch(differentiable=True)
+    assert [batch.once("a", lambda: calls.append(1) or len(calls)) for _ in range(2)] == [1, 2]
 
 
 def test_at_keeps_the_samples_and_drops_the_results():
-    made = batch(output="logits", layers=())
-    made.once("a", lambda: 1)
-    moved = made.at(made.images + 1, targets=[2] * 5)
-    assert moved.ids == made.ids
-    assert (moved.rows, moved.seed, moved.output) == (made.rows, made.seed, made.output)
+    batch = new_batch(output="logits", layers=())
+    batch.once("a", lambda: 1)
+    moved = batch.at(batch.images + 1, targets=[2] * 5)
+    assert moved.ids == batch.ids
+    assert (moved.rows, moved.seed, moved.output) == (batch.rows, batch.seed, batch.output)
     assert moved.targets.tolist() == [2] * 5
     assert moved.once("a", lambda: 2) == 2
-    torch.testing.assert_close(moved.images, made.images + 1)
+    torch.testing.assert_close(moved.images, batch.images + 1)
 
 
 def test_at_without_arguments_is_the_same_batch_anew():
-    made = batch()
-    assert made.at().images is made.images
-    assert made.at().targets.tolist() == made.targets.tolist()
+    batch = new_batch()
+    assert batch.at().images is batch.images
+    assert batch.at().targets.tolist() == batch.targets.tolist()
 
 
 def test_select_takes_ids_images_targets_and_inputs_together():
     inputs = {"age": torch.arange(5), "shared": torch.zeros(3), "word": "x"}
-    chosen = batch(inputs=inputs).select([3, 1])
+    chosen = new_batch(inputs=inputs).select([3, 1])
     assert chosen.ids == ("id-3", "id-1")
     assert chosen.targets.tolist() == [0, 1]
     assert chosen.inputs["age"].tolist() == [3, 1]
     assert chosen.inputs["shared"] is inputs["shared"]
     assert chosen.inputs["word"] == "x"
-    torch.testing.assert_close(chosen.images, batch().images[[3, 1]])
+    torch.testing.assert_close(chosen.images, new_batch().images[[3, 1]])
 
 
 def test_singles_are_the_samples_one_by_one():
-    assert [single.ids for single in batch().singles()] == [(f"id-{index}",) for index in range(5)]
+    assert [single.ids for single in new_batch().singles()] == [(f"id-{index}",) for index in range(5)]
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (None, [5]), (9, [5])])
 def test_pieces_hold_at_most_so_many_rows(rows, sizes):
-    pieces = batch(rows=rows).pieced(lambda piece: piece)
+    pieces = new_batch(rows=rows).pieced(lambda piece: piece)
     assert [len(piece) for piece in pieces] == sizes
-    assert sum((piece.ids for piece in pieces), ()) == batch().ids
+    assert sum((piece.ids for piece in pieces), ()) == new_batch().ids
 
 
 class Cramped:
-    """Memory for so many images at once."""
+    """A function with memory for ``room`` images at once; ``tried`` are the sizes of its batches."""
 
     def __init__(self, room: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
-        self.room, self.error, self.tried = room, error, []
+        self.room = room
+        self.error = error
+        self.tried = []
 
     def __call__(self, piece: Batch) -> Batch:
         self.tried.append(len(piece))
@@ -113,86 +115,89 @@ class Cramped:
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_a_piece_that_does_not_fit_is_halved_and_the_rest_goes_on(error):
-    made, cramped = batch(rows=5), Cramped(2, error)
-    pieces = made.pieced(cramped)
+    batch = new_batch(rows=5)
+    cramped = Cramped(2, error)
+    pieces = batch.pieced(cramped)
     assert cramped.tried == [5, 2, 2, 1]
-    assert sum((piece.ids for piece in pieces), ()) == made.ids
+    assert sum((piece.ids for piece in pieces), ()) == batch.ids
 
 
 def test_what_did_not_fit_once_is_not_tried_again():
-    made, cramped = batch(rows=5), Cramped(1)
-    made.pieced(cramped)
-    assert made.budget.halved
-    assert made.rows == 1
-    assert [len(piece) for piece in made.at(made.images).pieced(cramped)] == [1] * 5
+    batch = new_batch(rows=5)
+    cramped = Cramped(1)
+    batch.pieced(cramped)
+    assert batch.budget.halved
+    assert batch.rows == 1
+    assert [len(piece) for piece in batch.at(batch.images).pieced(cramped)] == [1] * 5
     assert cramped.tried == [5, 2] + [1] * 10
 
 
 def test_one_image_that_does_not_fit_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
-        batch(rows=2).pieced(Cramped(0))
+        new_batch(rows=2).pieced(Cramped(0))
 
 
 def test_another_error_is_not_met_by_smaller_pieces():
     cramped = Cramped(2, ValueError)
     with pytest.raises(ValueError, match="no room"):
-        batch(rows=5).pieced(cramped)
+        new_batch(rows=5).pieced(cramped)
     assert cramped.tried == [5]
 
 
 def test_passes_go_on_in_smaller_pieces_with_the_same_values(monkeypatch):
-    expected, made = gradients(batch()).images, batch(rows=5)
+    expected = gradients(new_batch()).images
+    batch = new_batch(rows=5)
     forward = View.__call__
 
-    def cramped(view, images, *rest, **settings):
+    def cramped(view, images, *arguments, **settings):
         if len(images) > 2:
             raise torch.OutOfMemoryError
-        return forward(view, images, *rest, **settings)
+        return forward(view, images, *arguments, **settings)
 
     monkeypatch.setattr(View, "__call__", cramped)
-    torch.testing.assert_close(gradients(made).images, expected, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(made.score(made.images), made.pick(logits(batch(rows=1))), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(gradients(batch).images, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(batch.score(batch.images), batch.pick(logits(new_batch(rows=1))), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])
 def test_scores_of_variants_are_the_targets_logits(rows):
-    made = batch(rows=rows)
-    owners = [4, 0, 0, 2, 1, 3, 3]
+    batch = new_batch(rows=rows)
+    indices = [4, 0, 0, 2, 1, 3, 3]
     images = torch.randn(7, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(made.score(images, owners), expected(images, made.targets[owners]))
-    torch.testing.assert_close(made.score(made.images), expected(made.images, made.targets))
+    torch.testing.assert_close(batch.score(images, indices), expected(images, batch.targets[indices]))
+    torch.testing.assert_close(batch.score(batch.images), expected(batch.images, batch.targets))
 
 
 def test_scoring_runs_at_most_rows_images_at_once():
     sizes = []
-    made = batch(rows=3)
-    next(made.view.module.children()).register_forward_pre_hook(lambda m, arguments: sizes.append(len(arguments[0])))
-    made.score(torch.zeros(8, 3, 2, 2, dtype=torch.float64), [0] * 8)
+    batch = new_batch(rows=3)
+    next(batch.view.module.children()).register_forward_pre_hook(lambda m, arguments: sizes.append(len(arguments[0])))
+    batch.score(torch.zeros(8, 3, 2, 2, dtype=torch.float64), [0] * 8)
     assert sizes == [3, 3, 2]
 
 
 def test_variants_without_owners_are_refused():
-    with pytest.raises(ModelError, match="6 variants belong to 5 samples"):
-        batch().score(torch.zeros(6, 3, 2, 2, dtype=torch.float64))
+    with pytest.raises(ModelError, match="there are 6 variants and 5 indices"):
+        new_batch().score(torch.zeros(6, 3, 2, 2, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("targets", [[0], [0] * 6])
 def test_every_image_has_a_target(targets):
     with pytest.raises(ModelError, match=r"5 ids, 5 images and \d targets"):
-        batch(targets=targets)
+        new_batch(targets=targets)
 
 
 @pytest.mark.parametrize("target", [-1, 3])
 def test_a_target_outside_the_classes_is_refused(target):
-    made = batch(targets=[0, 0, target, 0, 0])
+    batch = new_batch(targets=[0, 0, target, 0, 0])
     with pytest.raises(ModelError, match=f"target {target} is outside the 3 classes of Sums"):
-        made.score(made.images)
+        batch.score(batch.images)
 
 
 def test_with_one_logit_every_target_is_that_logit():
     images = torch.rand(3, 3, 2, 2)
-    made = Batch(Single(), ["a", "b", "c"], images, [0, 2, 1])
-    torch.testing.assert_close(made.score(images), made.forward()[0][:, 0].detach())
+    batch = Batch(Single(), ["a", "b", "c"], images, [0, 2, 1])
+    torch.testing.assert_close(batch.score(images), batch.forward()[0][:, 0].detach())
 
 
 def test_an_unknown_output_is_named():
@@ -202,20 +207,25 @@ def test_an_unknown_output_is_named():
 
 @pytest.mark.parametrize("kind", ["noise", "uniform"])
 def test_noise_depends_on_seed_id_and_draw_only(kind):
-    made = batch()
-    whole = getattr(made, kind)(3)
-    apart = torch.cat([getattr(made.select([index]).at(targets=[2]), kind)(3) for index in (4, 2)])
+    batch = new_batch()
+    whole = getattr(batch, kind)(3)
+    apart = torch.cat([getattr(batch.select([index]).at(targets=[2]), kind)(3) for index in (4, 2)])
     assert torch.equal(whole[[4, 2]], apart)
-    assert torch.equal(whole, getattr(batch(rows=1), kind)(3))
-    for other in (getattr(made, kind)(4), getattr(batch(seed=8), kind)(3), getattr(batch(seed=7 + 2**32), kind)(3)):
+    assert torch.equal(whole, getattr(new_batch(rows=1), kind)(3))
+    for other in (
+        getattr(batch, kind)(4),
+        getattr(new_batch(seed=8), kind)(3),
+        getattr(new_batch(seed=7 + 2**32), kind)(3),
+    ):
         assert not (whole == other).flatten(1).all(1).any()
     assert not torch.equal(whole[0], whole[1])
 
 
 def test_noise_and_uniform_noise_are_distributed_as_they_say():
-    made = Batch(Sums(), ["a", "b"], torch.zeros(2, 3, 200, 200, dtype=torch.float64), [0, 0])
-    noise, uniform = made.noise(0), made.uniform(0)
-    assert noise.shape == made.images.shape
+    batch = Batch(Sums(), ["a", "b"], torch.zeros(2, 3, 200, 200, dtype=torch.float64), [0, 0])
+    noise = batch.noise(0)
+    uniform = batch.uniform(0)
+    assert noise.shape == batch.images.shape
     assert uniform.shape == (2, 200, 200)
     assert abs(float(noise.mean())) < 0.01
     assert abs(float(noise.std()) - 1) < 0.01
@@ -233,9 +243,9 @@ def test_noise_has_the_images_dtype_and_the_same_values_in_both():
 
 
 def test_noise_is_pinned():
-    """The first values of the stream as numpy's Philox gives them, so that they never change silently."""
+    """The values are those of numpy's Philox, so they cannot change unnoticed."""
     import hashlib
 
     key = int.from_bytes(hashlib.blake2b(b"7\x1fid-1\x1fnoise\x1f0", digest_size=16).digest(), "little")
     values = np.random.Generator(np.random.Philox(key=key)).standard_normal((3, 2, 2))
-    np.testing.assert_array_equal(batch().noise(0)[1].numpy(), values)
+    np.testing.assert_array_equal(new_batch().noise(0)[1].numpy(), values)

@@ -1,4 +1,4 @@
-"""The random baseline: keyed, uniform, and ignorant of model, target and image."""
+"""The random heatmap: seeded, uniform, and independent of model, target and image."""
 
 import hashlib
 

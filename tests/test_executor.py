@@ -1,4 +1,4 @@
-"""The executor of the core, and what a process that runs tasks needs."""
+"""The executor of the core, and the number of threads in a process."""
 
 import os
 
@@ -19,7 +19,7 @@ def test_serial_runs_in_order_in_this_process_and_restores_threads() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_threads_last_as_long_as_the_block() -> None:
+def test_threads_are_restored_after_the_block() -> None:
     before = torch.get_num_threads()
 
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""The guard round every explainer: what it restores, what it refuses, and how channels become a heatmap."""
+"""The guard of explainers: what it restores and what it refuses; and the reductions of channels to a heatmap."""
 
 import random
 
@@ -17,11 +17,12 @@ from heatproof.testing.toys import Linear, Residual, Slope
 
 
 class Doing(Explainer):
-    """Does something to the batch, then explains it, or fails."""
+    """Calls a function on the batch, then explains it or fails."""
 
     def __init__(self, act: object, fail: bool = False):
         super().__init__()
-        self.act, self.fail = act, fail
+        self.act = act
+        self.fail = fail
 
     def explain(self, batch: Batch) -> Tensor:
         self.act(batch)
@@ -31,7 +32,7 @@ class Doing(Explainer):
 
 
 class Returning(Explainer):
-    """Returns whatever it is given."""
+    """Returns a fixed value."""
 
     def __init__(self, value: object):
         super().__init__()
@@ -52,7 +53,7 @@ class Layered(Explainer):
 
 
 class Blind(Explainer):
-    """Knows nothing, although it says it needs everything."""
+    """Uses nothing of the model, although ``requires`` names capabilities."""
 
     requires = frozenset({"gradients", "layers"})
     traits = frozenset({"model_free"})
@@ -66,7 +67,7 @@ class Broken(Residual):
         raise AssertionError("nobody may build this network")
 
 
-def batch(model=None, **changes):
+def new_batch(model=None, **changes):
     model = model or Residual()
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     return Batch(model, ["a", "b"], images, [0, 1], **changes)
@@ -116,54 +117,54 @@ ACTS = {
 }
 
 
-def state_of(made):
-    return snapshot.of_networks([made.model.network, made.view.module]) | snapshot.of_process()
+def state_of(batch):
+    return snapshot.of_networks([batch.model.network, batch.view.module]) | snapshot.of_process()
 
 
 @pytest.mark.parametrize("fail", [False, True], ids=["returns", "fails"])
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_the_guard_restores(act, fail):
-    made = batch()
-    before = state_of(made)
+    batch = new_batch()
+    before = state_of(batch)
     changed = Doing(act, fail)
     if fail:
         with pytest.raises(RuntimeError, match="made to fail"):
-            changed(made)
+            changed(batch)
     else:
-        changed(made)
-    assert snapshot.changes(before, state_of(made)) == []
+        changed(batch)
+    assert snapshot.changes(before, state_of(batch)) == []
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_each_act_does_change_something_without_the_guard(act):
-    made = batch()
-    before = state_of(made)
-    act(made)
-    assert snapshot.changes(before, state_of(made))
+    batch = new_batch()
+    before = state_of(batch)
+    act(batch)
+    assert snapshot.changes(before, state_of(batch))
 
 
 def test_hooks_of_the_user_stay_and_can_still_be_removed():
-    made = batch()
-    assert made.view.merged
+    batch = new_batch()
+    assert batch.view.merged
     calls = []
-    handle = made.model.network.stem.register_forward_hook(lambda *arguments: calls.append(1))
-    Doing(unhook)(made)
-    made.model.network(made.images)
+    handle = batch.model.network.stem.register_forward_hook(lambda *arguments: calls.append(1))
+    Doing(unhook)(batch)
+    batch.model.network(batch.images)
     assert calls == [1]
     handle.remove()
-    made.model.network(made.images)
+    batch.model.network(batch.images)
     assert calls == [1]
 
 
 def test_gradients_of_a_training_step_keep_their_values():
-    made = batch()
-    made.model.network(made.images).sum().backward()
-    before = [parameter.grad.clone() for parameter in made.model.network.parameters()]
-    held = [parameter.grad for parameter in made.model.network.parameters()]
-    Doing(backward)(made)
-    after = [parameter.grad for parameter in made.model.network.parameters()]
+    batch = new_batch()
+    batch.model.network(batch.images).sum().backward()
+    before = [parameter.grad.clone() for parameter in batch.model.network.parameters()]
+    gradients_before = [parameter.grad for parameter in batch.model.network.parameters()]
+    Doing(backward)(batch)
+    after = [parameter.grad for parameter in batch.model.network.parameters()]
     assert all(map(torch.equal, before, after))
-    assert all(one is other for one, other in zip(held, after))
+    assert all(first is second for first, second in zip(gradients_before, after))
 
 
 @pytest.mark.parametrize("source", [torch.rand, lambda n: np.random.rand(n), lambda n: random.random()])
@@ -171,27 +172,27 @@ def test_global_generators_are_seeded_by_the_batch(source):
     drawn = []
     for seed in (0, 0, 1):
         torch.rand(5)
-        Doing(lambda batch: drawn.append(source(1)))(batch(seed=seed))
+        Doing(lambda batch: drawn.append(source(1)))(new_batch(seed=seed))
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
 
 
 def test_writing_into_the_images_is_refused():
     with pytest.raises(PluginError, match="writes into the images"):
-        Doing(lambda batch: batch.images.mul_(2))(batch())
+        Doing(lambda batch: batch.images.mul_(2))(new_batch())
 
 
 def test_writing_into_the_weights_is_refused_and_the_network_is_built_anew():
-    made = batch()
-    weight = made.model.network.stem.weight.detach().clone()
+    batch = new_batch()
+    weight = batch.model.network.stem.weight.detach().clone()
 
     @torch.no_grad()
     def write(batch):
         batch.model.network.stem.weight.mul_(2)
 
     with pytest.raises(PluginError, match="changes weights or buffers"):
-        Doing(write)(made)
-    assert torch.equal(made.model.network.stem.weight, weight)
+        Doing(write)(batch)
+    assert torch.equal(batch.model.network.stem.weight, weight)
 
 
 @pytest.mark.parametrize(
@@ -207,15 +208,15 @@ def test_writing_into_the_weights_is_refused_and_the_network_is_built_anew():
 )
 def test_values_of_another_form_are_refused(value, message):
     with pytest.raises(PluginError, match=message):
-        Returning(value)(batch())
+        Returning(value)(new_batch())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_tensor_becomes_an_explanation(channels):
     values = torch.rand(2, channels, 16, 16)
-    assert Returning(values)(batch()).values is values
+    assert Returning(values)(new_batch()).values is values
     explanation = Explanation(values, notes={"steps": [1, 2]})
-    assert Returning(explanation)(batch()) is explanation
+    assert Returning(explanation)(new_batch()) is explanation
 
 
 def test_a_model_without_what_is_required_is_undefined():
@@ -223,27 +224,27 @@ def test_a_model_without_what_is_required_is_undefined():
     verdict = Layered().verdict(model)
     assert verdict.level == "undefined"
     with pytest.raises(ModelError, match="Layered needs layers, which Linear does not offer"):
-        Layered()(batch(model))
+        Layered()(new_batch(model))
 
 
 def test_layers_must_be_among_those_of_the_batch():
-    with pytest.raises(PluginError, match="needs 'stem' among the batch's layers"):
-        Layered()(batch())
-    assert Layered()(batch(layers=("stem",))).values.shape == (2, 3, 16, 16)
+    with pytest.raises(PluginError, match="needs the layer 'stem'; give the batch layers="):
+        Layered()(new_batch())
+    assert Layered()(new_batch(layers=("stem",))).values.shape == (2, 3, 16, 16)
 
 
 def test_a_model_free_explainer_never_builds_the_network():
     assert Blind().verdict(Broken()).level == "exact"
-    assert Blind()(batch(Broken())).values.shape == (2, 3, 16, 16)
+    assert Blind()(new_batch(Broken())).values.shape == (2, 3, 16, 16)
 
 
 def test_images_of_other_dimensions_are_refused():
     class Flat(Slope):
         spaces = frozenset({2})
 
-    made = Batch(Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
+    batch = Batch(Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
     with pytest.raises(ModelError, match="Flat explains 2-D images; these have 3 dimensions"):
-        Flat()(made)
+        Flat()(batch)
 
 
 def test_reductions_in_closed_form():

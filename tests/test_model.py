@@ -1,4 +1,4 @@
-"""Variants of models, and models of networks at hand: what changes, what is shared, and what stays as it is."""
+"""Variants of models, and models of existing networks: what changes, what is shared, and what stays the same."""
 
 import copy
 import json
@@ -28,14 +28,14 @@ def weights(model: Model) -> dict[str, Tensor]:
     return model.network.state_dict()
 
 
-def changed(one: Model, other: Model) -> set[str]:
+def changed(first: Model, second: Model) -> set[str]:
     """The modules whose weights differ."""
-    pairs = {name: (value, weights(other)[name]) for name, value in weights(one).items()}
+    pairs = {name: (value, weights(second)[name]) for name, value in weights(first).items()}
     return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
 
 
 def emptied(model: Model, *modules: str) -> Model:
-    """The model with zeros for the weights of these modules."""
+    """A variant of the model with zeros as weights of these modules."""
 
     def change(network: nn.Module) -> nn.Module:
         copied = copy.deepcopy(network)
@@ -51,58 +51,59 @@ def emptied(model: Model, *modules: str) -> Model:
 def test_only_the_copy_is_changed() -> None:
     model = Residual()
     before = {name: value.clone() for name, value in weights(model).items()}
-    made = emptied(model, "head", "last")
-    assert changed(model, made) == {"head", "last"}
-    assert changed(made, emptied(made, "stem")) == {"stem"}
+    variant = emptied(model, "head", "last")
+    assert changed(model, variant) == {"head", "last"}
+    assert changed(variant, emptied(variant, "stem")) == {"stem"}
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
-    assert not made.network.training
+    assert not variant.network.training
 
 
-def test_both_views_are_those_of_the_new_network() -> None:
-    made = emptied(Residual(), "block", "block_norm", "head")
-    expected = copy.deepcopy(made.network)(IMAGES)
+def test_both_views_equal_the_new_network() -> None:
+    variant = emptied(Residual(), "block", "block_norm", "head")
+    expected = copy.deepcopy(variant.network)(IMAGES)
     for folded in (True, False):
-        found, _ = made.view(IMAGES, {}, folded)(IMAGES, {})
-        assert found["logits"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
+        outputs, _ = variant.view(IMAGES, {}, folded)(IMAGES, {})
+        assert outputs["logits"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-5)
 
 
-def test_what_is_not_changed_lies_in_the_memory_of_the_model() -> None:
+def test_unchanged_weights_share_memory_with_the_model() -> None:
     model = Residual()
-    made = emptied(model, "head")
-    views = [each.view(IMAGES, {}).module for each in (model, made)]
-    for one, other in ((model.network, made.network), views):
-        pairs = zip(one.named_parameters(), other.parameters())
+    variant = emptied(model, "head")
+    views = [member.view(IMAGES, {}).module for member in (model, variant)]
+    for original, changed_network in ((model.network, variant.network), views):
+        pairs = zip(original.named_parameters(), changed_network.parameters())
         shared = {name: a.data_ptr() == b.data_ptr() for (name, a), b in pairs}
         assert {name for name, same in shared.items() if not same} == {"head.weight", "head.bias"}
-        assert all(a is not b for a, b in zip(one.parameters(), other.parameters()))
+        assert all(a is not b for a, b in zip(original.parameters(), changed_network.parameters()))
 
 
-def test_equal_tensors_alone_are_shared() -> None:
-    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
-    other.bias.data = one.bias.data.clone()
+def test_only_equal_tensors_are_shared() -> None:
+    original = nn.Linear(2, 2)
+    other = nn.Linear(2, 2)
+    other.bias.data = original.bias.data.clone()
     other.extra = nn.Parameter(torch.zeros(1))
-    share(other, one)
-    assert other.bias.data_ptr() == one.bias.data_ptr()
-    assert other.weight.data_ptr() != one.weight.data_ptr()
+    share(other, original)
+    assert other.bias.data_ptr() == original.bias.data_ptr()
+    assert other.weight.data_ptr() != original.weight.data_ptr()
 
 
-def test_it_is_made_once_and_anew_when_the_weights_changed() -> None:
+def test_a_variant_is_built_once_and_again_after_a_change_of_weights() -> None:
     model = Residual()
-    made = emptied(model, "head")
-    assert emptied(model, "head") is made
-    assert emptied(model, "stem") is not made
+    variant = emptied(model, "head")
+    assert emptied(model, "head") is variant
+    assert emptied(model, "stem") is not variant
     with torch.no_grad():
         model.network.stem.weight.mul_(2)
     again = emptied(model, "head")
-    assert again is not made
+    assert again is not variant
     assert changed(model, again) == {"head"}
 
 
-def test_it_has_an_identity_of_its_own() -> None:
+def test_variants_have_different_identities() -> None:
     model = Residual()
     identities = [
-        each.identity
-        for each in (model, emptied(model, "head"), emptied(model, "head", "stem"), emptied(model, "stem"))
+        member.identity
+        for member in (model, emptied(model, "head"), emptied(model, "head", "stem"), emptied(model, "stem"))
     ]
     assert len(set(identities)) == 4
     assert emptied(model, "head").identity == emptied(Residual(), "head").identity
@@ -110,7 +111,7 @@ def test_it_has_an_identity_of_its_own() -> None:
     assert emptied(model, "head").classes == model.classes
 
 
-def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> None:
+def test_the_model_also_drops_weights_that_an_explainer_changed() -> None:
     class Spoiling(Explainer):
         def explain(self, batch: Batch) -> Tensor:
             with torch.no_grad():
@@ -119,21 +120,21 @@ def test_weights_that_an_explainer_spoils_are_forgotten_by_the_model_too() -> No
 
     model = Residual()
     expected = weights(Residual())["stem.weight"]
-    made = emptied(model, "head")
+    variant = emptied(model, "head")
     with pytest.raises(PluginError, match="changes weights"):
-        Spoiling()(Batch(made, ["a", "b"], IMAGES, [0, 0]))
+        Spoiling()(Batch(variant, ["a", "b"], IMAGES, [0, 0]))
     assert torch.equal(weights(model)["stem.weight"], expected)
     assert changed(model, emptied(model, "head")) == {"head"}
 
 
-# a network at hand
+# models of existing networks
 
 
-def at_hand(seed: int = 0, **settings: Any) -> Model:
+def existing(seed: int = 0, **settings: Any) -> Model:
     return Model.of(Residual(seed=seed).build(), **{"classes": Residual.classes, "preparation": Blocks()} | settings)
 
 
-def test_a_network_at_hand_is_used_as_it_is() -> None:
+def test_the_network_is_not_copied() -> None:
     network = Residual().build().train()
     model = Model.of(network, "abc", Blocks(), head="sigmoid", outputs=["scores"])
     assert model.network is network
@@ -144,40 +145,40 @@ def test_a_network_at_hand_is_used_as_it_is() -> None:
     assert torch.equal(model.forward(IMAGES)["scores"], network(IMAGES))
 
 
-def test_its_identity_follows_from_weights_structure_and_arguments() -> None:
-    doubled = at_hand()
+def test_the_identity_follows_from_weights_structure_and_arguments() -> None:
+    doubled = existing()
     with torch.no_grad():
         doubled.network.last_norm.running_mean.mul_(2)
     other_slope = [Model.of(nn.Sequential(nn.Flatten(), nn.LeakyReLU(slope)), "a") for slope in (0.1, 0.2)]
     models = [
-        at_hand(), at_hand(1), doubled, at_hand(classes="abc"), at_hand(head="sigmoid"), at_hand(outputs=("mask",)),
-        at_hand(preparation=None), Model.of(nn.Sequential(Residual().build()), Residual.classes, Blocks()),
-        *other_slope,
+        existing(), existing(1), doubled, existing(classes="abc"), existing(head="sigmoid"),
+        existing(outputs=("mask",)), existing(preparation=None),
+        Model.of(nn.Sequential(Residual().build()), Residual.classes, Blocks()), *other_slope,
     ]  # fmt: skip
     assert len({model.identity for model in models}) == len(models)
-    assert at_hand().identity == at_hand().identity
-    assert at_hand().network is not at_hand().network
-    assert at_hand().with_(head="sigmoid").identity == at_hand(head="sigmoid").identity
+    assert existing().identity == existing().identity
+    assert existing().network is not existing().network
+    assert existing().with_(head="sigmoid").identity == existing(head="sigmoid").identity
 
 
-def test_its_identity_is_the_same_in_every_process() -> None:
+def test_the_identity_is_the_same_in_every_process() -> None:
     script = "from heatproof.model import Model; from heatproof.testing.toys import Residual, Blocks; "
     script += "print(Model.of(Residual().build(), Residual.classes, Blocks()).identity)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == at_hand().identity
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == existing().identity
 
 
-def test_it_is_described_and_travels_to_a_worker() -> None:
-    model = at_hand()
-    described = json.loads(json.dumps(model.describe()))
-    assert described["network"].startswith("_Residual ")
-    assert described["preparation"] == Blocks().describe()
+def test_a_model_can_be_described_and_pickled() -> None:
+    model = existing()
+    description = json.loads(json.dumps(model.describe()))
+    assert description["network"].startswith("_Residual ")
+    assert description["preparation"] == Blocks().describe()
     copied = pickle.loads(pickle.dumps(model))
     assert copied.identity == model.identity
     assert torch.equal(copied.network(IMAGES), model.network(IMAGES))
 
 
-def test_what_is_no_network_is_refused() -> None:
+def test_anything_but_a_network_is_refused() -> None:
     with pytest.raises(HeatproofError, match="network: Input should be an instance of Module"):
         Model.of(torch.relu, "abc")  # type: ignore[arg-type]
 
@@ -186,7 +187,7 @@ def test_what_is_no_network_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["forward", "network", "outline", "require_layers"])
-def test_what_no_run_would_honour_cannot_be_overridden(name: str) -> None:
+def test_methods_that_no_run_would_call_cannot_be_overridden(name: str) -> None:
     with pytest.raises(PluginError, match=f"Overriding overrides Model.{name}, which is final"):
         type("Overriding", (Residual,), {name: lambda self: None})
 
@@ -196,7 +197,7 @@ def test_the_guard_of_an_explainer_cannot_be_overridden() -> None:
         type("Overriding", (Explainer,), {"__call__": lambda self, batch: None})
 
 
-def test_a_model_that_prepares_its_own_way_has_a_grid_of_its_own() -> None:
+def test_a_model_that_overrides_prepare_has_another_grid() -> None:
     class Brighter(Residual):
         def prepare(self, sample: Sample) -> Sample:
             prepared = super().prepare(sample)

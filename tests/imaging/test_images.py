@@ -1,4 +1,4 @@
-"""Images and masks on disk: every stored kind that datasets publish, and every way a file can be unusable."""
+"""Images and masks on disk: every format that datasets publish, and every kind of unusable file."""
 
 import struct
 import tracemalloc
@@ -16,8 +16,8 @@ from heatproof.imaging.images import read_image, read_mask
 from heatproof_cohorts.image_files import write_image, write_mask
 
 RAMP = (np.arange(12 * 17).reshape(12, 17) % 256).astype(np.uint8)
-MARK = np.zeros((12, 17), dtype=bool)
-MARK[3:6, 4:9] = True
+MASK = np.zeros((12, 17), dtype=bool)
+MASK[3:6, 4:9] = True
 
 
 def save(image: Image.Image, path: Path) -> Path:
@@ -40,7 +40,8 @@ def test_lossless_files_return_the_stored_values(tmp_path: Path, image: np.ndarr
 
 def test_jpeg_is_close_to_what_was_written_and_in_rgb_order(tmp_path: Path) -> None:
     image = np.zeros((3, 32, 48), dtype=np.uint8)
-    image[0, :, :24], image[2, :, 24:] = 200, 120
+    image[0, :, :24] = 200
+    image[2, :, 24:] = 120
     write_image(image, tmp_path / "a.jpg")
     read, _ = read_image(tmp_path / "a.jpg")
     assert read.shape == image.shape
@@ -51,10 +52,10 @@ def test_transparency_is_dropped_and_palettes_are_looked_up(tmp_path: Path) -> N
     rgba = np.dstack([RAMP, RAMP[::-1], RAMP, np.zeros_like(RAMP)])
     read, _ = read_image(save(Image.fromarray(rgba), tmp_path / "a.png"))
     np.testing.assert_array_equal(read, rgba[..., :3].transpose(2, 0, 1))
-    palette = Image.fromarray(MARK.astype(np.uint8)).convert("P")
+    palette = Image.fromarray(MASK.astype(np.uint8)).convert("P")
     palette.putpalette([1, 2, 3, 40, 50, 60])
     read, _ = read_image(save(palette, tmp_path / "b.png"))
-    np.testing.assert_array_equal(read, np.where(MARK, [[[40]], [[50]], [[60]]], [[[1]], [[2]], [[3]]]))
+    np.testing.assert_array_equal(read, np.where(MASK, [[[40]], [[50]], [[60]]], [[[1]], [[2]], [[3]]]))
 
 
 def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
@@ -65,17 +66,17 @@ def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
 
 
 def masks() -> dict[str, Image.Image]:
-    red = Image.fromarray(MARK.astype(np.uint8)).convert("P")
+    red = Image.fromarray(MASK.astype(np.uint8)).convert("P")
     red.putpalette([0, 0, 0, 255, 0, 0])
-    opaque = np.dstack([MARK * 255, MARK * 0, MARK * 0, np.full(MARK.shape, 255)]).astype(np.uint8)
+    opaque = np.dstack([MASK * 255, MASK * 0, MASK * 0, np.full(MASK.shape, 255)]).astype(np.uint8)
     return {
         "red palette": red,
-        "black palette": Image.fromarray(MARK.astype(np.uint8)).convert("P"),
+        "black palette": Image.fromarray(MASK.astype(np.uint8)).convert("P"),
         "opaque RGBA": Image.fromarray(opaque),
         "RGB": Image.fromarray(opaque[..., :3]),
-        "one bit": Image.fromarray(MARK),
-        "grey of one": Image.fromarray(MARK.astype(np.uint8)),
-        "grey of 16 bits": Image.fromarray(MARK.astype(np.uint16) * 300),
+        "one bit": Image.fromarray(MASK),
+        "grey of one": Image.fromarray(MASK.astype(np.uint8)),
+        "grey of 16 bits": Image.fromarray(MASK.astype(np.uint16) * 300),
     }
 
 
@@ -84,7 +85,7 @@ def masks() -> dict[str, Image.Image]:
 def test_every_kind_of_mask_reads_alike(tmp_path: Path, kind: str, suffix: str) -> None:
     mask = read_mask(save(masks()[kind], tmp_path / f"a{suffix}"))
     assert mask.dtype == bool
-    np.testing.assert_array_equal(mask, MARK)
+    np.testing.assert_array_equal(mask, MASK)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
@@ -144,9 +145,9 @@ def test_single_bits_are_read_as_pillow_reads_them(
     tmp_path: Path, width: int, compression: str | None, tags: dict[int, int]
 ) -> None:
     path = tmp_path / "bits.tif"
-    mark = np.random.default_rng(width).random((300, width)) < 0.2
-    mark[20:250] = False
-    Image.fromarray(mark).save(path, compression=compression, tiffinfo={278: 7, **tags})
+    bits = np.random.default_rng(width).random((300, width)) < 0.2
+    bits[20:250] = False
+    Image.fromarray(bits).save(path, compression=compression, tiffinfo={278: 7, **tags})
     with Image.open(path) as image:
         assert image.tag_v2.get(258, (1,)) == (1,)
         expected = np.asarray(image) > 0
@@ -222,8 +223,8 @@ def test_a_compression_that_nothing_installed_reads_is_named(tmp_path: Path) -> 
     with Image.open(path) as image:
         assert image.tag_v2[259] == 1
     content = path.read_bytes()
-    at = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
-    path.write_bytes(content[:at] + struct.pack("<H", 5) + content[at + 2 :])
+    position = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    path.write_bytes(content[:position] + struct.pack("<H", 5) + content[position + 2 :])
     with pytest.raises(DataError, match=r"a\.tif has colours of 16 bits .*pip install imagecodecs"):
         read_image(path)
 
@@ -236,22 +237,22 @@ def test_files_without_a_known_suffix_are_read_by_their_first_bytes(tmp_path: Pa
     renamed = (tmp_path / f"a{suffix}").rename(tmp_path / name)
     np.testing.assert_array_equal(read_image(renamed)[0], expected)
     if suffix == ".jpg":
-        with pytest.raises(DataError, match="is a JPEG, whose edges are not those that were drawn"):
+        with pytest.raises(DataError, match="is a JPEG, which changes the edges of a mask"):
             read_mask(renamed)
     else:
         np.testing.assert_array_equal(read_mask(renamed), RAMP > 0)
 
 
 def test_a_mask_that_inflates_without_end_is_cut_off(tmp_path: Path) -> None:
-    write_mask(np.zeros((64, 64)), tmp_path / "mask.tif")
+    """A strip of a mask of one bit per pixel is replaced by one that inflates to 50 MB."""
+    Image.fromarray(np.zeros((64, 64), dtype=bool)).save(tmp_path / "mask.tif", compression="tiff_adobe_deflate")
     stored = (tmp_path / "mask.tif").read_bytes()
-    with Image.open(tmp_path / "mask.tif") as image:
-        (size,) = image.tag_v2[279]
     bomb = zlib.compress(bytes(50_000_000), 9)
-    changed = struct.pack("<I", size), struct.pack("<I", len(stored)), struct.pack("<I", len(bomb))
-    at = stored.index(struct.pack("<HHI", 273, 4, 1)) + 8, stored.index(struct.pack("<HHI", 279, 4, 1)) + 8
-    stored = stored[: at[0]] + changed[1] + stored[at[0] + 4 : at[1]] + changed[2] + stored[at[1] + 4 :] + bomb
-    (tmp_path / "bomb.tif").write_bytes(stored)
+    for tag, value in ((273, len(stored)), (279, len(bomb))):  # the strip's offset and its size
+        position = stored.index(struct.pack("<HHI", tag, 4, 1)) + 8
+        stored = stored[:position] + struct.pack("<I", value) + stored[position + 4 :]
+    (tmp_path / "bomb.tif").write_bytes(stored + bomb)
+    read_mask(tmp_path / "mask.tif")  # imports the readers before memory is traced
     tracemalloc.start()
     try:
         assert not read_mask(tmp_path / "bomb.tif").any()

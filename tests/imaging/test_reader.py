@@ -1,4 +1,4 @@
-"""Which reader reads a file: by name, by first bytes, among several, and what is said where there is none."""
+"""The choice of a file's reader: by suffix, by first bytes, among several; and the errors without a reader."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Installed = Callable[..., Catalog]
 
 
 class Constant(Reader[P]):
-    """Reads four pixels of its level, whatever the file holds."""
+    """Reads four pixels of its level from any file."""
 
     level = 1
 
@@ -41,38 +41,41 @@ class Scans(Constant):
 
 
 class Zipped(Constant):
-    """Claims the end of a longer suffix."""
+    """Claims a suffix that is the end of a longer one."""
 
-    level, suffixes = 2, (".gz",)
+    level = 2
+    suffixes = (".gz",)
 
 
 class Rival(Constant):
-    """Claims what another claims."""
+    """Claims the suffix of another reader."""
 
-    level, suffixes = 3, (".scan",)
+    level = 3
+    suffixes = (".scan",)
 
 
 class Grey(Constant):
-    """Claims what the core reads."""
+    """Claims a suffix of the core."""
 
-    level, suffixes = 4, (".png",)
+    level = 4
+    suffixes = (".png",)
 
 
 class NeedyParams(Params):
-    """A setting that nobody gives."""
+    """A required setting."""
 
     scale: float
 
 
 class Needy(Constant[NeedyParams]):
-    """Cannot be made without a setting."""
+    """Cannot be created without a setting."""
 
     suffixes = (".needy",)
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
-    """Makes a catalog that of the process: distribution → its reader, a class of this module or another target."""
+    """Install a catalog with these readers: distribution → its reader, a class of this module or another target."""
 
     def install(**readers: type[Reader] | str) -> Catalog:
         plugins = [_plugin(name, reader, monkeypatch) for name, reader in readers.items()]
@@ -118,7 +121,7 @@ def test_first_bytes_decide_where_no_suffix_does(installed: Installed, tmp_path:
     for content in (b"", b"12SCAN", b"a table"):
         (tmp_path / "other.txt").write_bytes(content)
         with pytest.raises(
-            DataError, match=r"other\.txt is of a kind that no installed reader knows; allowed: .*\.scan"
+            DataError, match=r"other\.txt has a format that no installed reader reads; allowed: .*\.scan"
         ):
             read_image(tmp_path / "other.txt")
 
@@ -135,7 +138,7 @@ def test_a_plugin_goes_before_the_core(installed: Installed, tmp_path: Path, mon
     assert (level(tmp_path / "a.png"), type(reader_of(tmp_path / "a.png"))) == (9, Raster)
     installed(grey=Grey)
     assert level(tmp_path / "a.png") == 4
-    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/images")
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/raster")
     assert level(tmp_path / "a.png") == 9
 
 
@@ -199,7 +202,9 @@ def test_a_folder_is_read_by_a_reader_of_folders(installed: Installed, tmp_path:
     (folder / "below").mkdir(parents=True)
     write_image(np.zeros((1, 4, 4), dtype=np.uint8), folder / "0.png")
     installed(scans=Scans, zipped=Zipped)
-    with pytest.raises(DataError, match=r"folder is a folder of which no installed reader makes a volume; give a file"):
+    with pytest.raises(
+        DataError, match=r"folder is a folder that no installed reader can read as a volume; give a file"
+    ):
         read_image(folder)
     (folder / "1.gz").write_bytes(b"")
     (folder / "2").write_bytes(b"123SCAN")
@@ -210,7 +215,7 @@ def test_a_folder_is_read_by_a_reader_of_folders(installed: Installed, tmp_path:
 def test_a_reader_of_images_only_reads_no_masks(installed: Installed, tmp_path: Path) -> None:
     installed(scans=Scans)
     (tmp_path / "a.scan").write_bytes(b"")
-    with pytest.raises(DataError, match=r"a\.scan cannot be a mask, since heatproof-scans/scans reads none"):
+    with pytest.raises(DataError, match=r"a\.scan cannot be a mask, since heatproof-scans/scans reads no masks"):
         read_mask(tmp_path / "a.scan")
 
 

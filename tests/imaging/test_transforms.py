@@ -1,4 +1,4 @@
-"""Preparations against explicit overlap matrices, scipy's filters and constructed photographs."""
+"""Preparations against explicit overlap matrices, scipy's filters and generated fundus photographs."""
 
 import time
 
@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(5)
 
 
 def overlap(length: int, edges: Array) -> Array:
-    """The share of each cell (rows) that each pixel (columns) makes up, pair by pair."""
+    """The share of each pixel (columns) in each cell (rows), computed pair by pair."""
     matrix = np.zeros((len(edges) - 1, length))
     for cell in range(len(edges) - 1):
         for pixel in range(length):
@@ -36,8 +36,8 @@ def photograph(
     return (RANDOM.integers(60, 200, (3, height, width)) * disc).astype(np.uint8)
 
 
-def sample(image: Array, *annotations: Annotation, **known: object) -> Sample:
-    return Sample("IDRiD_07", image, annotations, **known)  # type: ignore[arg-type]
+def sample(image: Array, *annotations: Annotation, **fields: object) -> Sample:
+    return Sample("IDRiD_07", image, annotations, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,8 @@ def test_resize_scales_by_the_type_then_normalises(kind: type, largest: int) -> 
 
 def test_resize_stretches_or_pads() -> None:
     image = np.full((1, 20, 40), 255, dtype=np.uint8)
-    stretched, padded = Resize(size=10)(sample(image)), Resize(size=10, fit="pad")(sample(image))
+    stretched = Resize(size=10)(sample(image))
+    padded = Resize(size=10, fit="pad")(sample(image))
     np.testing.assert_allclose(stretched.image, 1, atol=1e-6)
     np.testing.assert_array_equal(stretched.geometry.affine, np.diag([2, 4, 1]))  # type: ignore[union-attr]
     # The image is 5 of 10 rows high, from 2.5 to 7.5: rows 2 and 7 are half covered, and count.
@@ -139,23 +140,23 @@ def test_the_samples_own_field_is_kept() -> None:
     np.testing.assert_array_equal(prepared.field, expected)
 
 
-def test_extras_label_and_group_stay() -> None:
-    known = {"label": 3, "patient": "p1", "extras": {"text": "clear"}}
-    prepared = Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known))
+def test_extras_label_and_patient_stay() -> None:
+    fields = {"label": 3, "patient": "p1", "extras": {"text": "clear"}}
+    prepared = Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **fields))
     assert (prepared.label, prepared.patient, prepared.extras) == (3, "p1", {"text": "clear"})
-    assert Fundus(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **known)).extras["text"] == "clear"
+    assert Fundus(size=4)(sample(np.ones((1, 8, 8), dtype=np.uint8), **fields)).extras["text"] == "clear"
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (90, 50)])
 @pytest.mark.parametrize("value", [1, 77, 255])
 def test_a_constant_image_becomes_grey(shape: tuple[int, int], value: int) -> None:
-    """V-GRAHAM: a constant image c becomes 128 everywhere, which is 0 here."""
+    """Graham's filter maps a constant image to 128 everywhere, which becomes 0."""
     prepared = Fundus(size=48)(sample(np.full((3, *shape), value, dtype=np.uint8)))
     np.testing.assert_allclose(prepared.image, 0, atol=1e-4)
 
 
 def test_adding_a_constant_changes_nothing() -> None:
-    """V-GRAHAM: adding a constant leaves the output unchanged, until clamping."""
+    """Graham's filter ignores an added constant, unless values are clamped."""
     image = RANDOM.integers(100, 110, (3, 80, 100)).astype(np.uint8)
     low, high = (Fundus(size=48)(sample(image + np.uint8(step))).image for step in (0, 90))
     assert np.abs(low).max() > 0.01
@@ -163,15 +164,17 @@ def test_adding_a_constant_changes_nothing() -> None:
 
 
 def graham(image: Array, size: int, scale: float, field_share: float = 0.9) -> tuple[Array, float]:
-    """Section 3.1 step by step with scipy, for an image whose zoomed size is a whole even number."""
+    """The preparation of ``Fundus`` step by step with scipy, for an image with an even size after zooming."""
     row = image[:, image.shape[1] // 2].astype(np.float64).sum(axis=0)
     radius = (row > row.mean() / 10).sum() / 2
     height, width = (round(length * scale / radius) for length in image.shape[1:])
-    rows, columns = (overlap(o, np.linspace(0, o, n + 1)) for o, n in zip(image.shape[1:], (height, width)))
+    lengths = zip(image.shape[1:], (height, width))
+    rows, columns = (overlap(length, np.linspace(0, length, cells + 1)) for length, cells in lengths)
     zoomed = rows @ image.astype(np.float64) @ columns.T
     sharp = 4 * zoomed - 4 * gaussian_filter(zoomed, (0, scale / 30, scale / 30), mode="mirror", truncate=4) + 128
     canvas = np.full((3, size, size), 128.0)
-    top, left = (height - size) // 2, (width - size) // 2
+    top = (height - size) // 2
+    left = (width - size) // 2
     for y in range(size):
         for x in range(size):
             inside = (y + 0.5 - size / 2) ** 2 + (x + 0.5 - size / 2) ** 2 <= (field_share * scale) ** 2
@@ -182,10 +185,10 @@ def graham(image: Array, size: int, scale: float, field_share: float = 0.9) -> t
 
 @pytest.mark.parametrize(("size", "scale"), [(100, 50.0), (80, 50.0), (120, 50.0)], ids=["fits", "cropped", "padded"])
 @pytest.mark.parametrize(("height", "radius"), [(300, 150), (320, 200)], ids=["round", "cut above and below"])
-def test_fundus_follows_the_specification(size: int, scale: float, height: int, radius: int) -> None:
+def test_fundus_equals_the_steps_with_scipy(size: int, scale: float, height: int, radius: int) -> None:
     image = photograph(height, 600, radius)
-    expected, found = graham(image, size, scale)
-    assert found == radius
+    expected, measured_radius = graham(image, size, scale)
+    assert measured_radius == radius
     prepared = Fundus(size=size, scale=scale)(sample(image))
     np.testing.assert_allclose(prepared.image, expected, atol=2e-3)
     assert (np.abs(expected) == 1).any(), "the texture reaches the clamp"
@@ -210,10 +213,10 @@ def test_lesions_outside_the_field_are_counted_and_dropped_on_request(drop: bool
     inner, outer, none = (np.zeros((300, 600), dtype=bool) for _ in range(3))
     inner[140:160, 290:320] = True
     outer[140:160, 290:300] = outer[140:160, 446:450] = outer[0:5, 0:4] = True
-    marks = [Annotation("inside", inner), Annotation("both", outer), Annotation("absent", none)]
-    prepared = Fundus(size=100, drop_outside_field=drop)(sample(photograph(300, 600, 150), *marks))
+    annotations = [Annotation("inside", inner), Annotation("both", outer), Annotation("absent", none)]
+    prepared = Fundus(size=100, drop_outside_field=drop)(sample(photograph(300, 600, 150), *annotations))
     assert prepared.extras["outside_field"] == pytest.approx({"inside": 0, "both": 100 / 300}, abs=1e-6)
-    masses = {mark.finding: mark.values.sum() * 9 for mark in prepared.annotations}
+    masses = {annotation.finding: annotation.values.sum() * 9 for annotation in prepared.annotations}
     assert masses == pytest.approx({"inside": 600, "both": 200 if drop else 280, "absent": 0}, rel=1e-5)
 
 
@@ -257,7 +260,9 @@ def test_identity_depends_on_the_params() -> None:
 def test_spatial_extras_move_with_the_image() -> None:
     image = np.ones((1, 20, 30), dtype=np.uint8)
     frames = counted(RANDOM.random((4, 2)) * (20, 30), (20, 30), 3.0)
-    scores, still, points = RANDOM.random((2, 20, 30)), RANDOM.random((30, 20)), RANDOM.random((4, 3))
+    scores = RANDOM.random((2, 20, 30))
+    still = RANDOM.random((30, 20))
+    points = RANDOM.random((4, 3))
     extras = {"frames": frames, "scores": scores, "points": points, "still": still, "words": "clear"}
     moved = Resize(size=(5, 6))(sample(image, Annotation("gaze", frames.total(), "density"), extras=extras)).extras
     assert moved.keys() == extras.keys()
@@ -305,8 +310,8 @@ def test_grey_is_repeated_to_the_channels_asked_for(preparation: Resize | Fundus
     grey = np.full((1, 48, 48), 90, dtype=np.uint8)
     grey[:, 10:30, 20:40] = 160
     colour = np.repeat(grey, 3, axis=0)
-    made = preparation(Sample("a", grey)).image
-    np.testing.assert_array_equal(made, preparation(Sample("a", colour)).image)
-    assert made.shape[0] == 3
-    with pytest.raises(DataError, match="a has 4 channels, 3 are asked for"):
+    result = preparation(Sample("a", grey)).image
+    np.testing.assert_array_equal(result, preparation(Sample("a", colour)).image)
+    assert result.shape[0] == 3
+    with pytest.raises(DataError, match="a has 4 channels, but channels is 3"):
         preparation(Sample("a", np.repeat(grey, 4, axis=0)))

@@ -1,4 +1,4 @@
-"""Canonical and folded views: the network's own outputs, every activation a module, every BatchNorm merged."""
+"""Canonical and folded views: they give the network's outputs, activations are modules, BatchNorms are merged."""
 
 import pytest
 import torch
@@ -23,7 +23,9 @@ class Functional(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.norm, self.second = nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Conv2d(5, 4, 3)
+        self.first = nn.Conv2d(3, 5, 3, padding=1)
+        self.norm = nn.BatchNorm2d(5)
+        self.second = nn.Conv2d(5, 4, 3)
         self.head = nn.Linear(4, 2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class Shared(nn.Module):
 
 
 class Trap(nn.Module):
-    """A ReLU in place whose input is read again: out of place it would be another function."""
+    """An in-place ReLU with an input that is read again: out of place, the network would be another function."""
 
     def __init__(self, relu: object) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class Trap(nn.Module):
 
 
 class Branching(nn.Module):
-    """Control flow on values, which cannot be traced."""
+    """A branch on values, which cannot be traced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,11 +76,12 @@ class Branching(nn.Module):
 
 
 class Asserting(nn.Module):
-    """An assertion on a convolution's output, as timm leaves them."""
+    """An assertion on a convolution's output, as in timm."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.layer(images)
@@ -87,7 +90,7 @@ class Asserting(nn.Module):
 
 
 class Reread(Asserting):
-    """BatchNorm that is not the only reader of its convolution cannot be merged."""
+    """A BatchNorm that cannot be merged, since it is not the only reader of its convolution."""
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.layer(images)
@@ -97,27 +100,29 @@ class Reread(Asserting):
 class Volume(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layer, self.norm, self.relu = nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.ReLU()
+        self.layer = nn.Conv3d(1, 4, 3)
+        self.norm = nn.BatchNorm3d(4)
+        self.relu = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.relu(self.norm(self.layer(images))).mean((2, 3, 4))
 
 
 def calibrated(network: nn.Module, size: int = 64, channels: int = 3, dimensions: int = 2) -> nn.Module:
-    """The network with statistics of random images, in evaluation mode and float64."""
-    draw = torch.Generator().manual_seed(0)
+    """The network in float64 and evaluation mode, with statistics of random images."""
+    rng = torch.Generator().manual_seed(0)
     for norm in network.modules():
         if isinstance(norm, BATCH_NORMS):
             norm.momentum = None
-            nn.init.uniform_(norm.weight, 0.5, 1.5, generator=draw)
-            nn.init.normal_(norm.bias, 0, 0.2, generator=draw)
+            nn.init.uniform_(norm.weight, 0.5, 1.5, generator=rng)
+            nn.init.normal_(norm.bias, 0, 0.2, generator=rng)
     network = network.double().train()
     with torch.no_grad():
-        network(torch.randn(4, channels, *(size,) * dimensions, dtype=torch.float64, generator=draw))
+        network(torch.randn(4, channels, *(size,) * dimensions, dtype=torch.float64, generator=rng))
     return network.eval()
 
 
-def made(build, **settings):
+def build_network(build, **settings):
     torch.manual_seed(0)
     return calibrated(build(**settings))
 
@@ -125,90 +130,91 @@ def made(build, **settings):
 def small_vgg() -> nn.Module:
     """VGG11 with BatchNorm and a small head, since the usual one has 120 million weights."""
     network = models.vgg11_bn()
-    network.avgpool, network.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 5)
+    network.avgpool = nn.AdaptiveAvgPool2d(1)
+    network.classifier = nn.Linear(512, 5)
     return network
 
 
 def images(size=64, count=2, channels=3, dimensions=2, seed=1):
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randn(count, channels, *(size,) * dimensions, dtype=torch.float64, generator=draw)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(count, channels, *(size,) * dimensions, dtype=torch.float64, generator=rng)
 
 
 NETWORKS = {
-    "resnet18": (lambda: made(models.resnet18, num_classes=5), 20),
-    "vgg11_bn": (lambda: made(small_vgg), 8),
-    "functional": (lambda: made(Functional), 1),
-    "shared": (lambda: made(Shared), 0),
-    "asserting": (lambda: made(Asserting), 1),
-    "reread": (lambda: made(Reread), 0),
+    "resnet18": (lambda: build_network(models.resnet18, num_classes=5), 20),
+    "vgg11_bn": (lambda: build_network(small_vgg), 8),
+    "functional": (lambda: build_network(Functional), 1),
+    "shared": (lambda: build_network(Shared), 0),
+    "asserting": (lambda: build_network(Asserting), 1),
+    "reread": (lambda: build_network(Reread), 0),
 }
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
-    """A calibrated network, and how many of its BatchNorms can be merged."""
+    """A calibrated network, and the number of its BatchNorms that can be merged."""
     build, merged = NETWORKS[request.param]
     return build(), merged
 
 
 @torch.no_grad()
 def test_the_canonical_view_gives_equal_bits(network):
-    made, _ = network
+    original, _ = network
     inputs = images()
-    outputs, _ = view(made, OUTPUTS, inputs, {}, folded=False)(inputs, {})
-    assert torch.equal(outputs["logits"], made(inputs))
+    outputs, _ = view(original, OUTPUTS, inputs, {}, folded=False)(inputs, {})
+    assert torch.equal(outputs["logits"], original(inputs))
 
 
 @torch.no_grad()
 def test_the_folded_view_agrees_to_1e_12(network):
-    made, merged = network
+    original, merged = network
     inputs = images()
-    folded = view(made, OUTPUTS, inputs, {}, folded=True)
-    expected = made(inputs)
+    folded = view(original, OUTPUTS, inputs, {}, folded=True)
+    expected = original(inputs)
     gap = (folded(inputs, {})[0]["logits"] - expected).abs().max() / expected.abs().max()
     assert float(gap) <= 1e-12
     assert len(folded.merged) == merged
 
 
 def test_every_mergeable_norm_is_gone(network):
-    made, merged = network
-    norms = [module for module in made.modules() if isinstance(module, BATCH_NORMS)]
-    folded = view(made, OUTPUTS, images(), {}, folded=True)
-    left = [module for module in folded.module.modules() if isinstance(module, BATCH_NORMS)]
-    assert len(norms) - len(left) == merged
+    original, merged = network
+    norms = [module for module in original.modules() if isinstance(module, BATCH_NORMS)]
+    folded = view(original, OUTPUTS, images(), {}, folded=True)
+    remaining = [module for module in folded.module.modules() if isinstance(module, BATCH_NORMS)]
+    assert len(norms) - len(remaining) == merged
 
 
 def test_the_network_is_left_as_it_was(network):
-    made, _ = network
-    before = {name: value.clone() for name, value in made.state_dict().items()}
-    flags = [getattr(module, "inplace", None) for module in made.modules()]
+    original, _ = network
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    flags = [getattr(module, "inplace", None) for module in original.modules()]
     for folded in (False, True):
-        view(made, OUTPUTS, images(), {}, folded)
-    assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())
-    assert flags == [getattr(module, "inplace", None) for module in made.modules()]
-    assert all(parameter.requires_grad for parameter in made.parameters())
+        view(original, OUTPUTS, images(), {}, folded)
+    assert all(torch.equal(before[name], value) for name, value in original.state_dict().items())
+    assert flags == [getattr(module, "inplace", None) for module in original.modules()]
+    assert all(parameter.requires_grad for parameter in original.parameters())
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("size", "count"), [(64, 5), (48, 1), (80, 2)])
 def test_other_sizes_and_counts_after_tracing_agree(network, size, count):
-    made, _ = network
+    original, _ = network
     inputs = images(size, count)
-    expected = made(inputs)
+    expected = original(inputs)
     for folded in (False, True):
-        found, _ = view(made, OUTPUTS, images(), {}, folded)(inputs, {})
-        assert float((found["logits"] - expected).abs().max() / expected.abs().max()) <= 1e-12
+        actual, _ = view(original, OUTPUTS, images(), {}, folded)(inputs, {})
+        assert float((actual["logits"] - expected).abs().max() / expected.abs().max()) <= 1e-12
 
 
 def test_the_canonical_view_shares_the_parameters(network):
-    made, _ = network
-    shared = {id(parameter) for parameter in canonical(made).parameters()}
-    assert shared == {id(parameter) for parameter in made.parameters()}
+    original, _ = network
+    shared = {id(parameter) for parameter in canonical(original).parameters()}
+    assert shared == {id(parameter) for parameter in original.parameters()}
 
 
 def test_the_folded_view_is_frozen_and_nothing_works_in_place(network):
-    made, _ = network
-    folded = view(made, OUTPUTS, images(), {}, folded=True).module
+    original, _ = network
+    folded = view(original, OUTPUTS, images(), {}, folded=True).module
     assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert not any(getattr(module, "inplace", False) for module in folded.modules())
     called = [node.target for node in folded.graph.nodes if node.op == "call_module"]
@@ -217,10 +223,10 @@ def test_the_folded_view_is_frozen_and_nothing_works_in_place(network):
 
 @pytest.mark.parametrize(("build", "activations"), [(Functional, 3), (Shared, 3)])
 def test_every_activation_is_a_module_of_its_own(build, activations):
-    module = canonical(made(build))
+    module = canonical(build_network(build))
     called = [node.target for node in module.graph.nodes if node.op == "call_module"]
-    found = [name for name in called if isinstance(module.get_submodule(name), ACTIVATIONS)]
-    assert len(set(found)) == len(found) == activations
+    names = [path for path in called if isinstance(module.get_submodule(path), ACTIVATIONS)]
+    assert len(set(names)) == len(names) == activations
 
 
 @pytest.mark.parametrize(
@@ -229,7 +235,7 @@ def test_every_activation_is_a_module_of_its_own(build, activations):
     ids=["module", "function", "flag", "method"],
 )  # fmt: skip
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_function_that_out_of_place_would_be_another_is_refused(relu, folded):
+def test_a_network_that_differs_out_of_place_is_refused(relu, folded):
     inputs = torch.tensor([-1.0, 2.0], dtype=torch.float64).reshape(1, 2, 1, 1)
     trap = Trap(relu)
     assert trap(inputs).tolist() == [[0.0, 2.0]]
@@ -242,18 +248,19 @@ def test_the_refusal_names_the_layer_that_works_in_place():
         view(Trap(nn.ReLU(inplace=True)), OUTPUTS, torch.rand(1, 3, 2, 2), {}, folded=False)
 
 
-def test_an_activation_that_is_kept_is_not_overwritten():
-    network = made(Shared)
+def test_an_observed_activation_is_not_overwritten():
+    network = build_network(Shared)
     inputs = images()
-    _, kept = view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {}, ["layers.1", "layers.2"])
+    _, observed = view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {}, ["layers.1", "layers.2"])
     first = torch.relu(network.layers[0](inputs))
     second = torch.relu(network.layers[1](first))
-    assert torch.equal(kept["layers.1"], second)
-    assert torch.equal(kept["layers.2"], torch.relu(network.layers[2](second + first)))
+    assert torch.equal(observed["layers.1"], second)
+    assert torch.equal(observed["layers.2"], torch.relu(network.layers[2](second + first)))
 
 
 def test_a_network_that_cannot_be_traced_runs_as_it_is():
-    network, inputs = Branching().double(), images()
+    network = Branching().double()
+    inputs = images()
     opaque = view(network, OUTPUTS, inputs, {}, folded=True)
     assert isinstance(opaque, Opaque)
     assert opaque.reason
@@ -266,7 +273,7 @@ def test_a_network_that_cannot_be_traced_runs_as_it_is():
 
 
 def test_user_hooks_and_patched_forwards_stay_on_the_users_network():
-    network = made(Functional)
+    network = build_network(Functional)
     calls = []
     network.first.register_forward_hook(lambda *arguments: calls.append(1))
     module = canonical(network)
@@ -284,15 +291,15 @@ def test_volumes_are_folded_too():
 
 
 def test_float32_images_run_through_a_float64_network_and_back():
-    network = made(Functional)
+    network = build_network(Functional)
     inputs = images().float()
-    found = view(network, OUTPUTS, inputs, {}, folded=True)(inputs, {})[0]["logits"]
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, network(inputs.double()).float(), rtol=1e-4, atol=1e-5)
+    logits = view(network, OUTPUTS, inputs, {}, folded=True)(inputs, {})[0]["logits"]
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, network(inputs.double()).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_changed_weight_makes_a_new_folded_view():
-    model = Model.of(made(Functional), "abc")
+    model = Model.of(build_network(Functional), "abc")
     inputs = images()
     before = model.view(inputs, {})
     assert model.view(inputs, {}) is before
@@ -304,14 +311,14 @@ def test_a_changed_weight_makes_a_new_folded_view():
 
 
 class Calls(nn.Module):
-    """Calls each function on the same values and adds up what comes out."""
+    """The sum of the results of each function on the same values."""
 
     def __init__(self, *functions) -> None:
         super().__init__()
         self.functions = functions
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([made(images * 1).flatten(1).sum(1, keepdim=True) for made in self.functions]).sum(0)
+        return torch.stack([function(images * 1).flatten(1).sum(1, keepdim=True) for function in self.functions]).sum(0)
 
 
 ACTIVATING = {
@@ -345,18 +352,19 @@ CALLED = ACTIVATING | POOLING
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "functions"), CALLED.items(), ids=[kind.__name__ for kind in CALLED])
 def test_functions_become_modules_with_the_same_settings(kind, functions):
-    network, inputs = Calls(*functions), images(12)
+    network = Calls(*functions)
+    inputs = images(12)
     module = canonical(network)
-    assert [type(made) for made in module.children()] == [kind] * len(functions)
+    assert [type(child) for child in module.children()] == [kind] * len(functions)
     assert not [node for node in module.graph.nodes if node.op == "call_function" and "pool" in str(node.target)]
     assert torch.equal(module(inputs), network(inputs))
 
 
 def in_place(values: Tensor) -> Tensor:
-    made = values * 1
-    made += values
-    made *= values
-    return made
+    result = values * 1
+    result += values
+    result *= values
+    return result
 
 
 JOINING = {
@@ -377,24 +385,27 @@ KEPT = (
 
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "functions"), JOINING.items(), ids=[kind.__name__ for kind in JOINING])
-def test_what_makes_one_tensor_of_several_becomes_a_module(kind, functions):
-    network, inputs = Calls(*functions), images(12)
+def test_functions_that_join_tensors_become_modules(kind, functions):
+    network = Calls(*functions)
+    inputs = images(12)
     module = canonical(network)
-    assert [type(made) for made in module.children()] == [kind] * len(functions)
+    assert [type(child) for child in module.children()] == [kind] * len(functions)
     assert torch.equal(module(inputs), network(inputs))
 
 
 @torch.no_grad()
-def test_what_is_done_in_place_to_a_tensor_becomes_a_module_too():
-    network, inputs = Calls(in_place), images(12)
+def test_in_place_operators_become_modules():
+    network = Calls(in_place)
+    inputs = images(12)
     module = canonical(network)
-    assert [type(made) for made in module.children()] == [Add, Multiply]
+    assert [type(child) for child in module.children()] == [Add, Multiply]
     assert torch.equal(module(inputs), network(inputs))
 
 
 @torch.no_grad()
 def test_numbers_are_added_and_multiplied_as_before():
-    network, inputs = Calls(*KEPT), images(12)
+    network = Calls(*KEPT)
+    inputs = images(12)
     module = canonical(network)
     assert list(module.children()) == []
     assert torch.equal(module(inputs), network(inputs))
@@ -402,10 +413,11 @@ def test_numbers_are_added_and_multiplied_as_before():
 
 @torch.no_grad()
 def test_a_pool_whose_size_the_network_computes_stays_a_function():
-    network, inputs = Calls(lambda values: functional.avg_pool2d(values, values.shape[2:])), images(12)
-    made = view(network, OUTPUTS, inputs, {}, folded=False)
-    assert list(made.module.children()) == []
-    assert torch.equal(made(images(8), {})[0]["logits"], network(images(8)))
+    network = Calls(lambda values: functional.avg_pool2d(values, values.shape[2:]))
+    inputs = images(12)
+    canonical_view = view(network, OUTPUTS, inputs, {}, folded=False)
+    assert list(canonical_view.module.children()) == []
+    assert torch.equal(canonical_view(images(8), {})[0]["logits"], network(images(8)))
 
 
 @torch.no_grad()
@@ -421,13 +433,15 @@ def test_pools_of_other_dimensions_become_modules(dimensions):
 
 
 class Opened(nn.Module):
-    """Convolution, BatchNorm and linear layer as timm writes them: functions of Parameters, between assertions."""
+    """Convolution, BatchNorm and linear layer as in timm: functions of Parameters, between assertions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3, bias=False)
-        self.norm, self.act = NormAndActivation(6), nn.SiLU()
-        self.point, self.head = nn.Conv2d(6, 4, 1), nn.Linear(4, 2)
+        self.norm = NormAndActivation(6)
+        self.act = nn.SiLU()
+        self.point = nn.Conv2d(6, 4, 1)
+        self.head = nn.Linear(4, 2)
 
     def forward(self, images: Tensor) -> Tensor:
         stem = self.stem
@@ -438,9 +452,9 @@ class Opened(nn.Module):
 
 
 class NormAndActivation(nn.BatchNorm2d):
-    """A subclass that fx opens, and that holds a module of its own."""
+    """A subclass that fx traces into, with a child module."""
 
-    __module__ = "elsewhere"  # fx takes what is below torch.nn as one call
+    __module__ = "elsewhere"  # fx does not trace into modules of torch.nn
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -455,14 +469,15 @@ class NormAndActivation(nn.BatchNorm2d):
         return self.act(values)
 
 
-def unfolded(made: View) -> list[str]:
+def unfolded(folded: View) -> list[str]:
     """The BatchNorms behind a convolution that were not merged into it."""
-    return [norm.name for _, norm in pairs(made.module)]
+    return [norm.name for _, norm in pairs(folded.module)]
 
 
 @torch.no_grad()
 def test_functions_of_parameters_become_modules_that_share_them():
-    network, inputs = made(Opened), images()
+    network = build_network(Opened)
+    inputs = images()
     module = canonical(network)
     assert not [node for node in module.graph.nodes if node.op == "get_attr"]
     assert {id(value) for value in module.parameters()} == {id(value) for value in network.parameters()}
@@ -475,16 +490,17 @@ def test_functions_of_parameters_become_modules_that_share_them():
 
 
 def test_a_training_loss_reaches_the_shared_parameters():
-    network, inputs = made(Opened), images()
+    network = build_network(Opened)
+    inputs = images()
     outputs, _ = view(network, OUTPUTS, inputs, {}, folded=False)(inputs, {})
-    found = torch.autograd.grad(outputs["logits"].sum(), list(network.parameters()))
+    actual = torch.autograd.grad(outputs["logits"].sum(), list(network.parameters()))
     expected = torch.autograd.grad(network(inputs).sum(), list(network.parameters()))
-    for one, other in zip(found, expected):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    for gradient, reference in zip(actual, expected):
+        torch.testing.assert_close(gradient, reference, rtol=1e-10, atol=1e-12)
 
 
 class Standardised(nn.Module):
-    """A convolution whose weight is computed: no module holds it."""
+    """A convolution with a computed weight, which belongs to no module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -495,14 +511,15 @@ class Standardised(nn.Module):
 
 
 def test_a_convolution_with_a_computed_weight_stays_a_function():
-    network, inputs = Standardised().double(), images()
-    made_view = view(network, OUTPUTS, inputs, {}, folded=True)
+    network = Standardised().double()
+    inputs = images()
+    folded = view(network, OUTPUTS, inputs, {}, folded=True)
     assert outline(network).convolutions == ()
-    torch.testing.assert_close(made_view(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(folded(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
 
 
 class Shaped(Asserting):
-    """Somebody reads the shape of the convolution's output, before and after the norm."""
+    """The shape of the convolution's output is read, before and after the norm."""
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.layer(images)
@@ -512,32 +529,36 @@ class Shaped(Asserting):
 
 
 def test_readers_of_the_shape_alone_do_not_prevent_folding():
-    network, inputs = made(Shaped), images()
+    network = build_network(Shaped)
+    inputs = images()
     folded = view(network, OUTPUTS, inputs, {}, folded=True)
     assert (len(folded.merged), unfolded(folded)) == (1, [])
     torch.testing.assert_close(folded(inputs, {})[0]["logits"], network(inputs), rtol=1e-12, atol=1e-12)
 
 
 def test_norms_that_cannot_be_merged_stay():
-    assert unfolded(view(made(Reread), OUTPUTS, images(), {}, folded=True)) == ["norm"]
-    network = made(Asserting)
+    assert unfolded(view(build_network(Reread), OUTPUTS, images(), {}, folded=True)) == ["norm"]
+    network = build_network(Asserting)
     network.norm = nn.BatchNorm2d(4, track_running_stats=False).double().eval()
     nn.init.ones_(network.norm.bias)
     assert unfolded(view(network, OUTPUTS, images(), {}, folded=True)) == ["norm"]
 
 
-def test_a_norm_that_is_left_over_though_it_could_be_merged_is_refused(monkeypatch):
+def test_a_norm_that_was_not_merged_by_mistake_is_refused(monkeypatch):
     monkeypatch.setattr(folding, "_merge", lambda *arguments: None)
     with pytest.raises(ModelError, match="BatchNorm 'norm' follows a convolution, but was not merged"):
-        view(made(Functional), OUTPUTS, images(), {}, folded=True)
+        view(build_network(Functional), OUTPUTS, images(), {}, folded=True)
 
 
 class Late(nn.Module):
-    """Right up to a ReLU in place whose input is read again."""
+    """Only the last node differs out of place: an in-place ReLU with an input that is read again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.norm, self.relu, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU(True), nn.ReLU()
+        self.first = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU(True)
+        self.second = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.norm(self.first(self.second(images)))
@@ -546,15 +567,15 @@ class Late(nn.Module):
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_refusal_names_the_first_node_that_differs(folded):
-    """Not the convolution that a BatchNorm was merged into, whose own value differs by intent."""
+    """The convolution with a merged BatchNorm is not named, since its value must differ."""
     with pytest.raises(
         ModelError, match="the first node that differs is 'add'; the first layer that works in place is"
     ):
-        view(made(Late), OUTPUTS, images(), {}, folded)
+        view(build_network(Late), OUTPUTS, images(), {}, folded)
 
 
 class Watched(nn.Module):
-    """Does something else while it is traced."""
+    """Computes something else while it is traced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -564,14 +585,14 @@ class Watched(nn.Module):
         return self.layer(images).mean((2, 3)) * (2 if isinstance(images, fx.Proxy) else 1)
 
 
-def test_the_refusal_says_when_tracing_itself_took_another_way():
-    with pytest.raises(ModelError, match="no node differs, so tracing took another way"):
+def test_the_refusal_says_that_tracing_took_another_branch():
+    with pytest.raises(ModelError, match="no node differs, so tracing took another branch"):
         view(Watched().double(), OUTPUTS, images(), {}, folded=False)
 
 
 def test_activations_are_named_in_order_of_evaluation():
-    assert outline(made(Functional)).activations == (nn.ReLU, nn.Tanh, nn.ELU)
-    assert outline(made(Shared)).activations == (nn.ReLU,) * 3
+    assert outline(build_network(Functional)).activations == (nn.ReLU, nn.Tanh, nn.ELU)
+    assert outline(build_network(Shared)).activations == (nn.ReLU,) * 3
     assert outline(Branching()).reason
 
 
@@ -590,9 +611,9 @@ def test_activations_are_named_in_order_of_evaluation():
 def test_convolutions_are_found_in_order_of_evaluation(build, layers, first, last):
     with torch.device("meta"):
         network = build()
-    found = outline(network.eval()).convolutions
-    assert len(found) == len(set(found)) == layers
-    assert (found[0], found[-1]) == (first, last)
+    names = outline(network.eval()).convolutions
+    assert len(names) == len(set(names)) == layers
+    assert (names[0], names[-1]) == (first, last)
 
 
 @torch.no_grad()
@@ -609,7 +630,8 @@ def test_large_networks_fold_every_norm(build, size, norms):
     network = build()
     network.aux_logits = False
     network.AuxLogits = None
-    network, inputs = calibrated(network, size), images(size)
+    network = calibrated(network, size)
+    inputs = images(size)
     folded = view(network, OUTPUTS, inputs, {}, folded=True)
     assert isinstance(folded, View)
     assert len(folded.merged) == norms
@@ -632,7 +654,7 @@ def test_there_is_always_a_reason(error, reason):
 
 
 class Doubling:
-    """A cell that doubles what tanh gives, and notes which modules it was asked about."""
+    """A cell that doubles the output of tanh, and records the modules that it is called with."""
 
     kinds = (nn.Tanh,)
 
@@ -646,8 +668,10 @@ class Doubling:
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_cell_decides_what_modules_of_its_kinds_give_in_one_forward_only(folded):
-    network, inputs, cell = made(Functional), images(), Doubling()
+def test_a_cell_replaces_the_output_of_its_kinds_in_one_forward_only(folded):
+    network = build_network(Functional)
+    inputs = images()
+    cell = Doubling()
     plain = view(network, OUTPUTS, inputs, {}, folded=folded)
     before = plain(inputs, {})[0]["logits"]
     changed = plain(inputs, {}, cell=cell)[0]["logits"]
@@ -659,5 +683,5 @@ def test_a_cell_decides_what_modules_of_its_kinds_give_in_one_forward_only(folde
 def test_a_cell_is_refused_where_the_network_cannot_be_traced():
     opaque = view(Branching().double(), OUTPUTS, images(), {}, folded=True)
     assert isinstance(opaque, Opaque)
-    with pytest.raises(ModelError, match="no rule reaches its layers: the network cannot be traced"):
+    with pytest.raises(ModelError, match="no rule can change its layers: the network cannot be traced"):
         opaque(images(), {}, cell=Doubling())

@@ -1,4 +1,4 @@
-"""What may be asked of a network's graph: what nodes call, who reads them, its inputs and its outputs."""
+"""Queries on a network's graph: what nodes call, which nodes read them, and the graph's inputs and outputs."""
 
 import operator
 from functools import partial
@@ -22,7 +22,7 @@ from heatproof.network.graph import (
 
 
 def clamped(values: Tensor) -> Tensor:
-    """A function that is neither torch's nor Python's own."""
+    """A function that is not of torch or Python."""
     return values.clamp(0)
 
 
@@ -35,11 +35,13 @@ class Several(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
-        self.other, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+        self.other = nn.Conv2d(3, 4, 1)
+        self.head = nn.Linear(4, 2)
 
     def forward(self, images: Tensor, bias: Tensor, scale: float = 2.0) -> tuple[Tensor, Tensor]:
         values = self.block(images)
-        count, sizes = torch.numel(values), values.size(2) + values.shape[3]
+        count = torch.numel(values)
+        sizes = values.size(2) + values.shape[3]
         turned = operator.neg(clamped(values).mT) * scale / count * sizes
         return self.head(values.mean((2, 3)) + bias), self.other(images) + turned
 
@@ -68,7 +70,7 @@ def test_a_node_calls_a_module_or_something_with_a_name(network: fx.GraphModule)
         assert not of_kind(network, node, (nn.Module,))
 
 
-def test_a_function_of_somebody_else_is_not_torchs(network: fx.GraphModule) -> None:
+def test_other_functions_have_no_torch_callee(network: fx.GraphModule) -> None:
     node = named(network, "clamped")
     assert (callee(node), torch_callee(node)) == ("clamped", "")
     node.target = partial(torch.clamp, min=0)
@@ -103,7 +105,8 @@ def test_an_attribute_by_its_path(network: fx.GraphModule) -> None:
 
 
 def test_a_graph_is_called_with_the_images_and_inputs_by_name(network: fx.GraphModule) -> None:
-    images, bias = torch.rand(2, 3, 5, 5), torch.rand(2, 4)
+    images = torch.rand(2, 3, 5, 5)
+    bias = torch.rand(2, 4)
     assert arguments(network.graph, images, {"bias": bias}) == [images, bias, 2.0]
     assert arguments(network.graph, images, {"scale": 3.0, "bias": bias}) == [images, bias, 3.0]
 

@@ -1,4 +1,4 @@
-"""Layers: any module of a network is observed by its path, in both views, as it gives its output itself."""
+"""Layers: both views observe the output of any module of a network by its path."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ CLASSES = ("a", "b", "c")
 
 
 class Stage(nn.Module):
-    """A block whose ReLU works in place, and whose norm's values pass through something that does nothing."""
+    """A block with an in-place ReLU, and an Identity after its norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,12 +35,15 @@ class Stage(nn.Module):
 
 
 class Staged(nn.Module):
-    """A stem, and one stage that is called twice."""
+    """A stem, and a stage that is called twice."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.stage, self.head = nn.Conv2d(3, 4, 1), Stage(), nn.Linear(4, 3)
-        self.split, self.fixed = nn.LSTM(4, 4, batch_first=True), nn.Embedding(1, 4)
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.stage = Stage()
+        self.head = nn.Linear(4, 3)
+        self.split = nn.LSTM(4, 4, batch_first=True)
+        self.fixed = nn.Embedding(1, 4)
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.stage(self.stage(self.stem(images)))
@@ -49,7 +52,7 @@ class Staged(nn.Module):
 
 
 class Vit(Model):
-    """A transformer whose blocks give tokens, the first of which belongs to no place."""
+    """A transformer with blocks that give tokens; the first token has no position in the image."""
 
     classes = CLASSES
 
@@ -64,8 +67,8 @@ class Vit(Model):
 
 
 def images(size: int = 32, count: int = 2) -> Tensor:
-    draw = torch.Generator().manual_seed(1)
-    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
+    rng = torch.Generator().manual_seed(1)
+    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=rng)
 
 
 def ready(network: nn.Module) -> nn.Module:
@@ -91,21 +94,21 @@ NETWORKS = {
     ),
 }  # fmt: skip
 NOT_CALLED = {"blocks"}
-"""What timm's transformer calls part by part when it is traced."""
+"""Modules that timm's transformer does not call when it is traced; it calls their children."""
 
 
 def outputs_of(network: nn.Module, images: Tensor) -> Mapping[str, Tensor]:
-    """What every module of the network gives at every call, by the names of layers."""
+    """The output of every call of every module of the network, by the names of layers."""
     outputs: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
 
-    def note(name: str, output: object) -> None:
+    def record(name: str, output: object) -> None:
         calls[name] = calls.get(name, 0) + 1
         if isinstance(output, Tensor):
             outputs[name if calls[name] == 1 else f"{name}__{calls[name]}"] = output.clone()
 
     handles = [
-        module.register_forward_hook(lambda module, values, output, name=name: note(name, output))
+        module.register_forward_hook(lambda module, values, output, name=name: record(name, output))
         for name, module in network.named_modules()
         if name
     ]
@@ -121,8 +124,9 @@ def outputs_of(network: nn.Module, images: Tensor) -> Mapping[str, Tensor]:
 @pytest.mark.parametrize("folded", [False, True])
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_every_module_is_observed_as_it_gives_its_output(build, folded):
-    """But convolutions, and what hands on their output: these names mean the end of the chain."""
-    network, inputs = build(), images()
+    """Convolutions are excluded, since their names stand for the end of the chain; so are modules that return them."""
+    network = build()
+    inputs = images()
     observing = view(network, ("logits",), inputs, {}, folded)
     assert isinstance(observing, View)
     chained = {"", *(observing.layers[name] for name in outline(network).convolutions)}
@@ -153,14 +157,15 @@ def test_a_name_is_the_modules_path_and_the_second_call_has_a_number():
 
 def test_both_views_observe_the_same_layers():
     network = NETWORKS["resnet18"]()
-    canonical, folded = (view(network, ("logits",), images(), {}, each) for each in (False, True))
+    canonical, folded = (view(network, ("logits",), images(), {}, fold) for fold in (False, True))
     assert canonical.layers.keys() == folded.layers.keys() == outline(network).layers
     assert len(folded.merged) == 20
     assert layers_of(folded.module) == folded.layers
 
 
 def test_a_merged_norm_is_its_convolution_before_the_activation():
-    network, inputs = NETWORKS["resnet18"](), images()
+    network = NETWORKS["resnet18"]()
+    inputs = images()
     _, values = view(network, ("logits",), inputs, {}, True)(inputs, {}, ["conv1", "bn1", "relu"])
     torch.testing.assert_close(values["bn1"], network.bn1(network.conv1(inputs)), rtol=1e-10, atol=1e-12)
     assert torch.equal(values["conv1"], values["relu"])
@@ -181,13 +186,14 @@ class Named(Model):
 
 @pytest.mark.parametrize("layer", Named().layers()[:-2])
 def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
-    model, inputs = Named(), images()
+    model = Named()
+    inputs = images()
     explainer = GradCam(layer=layer)
     assert explainer.verdict(model).level == "exact"
-    made = gradients(Batch(model, ["a", "b"], inputs, [0, 2], layers=[layer])).layers[layer]
+    result = gradients(Batch(model, ["a", "b"], inputs, [0, 2], layers=[layer])).layers[layer]
     values: list[Tensor] = []
 
-    def observe(module: nn.Module, given: object, output: Tensor) -> Tensor:
+    def observe(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         values.append(output)
         return output.clone()  # since the network adds to it in place
 
@@ -199,8 +205,8 @@ def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
     scores = model.network(inputs.requires_grad_())
     handle.remove()
     (gradient,) = torch.autograd.grad(scores[0, 0] + scores[1, 2], values[0])
-    torch.testing.assert_close(made.activation, values[0].detach(), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(made.gradient, gradient, rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(result.activation, values[0].detach(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(result.gradient, gradient, rtol=1e-9, atol=1e-14)
     heatmap = explainer(Batch(model, ["a", "b"], inputs.detach(), [0, 2], layers=[layer])).values
     weights = gradient.mean((2, 3), keepdim=True)
     heat = (weights * values[0]).sum(1, keepdim=True).relu()
@@ -216,8 +222,8 @@ def test_a_module_that_gives_several_tensors_is_refused():
 
 def test_layers_that_hold_the_same_values_are_both_observed():
     model = Named()
-    made = gradients(Batch(model, ["a", "b"], images(), [0, 1], layers=["relu", "layer4", "bn1"])).layers
-    assert made.keys() == {"relu", "layer4", "bn1"}
+    layers = gradients(Batch(model, ["a", "b"], images(), [0, 1], layers=["relu", "layer4", "bn1"])).layers
+    assert layers.keys() == {"relu", "layer4", "bn1"}
     both = gradients(Batch(Chained(), ["a", "b"], images(), [0, 1], layers=["conv1", "relu"])).layers
     assert torch.equal(both["conv1"].gradient, both["relu"].gradient)
 
@@ -228,12 +234,13 @@ class Chained(Named):
 
 
 def test_tokens_become_a_grid_by_spatial():
-    model, inputs = Vit(), images()
-    made = GradCam(layer="encoder.layers.encoder_layer_0")(
+    model = Vit()
+    inputs = images()
+    explanation = GradCam(layer="encoder.layers.encoder_layer_0")(
         Batch(model, ["a", "b"], inputs, [0, 1], layers=model.layers())
     )
-    assert made.values.shape == (2, 1, 32, 32)
-    assert made.values.any()
+    assert explanation.values.shape == (2, 1, 32, 32)
+    assert explanation.values.any()
     observed = gradients(Batch(model, ["a", "b"], inputs, [0, 1], layers=model.layers())).layers
     tokens = outputs_of(model.network, inputs)["encoder.layers.encoder_layer_0"]
     layer = observed["encoder.layers.encoder_layer_0"]
@@ -242,10 +249,10 @@ def test_tokens_become_a_grid_by_spatial():
     assert Gradient()(Batch(model, ["a", "b"], inputs, [0, 1])).values.any()
 
 
-# what cannot be observed
+# layers that cannot be observed
 
 
-def test_a_layer_that_the_network_has_not_is_undefined():
+def test_a_layer_that_does_not_exist_is_undefined():
     for kind in (GradCam(layer="nowhere"), GradCam(layer="last")):
         verdict = kind.verdict(Named())
         assert verdict.level == "undefined"
@@ -256,7 +263,7 @@ def test_a_layer_that_the_network_has_not_is_undefined():
 
 
 class Branching(nn.Module):
-    """What fx cannot trace: it looks at its values."""
+    """A network that fx cannot trace: it branches on values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,17 +292,19 @@ def test_layers_of_a_network_that_cannot_be_traced_are_undefined():
         model.layer("layer")
 
 
-def test_what_is_no_map_is_refused_with_a_reason():
+def test_a_layer_without_spatial_axes_is_refused_with_a_reason():
     with pytest.raises(ModelError, match=r"'fc' of Named has shape \(2, 3\), not \(n, channel, \*space\)"):
         gradients(Batch(Named(), ["a", "b"], images(), [0, 1], layers=["fc"]))
 
 
 class Aside(nn.Module):
-    """Two branches: one counts, one does not read the image."""
+    """Two modules without a gradient: one gives integers, one does not depend on the image."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count, self.table, self.head = Argmax(), Table(), nn.Linear(3, 3)
+        self.count = Argmax()
+        self.table = Table()
+        self.head = nn.Linear(3, 3)
 
     def forward(self, values: Tensor) -> Tensor:
         counted = self.count(values).double().mean((1, 2))
@@ -321,7 +330,7 @@ class Table(nn.Module):
     [("count", "layer 'count' gives torch.int64; only a tensor of real numbers can be observed"),
      ("table", "layer 'table' of Aside does not depend on the image")],
 )  # fmt: skip
-def test_what_has_no_gradient_is_refused_with_a_reason(layer, reason):
+def test_a_layer_without_gradient_is_refused_with_a_reason(layer, reason):
     model = Model.of(ready(Aside()), CLASSES)
     with pytest.raises(ModelError, match=reason):
         gradients(Batch(model, ["a", "b"], images(), [0, 1], layers=[layer]))

@@ -1,4 +1,4 @@
-"""The networks of the field, as their libraries build them: both views, and what explainers say of them."""
+"""Common networks from their libraries: both views, gradients, and the verdicts of explainers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ BOTH = ("mask", "logits")
 
 
 def unet() -> nn.Module:
-    """The U-Net of Watanabe et al. 2022: a mask, and the classes that its encoder sees."""
+    """The U-Net of Watanabe et al. 2022: its decoder gives a mask, its encoder the classes."""
     return smp.Unet("efficientnet-b0", encoder_weights=None, aux_params={"classes": CLASSES, "dropout": 0.2})
 
 
@@ -53,9 +53,9 @@ def torchvision(name: str, **settings: Any) -> Callable[[], nn.Module]:
 
 @dataclass(frozen=True)
 class Family:
-    """How a network is built, its images' side and outputs, what it is made of, and how many norms are merged.
+    """A network: how it is built, its merged norms and activations, the size of its images, and its outputs.
 
-    ``others`` counts the norms that stay: they follow no convolution.
+    ``others`` is the number of norms that are not merged, since they follow no convolution.
     """
 
     build: Callable[[], nn.Module]
@@ -97,8 +97,8 @@ UNTRACEABLE = {
 
 
 @dataclass(frozen=True)
-class Made:
-    """A network, what it was before its views were made, and the views."""
+class Views:
+    """The views of a network, and a snapshot of the network before they were built."""
 
     family: Family
     network: nn.Module
@@ -109,13 +109,13 @@ class Made:
 
 
 def random_images(size: int, count: int = 2, seed: int = 1) -> Tensor:
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=draw)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, size, size, dtype=torch.float64, generator=rng)
 
 
 @cache
 def calibrated(name: str) -> nn.Module:
-    """The network with drawn weights, its norms with the statistics of one batch, in float64."""
+    """The network in float64 with random weights; its norms have the statistics of one batch."""
     family = FAMILIES[name]
     with torch.device("meta"):
         network = family.build()
@@ -131,72 +131,75 @@ def calibrated(name: str) -> nn.Module:
 
 
 SEEN_ELSEWHERE = ("resnet50", "inception_v3")
-"""Networks that ``test_canonical`` folds as well."""
+"""Networks that ``test_canonical`` also folds."""
 
 
 @pytest.fixture(
     scope="module",
     params=[pytest.param(name, marks=pytest.mark.slow if name in SEEN_ELSEWHERE else ()) for name in FAMILIES],
 )
-def made(request: pytest.FixtureRequest) -> Made:
-    family, network = FAMILIES[request.param], calibrated(request.param)
+def views(request: pytest.FixtureRequest) -> Views:
+    family = FAMILIES[request.param]
+    network = calibrated(request.param)
     images = random_images(family.size)
     before = snapshot.of_networks([network])
-    views = [
-        view(network, family.outputs, like, {}, folded)
-        for like, folded in ((images, False), (images, True), (images.float(), True))
+    built = [
+        view(network, family.outputs, examples, {}, folded)
+        for examples, folded in ((images, False), (images, True), (images.float(), True))
     ]
-    assert all(isinstance(each, View) for each in views), views[0].reason
-    return Made(family, network, before, *views)
+    assert all(isinstance(member, View) for member in built), built[0].reason
+    return Views(family, network, before, *built)
 
 
-def outputs_of(made: Made, images: Tensor) -> dict[str, Tensor]:
-    """What the network itself gives, by name."""
-    given = made.network(images)
-    return dict(zip(made.family.outputs, given if isinstance(given, tuple) else (given,), strict=True))
+def outputs_of(views: Views, images: Tensor) -> dict[str, Tensor]:
+    """The outputs of the network itself, by name."""
+    outputs = views.network(images)
+    if isinstance(outputs, Tensor):
+        outputs = (outputs,)
+    return dict(zip(views.family.outputs, outputs, strict=True))
 
 
-def gaps(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[float]:
+def gaps(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[float]:
     """The largest difference of each output relative to its largest value."""
-    assert found.keys() == expected.keys()
-    return [float((found[name] - value).abs().max() / value.abs().max()) for name, value in expected.items()]
+    assert actual.keys() == expected.keys()
+    return [float((actual[name] - value).abs().max() / value.abs().max()) for name, value in expected.items()]
 
 
 @torch.no_grad()
-def test_the_canonical_view_gives_equal_bits(made):
-    images = random_images(made.family.size, seed=2)
-    found, _ = made.canonical(images, {})
-    for name, expected in outputs_of(made, images).items():
-        assert torch.equal(found[name], expected)
+def test_the_canonical_view_gives_equal_bits(views):
+    images = random_images(views.family.size, seed=2)
+    actual, _ = views.canonical(images, {})
+    for name, expected in outputs_of(views, images).items():
+        assert torch.equal(actual[name], expected)
 
 
 @torch.no_grad()
-def test_the_folded_view_agrees(made):
-    images = random_images(made.family.size, seed=2)
-    expected = outputs_of(made, images)
-    assert max(gaps(made.folded(images, {})[0], expected)) <= 1e-12
-    assert max(gaps(made.single(images.float(), {})[0], expected)) <= 1e-4
+def test_the_folded_view_agrees(views):
+    images = random_images(views.family.size, seed=2)
+    expected = outputs_of(views, images)
+    assert max(gaps(views.folded(images, {})[0], expected)) <= 1e-12
+    assert max(gaps(views.single(images.float(), {})[0], expected)) <= 1e-4
 
 
-def test_every_norm_behind_a_convolution_is_merged(made):
-    norms = [module for module in made.folded.module.modules() if isinstance(module, BATCH_NORMS)]
-    assert len(made.folded.merged) == made.family.norms
-    assert not [*pairs(made.folded.module)]
-    assert len(norms) == made.family.others
+def test_every_norm_behind_a_convolution_is_merged(views):
+    norms = [module for module in views.folded.module.modules() if isinstance(module, BATCH_NORMS)]
+    assert len(views.folded.merged) == views.family.norms
+    assert not [*pairs(views.folded.module)]
+    assert len(norms) == views.family.others
 
 
-def test_every_activation_is_a_module_of_its_own(made):
-    assert Counter(kind.__name__ for kind in outline(made.network).activations) == made.family.activations
-    for each in (made.canonical, made.folded):
-        called = [node.target for node in each.module.graph.nodes if node.op == "call_module"]
+def test_every_activation_is_a_module_of_its_own(views):
+    assert Counter(kind.__name__ for kind in outline(views.network).activations) == views.family.activations
+    for member in (views.canonical, views.folded):
+        called = [node.target for node in member.module.graph.nodes if node.op == "call_module"]
         assert len(called) == len(set(called))
 
 
-def test_the_network_is_left_as_it_was(made):
-    assert snapshot.changes(made.before, snapshot.of_networks([made.network])) == []
+def test_the_network_is_left_as_it_was(views):
+    assert snapshot.changes(views.before, snapshot.of_networks([views.network])) == []
 
 
-# what explainers say of networks that Van Craenendonck et al. 2020 does not know
+# explainers on networks that Van Craenendonck et al. 2020 do not use
 
 
 @pytest.fixture(scope="module", params=["efficientnet_b0", "timm efficientnet_b0", "unet"])
@@ -204,11 +207,11 @@ def model(request: pytest.FixtureRequest) -> Model:
     return Model.of(calibrated(request.param), "abc"[:CLASSES], outputs=FAMILIES[request.param].outputs)
 
 
-def test_the_gradient_is_that_of_the_classes_whatever_else_a_network_gives(model):
+def test_the_gradient_is_that_of_the_classes_for_any_further_outputs(model):
     images = random_images(64, seed=3)
-    found = gradients(Batch(model, ["a", "b"], images, [0, 2], layers=model.layers()))
-    assert found.layers.keys() == set(model.layers())
-    close(found.images, plain_gradient(model, images))
+    result = gradients(Batch(model, ["a", "b"], images, [0, 2], layers=model.layers()))
+    assert result.layers.keys() == set(model.layers())
+    close(result.images, plain_gradient(model, images))
 
 
 def test_the_verdicts(model):
@@ -225,47 +228,54 @@ def test_the_verdicts(model):
     assert "gate counts as a constant" in Lrp().verdict(model).reason
 
 
-def test_where_only_relu_is_to_be_rectified_and_none_lies_on_the_way_nothing_is_explained(model):
-    """The U-Net's are in its decoder, which the classes never see: the map would silently be the plain gradient."""
-    explainer, batch = GuidedBackprop(act_policy="relu_only"), Batch(model, ["a"], random_images(64, 1), [0])
-    has_relu = nn.ReLU in model.outline.activations
-    assert explainer.verdict(model).level == ("approximate" if has_relu else "undefined")
+def test_relu_only_is_refused_without_a_relu_between_image_and_classes(model):
+    """The ReLUs of the U-Net are in its decoder, so the map would silently be the plain gradient."""
+    explainer = GuidedBackprop(act_policy="relu_only")
+    batch = Batch(model, ["a"], random_images(64, 1), [0])
     name = type(model.network).__name__
-    with pytest.raises(ModelError, match=f"no ReLU of {name} lies between" if has_relu else f"nothing in {name} can"):
+    level = "undefined"
+    message = f"nothing in {name} can"
+    if nn.ReLU in model.outline.activations:
+        level = "approximate"
+        message = f"no ReLU of {name} lies between"
+    assert explainer.verdict(model).level == level
+    with pytest.raises(ModelError, match=message):
         explainer(batch)
 
 
-def test_a_layer_that_the_classes_never_see_is_noted():
-    """The U-Net's decoder makes the mask only; Grad-CAM there is zero for every class, and says so."""
+def test_a_layer_that_the_classes_do_not_depend_on_is_noted():
+    """The U-Net's decoder computes only the mask; Grad-CAM of it is zero for every class, which a note says."""
     model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
-    images, layers = random_images(64), ("encoder._blocks.15._project_conv", "segmentation_head.0")
+    images = random_images(64)
+    layers = ("encoder._blocks.15._project_conv", "segmentation_head.0")
     assert set(layers) <= set(model.layers())
-    made = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
-    encoder, decoder = (GradCam(layer=layer)(made) for layer in layers)
+    batch = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
+    encoder, decoder = (GradCam(layer=layer)(batch) for layer in layers)
     assert encoder.values.any()
     assert not decoder.values.any()
     assert decoder.notes["degenerate"] == [1.0, 1.0]
 
 
 def plain_gradient(model: Model, images: Tensor) -> Tensor:
-    """The gradient of the first class for the first image and of the last for the second, by the network itself."""
+    """The gradient of the first class for the first image and of the last class for the second, without explainer."""
     leaf = images.clone().requires_grad_()
     scores = model.forward(leaf)["logits"]
     (gradient,) = torch.autograd.grad(scores[0, 0] + scores[1, CLASSES - 1], leaf)
     return gradient
 
 
-def close(found: Tensor, expected: Tensor) -> None:
-    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+def close(actual: Tensor, expected: Tensor) -> None:
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
 # what cannot be traced
 
 
 @pytest.mark.parametrize("build", UNTRACEABLE.values(), ids=UNTRACEABLE)
-def test_what_cannot_be_traced_gives_a_reason_and_its_gradient(build):
+def test_a_network_that_cannot_be_traced_has_a_reason_and_a_gradient(build):
     torch.manual_seed(0)
-    network, images = build().double().eval(), random_images(64)
+    network = build().double().eval()
+    images = random_images(64)
     model = Model.of(network, "abc"[:CLASSES], outputs=BOTH if isinstance(network, smp.FPN) else ("logits",))
     assert isinstance(model.view(images, {}), Opaque)
     assert model.view(images, {}).reason == model.outline.reason != ""
@@ -281,11 +291,13 @@ def test_what_cannot_be_traced_gives_a_reason_and_its_gradient(build):
 
 
 class Cancelling(nn.Module):
-    """A norm that takes away what the convolution added: float32 rounds most of it away, unless both are merged."""
+    """A norm that subtracts the bias of a convolution: in float32 rounding errors are large, unless both are merged."""
 
     def __init__(self, wrong: bool = False) -> None:
         super().__init__()
-        self.layer, self.norm, self.wrong = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), wrong
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.wrong = wrong
         nn.init.constant_(self.layer.bias, 1e5)
         nn.init.constant_(self.norm.running_mean, 1e5)
 
@@ -295,17 +307,18 @@ class Cancelling(nn.Module):
 
 
 @torch.no_grad()
-def test_rounding_in_float32_is_no_reason_to_refuse_a_network():
+def test_rounding_errors_in_float32_are_accepted():
     torch.manual_seed(0)
-    network, images = Cancelling().eval(), random_images(16).float()
-    found = view(network, ("logits",), images, {}, folded=True)
-    assert isinstance(found, View)
-    logits, _ = found(images, {})
+    network = Cancelling().eval()
+    images = random_images(16).float()
+    folded = view(network, ("logits",), images, {}, folded=True)
+    assert isinstance(folded, View)
+    logits, _ = folded(images, {})
     assert gaps({"logits": network(images)}, logits)[0] > 1e-4
     assert gaps(logits, {"logits": network.double()(images.double())})[0] <= 1e-6
 
 
-def test_another_function_is_refused_in_float32_too():
+def test_a_wrong_view_is_refused_in_float32_too():
     torch.manual_seed(0)
     with pytest.raises(ModelError, match="output 'logits' differs from the network's own"):
         view(Cancelling(wrong=True).eval(), ("logits",), random_images(16).float(), {}, folded=True)

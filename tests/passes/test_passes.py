@@ -1,4 +1,4 @@
-"""Shared passes: the right values, one forward and one backward for everybody, in pieces of any size."""
+"""Shared passes: correct values from one forward and one backward pass, for any number of rows per pass."""
 
 import weakref
 
@@ -14,7 +14,7 @@ from heatproof.testing.toys import Residual
 
 
 class Aside(Model):
-    """A network of which one convolution serves another output only."""
+    """A network with a convolution that only another output depends on."""
 
     classes = ("a", "b")
     outputs = ("logits", "mask")
@@ -27,14 +27,16 @@ class Aside(Model):
 class _Aside(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.side, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 1, 1), nn.Conv2d(4, 2, 1)
+        self.first = nn.Conv2d(3, 4, 1)
+        self.side = nn.Conv2d(4, 1, 1)
+        self.last = nn.Conv2d(4, 2, 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.first(images).relu()
         return {"mask": self.side(features), "logits": self.last(features).mean((2, 3))}
 
 
-def batch(model=None, count=5, **changes):
+def new_batch(model=None, count=5, **changes):
     model = model or in_float64(Residual())
     samples = Residual().samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
@@ -43,75 +45,77 @@ def batch(model=None, count=5, **changes):
 
 
 def test_the_gradients_of_the_image_and_all_layers_take_one_forward_and_one_backward(passed):
-    made = batch()
-    counts = passed(made)
+    batch = new_batch()
+    counts = passed(batch)
     for _ in range(3):
-        assert set(passes.gradients(made).layers) == {"stem", "block", "last"}
+        assert set(passes.gradients(batch).layers) == {"stem", "block", "last"}
     assert counts == {"forward": 1, "backward": 1}
 
 
 def test_pieces_take_one_forward_and_one_backward_each(passed):
-    made = batch(rows=2)
-    counts = passed(made)
-    passes.gradients(made)
+    batch = new_batch(rows=2)
+    counts = passed(batch)
+    passes.gradients(batch)
     assert counts == {"forward": 3, "backward": 3}
 
 
 def test_logits_take_one_forward_and_no_backward(passed):
-    made = batch()
-    counts = passed(made)
-    passes.logits(made)
-    passes.logits(made)
+    batch = new_batch()
+    counts = passed(batch)
+    passes.logits(batch)
+    passes.logits(batch)
     assert counts == {"forward": 1}
 
 
 def test_logits_are_the_networks_own():
-    made = batch(rows=2)
-    torch.testing.assert_close(passes.logits(made), made.model.network(made.images).detach(), rtol=1e-12, atol=1e-12)
-    assert not passes.logits(made).requires_grad
+    batch = new_batch(rows=2)
+    torch.testing.assert_close(passes.logits(batch), batch.model.network(batch.images).detach(), rtol=1e-12, atol=1e-12)
+    assert not passes.logits(batch).requires_grad
 
 
 def test_gradients_of_images_are_those_of_the_network_itself():
-    made = batch()
-    images = made.images.clone().requires_grad_()
-    chosen = made.model.network(images).gather(1, made.targets[:, None]).sum()
+    batch = new_batch()
+    images = batch.images.clone().requires_grad_()
+    chosen = batch.model.network(images).gather(1, batch.targets[:, None]).sum()
     (expected,) = torch.autograd.grad(chosen, images)
-    torch.testing.assert_close(passes.gradients(made).images, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(passes.gradients(batch).images, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_gradients_agree_with_finite_differences():
-    made = batch(count=1)
-    direction = torch.randn(made.images.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    batch = new_batch(count=1)
+    direction = torch.randn(batch.images.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     step = 1e-6
-    ahead, behind = (made.score(made.images + sign * step * direction) for sign in (1, -1))
-    slope = float((passes.gradients(made).images * direction).sum())
+    ahead, behind = (batch.score(batch.images + sign * step * direction) for sign in (1, -1))
+    slope = float((passes.gradients(batch).images * direction).sum())
     assert float(ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-6)
 
 
 def test_a_layer_means_its_tensor_after_norm_and_activation():
-    made = batch()
-    network, kept = made.model.network, {}
+    batch = new_batch()
+    network = batch.model.network
+    outputs = {}
     network.eval()
 
     def run(images):
         stem = torch.relu(network.stem_norm(network.stem(images)))
-        kept["stem"] = stem
-        kept["block"] = network.block_norm(network.block(stem))
-        value = torch.relu(kept["block"] + stem)
-        kept["last"] = torch.relu(network.last_norm(network.last(value)))
-        return network.head(kept["last"].mean((2, 3)))
+        outputs["stem"] = stem
+        outputs["block"] = network.block_norm(network.block(stem))
+        value = torch.relu(outputs["block"] + stem)
+        outputs["last"] = torch.relu(network.last_norm(network.last(value)))
+        return network.head(outputs["last"].mean((2, 3)))
 
-    chosen = run(made.images).gather(1, made.targets[:, None]).sum()
-    expected = torch.autograd.grad(chosen, list(kept.values()))
-    for (name, activation), gradient in zip(kept.items(), expected):
-        found = passes.gradients(made).layers[name]
-        torch.testing.assert_close(found.activation, activation.detach(), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(found.gradient, gradient, rtol=1e-12, atol=1e-12)
+    chosen = run(batch.images).gather(1, batch.targets[:, None]).sum()
+    expected = torch.autograd.grad(chosen, list(outputs.values()))
+    for (name, activation), gradient in zip(outputs.items(), expected):
+        result = passes.gradients(batch).layers[name]
+        torch.testing.assert_close(result.activation, activation.detach(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(result.gradient, gradient, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_any_number_of_rows_gives_the_same_gradients(rows):
-    whole, parts = passes.gradients(batch()), passes.gradients(batch(rows=rows))
+    whole = passes.gradients(new_batch())
+    parts = passes.gradients(new_batch(rows=rows))
     torch.testing.assert_close(parts.images, whole.images, rtol=1e-10, atol=1e-12)
     for name, layer in whole.layers.items():
         torch.testing.assert_close(parts.layers[name].activation, layer.activation, rtol=1e-10, atol=1e-12)
@@ -119,54 +123,54 @@ def test_any_number_of_rows_gives_the_same_gradients(rows):
 
 
 def test_gradients_leave_images_and_parameters_alone():
-    made = batch()
-    passes.gradients(made)
-    assert not made.images.requires_grad
-    assert made.images.grad is None
-    assert all(parameter.grad is None for parameter in made.model.network.parameters())
+    batch = new_batch()
+    passes.gradients(batch)
+    assert not batch.images.requires_grad
+    assert batch.images.grad is None
+    assert all(parameter.grad is None for parameter in batch.model.network.parameters())
 
 
 def test_results_are_detached_where_no_training_loss_needs_them():
-    found = passes.gradients(batch())
-    assert not found.images.requires_grad
-    assert not any(layer.activation.requires_grad or layer.gradient.requires_grad for layer in found.layers.values())
+    result = passes.gradients(new_batch())
+    assert not result.images.requires_grad
+    assert not any(layer.activation.requires_grad or layer.gradient.requires_grad for layer in result.layers.values())
 
 
 def test_a_training_loss_reaches_the_trained_parameters():
-    made = batch(differentiable=True)
-    loss = passes.gradients(made).images.square().sum()
-    (found,) = torch.autograd.grad(loss, made.model.network.stem.weight)
-    assert float(found.abs().max()) > 0
+    batch = new_batch(differentiable=True)
+    loss = passes.gradients(batch).images.square().sum()
+    (result,) = torch.autograd.grad(loss, batch.model.network.stem.weight)
+    assert float(result.abs().max()) > 0
 
 
 def test_a_layer_that_serves_another_output_has_no_gradient():
-    made = batch(model=Aside())
-    layers = passes.gradients(made).layers
+    batch = new_batch(model=Aside())
+    layers = passes.gradients(batch).layers
     assert set(layers) == {"first", "side", "last"}
     assert float(layers["side"].gradient.abs().max()) == 0
     assert float(layers["first"].gradient.abs().max()) > 0
 
 
 def test_logits_stay_where_only_the_targets_change(passed):
-    made = batch()
-    counts = passed(made)
-    passes.logits(made)
-    passes.logits(made.at(targets=[0] * len(made)))
+    batch = new_batch()
+    counts = passed(batch)
+    passes.logits(batch)
+    passes.logits(batch.at(targets=[0] * len(batch)))
     assert counts == {"forward": 1}
-    passes.logits(made.at(made.images + 1))
+    passes.logits(batch.at(batch.images + 1))
     assert counts == {"forward": 2}
 
 
 def test_released_layers_are_freed_and_the_gradient_of_the_images_stays(passed):
-    made = batch()
-    counts = passed(made)
-    passes.release_layers(made)
+    batch = new_batch()
+    counts = passed(batch)
+    passes.release_layers(batch)
     assert not counts
-    found = passes.gradients(made)
-    kept = weakref.ref(found.layers["stem"].gradient)
-    images = found.images
-    del found
-    passes.release_layers(made)
-    assert kept() is None
-    assert passes.gradients(made).images is images
+    result = passes.gradients(batch)
+    outputs = weakref.ref(result.layers["stem"].gradient)
+    images = result.images
+    del result
+    passes.release_layers(batch)
+    assert outputs() is None
+    assert passes.gradients(batch).images is images
     assert counts == {"forward": 1, "backward": 1}

@@ -12,10 +12,11 @@ from heatproof.testing.check import run
 from heatproof.testing.toys import Blobs
 
 FAR = Geometry.identity((9, 9))
+WHOLE = np.ones((2, 2), bool)
 
 
 class Changed(Blobs):
-    """Blobs of which each sample is changed after loading."""
+    """Blobs with samples that are changed after loading."""
 
     def load(self, id: str) -> Sample:
         return self.changed(super().load(id))
@@ -25,7 +26,7 @@ class Changed(Blobs):
 
 
 def changing(name: str, change: object) -> Changed:
-    """A dataset whose samples are changed by a function."""
+    """A dataset that changes its samples by a function."""
     return type(name, (Changed,), {"changed": lambda self, sample: change(sample)})()
 
 
@@ -48,19 +49,20 @@ class Shuffling(Blobs):
 
 class Overlapping(Blobs):
     def ids(self, split: str | None = None) -> list[str]:
-        return super().ids(split if split != "test" else None)
+        return super().ids({"test": None}.get(split, split))
 
 
 class Incomplete(Blobs):
     def ids(self, split: str | None = None) -> list[str]:
-        return super().ids(split)[: None if split is None else 4]
+        ids = super().ids(split)
+        return ids[:4] if split else ids
 
 
 class Leaking(Blobs):
-    """The first and the last image are of one patient."""
+    """The first and the last image belong to one patient."""
 
     def patient(self, id: str) -> str:
-        return "patient-000" if id == "blob-011" else super().group(id)
+        return "patient-000" if id == "blob-011" else super().patient(id)
 
 
 class Accepting(Blobs):
@@ -74,12 +76,12 @@ class Splitless(Blobs):
 
 
 def resized(sample: Sample, step: int = 1, factor: float = 1) -> Sample:
-    """The sample with its first mask thinned out and scaled."""
+    """The sample with every ``step``-th row of its first mask, multiplied by ``factor``."""
     return annotated(sample, values=sample.annotations[0].values[::step] * factor)
 
 
 def grained(sample: Sample) -> Sample:
-    """The sample with noise that nobody seeded."""
+    """The sample with unseeded noise."""
     return replace(sample, image=sample.image + np.random.default_rng().integers(9, dtype=np.uint8))
 
 
@@ -93,14 +95,17 @@ FAULTS = (
     (changing("Misattributed", lambda sample: replace(sample, patient="patient")), "samples are the ones asked for"),
     (changing("Floating", lambda sample: replace(sample, image=sample.image / 255)), "images are as decoded"),
     (changing("Grey", lambda sample: replace(sample, image=sample.image[0])), "images are as decoded"),
-    (changing("Half", lambda one: resized(one, step=2)), "annotations lie on their image"),
-    (changing("Undeclared", lambda one: annotated(one, finding="middle")), "annotations lie on their image"),
-    (changing("Bytes", lambda one: resized(one, factor=255)), "annotations lie on their image"),
+    (changing("Half", lambda sample: resized(sample, step=2)), "annotations lie on their image"),
+    (changing("Undeclared", lambda sample: annotated(sample, finding="middle")), "annotations lie on their image"),
+    (changing("Bytes", lambda sample: resized(sample, factor=255)), "annotations lie on their image"),
     (changing("Graded", lambda sample: replace(sample, label=4)), "labels are among the classes"),
     (changing("Worded", lambda sample: replace(sample, label="left")), "labels are among the classes"),
     (changing("Gazing", lambda sample: replace(sample, extras={"gaze": 1})), "labels are among the classes"),
-    (changing("Whole", lambda one: replace(one, field=np.ones((2, 2), bool))), "fields and geometries fit their image"),
-    (changing("Far", lambda one: replace(one, geometry=FAR)), "fields and geometries fit their image"),
+    (
+        changing("Whole", lambda sample: replace(sample, field=np.ones((2, 2), bool))),
+        "fields and geometries fit their image",
+    ),
+    (changing("Far", lambda sample: replace(sample, geometry=FAR)), "fields and geometries fit their image"),
     (changing("Grainy", grained), "loading twice gives the same bits"),
     (Accepting(), "what is unknown is refused"),
     (Splitless(), "what is unknown is refused"),

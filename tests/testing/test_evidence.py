@@ -1,4 +1,4 @@
-"""Every law of explainers that knows the truth, and every law of components, catches a planted fault."""
+"""Every law of explainers on toys, and every law of components, catches a planted fault."""
 
 import uuid
 
@@ -17,7 +17,7 @@ from heatproof.testing.check import Check, run
 
 
 class Plain(Explainer[P]):
-    """The gradient, with every claim that holds of it."""
+    """The gradient, with all traits that are true of it."""
 
     traits = frozenset({"signed", "differentiable"})
 
@@ -35,7 +35,7 @@ class Contribution(Plain):
 
 
 class Keyed(Explainer):
-    """Noise that knows nothing."""
+    """Noise, without any use of the model."""
 
     requires = frozenset()
     traits = frozenset({"model_free", "seeded"})
@@ -117,7 +117,7 @@ class ComplexParams(Params):
 
 
 class Unwritable(Plain[ComplexParams]):
-    """Its setting cannot be written."""
+    """Has a setting that cannot be written to JSON."""
 
 
 class OpenParams(Params):
@@ -125,7 +125,7 @@ class OpenParams(Params):
 
 
 class Lax(Plain[OpenParams]):
-    """Takes unknown settings."""
+    """Accepts unknown settings."""
 
 
 class ThawedParams(Params):
@@ -134,7 +134,7 @@ class ThawedParams(Params):
 
 
 class Thawed(Plain[ThawedParams]):
-    """Its setting can be changed."""
+    """Has a setting that can be changed in place."""
 
 
 class Unpicklable(Plain):
@@ -188,6 +188,6 @@ def test_no_law_of_a_sound_explainer_is_skipped_without_a_reason():
     assert skipped == {"a model free map never asks the model"}
 
 
-def test_noise_without_the_trait_model_free_is_not_taken_for_an_explainer():
+def test_noise_without_the_trait_model_free_fails():
     with pytest.raises(ConformanceError, match="heat lies on the region that decides"):
         check_explainer(type("Noise", (Keyed,), {"traits": frozenset({"seeded"})})())

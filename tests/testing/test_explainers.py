@@ -1,4 +1,4 @@
-"""Every law of explainers catches a planted fault, and lets sound explainers pass."""
+"""Every law of explainers catches a planted fault; sound explainers pass all laws."""
 
 import gc
 import random
@@ -23,7 +23,7 @@ from heatproof.testing.toys import Slope
 
 
 class Plain(Explainer):
-    """The gradient, with every claim that holds of it."""
+    """The gradient, with all traits that are true of it."""
 
     traits = frozenset({"signed", "differentiable"})
 
@@ -38,17 +38,17 @@ class SmoothParams(Params):
 
 
 class Smooth(Explainer[SmoothParams]):
-    """A composite with keyed noise."""
+    """A composite explainer with seeded noise."""
 
     traits = frozenset({"seeded"})
 
     def explain(self, batch: Batch) -> Tensor:
-        draws = (batch.at(batch.images + 0.05 * batch.noise(draw)) for draw in range(self.params.samples))
-        return torch.stack([self.params.base.explain(draw) for draw in draws]).mean(0)
+        noisy = (batch.at(batch.images + 0.05 * batch.noise(draw)) for draw in range(self.params.samples))
+        return torch.stack(list(map(self.params.base.explain, noisy))).mean(0)
 
 
 class Volume(Plain):
-    """Only for volumes."""
+    """Supports volumes only."""
 
     spaces = frozenset({3})
 
@@ -63,7 +63,7 @@ class Reasonless(Plain):
 
 
 class Reckless(Plain):
-    """Never looks at what the model offers."""
+    """Ignores the capabilities of the model."""
 
     def verdict(self, model: object) -> Verdict:
         return Verdict("exact")
@@ -130,7 +130,7 @@ class BatchScaled(Plain):
 
 
 class BatchNoise(Plain):
-    """The guard seeds torch by the whole batch, so this noise depends on who is in it."""
+    """Uses torch's generator, which the guard seeds by the whole batch, so its noise depends on the other samples."""
 
     traits = frozenset({"seeded"})
 
@@ -140,8 +140,8 @@ class BatchNoise(Plain):
 
 class PieceScaled(Plain):
     def explain(self, batch: Batch) -> Tensor:
-        found = batch.pieced(lambda piece: gradients(piece).images)
-        return torch.cat([values / values.abs().max() for values in found])
+        parts = batch.pieced(lambda piece: gradients(piece).images)
+        return torch.cat([values / values.abs().max() for values in parts])
 
 
 class LeavesHook(Plain):
@@ -191,7 +191,7 @@ class LeavesGradientMode(Plain):
 
 
 class Hopeful(Plain):
-    """Doubles the weights for a while and forgets that something may go wrong meanwhile."""
+    """Doubles the weights for its passes, and does not restore them after an error."""
 
     def explain(self, batch: Batch) -> Tensor:
         weights = next(batch.model.network.parameters()).data
@@ -233,14 +233,14 @@ class Keeps(Plain):
 
 
 class KeepsArrays(Keeps):
-    """Keeps what the garbage collector does not know."""
+    """Keeps arrays, which the garbage collector does not track."""
 
     def kept(self, values: Tensor) -> object:
         return values.numpy().copy()
 
 
 class Warns(Plain):
-    """Warns each time, which pytest keeps."""
+    """Warns on each call; pytest keeps the warnings."""
 
     def explain(self, batch: Batch) -> Tensor:
         warnings.warn("this will change", DeprecationWarning, stacklevel=2)
@@ -248,7 +248,7 @@ class Warns(Plain):
 
 
 class KeepsLast(Keeps):
-    """Keeps one map at a time, which is no growth."""
+    """Keeps one map at a time, so memory does not grow."""
 
     def kept(self, values: Tensor) -> object:
         self.maps.clear()
@@ -256,7 +256,7 @@ class KeepsLast(Keeps):
 
 
 class KeepsGraph(Keeps):
-    """Keeps, by sample, no map but the graph of one."""
+    """Keeps the autograd graph of each sample instead of its map."""
 
     def explain(self, batch: Batch) -> Tensor:
         images = batch.images.clone().requires_grad_()
@@ -314,13 +314,13 @@ def test_a_planted_fault_is_caught(fault, law):
 
 @pytest.mark.filterwarnings("always:this will change")
 @pytest.mark.parametrize("sound", [KeepsLast(), Warns()])
-def test_what_is_kept_once_or_by_others_is_no_growth(sound):
+def test_one_map_or_warnings_of_pytest_are_no_growth(sound):
     run(sound.short, [check for check in checks(sound) if check.name == "memory does not grow"])
 
 
 @pytest.mark.parametrize(("fault", "seen"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")])
-def test_growth_is_said_in_numbers(fault, seen):
-    with pytest.raises(ConformanceError, match=seen):
+def test_a_violation_says_how_much_memory_grows(fault, message):
+    with pytest.raises(ConformanceError, match=message):
         run(fault.short, [check for check in checks(fault) if check.name == "memory does not grow"])
 
 
@@ -345,7 +345,7 @@ def test_a_model_can_be_given_with_its_samples():
     assert all(result.passed for result in results)
 
 
-def test_the_guard_counts_as_a_catch():
+def test_the_guard_refuses_maps_of_another_shape():
     model = toys.Residual()
     with pytest.raises(PluginError, match="returned shape"):
         Narrow()(Batch(model, ["a"], torch.rand(1, 3, 16, 16), [0]))

@@ -1,4 +1,4 @@
-"""Every law of metrics catches a planted fault, and lets sound metrics pass."""
+"""Every law of metrics catches a planted fault; sound metrics pass all laws."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -15,18 +15,18 @@ from heatproof.testing.check import run
 
 
 class Inside(Metric):
-    """The share of heat on what is annotated."""
+    """The share of heat inside the annotations."""
 
     def measure(self, case: Case) -> Mapping[str, float]:
         if not case.sample.annotations:
-            raise Undefined("nothing was examined")
+            raise Undefined("no finding was examined")
         heat = np.maximum(case.heatmap.values, 0)
         mask = np.maximum.reduce([annotation.values for annotation in case.sample.annotations])
         return {"value": float((heat * mask).sum() / heat.sum()) if heat.sum() else np.nan}
 
 
 class Outside(Inside):
-    """The share of heat elsewhere."""
+    """The share of heat outside the annotations."""
 
     higher_is_better = False
 
@@ -44,28 +44,28 @@ class Accuracy(Metric):
 
 
 class Deletion(Metric):
-    """Asks the model: how far the score falls when the hottest half is blackened."""
+    """Uses the model: the drop of the score when the hottest half of the image becomes black."""
 
     needs = frozenset({"heatmap", "model"})
 
     def measure(self, case: Case) -> Mapping[str, float]:
-        kept = torch.from_numpy(case.heatmap.values < np.median(case.heatmap.values))
+        mask = torch.from_numpy(case.heatmap.values < np.median(case.heatmap.values))
         images = case.batch.images
-        return {"value": float((case.batch.score(images) - case.batch.score(images * kept))[0])}
+        return {"value": float((case.batch.score(images) - case.batch.score(images * mask))[0])}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         return 2, 0
 
 
 class Stability(Metric):
-    """Asks the explainer, and gives a curve."""
+    """Uses the explainer, and measures a curve."""
 
     needs = frozenset({"explainer"})
     primary = "gap"
 
     def measure(self, case: Case) -> Mapping[str, float | Array]:
-        one, other = (case.explain(batch) for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
-        gap = float(np.abs(one - other).mean())
+        first, second = (case.explain(batch) for batch in (case.batch, case.batch.at(case.batch.images * 0.9)))
+        gap = float(np.abs(first - second).mean())
         return {"gap": gap, "curve": np.array([gap, 2 * gap])}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class Stability(Metric):
 
 
 class Underpriced(Stability):
-    """Says that it explains once."""
+    """Has a cost of one backward pass less than it needs."""
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         return 2 * explanation[0], explanation[1]
@@ -132,7 +132,7 @@ class Reversed(Inside):
 
 
 class Summary(Inside):
-    """A metric of which the summary is at fault."""
+    """A metric with a faulty summary."""
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
         return {"value": self.total(measurements["value"], counts)}

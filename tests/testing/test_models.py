@@ -1,4 +1,4 @@
-"""Every law of models catches a planted fault, and lets sound models pass."""
+"""Every law of models catches a planted fault; sound models pass all laws."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from heatproof.testing.toys import Blocks, Residual
 
 
 class Wrapped(nn.Module):
-    """A residual toy network with a fault in front or behind."""
+    """A residual toy network with a fault before or after it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ class Misnames(Residual):
 
 
 class Disguised(Wrapped):
-    """Tracing takes another way through its code than a forward."""
+    """Takes another branch while it is traced."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.inner(images) * (1 if isinstance(images, fx.Proxy) else 2)
 
 
 class Branches(Wrapped):
-    """What fx cannot trace: it looks at its values."""
+    """A network that fx cannot trace: it branches on values."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.inner(images) if images.sum() > 0 else -self.inner(images)
@@ -101,7 +101,7 @@ class Flattened(Residual):
 
 
 class Overexposed(Residual):
-    """Prepares another way, under the grid of the preparation."""
+    """Overrides ``prepare``, but claims the grid of the preparation."""
 
     grid = Blocks().identity
 
@@ -166,14 +166,14 @@ class Fieldless(Residual):
 
 class Percent(Residual):
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: values * 100)
+        return with_masks(super().prepare(sample), lambda values: values * 100)
 
 
 class Thresholds(Residual):
     """Drops every pixel that a mask does not cover entirely."""
 
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: (values == 1).astype(np.float32))
+        return with_masks(super().prepare(sample), lambda values: (values == 1).astype(np.float32))
 
 
 class WritesSample(Residual):
@@ -188,7 +188,7 @@ class Forgets(Residual):
 
 
 class Misplaced(Residual):
-    """Leaves the geometry as it was before the image was made smaller."""
+    """Keeps the geometry of the native image."""
 
     def prepare(self, sample: Sample) -> Sample:
         return replace(super().prepare(sample), geometry=sample.geometry)
@@ -198,12 +198,15 @@ class Shifted(Residual):
     """Moves the masks, not the geometry."""
 
     def prepare(self, sample: Sample) -> Sample:
-        return marked(super().prepare(sample), lambda values: np.roll(values, 2, 0))
+        return with_masks(super().prepare(sample), lambda values: np.roll(values, 2, 0))
 
 
-def marked(sample: Sample, change: object) -> Sample:
+def with_masks(sample: Sample, change: object) -> Sample:
     """The sample with every annotation's values changed."""
-    return replace(sample, annotations=tuple(replace(one, values=change(one.values)) for one in sample.annotations))
+    return replace(
+        sample,
+        annotations=tuple(replace(annotation, values=change(annotation.values)) for annotation in sample.annotations),
+    )
 
 
 AT_HAND = Model.of(Residual(seed=1).build(), Residual.classes, Blocks())

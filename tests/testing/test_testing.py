@@ -1,4 +1,4 @@
-"""The kit itself, with and without pytest, and the toys against second implementations."""
+"""The kit with and without pytest, and the toys against second implementations."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from heatproof.testing.toys import GRID, SPANS, Blobs, Blocks, Linear, Piecewise
 
 
 class Backwards(Slope):
-    """An explainer that is wrong about one thing only."""
+    """An explainer with the wrong sign."""
 
     traits = frozenset({"signed"})
 
@@ -50,12 +50,12 @@ def breaks(bench):
 
 
 def does_not_apply(bench):
-    """A law that says nothing."""
+    """A law that does not apply."""
     raise NotApplicable("no trait")
 
 
 def raises(bench):
-    """A law that meets an error."""
+    """A law that raises an error."""
     raise KeyError("layer")
 
 
@@ -118,7 +118,7 @@ def test_the_decorator_runs_in_a_file_of_a_third_party(pytester_free_run):
 
 @pytest.fixture
 def pytester_free_run(tmp_path):
-    """Runs a test file in this process, quietly."""
+    """Run a test file in this process."""
 
     def run_file(text):
         path = tmp_path / "test_third_party.py"
@@ -172,20 +172,20 @@ def test_a_component_of_another_kind_is_refused():
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("side", [0, 1])
 def test_the_linear_toy_has_its_weights_for_gradient(dimensions, side):
-    found = gradients(batch_of(Linear(dimensions=dimensions), [side] * 4)).images[0]
+    gradient = gradients(batch_of(Linear(dimensions=dimensions), [side] * 4)).images[0]
     expected = np.zeros((3, *(GRID,) * dimensions))
     for index, (start, stop) in enumerate(SPANS):
         expected[(slice(None), *(slice(start, stop),) * dimensions)] = 3 if index == side else -1
-    assert np.array_equal(found.numpy(), expected)
+    assert np.array_equal(gradient.numpy(), expected)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("side", [0, 1])
-def test_the_regions_toy_falls_only_when_its_own_blob_is_gone(dimensions, side):
+def test_the_score_of_the_regions_toy_depends_on_its_blob_only(dimensions, side):
     batch = batch_of(Regions(dimensions=dimensions), [side] * 4)
-    own = torch.from_numpy(region(side, dimensions))
-    without = torch.where(own, 0.1, batch.images)
-    only = torch.where(own, batch.images, 0.1)
+    inside = torch.from_numpy(region(side, dimensions))
+    without = torch.where(inside, 0.1, batch.images)
+    only = torch.where(inside, batch.images, 0.1)
     score = batch.score(batch.images)
     assert (score > 0).all()
     assert (batch.score(without) <= 0.05 * score).all()
@@ -212,7 +212,9 @@ def test_the_brighter_blob_is_the_label():
         sample = Blobs().load(id)
         brightness = [sample.image[side][sample.annotations[side].values > 0].mean() for side in range(2)]
         assert int(np.argmax(brightness)) == sample.label
-        assert all(not (one.values[~region(side, size=64)]).any() for side, one in enumerate(sample.annotations))
+        assert all(
+            not (annotation.values[~region(side, size=64)]).any() for side, annotation in enumerate(sample.annotations)
+        )
 
 
 def batch_of(model: toys.Toy, targets: list[int]) -> Batch:

@@ -1,10 +1,10 @@
-"""Batch: prepared samples on the device and everything that may be asked about them once."""
+"""Batch: prepared samples on the device, and the computations that explainers and metrics share."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,43 +18,43 @@ from .seeding import generator
 
 Result = TypeVar("Result")
 Request = tuple[str, ...]
-"""What an explainer asks of a shared pass: the name of the pass, its settings, and last which of its results.
+"""What an explainer needs of a shared pass: the name of the pass, its settings, and last the name of one result.
 
-The requests of one target that are alike in all but the last word share a forward; each has a backward to itself.
+Requests that differ only in the last word share one forward pass; each has its own backward pass.
 """
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 @dataclass
 class Budget:
-    """How many images one pass may take, for a batch and all that are made of it; ``halved`` where memory ran out."""
+    """The most images per pass, shared by a batch and all batches made from it; ``halved`` once memory ran out."""
 
     rows: int
     halved: bool = False
 
     def pieced(self, count: int, act: Callable[[slice], Result], most: int | None = None) -> list[Result]:
-        """What ``act`` makes of so many things in pieces of ``rows``, or ``most``; one that does not fit is halved."""
-        made: list[Result] = []
+        """Call ``act`` on slices of ``count`` items, at most ``rows`` or ``most``; halve one too large for memory."""
+        results: list[Result] = []
         start = 0
         while start < count:
             piece = slice(start, min(start + min(self.rows, most or self.rows), count))
             try:
-                made.append(act(piece))
+                results.append(act(piece))
                 start = piece.stop
             except OUT_OF_MEMORY:
                 if piece.stop - start == 1:
                     raise
-                self.rows, self.halved = (piece.stop - start) // 2, True
-        return made
+                self.rows = (piece.stop - start) // 2
+                self.halved = True
+        return results
 
 
 class Batch:
     """Images (n, c, *space) with ids and targets; a shared computation runs once and is freed with the batch.
 
-    ``rows`` bounds how many images are in one pass; ``layers`` names all activations that some explainer of the
-    task will ask for, and ``requests`` all that they will ask of shared passes, so that whoever asks first has it done
-    for all; ``seed`` keys every draw together with the sample's id; ``field`` (n, *space) bool is true where there is
-    image, everywhere if not given. It holds no annotation and no label.
+    ``rows`` is the most images per pass. ``layers`` and ``requests`` list what all explainers of the task need, to be
+    computed together when the first explainer needs it. ``seed`` and the sample's id seed all random numbers.
+    ``field`` (n, *space) bool is the field of view; by default, the whole image. A batch has no annotations or labels.
     """
 
     def __init__(
@@ -73,19 +73,22 @@ class Batch:
         output: str = "logits",
         differentiable: bool = False,
     ):
-        self.model, self.ids, self.images = model, tuple(ids), images
+        self.model = model
+        self.ids = tuple(ids)
+        self.images = images
         self.targets = torch.as_tensor(targets, dtype=torch.long, device=images.device)
-        self.inputs, self.layers, self.requests = dict(inputs or {}), tuple(layers), tuple(requests)
+        self.inputs = dict(inputs or {})
+        self.layers = tuple(layers)
+        self.requests = tuple(requests)
         self.budget = rows if isinstance(rows, Budget) else Budget(rows or len(self.ids))
         self.seed = seed
-        self.output, self.differentiable = output, differentiable
+        self.output = output
+        self.differentiable = differentiable
         self._results: dict[Hashable, Any] = {}
         self._lock = RLock()
         if not len(self.ids) == len(images) == len(self.targets):
-            raise ModelError(
-                f"a batch has one image and one target per id; these are {len(self.ids)} ids, {len(images)} images and "
-                f"{len(self.targets)} targets."
-            )
+            counts = f"{len(self.ids)} ids, {len(images)} images and {len(self.targets)} targets"
+            raise ModelError(f"a batch has one image and one target per id; these are {counts}.")
         self.field = torch.ones_like(images[:, 0], dtype=torch.bool) if field is None else field
 
     def __len__(self) -> int:
@@ -93,7 +96,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """How many images one pass takes."""
+        """The most images per pass."""
         return self.budget.rows
 
     @property
@@ -103,27 +106,26 @@ class Batch:
 
     @property
     def view(self) -> View | Opaque:
-        """The folded view; the canonical one, with the trained Parameters, where a training loss needs the graph."""
+        """The folded view; the canonical one, with the trained Parameters, where a training loss needs gradients."""
         return self.model.view(self.images, self.inputs, folded=not self.differentiable)
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """The result of ``compute``, computed once per batch; the key names all it depends on besides the batch."""
+        """The result of ``compute``, computed once per batch; ``key`` must name all other inputs of the computation."""
         if self.differentiable:
             return compute()
         with self._lock:
             if key not in self._results:
                 self._results[key] = compute()
-            result: Result = self._results[key]
-            return result
+            return cast(Result, self._results[key])
 
     def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
-        """Keep only what ``reduce`` leaves of a shared result, if it was computed, so that the rest is freed."""
+        """Replace a shared result, if it was computed, by ``reduce(result)`` to free memory."""
         with self._lock:
             if key in self._results:
                 self._results[key] = reduce(self._results[key])
 
     def forget(self, key: Hashable) -> None:
-        """Free a shared result, if it was computed, once nobody will ask for it any more."""
+        """Free a shared result, if it was computed."""
         with self._lock:
             self._results.pop(key, None)
 
@@ -134,19 +136,21 @@ class Batch:
         layers: Sequence[str] | None = None,
         seed: int | None = None,
     ) -> "Batch":
-        """The same samples with other images (noisy, inpainted), targets, layers or seed, and results of its own.
+        """A batch of the same samples with other images (noisy, inpainted), targets, layers or seed.
 
-        Where the images stay, the logits stay too; no request is planned for other images.
+        It shares no results, but for the logits of unchanged images; new images have no requests.
         """
-        changes = {"images": images, "targets": targets, "layers": layers, "seed": seed}
-        requests = self.requests if images is None else ()
-        moved = self._like(requests=requests, **{name: value for name, value in changes.items() if value is not None})
-        if images is None and "logits" in self._results:
-            moved._results["logits"] = self._results["logits"]
-        return moved
+        arguments = {"images": images, "targets": targets, "layers": layers, "seed": seed}
+        changes: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+        if images is not None:
+            return self._like(requests=(), **changes)
+        batch = self._like(**changes)
+        if "logits" in self._results:
+            batch._results["logits"] = self._results["logits"]
+        return batch
 
     def select(self, index: Sequence[int]) -> "Batch":
-        """The samples at these positions, with results of their own."""
+        """A batch of the samples at these positions; it shares no results."""
         rows = list(index)
         return self._like(
             ids=[self.ids[row] for row in rows],
@@ -161,33 +165,30 @@ class Batch:
         return (self.select([index]) for index in range(len(self)))
 
     def pieced(self, act: Callable[["Batch"], Result]) -> list[Result]:
-        """What ``act`` makes of this batch in parts of at most ``rows`` samples; a part that does not fit is halved."""
-        count = len(self)
+        """Call ``act`` on parts of at most ``rows`` samples; halve a part that does not fit into memory."""
+        positions = range(len(self))
         return self.budget.pieced(
-            count, lambda piece: act(self if piece == slice(0, count) else self.select(range(count)[piece]))
+            len(self), lambda piece: act(self if len(positions[piece]) == len(self) else self.select(positions[piece]))
         )
 
     def forward(
         self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output that is explained (n, class), and the activations of the layers in ``capture``.
-
-        With a ``cell`` the activations obey its rule in the backward of this forward.
-        """
-        outputs, activations = self.view(self.images if images is None else images, self.inputs, capture, cell)
+        """The explained output (n, class), and the activations of layers; ``View`` describes the arguments."""
+        if images is None:
+            images = self.images
+        outputs, activations = self.view(images, self.inputs, capture, cell)
         return self.explained(outputs), activations
 
     def explained(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The output that is explained (n, class), among those of a network; raises ``ModelError`` for any other."""
+        """The explained output (n, class) of a network's outputs; raises ``ModelError`` where there is none."""
         if self.output not in outputs:
             raise ModelError(f"{self.model.short} has no output {self.output!r}; it has {', '.join(outputs)}.")
-        found = outputs[self.output]
-        if found.ndim != 2:
-            raise ModelError(
-                f"{self.model.short} gives {self.output!r} of shape {tuple(found.shape)}; what is explained must have "
-                "one row of logits per image."
-            )
-        return found
+        logits = outputs[self.output]
+        if logits.ndim != 2:
+            shape = tuple(logits.shape)
+            raise ModelError(f"{self.model.short} gives {self.output!r} of shape {shape}; allowed: (images, classes).")
+        return logits
 
     def pick(self, logits: Tensor) -> Tensor:
         """The target's score of each row (n,); with one logit every target is that logit."""
@@ -195,46 +196,45 @@ class Batch:
             return logits[:, 0]
         outside = (self.targets < 0) | (self.targets >= logits.shape[1])
         if bool(outside.any()):
-            raise ModelError(
-                f"target {int(self.targets[outside][0])} is outside the {logits.shape[1]} classes of "
-                f"{self.model.short}."
-            )
+            target = int(self.targets[outside][0])
+            raise ModelError(f"target {target} is outside the {logits.shape[1]} classes of {self.model.short}.")
         return logits.gather(1, self.targets[:, None])[:, 0]
 
     @torch.no_grad()
     def score(self, images: Tensor, index: Sequence[int] | None = None) -> Tensor:
-        """Target scores (m,) of variants (m, c, *space), in pieces of ``rows``; ``index`` says whose each is."""
-        owners = list(range(len(self))) if index is None else list(index)
-        if len(owners) != len(images):
-            raise ModelError(f"{len(images)} variants belong to {len(owners)} samples; give one index per variant.")
-        variants = self.select(owners).at(images)
+        """Target scores (m,) of variants (m, c, *space), ``rows`` per pass; ``index`` (m,) is the sample of each."""
+        if index is None:
+            index = range(len(self))
+        if len(index) != len(images):
+            raise ModelError(f"there are {len(images)} variants and {len(index)} indices; give one index per variant.")
+        variants = self.select(index).at(images)
         return torch.cat(variants.pieced(lambda piece: piece.pick(piece.forward()[0])))
 
     def noise(self, draw: int) -> Tensor:
-        """Standard normal noise (n, c, *space): it depends on seed, sample id and draw, on nothing else."""
+        """Standard normal noise (n, c, *space) that depends only on seed, sample id and ``draw``."""
         shape = tuple(self.images.shape[1:])
         draws = [generator(self.seed, id, "noise", draw).standard_normal(shape) for id in self.ids]
         return torch.from_numpy(np.stack(draws)).to(self.images)
 
     def uniform(self, draw: int) -> Tensor:
-        """Uniform noise in [0, 1) (n, *space), keyed like ``noise``."""
+        """Uniform noise in [0, 1) (n, *space) that depends on the same values as ``noise``."""
         draws = [generator(self.seed, id, "uniform", draw).random(self.space) for id in self.ids]
         return torch.from_numpy(np.stack(draws)).to(self.images)
 
     def _like(self, **changes: Any) -> "Batch":
-        """A batch that is made as this was but for these arguments, with results of its own."""
-        same = {name: getattr(self, name) for name in signature(Batch).parameters}
-        return Batch(**same | {"rows": self.budget} | changes)
+        """A batch with the same arguments but for ``changes``; it shares no results."""
+        arguments = {name: getattr(self, name) for name in signature(Batch).parameters}
+        return Batch(**arguments | {"rows": self.budget} | changes)
 
 
 def fields(samples: Sequence[Sample]) -> Tensor:
-    """Where there is image (n, *space) bool; everywhere in a sample without a field."""
-    found = [np.ones(sample.space, bool) if sample.field is None else sample.field for sample in samples]
-    return torch.from_numpy(np.stack(found))
+    """The fields of view (n, *space) bool; the whole image of a sample without one."""
+    masks = [np.ones(sample.space, bool) if sample.field is None else sample.field for sample in samples]
+    return torch.from_numpy(np.stack(masks))
 
 
 def _rows_of(value: Any, index: list[int], size: int) -> Any:
-    """The rows of an input that has one row per sample; other inputs are shared by all."""
+    """The rows of an input that has one row per sample; all of any other input."""
     if isinstance(value, Tensor) and value.ndim and len(value) == size:
         return value[index]
     return value

@@ -1,4 +1,4 @@
-"""Chance: the heatmap that knows nothing, with which every run compares the others."""
+"""Chance: the random heatmap that every run compares the others with."""
 
 from torch import Tensor
 
@@ -6,14 +6,11 @@ from .batch import Batch
 from .explainer import Explainer
 
 NAME = "heatproof/random"
-"""Its registered name, which no plugin can take."""
+"""The registered name of ``Random``, reserved for the core."""
 
 
 class Random(Explainer):
-    """Uniform noise in [0, 1), keyed by the seed and the sample's id: what a heatmap is worth by chance.
-
-    The same on every machine, in every batch and for every model of one grid.
-    """
+    """Uniform noise in [0, 1) by seed and sample id: the same on every machine and for every model of one grid."""
 
     requires = frozenset()
     traits = frozenset({"model_free", "seeded", "baseline"})

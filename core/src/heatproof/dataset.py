@@ -15,7 +15,7 @@ from .records import Sample
 
 @dataclass(frozen=True)
 class Tally:
-    """One thing that ``heatproof data check`` has to say about a download: what, how many, and an example."""
+    """One line of ``heatproof data check``: what was counted, how many, how many there should be, and an example."""
 
     what: str
     count: int
@@ -24,20 +24,19 @@ class Tally:
 
 
 class Dataset(Component[P]):
-    """A source of samples. A subclass must implement ``ids`` and ``load``; the rest has defaults.
+    """A source of samples. A subclass must implement ``ids`` and ``load``; everything else has a default.
 
-    What it has by default it may also name as a class attribute, set in ``__init__``, or derive from its Params as a
-    property.
+    A subclass replaces a default by a class attribute, in ``__init__``, or by a property that reads its Params.
     """
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """What a sample may be labelled as; it meets a model's classes by name."""
+        """The classes that labels refer to; they are matched with a model's classes by name."""
         return ()
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
-        """What its annotations may be of."""
+        """The findings that are annotated."""
         return ()
 
     @cached_property
@@ -47,22 +46,22 @@ class Dataset(Component[P]):
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The parts, in a fixed order."""
+        """The splits, in a fixed order."""
         return ("all",)
 
     @cached_property
     def tuning(self) -> str | None:
-        """The split on which open Params (weights, thresholds) are filled."""
+        """The split on which open settings (weights, thresholds) are filled."""
         return None
 
     @cached_property
     def synthetic(self) -> bool:
-        """Whether no image comes from a person."""
+        """Whether all images are generated, not taken of patients."""
         return False
 
     @cached_property
     def citation(self) -> str:
-        """The publication, kept in the provenance."""
+        """The publication, recorded in the provenance."""
         return ""
 
     @cached_property
@@ -72,12 +71,12 @@ class Dataset(Component[P]):
 
     @cached_property
     def obtain(self) -> str:
-        """Where what is missing is found, as a request: ``obtain it from …``."""
+        """Where to download the dataset, for error messages: ``obtain it from …``."""
         return ""
 
     @cached_property
     def tables(self) -> tuple[str, ...]:
-        """File name patterns that enter the identity by content; other files by relative path and size."""
+        """Patterns of the files that enter the identity by content; other files enter by relative path and size."""
         return ("*.csv", "*.txt", "*.json")
 
     @abstractmethod
@@ -87,11 +86,11 @@ class Dataset(Component[P]):
 
     @abstractmethod
     def load(self, id: str) -> Sample:
-        """One sample at its native size; raises ``DataError`` naming the file when it cannot be read."""
+        """One sample at its native size; raises ``DataError`` naming a file that cannot be read."""
         raise NotImplementedError
 
     def patient(self, id: str) -> str:
-        """The patient of a sample, known without decoding it; the id itself where the patient is unknown."""
+        """The patient of a sample, found without decoding it; the sample's id where the patient is unknown."""
         return id
 
     def root(self) -> Path | None:
@@ -99,7 +98,7 @@ class Dataset(Component[P]):
         return getattr(self.params, "root", None)
 
     def files(self) -> Iterable[Path]:
-        """The files that belong to the dataset, absolute."""
+        """The absolute paths of the dataset's files."""
         root = self.root()
         return sorted(path for path in root.rglob("*") if path.is_file()) if root else ()
 
@@ -120,19 +119,16 @@ class Dataset(Component[P]):
         return False
 
     def rejected(self) -> list[Tally]:
-        """What of the download is no sample, or cannot become one, because something is wrong with it.
-
-        Every run counts it, a strict one refuses it; no image is decoded to find it.
-        """
+        """The faulty parts of the download that become no sample; no image is decoded. A strict run refuses them."""
         return []
 
     def check(self) -> list[Tally]:
-        """What is there, missing or unreadable, against the published counts."""
+        """The number of samples per split, and what is missing or unreadable, against the published counts."""
         return [Tally(f"samples in {split}", len(self.ids(split))) for split in self.splits]
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write samples in this dataset's own layout under ``root``; the number written."""
-        raise DataError(f"{self.short} has no layout to write; only datasets on files have one.")
+        """Write samples in this dataset's file layout under ``root``; returns their number."""
+        raise DataError(f"{self.short} has no file layout, so its samples cannot be written.")
 
     def require_split(self, split: str | None) -> None:
         """Raise ``DataError`` when ``split`` is not one of ``splits``."""

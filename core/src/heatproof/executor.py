@@ -1,4 +1,4 @@
-"""Executors: where the tasks of a run are done, and what a process that does them needs."""
+"""Executors: where the tasks of a run are executed, and how their processes are set up."""
 
 import ctypes
 import sys
@@ -17,18 +17,18 @@ Work: TypeAlias = Callable[[Job], Result]
 Done: TypeAlias = Callable[[Job, Result], None]
 Lost: TypeAlias = Callable[[Job, str], None]
 
-MMAP_MAX, TRIM_THRESHOLD = -4, -1
-"""What ``mallopt`` calls them (malloc.h)."""
+MMAP_MAX = -4  # M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h
+TRIM_THRESHOLD = -1
 
 
 class Executor(Component[P], Generic[Job, Result, P]):
-    """Runs tasks anywhere and in any order; a task may be run again, since whatever it commits stays."""
+    """Runs tasks anywhere and in any order; a task may run again, since committed units stay."""
 
     @abstractmethod
     def run(
         self, tasks: Sequence[Job], work: Work[Job, Result], done: Done[Job, Result], lost: Lost[Job], threads: int
     ) -> None:
-        """Call ``work`` on every task and ``done`` here with each result; ``lost`` when a task kills its workers."""
+        """Call ``work`` on every task, ``done`` in this process with each result; ``lost`` if a task kills workers."""
         raise NotImplementedError
 
 
@@ -45,29 +45,28 @@ class Serial(Executor[Job, Result]):
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed for the next pass; whether it could be told so, which only glibc can.
+    """Have glibc keep freed memory for the next pass; returns False for any other C library.
 
-    Every pass frees the large blocks that the next one asks for. By itself glibc gives them back each time, and the
-    system hands them out anew page by page, each zeroed first: up to a third of the time of a pass on a processor. The
-    process holds on to the most that it ever needed; the values computed are the same.
+    Every pass frees large blocks that the next pass allocates again. By default glibc returns them to the system, which
+    zeroes each page again: up to a third of the time of a pass on a CPU. Afterwards, the process never shrinks.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "gnu_get_libc_version"):
+    if sys.platform != "linux":
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
         return False
     return bool(library.mallopt(MMAP_MAX, 0) and library.mallopt(TRIM_THRESHOLD, -1))
 
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for torch, which the last bits depend on, and one for numpy's products.
-
-    Those are small here, and two pools that wait for each other's threads cost tens of milliseconds a product.
-    """
+    """Set torch's number of threads, on which the last bits depend, and one thread for numpy's small products."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
+        # Two thread pools that wait for each other cost tens of milliseconds per product.
         with threadpool_limits(1, user_api="blas"):
             yield
     finally:

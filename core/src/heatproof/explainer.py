@@ -1,4 +1,4 @@
-"""Explainers: where in the image the evidence for a target lies, and the guard that every call runs in."""
+"""Explainers: they compute heatmaps of a target, under a guard that restores the model and all random states."""
 
 import random
 from abc import abstractmethod
@@ -25,38 +25,36 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda values: values.sum(1),
     "l2": lambda values: values.square().sum(1).sqrt(),
 }
-"""How channels (n, c, *space) become a heatmap (n, *space); Van Craenendonck et al. 2020 take the signed ``max``."""
+"""How channels (n, c, *space) become a heatmap (n, *space); Van Craenendonck et al. 2020 use the signed ``max``."""
 
 
 def heatmaps(explanation: Explanation, reduction: str) -> Array:
-    """The heatmaps (n, *space) float32 of an explanation, its channels reduced, as the store keeps them."""
+    """Reduce the channels of an explanation to heatmaps (n, *space) float32, as they are stored."""
     values: Tensor = REDUCTIONS[reduction](explanation.values.detach())
     return values.float().cpu().numpy()
 
 
 class Explainer(Component[P]):
-    """A heatmapping method. A subclass must implement ``explain``; the rest has defaults.
-
-    ``requires`` names the model's capabilities it needs. ``traits`` are claims that the conformance kit holds it to:
-    ``signed``, ``complete`` (values sum to the score, less the baseline's), ``seeded`` (draws by the batch's seed),
-    ``differentiable``, ``targetless`` (one map whatever the target), ``model_free`` (never looks at the model),
-    ``baseline`` (what the others of a run are compared with; model-free).
-    ``spaces`` are the spatial dimensions it can do.
-    """
+    """A heatmapping method. A subclass must implement ``explain``; everything else has a default."""
 
     @cached_property
     def requires(self) -> frozenset[str]:
-        """The model's capabilities it needs."""
+        """The capabilities of a model that the method needs."""
         return frozenset({"gradients"})
 
     @cached_property
     def spaces(self) -> frozenset[int]:
-        """The numbers of spatial dimensions it can do."""
+        """The numbers of spatial dimensions that the method supports."""
         return frozenset({2, 3})
 
     @cached_property
     def traits(self) -> frozenset[str]:
-        """Claims that the conformance kit holds it to; a subclass may name them as an attribute."""
+        """Properties that the method claims and the conformance kit checks; a subclass may set them as an attribute.
+
+        ``signed``, ``complete`` (values sum to the score less the score of the reference), ``seeded`` (random, by the
+        batch's seed), ``differentiable``, ``targetless`` (the same map for every target), ``model_free`` (never uses
+        the model), ``baseline`` (the others of a run are compared with it; model-free).
+        """
         return frozenset()
 
     @cached_property
@@ -65,46 +63,44 @@ class Explainer(Component[P]):
         return (1, 1)
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """``passes`` on a model and grid, where they depend on these."""
+        """``passes`` on a model and grid; override it where they depend on these."""
         return self.passes
 
     @cached_property
     def shares(self) -> str:
-        """The shared pass that ``passes`` belong to; explainers with the same one pay it once.
+        """The name of the shared pass that ``passes`` describe; explainers with the same name pay it once.
 
-        A result that ``batch.once`` keeps under ``("shared", shares)`` is freed when the last of them has run.
+        The result of ``batch.once`` with the key ``("shared", shares)`` is freed when the last of them has run.
         """
         return ""
 
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:
-        """Values (n, c or 1, *space) in the dtype of ``batch.images``: positive speaks for the target.
+        """Values (n, c or 1, *space) in the dtype of ``batch.images``; positive values are evidence for the target.
 
-        Raises ``Undefined`` for a sample that has no heatmap by definition.
+        Raises ``Undefined`` for a sample that has no heatmap by the method's definition.
         """
         raise NotImplementedError
 
     def expand(self, model: Model) -> Iterable[Self]:
-        """The combinations that these Params stand for; ``layer: all`` gives one per layer."""
+        """The explainers that these settings stand for; ``layer: all`` gives one per layer."""
         return (self,)
 
     def layers(self, model: Model) -> tuple[str, ...]:
-        """The layers whose activations ``explain`` will ask for, by full name."""
+        """The full names of the layers that ``explain`` observes."""
         return ()
 
     def requests(self, model: Model) -> tuple[Request, ...]:
-        """What ``explain`` will ask of shared passes: those alike in all but the last word share a forward."""
+        """What ``explain`` needs of shared passes; requests that differ only in the last word share a forward pass."""
         return ()
 
     def verdict(self, model: Model) -> Verdict:
         """Whether the method's definition holds on this model."""
-        lacking = [] if "model_free" in self.traits else sorted(self.requires - model.capabilities)
-        if lacking:
-            reason = model.outline.reason if "layers" in lacking else ""
-            why = f": it cannot be traced ({reason})" if reason else ""
-            return Verdict(
-                "undefined", f"{self.short} needs {' and '.join(lacking)}, which {model.short} does not offer{why}"
-            )
+        if "model_free" not in self.traits and (missing := sorted(self.requires - model.capabilities)):
+            reason = f"{self.short} needs {' and '.join(missing)}, which {model.short} does not offer"
+            if "layers" in missing and model.outline.reason:
+                reason += f": it cannot be traced ({model.outline.reason})"
+            return Verdict("undefined", reason)
         try:
             model.require_layers(self.layers(model))
         except ModelError as error:
@@ -113,70 +109,67 @@ class Explainer(Component[P]):
 
     @final
     def __call__(self, batch: Batch) -> Explanation:
-        """``explain`` under guard: the model, its hooks and every random state are as before, also after an error."""
+        """Call ``explain`` and restore the model, its hooks and all random states afterwards, also after an error."""
         if len(batch.space) not in self.spaces:
             spaces = " or ".join(f"{space}-D" for space in sorted(self.spaces))
             raise ModelError(f"{self.short} explains {spaces} images; these have {len(batch.space)} dimensions.")
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
-        if unseen := sorted(set(self.layers(batch.model)) - set(batch.layers)):
-            raise PluginError(
-                f"{self.name} needs {unseen[0]!r} among the batch's layers; make it with layers=layers(model)."
-            )
+        if missing := sorted(set(self.layers(batch.model)) - set(batch.layers)):
+            raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give the batch layers=layers(model).")
         if "model_free" not in self.traits:
             _require_finite(batch)
         with _guard(self, batch):
-            made = self.explain(batch)
-        return self._checked(made if isinstance(made, Explanation) else Explanation(made), batch)
+            explanation = self.explain(batch)
+        if not isinstance(explanation, Explanation):
+            explanation = Explanation(explanation)
+        self._check(explanation.values, batch)
+        return explanation
 
-    def _checked(self, explanation: Explanation, batch: Batch) -> Explanation:
+    def _check(self, values: Any, batch: Batch) -> None:
         """Raise ``PluginError`` unless the values have the shape and dtype of the images."""
-        values, images = explanation.values, batch.images
         if not isinstance(values, Tensor):
             raise PluginError(f"{self.name} returned {type(values).__name__}; explain must return a tensor.")
-        shapes = {(len(batch), channels, *batch.space) for channels in (1, images.shape[1])}
+        shapes = {(len(batch), channels, *batch.space) for channels in (1, batch.images.shape[1])}
         if tuple(values.shape) not in shapes:
             allowed = " or ".join(map(str, sorted(shapes)))
             raise PluginError(f"{self.name} returned shape {tuple(values.shape)}; allowed: {allowed}.")
-        if values.dtype != images.dtype:
-            raise PluginError(f"{self.name} returned {values.dtype}; the images are {images.dtype}.")
-        return explanation
+        if values.dtype != batch.images.dtype:
+            raise PluginError(f"{self.name} returned {values.dtype}; the images are {batch.images.dtype}.")
 
 
 def _require_finite(batch: Batch) -> None:
-    """Raise ``DataError`` for an image that is not finite: activations would make a map of zeros of it."""
+    """Raise ``DataError`` for an image with NaN or infinity, which activations would turn into a map of zeros."""
     broken = ~batch.images.isfinite().flatten(1).all(1)
     if bool(broken.any()):
-        raise DataError(
-            f"the image of {batch.ids[int(broken.nonzero()[0])]} holds values that are not finite; repair it, or leave "
-            "it out."
-        )
+        id = batch.ids[int(broken.nonzero()[0])]
+        raise DataError(f"the image of {id} holds values that are not finite; repair it, or leave it out.")
 
 
 @contextmanager
 def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
-    """Restore everything that a call could leave behind, and refuse changed images or weights."""
+    """Restore modules and random states after a call; raise ``PluginError`` for changed images or weights."""
     networks = [] if "model_free" in explainer.traits else [batch.model.network, batch.view.module]
     modules = {id(module): module for network in networks for module in network.modules()}
-    kept = [(module, _state(module)) for module in modules.values()]
+    states = [(module, _state(module)) for module in modules.values()]
     versions = [(tensor, tensor._version) for network in networks for tensor in tensors(network)]
     image_version = batch.images._version
     try:
         with _random_states(batch):
             yield
     finally:
-        for module, state in kept:
+        for module, state in states:
             _restore(module, state)
     if batch.images._version != image_version:
-        raise PluginError(f"{explainer.name} writes into the images it is given; work on a copy.")
+        raise PluginError(f"{explainer.name} writes into the images of its batch; work on a copy.")
     if any(tensor._version != version for tensor, version in versions):
         batch.model.forget()
         raise PluginError(f"{explainer.name} changes weights or buffers of the model; work on a copy.")
 
 
 def _state(module: nn.Module) -> tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]:
-    """A module's attributes, the content of its dictionaries, and each Parameter's gradient state."""
+    """A module's attributes, the content of its dictionaries, and the gradient of each Parameter."""
     attributes = module.__dict__.copy()
     # Most dictionaries of a module are empty, and thousands of copies would set off the garbage collector.
     contents = {id(value): value.copy() for value in attributes.values() if isinstance(value, dict) and value}
@@ -207,9 +200,10 @@ def _restore(module: nn.Module, state: tuple[dict[str, Any], dict[int, Any], lis
 
 @contextmanager
 def _random_states(batch: Batch) -> Iterator[None]:
-    """Seed the global generators by the batch, and put them back afterwards."""
+    """Seed the global generators by the batch, and restore their states afterwards."""
     seed = key(batch.seed, *batch.ids)
-    python, numeric = random.getstate(), np.random.get_state()
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
     devices = [batch.images.device] if batch.images.is_cuda else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed % 2**63)
@@ -218,5 +212,5 @@ def _random_states(batch: Batch) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numeric)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)

@@ -1,4 +1,4 @@
-"""Metrics: what one case measures, and how many cases, or resamples of them, are summarised."""
+"""Metrics: they measure single cases, and summarise the measurements of many cases or resamples."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ Need = Literal["prediction", "heatmap", "annotation", "label", "model", "explain
 
 @dataclass(frozen=True)
 class Case:
-    """Everything a metric may see of one case.
+    """Everything a metric may see of one case; a part that its ``needs`` do not name is None or empty.
 
-    ``heatmap`` is as the store returns it (float32). ``batch`` (one sample) is there when ``model`` is among the
-    metric's needs. With ``explainer`` among them so is ``explain``, which makes heatmaps (n, *space) float32 of any
-    batch, also another model's, as the stored one was made: with its explainer, layer and reduction; ``traits`` are
-    that explainer's. ``classes`` are those of the dataset, into which the sample's label is an index.
+    ``batch`` holds one sample; the need ``model`` or ``explainer`` provides it. The need ``explainer`` also provides
+    the explainer's ``traits``, and ``explain``: it returns heatmaps (n, *space) float32 of any batch, also of another
+    model, by the explainer, layer and reduction of the stored heatmap. The label is an index into the dataset's
+    ``classes``.
     """
 
     sample: Sample
@@ -37,11 +37,11 @@ class Case:
 
 
 class Metric(Component[P]):
-    """A measure of heatmaps or predictions. A subclass must implement ``measure``; the rest has defaults."""
+    """Measures heatmaps or predictions. A subclass must implement ``measure``; everything else has a default."""
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """What of a case it must have."""
+        """The parts of a case that ``measure`` reads."""
         return frozenset({"heatmap", "annotation"})
 
     @cached_property
@@ -51,7 +51,7 @@ class Metric(Component[P]):
 
     @cached_property
     def opposite(self) -> frozenset[str]:
-        """Measures that are the better the other way round."""
+        """Measures for which ``higher_is_better`` is reversed."""
         return frozenset()
 
     @cached_property
@@ -61,35 +61,36 @@ class Metric(Component[P]):
 
     @abstractmethod
     def measure(self, case: Case) -> Measurement:
-        """Name → number or array of one case; NaN where one measure is undefined, ``Undefined`` where all are."""
+        """Number or array of one case by measure; NaN where a measure is undefined, raises ``Undefined`` if all are."""
         raise NotImplementedError
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
-        """Per measure the value of each resample (r,), or (r, points) for a curve; NaN where it has no case.
+        """The value of each resample by measure: (r,), or (r, points) for a curve; NaN in a resample without a case.
 
-        ``measurements`` holds (cases,) or (cases, …) per name, ``counts`` (r, cases) says how often each case occurs.
+        ``measurements`` holds (cases,) or (cases, …) by measure; ``counts`` (r, cases) is how often each case occurs.
         """
-        widths = {name: values[0].size if len(values) else 1 for name, values in measurements.items()}
+        if not measurements:
+            return {}
         flat = [np.reshape(values, (len(values), -1)) for values in measurements.values()]
         # One product for all measures: converting the counts costs more than multiplying by them.
-        means = mean(np.hstack(flat), counts) if flat else np.empty((len(counts), 0))
-        parts = np.split(means, np.cumsum(list(widths.values()))[:-1], axis=1)
+        means = mean(np.hstack(flat), counts)
+        parts = np.split(means, np.cumsum([values.shape[1] for values in flat])[:-1], axis=1)
         return {
             name: part.reshape(len(counts), *np.shape(values)[1:])
             for (name, values), part in zip(measurements.items(), parts)
         }
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """Forward and backward passes per case at most, for estimates; ``explanation`` are those of one heatmap."""
+        """The most forward and backward passes per case, for estimates; ``explanation`` are those of one heatmap."""
         return (0, 0)
 
     def expected(self, measure: str) -> float | None:
-        """The value that a random heatmap is expected to reach, where it is known in closed form."""
+        """The expected value of a random heatmap, where it is known in closed form."""
         return None
 
 
 def mean(values: Array, counts: Array) -> Array:
-    """The mean over the defined cases of each resample: values (cases, …), counts (r, cases) → (r, …).
+    """The mean of each resample over its cases that are not NaN: values (cases, …), counts (r, cases) → (r, …).
 
     >>> mean(np.array([1.0, 3.0, np.nan]), np.array([[1, 1, 5], [0, 2, 0], [0, 0, 1]])).tolist()
     [2.0, 3.0, nan]

@@ -1,4 +1,4 @@
-"""Models: a network with the preparation, classes and reading of outputs that its authors meant."""
+"""Models: a network with the preparation, the classes and the reading of its outputs that its authors meant."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,30 +20,30 @@ from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
 DERIVED = ("network", "outline", "capabilities", "weights_digest", "_views", "_variants")
-"""What a model keeps of its network."""
+"""Attributes of a model that are computed from its network."""
 
 
 class Model(Component[P]):
-    """A network and what belongs to it. A subclass must implement ``build``; the rest has defaults.
+    """A network with everything needed to use it. A subclass must implement ``build``; everything else has a default.
 
-    ``classes``, ``head`` and the like are class attributes, set in ``__init__``, or properties.
+    A subclass replaces ``classes``, ``head`` and the like by class attributes, in ``__init__``, or by properties.
     """
 
     _origin: "Model | None" = None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """What the logits of a softmax or sigmoid head stand for, or the grades of an ordinal or regression head."""
+        """The classes of a softmax or sigmoid head, one per logit, or the grades of an ordinal or regression head."""
         return ()
 
     @cached_property
     def head(self) -> Head:
-        """How logits are read."""
+        """How logits become probabilities and a decision."""
         return "softmax"
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what the network returns, in order."""
+        """The names of the network's outputs, in order."""
         return ("logits",)
 
     @cached_property
@@ -53,7 +53,7 @@ class Model(Component[P]):
 
     @cached_property
     def preparation(self) -> Preparation | None:
-        """What puts image, annotations and field on the model's grid; nothing is resampled later."""
+        """Puts image, annotations and field on the model's grid; nothing is resampled later."""
         return None
 
     @staticmethod
@@ -64,10 +64,9 @@ class Model(Component[P]):
         head: Head = "softmax",
         outputs: Sequence[str] = ("logits",),
     ) -> "NetworkModel":
-        """A model from a network at hand, which is used as it is, in evaluation mode.
+        """A model of an existing network, which is not copied; worker processes can use it if it can be pickled.
 
-        Its identity follows from the network's structure and weights as they are when it is first asked for, and from
-        the other arguments. It goes to worker processes where the network can be pickled.
+        The identity depends on all arguments, and on structure and weights of the network when it is first read.
         """
         return NetworkModel(
             network=network, classes=tuple(classes), preparation=preparation, head=head, outputs=tuple(outputs)
@@ -81,7 +80,7 @@ class Model(Component[P]):
     @final
     @cached_property
     def network(self) -> nn.Module:
-        """The network as built, in evaluation mode."""
+        """The result of ``build``, in evaluation mode."""
         return self.build().eval()
 
     @cached_property
@@ -91,101 +90,106 @@ class Model(Component[P]):
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
-        """What explainers may require: ``gradients``, and ``layers`` where its layers can be observed."""
-        return frozenset({"gradients", "layers"} if self.layers() and not self.outline.reason else {"gradients"})
+        """What explainers may require: ``gradients``, and ``layers`` if layers can be observed."""
+        if self.layers() and not self.outline.reason:
+            return frozenset({"gradients", "layers"})
+        return frozenset({"gradients"})
 
     def layers(self) -> tuple[str, ...]:
-        """The layers that explainers may ask for, in order of evaluation: the convolutions.
+        """The layers that explainers may observe, in order of evaluation: the convolutions.
 
-        A subclass may name any module of its network by its path there; ``name__2`` is the second call of one. The name
-        of a convolution stands for the tensor after the chain convolution → BatchNorm → activation.
+        A subclass may name any module by its path in the network; ``name__2`` is the module's second call. The name of
+        a convolution stands for the output of the chain convolution → BatchNorm → activation.
         """
         return self.outline.convolutions
 
     @final
     @cached_property
     def outline(self) -> Outline:
-        """The network's layers and activations, or why it cannot be traced."""
+        """The network's layers and activations, or the reason why it cannot be traced."""
         return outline(self.network)
 
     @property
     def last_layer(self) -> str:
-        """The last of the layers: the backbone's last convolution."""
+        """The last of ``layers()``: by default, the backbone's last convolution."""
         return self.layers()[-1]
 
     def layer(self, name: str) -> str:
-        """A layer by name, or ``last``; raises ``ModelError`` with near names, or saying why there is none."""
+        """The full name of a layer given by name or as ``last``; raises ``ModelError`` if it cannot be observed."""
         names = self.layers()
         if self.outline.reason or not names:
-            why = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
-            raise ModelError(f"no layer of {self.short} can be observed: {why}.")
+            reason = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
+            raise ModelError(f"no layer of {self.short} can be observed: {reason}.")
         if name not in (*names, "last"):
             raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*names, 'last'])}")
-        layer = self.last_layer if name == "last" else name
-        self.require_layers([layer])
-        return layer
+        if name == "last":
+            name = self.last_layer
+        self.require_layers([name])
+        return name
 
     @final
     def require_layers(self, names: Sequence[str]) -> None:
-        """Raise ``ModelError`` where no module of the network with such a name has an output to observe."""
+        """Raise ``ModelError`` unless each name is a module of the network with an observable output."""
         for name in names:
             if name not in self.outline.layers:
-                why = self.outline.reason or "name one of its named_modules()"
-                raise ModelError(f"{self.short} has no module {name!r} whose output can be observed: {why}.")
+                reason = self.outline.reason or "name one of its named_modules()"
+                raise ModelError(f"{self.short} has no module {name!r} whose output can be observed: {reason}.")
 
     @property
     def grid(self) -> str:
-        """What its prepared samples depend on; models of one grid share baselines."""
-        prepares = type(self).prepare is not Model.prepare
-        return self.identity if self.preparation is None or prepares else self.preparation.identity
+        """The identity of the preparation: models with the same grid prepare alike and share baselines."""
+        if self.preparation is None or type(self).prepare is not Model.prepare:
+            return self.identity
+        return self.preparation.identity
 
     def prepare(self, sample: Sample) -> Sample:
-        """The sample on the model's grid: float32 image, annotations by area."""
+        """The sample on the model's grid: float32 image, annotations as shares of each pixel's area."""
         if self.preparation is None:
             raise ModelError(f"{self.short} has no preparation; set one, or implement prepare(sample).")
         return self.preparation(sample)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Further inputs of the network made from prepared samples, besides the images, by the names it takes."""
+        """The network's inputs besides the images, from prepared samples: keyword arguments of its ``forward``."""
         return {}
 
     @final
     def forward(self, images: Tensor, **inputs: Any) -> dict[str, Tensor]:
-        """The outputs by name, through the network itself; one that shall compute something else is built so."""
+        """The network's outputs by name; to change what is computed, change ``build``."""
         return named_outputs(self.network(images, **inputs), self.outputs)
 
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
-        """The view of the network for images of this shape, dtype and device; built anew when its weights changed."""
+        """The view of the network for images of this shape, dtype and device; built again if the weights changed."""
         views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
         key = (folded, images.dtype, images.device, tuple(images.shape[1:]))
         if any(tensor.device != images.device for tensor in tensors(self.network)):
             self.network.to(images.device)
         weights = self._weights() if folded else None
         if key not in views or views[key][0] != weights:
-            made = view(self.network, self.outputs, images, inputs, folded)
+            built = view(self.network, self.outputs, images, inputs, folded)
             if self._origin is not None:
-                share(made.module, self._origin.view(images, inputs, folded).module)
-            views[key] = weights, made
+                share(built.module, self._origin.view(images, inputs, folded).module)
+            views[key] = weights, built
         return views[key][1]
 
     def _weights(self) -> list[tuple[int, int]]:
-        """Where every parameter and buffer lies and how often it was written, which tells a changed network."""
+        """The address and the version of every parameter and buffer; they change when the weights are written."""
         return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
 
     def forget(self) -> None:
-        """Drop the network and what was made of it, as does a model that it shares weights with."""
+        """Drop the network and everything computed from it, also in the model that this is a variant of."""
         for name in DERIVED:
             self.__dict__.pop(name, None)
         if self._origin is not None:
             self._origin.forget()
 
     def variant(self, name: Sequence[Any], change: Callable[[nn.Module], nn.Module]) -> "Model":
-        """This model with a changed copy of its network, which ``change`` returns; made once by ``name``.
+        """This model with another network: ``change`` returns a changed copy of it; built once per ``name``.
 
-        The name, which JSON can write, tells its identity. Weights that are equal lie in the memory of this model's.
+        ``name`` must fit into JSON and determines the identity. Equal weights share memory with this model's.
         """
         variants: dict[str, tuple[Any, Model]] = self.__dict__.setdefault("_variants", {})
-        identity, weights = digest([self.identity, name]), self._weights()
+        identity = digest([self.identity, name])
+        weights = self._weights()
         if identity not in variants or variants[identity][0] != weights:
             model = type(self).__new__(type(self))
             model.__dict__ |= {key: value for key, value in vars(self).items() if key not in DERIVED}
@@ -199,7 +203,7 @@ class Model(Component[P]):
         return values
 
     def target(self, target: str | int) -> int:
-        """A target by class name or index as an index of the logits; raises ``ModelError`` outside the classes."""
+        """The index of a target given by class name or index; raises ``ModelError`` outside the classes."""
         if isinstance(target, str) and target in self.classes:
             target = self.classes.index(target)
         if isinstance(target, str) or not 0 <= target < len(self.classes):
@@ -210,13 +214,13 @@ class Model(Component[P]):
         return target
 
     def read(self, logits: Array) -> Prediction:
-        """Logits (class,) as probabilities and a decision, by the model's head."""
+        """Read logits (class,) as probabilities and a decision, by the model's head."""
         probabilities, decision = READERS[self.head](np.asarray(logits, dtype=np.float64), len(self.classes))
         return Prediction(np.asarray(logits), self.classes, probabilities, decision)
 
 
 class NetworkParams(Params):
-    """A network at hand, and what else a model says of itself."""
+    """An existing network, and the attributes of its model."""
 
     network: nn.Module
     classes: tuple[str, ...]
@@ -226,7 +230,7 @@ class NetworkParams(Params):
 
 
 class NetworkModel(Model[NetworkParams]):
-    """A model made from a network at hand by ``Model.of``; tables show the network's class."""
+    """A model of an existing network, returned by ``Model.of``; tables show the network's class."""
 
     def __init__(self, **params: Any):
         super().__init__(**params)
@@ -247,7 +251,7 @@ class NetworkModel(Model[NetworkParams]):
         return network_digest(self.params.network)
 
     def describe(self) -> dict[str, Any]:
-        """The Params, the network by its class and digest."""
+        """The settings; the network is described by its class and digest."""
         return super().describe() | {"network": f"{self.short} {self.content()}"}
 
     def _keyed(self) -> dict[str, Any]:
@@ -271,7 +275,7 @@ def _ordinal(logits: Array, classes: int) -> tuple[Array, int]:
 
 
 def _regression(logits: Array, classes: int) -> tuple[Array, int]:
-    """One linear unit on the scale of the grades; the grade is the nearest one."""
+    """One linear unit on the scale of the grades; the decision is the nearest grade."""
     return logits[:1], int(np.clip(np.floor(logits[0] + 0.5), 0, classes - 1))
 
 

@@ -1,9 +1,10 @@
-"""What flows between datasets, models, explainers, metrics and the store: plain data only, arrays in numpy."""
+"""Plain data passed between datasets, models, explainers, metrics and the store; arrays are numpy's."""
 
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ Level = Literal["exact", "approximate", "undefined"]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a grid lies on the image it was made from, so that a heatmap can be written back onto the original.
+    """Where a grid lies on its native image; it places a heatmap on the original image.
 
     ``affine`` is a (d + 1, d + 1) matrix; it maps the continuous index of the grid (pixel ``i`` spans ``[i, i + 1)``,
     rows first) to the continuous index of the native image.
@@ -37,7 +38,7 @@ class Geometry:
         return cls(np.eye(len(shape) + 1), tuple(shape), source)
 
     def through(self, affine: Array) -> "Geometry":
-        """This geometry seen from a new grid, of which ``affine`` leads to the present one."""
+        """The geometry of a new grid; ``affine`` maps indices of the new grid to indices of this one."""
         return replace(self, affine=self.affine @ affine)
 
     def to_native(self, points: Array) -> Array:
@@ -50,8 +51,8 @@ class Geometry:
 class Annotation:
     """What one reader marked of one finding.
 
-    ``values`` has the sample's spatial shape: the share of each pixel that is covered (mask, box), or a density.
-    All zero means looked for and absent; a finding without any annotation was not examined.
+    ``values`` has the sample's spatial shape: the covered share of each pixel (mask, box), or a density. All zero means
+    that the reader examined the image and did not see the finding; no annotation means that nobody examined it.
     """
 
     finding: str
@@ -62,27 +63,27 @@ class Annotation:
 
 
 class SpatialExtra(ABC):
-    """An extra that is no plain array and still moves with the image: a frozen dataclass of arrays and plain values."""
+    """An extra that moves with the image but is not a plain array: a frozen dataclass of arrays and plain values."""
 
     @property
     @abstractmethod
     def space(self) -> tuple[int, ...]:
-        """The spatial shape of the image that it belongs to."""
+        """The spatial shape of its image."""
 
     @abstractmethod
     def on(self, edges: list[Array]) -> Self:
-        """The same moved by area onto a grid; ``edges`` as for ``heatproof.imaging.area.coverage``."""
+        """The extra moved by area onto a grid; ``edges`` as for ``heatproof.imaging.area.coverage``."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One image with everything known about it.
 
-    ``image`` is (c, *space): as decoded (unsigned integers) when a dataset loads it, float32 once a model prepared it.
-    ``field`` is (*space) bool, true inside the field of view and outside padding. ``patient`` is
-    the sample's own id where none is given. ``extras`` are for some models and metrics only. Spatial ones move with the
-    image, by area: arrays whose last axes are ``space``, and a ``SpatialExtra`` of it. All else stays as it is, points
-    in native indices as well.
+    ``image`` is (c, *space): unsigned integers as decoded by a dataset, float32 after a model's preparation. ``field``
+    is (*space) bool: true inside the field of view, false in padding. ``patient`` is the sample's id by default.
+    ``extras`` are for some models and metrics. Preparations move spatial extras with the image, by area: arrays with
+    ``space`` as last axes, and each ``SpatialExtra`` of that space. Other extras, also points in native indices, stay
+    unchanged.
     """
 
     id: str
@@ -103,21 +104,20 @@ class Sample:
         return tuple(self.image.shape[1:])
 
     def findings(self) -> tuple[str, ...]:
-        """The findings that were examined, in order of first mention."""
+        """The examined findings, in order of their first annotation."""
         return tuple(dict.fromkeys(annotation.finding for annotation in self.annotations))
 
     def mask(self, finding: str) -> Array | None:
-        """The union over readers of a finding's annotations (*space), or None where it was not examined."""
+        """The union over readers of a finding's annotations (*space), or None for a finding that nobody examined."""
         values = [annotation.values for annotation in self.annotations if annotation.finding == finding]
-        if len(values) < 2:
-            return values[0] if values else None
-        union: Array = np.maximum.reduce(values)
-        return union
+        if not values:
+            return None
+        return reduce(np.maximum, values)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one sample: logits (class,), probabilities (class,), and the decision they lead to."""
+    """A model's output for one sample: logits (class,), probabilities (class,), and the decided class as an index."""
 
     logits: Array
     classes: tuple[str, ...]
@@ -145,10 +145,10 @@ Measurement: TypeAlias = Mapping[str, float | Array]
 
 @dataclass(frozen=True)
 class Score:
-    """One row of the results, from the metric to the table: what was measured of one case, or why it was not.
+    """One row of the results: a measured value of one case, or the reason why there is none.
 
-    ``notes`` are the heatmap's, as JSON. ``heatmap`` and ``row`` say where the heatmap lies: the array's path in the
-    run's folder and its index there; None for a metric that needs none.
+    ``notes`` are the heatmap's notes as JSON. ``heatmap`` is the path of an array in the run's folder and ``row`` the
+    index of the heatmap in it; both are None for a metric that needs no heatmap.
     """
 
     case: str
@@ -165,10 +165,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an explainer returns when a tensor is not enough.
+    """An explainer's result with further data.
 
-    ``values`` is a torch tensor (n, c or 1, *space). ``notes`` holds one number or word per sample and name; they go
-    into the score rows. ``kept`` holds one array per sample and name, beside the heatmaps.
+    ``values`` is a torch tensor (n, c or 1, *space). ``notes`` holds one number or word per sample by name, copied to
+    the rows of the scores. ``kept`` holds one array per sample by name, stored beside the heatmaps.
     """
 
     values: Any

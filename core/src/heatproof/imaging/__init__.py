@@ -1,1 +1,1 @@
-"""Images and what is marked on them: read from disk, moved together onto a grid."""
+"""Images and annotations: reading them from disk, and moving them together onto a grid."""

@@ -1,4 +1,4 @@
-"""Means over areas: how values on one grid come to lie on another."""
+"""Resampling by area: the mean of an image's values over each cell of a grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import numpy as np
 from ..records import Array
 
 Block: TypeAlias = tuple[slice, slice, Array]
-"""A part of a matrix that is zero but for a band: its rows, its columns, and the values there."""
+"""A block of a banded matrix: its rows, its columns, and its values."""
 TOGETHER = 4
-"""Cells per block: fewer make more calls, more make products with zeros."""
+"""Cells per block: smaller blocks need more calls, larger blocks multiply more zeros."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Grid:
 
     @property
     def edges(self) -> list[Array]:
-        """Per axis the native positions (size + 1,) of the cells' borders."""
+        """The native positions (size + 1,) of the cells' borders along each axis."""
         return [
             native / 2 + (np.arange(size + 1) - size / 2) * step
             for native, size, step in zip(self.native, self.size, self.step)
@@ -47,53 +47,58 @@ class Grid:
 
 
 def coverage(values: Array, edges: Sequence[Array]) -> Array:
-    """The mean of ``values`` (…, *space) over each cell (…, *size) float32; outside the image counts as zero.
+    """The mean of ``values`` (…, *space) over each cell (…, *size) float32; values outside the image are zero.
 
-    ``edges`` holds per axis the increasing borders (size + 1,) in continuous native indices; pixel i spans [i, i + 1).
-    Overlaps are exact, so a mark smaller than a cell keeps its mass.
+    ``edges`` holds the increasing borders (size + 1,) of each axis in continuous native indices; pixel i spans
+    [i, i + 1). Overlaps are exact, so a mask smaller than a cell keeps its mass.
 
     >>> coverage(np.array([0.0, 1.0, 1.0]), [np.array([0.0, 2.0, 3.0])]).tolist()
     [0.5, 1.0]
     """
-    # Only what lies below a cell is looked at along the other axes.
-    lengths = values.shape[values.ndim - len(edges) :]
-    below: Any = [slice(max(0, floor(cuts[0])), max(0, ceil(cuts[-1]))) for cuts in edges]
-    values = values[(..., *below)]
-    for axis, (borders, near, length) in enumerate(zip(edges, below, lengths), start=values.ndim - len(edges)):
-        blocks = _overlaps(values.shape[axis], tuple(float(border) - min(near.start, length) for border in borders))
+    # Cut away the pixels outside the grid first, so that no axis is resampled at them.
+    first = values.ndim - len(edges)
+    starts = [min(max(0, floor(borders[0])), length) for borders, length in zip(edges, values.shape[first:])]
+    covered: Any = [slice(start, max(0, ceil(borders[-1]))) for start, borders in zip(starts, edges)]
+    values = values[(..., *covered)]
+    for axis, (borders, start) in enumerate(zip(edges, starts), start=first):
+        blocks = _overlaps(values.shape[axis], tuple(float(border) - start for border in borders))
         values = banded(values, axis, len(borders) - 1, blocks)
     return values
 
 
 def banded(values: Array, axis: int, size: int, blocks: Sequence[Block]) -> Array:
-    """The product along one axis with a matrix (size, length) that is zero but for these blocks.
-
-    What a block needs stays in the processor's cache, and no running sum loses digits.
-    """
-    before, length, after = values.shape[:axis], values.shape[axis], values.shape[axis + 1 :]
-    rows = values.reshape(prod(before), length, prod(after))
+    """Multiply the values along one axis by a matrix (size, length) that is zero outside these blocks."""
+    before = values.shape[:axis]
+    after = values.shape[axis + 1 :]
+    rows = values.reshape(prod(before), values.shape[axis], prod(after))
     result = np.zeros((len(rows), size, rows.shape[2]), dtype=np.float32)
-    for cells, near, weights in blocks:
-        seen = rows[:, near]
-        # Most of a mask is empty, and for bool alone a look costs less than a product.
-        if seen.dtype != bool or seen.any():
-            seen = seen.astype(np.float32, copy=False)
-            # One product for all rows of the last axis, instead of one per row.
-            result[:, cells] = weights @ seen if after else (seen[..., 0] @ weights.T)[..., None]
+    # A block's values fit into the processor's cache; a running sum would be as fast, but lose digits.
+    for cells, pixels, weights in blocks:
+        part = rows[:, pixels]
+        # Most of a mask is empty, and only for bool is any() cheaper than the product.
+        if part.dtype == bool and not part.any():
+            continue
+        part = part.astype(np.float32, copy=False)
+        if after:
+            result[:, cells] = weights @ part
+        else:  # one product for all rows along the last axis, instead of one per row
+            result[:, cells, 0] = part[..., 0] @ weights.T
     return result.reshape(*before, size, *after)
 
 
 @lru_cache(maxsize=64)
 def _overlaps(length: int, edges: tuple[float, ...]) -> list[Block]:
-    """The share of each cell between ``edges`` that each of ``length`` pixels makes up, some cells at a time."""
+    """The blocks of the matrix that holds the share of each of ``length`` pixels in each cell between ``edges``."""
     borders = np.asarray(edges)
     starts = range(0, len(edges) - 1, TOGETHER)
-    return [block for start in starts if (block := _overlap(length, start, borders[start : start + TOGETHER + 1]))]
+    blocks = [_overlap(length, start, borders[start : start + TOGETHER + 1]) for start in starts]
+    return [block for block in blocks if block is not None]
 
 
 def _overlap(length: int, start: int, borders: Array) -> Block | None:
-    """The block of the cells from ``start`` on, None where none of them lies on the image."""
-    low, high = max(0, floor(borders[0])), min(length, ceil(borders[-1]))
+    """The block of the cells from ``start`` on; None if they all lie outside the image."""
+    low = max(0, floor(borders[0]))
+    high = min(length, ceil(borders[-1]))
     if low >= high:
         return None
     inside = np.clip(np.arange(low, high + 1), borders[:-1, None], borders[1:, None])
@@ -102,7 +107,7 @@ def _overlap(length: int, start: int, borders: Array) -> Block | None:
 
 
 def averaged(image: Array, grid: Grid) -> Array:
-    """The image (c, *native) on the grid (c, *size): the mean over the covered part, 0 where there is none."""
+    """The image (c, *native) on the grid (c, *size): the mean over the covered part of each cell, 0 in empty cells."""
     share = grid.share
     means = coverage(image, grid.edges) / np.where(share > 0, share, 1)
     return np.where(share > 0, means, 0).astype(np.float32)

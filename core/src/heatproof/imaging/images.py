@@ -1,4 +1,4 @@
-"""Images and masks as files: read by the reader that claims them."""
+"""Reads images and masks from files, each by the reader that claims the file."""
 
 from pathlib import Path
 
@@ -9,28 +9,28 @@ from .reader import MAX_PIXELS, reader_of
 LOSSLESS = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")
 READERS = 4
-"""At most so many images are decoded at once, since each takes some hundred megabytes meanwhile."""
+"""The most images that are decoded at once, since decoding one takes some hundred megabytes."""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
     """An image (c, h, w) or volume (c, d, h, w) as stored, in unsigned integers, and its geometry.
 
-    The reader is found by the file's name, else by its first bytes (``heatproof.imaging.reader.reader_of``); some read
-    a folder as one volume. Raises ``DataError`` when the file cannot be used, and names the distribution of a reader
-    that is not installed.
+    The file's name or else its first bytes decide on the reader (``heatproof.imaging.reader.reader_of``); some readers
+    read a folder as one volume. Raises ``DataError`` for a file that cannot be used, and names the distribution to
+    install where the reader is missing.
     """
     return reader_of(path).read_image(path, max_pixels)
 
 
 def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-    """A mask (*space) bool: where the stored value, palette index or first channel is above zero.
+    """A mask (*space) bool: true where the stored value, palette index or first channel is above zero.
 
-    Raises ``DataError`` as ``read_image`` does, and for a file that is compressed with loss.
+    Raises ``DataError`` as ``read_image`` does, and for a file with lossy compression.
     """
     return reader_of(path).read_mask(path, max_pixels)
 
 
 def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise ``DataError`` unless a file's name ends with one of these."""
+    """Raise ``DataError`` unless the file's suffix is one of these."""
     if path.suffix.lower() not in suffixes:
         raise DataError(f"{path} is of a kind that cannot be used here; allowed: {', '.join(suffixes)}.")

@@ -1,4 +1,4 @@
-"""Readers: what turns a file into an image, a volume or a mask, and which of them reads a file."""
+"""Readers: plugins that read the files of one format, and the choice of the reader of a file."""
 
 import os
 from abc import abstractmethod
@@ -16,52 +16,52 @@ if TYPE_CHECKING:
     from ..registry.catalog import Catalog, Registration
 
 MAX_PIXELS = 150_000_000
-"""Larger images are refused before they are decoded, since a small file may claim any size."""
+"""Larger images are refused before they are decoded, since a small file may declare any size."""
 PREFERRED = "HEATPROOF_READERS"
-"""The environment variable that names, by commas, the readers that go before all others."""
+"""The environment variable that lists the preferred readers, separated by commas."""
 CORE = "heatproof"
 DISTRIBUTIONS = {
     ".dcm": "heatproof-dicom", ".dicom": "heatproof-dicom", ".nii": "heatproof-nifti", ".nii.gz": "heatproof-nifti"
 }  # fmt: skip
-"""Which distribution reads a suffix that the core does not read itself."""
+"""Suffix → the distribution that reads it, for suffixes that the core does not read."""
 
 
 class Reader(Component[P]):
-    """Reads the files of one format. A subclass must implement ``read_image``, and gives suffixes or signatures.
+    """Reads the files of one format. A subclass must implement ``read_image`` and set ``suffixes`` or ``signatures``.
 
-    Every reader's module is imported before the first file is read, so it should import what decodes on first use.
+    The modules of all readers are imported before the first file is read, so import decoding libraries on first use.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Ends of file names that it reads, in lower case and with their dot: ``.nii.gz``."""
+    """Suffixes of the files that it reads, in lower case and with the dot: ``.nii.gz``."""
     signatures: ClassVar[tuple[tuple[int, bytes], ...]] = ()
-    """First bytes (offset, bytes) by which its files are known when no suffix is."""
+    """First bytes (offset, bytes) of its files, which decide when no reader claims the suffix."""
     folders: ClassVar[bool] = False
-    """Whether it also reads a folder of its files, as one volume."""
+    """Whether it also reads a folder of its files as one volume."""
 
     @abstractmethod
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
         """An image (c, h, w) or volume (c, d, h, w) in unsigned integers, larger being brighter, and its geometry.
 
-        The geometry holds spacing in mm and orientation where the file says them. Raises ``DataError`` for a file that
-        cannot be used, and, before it is decoded, for one of more than ``max_pixels`` pixels or voxels.
+        The geometry holds spacing in mm and orientation if the file has them. Raises ``DataError`` for a file that
+        cannot be used, and, before decoding, for one with more than ``max_pixels`` pixels or voxels.
         """
         raise NotImplementedError
 
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-        """A mask (*space) bool: where the stored value is above zero; raises ``DataError`` as ``read_image`` does."""
-        raise DataError(f"{path} cannot be a mask, since {self.name} reads none; save the mask as PNG or TIFF.")
+        """A mask (*space) bool: true where the stored value is above zero; raises the errors of ``read_image``."""
+        raise DataError(f"{path} cannot be a mask, since {self.name} reads no masks; save the mask as PNG or TIFF.")
 
     @classmethod
     def claimed(cls, path: Path) -> str:
-        """The longest of its suffixes with which a file name ends, whatever the case; empty where none does."""
+        """The longest of its suffixes that a file name has, in any case; empty if it has none of them."""
         name = path.name.lower()
         return max((suffix for suffix in cls.suffixes if name.endswith(suffix)), key=len, default="")
 
     @classmethod
     def recognises(cls, start: bytes) -> bool:
-        """Whether the first bytes of a file carry one of its signatures."""
-        return any(start[offset : offset + len(mark)] == mark for offset, mark in cls.signatures)
+        """Whether the first bytes of a file have one of its signatures."""
+        return any(start[offset : offset + len(signature)] == signature for offset, signature in cls.signatures)
 
 
 Candidate: TypeAlias = "tuple[Registration, type[Reader]]"
@@ -70,15 +70,15 @@ Candidate: TypeAlias = "tuple[Registration, type[Reader]]"
 def reader_of(path: Path) -> Reader:
     """The reader of a file, or of a folder by its first file that a reader of folders claims.
 
-    The longest suffix that any reader claims decides; where none is claimed, the first bytes do. Of several readers
-    the first that ``HEATPROOF_READERS`` names is taken, else a plugin's rather than the core's. Raises ``DataError``
-    for a file that none claims, ``PluginError`` where two plugins remain.
+    The longest suffix that a reader claims decides; without one, the first bytes do. Of several readers the first in
+    ``HEATPROOF_READERS`` is used; by default, a plugin's reader goes before the core's. Raises ``DataError`` for a file
+    that no reader claims, ``PluginError`` for one that several plugins claim.
     """
     candidates = registered()
     if path.is_dir():
-        folders = [candidate for candidate in candidates if candidate[1].folders]
+        readers_of_folders = [candidate for candidate in candidates if candidate[1].folders]
         files = sorted(file for file in path.iterdir() if file.is_file())
-        claiming = next(filter(None, (_claiming(file, folders) for file in files)), [])
+        claiming = next(filter(None, (_claiming(file, readers_of_folders) for file in files)), [])
     else:
         claiming = _claiming(path, candidates)
     if not claiming:
@@ -90,7 +90,7 @@ def reader_of(path: Path) -> Reader:
 
 
 def registered() -> Sequence[Candidate]:
-    """Every reader of this process that loads, with its entry; those that do not are listed as broken."""
+    """Every installed reader with its entry in the catalog, but for broken ones, which ``heatproof list`` names."""
     from ..registry import catalog
 
     return _loaded(catalog.default())
@@ -107,7 +107,7 @@ def _loaded(catalog: "Catalog") -> Sequence[Candidate]:
 
 
 def _claiming(path: Path, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """The readers that claim a file, all by one suffix or else by its first bytes."""
+    """The readers that claim a file, all by the same suffix or else by its first bytes."""
     suffix = max((reader.claimed(path) for _, reader in candidates), key=len, default="")
     if suffix:
         return [candidate for candidate in candidates if candidate[1].claimed(path) == suffix]
@@ -118,51 +118,45 @@ def _claiming(path: Path, candidates: Sequence[Candidate]) -> Sequence[Candidate
 
 
 def _start(path: Path, candidates: Sequence[Candidate]) -> bytes:
-    """The first bytes of a file, as many as any signature needs."""
-    ends = [offset + len(mark) for _, reader in candidates for offset, mark in reader.signatures]
+    """The first bytes of a file, up to the end of the last signature."""
+    ends = [offset + len(signature) for _, reader in candidates for offset, signature in reader.signatures]
     try:
         with open(path, "rb") as stream:
             return stream.read(max(ends, default=0))
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be opened ({error.strerror}); give yourself the permission to read it."
-        ) from None
+        raise DataError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
 
 
 def _preferred(path: Path, claiming: Sequence[Candidate]) -> Candidate:
-    """The one of several readers that is taken; raises ``PluginError`` where nothing tells which."""
-    preferred = [
-        (entry, reader)
-        for name in os.environ.get(PREFERRED, "").split(",")
-        for entry, reader in claiming
-        if name.strip() in (entry.name, entry.full)
-    ]
+    """The preferred reader of those that claim a file; raises ``PluginError`` if several are equally preferred."""
+    names = [name.strip() for name in os.environ.get(PREFERRED, "").split(",")]
+    preferred = [reader for name in names for reader in claiming if name in (reader[0].name, reader[0].full)]
     plugins = [candidate for candidate in claiming if candidate[0].distribution != CORE]
     remaining = preferred[:1] or plugins or claiming
     if len(remaining) > 1:
         names = [entry.full for entry, _ in remaining]
         raise PluginError(
             f"{path} is claimed by the readers {' and '.join(names)}; set the environment variable {PREFERRED} to the "
-            f"name that is meant, such as {names[0]}, or uninstall the others."
+            f"name of the one to use, such as {names[0]}, or uninstall the others."
         )
     return remaining[0]
 
 
 def _unclaimed(path: Path, candidates: Sequence[Candidate]) -> DataError:
-    """Why a file cannot be read, and which distribution would read it."""
+    """The error for a file that no reader claims; it names the distribution that would read it."""
     suffix = max((suffix for suffix in DISTRIBUTIONS if path.name.lower().endswith(suffix)), key=len, default="")
     if not path.exists():
         return DataError(f"{path} does not exist; download it, or correct the path.")
     if path.is_dir():
         return DataError(
-            f"{path} is a folder of which no installed reader makes a volume; give a file, or install the reader of "
+            f"{path} is a folder that no installed reader can read as a volume; give a file, or install the reader of "
             f"its files, such as {DISTRIBUTIONS['.dcm']} for slices of CT."
         )
     if suffix:
         missing = DISTRIBUTIONS[suffix]
         return DataError(
-            f"{path} has no reader; install {missing}, which reads {suffix}, or mend it where `heatproof list` says "
-            "that it is broken."
+            f"{path} has no reader; install {missing}, which reads {suffix}, or repair it if `heatproof list` names it "
+            "as broken."
         )
     allowed = sorted({suffix for _, reader in candidates for suffix in reader.suffixes} | DISTRIBUTIONS.keys())
-    return DataError(f"{path} is of a kind that no installed reader knows; allowed: {', '.join(allowed)}.")
+    return DataError(f"{path} has a format that no installed reader reads; allowed: {', '.join(allowed)}.")

@@ -1,4 +1,4 @@
-"""Moves image, annotations and field together onto a model's grid, by exact area."""
+"""Preparations: they move image, annotations and field together onto a model's grid, by exact area."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -14,7 +14,7 @@ from .area import Grid, averaged, coverage
 
 
 class PreparationParams(Params):
-    """The optional last steps: grey is repeated to so many ``channels``, then by channel (image - mean) / std."""
+    """Optional last steps: repeat a grey image to ``channels`` channels; then compute (image - mean) / std of each."""
 
     channels: PositiveInt | None = None
     mean: tuple[float, ...] | None = None
@@ -22,7 +22,7 @@ class PreparationParams(Params):
 
 
 class Preparation(Component[P]):
-    """Puts a sample on a model's grid: image float32, annotations by area, field and geometry along with them."""
+    """Puts a sample on a model's grid: image float32, annotations by area, and field and geometry with them."""
 
     @abstractmethod
     def __call__(self, sample: Sample) -> Sample:
@@ -31,9 +31,9 @@ class Preparation(Component[P]):
 
 
 class ResizeParams(PreparationParams):
-    """The grid's size (one number for a square or cube), what happens to another aspect ratio, and what is white.
+    """The grid's ``size`` (one number for a square or cube), how the image fits it, and which value is ``white``.
 
-    White is the integer type's largest value, or the image's own ``maximum``, as Watanabe et al. 2022 have it.
+    White is the largest value of the image's integer ``type``, or the image's ``maximum`` as in Watanabe et al. 2022.
     """
 
     size: PositiveInt | tuple[PositiveInt, ...]
@@ -42,33 +42,34 @@ class ResizeParams(PreparationParams):
 
 
 class Resize(Preparation[ResizeParams]):
-    """The whole image on a grid of fixed size, as [0, 1] by the value that is white, then normalised.
+    """Resizes the whole image to a grid of fixed size, divides it by white, and normalises it.
 
-    ``stretch`` fills the grid, ``pad`` keeps the aspect ratio and centres the image on black. Every value is the mean
-    over the cell, also when the image grows. Spatial extras move along; others stay as they are.
+    ``stretch`` fills the grid; ``pad`` keeps the aspect ratio and centres the image on black. Every value is the mean
+    over its cell, also when the image is enlarged. Spatial extras move with the image; others do not change.
     """
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample on the grid: image (c, *size), field where the image covers at least half of the cell."""
+        """The sample on the grid: image (c, *size); the field is where the image covers at least half of the cell."""
         grid = self._grid(sample)
         image = averaged(sample.image, grid) / self._white(sample)
         return placed_on(sample, grid, normalised(sample, image, self.params), grid.share >= 0.5)
 
     def _white(self, sample: Sample) -> float:
-        """The value that becomes 1; an image that is black everywhere stays so."""
+        """The value that becomes 1; not 0 for a black image, which stays black."""
         largest = white_value(sample)
         return largest if self.params.white == "type" else float(sample.image.max()) or largest
 
     def _grid(self, sample: Sample) -> Grid:
         size = self.params.size
-        size = (size,) * len(sample.space) if isinstance(size, int) else size
-        if len(size) != len(sample.space):
+        axes = len(sample.space)
+        if isinstance(size, int):
+            size = (size,) * axes
+        if len(size) != axes:
             raise DataError(
-                f"{source_of(sample)} has {len(sample.space)} spatial axes, resize was given size {size}; "
-                "give one number, or one per axis."
+                f"{source_of(sample)} has {axes} spatial axes, but size is {size}; give one number, or one per axis."
             )
         step = tuple(native / cells for native, cells in zip(sample.space, size))
-        return Grid(sample.space, size, step if self.params.fit == "stretch" else (max(step),) * len(step))
+        return Grid(sample.space, size, step if self.params.fit == "stretch" else (max(step),) * axes)
 
 
 def placed_on(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
@@ -80,7 +81,8 @@ def placed_on(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
         sample,
         image=np.ascontiguousarray(image, dtype=np.float32),
         annotations=tuple(
-            replace(mark, values=np.ascontiguousarray(coverage(mark.values, grid.edges))) for mark in sample.annotations
+            replace(annotation, values=np.ascontiguousarray(coverage(annotation.values, grid.edges)))
+            for annotation in sample.annotations
         ),
         geometry=geometry.through(grid.affine),
         field=field,
@@ -89,7 +91,7 @@ def placed_on(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
 
 
 def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
-    """An extra on the grid: arrays whose last axes are ``space`` and ``SpatialExtra`` of it; all else as it is."""
+    """An extra on the grid, if it is an array with ``space`` as last axes or a ``SpatialExtra`` of that space."""
     if isinstance(value, SpatialExtra) and value.space == space:
         return value.on(grid.edges)
     if isinstance(value, np.ndarray) and value.shape[-len(space) :] == space:
@@ -98,23 +100,25 @@ def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
 
 
 def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
-    """The image (c, *space) after the optional last steps; raises ``DataError`` where they do not suit its channels."""
+    """The image (c, *space) after the optional last steps; raises ``DataError`` if they do not fit its channels."""
     channels = params.channels or len(image)
     if len(image) not in (1, channels):
-        raise DataError(f"{source_of(sample)} has {len(image)} channels, {channels} are asked for; convert it.")
-    image = image if len(image) == channels else np.repeat(image, channels, axis=0)
-    mean, std = params.mean or (0.0,), params.std or (1.0,)
+        raise DataError(f"{source_of(sample)} has {len(image)} channels, but channels is {channels}; convert it.")
+    if len(image) != channels:
+        image = np.repeat(image, channels, axis=0)
+    mean = params.mean or (0.0,)
+    std = params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
         raise DataError(
             f"{source_of(sample)} has {len(image)} channels, mean has {len(mean)} values and std {len(std)}; "
-            "give one number for all channels, or one each."
+            "give one number for all channels, or one per channel."
         )
     per_channel = (-1, *[1] * (image.ndim - 1))
     return np.asarray((image - np.reshape(mean, per_channel)) / np.reshape(std, per_channel))
 
 
 def white_value(sample: Sample) -> float:
-    """The value that stands for white: the integer type's largest, 1 for floats."""
+    """The value of white: the largest of the integer type, 1 for floats."""
     kind = sample.image.dtype
     if np.issubdtype(kind, np.unsignedinteger):
         return float(np.iinfo(kind).max)
@@ -125,10 +129,10 @@ def white_value(sample: Sample) -> float:
 
 def source_of(sample: Sample) -> str:
     """The file that a sample was read from, or its id, for messages."""
-    return sample.geometry.source if sample.geometry and sample.geometry.source else sample.id
+    return (sample.geometry and sample.geometry.source) or sample.id
 
 
 def windowed(values: Array, low: float, high: float) -> Array:
-    """Values as uint16: ``low`` and what is below it 0, ``high`` and what is above it 65535, linear in between."""
+    """Values as uint16: 0 up to ``low``, 65535 from ``high`` on, and linear in between."""
     shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
     return np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)

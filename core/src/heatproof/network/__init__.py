@@ -1,1 +1,1 @@
-"""A torch module made observable: its graph, its layers, and views that compute what it computes."""
+"""A torch module made observable: its graph, its layers, and views that give the same outputs."""

@@ -1,4 +1,4 @@
-"""The canonical form of a network: an fx graph of modules that are called once, around the trained Parameters."""
+"""The canonical form of a network: an fx graph whose modules are called once each and share the trained Parameters."""
 
 import torch
 from torch import fx, nn
@@ -12,9 +12,9 @@ UNTRACEABLE = (fx.proxy.TraceError, TypeError, NameError, AttributeError, Runtim
 
 
 def canonical(network: nn.Module) -> fx.GraphModule:
-    """The traced network: activations, pools and weighted layers as modules of their own, Parameters shared."""
+    """Trace a network; each call of an activation, pool or weighted layer becomes a module that shares Parameters."""
     graph = traced(network)
-    # Assertions would keep readers on a convolution's output and so prevent folding.
+    # An assertion reads the output of a convolution and so would prevent folding.
     for node in graph.find_nodes(op="call_function", target=torch._assert):
         graph.erase_node(node)
     modules = own_modules(network, graph)
@@ -29,14 +29,14 @@ def canonical(network: nn.Module) -> fx.GraphModule:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a network cannot be traced, in one line."""
+    """The first line of an error raised while tracing."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _name_chains(module: fx.GraphModule) -> None:
-    """Let a convolution's name stand for what ends the chain convolution → BatchNorm → activation.
+    """Move the names of a convolution's output to the end of its chain convolution → BatchNorm → activation.
 
-    Each link must feed only the next. The same goes for a module that returns the convolution's output.
+    In a chain only the next node reads each output.
     """
     for node in module.graph.nodes:
         if of_kind(module, node, CONVOLUTIONS):
@@ -44,5 +44,6 @@ def _name_chains(module: fx.GraphModule) -> None:
             end = node
             for kinds in (BATCH_NORMS, ACTIVATIONS):
                 reader = only_reader(end)
-                end = reader if reader is not None and of_kind(module, reader, kinds) else end
+                if reader is not None and of_kind(module, reader, kinds):
+                    end = reader
             end.meta[OBSERVED] = [*end.meta.get(OBSERVED, ()), *names]

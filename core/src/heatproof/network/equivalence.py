@@ -1,4 +1,4 @@
-"""Compares a rewritten network with the original on a random batch, and finds the first node that differs."""
+"""Compares a rewritten network with the original on random images, and names the first node that differs."""
 
 import copy
 from collections.abc import Mapping
@@ -15,61 +15,61 @@ if TYPE_CHECKING:
     from .views import View
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+"""The largest difference of outputs relative to the largest value, by dtype."""
 
 
 @torch.no_grad()
-def compare(made: "View", network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
-    """Raise ``ModelError`` for a form whose outputs differ from the network's own on a random batch."""
-    draw = torch.Generator().manual_seed(0)
-    batch = torch.randn(images[:1].shape, generator=draw, dtype=torch.float64).to(images)
-    first = {name: value[:1] if isinstance(value, Tensor) else value for name, value in inputs.items()}
+def compare(view: "View", network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
+    """Raise ``ModelError`` if a view and its network differ on a random image of the shape of ``images``."""
+    rng = torch.Generator().manual_seed(0)
+    image = torch.randn(images[:1].shape, generator=rng, dtype=torch.float64).to(images)
+    inputs = {name: value[:1] if isinstance(value, Tensor) else value for name, value in inputs.items()}
     reference = _reference(network, images.dtype)
-    expected = named_outputs(reference(batch, **first), made.names)
-    found, _ = made(batch, first)
+    expected = named_outputs(reference(image, **inputs), view.names)
+    actual, _ = view(image, inputs)
     for name, value in expected.items():
-        gap = _gap(found[name], value)
+        gap = _gap(actual[name], value)
         if not gap <= TOLERANCE.get(images.dtype, 1e-2):
             raise ModelError(
                 f"the traced network's output {name!r} differs from the network's own by {gap:.1e} of its largest "
-                f"value{_first_difference(made, reference, batch, first)}{_first_in_place(network)}; give the network "
+                f"value{_first_difference(view, reference, image, inputs)}{_first_in_place(network)}; give the network "
                 "without such a layer."
             )
 
 
-def _gap(one: Tensor, other: Tensor) -> float:
-    """The largest difference relative to the largest value."""
-    scale = other.abs().max().clamp_min(torch.finfo(other.dtype).tiny)
-    return float((one - other).abs().max() / scale)
+def _gap(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference relative to the largest expected value."""
+    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
+    return float((actual - expected).abs().max() / scale)
 
 
 def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network itself, or a copy in the dtype that is asked for."""
+    """The network itself if it has this dtype, otherwise a converted copy."""
     parameter = next(network.parameters(), None)
     if parameter is None or parameter.dtype == dtype:
         return network
     return copy.deepcopy(network).to(dtype)
 
 
-def _first_difference(made: "View", reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
-    """The first node whose value differs from the one in the graph as it was traced, in words."""
-    graph = traced(reference)
-    expected = _values(fx.GraphModule(reference, graph), images, inputs)
-    for name, value in _values(made.module, images, inputs).items():
-        original = expected.get(made.merged.get(name, name))
+def _first_difference(view: "View", reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
+    """A clause that names the first node with another value in the view than in the traced reference."""
+    expected = _values(fx.GraphModule(reference, traced(reference)), images, inputs)
+    for name, value in _values(view.module, images, inputs).items():
+        original = expected.get(view.merged.get(name, name))
         if original is not None and not _gap(value, original) <= TOLERANCE.get(images.dtype, 1e-2):
             return f"; the first node that differs is {name!r}"
-    return "; no node differs, so tracing took another way through the network's code"
+    return "; no node differs, so tracing took another branch of the network's code"
 
 
 def _values(module: fx.GraphModule, images: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The value of every node that gives a floating-point tensor, as it was when the node had run."""
-    walk = _Copies(module)
-    walk.run(*arguments(module.graph, images, inputs))
-    return walk.copies
+    """The floating-point tensors that nodes compute, by node name."""
+    interpreter = _Copies(module)
+    interpreter.run(*arguments(module.graph, images, inputs))
+    return interpreter.copies
 
 
 class _Copies(fx.Interpreter):
-    """One forward that copies every value, since what works in place overwrites earlier ones."""
+    """Runs a graph once and copies every value, since in-place operations overwrite earlier values."""
 
     def __init__(self, module: fx.GraphModule):
         super().__init__(module)
@@ -84,5 +84,5 @@ class _Copies(fx.Interpreter):
 
 
 def _first_in_place(network: nn.Module) -> str:
-    names = [name for name, module in network.named_modules() if getattr(module, "inplace", False)]
-    return f"; the first layer that works in place is {names[0]!r}" if names else ""
+    names = (name for name, module in network.named_modules() if getattr(module, "inplace", False))
+    return next((f"; the first layer that works in place is {name!r}" for name in names), "")

@@ -15,10 +15,10 @@ from .tracing import OBSERVED
 
 
 def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[str, str]]:
-    """A frozen copy, in the dtype and on the device of ``images``, with every BatchNorm behind a convolution merged.
+    """A frozen copy with BatchNorms merged into convolutions, in the dtype and on the device of ``images``.
 
-    With it which BatchNorm went into which convolution (node names). Those stay whose convolution has other readers, or
-    that have no statistics. Raises ``ModelError`` should one that can be merged be left over.
+    The second result maps each convolution to the BatchNorm merged into it (node names). A BatchNorm stays if it has no
+    running statistics or if its convolution has other readers. Raises ``ModelError`` if one was not merged by mistake.
     """
     folded = copy.deepcopy(module).double()
     merged = {}
@@ -37,7 +37,7 @@ def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[s
 
 
 def _channels_last(module: fx.GraphModule) -> None:
-    """Let channels lie next to each other in every tensor of four dimensions; ``Module.to`` stumbles on five."""
+    """Convert every tensor of four dimensions to channels_last memory; ``Module.to`` fails on five dimensions."""
     for tensor in [*module.parameters(), *module.buffers()]:
         if tensor.ndim == 4:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)

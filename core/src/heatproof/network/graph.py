@@ -1,4 +1,4 @@
-"""What a network's fx graph is asked: what a node calls, who reads it, where the network begins and where it ends."""
+"""Queries on a network's fx graph: what a node calls, which nodes read it, and the graph's inputs and outputs."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -22,55 +22,52 @@ def module_of(network: nn.Module, node: fx.Node) -> nn.Module | None:
 
 
 def of_kind(network: nn.Module, node: fx.Node, kinds: tuple[ModuleClass, ...]) -> bool:
-    """Whether a node calls a module of these kinds."""
+    """Whether a node calls a module of one of these classes."""
     return isinstance(module_of(network, node), kinds)
 
 
 def attribute(network: nn.Module, path: str) -> Any:
-    """The module, Parameter, buffer or other attribute of a network by its full path, as a node's target names it."""
+    """The module, Parameter, buffer or other attribute of a network at a node's target, such as ``stem.weight``."""
     owner, _, leaf = path.rpartition(".")
     return getattr(network.get_submodule(owner), leaf)
 
 
 def callee(node: fx.Node) -> str:
     """The name of the function, operator or method that a node calls; empty for any other node."""
-    if node.op == "call_function":
-        return str(getattr(node.target, "__name__", node.target))
-    return str(node.target) if node.op == "call_method" else ""
+    names = {"call_function": getattr(node.target, "__name__", node.target), "call_method": node.target}
+    return str(names.get(node.op, ""))
 
 
 def torch_callee(node: fx.Node) -> str:
-    """The name of the method, function of torch or operator of Python that a node calls; empty for any other."""
+    """The name of the method, torch function or Python operator that a node calls; empty for any other node."""
     name = callee(node)
-    if node.op != "call_function":
-        return name
-    return name if any(getattr(owner, name, None) is node.target for owner in (functional, torch, operator)) else ""
+    owners = (functional, torch, operator)
+    if node.op == "call_function" and all(getattr(owner, name, None) is not node.target for owner in owners):
+        return ""
+    return name
 
 
 def reads_shape(node: fx.Node) -> bool:
-    """Whether a node asks for a tensor's shape or kind, not for its values."""
+    """Whether a node reads a tensor's shape, dtype or device, not its values."""
     if node.target is getattr:
         return node.args[1] in SHAPE_ATTRIBUTES
     return torch_callee(node) in SHAPE_CALLS
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:
-    """The one node that reads a node's values, not only its shape; None where several do, or none does."""
+    """The only node that reads a node's values, not just its shape; None if several nodes do, or none."""
     readers = [reader for reader in node.users if not reads_shape(reader)]
     return readers[0] if len(readers) == 1 else None
 
 
 def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> list[Any]:
-    """What a graph is called with: the images, and further inputs by name, or their defaults."""
+    """The arguments of a graph: the images, then further inputs by name, or their defaults."""
     _, *others = graph.find_nodes(op="placeholder")
     return [images, *(inputs.get(str(node.target), *node.args) for node in others)]
 
 
 def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
-    """The node of one output; ``names`` are those of a network that returns a tensor or a tuple.
-
-    Raises ``ModelError`` for an output that the network does not have.
-    """
+    """The node of an output; ``names`` are the names of all. Raises ``ModelError`` for any other name."""
     nodes = named_outputs(graph.output_node().args[0], tuple(names))
     if name not in nodes:
         raise ModelError(f"the network has no output {name!r}; it has {', '.join(nodes)}.")

@@ -1,4 +1,4 @@
-"""Which layers a network has, by the names of its own modules."""
+"""The outline of a network: its layers by the names of its modules, and its activations."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from .tracing import OBSERVED
 
 @dataclass(frozen=True)
 class Outline:
-    """What a network is made of: its convolutions by name and its kinds of activation, in order of evaluation.
+    """A network's convolutions by name and its classes of activation, in order of evaluation.
 
-    ``layers`` are all modules whose output can be observed. ``module`` is the canonical network itself, for what else
-    of its graph a verdict depends on. ``reason`` says why a network cannot be traced; then nothing else is known.
+    ``layers`` are all modules with an observable output, ``module`` is the canonical network, and ``reason`` says why a
+    network cannot be traced.
     """
 
     convolutions: tuple[str, ...] = ()
@@ -38,5 +38,5 @@ def outline(network: nn.Module) -> Outline:
 
 
 def layers_of(module: fx.GraphModule) -> dict[str, str]:
-    """Module of the network by name → the node that holds its output; a convolution's is the end of its chain."""
+    """The node that holds the output of each module, by module name; for a convolution, the end of its chain."""
     return {name: node.name for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}

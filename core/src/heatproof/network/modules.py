@@ -1,4 +1,4 @@
-"""The kinds of modules that a network's graph is made of."""
+"""Modules for operations of a graph, and tuples of torch's module classes by kind."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ ModuleClass = type[nn.Module]
 
 
 class Add(nn.Module):
-    """The sum of tensors of one shape, or of shapes that broadcast."""
+    """The sum of tensors, with broadcasting."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         """The sum."""
@@ -25,14 +25,14 @@ class Multiply(nn.Module):
 
 
 class Concatenate(nn.Module):
-    """Tensors side by side along one dimension."""
+    """Tensors concatenated along one dimension."""
 
     def __init__(self, dim: int = 0):
         super().__init__()
         self.dim = dim
 
     def forward(self, *values: Tensor) -> Tensor:
-        """The tensors as one."""
+        """The concatenated tensor."""
         return torch.cat(values, self.dim)
 
 
@@ -41,7 +41,8 @@ class Mean(nn.Module):
 
     def __init__(self, dim: int | tuple[int, ...], keepdim: bool = False):
         super().__init__()
-        self.dim, self.keepdim = dim, keepdim
+        self.dim = dim
+        self.keepdim = keepdim
 
     def forward(self, values: Tensor) -> Tensor:
         """The mean."""

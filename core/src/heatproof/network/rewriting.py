@@ -1,8 +1,7 @@
-"""Makes each call in a traced network a module of its own.
+"""Rewrites a traced graph: each call of a module or function becomes a separate module.
 
-What fx traces of a network are calls of modules, perhaps several of one, and of functions. Afterwards every activation,
-pooling, convolution, normalisation, addition, product, mean and concatenation is a module that is called once, works
-out of place and shares its Parameters.
+Every activation, pooling, convolution, normalisation, addition, product, mean and concatenation becomes a module that
+is called once, works out of place and shares its Parameters with the network.
 """
 
 import copy
@@ -16,46 +15,35 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
-from .modules import (
-    ACTIVATIONS,
-    BATCH_NORMS,
-    CONVOLUTIONS,
-    MAX_POOLS,
-    POOLS,
-    Add,
-    Concatenate,
-    Mean,
-    ModuleClass,
-    Multiply,
-)
+from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, POOLS, Add, Concatenate, Mean, Multiply
 from .tracing import numbered
 
-FUNCTIONS: Mapping[str, ModuleClass] = {
+FUNCTIONS: Mapping[str, type[nn.Module]] = {
     kind.__name__.lower(): kind for kind in (*ACTIVATIONS, *POOLS, Mean) if kind is not nn.PReLU
 }
-"""Function or method of torch without underscores → the module that does the same by settings of the same names."""
+"""Function or method of torch, without underscores → the equivalent module, with parameters of the same names."""
 
-LARGEST = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-"""The arguments of a maximum pool after the input, which as a module takes them in another order."""
+MAX_POOL_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+"""The arguments of torch's max_pool functions after the input; the modules take them in another order."""
 
 WEIGHTED = ("weight", "bias", "stride", "padding", "dilation", "groups")
 NORMALISED = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 PARAMETRIC: Mapping[str, tuple[str, ...]] = {
     "conv1d": WEIGHTED, "conv2d": WEIGHTED, "conv3d": WEIGHTED, "linear": WEIGHTED[:2], "batch_norm": NORMALISED,
 }  # fmt: skip
-"""Functions of torch that are given Parameters, and the names of their arguments after the input."""
+"""Functions of torch that take Parameters, and the names of their arguments after the input."""
 
-JOINING: Mapping[str, ModuleClass] = {
+JOINING: Mapping[str, type[nn.Module]] = {
     "add": Add, "iadd": Add, "mul": Multiply, "imul": Multiply, "multiply": Multiply,
     "cat": Concatenate, "concat": Concatenate, "concatenate": Concatenate,
 }  # fmt: skip
-"""Function, operator or method that makes one tensor of several → the module that does the same."""
+"""Function, operator or method that joins several tensors to one → the equivalent module."""
 
 DROPPED = ("input", "inplace", "training")
 
 
 def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
-    """Rewrite a traced graph so that each call is a module of its own; the modules by name."""
+    """Rewrite a traced graph to one module per call; returns the modules by name."""
     modules: dict[str, nn.Module] = {}
     calls: Counter[str] = Counter()
     numbers = _numbers(graph)
@@ -66,9 +54,11 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
         name, module = _module(node, network)
         if module is not None:
             calls[name] += 1
-            own = numbered(name, calls[name])
-            modules[own] = module
-            node.op, node.target, node.args, node.kwargs = "call_module", own, *_passed(node)
+            path = numbered(name, calls[name])
+            modules[path] = module
+            node.args, node.kwargs = _tensor_arguments(node)
+            node.op = "call_module"
+            node.target = path
     for node in reversed(graph.nodes):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
@@ -76,17 +66,17 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
 
 
 def _numbers(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that compute with shapes: what is added there are no tensors."""
-    found: set[fx.Node] = set()
+    """The nodes that compute with shapes, and so give numbers, not tensors."""
+    numbers: set[fx.Node] = set()
     for node in graph.nodes:
         inputs = node.all_input_nodes
-        if reads_shape(node) or (inputs and found.issuperset(inputs)):
-            found.add(node)
-    return found
+        if reads_shape(node) or (inputs and numbers.issuperset(inputs)):
+            numbers.add(node)
+    return numbers
 
 
-def _passed(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a call still passes on once its settings are in a module: all of it for a module, else its tensors."""
+def _tensor_arguments(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the module that replaces a call: the same for a module, only the tensors for a function."""
     if node.op == "call_module":
         return node.args, node.kwargs
     if torch_callee(node) in JOINING:
@@ -95,15 +85,17 @@ def _passed(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _joined(node: fx.Node) -> tuple[Any, ...]:
-    """What a node makes one tensor of."""
+    """The tensors that a node joins to one."""
     first = node.args[0] if node.args else node.kwargs.get("tensors", ())
     if isinstance(first, Iterable):
         return tuple(first)
-    return (*node.args, *(node.kwargs[name] for name in ("other",) if name in node.kwargs))
+    if "other" in node.kwargs:
+        return (*node.args, node.kwargs["other"])
+    return node.args
 
 
 def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
-    """The module that does what a node does, under its name; None for what has no module."""
+    """A name, and the module that is equivalent to a node; None where there is no such module."""
     if node.op == "call_module":
         return str(node.target), _copy(network.get_submodule(str(node.target)))
     called = torch_callee(node)
@@ -112,23 +104,24 @@ def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
     if called in JOINING:
         return f"{node.name}_as_module", _joining(node, called)
     kind = FUNCTIONS.get(called.replace("_", ""))
-    return f"{node.name}_as_module", None if kind is None else _from_settings(node, kind)
+    return f"{node.name}_as_module", _from_settings(node, kind)
 
 
 def _source(node: fx.Node) -> Any:
     return node.args[0] if node.args else node.kwargs["input"]
 
 
-def _from_settings(node: fx.Node, kind: ModuleClass) -> nn.Module | None:
-    """A module with a call's settings; None where they are computed by the network itself."""
-    names = LARGEST if kind in MAX_POOLS else signature(kind).parameters
+def _from_settings(node: fx.Node, kind: type[nn.Module] | None) -> nn.Module | None:
+    """A module of this class with a call's settings; None without a class, or if the network computes a setting."""
+    if kind is None or node.all_input_nodes != [_source(node)]:
+        return None
+    names = MAX_POOL_ARGUMENTS if kind in MAX_POOLS else signature(kind).parameters
     settings = dict(zip(names, node.args[1:])) | node.kwargs
-    settings = {name: value for name, value in settings.items() if name not in DROPPED}
-    return kind(**settings) if node.all_input_nodes == [_source(node)] else None
+    return kind(**{name: value for name, value in settings.items() if name not in DROPPED})
 
 
 def _joining(node: fx.Node, called: str) -> nn.Module | None:
-    """A module for what makes one tensor of several; None where a number, or a Parameter, is among them."""
+    """A module that joins several tensors to one; None if a number or a Parameter is among them."""
     parts = _joined(node)
     if not parts or not all(isinstance(part, fx.Node) and part.op != "get_attr" for part in parts):
         return None
@@ -140,64 +133,69 @@ def _joining(node: fx.Node, called: str) -> nn.Module | None:
 
 
 def _with_parameters(node: fx.Node, called: str, network: nn.Module) -> tuple[str, nn.Module | None]:
-    """A module that holds the Parameters which a function is given, named after the module that they belong to."""
-    given = dict(zip(PARAMETRIC[called], node.args[1:])) | {
-        name: value for name, value in node.kwargs.items() if name != "input"
-    }
-    tensors = {name: value for name, value in given.items() if isinstance(value, fx.Node)}
-    settings = {name: value for name, value in given.items() if name not in tensors and value is not None}
-    if {value.op for value in tensors.values()} != {"get_attr"}:
+    """A module with the Parameters that a function is called with, under the name of the module that owns them."""
+    arguments = dict(zip(PARAMETRIC[called], node.args[1:])) | node.kwargs
+    arguments.pop("input", None)
+    nodes = {name: value for name, value in arguments.items() if isinstance(value, fx.Node)}
+    settings = {name: value for name, value in arguments.items() if name not in nodes and value is not None}
+    if {value.op for value in nodes.values()} != {"get_attr"}:
         return "", None
-    owner = next(str(value.target).rpartition(".")[0] for value in tensors.values())
-    held = {name: attribute(network, str(value.target)) for name, value in tensors.items()}
+    paths = {name: str(value.target) for name, value in nodes.items()}
+    owner = next(iter(paths.values())).rpartition(".")[0]
+    tensors = {name: attribute(network, path) for name, path in paths.items()}
     if called == "batch_norm":
-        return f"{node.name}_as_module", _batch_norm(network.get_submodule(owner), held, settings)
-    return owner or f"{node.name}_as_module", _weighted(called, held, settings)
+        return f"{node.name}_as_module", _batch_norm(network.get_submodule(owner), tensors, settings)
+    return owner or f"{node.name}_as_module", _weighted(called, tensors, settings)
 
 
-def _weighted(called: str, held: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
-    """A convolution or linear layer around these Parameters."""
-    weight, bias = held.get("weight"), held.get("bias")
+def _weighted(called: str, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
+    """A convolution or linear layer with these Parameters."""
+    weight = tensors.get("weight")
+    bias = tensors.get("bias")
     if not isinstance(weight, nn.Parameter):
         return None
     widths = [weight.shape[1] * settings.get("groups", 1), weight.shape[0]]
-    made: nn.Module
+    module: nn.Module
     if called == "linear":
-        made = nn.Linear(widths[0], widths[1], bias=bias is not None, device="meta")
+        module = nn.Linear(widths[0], widths[1], bias=bias is not None, device="meta")
     else:
         kind: Any = CONVOLUTIONS[weight.ndim - 3]
-        made = kind(*widths, tuple(weight.shape[2:]), bias=bias is not None, device="meta", **settings)
-    made._parameters.update(weight=weight, bias=bias)
-    return made
+        module = kind(*widths, tuple(weight.shape[2:]), bias=bias is not None, device="meta", **settings)
+    module._parameters.update(weight=weight, bias=bias)
+    return module
 
 
-def _batch_norm(owner: nn.Module, held: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
-    """The BatchNorm of its owner's dimensions around these Parameters and statistics."""
+def _batch_norm(owner: nn.Module, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
+    """A BatchNorm of its owner's class with these Parameters and statistics; None if it uses those of the batch."""
     kind = next((kind for kind in BATCH_NORMS if isinstance(owner, kind)), None)
-    if kind is None or settings.get("training") or "running_mean" not in held:
+    if kind is None or settings.get("training") or "running_mean" not in tensors:
         return None
     numbers = {name: settings[name] for name in ("momentum", "eps") if name in settings}
-    made = kind(len(held["running_mean"]), affine="weight" in held, device="meta", **numbers)
-    made._parameters.update(weight=held.get("weight"), bias=held.get("bias"))
-    made._buffers.update(running_mean=held["running_mean"], running_var=held["running_var"], num_batches_tracked=None)
-    return made
+    module = kind(len(tensors["running_mean"]), affine="weight" in tensors, device="meta", **numbers)
+    module._parameters.update(weight=tensors.get("weight"), bias=tensors.get("bias"))
+    statistics = {name: tensors[name] for name in ("running_mean", "running_var")}
+    module._buffers.update(**statistics, num_batches_tracked=None)
+    return module
 
 
 def _not_in_place(node: fx.Node) -> None:
-    """Let a call give a new tensor, so that an activation that was kept is never overwritten."""
+    """Replace an in-place call by its out-of-place form, which does not overwrite an observed activation."""
     name = torch_callee(node)
-    owners = (Tensor,) if node.op == "call_method" else (functional, torch)
-    outside = next((getattr(owner, name[:-1]) for owner in owners if hasattr(owner, name[:-1])), None)
-    if name.endswith("_") and not name.endswith("__") and outside is not None:
-        node.target = name[:-1] if node.op == "call_method" else outside
+    plain = name.removesuffix("_")
+    if name.endswith("_") and not name.endswith("__"):
+        if node.op == "call_method" and hasattr(Tensor, plain):
+            node.target = plain
+        elif node.op == "call_function":
+            node.target = getattr(functional, plain, getattr(torch, plain, node.target))
     if node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """The same Parameters in a module of its own, without hooks and not in place."""
+    """A copy of a module that shares its Parameters, has no hooks and works out of place."""
     clone = copy.copy(module)
-    clone._parameters, clone._buffers = dict(module._parameters), dict(module._buffers)
+    clone._parameters = dict(module._parameters)
+    clone._buffers = dict(module._buffers)
     clone._modules = {name: _copy(child) for name, child in module._modules.items() if child is not None}
     clone.__dict__.update({name: value for name, value in vars(nn.Module()).items() if "_hooks" in name})
     clone.__dict__.pop("forward", None)  # a forward patched on the instance belongs to the user's module

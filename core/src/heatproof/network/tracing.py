@@ -1,4 +1,4 @@
-"""Traces a network as one fx graph, and names its outputs."""
+"""Traces a network to one fx graph, and names its outputs."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 OBSERVED = "heatproof layers"
-"""Where a node's ``meta`` names the modules of the network whose output it holds."""
+"""The key of a node's ``meta`` that holds the names of the modules whose output is the node's value."""
 
 
 def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """A network's outputs, or their nodes, by name: a single one is the first, a tuple in order, a dictionary stays."""
+    """A network's outputs, or their nodes, by name; a single output has the first name, a dictionary has its keys."""
     if isinstance(outputs, Mapping):
         return dict(outputs)
     if isinstance(outputs, (Tensor, fx.Node)):
@@ -20,9 +20,9 @@ def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Tracer(fx.Tracer):
-    """Traces as fx does, and notes which node holds the output of each module, however deep its own calls go.
+    """Traces as fx does, and also records which node holds the output of each module at any depth.
 
-    A module that is called again is ``name__2`` the second time. What returns several tensors is no layer.
+    The second call of a module is named ``name__2``. A module that returns several tensors is not recorded.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call a module of the network, and note the node of what it returns."""
+        """Call a module of the network, and record the node of its output."""
         output = super().call_module(m, forward, args, kwargs)
         path = self.path_of_module(m)
         self._calls[path] += 1
@@ -47,7 +47,7 @@ def numbered(name: str, call: int) -> str:
 
 
 def traced(network: nn.Module) -> fx.Graph:
-    """The network's graph in evaluation mode, since tracing bakes the flag of functional dropout."""
+    """The network's graph in evaluation mode; tracing copies the training flag into calls of functional dropout."""
     flags = {module: module.training for module in network.modules()}
     network.eval()
     try:

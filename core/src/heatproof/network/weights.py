@@ -1,4 +1,4 @@
-"""The weights of a network: told apart and shared."""
+"""The weights of a network: listing them, sharing their memory, and computing their digest."""
 
 import hashlib
 
@@ -9,10 +9,7 @@ from ..digests import digest
 
 
 def tensors(network: nn.Module) -> list[Tensor]:
-    """The parameters and buffers of a network, shared ones as often as they are used.
-
-    ``network.parameters()`` gives each once and tells its name, which takes several times as long.
-    """
+    """The parameters and buffers of a network, with duplicates; ``parameters()`` takes several times as long."""
     return [
         tensor
         for module in network.modules()
@@ -22,18 +19,15 @@ def tensors(network: nn.Module) -> list[Tensor]:
 
 
 def share(module: nn.Module, other: nn.Module) -> None:
-    """Put the tensors that equal those of the same name in another module into the memory of these."""
-    known = dict([*other.named_parameters(), *other.named_buffers()])
+    """Let the tensors of a module share memory with equal tensors of the same name in another module."""
+    originals = dict([*other.named_parameters(), *other.named_buffers()])
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if name in known and torch.equal(tensor, known[name]):
-            tensor.data = known[name].data
+        if name in originals and torch.equal(tensor, originals[name]):
+            tensor.data = originals[name].data
 
 
 def network_digest(network: nn.Module) -> str:
-    """The digest of what a network is made of and of every parameter and buffer by name, on whatever device.
-
-    Classes and settings of modules enter as they describe themselves; what their code does is not looked at.
-    """
+    """The digest of a network's weights and of the class and ``extra_repr()``, but not the code, of each module."""
     modules = [
         [name, f"{type(module).__module__}.{type(module).__qualname__}", module.extra_repr()]
         for name, module in network.named_modules()
@@ -42,7 +36,7 @@ def network_digest(network: nn.Module) -> str:
 
 
 def weights_digest(network: nn.Module) -> str:
-    """The digest of every parameter and buffer of a network by name, on whatever device."""
+    """The digest of a network's parameters and buffers by name, on any device."""
     values = dict([*network.named_parameters(), *network.named_buffers()])
     return digest({name: _content(tensor) for name, tensor in values.items()})
 

@@ -1,8 +1,4 @@
-"""The standard shared computations: each runs once per batch, whoever asks first.
-
-Every pass goes over the batch in pieces of ``rows`` samples and keeps no graph, so that its memory is that of one
-forward and backward over one piece.
-"""
+"""Shared passes: each runs once per batch, over ``rows`` samples at a time, and keeps no autograd graph."""
 
 from .gradient import Gradients, LayerGradient, derivatives, gradients, leaf, release_layers
 from .scores import logits

@@ -1,4 +1,4 @@
-"""The scores of a batch's images, by a forward pass alone."""
+"""The explained output of a batch, from one forward pass."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from ..batch import Batch
 
 
 def logits(batch: Batch) -> Tensor:
-    """The explained output (n, class), by one forward pass without gradients."""
+    """The explained output (n, class), computed once, by one forward pass without gradients."""
 
     @torch.no_grad()
     def compute() -> Tensor:

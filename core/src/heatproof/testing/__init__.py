@@ -1,12 +1,12 @@
-"""The conformance kit: laws that every explainer, model, metric, dataset and reader obeys, and toys to try them on.
+"""The conformance kit: laws that every explainer, model, metric, dataset and reader must obey, and toys to check them.
 
-A third party needs three lines::
+A plugin checks a component in three lines::
 
     @conforms(MyExplainer())
     def test_conformance(check):
         check()
 
-Without pytest, ``check_explainer(MyExplainer())`` returns the results, or raises ``ConformanceError`` that lists all
+Without pytest, ``check_explainer(MyExplainer())`` returns the results, or raises a ``ConformanceError`` that lists all
 failures.
 """
 

@@ -1,4 +1,4 @@
-"""Benches: an explainer with the model and the samples on which it is tried."""
+"""The bench of explainers: an explainer with the model and the samples for its checks."""
 
 import copy
 from collections.abc import Sequence
@@ -21,19 +21,23 @@ SAMPLES = 4
 
 
 class ExplainerBench:
-    """An explainer with the model and the prepared samples on which it is tried; made when first needed."""
+    """An explainer with the model and the prepared samples for its checks, each built on first use."""
 
     def __init__(self, explainer: Explainer, model: Model | None = None, samples: Sequence[Sample] | None = None):
-        self._explainer, self._model, self._samples = explainer, model, samples
+        self._explainer = explainer
+        self._model = model
+        self._samples = samples
 
     @cached_property
     def component(self) -> Component:
-        """The explainer; its open Params filled from the samples."""
-        return self._explainer.fit(self.samples) if self._explainer.open else self._explainer
+        """The explainer, with open settings filled from the samples."""
+        if self._explainer.open:
+            return self._explainer.fit(self.samples)
+        return self._explainer
 
     @cached_property
     def model(self) -> Model:
-        """The model it is tried on: the one given, or a small residual network; one with grades where those lack."""
+        """The model of the checks: by default a small residual network, or one with grades if the method needs them."""
         if self._model:
             return self._model
         dimensions = min(self._explainer.spaces & {2, 3}, default=2)
@@ -43,7 +47,9 @@ class ExplainerBench:
     @cached_property
     def samples(self) -> list[Sample]:
         """Four prepared samples."""
-        return list(self._samples) if self._samples is not None else default_samples(self.model)
+        if self._samples is None:
+            return default_samples(self.model)
+        return list(self._samples)
 
     @cached_property
     def precise(self) -> Model:
@@ -51,21 +57,21 @@ class ExplainerBench:
         return in_float64(self.model)
 
     def explainer(self, model: Model) -> Explainer:
-        """The explainer, or the last of those it stands for on this model."""
+        """The explainer, or the last of those that it expands to on this model."""
         assert isinstance(self.component, Explainer)
         return list(self.component.expand(model))[-1]
 
     def batch(self, dtype: torch.dtype = torch.float64, **changes: Any) -> Batch:
-        """The samples as a fresh batch with mixed targets; ``changes`` go to ``Batch``."""
+        """A new batch of the samples with mixed targets; ``changes`` are further arguments of ``Batch``."""
         model = self.precise if dtype == torch.float64 else self.model
         return batch_of(self.explainer(model), model, self.samples, dtype, **changes)
 
     def explained(self, batch: Batch) -> Tensor:
-        """The values (n, c or 1, *space) under guard, detached."""
+        """The detached values (n, c or 1, *space) of a guarded call."""
         return values_of(self.explainer(batch.model)(batch))
 
     def toy(self, toy: Toy) -> Batch:
-        """A float64 batch of a toy; the law does not apply where the explainer is not defined on it."""
+        """A float64 batch of a toy; raises ``NotApplicable`` if the explainer is not defined on it."""
         model = in_float64(toy)
         try:
             explainer = self.explainer(model)
@@ -95,11 +101,11 @@ def default_samples(model: Model) -> list[Sample]:
 def batch_of(
     explainer: Explainer, model: Model, samples: Sequence[Sample], dtype: torch.dtype, **changes: Any
 ) -> Batch:
-    """A batch of prepared samples with mixed targets and the layers that the explainer asks for."""
+    """A batch of prepared samples with mixed targets and the layers that the explainer needs."""
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).to(dtype)
-    classes = 1 if model.head in ("ordinal", "regression") else len(model.classes)
+    logits = 1 if model.head in ("ordinal", "regression") else len(model.classes)
     settings: dict[str, Any] = {
-        "targets": [index % classes for index in range(len(samples))],
+        "targets": [index % logits for index in range(len(samples))],
         "inputs": model.collate(samples),
         "field": fields(samples),
         "layers": explainer.layers(model),
@@ -109,7 +115,7 @@ def batch_of(
 
 
 def values_of(explanation: Explanation) -> Tensor:
-    """The values without their graph, as a copy."""
+    """A detached copy of the values."""
     values: Tensor = explanation.values
     return values.detach().clone()
 
@@ -119,8 +125,7 @@ def networks_of(batch: Batch) -> list[nn.Module]:
     return [batch.model.network, batch.view.module]
 
 
-def difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference relative to the largest value."""
-    scale = float(one.abs().max())
-    gap = float((one - other).abs().max())
-    return gap / scale if scale else gap
+def difference(expected: Tensor, actual: Tensor) -> float:
+    """The largest difference relative to the largest expected value; absolute if all expected values are zero."""
+    scale = float(expected.abs().max())
+    return float((expected - actual).abs().max()) / (scale or 1.0)

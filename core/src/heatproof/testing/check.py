@@ -1,4 +1,4 @@
-"""Checks: laws bound to the component they are asked of, and what came of asking."""
+"""Checks: laws bound to a component, and their results."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ Outcome = Literal["passed", "failed", "skipped", "expected"]
 
 
 class Violation(AssertionError):
-    """A law that a component breaks; the message says what was seen and what the law allows."""
+    """A component breaks a law; the message says what was seen and what the law allows."""
 
 
 class NotApplicable(SkipTest):
-    """A law that says nothing about this component; pytest shows it as skipped."""
+    """A law does not apply to this component; pytest shows the check as skipped."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One law of one component; calling it raises ``Violation`` when the law is broken."""
+    """One law for one component; a call raises ``Violation`` if the component breaks the law."""
 
     law: Callable[[Any], None]
     bench: Any
@@ -31,7 +31,7 @@ class Check:
         return self.law.__name__.replace("_", " ")
 
     def __call__(self) -> None:
-        """Ask the law of the component."""
+        """Check the component."""
         self.law(self.bench)
 
     def __repr__(self) -> str:
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check; ``expected`` is a failure that was announced with a reason."""
+    """The result of one check; the outcome ``expected`` is a failure that was announced with a reason."""
 
     name: str
     outcome: Outcome
@@ -48,12 +48,12 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the component."""
+        """Whether the check did not fail unexpectedly."""
         return self.outcome != "failed"
 
 
 class ConformanceError(PluginError):
-    """Laws that a component breaks; ``results`` holds all that was checked."""
+    """A component breaks some laws; ``results`` are the results of all checks."""
 
     def __init__(self, subject: str, results: list[Result]):
         self.results = results
@@ -69,11 +69,12 @@ def claim(holds: bool, message: str) -> None:
 
 
 def run(subject: str, checks: Iterable[Check], expected: Mapping[str, str] | None = None) -> list[Result]:
-    """The results of all checks; raises ``ConformanceError`` at the end when one failed.
+    """Run all checks; raises ``ConformanceError`` at the end if a check failed.
 
     ``expected`` maps the names of checks that are known to fail to the reason; such a check must then fail.
     """
-    checks, expected = list(checks), expected or {}
+    checks = list(checks)
+    expected = expected or {}
     require_known(expected, checks)
     results = [_result(check, expected.get(check.name)) for check in checks]
     if not all(result.passed for result in results):
@@ -82,7 +83,7 @@ def run(subject: str, checks: Iterable[Check], expected: Mapping[str, str] | Non
 
 
 def require_known(expected: Iterable[str], checks: Iterable[Check]) -> None:
-    """Raise ``HeatproofError`` when an announced failure names no check."""
+    """Raise ``HeatproofError`` for an announced failure of an unknown check."""
     names = [check.name for check in checks]
     for name in expected:
         if name not in names:
@@ -104,7 +105,7 @@ def _result(check: Check, announced: str | None) -> Result:
 
 
 def _reason(error: Exception) -> str:
-    """The message of a violation or of heatproof; any other error with its kind."""
+    """The message of an error; with its class if it is not an error of heatproof."""
     if isinstance(error, (Violation, HeatproofError)):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Laws of every component: its Params, its identity, and that it travels to a worker."""
+"""Laws of every component: its settings, its identity, and that it can be sent to a worker process."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ from .check import claim
 
 
 class Bench(Protocol):
-    """What a law is asked of: a component with all that is needed to try it."""
+    """A component with everything needed to check it."""
 
     @property
     def component(self) -> Component:
@@ -22,7 +22,7 @@ class Bench(Protocol):
 
 
 def settings_survive_a_round_trip(bench: Bench) -> None:
-    """``describe``, written as JSON and read again, rebuilds a component of the same identity."""
+    """A component rebuilt from ``describe``, written to JSON and read again, has the same identity."""
     component = bench.component
     written = json.loads(json.dumps(component.describe(), allow_nan=False))
     again = _reread(component, written)
@@ -31,7 +31,7 @@ def settings_survive_a_round_trip(bench: Bench) -> None:
 
 
 def settings_are_closed(bench: Bench) -> None:
-    """Unknown settings are refused with a ``HeatproofError``, and settings cannot be changed in place."""
+    """Unknown settings raise ``HeatproofError``, and settings cannot be changed in place."""
     component = bench.component
     claim(_refused(component), "a setting named 'no_such_setting' is accepted; keep extra='forbid' in Params.")
     for name in type(component.params).model_fields:
@@ -52,9 +52,10 @@ def pickles_to_the_same_component(bench: Bench) -> None:
 
 
 def identity_follows_from_the_settings(bench: Bench) -> None:
-    """Two components made with the same settings have one identity; it is a non-empty text."""
+    """Two components with the same settings have the same identity, a non-empty text."""
     component = bench.component
-    first, second = component.with_().identity, component.with_().identity
+    first = component.with_().identity
+    second = component.with_().identity
     claim(first == second == component.identity != "", f"identities {first!r}, {second!r} and {component.identity!r}.")
 
 
@@ -75,9 +76,9 @@ def _refused(component: Component) -> bool:
 
 
 def _reread(original: Any, written: Any) -> Any:
-    """The value that ``describe`` wrote; a component by its class, since no catalog is asked.
+    """The value that ``describe`` wrote, with components rebuilt by their class instead of by the catalog.
 
-    A network cannot be written: the one at hand takes its place.
+    A network cannot be written to JSON, so the original is used.
     """
     if isinstance(original, nn.Module):
         return original
@@ -92,5 +93,6 @@ def _reread(original: Any, written: Any) -> Any:
 
 
 def _holds_components(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> bool:
-    entries = values.values() if isinstance(values, Mapping) else values
-    return any(isinstance(entry, (Component, Mapping, list, tuple)) for entry in entries)
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    return any(isinstance(value, (Component, Mapping, list, tuple)) for value in values)

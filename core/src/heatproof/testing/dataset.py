@@ -1,4 +1,4 @@
-"""Laws of datasets: ids, splits and patients, and what a sample holds."""
+"""Laws of datasets: ids, splits and patients, and the content of samples."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -12,10 +12,11 @@ from ..records import Annotation, Sample
 from .check import claim
 
 LOADED = 3
+"""Samples per split that are loaded."""
 
 
 class DatasetBench:
-    """A dataset, and a few samples of each of its splits, loaded when first needed."""
+    """A dataset, and a few samples of each of its splits, loaded on first use."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -28,11 +29,12 @@ class DatasetBench:
     @cached_property
     def chosen(self) -> list[str]:
         """The first, a middle and the last id of each split."""
-        chosen: dict[str, None] = {}
+        chosen: list[str] = []
         for split in self.dataset.splits:
             ids = self.dataset.ids(split)
-            chosen |= dict.fromkeys(ids[index] for index in np.linspace(0, len(ids) - 1, LOADED).astype(int) if ids)
-        return list(chosen)
+            if ids:
+                chosen += [ids[index] for index in np.linspace(0, len(ids) - 1, LOADED).astype(int)]
+        return list(dict.fromkeys(chosen))
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -41,7 +43,7 @@ class DatasetBench:
 
 
 def ids_are_unique_and_in_a_fixed_order(bench: DatasetBench) -> None:
-    """``ids()`` are texts without a repetition, at least one, and the same in a copy of the dataset."""
+    """``ids()`` are non-empty texts, at least one and all different, in the same order in a copy of the dataset."""
     ids = bench.dataset.ids()
     claim(bool(ids), "there is no sample.")
     claim(all(isinstance(id, str) and id for id in ids), "some ids are not texts.")
@@ -59,24 +61,25 @@ def splits_divide_the_ids(bench: DatasetBench) -> None:
 
 
 def no_patient_is_in_two_splits(bench: DatasetBench) -> None:
-    """All samples of one patient are in one split, or what is tuned on is tested on."""
-    owners: dict[str, str] = {}
+    """All samples of a patient are in one split; otherwise patients of the tuning split would be tested."""
+    splits: dict[str, str] = {}
     for split in bench.dataset.splits:
         for id in bench.dataset.ids(split):
             patient = bench.dataset.patient(id)
-            first = owners.setdefault(patient, split)
+            first = splits.setdefault(patient, split)
             claim(first == split, f"patient {patient!r} is in the splits {first!r} and {split!r}.")
 
 
 def samples_are_the_ones_asked_for(bench: DatasetBench) -> None:
-    """A sample has the id it was loaded by and the patient that ``patient`` names beforehand."""
+    """A sample has the id that ``load`` was called with and the patient that ``patient`` returns."""
     for id, sample in zip(bench.chosen, bench.samples):
-        claim(sample.id == id, f"asked for {id!r}, got {sample.id!r}.")
-        claim(sample.patient == bench.dataset.patient(id), f"{id!r} is of {sample.patient!r}, patient says otherwise.")
+        claim(sample.id == id, f"load({id!r}) returns the sample {sample.id!r}.")
+        patient = bench.dataset.patient(id)
+        claim(sample.patient == patient, f"{id!r} has the patient {sample.patient!r}, but patient(id) is {patient!r}.")
 
 
 def images_are_as_decoded(bench: DatasetBench) -> None:
-    """Images are (c, *space) with one or more channels, two or three spatial dimensions, in unsigned integers."""
+    """Images are (c, *space) unsigned integers with one or more channels and two or three spatial dimensions."""
     for sample in bench.samples:
         claim(sample.image.ndim in (3, 4), f"the image of {sample.id} has shape {sample.image.shape}.")
         claim(sample.image.dtype.kind == "u", f"the image of {sample.id} is {sample.image.dtype}; allowed: unsigned.")
@@ -84,27 +87,27 @@ def images_are_as_decoded(bench: DatasetBench) -> None:
 
 
 def annotations_lie_on_their_image(bench: DatasetBench) -> None:
-    """Annotations have the image's spatial shape, findings that are declared, and a share of 0…1 or a density."""
+    """Annotations have the image's spatial shape, a declared finding, and values in 0…1, or above 0 for a density."""
     for sample in bench.samples:
         for annotation in sample.annotations:
             _claim_annotation(bench.dataset, sample, annotation)
 
 
 def labels_are_among_the_classes(bench: DatasetBench) -> None:
-    """A label is the index of a class, a tuple of such, or None; extras are declared."""
+    """A label is the index of a class, a tuple of indices, or None; extras are declared."""
     classes = len(bench.dataset.classes)
     for sample in bench.samples:
-        label = sample.label if isinstance(sample.label, tuple) else (sample.label,)
-        known = sample.label is None or all(isinstance(one, int) and 0 <= one < classes for one in label)
-        claim(known, f"the label of {sample.id} is {sample.label!r}; there are {classes} classes.")
         several = isinstance(sample.label, tuple)
+        labels = sample.label if isinstance(sample.label, tuple) else (sample.label,)
+        valid = sample.label is None or all(isinstance(label, int) and 0 <= label < classes for label in labels)
+        claim(valid, f"the label of {sample.id} is {sample.label!r}; there are {classes} classes.")
         claim(bench.dataset.multilabel or not several, f"{sample.id} has several labels; set multilabel.")
         extras = set(sample.extras) - set(bench.dataset.extras)
         claim(not extras, f"{sample.id} has extras that are not declared: {', '.join(sorted(extras))}.")
 
 
 def fields_and_geometries_fit_their_image(bench: DatasetBench) -> None:
-    """Where there is a field it is bool on the image; where there is a geometry, its native shape is the image's."""
+    """A field is bool and has the image's spatial shape; a geometry has the image's native shape."""
     for sample in bench.samples:
         if sample.field is not None:
             fits = sample.field.dtype == bool and sample.field.shape == sample.space
@@ -116,27 +119,28 @@ def fields_and_geometries_fit_their_image(bench: DatasetBench) -> None:
 
 
 def loading_twice_gives_the_same_bits(bench: DatasetBench) -> None:
-    """Image, annotations and label of a sample are the same to the bit, whatever was loaded before."""
+    """A sample has the same image, annotations and label to the bit, whichever samples were loaded before."""
     for first in bench.samples[::-1]:
         second = bench.dataset.load(first.id)
         same = np.array_equal(first.image, second.image) and first.label == second.label
         claim(same, f"{first.id} has another image or label when loaded again.")
         pairs = zip(first.annotations, second.annotations, strict=True)
-        claim(all(np.array_equal(a.values, b.values) for a, b in pairs), f"{first.id} is annotated otherwise.")
+        same = all(np.array_equal(before.values, after.values) for before, after in pairs)
+        claim(same, f"{first.id} has other annotations when loaded again.")
 
 
 def what_is_unknown_is_refused(bench: DatasetBench) -> None:
     """An id or a split that does not exist raises ``DataError``."""
-    asked: list[tuple[str, Callable[[], object]]] = [
-        ("id", lambda: bench.dataset.load("no such id")),
-        ("split", lambda: bench.dataset.ids("no such split")),
-    ]
-    for what, ask in asked:
+    calls: dict[str, Callable[[], object]] = {
+        "id": lambda: bench.dataset.load("no such id"),
+        "split": lambda: bench.dataset.ids("no such split"),
+    }
+    for kind, call in calls.items():
         try:
-            ask()
+            call()
         except DataError:
             continue
-        claim(False, f"an unknown {what} is accepted; raise DataError.")
+        claim(False, f"an unknown {kind} is accepted; raise DataError.")
 
 
 LAWS: tuple[Callable[[DatasetBench], None], ...] = (
@@ -154,8 +158,9 @@ LAWS: tuple[Callable[[DatasetBench], None], ...] = (
 
 
 def _claim_annotation(dataset: Dataset, sample: Sample, annotation: Annotation) -> None:
-    values, what = annotation.values, f"{annotation.finding!r} of {sample.id}"
-    claim(annotation.finding in dataset.findings, f"{what} is not among the declared findings.")
-    claim(values.shape == sample.space, f"{what} has shape {values.shape}, the image {sample.space}.")
+    values = annotation.values
+    name = f"{annotation.finding!r} of {sample.id}"
+    claim(annotation.finding in dataset.findings, f"{name} is not among the declared findings.")
+    claim(values.shape == sample.space, f"{name} has shape {values.shape}, the image {sample.space}.")
     highest = np.inf if annotation.kind == "density" else 1
-    claim(bool(((values >= 0) & (values <= highest)).all()), f"values of {what} leave 0…1.")
+    claim(bool(((values >= 0) & (values <= highest)).all()), f"values of {name} leave 0…1.")

@@ -1,6 +1,7 @@
-"""The kit: all laws of a component as checks, run with or without pytest."""
+"""The functions of the kit: they run the laws of a component as checks, with or without pytest."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ KINDS: Mapping[type[Component], tuple[Callable[..., Any], tuple[Callable[[Any], 
     Dataset: (dataset.DatasetBench, dataset.LAWS),
     Reader: (reader.ReaderBench, reader.LAWS),
 }
-"""Interface → what its components are tried on, and its laws."""
+"""Interface → its bench and its laws."""
 
 
 def checks(subject: Component, **settings: Any) -> list[Check]:
     """The checks of a component, not yet run; ``settings`` as in ``check_explainer`` and its siblings."""
     for interface, (bench, laws) in KINDS.items():
         if isinstance(subject, interface):
-            tried = bench(subject, **settings)
-            return [Check(law, tried) for law in (*laws, *component.LAWS)]
+            subject_bench = bench(subject, **settings)
+            return [Check(law, subject_bench) for law in (*laws, *component.LAWS)]
     raise PluginError(f"{type(subject).__name__} is no dataset, model, explainer, metric or reader.")
 
 
@@ -43,7 +44,7 @@ def check_explainer(
     samples: Sequence[Sample] | None = None,
     expected: Expected = None,
 ) -> list[Result]:
-    """Try an explainer; on ``model`` with four prepared ``samples`` where the toys do not suit it.
+    """Check an explainer; on ``model`` with four prepared ``samples`` if the toys do not fit it.
 
     ``expected`` maps names of checks that are known to fail to the reason. Raises ``ConformanceError``.
     """
@@ -51,30 +52,30 @@ def check_explainer(
 
 
 def check_model(subject: Model, sample: Sample | None = None, expected: Expected = None) -> list[Result]:
-    """Try a model, on ``sample`` (as a dataset loads it) where generated images do not suit it."""
+    """Check a model, on ``sample`` (as a dataset loads it) if generated images do not fit it."""
     return _checked(Model, subject, expected, sample=sample)
 
 
 def check_metric(subject: Metric, expected: Expected = None) -> list[Result]:
-    """Try a metric on toy cases."""
+    """Check a metric on toy cases."""
     return _checked(Metric, subject, expected)
 
 
 def check_dataset(subject: Dataset, expected: Expected = None) -> list[Result]:
-    """Try a dataset; a few samples of each split are loaded."""
+    """Check a dataset; a few samples of each split are loaded."""
     return _checked(Dataset, subject, expected)
 
 
 def check_reader(subject: Reader, file: Path | None = None, expected: Expected = None) -> list[Result]:
-    """Try a reader, on a ``file`` of its format; most laws do not apply without one."""
+    """Check a reader, on a ``file`` of its format; without a file most laws do not apply."""
     return _checked(Reader, subject, expected, file=file)
 
 
 def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:
-    """Try everything that an installed distribution, or one registered component, brings.
+    """Check all components of an installed distribution, or one registered component.
 
-    ``settings`` gives Params by component name; what cannot be made without is listed as skipped. Raises
-    ``PluginError`` for a name that nobody registers, ``ConformanceError`` at the end when a check failed.
+    ``settings`` holds settings by component name; components that lack required settings are skipped. Raises
+    ``PluginError`` for an unknown name, ``ConformanceError`` at the end if a check failed.
     """
     from ..registry.catalog import default
 
@@ -84,20 +85,19 @@ def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = N
             raise PluginError(f"{name} is broken: {broken.reason}")
     entries = [entry for entry in catalog.entries if name in (entry.distribution, entry.name, entry.full)]
     if not entries:
-        names = {known for entry in catalog.entries for known in (entry.distribution, entry.name)}
+        names = {name for entry in catalog.entries for name in (entry.distribution, entry.name)}
         raise PluginError(f"no plugin or component is called {name!r}; {near(name, names)}")
-    results = [
-        Result(f"{entry.kind} {entry.name}: {result.name}", result.outcome, result.reason)
-        for entry in entries
-        for result in _results_of(catalog, entry, (settings or {}).get(entry.name, {}))
-    ]
+    results = []
+    for entry in entries:
+        for result in _results_of(catalog, entry, (settings or {}).get(entry.name, {})):
+            results.append(replace(result, name=f"{entry.kind} {entry.name}: {result.name}"))
     if not all(result.passed for result in results):
         raise ConformanceError(name, results)
     return results
 
 
 def conforms(*subjects: Component, expected: Expected = None, **settings: Any) -> Any:
-    """A pytest decorator: the test runs once per check, which it receives as ``check`` and calls.
+    """A pytest decorator: the test runs once per check and receives it as ``check``.
 
     ::
 
@@ -107,12 +107,14 @@ def conforms(*subjects: Component, expected: Expected = None, **settings: Any) -
     """
     import pytest
 
-    made = [(subject, check) for subject in subjects for check in checks(subject, **settings)]
-    require_known(expected or {}, [check for _, check in made])
-    parameters = [
-        pytest.param(check, id=f"{subject.short}: {check.name}", marks=_marks(check, expected or {}))
-        for subject, check in made
-    ]
+    expected = expected or {}
+    all_checks = []
+    parameters = []
+    for subject in subjects:
+        for check in checks(subject, **settings):
+            all_checks.append(check)
+            parameters.append(pytest.param(check, id=f"{subject.short}: {check.name}", marks=_marks(check, expected)))
+    require_known(expected, all_checks)
     return pytest.mark.parametrize("check", parameters)
 
 
@@ -125,11 +127,13 @@ def _checked(interface: type[Component], subject: Component, expected: Expected,
 def _marks(check: Check, expected: Mapping[str, str]) -> list[Any]:
     import pytest
 
-    return [pytest.mark.xfail(reason=expected[check.name], strict=True)] if check.name in expected else []
+    if check.name not in expected:
+        return []
+    return [pytest.mark.xfail(reason=expected[check.name], strict=True)]
 
 
 def _results_of(catalog: Any, entry: Any, params: Mapping[str, Any]) -> list[Result]:
-    """The results of one registered component; one line where it has no laws or cannot be made."""
+    """The results of one registered component; a single result if it has no laws or cannot be built."""
     if entry.kind not in {interface.__name__.lower() for interface in KINDS}:
         return [Result("has laws", "skipped", f"there are no laws of {entry.kind}s")]
     missing = _required(catalog.load(entry)) - params.keys()

@@ -1,4 +1,4 @@
-"""Laws of metrics: what one case measures, and how cases are summarised under resampling."""
+"""Laws of metrics: the measurements of a case, and the summary of cases under resampling."""
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +24,7 @@ from .toys import SIDES, Regions, Slope
 
 CASES = 6
 EXACT = 1e-12
+"""The largest difference of summaries that must agree."""
 PARTS: Mapping[str, frozenset[str]] = {
     "prediction": frozenset({"prediction"}),
     "heatmap": frozenset({"heatmap"}),
@@ -31,29 +32,31 @@ PARTS: Mapping[str, frozenset[str]] = {
     "explain": frozenset({"explainer"}),
     "traits": frozenset({"explainer"}),
 }
-"""Part of a case → the needs for any of which it is there."""
+"""Part of a case → the needs that provide it; one of them suffices."""
 
 
 class MetricBench:
-    """A metric with toy cases: blobs with exact masks, a network that reads them, noise for heatmaps."""
+    """A metric with toy cases: blobs with exact masks, predictions of a network, and random heatmaps."""
 
     def __init__(self, metric: Metric):
         self._metric = metric
 
     @cached_property
     def component(self) -> Component:
-        """The metric; its open Params filled from the cases' samples."""
-        return self._metric.fit(self.samples) if self._metric.open else self._metric
+        """The metric, with open settings filled from the samples."""
+        if self._metric.open:
+            return self._metric.fit(self.samples)
+        return self._metric
 
     @property
     def metric(self) -> Metric:
-        """The metric; its open Params filled from the cases' samples."""
+        """The metric, with open settings filled from the samples."""
         assert isinstance(self.component, Metric)
         return self.component
 
     @cached_property
     def model(self) -> Regions:
-        """The network that made the predictions."""
+        """The model of the predictions."""
         return Regions()
 
     @cached_property
@@ -62,7 +65,7 @@ class MetricBench:
         return self.model.samples(CASES)
 
     def cases(self) -> list[Case]:
-        """Fresh cases that hold what the metric declares to need, and nothing else."""
+        """New cases with only the parts that the metric's ``needs`` name."""
         return [self.limited(self.full(sample)) for sample in self.samples]
 
     def full(self, sample: Sample) -> Case:
@@ -70,29 +73,29 @@ class MetricBench:
         batch = batch_of(Slope(), self.model, [sample], torch.float32)
         noise = generator(sample.id, "heatmap").random(sample.space).astype(np.float32)
         logits = batch.forward()[0].detach().numpy()[0]
-        own = pickle.loads(pickle.dumps(sample))
-        return Case(own, self.model.read(logits), Heatmap(noise), batch, _explained, Slope().traits, SIDES)
+        copy = pickle.loads(pickle.dumps(sample))
+        return Case(copy, self.model.read(logits), Heatmap(noise), batch, _explained, Slope().traits, SIDES)
 
     def limited(self, case: Case) -> Case:
-        """The case without what the metric does not declare to need."""
+        """The case with only the parts that the metric's ``needs`` name."""
         needs = self.metric.needs
-        sample = replace(
-            case.sample,
-            annotations=case.sample.annotations if "annotation" in needs else (),
-            label=case.sample.label if "label" in needs else None,
-        )
-        kept = {part: getattr(case, part) for part, reasons in PARTS.items() if needs & reasons}
-        return Case(sample, **kept, classes=case.classes)
+        sample = case.sample
+        if "annotation" not in needs:
+            sample = replace(sample, annotations=())
+        if "label" not in needs:
+            sample = replace(sample, label=None)
+        parts = {part: getattr(case, part) for part, providers in PARTS.items() if needs & providers}
+        return Case(sample, **parts, classes=case.classes)
 
     def measured(self, case: Case) -> Measurement | None:
-        """What the metric measures; None where it is undefined."""
+        """The metric's measurement; None if it is undefined."""
         try:
             return self.metric.measure(case)
         except Undefined:
             return None
 
     def table(self, cases: list[Case]) -> dict[str, Array]:
-        """The measurements of all cases (cases, …) by name; cases without any are left out."""
+        """The measurements of all defined cases (cases, …) by measure."""
         rows = [row for row in map(self.measured, cases) if row is not None]
         if not rows:
             raise NotApplicable("no toy case is defined")
@@ -100,7 +103,7 @@ class MetricBench:
 
 
 def measures_are_numbers(bench: MetricBench) -> None:
-    """A case measures numbers or arrays that are finite or NaN; at least one toy case is not ``Undefined``."""
+    """Measurements are numbers or arrays, finite or NaN; at least one toy case is not ``Undefined``."""
     rows = [row for row in map(bench.measured, bench.cases()) if row is not None]
     claim(bool(rows), "every toy case is Undefined.")
     for row in rows:
@@ -112,16 +115,15 @@ def measures_are_numbers(bench: MetricBench) -> None:
 
 
 def what_is_needed_is_declared(bench: MetricBench) -> None:
-    """A case that holds only the declared needs measures, to the bit, what a case with everything measures."""
+    """A case with only the declared needs has the same measurement, to the bit, as a case with all parts."""
     for sample in bench.samples:
         full = bench.full(sample)
-        claim(
-            _same(bench.measured(full), bench.measured(bench.limited(full))), "it uses more than it declares to need."
-        )
+        same = _same(bench.measured(full), bench.measured(bench.limited(full)))
+        claim(same, "it uses parts of a case that needs does not name.")
 
 
 def a_case_is_left_untouched(bench: MetricBench) -> None:
-    """Sample, prediction and heatmap have the same bits after ``measure``."""
+    """``measure`` does not change sample, prediction and heatmap."""
     for case in bench.cases():
         before = pickle.dumps((case.sample, case.prediction, case.heatmap))
         bench.measured(case)
@@ -129,14 +131,14 @@ def a_case_is_left_untouched(bench: MetricBench) -> None:
 
 
 def a_case_is_measured_by_itself(bench: MetricBench) -> None:
-    """A case measures the same, to the bit, twice and after whatever other cases."""
+    """The measurement of a case is the same, to the bit, in any order of the cases."""
     first = [bench.measured(case) for case in bench.cases()]
     again = [bench.measured(case) for case in reversed(bench.cases())][::-1]
-    claim(all(map(_same, first, again)), "a case measures something else after other cases.")
+    claim(all(map(_same, first, again)), "the measurement of a case depends on the cases before it.")
 
 
 def odd_cases_are_measured_or_undefined(bench: MetricBench) -> None:
-    """Constant heatmaps, an empty annotation and none at all give numbers, NaN or ``Undefined``, no other error."""
+    """Constant heatmaps, empty annotations and no annotations give numbers, NaN or ``Undefined``, no other error."""
     for case in _odd(bench):
         row = bench.measured(bench.limited(case)) or {}
         infinite = [name for name, value in row.items() if np.isinf(np.asarray(value, dtype=np.float64)).any()]
@@ -144,28 +146,30 @@ def odd_cases_are_measured_or_undefined(bench: MetricBench) -> None:
 
 
 def passes_are_at_most_those_it_is_priced_at(bench: MetricBench) -> None:
-    """A metric that asks the model or the explainer takes no more forward and backward passes than ``cost`` says."""
+    """A metric that uses the model or the explainer needs no more forward and backward passes than ``cost`` says."""
     if not bench.metric.needs & {"model", "explainer"}:
-        raise NotApplicable("asks neither the model nor the explainer")
-    priced = bench.metric.cost(bench.model, bench.samples[0].space, Slope().passes)
+        raise NotApplicable("uses neither the model nor the explainer")
+    cost = bench.metric.cost(bench.model, bench.samples[0].space, Slope().passes)
     for case in bench.cases():
-        with _counted() as counts:
+        with _counted_passes() as counts:
             bench.measured(case)
-        fits = all(count <= price for count, price in zip(counts, priced))
-        claim(fits, f"it takes {counts[0]} forward and {counts[1]} backward passes; priced are {priced}.")
+        fits = all(count <= limit for count, limit in zip(counts, cost))
+        claim(fits, f"it takes {counts[0]} forward and {counts[1]} backward passes; its cost is {cost}.")
 
 
 def the_annotation_scores_at_least_as_well_as_its_inverse(bench: MetricBench) -> None:
-    """With the annotation itself as heatmap the primary measure is at least as good as with its complement."""
+    """The primary measure of the annotation as heatmap is at least as good as that of its complement."""
     if not {"heatmap", "annotation"} <= bench.metric.needs:
         raise NotApplicable("does not compare heatmaps with annotations")
-    values = []
-    for inverted in (False, True):
-        masks = [(case, _union(case.sample)) for case in bench.cases()]
-        cases = [replace(case, heatmap=Heatmap(1 - mask if inverted else mask)) for case, mask in masks]
-        values.append(float(np.nanmean(_summary(bench, bench.table(cases))[bench.metric.primary][0])))
-    itself, inverse = values if bench.metric.higher_is_better else (-values[0], -values[1])
-    claim(itself >= inverse, f"the annotation scores {values[0]:.4g}, its inverse {values[1]:.4g}.")
+
+    def value_of(heatmap: Callable[[Array], Array]) -> float:
+        cases = [replace(case, heatmap=Heatmap(heatmap(_union(case.sample)))) for case in bench.cases()]
+        return float(np.nanmean(_summary(bench, bench.table(cases))[bench.metric.primary][0]))
+
+    annotation = value_of(lambda mask: mask)
+    inverse = value_of(lambda mask: 1 - mask)
+    good = annotation >= inverse if bench.metric.higher_is_better else annotation <= inverse
+    claim(good, f"the annotation scores {annotation:.4g}, its inverse {inverse:.4g}.")
 
 
 def a_summary_has_one_value_per_resample(bench: MetricBench) -> None:
@@ -187,26 +191,26 @@ def the_order_of_cases_does_not_matter(bench: MetricBench) -> None:
     counts = _counts(table)
     order = generator("order").permutation(counts.shape[1])
     permuted = {name: values[order] for name, values in table.items()}
-    _claim_alike(bench, bench.metric.summarise(table, counts), bench.metric.summarise(permuted, counts[:, order]))
+    _claim_alike(bench.metric.summarise(table, counts), bench.metric.summarise(permuted, counts[:, order]))
 
 
 def counts_say_how_often_a_case_occurs(bench: MetricBench) -> None:
-    """A resample with counts equals, to 1e-12, the summary of the cases repeated so often; zero leaves a case out."""
+    """A resample equals, to 1e-12, the summary of the cases repeated as often as its counts say; zero omits a case."""
     table = bench.table(bench.cases())
     counts = _counts(table)[1:2]
     repeated = {name: np.repeat(values, counts[0], axis=0) for name, values in table.items()}
-    _claim_alike(bench, bench.metric.summarise(table, counts), _summary(bench, repeated))
+    _claim_alike(bench.metric.summarise(table, counts), _summary(bench, repeated))
 
 
 def doubled_counts_change_nothing(bench: MetricBench) -> None:
-    """All counts doubled give the same summary to 1e-12."""
+    """Doubling all counts does not change the summary by more than 1e-12."""
     table = bench.table(bench.cases())
     counts = _counts(table)
-    _claim_alike(bench, bench.metric.summarise(table, counts), bench.metric.summarise(table, 2 * counts))
+    _claim_alike(bench.metric.summarise(table, counts), bench.metric.summarise(table, 2 * counts))
 
 
 def a_resample_without_cases_has_no_value(bench: MetricBench) -> None:
-    """Counts of zero throughout give NaN, not an error and not a number."""
+    """A resample with zero counts only gives NaN, not an error or a number."""
     table = bench.table(bench.cases())
     summary = bench.metric.summarise(table, 0 * _counts(table))
     valued = [name for name, values in summary.items() if not np.isnan(np.asarray(values, dtype=np.float64)).all()]
@@ -234,15 +238,16 @@ def _explained(batch: Batch) -> Array:
 
 
 @contextmanager
-def _counted() -> Iterator[list[int]]:
-    """Counts the images that pass forward and backward through any model."""
-    counts, forward = [0, 0], Batch.forward
+def _counted_passes() -> Iterator[list[int]]:
+    """Count the images in forward and in backward passes of any model."""
+    counts = [0, 0]
+    forward = Batch.forward
 
     def backward(gradient: Tensor) -> None:
         counts[1] += len(gradient)
 
-    def counting(batch: Batch, *rest: Any, **settings: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, activations = forward(batch, *rest, **settings)
+    def counting(batch: Batch, *arguments: Any, **keywords: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, activations = forward(batch, *arguments, **keywords)
         counts[0] += len(logits)
         if logits.requires_grad:
             logits.register_hook(backward)  # type: ignore[no-untyped-call]
@@ -252,20 +257,23 @@ def _counted() -> Iterator[list[int]]:
         yield counts
 
 
-def _same(one: Measurement | None, other: Measurement | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return set(one) == set(other) and all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
+def _same(first: Measurement | None, second: Measurement | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return set(first) == set(second) and all(
+        np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
 
 
 def _odd(bench: MetricBench) -> list[Case]:
-    """Cases at the edge: constant heatmaps, nothing marked, nothing examined."""
+    """Edge cases: constant heatmaps, empty annotations, and no annotations."""
     case = bench.full(bench.samples[0])
-    space, marked = case.sample.space, case.sample.annotations
-    absent = tuple(replace(annotation, values=np.zeros(space, np.float32)) for annotation in marked)
-    flat = [Heatmap(np.full(space, value, np.float32)) for value in (0, 1, -1)]
-    samples = [replace(case.sample, annotations=annotations) for annotations in (absent, absent[:1], ())]
-    return [replace(case, heatmap=heatmap) for heatmap in flat] + [replace(case, sample=sample) for sample in samples]
+    space = case.sample.space
+    empty = tuple(replace(annotation, values=np.zeros(space, np.float32)) for annotation in case.sample.annotations)
+    heatmaps = [Heatmap(np.full(space, value, np.float32)) for value in (0, 1, -1)]
+    samples = [replace(case.sample, annotations=annotations) for annotations in (empty, empty[:1], ())]
+    constant = [replace(case, heatmap=heatmap) for heatmap in heatmaps]
+    return constant + [replace(case, sample=sample) for sample in samples]
 
 
 def _union(sample: Sample) -> Array:
@@ -273,19 +281,19 @@ def _union(sample: Sample) -> Array:
 
 
 def _counts(table: Mapping[str, Array]) -> Array:
-    """Three resamples of the cases: each once, mixed, and one case left out."""
+    """Three resamples of the cases: each case once, mixed counts, and one case omitted."""
     cases = len(next(iter(table.values())))
     mixed = 1 + np.arange(cases) % 3
     return np.stack([np.ones(cases, dtype=np.int64), mixed - (np.arange(cases) == 0), np.arange(cases)[::-1]])
 
 
 def _summary(bench: MetricBench, table: Mapping[str, Array]) -> dict[str, Array]:
-    """The summary of every case once."""
+    """The summary of the resample that has every case once."""
     cases = len(next(iter(table.values())))
     return bench.metric.summarise(table, np.ones((1, cases), dtype=np.int64))
 
 
-def _claim_alike(bench: MetricBench, one: Mapping[str, Array], other: Mapping[str, Array]) -> None:
-    for name, values in one.items():
-        same = np.allclose(values, other[name], rtol=EXACT, atol=EXACT, equal_nan=True)
-        claim(same, f"the summary {name!r} becomes {np.ravel(other[name])[:3]} instead of {np.ravel(values)[:3]}.")
+def _claim_alike(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> None:
+    for name, values in expected.items():
+        same = np.allclose(values, actual[name], rtol=EXACT, atol=EXACT, equal_nan=True)
+        claim(same, f"the summary {name!r} becomes {np.ravel(actual[name])[:3]} instead of {np.ravel(values)[:3]}.")

@@ -1,4 +1,4 @@
-"""Laws of readers: what an image and its geometry are, and which files are refused."""
+"""Laws of readers: images and their geometry, and files that must be refused."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,19 +10,20 @@ import numpy as np
 
 from ..component import Component
 from ..errors import DataError
-from ..imaging.reader import Reader
+from ..imaging.reader import MAX_PIXELS, Reader
 from ..records import Array, Geometry
 from .check import NotApplicable, claim
 
 SHARES = (0.0, 0.05, 0.4, 0.7)
-"""How much of a file is left of it."""
+"""The shares of a file to which it is cut off."""
 
 
 class ReaderBench:
-    """A reader, and a file of its format on which it is tried; most laws do not apply without one."""
+    """A reader, and a file of its format for the checks; without a file most laws do not apply."""
 
     def __init__(self, reader: Reader, file: Path | None = None):
-        self.reader, self._file = reader, file
+        self.reader = reader
+        self._file = file
 
     @property
     def component(self) -> Component:
@@ -31,14 +32,14 @@ class ReaderBench:
 
     @property
     def file(self) -> Path:
-        """The file that was given."""
+        """The file; raises ``NotApplicable`` without one."""
         if self._file is None:
             raise NotApplicable("needs a file of its format: check_reader(reader, file=…)")
         return self._file
 
     @cached_property
     def image(self) -> tuple[Array, Geometry]:
-        """What the file holds."""
+        """The image in the file, and its geometry."""
         return self.reader.read_image(self.file)
 
     @contextmanager
@@ -51,25 +52,27 @@ class ReaderBench:
 
 
 def it_claims_files_by_name_or_first_bytes(bench: ReaderBench) -> None:
-    """There is a suffix or a signature; suffixes are in lower case with their dot, signatures are not empty."""
-    suffixes, signatures = bench.reader.suffixes, bench.reader.signatures
+    """A reader has a suffix or a signature; suffixes are in lower case with the dot, signatures are not empty."""
+    suffixes = bench.reader.suffixes
+    signatures = bench.reader.signatures
     claim(bool(suffixes or signatures), "it claims no file; give suffixes or signatures.")
     wrong = [suffix for suffix in suffixes if not suffix.startswith(".") or suffix != suffix.lower() or suffix == "."]
     claim(not wrong, f"suffixes {wrong} are not in lower case with their dot.")
-    claim(all(offset >= 0 and mark for offset, mark in signatures), "a signature is empty or before the first byte.")
+    valid = all(offset >= 0 and signature for offset, signature in signatures)
+    claim(valid, "a signature is empty or before the first byte.")
 
 
 def it_claims_the_file_that_it_reads(bench: ReaderBench) -> None:
-    """The file's name ends with one of its suffixes, or its first bytes are one of its signatures."""
-    known = bench.reader.claimed(bench.file) or bench.reader.recognises(bench.file.read_bytes())
-    claim(bool(known), f"{bench.file.name} has none of its suffixes and signatures.")
+    """The file has one of the reader's suffixes or signatures."""
+    claimed = bench.reader.claimed(bench.file) or bench.reader.recognises(bench.file.read_bytes())
+    claim(bool(claimed), f"{bench.file.name} has none of its suffixes and signatures.")
 
 
 def an_image_has_the_shape_of_its_geometry(bench: ReaderBench) -> None:
-    """The image is (c, *space) in unsigned integers, with two or three axes in space.
+    """The image is (c, *space) in unsigned integers, with two or three spatial axes.
 
-    Its geometry is the identity on that space, names the file, and has as many steps and sides as axes where it has
-    any; steps are positive.
+    Its geometry is the identity on that space and names the file. If it has spacing or orientation, they have one value
+    per axis; spacing is positive.
     """
     image, geometry = bench.image
     axes = image.ndim - 1
@@ -85,13 +88,13 @@ def an_image_has_the_shape_of_its_geometry(bench: ReaderBench) -> None:
 
 
 def reading_twice_gives_the_same_bits(bench: ReaderBench) -> None:
-    """A second reading, by another reader of the same settings, gives the same image to the bit."""
+    """Another reader with the same settings reads the same image to the bit."""
     again, _ = bench.reader.with_().read_image(bench.file)
     claim(np.array_equal(again, bench.image[0]), "the image is another when it is read again.")
 
 
 def a_mask_lies_on_its_image(bench: ReaderBench) -> None:
-    """Read as a mask the file is bool with the image's spatial shape, or is refused with ``DataError``."""
+    """``read_mask`` returns bool with the image's spatial shape, or raises ``DataError``."""
     try:
         mask = bench.reader.read_mask(bench.file)
     except DataError as error:
@@ -101,28 +104,33 @@ def a_mask_lies_on_its_image(bench: ReaderBench) -> None:
 
 
 def damaged_foreign_and_absent_files_are_refused(bench: ReaderBench) -> None:
-    """A file that was cut off, one of another kind and one that is not there raise ``DataError`` naming the file."""
+    """A file that is cut off, has another format or does not exist raises a ``DataError`` that names the file."""
     content = bench.file.read_bytes()
-    for left in [*(content[: int(share * len(content))] for share in SHARES), b"a table, nothing else\n" * 99]:
-        with bench.copy(left) as path:
-            _claim_refused(bench.reader, path, f"a file of which {len(left)} bytes are left")
-    _claim_refused(bench.reader, bench.file.with_name(f"absent {bench.file.name}"), "a file that is not there")
+    for share in SHARES:
+        size = int(share * len(content))
+        with bench.copy(content[:size]) as path:
+            _claim_refused(bench.reader, path, f"a file that is cut off after {size} bytes")
+    with bench.copy(b"a table, nothing else\n" * 99) as path:
+        _claim_refused(bench.reader, path, "a file of another format")
+    _claim_refused(bench.reader, bench.file.with_name(f"absent {bench.file.name}"), "a file that does not exist")
 
 
 def the_limit_of_pixels_is_judged_before_decoding(bench: ReaderBench) -> None:
-    """One pixel more than allowed is refused, in the same words where the second half of the file is missing.
+    """One pixel more than allowed is refused, with the same message if the second half of the file is missing.
 
-    Try it on a file whose header can be read by itself, such as one that is not compressed.
+    The law needs a file with a header that can be read by itself, such as a file without compression.
     """
     image, _ = bench.image
     limit = image[0].size
-    claim(np.array_equal(bench.reader.read_image(bench.file, limit)[0], image), f"{limit} pixels are refused as many.")
+    claim(
+        np.array_equal(bench.reader.read_image(bench.file, limit)[0], image), f"max_pixels={limit} changes the image."
+    )
     content = bench.file.read_bytes()
     with bench.copy(content) as path:
         whole = _claim_refused(bench.reader, path, "an image of one pixel too many", limit - 1)
         path.write_bytes(content[: len(content) // 2])
         half = _claim_refused(bench.reader, path, "half a file of one pixel too many", limit - 1)
-    claim(whole == half, f"it decodes first: the file is refused by {whole!r}, its first half by {half!r}.")
+    claim(whole == half, f"it decodes first: the error of the file is {whole!r}, of its first half {half!r}.")
 
 
 LAWS: tuple[Callable[[ReaderBench], None], ...] = (
@@ -136,14 +144,14 @@ LAWS: tuple[Callable[[ReaderBench], None], ...] = (
 )
 
 
-def _claim_refused(reader: Reader, path: Path, what: str, limit: int | None = None) -> str:
-    """What ``DataError`` says against a file; raises ``Violation`` where there is none, or where it names no file."""
+def _claim_refused(reader: Reader, path: Path, description: str, limit: int = MAX_PIXELS) -> str:
+    """The message of the ``DataError`` for a file; raises ``Violation`` unless there is one that names the file."""
     try:
-        reader.read_image(path, *([] if limit is None else [limit]))
+        reader.read_image(path, limit)
     except DataError as error:
-        claim(path.name in str(error), f"{what} is refused without its name: {error}")
+        claim(path.name in str(error), f"the error for {description} does not name the file: {error}")
         return str(error)
     except Exception as error:
-        claim(False, f"{what} raises {type(error).__name__} ({error}); raise DataError.")
-    claim(False, f"{what} is read; raise DataError.")
+        claim(False, f"{description} raises {type(error).__name__} ({error}); raise DataError.")
+    claim(False, f"{description} is read; raise DataError.")
     return ""

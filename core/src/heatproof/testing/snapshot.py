@@ -1,4 +1,4 @@
-"""Snapshots: everything about networks, and about the process, that a component must leave as it was."""
+"""Snapshots: the state of networks and of the process, which a component must not change."""
 
 import gc
 import random
@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 Snapshot = dict[str, Any]
 ARRAYS = [tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)]
-"""The memory of numpy's arrays, which the garbage collector does not know."""
+"""The memory of numpy's arrays, which the garbage collector does not track."""
 
 
 def of_networks(networks: Iterable[nn.Module]) -> Snapshot:
     """Hooks, replaced forwards, training flags, weights, buffers and gradients of every module, by a readable name."""
-    found: Snapshot = {}
+    state: Snapshot = {}
     for number, network in enumerate(networks):
         for name, module in network.named_modules():
-            found |= _of_module(f"{name or 'the network'} (network {number})", module)
-    return found
+            state |= _of_module(f"{name or 'the network'} (network {number})", module)
+    return state
 
 
 def of_process() -> Snapshot:
-    """The states of the random generators and the switches of torch."""
+    """The states of the random generators and the global settings of torch."""
     return {
         "the random state of torch": torch.get_rng_state(),
         "the random state of numpy": [np.asarray(part) for part in np.random.get_state()],
@@ -41,7 +41,7 @@ def of_process() -> Snapshot:
 
 
 def changes(before: Snapshot, after: Snapshot) -> list[str]:
-    """The names of what differs between two snapshots."""
+    """The names of the values that differ between two snapshots."""
     return sorted(name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name)))
 
 
@@ -51,7 +51,7 @@ def _of_module(name: str, module: nn.Module) -> Snapshot:
         for attribute, value in vars(module).items()
         if attribute.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))
     ]
-    found: Snapshot = {
+    state: Snapshot = {
         f"the hooks of {name}": hooks,
         f"the forward of {name}": module.__dict__.get("forward"),
         f"the training flag of {name}": module.training,
@@ -59,27 +59,27 @@ def _of_module(name: str, module: nn.Module) -> Snapshot:
         f"the in-place flag of {name}": getattr(module, "inplace", None),
     }
     for leaf, parameter in module.named_parameters(recurse=False):
-        found[f"parameter {leaf} of {name}"] = parameter.detach().clone()
-        found[f"the gradient of {leaf} of {name}"] = None if parameter.grad is None else parameter.grad.clone()
-        found[f"requires_grad of {leaf} of {name}"] = parameter.requires_grad
+        state[f"parameter {leaf} of {name}"] = parameter.detach().clone()
+        state[f"the gradient of {leaf} of {name}"] = None if parameter.grad is None else parameter.grad.clone()
+        state[f"requires_grad of {leaf} of {name}"] = parameter.requires_grad
     for leaf, buffer in module.named_buffers(recurse=False):
-        found[f"buffer {leaf} of {name}"] = buffer.clone()
-    return found
+        state[f"buffer {leaf} of {name}"] = buffer.clone()
+    return state
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and one.dtype == other.dtype and bool(torch.equal(one, other))
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return bool(np.array_equal(one, other))
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other))
-    return bool(one == other)
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and first.dtype == second.dtype and bool(torch.equal(first, second))
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return bool(np.array_equal(first, second))
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)
 
 
 @contextmanager
 def new_objects_only() -> Iterator[None]:
-    """Let the garbage collector know new objects only, and let no warning be collected."""
+    """Hide existing objects from the garbage collector, and do not record warnings."""
     gc.freeze()
     try:
         with warnings.catch_warnings():
@@ -91,7 +91,7 @@ def new_objects_only() -> Iterator[None]:
 
 @contextmanager
 def traced() -> Iterator[None]:
-    """Have new memory traced."""
+    """Trace the allocation of memory."""
     before = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
@@ -102,5 +102,5 @@ def traced() -> Iterator[None]:
 
 
 def arrays() -> int:
-    """How many arrays are alive of those that were made while memory was traced."""
+    """The number of living arrays that were created while memory was traced."""
     return len(tracemalloc.take_snapshot().filter_traces(ARRAYS).traces)

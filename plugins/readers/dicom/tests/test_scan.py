@@ -65,5 +65,5 @@ def test_folders_that_are_no_volume(folder: Path, tmp_path: Path) -> None:
         read_mask(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"other is a folder of which no installed reader makes a volume"):
+    with pytest.raises(DataError, match=r"other is a folder that no installed reader can read as a volume"):
         read_image(tmp_path / "other")
