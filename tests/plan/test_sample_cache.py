@@ -243,7 +243,7 @@ def test_other_versions_of_what_packages_ask_for_count(files: Files, monkeypatch
 def test_readers_and_what_they_decode_by_count(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_source", module._source.__wrapped__)
     before = content_key(files, Resized(), "a")
-    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/images")
+    monkeypatch.setenv("HEATPROOF_READERS", "heatproof/raster")
     assert content_key(files, Resized(), "a") != before
     monkeypatch.delenv("HEATPROOF_READERS")
     versions = module.versions_digest
