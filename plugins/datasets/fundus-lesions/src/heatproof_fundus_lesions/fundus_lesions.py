@@ -68,7 +68,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
         unlisted = [str(path) for name, paths in self._images.items() if name not in self._readers for path in paths]
         tables = [path for path in (self.params.root / TABLE, self.params.root / BOXES) if path.is_file()]
-        stray = self.found.stray(set(entries), files)
+        stray = self.annotation_files.stray(set(entries), files)
         return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables)
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:

@@ -50,7 +50,7 @@ class Examples:
     cases: Sequence[str]
 
     @cached_property
-    def units(self) -> list[Unit]:
+    def units(self) -> Sequence[Unit]:
         """The prediction units of the combination; raises ``StoreError`` where there are none."""
         return prediction_units(self.results, self.entry.settings)
 

@@ -15,7 +15,7 @@ from heatproof.results.finished import Results
 Unit = Mapping[str, Any]
 
 
-def prediction_units(results: Results, settings: Mapping[str, Any]) -> list[Unit]:
+def prediction_units(results: Results, settings: Mapping[str, Any]) -> Sequence[Unit]:
     """Read the ``unit.json`` of all predictions for the dataset and the model in ``settings``, in the order of keys.
 
     Where the maps of a combination are the same for all models, the model that lent its grid counts. Raises
