@@ -182,7 +182,7 @@ ARGUMENTS = {
     "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["IDRiD_01.jpg'; download 'A. Segmentat"]),
     "no dataset": (["data", "check", "gradcam"], ["no dataset is named 'gradcam'; 'gradcam' is a explainer"]),
     "no layout": (["data", "write", "phantom", "--root", "x"], ["phantom: root: unknown name"]),
-    "a name": (["new", "metric", "My-Metric"], ["'My-Metric' is no name for a component; use lower-case words"]),
+    "a name": (["new", "metric", "My-Metric"], ["'My-Metric' cannot be the name of a component; use lower-case words"]),
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_
     dataset = results.component("dataset", settings["dataset"])
     fresh = prepare(dataset, results.component("model", settings["model"]), case)
     calls()
-    sample = prepared_sample(results, settings, case)
+    sample = prepared_sample(results, prediction_units(results, settings), case)
     assert len(calls("load")) == (0 if cached else 1)
     assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
     assert (sample.original is None) == (fresh.original is None)

@@ -207,7 +207,7 @@ def test_masks_and_contours_that_do_not_fit(root: Path) -> None:
         "unreadable samples": 1,
     }
     photograph(root / "masks/red_lesions/7_left.png")
-    with pytest.raises(DataError, match=r"7_left\.png and .*7_left\.tif mark the same finding of one image"):
+    with pytest.raises(DataError, match=r"7_left\.png and .*7_left\.tif annotate the same finding of one image"):
         FundusLesions(root=root).load("7_left")
 
 

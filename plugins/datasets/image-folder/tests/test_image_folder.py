@@ -101,7 +101,7 @@ def test_patients_are_divided_where_no_split_is_given(tmp_path: Path) -> None:
     assert sum(map(len, parts)) == len(set.union(*parts)) == 50
     everything = ImageFolder(root=tmp_path, shares={"train": 0, "tuning": 0, "test": 1})
     assert len(everything.ids("test")) == 200
-    with pytest.raises(HeatproofError, match="make them 1"):
+    with pytest.raises(HeatproofError, match="make them add up to 1"):
         ImageFolder(root=tmp_path, shares={"train": 1})
 
 
@@ -158,7 +158,7 @@ def test_a_duplicated_mask(root: Path) -> None:
     for suffix in ("tif", "tiff"):
         write_mask(np.ones(SHAPE, dtype=bool), root / f"masks/scar/seven.{suffix}")
     dataset = ImageFolder(root=root)
-    with pytest.raises(DataError, match=r"seven\.tif and .*seven\.tiff mark the same finding of one image"):
+    with pytest.raises(DataError, match=r"seven\.tif and .*seven\.tiff annotate the same finding of one image"):
         dataset.load("seven")
     assert faults(dataset) == {"unreadable samples": 1}
 
@@ -240,8 +240,8 @@ def test_boxes(root: Path) -> None:
         ("scans/7.png,nodule,-1,1,5,2", "leaves the image"),
         ("scans/7.png,nodule,5,1,5,2", "is empty"),
         ("scans/7.png,nodule,nan,1,5,2", "leaves the image"),
-        ("scans/7.png,nodule,left,1,5,2", "a corner is no number"),
-        ("scans/7.png,nodule,1,1,5,", "a corner is no number"),
+        ("scans/7.png,nodule,left,1,5,2", "a corner is not a number"),
+        ("scans/7.png,nodule,1,1,5,", "a corner is not a number"),
     ],
 )
 def test_boxes_that_do_not_fit(root: Path, row: str, message: str) -> None:

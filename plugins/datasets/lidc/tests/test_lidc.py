@@ -278,7 +278,7 @@ def damaged(root: Path) -> str:
 
 def test_a_slice_is_missing(root: Path) -> None:
     (folder(root) / "1-005.dcm").unlink()
-    assert "lie 5 mm, elsewhere 2.5; slices are missing" in damaged(root)
+    assert "are 5 mm apart, other slices 2.5 mm: slices are missing" in damaged(root)
 
 
 def test_the_xml_refers_to_a_slice_that_is_absent(root: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_xml_refers_to_a_slice_that_is_absent(root: Path) -> None:
 
 def test_a_slice_is_duplicated(root: Path) -> None:
     shutil.copy(folder(root) / "1-005.dcm", folder(root) / "1-005 (1).dcm")
-    assert "are one slice twice; delete one" in damaged(root)
+    assert "are the same slice twice; delete one" in damaged(root)
 
 
 def test_one_slice_only(root: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def work(job: tuple[str, str]) -> tuple[str, int, int]:
-    """Do what the job says in a folder of its own; the job, the process and its threads."""
-    what, folder = job
-    (Path(folder) / f"{what}-{time.time_ns()}").touch()
-    if what == "kill" or (what == "kill once" and len([*Path(folder).iterdir()]) == 1):
+    """Run a job in its folder; return the job's name, the process, and torch's number of threads."""
+    name, folder = job
+    (Path(folder) / f"{name}-{time.time_ns()}").touch()
+    if name == "kill" or (name == "kill once" and len([*Path(folder).iterdir()]) == 1):
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "raise":
+    if name == "raise":
         raise ValueError("the job cannot be done")
-    if what == "wait":
+    if name == "wait":
         time.sleep(60)
-    return what, os.getpid(), sys.modules["torch"].get_num_threads()
+    return name, os.getpid(), sys.modules["torch"].get_num_threads()

@@ -1,4 +1,4 @@
-"""Where tasks run: here, or in processes of which any may be killed."""
+"""Tasks run in worker processes, any of which may be killed."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from heatproof_processes.processes import Processes
 
 @pytest.fixture
 def executed(tmp_path: Path) -> Callable[..., Any]:
-    """Runs jobs; gives what each came to, or why it was lost, and how often each was begun."""
+    """A function that runs jobs; it returns results and reasons of loss by index, and how often each job started."""
 
     def run(executor: Any, names: list[str], threads: int = 1) -> tuple[dict[int, Any], dict[int, str], list[int]]:
         jobs = []
@@ -34,25 +34,25 @@ def executed(tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_processes_survive_killed_workers(executed: Any) -> None:
-    """One job kills its worker once, one always; every other is done, in workers with the threads asked for."""
+    """One job kills its worker once, one always; all others are done by workers with the given number of threads."""
     names = ["a", "kill once", "kill", "b", "c", "d"]
-    done, lost, begun = executed(Processes(workers=2), names, threads=3)
+    done, lost, starts = executed(Processes(workers=2), names, threads=3)
     assert {index: (name, threads) for index, (name, _, threads) in done.items()} == {
         index: (name, 3) for index, name in enumerate(names) if name != "kill"
     }
     assert os.getpid() not in {process for _, process, _ in done.values()}
     assert lost == {2: "its worker process died 2 times (killed, or out of memory)"}
-    assert begun[1] == 2
-    assert begun[2] >= 2
+    assert starts[1] == 2
+    assert starts[2] >= 2
 
 
-def test_an_error_of_a_task_is_raised_here(executed: Any) -> None:
+def test_an_error_of_a_task_is_raised_in_the_parent(executed: Any) -> None:
     with pytest.raises(ValueError, match="the job cannot be done"):
         executed(Processes(workers=1), ["raise", "a"])
 
 
 def test_an_interrupt_ends_the_workers(executed: Any, tmp_path: Path) -> None:
-    """What ``done`` raises here, Ctrl-C for one, does not wait for what the workers are at."""
+    """An error in ``done``, such as Ctrl-C, ends the run without waiting for running tasks."""
     jobs = [(name, str(tmp_path / name)) for name in ("a", "wait")]
     for _, folder in jobs:
         Path(folder).mkdir()

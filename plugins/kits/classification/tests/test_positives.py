@@ -1,4 +1,4 @@
-"""How far a prediction speaks for classes: sums of probabilities, or one unit for ordered classes, by hand."""
+"""Probabilities of positive classes, against values by hand: sums, or one output for ordered classes."""
 
 import numpy as np
 import pytest
@@ -24,17 +24,17 @@ def test_probabilities_of_the_classes_are_summed(names: list[str], expected: flo
 @pytest.mark.parametrize(
     ("names", "expected"), [(["severe"], 0.75), (["mild", "severe"], 0.75), (["none"], 0.25), (["none", "mild"], 0.25)]
 )
-def test_one_unit_speaks_for_the_upper_classes_and_its_complement_for_the_lower(
+def test_one_output_is_the_probability_of_the_upper_classes_and_its_complement_that_of_the_lower(
     names: list[str], expected: float
 ) -> None:
     assert support(prediction(0.75), names) == expected
 
 
-def test_one_unit_cannot_tell_a_class_in_the_middle() -> None:
+def test_one_output_cannot_separate_a_class_in_the_middle() -> None:
     with pytest.raises(DataError, match=r"single output for 3 ordered classes cannot tell mild from.*\[mild, "):
         support(prediction(0.75), ["mild"])
 
 
-def test_a_class_that_the_model_has_not_is_named() -> None:
+def test_an_unknown_class_is_named() -> None:
     with pytest.raises(DataError, match=r"the model has no class 'sever'; did you mean 'severe'\?"):
         support(prediction(0.75), ["sever"])

@@ -1,4 +1,4 @@
-"""Class folders are found wherever a download was unpacked, and images whatever lies beside them."""
+"""Class folders at any depth of a download, and their images among other files."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ class Cats(FolderDataset):
     obtain = "draw them"
 
 
-def test_images_are_what_can_be_read(tmp_path: Path) -> None:
-    found = [image_file(tmp_path / name) for name in ("a.png", "b/c.JPG", "b/d.tif")]
+def test_only_readable_images_are_listed(tmp_path: Path) -> None:
+    images = [image_file(tmp_path / name) for name in ("a.png", "b/c.JPG", "b/d.tif")]
     for name in ("b/._c.JPG", "__MACOSX/a.png", "notes.txt", "e.gif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "f.png").mkdir()
-    assert image_paths(tmp_path) == found
+    assert image_paths(tmp_path) == images
     assert image_paths(tmp_path / "nowhere") == []
 
 
@@ -53,18 +53,18 @@ def test_a_dataset_of_folders(tmp_path: Path) -> None:
     assert dataset.ids() == ["cat/7_a", "cat/deeper/8_b", "big_dog/7_a"]
     assert [dataset.load(id).label for id in dataset.ids()] == [0, 0, 1]
     assert dataset.patient("cat/7_a") == "cat/7_a"
-    grouped = Cats(root=tmp_path, patient="^([0-9]+)_")
-    assert [grouped.patient(id) for id in grouped.ids()] == ["7", "8", "7"]
-    assert len({grouped.entry(id).split for id in ("cat/7_a", "big_dog/7_a")}) == 1
-    everything = Cats(root=tmp_path, shares={"train": 0, "tuning": 1, "test": 0})
-    assert everything.ids("tuning") == everything.ids()
+    by_patient = Cats(root=tmp_path, patient="^([0-9]+)_")
+    assert [by_patient.patient(id) for id in by_patient.ids()] == ["7", "8", "7"]
+    assert len({by_patient.entry(id).split for id in ("cat/7_a", "big_dog/7_a")}) == 1
+    only_tuning = Cats(root=tmp_path, shares={"train": 0, "tuning": 1, "test": 0})
+    assert only_tuning.ids("tuning") == only_tuning.ids()
 
 
 def test_an_empty_folder_is_not_missing(tmp_path: Path) -> None:
     image_file(tmp_path / "cat/1.png")
-    found = {finding.what: finding for finding in Cats(root=tmp_path).check()}
-    assert (found["missing folders"].count, found["missing folders"].example) == (1, "big_dog; draw them")
+    (tally,) = [tally for tally in Cats(root=tmp_path).check() if tally.what == "missing folders"]
+    assert (tally.count, tally.example) == (1, "big_dog; draw them")
     (tmp_path / "big_dog").mkdir()
-    assert {finding.what: finding.count for finding in Cats(root=tmp_path).check()}["missing folders"] == 0
+    assert {tally.what: tally.count for tally in Cats(root=tmp_path).check()}["missing folders"] == 0
     with pytest.raises(DataError, match="holds no folder named cat or big_dog; draw them"):
         Cats(root=tmp_path / "nowhere").ids()

@@ -1,4 +1,4 @@
-"""Images and masks as they are written."""
+"""Written masks, and images that no file can hold."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from PIL import Image
 from heatproof.errors import DataError
 from heatproof_cohorts.image_files import write_image, write_mask
 
-MARK = np.zeros((12, 17), dtype=bool)
-MARK[3:6, 4:9] = True
+MASK = np.zeros((12, 17), dtype=bool)
+MASK[3:6, 4:9] = True
 
 
 def test_masks_are_written_as_idrid_publishes_them(tmp_path: Path) -> None:
-    write_mask(MARK * np.float32(0.5), tmp_path / "folder" / "a.tif")
+    write_mask(MASK * np.float32(0.5), tmp_path / "folder" / "a.tif")
     with Image.open(tmp_path / "folder" / "a.tif") as image:
         assert image.mode == "P"
         assert image.getpalette()[:6] == [0, 0, 0, 255, 0, 0]
         assert image.info["compression"] == "tiff_adobe_deflate"
-        np.testing.assert_array_equal(np.asarray(image), MARK)
+        np.testing.assert_array_equal(np.asarray(image), MASK)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What datasets share whose samples are listed: what is left out, counted and said."""
+"""Listed datasets: rejected entries, counts, messages, and the checks before writing."""
 
 from pathlib import Path
 
@@ -65,9 +65,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_check_counts_all_and_says_where_to_obtain(root: Path) -> None:
-    found = {finding.what: (finding.count, finding.expected) for finding in Two(root=root).check()}
-    assert found == {
+def test_check_counts_all_and_says_how_to_obtain_images(root: Path) -> None:
+    counts = {tally.what: (tally.count, tally.expected) for tally in Two(root=root).check()}
+    assert counts == {
         "samples": (3, 4),
         "patients": (2, None),
         "samples of no": (1, None),
@@ -79,7 +79,7 @@ def test_check_counts_all_and_says_where_to_obtain(root: Path) -> None:
         "missing images": (1, 0),
         "unreadable samples": (1, 0),
     }
-    examples = {finding.what: finding.example for finding in Two(root=root).check()}
+    examples = {tally.what: tally.example for tally in Two(root=root).check()}
     assert examples["missing images"].endswith("b.png; draw it")
     assert "c.png is damaged" in examples["unreadable samples"]
     assert (examples["by choice"], examples["odd rows"]) == ("z", "x")
@@ -96,7 +96,7 @@ def test_absent_images_fail_by_themselves_or_are_skipped(root: Path) -> None:
         dataset.load("d")
     skipping = Two(root=root, absent="skip")
     assert skipping.ids() == ["a", "c"]
-    assert {finding.what: finding.count for finding in skipping.check()}["images that are absent"] == 1
+    assert {tally.what: tally.count for tally in skipping.check()}["images that are absent"] == 1
     assert [path.name for path in skipping.files()] == ["a.png", "c.png"]
 
 
@@ -111,8 +111,9 @@ def test_extras_reach_the_sample_and_must_agree(root: Path) -> None:
     assert (entries, len(faults["ids with two meanings"])) == ({}, 1)
 
 
-def test_what_can_be_written(root: Path) -> None:
-    dataset, image = Two(root=root), np.zeros((1, 2, 2), dtype=np.uint8)
+def test_labels_splits_and_ids_that_cannot_be_written_are_refused(root: Path) -> None:
+    dataset = Two(root=root)
+    image = np.zeros((1, 2, 2), dtype=np.uint8)
     assert [dataset.class_to_write(Sample("s", image, label=label)) for label in (0, 1, 4)] == [0, 1, 1]
     for label in (None, (0, 1), -1):
         with pytest.raises(DataError, match="only hold one class"):

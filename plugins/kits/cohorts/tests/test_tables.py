@@ -1,4 +1,4 @@
-"""Tables as downloads have them, and as they should not be."""
+"""Tables in the forms of published downloads, and tables that cannot be read."""
 
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from heatproof_cohorts.tables import read_lines, read_table, write_table
 
 def table(folder: Path, content: str | bytes) -> Path:
     path = folder / "t.csv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if isinstance(content, str):
+        content = content.encode()
+    path.write_bytes(content)
     return path
 
 
@@ -29,21 +31,21 @@ def test_delimiters(tmp_path: Path, delimiter: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
-    found = read_table(table(tmp_path, "id\nMünchen\n".encode(encoding)), ("id",))
-    assert [row["id"] for row in found.rows] == ["München"]
-    assert found.encoding == {"utf-8": "utf-8-sig"}.get(encoding, encoding)
+    actual = read_table(table(tmp_path, "id\nMünchen\n".encode(encoding)), ("id",))
+    assert [row["id"] for row in actual.rows] == ["München"]
+    assert actual.encoding == {"utf-8": "utf-8-sig"}.get(encoding, encoding)
 
 
 def test_rows_that_do_not_fit_are_left_out_by_line(tmp_path: Path) -> None:
     path = table(tmp_path, '## a note\n\na,b,c\n1,2,3,,\n1,2,3,4\n,,\n1,2\n1\n"x\ny",2,3\n')
-    found = read_table(path, ("a", "b"), ("c", "d"), comment="##")
-    assert [(row["a"], row["b"], row["c"], row["d"]) for row in found.rows] == [
+    actual = read_table(path, ("a", "b"), ("c", "d"), comment="##")
+    assert [(row["a"], row["b"], row["c"], row["d"]) for row in actual.rows] == [
         ("1", "2", "3", ""),
         ("1", "2", "", ""),
         ("x\ny", "2", "3", ""),
     ]
-    assert [row.source for row in found.rows] == [f"{path}, line {line}" for line in (4, 7, 10)]
-    assert [fault.split(";")[0] for fault in found.faults] == [
+    assert [row.source for row in actual.rows] == [f"{path}, line {line}" for line in (4, 7, 10)]
+    assert [fault.split(";")[0] for fault in actual.faults] == [
         f"{path}, line 5: 4 values for 3 columns",
         f"{path}, line 8: 1 values for 3 columns",
     ]
@@ -76,7 +78,7 @@ def test_lines_of_a_list(tmp_path: Path) -> None:
     assert read_lines(path) == [("1%0 a.png", f"{path}, line 1"), ("b.png", f"{path}, line 3")]
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     write_table(tmp_path / "new/t.csv", ("id", "text"), [(1, "a, b"), ("ü", 'say "x"')])
     rows = read_table(tmp_path / "new/t.csv", ("id", "text")).rows
     assert [(row["id"], row["text"]) for row in rows] == [("1", "a, b"), ("ü", 'say "x"')]

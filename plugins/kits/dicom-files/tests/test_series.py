@@ -1,4 +1,4 @@
-"""CT series: order, spacing and gaps, from files that are named in any order."""
+"""CT series: order, spacing and gaps of slices, whatever the names of their files."""
 
 import shutil
 from pathlib import Path
@@ -18,9 +18,9 @@ NAMES = [f"{number}.dcm" for number in (3, 0, 5, 1, 4, 2)]
 
 def write_slice(path: Path, index: int, z: float, cosines: list[int] = AXIAL, **tags: object) -> None:
     normal = np.cross(*np.reshape(cosines, (2, 3)))
-    place = [float(value) for value in np.array([-10.0, -20.0, 0.0]) * (normal == 0) + z * normal]
+    position = [float(value) for value in np.array([-10.0, -20.0, 0.0]) * (normal == 0) + z * normal]
     tags = {"Modality": "CT", "SeriesInstanceUID": "1.2.3", "PixelSpacing": [0.7, 0.8], "PatientID": "p"} | tags
-    write_dicom(VOLUME[:, index], path, ImageOrientationPatient=cosines, ImagePositionPatient=place, **tags)
+    write_dicom(VOLUME[:, index], path, ImageOrientationPatient=cosines, ImagePositionPatient=position, **tags)
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_slices_are_in_order_whatever_they_are_called(folder: Path) -> None:
+def test_slices_are_ordered_by_position_not_by_name(folder: Path) -> None:
     series = list_series(sorted(folder.glob("*.dcm")))
     assert (series.shape, series.spacing, series.orientation) == ((6, 8, 10), (2.5, 0.7, 0.8), "SPL")
     assert [part.path.name for part in series.slices] == NAMES
-    assert [part.place[2] for part in series.slices] == [-100 + 2.5 * index for index in range(6)]
+    assert [part.position[2] for part in series.slices] == [-100 + 2.5 * index for index in range(6)]
     assert [part.uid for part in series.slices] == [pydicom.dcmread(folder / name).SOPInstanceUID for name in NAMES]
     assert series.patient == "p"
 
@@ -53,24 +53,24 @@ def test_other_planes_are_ordered_along_their_normal(tmp_path: Path, cosines: li
 
 def test_a_missing_slice_is_named(folder: Path) -> None:
     (folder / NAMES[2]).unlink()
-    with pytest.raises(DataError, match=rf"between .*{NAMES[1]} and .*{NAMES[3]} lie 5 mm, elsewhere 2\.5"):
+    with pytest.raises(DataError, match=rf"{NAMES[1]} and .*{NAMES[3]} are 5 mm apart, other slices 2\.5 mm"):
         list_series(folder.glob("*.dcm"))
 
 
 def test_a_double_slice_is_named(folder: Path) -> None:
     shutil.copy(folder / NAMES[2], folder / "copy.dcm")
-    with pytest.raises(DataError, match=r"are one slice twice; delete one of them"):
+    with pytest.raises(DataError, match=r"are the same slice twice; delete one of them"):
         list_series(folder.glob("*.dcm"))
     write_slice(folder / "copy.dcm", 0, -100 + 2.5 * 2)
-    with pytest.raises(DataError, match=r"are one slice twice"):
+    with pytest.raises(DataError, match=r"are the same slice twice"):
         list_series(folder.glob("*.dcm"))
 
 
-def test_slices_may_be_off_by_what_headers_round(folder: Path) -> None:
+def test_gaps_may_differ_by_the_rounding_of_headers(folder: Path) -> None:
     write_slice(folder / NAMES[2], 2, -100 + 2.5 * 2 + 0.1)
     assert list_series(folder.glob("*.dcm")).spacing[0] == pytest.approx(2.5)
     write_slice(folder / NAMES[2], 2, -100 + 2.5 * 2 + 0.5)
-    with pytest.raises(DataError, match=r"lie 3 mm, elsewhere 2\.5"):
+    with pytest.raises(DataError, match=r"are 3 mm apart, other slices 2\.5 mm"):
         list_series(folder.glob("*.dcm"))
 
 
@@ -80,11 +80,11 @@ def test_slices_may_be_off_by_what_headers_round(folder: Path) -> None:
         ({"SeriesInstanceUID": "1.2.4"}, r"differ in SeriesInstanceUID"),
         ({"PixelSpacing": [0.7, 0.9]}, r"differ in PixelSpacing"),
         ({"PatientID": "q"}, r"differ in PatientID"),
-        ({"Modality": "DX"}, r"is of modality DX; a scan is made of slices of CT"),
+        ({"Modality": "DX"}, r"is of modality DX; leave out files that are not slices"),
         ({"PixelSpacing": None}, r"has no PixelSpacing"),
     ],
 )
-def test_slices_of_something_else(folder: Path, tags: dict[str, object], message: str) -> None:
+def test_slices_that_do_not_belong_to_the_scan_are_refused(folder: Path, tags: dict[str, object], message: str) -> None:
     write_slice(folder / NAMES[5], 5, -100 + 2.5 * 5, **tags)
     with pytest.raises(DataError, match=message):
         list_series(sorted(folder.glob("*.dcm")))

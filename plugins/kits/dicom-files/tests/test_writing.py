@@ -1,4 +1,4 @@
-"""Writing DICOM, and what is said against files; the reader of DICOM reads back what is written."""
+"""Writing DICOM, and the errors of damaged files; the tests of the DICOM reader read back what is written."""
 
 import warnings
 from pathlib import Path
@@ -36,25 +36,26 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         (RAMP, {"PatientNumber": "1"}, r"cannot hold PatientNumber; give keywords of DICOM"),
     ],
 )
-def test_what_cannot_be_written(tmp_path: Path, image: np.ndarray, tags: dict[str, Any], message: str) -> None:
+def test_images_that_cannot_be_written(tmp_path: Path, image: np.ndarray, tags: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         write_dicom(image, tmp_path / "a.dcm", **tags)
     assert not (tmp_path / "a.dcm").exists()
 
 
-def test_files_that_are_read_side_by_side_silence_no_other_warnings() -> None:
+def test_reading_files_in_parallel_silences_no_other_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first, second = explained(Path("a.dcm")), explained(Path("b.dcm"))
+        first = explained(Path("a.dcm"))
+        second = explained(Path("b.dcm"))
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
         second.__exit__(None, None, None)
-        with pytest.raises(UserWarning, match="of somebody else"):
-            warnings.warn("of somebody else", stacklevel=1)
+        with pytest.raises(UserWarning, match="of another library"):
+            warnings.warn("of another library", stacklevel=1)
 
 
-def test_a_header_is_read_as_far_as_it_is_needed(tmp_path: Path) -> None:
+def test_limits_read_a_part_of_the_header(tmp_path: Path) -> None:
     write_dicom(RAMP, tmp_path / "a.dcm", Modality="CT", PatientID="p1")
     header = open_dicom(tmp_path / "a.dcm", stop_before_pixels=True, specific_tags=["PatientID"])
     assert (header.PatientID, "PixelData" in header) == ("p1", False)

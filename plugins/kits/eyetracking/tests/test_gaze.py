@@ -1,4 +1,4 @@
-"""Gaze maps against scipy's filter, explicit sums over frames, and the vectors V-GAZE-2 and V-GAZE-3."""
+"""Gaze maps against SciPy's filter, explicit sums over frames, and values computed by hand."""
 
 import time
 
@@ -20,9 +20,9 @@ def points(count: int, shape: tuple[int, ...]) -> Array:
     return RANDOM.random((count, len(shape))) * shape
 
 
-def counts(places: Array, shape: tuple[int, ...]) -> Array:
+def counts(positions: Array, shape: tuple[int, ...]) -> Array:
     values = np.zeros(shape)
-    np.add.at(values, tuple(places.astype(int).T), 1)
+    np.add.at(values, tuple(positions.astype(int).T), 1)
     return values
 
 
@@ -31,26 +31,29 @@ def counts(places: Array, shape: tuple[int, ...]) -> Array:
     [((40, 70), 3.3), ((40, 70), 25.0), ((9, 5), 40.0), ((7, 6, 8), 1.5), ((300, 260), 150.0), ((1, 4), 2.0)],
 )
 def test_counted_equals_scipy(shape: tuple[int, ...], sigma: float) -> None:
-    places = points(11, shape)
-    frames = counted(places, shape, sigma)
-    np.testing.assert_allclose(frames.total(), gaussian_filter(counts(places, shape), sigma), rtol=0, atol=1e-12)
-    for place, frame in zip(places, frames.values(), strict=True):
-        np.testing.assert_allclose(frame, gaussian_filter(counts(place[None], shape), sigma), rtol=0, atol=1e-12)
+    positions = points(11, shape)
+    frames = counted(positions, shape, sigma)
+    np.testing.assert_allclose(frames.total(), gaussian_filter(counts(positions, shape), sigma), rtol=0, atol=1e-12)
+    for position, frame in zip(positions, frames.values(), strict=True):
+        np.testing.assert_allclose(frame, gaussian_filter(counts(position[None], shape), sigma), rtol=0, atol=1e-12)
 
 
 def test_one_fixation() -> None:
-    """V-GAZE-2."""
+    """The values of a normalised Gaussian with sigma 1, cut off at 4."""
     values = counted(np.array([[4.5, 4.5]]), (9, 9), 1.0).total()
     assert (values[4, 4], values[4, 5], values[5, 5]) == pytest.approx((0.15915589, 0.09653293, 0.05855018), abs=5e-9)
     assert values.sum() == pytest.approx(1)
 
 
-def test_two_places_of_three_fixations() -> None:
-    """V-GAZE-3."""
-    values = counted(np.array([[4, 2], [4.9, 2.2], [4, 6]]), (9, 9), 1.0).total()
-    places = (4, 4, 4), (2, 6, 4)
-    np.testing.assert_allclose(values[places], [0.31836517, 0.15926267, 0.06461822], atol=5e-9)
-    np.testing.assert_allclose(linear(values)[places], [1, 0.50023928, 0.20294931], atol=5e-9)
+def test_three_fixations_at_two_pixels() -> None:
+    """Two fixations share the pixel (4, 2), one is at (4, 6), and (4, 4) is between them."""
+    values = counted(np.array([[4, 2], [4.9, 2.2], [4, 6]]), (9, 9), 1.0).total()[4, [2, 6, 4]]
+    np.testing.assert_allclose(values, [0.31836517, 0.15926267, 0.06461822], atol=5e-9)
+
+
+def test_linear_scale_of_three_fixations() -> None:
+    density = counted(np.array([[4, 2], [4.9, 2.2], [4, 6]]), (9, 9), 1.0).total()
+    np.testing.assert_allclose(linear(density)[4, [2, 6, 4]], [1, 0.50023928, 0.20294931], atol=5e-9)
 
 
 def test_no_fixation_is_an_all_zero_map() -> None:
@@ -100,9 +103,9 @@ def test_moving_profiles_equals_moving_maps() -> None:
 
 def test_a_full_size_map_is_fast_and_its_frames_small() -> None:
     shape = (3056, 2544)
-    places = points(45, shape)
+    positions = points(45, shape)
     started = time.process_time()
-    frames = counted(places, shape)
+    frames = counted(positions, shape)
     frames.total()
     assert time.process_time() - started < 1.5
     assert sum(profile.nbytes for profile in frames.profiles) < 2.1e6
@@ -110,39 +113,40 @@ def test_a_full_size_map_is_fast_and_its_frames_small() -> None:
 
 def test_dwelt_equals_bivariate_normals() -> None:
     shape = (40, 30)
-    places, seconds = points(5, shape), RANDOM.random(5)
+    positions = points(5, shape)
+    seconds = RANDOM.random(5)
     sigmas = RANDOM.uniform(2, 5, (5, 2))
     shown = np.array([[[0, 40], [0, 30]]] * 3 + [[[10, 25.4], [4.6, 20]], [[30, 44], [-3, 12]]])
     rows, columns = np.mgrid[:40, :30]
     expected = np.zeros(shape)
-    for place, duration, sigma, ((top, bottom), (left, right)) in zip(places, seconds, sigmas, np.rint(shown)):
-        density = multivariate_normal(place - 0.5, np.diag(sigma**2)).pdf(np.dstack([rows, columns]))
+    for position, duration, sigma, ((top, bottom), (left, right)) in zip(positions, seconds, sigmas, np.rint(shown)):
+        density = multivariate_normal(position - 0.5, np.diag(sigma**2)).pdf(np.dstack([rows, columns]))
         expected += duration * density * ((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right))
-    frames = dwelt(places, seconds, sigmas, shown, shape)
+    frames = dwelt(positions, seconds, sigmas, shown, shape)
     np.testing.assert_allclose(frames.total(), expected / expected.sum(), rtol=1e-12, atol=1e-15)
     assert frames.total().sum() == pytest.approx(1)
     np.testing.assert_allclose(frames.values().sum(axis=0), frames.total(), atol=1e-15)
 
 
-def test_what_was_not_shown_weighs_nothing() -> None:
+def test_fixations_outside_the_shown_part_weigh_nothing() -> None:
     shown = np.array([[[50, 60], [0, 30]]])
     frames = dwelt(np.array([[5.0, 5.0]]), np.ones(1), np.full((1, 2), 3.0), shown, (40, 30))
     assert not frames.total().any()
 
 
-def test_viridis_luma_equals_what_is_written_and_read(tmp_path) -> None:
+def test_viridis_luma_equals_an_image_written_by_matplotlib_and_read_as_grey(tmp_path) -> None:
     density = counted(points(9, (40, 50)), (40, 50), 4.0).total()
     from matplotlib import image
 
     image.imsave(tmp_path / "heatmap.png", density, cmap="viridis")
     with Image.open(tmp_path / "heatmap.png") as opened:
-        read = np.asarray(opened.convert("RGB").convert("L")) / 255
+        expected = np.asarray(opened.convert("RGB").convert("L")) / 255
     values = viridis_luma(density)
-    np.testing.assert_array_equal(values, read)
+    np.testing.assert_array_equal(values, expected)
     assert (values.min(), values.max()) == (30 / 255, 215 / 255)
     order = np.argsort(density, axis=None)
     assert (np.diff(values.ravel()[order]) >= 0).all()
-    assert matplotlib.rcParams["image.cmap"] == "viridis", "what imsave writes unless told otherwise"
+    assert matplotlib.rcParams["image.cmap"] == "viridis", "imsave uses this colour map by default"
 
 
 def test_profiles_have_sum_one() -> None:
@@ -151,12 +155,12 @@ def test_profiles_have_sum_one() -> None:
 
 
 def test_readings_are_joined() -> None:
-    one, two = (counted(points(count, (9, 8)), (9, 8), 2.0) for count in (3, 4))
-    for parts in ([one, two], [one.windowed(1), two], [one], []):
-        together = joined(parts, (9, 8))
-        drawn = [part.values() for part in parts]
-        np.testing.assert_allclose(together.values(), np.concatenate([np.zeros((0, 9, 8)), *drawn]), atol=1e-15)
-        assert len(together) == sum(map(len, parts))
-        np.testing.assert_allclose(together.total(), sum((part.total() for part in parts), np.zeros((9, 8))))
+    first, second = (counted(points(count, (9, 8)), (9, 8), 2.0) for count in (3, 4))
+    for parts in ([first, second], [first.windowed(1), second], [first], []):
+        frames = joined(parts, (9, 8))
+        values = [part.values() for part in parts]
+        np.testing.assert_allclose(frames.values(), np.concatenate([np.zeros((0, 9, 8)), *values]), atol=1e-15)
+        assert len(frames) == sum(map(len, parts))
+        np.testing.assert_allclose(frames.total(), sum((part.total() for part in parts), np.zeros((9, 8))))
     empty = joined([], (9, 8)).on([np.linspace(0, 9, 4), np.linspace(0, 8, 5)])
     assert empty.values().shape == (0, 3, 4)

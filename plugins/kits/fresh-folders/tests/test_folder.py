@@ -1,4 +1,4 @@
-"""A folder is written whole or not at all, and nothing that was there is touched."""
+"""A folder is written whole or not at all, and existing files are not touched."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from heatproof.errors import HeatproofError
 from heatproof_fresh_folders.folder import fresh_folder
 
 
-def test_what_is_written_stays(tmp_path: Path) -> None:
+def test_written_files_stay(tmp_path: Path) -> None:
     with fresh_folder(tmp_path / "new/folder"):
         (tmp_path / "new/folder/notes.txt").write_text("all")
     assert (tmp_path / "new/folder/notes.txt").read_text() == "all"
@@ -22,14 +22,14 @@ def test_a_folder_that_holds_something_is_refused_and_stays(tmp_path: Path) -> N
 
 
 def broken(folder: Path, error: BaseException) -> None:
-    """Writes half of what belongs into a fresh folder."""
+    """Write one file into a fresh folder, then fail."""
     with fresh_folder(folder):
         (folder / "half.txt").touch()
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError("no ink"), KeyboardInterrupt()], ids=["error", "interrupt"])
-def test_no_half_is_left(tmp_path: Path, error: BaseException) -> None:
+def test_nothing_incomplete_is_left(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
         broken(tmp_path / "new", error)
     assert not (tmp_path / "new").exists()

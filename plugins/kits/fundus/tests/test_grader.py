@@ -1,4 +1,4 @@
-"""Graders: the published head on any backbone, and every way their weights can come or fail to come."""
+"""Graders: the published head on any backbone, and every way of loading weights, with its errors."""
 
 from types import SimpleNamespace
 
@@ -11,18 +11,18 @@ from heatproof_fundus.grader import Grader, initialised, ordinal_head
 
 
 class Tiny(Grader):
-    """A backbone of one convolution, whose torchvision weights are handed over by the test."""
+    """A backbone of one convolution; the test sets its torchvision weights."""
 
-    place = "top"
+    head_name = "top"
     replaced = ("top.", "aside.")
-    given = staticmethod(lambda **settings: {})
+    torchvision_state = staticmethod(lambda **settings: {})
 
     def backbone(self):
         parts = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(*parts), 4
 
     def imagenet(self):
-        return SimpleNamespace(url="https://example.org/tiny-1234.pth", get_state_dict=self.given)
+        return SimpleNamespace(url="https://example.org/tiny-1234.pth", get_state_dict=self.torchvision_state)
 
 
 def test_the_head_is_the_published_one():
@@ -39,7 +39,7 @@ def test_one_logit_per_image_and_its_grade():
     assert len(model.classes) == 5
 
 
-def test_random_weights_move_no_other_generator():
+def test_random_weights_leave_the_random_state_alone():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = Tiny(seed=2).network.state_dict()
@@ -50,12 +50,13 @@ def test_random_weights_move_no_other_generator():
 
 def test_torchvisions_weights_come_without_the_parts_that_are_replaced(monkeypatch):
     backbone = Tiny(seed=8).network.state_dict()
-    given = {name: value for name, value in backbone.items() if not name.startswith("top.")}
-    others = {"top.weight": torch.zeros(3), "aside.bias": torch.zeros(1)}
-    monkeypatch.setattr(Tiny, "given", staticmethod(lambda **settings: given | others))
-    found, own = Tiny(weights="torchvision").network.state_dict(), Tiny().network.state_dict()
-    assert torch.equal(found["0.weight"], backbone["0.weight"])
-    assert all(torch.equal(found[name], own[name]) for name in own if name.startswith("top."))
+    state = {name: value for name, value in backbone.items() if not name.startswith("top.")}
+    state |= {"top.weight": torch.zeros(3), "aside.bias": torch.zeros(1)}
+    monkeypatch.setattr(Tiny, "torchvision_state", staticmethod(lambda **settings: state))
+    loaded = Tiny(weights="torchvision").network.state_dict()
+    random = Tiny().network.state_dict()
+    assert torch.equal(loaded["0.weight"], backbone["0.weight"])
+    assert all(torch.equal(loaded[name], random[name]) for name in random if name.startswith("top."))
 
 
 def test_weights_that_are_not_the_backbones_say_where_the_file_belongs():

@@ -1,4 +1,4 @@
-"""The vectors V-ECS-1 to V-ECS-9, brute force over tie-breaking, invariants and the random heatmap's expectation."""
+"""ECS against values by hand, brute force over ties, invariants, and the expectation of random heatmaps."""
 
 import itertools
 import time
@@ -23,34 +23,36 @@ FIRST = ([[9, 0, 0], [7, 5, 0], [0, 3, 0]], [[10, 1, 0], [2, 8, 7], [0, 6, 0]])
 SECOND = ([[1, 1, 0], [0, 0, 0], [0, 0, 0]], [[9, 8, 7], [6, 5, 4], [3, 2, 1]])
 
 VECTORS: list[tuple[str, tuple[list[list[float]], list[list[float]]], int, float, float]] = [
-    ("V-ECS-1", FIRST, 1, 1, 1),
-    ("V-ECS-1", FIRST, 2, 1 / 2, 1 / 2),
-    ("V-ECS-1", FIRST, 3, 2 / 3, 2 / 3),
-    ("V-ECS-1", FIRST, 4, 3 / 4, 3 / 4),
-    ("V-ECS-1", FIRST, 5, 1, 1),
-    ("V-ECS-2", SECOND, 4, 1, 1),
-    ("V-ECS-3", ([[4, 3], [0, 0]], CONSTANT), 2, 1, 1 / 2),
-    ("V-ECS-4", ([[5, 2], [2, 2]], [[0, 1], [2, 3]]), 2, 0, 1 / 3),
-    ("V-ECS-5", ([[5, 2], [2, 2]], [[3, 3], [3, 0]]), 2, 1, 5 / 9),
-    ("V-ECS-6", (LESIONS, SPARSE), 1, 1, 1),
-    ("V-ECS-6", (LESIONS, SPARSE), 2, 1 / 2, 1 / 2),
-    ("V-ECS-6 and V-ECS-9", (LESIONS, SPARSE), 3, 2 / 3, 5 / 6),
-    ("V-ECS-6", (LESIONS, SPARSE), 4, 1, 1),
-    ("V-ECS-8", (LESIONS, [[-1, -1], [-1, -1]]), 2, 0, 1 / 2),
-    ("V-ECS-8", (LESIONS, CONSTANT), 2, 0, 1 / 2),
+    ("no ties", FIRST, 1, 1, 1),
+    ("no ties", FIRST, 2, 1 / 2, 1 / 2),
+    ("no ties", FIRST, 3, 2 / 3, 2 / 3),
+    ("no ties", FIRST, 4, 3 / 4, 3 / 4),
+    ("no ties", FIRST, 5, 1, 1),
+    ("fewer annotated cells than top", SECOND, 4, 1, 1),
+    ("ties in the heatmap", ([[4, 3], [0, 0]], CONSTANT), 2, 1, 1 / 2),
+    ("ties in the annotation", ([[5, 2], [2, 2]], [[0, 1], [2, 3]]), 2, 0, 1 / 3),
+    ("ties in both maps", ([[5, 2], [2, 2]], [[3, 3], [3, 0]]), 2, 1, 5 / 9),
+    ("zeros in the heatmap", (LESIONS, SPARSE), 1, 1, 1),
+    ("zeros in the heatmap", (LESIONS, SPARSE), 2, 1 / 2, 1 / 2),
+    ("tied zeros in the heatmap", (LESIONS, SPARSE), 3, 2 / 3, 5 / 6),
+    ("zeros in the heatmap", (LESIONS, SPARSE), 4, 1, 1),
+    ("a constant negative heatmap", (LESIONS, [[-1, -1], [-1, -1]]), 2, 0, 1 / 2),
+    ("a constant heatmap", (LESIONS, CONSTANT), 2, 0, 1 / 2),
 ]
 
 
 def plain_cells(values: Array, grid: int, partition: Partition) -> Array:
-    """Every pixel, every cell: the shared area in exact fractions, or the pixel whole by its upper left corner."""
+    """Loop over pixels and cells: the shared area in exact fractions, or the whole pixel by its upper left corner."""
     height, width = values.shape
     mass = [[Fraction(0)] * grid for _ in range(grid)]
     for (row, column), (i, j) in itertools.product(np.ndindex(height, width), np.ndindex(grid, grid)):
         share = Fraction(1)
         for pixel, cell, length in ((row, i, height), (column, j, width)):
-            low, high = Fraction(cell * length, grid), Fraction((cell + 1) * length, grid)
+            low = Fraction(cell * length, grid)
+            high = Fraction((cell + 1) * length, grid)
             if partition == "floor":
-                low, high = Fraction(floor(low)), Fraction(floor(high))
+                low = Fraction(floor(low))
+                high = Fraction(floor(high))
             share *= max(Fraction(0), min(high, Fraction(pixel + 1)) - max(low, Fraction(pixel)))
         mass[i][j] += share * Fraction(float(values[row, column]))
     return np.array([[float(entry) for entry in line] for line in mass])
@@ -58,26 +60,27 @@ def plain_cells(values: Array, grid: int, partition: Partition) -> Array:
 
 def top_sets(values: list[float], count: int) -> Iterator[set[int]]:
     """Every set of ``count`` positions that some order of the ties would choose."""
-    for chosen_ones in itertools.combinations(range(len(values)), count):
-        rest = [value for position, value in enumerate(values) if position not in chosen_ones]
-        if not rest or min(values[position] for position in chosen_ones) >= max(rest):
-            yield set(chosen_ones)
+    for positions in itertools.combinations(range(len(values)), count):
+        others = [value for position, value in enumerate(values) if position not in positions]
+        if not others or min(values[position] for position in positions) >= max(others):
+            yield set(positions)
 
 
 def brute_force(annotation: list[float], heatmap: list[float], top: int) -> float:
     """The mean over all ways to break the ties of both maps."""
-    wanted = min(top, sum(value > 0 for value in annotation))
-    pairs = itertools.product(list(top_sets(annotation, wanted)), list(top_sets(heatmap, min(top, len(heatmap)))))
-    return float(np.mean([len(asked & found) / wanted for asked, found in pairs]))
+    count = min(top, sum(value > 0 for value in annotation))
+    pairs = itertools.product(top_sets(annotation, count), top_sets(heatmap, min(top, len(heatmap))))
+    return float(np.mean([len(lesions & hottest) / count for lesions, hottest in pairs]))
 
 
 def shuffled_ties(annotation: list[float], heatmap: list[float], top: int) -> float:
-    """The literal formula averaged over every order in which the cells of each map may be walked."""
-    wanted = min(top, sum(value > 0 for value in annotation))
+    """The literal formula averaged over all orders of the cells of each map."""
+    count = min(top, sum(value > 0 for value in annotation))
     orders = list(itertools.permutations(range(len(annotation))))
-    asked = [set(sorted(order, key=lambda cell: -annotation[cell])[:wanted]) for order in orders]
-    found = [set(sorted(order, key=lambda cell: -heatmap[cell])[:top]) for order in orders]
-    return float(np.mean([len(one & other) / wanted for one in asked for other in found]))
+    lesion_sets = [set(sorted(order, key=lambda cell: -annotation[cell])[:count]) for order in orders]
+    hottest_sets = [set(sorted(order, key=lambda cell: -heatmap[cell])[:top]) for order in orders]
+    pairs = itertools.product(lesion_sets, hottest_sets)
+    return float(np.mean([len(lesions & hottest) / count for lesions, hottest in pairs]))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ def random_cells() -> Array:
 class TestVectors:
     @pytest.mark.parametrize(("name", "maps", "top", "stable", "expected"), VECTORS)
     def test_vector(self, name: str, maps: tuple[Any, Any], top: int, stable: float, expected: float) -> None:
-        annotation, heatmap = (np.array(each, dtype=float) for each in maps)
+        annotation, heatmap = np.array(maps, dtype=float)
         assert ecs(annotation, heatmap, top, "stable") == pytest.approx(stable), name
         assert ecs(annotation, heatmap, top) == pytest.approx(expected), name
         assert brute_force(annotation.ravel().tolist(), heatmap.ravel().tolist(), top) == pytest.approx(expected)
@@ -118,10 +121,10 @@ class TestCells:
     @pytest.mark.parametrize(("shape", "grid"), [((5, 5), 2), ((7, 4), 3), ((6, 6), 3), ((3, 2), 4), ((5, 5), 1)])
     def test_plain_sums(self, shape: tuple[int, int], grid: int, partition: Partition) -> None:
         values = np.random.default_rng(0).normal(size=shape)
-        found = cells(values, grid, partition)
-        assert found == pytest.approx(plain_cells(values, grid, partition), abs=1e-12)
-        assert found.sum() == pytest.approx(values.sum())
-        assert found.dtype == np.float64
+        mass = cells(values, grid, partition)
+        assert mass == pytest.approx(plain_cells(values, grid, partition), abs=1e-12)
+        assert mass.sum() == pytest.approx(values.sum())
+        assert mass.dtype == np.float64
 
     def test_partitions_agree_where_the_grid_divides_the_side(self) -> None:
         values = np.random.default_rng(1).integers(0, 9, size=(40, 20))
@@ -166,20 +169,21 @@ class TestTies:
                 assert ecs(annotation, heatmap, top) == pytest.approx(expected)
 
     def test_a_thousand_cases_by_the_formula(self) -> None:
-        """The sum of p · p over the cells, over the number wanted: p is 1 above the tied level, r / t on it."""
+        """The sum of p · q over the cells, over their count: a share p or q is 1 above the tied level, r / t on it."""
 
         def shares(values: list[float], count: int) -> list[float]:
             level = sorted(values, reverse=True)[count - 1]
-            above, tied = sum(value > level for value in values), values.count(level)
-            return [1.0 if value > level else (count - above) / tied if value == level else 0.0 for value in values]
+            tied_share = (count - sum(value > level for value in values)) / values.count(level)
+            return [float(value > level) + tied_share * (value == level) for value in values]
 
         for seed in range(1000):
-            random = np.random.default_rng(seed)
-            annotation, heatmap = random.integers(0, 6, 25).astype(float), random.integers(-3, 4, 25).astype(float)
+            generator = np.random.default_rng(seed)
+            annotation = generator.integers(0, 6, 25).astype(float)
+            heatmap = generator.integers(-3, 4, 25).astype(float)
             annotation[0] += 1
-            wanted = min(7, sum(value > 0 for value in annotation.tolist()))
-            pairs = zip(shares(annotation.tolist(), wanted), shares(heatmap.tolist(), 7))
-            expected = sum(one * other for one, other in pairs) / wanted
+            count = min(7, sum(value > 0 for value in annotation.tolist()))
+            pairs = zip(shares(annotation.tolist(), count), shares(heatmap.tolist(), 7))
+            expected = sum(p * q for p, q in pairs) / count
             assert ecs(annotation, heatmap, 7) == pytest.approx(expected, rel=1e-12)
 
     def test_stable_is_row_major(self) -> None:
@@ -212,22 +216,22 @@ class TestInvariants:
         random = np.random.default_rng(0)
         for _ in range(200):
             annotation = np.maximum(random.normal(size=(5, 5)), 0)
-            wanted = min(7, np.count_nonzero(annotation))
+            count = min(7, np.count_nonzero(annotation))
             score = ecs(annotation, random.normal(size=(5, 5)), 7)
             assert 0 <= score <= 1
-            assert score * wanted == pytest.approx(round(score * wanted))
+            assert score * count == pytest.approx(round(score * count))
             assert ecs(annotation, annotation, 7) == 1
 
-    def test_enough_cells_find_everything(self) -> None:
+    def test_all_cells_find_all_lesions(self) -> None:
         random = np.random.default_rng(1)
         annotation = np.maximum(random.normal(size=(4, 4)), 0)
         for top in (16, 17, 400):
             assert ecs(annotation, random.normal(size=(4, 4)), top) == 1
 
     def test_symmetry(self) -> None:
-        one, other = np.random.default_rng(2).random((2, 50, 6, 6))
-        scores = [ecs(a, b, 9) for a, b in zip(one, other)]
-        assert scores == [ecs(b, a, 9) for a, b in zip(one, other)]
+        first, second = np.random.default_rng(2).random((2, 50, 6, 6))
+        scores = [ecs(a, b, 9) for a, b in zip(first, second)]
+        assert scores == [ecs(b, a, 9) for a, b in zip(first, second)]
         assert len(set(scores)) > 3
 
     @pytest.mark.parametrize("ties", ["expected", "stable"])
@@ -260,28 +264,30 @@ class TestRandomHeatmaps:
         scores = np.array([ecs(annotation, heatmap, top) for heatmap in random_cells])
         assert scores.mean() == pytest.approx(top / 100, abs=3 * scores.std() / np.sqrt(len(scores)))
 
-    @pytest.mark.parametrize(("wanted", "deviation"), [(15, 0.0854), (5, 0.1564), (1, 0.3571)])
-    def test_deviation(self, random_cells: Array, wanted: int, deviation: float) -> None:
+    @pytest.mark.parametrize(("count", "deviation"), [(15, 0.0854), (5, 0.1564), (1, 0.3571)])
+    def test_deviation(self, random_cells: Array, count: int, deviation: float) -> None:
+        """The number of hits is hypergeometric; its standard deviation has a closed form."""
         annotation = np.zeros(100)
-        annotation[np.random.default_rng(2).permutation(100)[:wanted]] = np.arange(1, wanted + 1)
+        annotation[np.random.default_rng(2).permutation(100)[:count]] = np.arange(1, count + 1)
         scores = np.array([ecs(annotation.reshape(10, 10), heatmap, 15) for heatmap in random_cells])
-        closed = np.sqrt(wanted * 0.15 * 0.85 * (100 - wanted) / 99) / wanted
-        assert closed == pytest.approx(deviation, abs=5e-5)
+        expected = np.sqrt(count * 0.15 * 0.85 * (100 - count) / 99) / count
+        assert expected == pytest.approx(deviation, abs=5e-5)
         kurtosis = ((scores - scores.mean()) ** 4).mean() / scores.var() ** 2
-        error = closed * np.sqrt((kurtosis - 1) / 4 / len(scores))
-        assert scores.std() == pytest.approx(closed, abs=3 * error)
-        assert scores.mean() == pytest.approx(0.15, abs=3 * closed / np.sqrt(len(scores)))
+        error = expected * np.sqrt((kurtosis - 1) / 4 / len(scores))
+        assert scores.std() == pytest.approx(expected, abs=3 * error)
+        assert scores.mean() == pytest.approx(0.15, abs=3 * expected / np.sqrt(len(scores)))
 
 
 class TestPartitions:
-    """At 448 pixels ``floor`` makes 64 cells larger than the rest, and a positive random map picks those."""
+    """At 448 pixels ``floor`` makes 64 cells larger than the others; a positive random map selects these cells."""
 
     def maps(self, count: int) -> Iterator[Array]:
         random = np.random.default_rng(5)
         return (random.random((448, 448), dtype=np.float32) for _ in range(count))
 
     def rates(self, partition: Partition) -> Array:
-        return np.mean([chosen(cells(each, 10, partition), 15).reshape(10, 10) for each in self.maps(250)], axis=0)
+        shares = [chosen(cells(heatmap, 10, partition), 15).reshape(10, 10) for heatmap in self.maps(250)]
+        return np.mean(shares, axis=0)
 
     def test_floor_never_picks_the_border_and_the_centre(self) -> None:
         rates = self.rates("floor")
@@ -299,15 +305,19 @@ class TestPartitions:
         changed = {}
         for partition in ("area", "floor"):
             annotation = cells(lesions, 10, partition)
-            pairs = ((cells(each - 0.5, 10, partition), cells(3 * each + 7, 10, partition)) for each in self.maps(30))
-            changed[partition] = sum(ecs(annotation, one, 15) != ecs(annotation, other, 15) for one, other in pairs)
+            changed[partition] = 0
+            for heatmap in self.maps(30):
+                score = ecs(annotation, cells(heatmap - 0.5, 10, partition), 15)
+                shifted = ecs(annotation, cells(3 * heatmap + 7, 10, partition), 15)
+                changed[partition] += score != shifted
         assert changed["area"] == 0
         assert changed["floor"] > 10
 
 
 def test_a_map_of_448_pixels_takes_at_most_a_millisecond() -> None:
-    random = np.random.default_rng(0)
-    heatmap, annotation = random.random((448, 448), dtype=np.float32), random.random((10, 10))
+    generator = np.random.default_rng(0)
+    heatmap = generator.random((448, 448), dtype=np.float32)
+    annotation = generator.random((10, 10))
     times = []
     for _ in range(30):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The rule of a forward: its values at one activation, where it acts, how long it holds, and what it costs."""
+"""The rule of a forward pass: its values at one activation, its policy, its scope, and its memory."""
 
 import pytest
 import torch
@@ -12,20 +12,23 @@ UPSTREAM = torch.tensor([3.0, 4.0, -5.0, -6.0], dtype=torch.float64)
 
 
 def backward(rule, module=None, cell=None):
-    """What comes out below one activation under a rule."""
-    module, cell = module or nn.ReLU(), cell or Rectifying()
+    """The gradient of an activation's input under a rule."""
+    module = module or nn.ReLU()
+    cell = cell or Rectifying()
     values = VALUES.clone().requires_grad_()
-    activated = cell.activated(module, values, module(values)) if isinstance(module, cell.kinds) else module(values)
+    activated = module(values)
+    if isinstance(module, cell.kinds):
+        activated = cell.activated(module, values, activated)
     assert torch.equal(activated, module(values))
     with cell.under(rule):
-        (found,) = torch.autograd.grad(activated, values, UPSTREAM)
-    return found
+        (gradient,) = torch.autograd.grad(activated, values, UPSTREAM)
+    return gradient
 
 
 @pytest.mark.parametrize(
     ("rule", "expected"), [("gradient", [3, 0, -5, 0]), ("deconv", [3, 4, 0, 0]), ("guided", [3, 0, 0, 0])]
 )
-def test_the_vector_v_relu(rule, expected):
+def test_the_rules_at_a_relu(rule, expected):
     assert backward(rule).tolist() == expected
 
 
@@ -37,7 +40,7 @@ def test_the_gradient_has_the_native_bits(module):
 
 
 def test_other_activations_keep_their_derivative_and_their_sign_is_that_of_the_input():
-    """A sigmoid's output is positive everywhere; the rule asks for its input."""
+    """A sigmoid's output is positive everywhere; the rule uses the sign of its input."""
     sigmoid = 1 / (1 + torch.exp(-VALUES))
     expected = sigmoid * (1 - sigmoid) * torch.tensor([3.0, 0, 0, 0])
     torch.testing.assert_close(backward("guided", nn.Sigmoid()), expected, rtol=1e-14, atol=0)
@@ -47,9 +50,9 @@ def test_other_activations_keep_their_derivative_and_their_sign_is_that_of_the_i
 @pytest.mark.parametrize(("policy", "count"), [("all", 1), ("relu_only", 0)])
 def test_the_policy_says_where_the_rule_acts(policy, count):
     cell = Rectifying(policy)
-    found = backward("guided", nn.SiLU(), cell)
+    gradient = backward("guided", nn.SiLU(), cell)
     assert cell.rectified == count
-    assert torch.equal(found, backward("gradient", nn.SiLU())) == (count == 0)
+    assert torch.equal(gradient, backward("gradient", nn.SiLU())) == (count == 0)
 
 
 def test_the_rule_holds_inside_only_also_after_an_error():
@@ -64,14 +67,14 @@ def test_the_rule_holds_inside_only_also_after_an_error():
 def test_rules_can_be_differentiated_again(rule, module):
     """Autograd's own check by finite differences, of the rule as a function of values and upstream gradient."""
 
-    def ruled(values, upstream):
+    def rectified(values, upstream):
         cell = Rectifying()
         activated = cell.activated(module, values, module(values))
         with cell.under(rule):
-            (found,) = torch.autograd.grad(activated, values, upstream, create_graph=True)
-        return found
+            (gradient,) = torch.autograd.grad(activated, values, upstream, create_graph=True)
+        return gradient
 
-    assert torch.autograd.gradcheck(ruled, (VALUES.clone().requires_grad_(), UPSTREAM.clone().requires_grad_()))
+    assert torch.autograd.gradcheck(rectified, (VALUES.clone().requires_grad_(), UPSTREAM.clone().requires_grad_()))
 
 
 def test_an_activation_keeps_no_more_memory_for_a_rule():
@@ -80,16 +83,18 @@ def test_an_activation_keeps_no_more_memory_for_a_rule():
     layers = (nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Tanh(), nn.MaxPool2d(2))
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2), nn.ELU()).double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    folded, inputs, storages = view(network, ("logits",), images, {}, folded=True), images.clone().requires_grad_(), {}
+    folded = view(network, ("logits",), images, {}, folded=True)
+    inputs = images.clone().requires_grad_()
+    storages = {}
 
-    def keep(tensor):
+    def record(tensor):
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     sizes = []
     for cell in (None, Rectifying("relu_only")):
         storages.clear()
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
             result = folded(inputs, {}, cell=cell)
         sizes.append(sum(storages.values()))
         del result

@@ -1,6 +1,7 @@
-"""Rectified gradients: one forward for all rules that are planned, in pieces of any size, in threads, in a loss."""
+"""Rectified gradients: one forward pass for all planned rules, in pieces of any size, in threads, and in a loss."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import pytest
 import torch
@@ -25,11 +26,11 @@ def batch(count=5, **changes):
 
 
 def test_a_rule_takes_one_forward_and_one_backward(passed):
-    made = batch()
-    counts = passed(made)
+    images = batch()
+    counts = passed(images)
     for rule in ("guided", "deconv"):
         for _ in range(2):
-            rectified(made, rule)
+            rectified(images, rule)
     assert counts == {"forward": 2, "backward": 2}
 
 
@@ -58,39 +59,39 @@ def test_requests_of_other_passes_are_left_alone(passed):
 
 
 def test_without_a_rule_the_walk_gives_the_native_bits():
-    made = batch()
-    assert torch.equal(rectified(made, "gradient"), gradients(made).images)
+    images = batch()
+    assert torch.equal(rectified(images, "gradient"), gradients(images).images)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_any_number_of_rows_gives_the_same_maps(rows):
-    whole, parts = batch(), batch(rows=rows)
-    torch.testing.assert_close(rectified(parts, "guided"), rectified(whole, "guided"), rtol=1e-9, atol=1e-12)
+    maps = rectified(batch(rows=rows), "guided")
+    torch.testing.assert_close(maps, rectified(batch(), "guided"), rtol=1e-9, atol=1e-12)
 
 
 def test_the_rule_is_part_of_the_key():
-    made = batch()
-    maps = [rectified(made, rule) for rule in RULES]
-    assert all(not torch.equal(one, other) for index, one in enumerate(maps) for other in maps[:index])
+    images = batch()
+    maps = [rectified(images, rule) for rule in RULES]
+    assert not any(torch.equal(first, second) for first, second in combinations(maps, 2))
 
 
 def test_rectified_gradients_observe_no_layer(monkeypatch):
-    made, captures = batch(), []
+    captures = []
     forward = View.__call__
     monkeypatch.setattr(
         View, "__call__", lambda view, images, inputs, capture=(), *rest: captures.append(tuple(capture))
         or forward(view, images, inputs, capture, *rest),
     )  # fmt: skip
-    rectified(made, "guided")
+    rectified(batch(), "guided")
     assert set(captures) == {()}
 
 
 def test_passes_in_threads_keep_their_rules_apart():
-    made = batch()
-    expected = {rule: rectified(made, rule) for rule in RULES}
+    images = batch()
+    expected = {rule: rectified(images, rule) for rule in RULES}
     rules = list(RULES) * 4
     with ThreadPoolExecutor(6) as threads:
-        maps = list(threads.map(lambda rule: rectified(made.at(), rule), rules))
+        maps = list(threads.map(lambda rule: rectified(images.at(), rule), rules))
     assert all(torch.equal(values, expected[rule]) for rule, values in zip(rules, maps))
 
 
@@ -105,7 +106,7 @@ def test_an_error_in_the_backward_restores_the_rule(monkeypatch):
 
 
 def test_a_training_loss_reaches_the_weights():
-    made = batch(count=2, differentiable=True)
-    loss = rectified(made, "guided").square().sum()
-    (gradient,) = torch.autograd.grad(loss, made.model.network.stem.weight)
+    images = batch(count=2, differentiable=True)
+    loss = rectified(images, "guided").square().sum()
+    (gradient,) = torch.autograd.grad(loss, images.model.network.stem.weight)
     assert float(gradient.abs().max()) > 0

@@ -1,4 +1,4 @@
-"""Gradients at many variants fill passes across samples; errors are relative, and notes say what ended a count."""
+"""Gradients at many variants fill passes across samples; errors are relative, and notes say why sampling stopped."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative,
 
 @dataclass(frozen=True)
 class Measured:
-    """What some pass says of each of its samples."""
+    """The result of sampling for each sample."""
 
     passes: Tensor
     relative_error: Tensor
@@ -57,7 +57,7 @@ def test_records_are_joined_sample_by_sample():
     assert record.relative_error.tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_notes_name_the_error_where_it_is_known_and_what_ended_a_count_left_open():
+def test_notes_name_the_error_where_it_is_known_and_why_sampling_stopped():
     assert sampling_notes(measured(float("nan"), float("nan")), 7) == {"passes": [1, 2]}
     assert sampling_notes(measured(0.5, 0.25), 7) == {"passes": [1, 2], "relative_error": [0.5, 0.25]}
     assert sampling_notes(measured(0.5, 0.25), Tolerance(0.25, 9))["stopped_by"] == ["limit", "tolerance"]

@@ -12,7 +12,8 @@ def test_a_graph_that_ends_earlier_computes_no_more() -> None:
     network = canonical(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     )
-    images, code = torch.rand(2, 3, 5, 5), network.code
+    images = torch.rand(2, 3, 5, 5)
+    code = network.code
     pooled = next(node for node in network.graph.nodes if node.target == "2")
     graph = until(network, pooled)
     assert [node.target for node in graph.nodes if node.op.startswith("call")] == ["0", "1", "2"]

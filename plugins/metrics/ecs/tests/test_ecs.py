@@ -179,7 +179,7 @@ class TestFindings:
 
     def test_nothing_to_find(self) -> None:
         metric = Ecs(grid=2, top=2, weights=WEIGHTS)
-        with pytest.raises(Undefined, match="looked for and absent: haemorrhages, hard_exudates"):
+        with pytest.raises(Undefined, match="examined and absent: haemorrhages, hard_exudates"):
             metric.measure(case(drawn({"haemorrhages": [], "hard_exudates": []})))
         with pytest.raises(Undefined, match="no finding was examined"):
             metric.measure(case({}))

@@ -106,7 +106,7 @@ class TestFindings:
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_nothing_to_find(self, metric: Localization) -> None:
-        with pytest.raises(Undefined, match="looked for and absent: a, b"):
+        with pytest.raises(Undefined, match="examined and absent: a, b"):
             metric.measure(case(drawn((1, 1)), marked(drawn(), "a"), marked(drawn(), "b")))
         with pytest.raises(Undefined, match="no finding was examined"):
             metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "optic_disc")))
@@ -169,7 +169,7 @@ class TestReaders:
         nothing = marked(drawn(), reader="w"), marked(drawn(), "other", reader="w")
         found = Pointing(readers="each").measure(case(drawn((1, 1)), self.MARKS[0], *nothing))
         assert found["combined"] == found["lesion"] == 1
-        with pytest.raises(Undefined, match="looked for and absent: lesion, other"):
+        with pytest.raises(Undefined, match="examined and absent: lesion, other"):
             Pointing(readers="each").measure(case(drawn((1, 1)), *nothing))
 
     def test_a_finding_that_one_reader_saw(self) -> None:

@@ -1,4 +1,4 @@
-"""InceptionV3: structure against torchvision's own network, and weights from a cache (acceptance row A03)."""
+"""InceptionV3: structure against torchvision's network, and weights from a cache."""
 
 from urllib.error import URLError
 
@@ -48,29 +48,30 @@ def test_conformance(check):
 def test_the_last_maps_have_12_cells_a_side_at_448(model):
     layers = [f"Mixed_7c.{branch}.conv" for branch in BRANCHES]
     with torch.no_grad():
-        outputs, kept = model.view(images(448), {})(images(448), {}, layers)
+        outputs, activations = model.view(images(448), {})(images(448), {}, layers)
     assert outputs["logits"].shape == (1, 1)
-    assert [kept[layer].shape for layer in layers] == [(1, width, 12, 12) for width in BRANCHES.values()]
+    assert [activations[layer].shape for layer in layers] == [(1, width, 12, 12) for width in BRANCHES.values()]
 
 
-def test_94_convolutions_each_with_its_norm_and_a_rectifier_that_was_a_function(model):
+def test_94_convolutions_each_with_its_norm_and_a_relu_that_was_a_function(model):
     assert len(model.layers()) == 94
     assert model.last_layer == "Mixed_7c.branch_pool.conv"
     assert model.outline.activations == (nn.ReLU,) * (94 + 2)
     assert not any(isinstance(module, nn.ReLU) for module in model.network.Mixed_7c.modules())
-    seen = model.view(images(80), {})
-    assert len(seen.merged) == 94
-    assert not [module for module in seen.module.modules() if isinstance(module, BATCH_NORMS)]
+    view = model.view(images(80), {})
+    assert len(view.merged) == 94
+    assert not [module for module in view.module.modules() if isinstance(module, BATCH_NORMS)]
 
 
 def test_views_agree_with_the_network_in_float64():
-    model, made = InceptionV3(size=80), images(80, dtype=torch.float64)
+    model = InceptionV3(size=80)
     model.network.double()
-    expected = model.forward(made)["logits"].detach()
+    batch = images(80, dtype=torch.float64)
+    expected = model.forward(batch)["logits"].detach()
     for folded in (True, False):
         with torch.no_grad():
-            found, _ = model.view(made, {}, folded)(made, {})
-        torch.testing.assert_close(found["logits"], expected, rtol=1e-12, atol=0)
+            outputs, _ = model.view(batch, {}, folded)(batch, {})
+        torch.testing.assert_close(outputs["logits"], expected, rtol=1e-12, atol=0)
 
 
 def test_pooling_is_a_module_throughout(model):
@@ -80,14 +81,14 @@ def test_pooling_is_a_module_throughout(model):
 
 
 def test_backbone_and_head_are_the_published_ones(model):
-    plain = inception_v3(weights=None, aux_logits=False, init_weights=False)
-    plain.fc = nn.Sequential(
+    published = inception_v3(weights=None, aux_logits=False, init_weights=False)
+    published.fc = nn.Sequential(
         *(nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.5)),
         nn.Linear(128, 1),
     )
-    plain.load_state_dict(model.network.state_dict())
+    published.load_state_dict(model.network.state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(model.forward(images(96))["logits"], plain.eval()(images(96)))
+        torch.testing.assert_close(model.forward(images(96))["logits"], published.eval()(images(96)))
 
 
 def test_the_seed_alone_decides_random_weights():
@@ -104,8 +105,9 @@ def test_imagenet_weights_without_network_say_what_to_do(hub):
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
-    plain = inception_v3(weights=None, init_weights=False)
-    torch.save(plain.state_dict(), hub / CACHED)
-    found, own = InceptionV3(weights="torchvision").network.state_dict(), InceptionV3().network.state_dict()
-    for name, value in found.items():
-        assert torch.equal(value, own[name] if name.startswith("fc.") else plain.state_dict()[name])
+    cached = inception_v3(weights=None, init_weights=False).state_dict()
+    torch.save(cached, hub / CACHED)
+    head = {name: value for name, value in InceptionV3().network.state_dict().items() if name.startswith("fc.")}
+    expected = cached | head
+    for name, value in InceptionV3(weights="torchvision").network.state_dict().items():
+        assert torch.equal(value, expected[name])

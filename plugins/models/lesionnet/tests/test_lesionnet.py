@@ -50,10 +50,9 @@ def test_grades_held_out_synthetic_eyes(model):
     phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     dataset = phantom.Phantom(patients=60, height=512)
     samples = [dataset.load(id) for id in dataset.ids("test")]
+    images = np.stack([model.prepare(sample).image for sample in samples])
     with torch.no_grad():
-        logits = model.forward(torch.from_numpy(np.stack([model.prepare(sample).image for sample in samples])))[
-            "logits"
-        ]
+        logits = model.forward(torch.from_numpy(images))["logits"]
     predicted = np.array([model.read(row.numpy()).decision for row in logits])
     truth = np.array([sample.label for sample in samples])
     assert len(truth) >= 20
@@ -68,7 +67,8 @@ def weighted_kappa(predicted, truth):
 
 
 def test_a_tiny_dark_spot_changes_the_first_map(model):
-    clean, spotted = torch.zeros(1, 3, 448, 448), torch.zeros(1, 3, 448, 448)
+    clean = torch.zeros(1, 3, 448, 448)
+    spotted = clean.clone()
     spotted[..., 200:202, 200:202] = -0.5
     first = model.network.features[0]
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_a_tiny_dark_spot_changes_the_first_map(model):
 
 
 def test_the_last_map_is_averaged_then_dense(model):
-    """So Grad-CAM's weights are the head's gradient divided by the number of cells."""
+    """The weights of Grad-CAM therefore are the gradient of the head divided by the number of cells."""
     batch = Batch(model, ["a", "b"], images(), [0, 0], layers=LAYERS[-1:])
     layer = gradients(batch).layers[LAYERS[-1]]
     assert layer.activation.shape == (2, 96, 28, 28)
@@ -88,14 +88,15 @@ def test_the_last_map_is_averaged_then_dense(model):
     torch.testing.assert_close(layer.gradient, spread, rtol=1e-3, atol=1e-8)
 
 
-@pytest.mark.parametrize("folded", [True, False])
-def test_views_agree_with_the_network_in_float64(folded):
+@pytest.mark.parametrize(("folded", "count"), [(True, 8), (False, 0)])
+def test_views_agree_with_the_network_in_float64(folded, count):
     model = LesionNet()
     model.network.double()
-    expected = model.forward(images(1, torch.float64))["logits"]
-    seen = model.view(images(1, torch.float64), {}, folded)
-    torch.testing.assert_close(seen(images(1, torch.float64), {})[0]["logits"], expected, rtol=1e-12, atol=0)
-    assert len(seen.merged) == (8 if folded else 0)
+    batch = images(1, torch.float64)
+    view = model.view(batch, {}, folded)
+    outputs, _ = view(batch, {})
+    torch.testing.assert_close(outputs["logits"], model.forward(batch)["logits"], rtol=1e-12, atol=0)
+    assert len(view.merged) == count
 
 
 def test_nothing_works_in_place(model):
@@ -113,12 +114,12 @@ def test_the_packaged_weights_enter_the_identity(model, monkeypatch, tmp_path):
 def test_other_weights_replace_the_packaged_ones(model, tmp_path):
     torch.manual_seed(0)
     other = LesionNetwork()
-    torch.save(other.state_dict(), tmp_path / "own.pt")
-    own = LesionNet(weights=tmp_path / "own.pt")
-    assert own.content() == ""
-    assert own.identity != model.identity
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    loaded = LesionNet(weights=tmp_path / "other.pt")
+    assert loaded.content() == ""
+    assert loaded.identity != model.identity
     with torch.no_grad():
-        torch.testing.assert_close(own.forward(images())["logits"], other.eval()(images()))
+        torch.testing.assert_close(loaded.forward(images())["logits"], other.eval()(images()))
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""ResNet50: structure against torchvision's own network, readings against the closed form, and every bad file."""
+"""ResNet50: structure against torchvision's network, grades against the closed form, and weights of all sources."""
 
 import math
 from pathlib import Path
@@ -51,9 +51,9 @@ def images(size, dtype=torch.float32):
 
 
 def test_last_map_has_14_cells_a_side_at_448(model):
-    seen = model.view(images(448), {})
+    view = model.view(images(448), {})
     with torch.no_grad():
-        outputs, activations = seen(images(448), {}, ["layer4.2.conv3"])
+        outputs, activations = view(images(448), {}, ["layer4.2.conv3"])
     assert outputs["logits"].shape == (1, 1)
     assert torch.isfinite(outputs["logits"]).all()
     assert activations["layer4.2.conv3"].shape == (1, 2048, 14, 14)
@@ -81,21 +81,22 @@ def test_all_53_batch_norms_are_folded(model):
 def test_views_agree_with_the_network_in_float64():
     model = ResNet50(size=64)
     model.network.double()
-    expected = model.forward(images(64, torch.float64))["logits"]
+    batch = images(64, torch.float64)
+    expected = model.forward(batch)["logits"]
     for folded in (True, False):
-        found, _ = model.view(images(64, torch.float64), {}, folded)(images(64, torch.float64), {})
-        torch.testing.assert_close(found["logits"], expected, rtol=1e-12, atol=0)
+        outputs, _ = model.view(batch, {}, folded)(batch, {})
+        torch.testing.assert_close(outputs["logits"], expected, rtol=1e-12, atol=0)
 
 
 def test_backbone_and_head_are_the_published_ones(model):
-    plain = resnet50(weights=None)
-    plain.fc = nn.Sequential(
+    published = resnet50(weights=None)
+    published.fc = nn.Sequential(
         *(nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.5)),
         nn.Linear(128, 1),
     )
-    plain.load_state_dict(model.network.state_dict())
+    published.load_state_dict(model.network.state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(model.forward(images(96))["logits"], plain.eval()(images(96)))
+        torch.testing.assert_close(model.forward(images(96))["logits"], published.eval()(images(96)))
     assert [module.p for module in model.network.fc if isinstance(module, nn.Dropout)] == [0.5, 0.5]
 
 
@@ -119,7 +120,8 @@ def test_the_seed_alone_decides_random_weights():
     first = ResNet50(seed=3).network.state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    again, other = ResNet50(seed=3).network.state_dict(), ResNet50(seed=4).network.state_dict()
+    again = ResNet50(seed=3).network.state_dict()
+    other = ResNet50(seed=4).network.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["fc.6.weight"], other["fc.6.weight"])
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
@@ -154,11 +156,12 @@ def test_imagenet_weights_without_network_say_what_to_do(hub):
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
-    plain = resnet50(weights=None)
-    torch.save(plain.state_dict(), hub / CACHED)
-    found, own = ResNet50(weights="torchvision").network.state_dict(), ResNet50().network.state_dict()
-    for name, value in found.items():
-        assert torch.equal(value, own[name] if name.startswith("fc.") else plain.state_dict()[name])
+    cached = resnet50(weights=None).state_dict()
+    torch.save(cached, hub / CACHED)
+    head = {name: value for name, value in ResNet50().network.state_dict().items() if name.startswith("fc.")}
+    expected = cached | head
+    for name, value in ResNet50(weights="torchvision").network.state_dict().items():
+        assert torch.equal(value, expected[name])
 
 
 def test_a_cached_file_of_another_network_is_named(hub):
@@ -167,7 +170,7 @@ def test_a_cached_file_of_another_network_is_named(hub):
         ResNet50(weights="torchvision").build()
 
 
-def test_a_poisoned_cache_is_never_executed(hub):
+def test_code_in_a_cached_file_is_never_executed(hub):
     torch.save({"conv1.weight": Intruder(hub / "touched")}, hub / CACHED)
     with pytest.raises(ModelError, match="cannot be loaded"):
         ResNet50(weights="torchvision").build()

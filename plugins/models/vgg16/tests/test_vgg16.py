@@ -1,4 +1,4 @@
-"""VGG16: structure against torchvision's own network, and weights from a cache (acceptance row A01)."""
+"""VGG16: structure against torchvision's network, and weights from a cache."""
 
 from urllib.error import URLError
 
@@ -45,37 +45,40 @@ def test_conformance(check):
 @pytest.mark.slow
 def test_two_photographs_get_a_grade_each_from_a_last_map_of_28_cells(model):
     with torch.no_grad():
-        outputs, kept = model.view(images(448), {})(images(448, 2), {}, ["features.28"])
+        outputs, activations = model.view(images(448), {})(images(448, 2), {}, ["features.28"])
     assert outputs["logits"].shape == (2, 1)
     assert all(0 <= model.read(logits.numpy()).probabilities[0] <= 1 for logits in outputs["logits"])
-    assert kept["features.28"].shape == (2, 512, 28, 28)
+    assert activations["features.28"].shape == (2, 512, 28, 28)
 
 
 def test_a_layer_is_its_convolution_with_relu_before_the_pooling(model):
-    made = images(64)
+    batch = images(64)
     with torch.no_grad():
-        _, kept = model.view(made, {})(made, {}, ["features.24", "features.28"])
-        expected = model.network.features[:26](made), model.network.features[:30](made)
-    for name, value in zip(("features.24", "features.28"), expected):
-        torch.testing.assert_close(kept[name], value, rtol=1e-4, atol=1e-5)
+        _, activations = model.view(batch, {})(batch, {}, ["features.24", "features.28"])
+        expected = {
+            "features.24": model.network.features[:26](batch),
+            "features.28": model.network.features[:30](batch),
+        }
+    for name, value in expected.items():
+        torch.testing.assert_close(activations[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_thirteen_convolutions_and_their_rectifiers(model):
+def test_13_convolutions_and_15_activations(model):
     assert len(model.layers()) == 13
     assert model.last_layer == "features.28"
     assert model.outline.activations == (nn.ReLU,) * (13 + 2)
 
 
 def test_backbone_and_head_are_the_published_ones(model):
-    plain = vgg16(weights=None, init_weights=False)
-    plain.avgpool = nn.AdaptiveAvgPool2d(1)
-    plain.classifier = nn.Sequential(
+    published = vgg16(weights=None, init_weights=False)
+    published.avgpool = nn.AdaptiveAvgPool2d(1)
+    published.classifier = nn.Sequential(
         *(nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.5)),
         nn.Linear(128, 1),
     )
-    plain.load_state_dict(model.network.state_dict())
+    published.load_state_dict(model.network.state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(model.forward(images(96))["logits"], plain.eval()(images(96)))
+        torch.testing.assert_close(model.forward(images(96))["logits"], published.eval()(images(96)))
     assert [module.p for module in model.network.classifier if isinstance(module, nn.Dropout)] == [0.5, 0.5]
 
 
@@ -93,10 +96,10 @@ def test_imagenet_weights_without_network_say_what_to_do(hub):
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
-    """The dense layers of the file, here of another size, are left out."""
-    own = VGG16(seed=5).network.state_dict()
-    backbone = {name: value for name, value in own.items() if name.startswith("features.")}
+    """The dense layers of the cached file, of another size in this test, are not used."""
+    state = VGG16(seed=5).network.state_dict()
+    backbone = {name: value for name, value in state.items() if name.startswith("features.")}
     torch.save(backbone | {"classifier.0.weight": torch.zeros(2, 2)}, hub / CACHED)
-    found, control = VGG16(weights="torchvision").network.state_dict(), VGG16().network.state_dict()
-    for name, value in found.items():
-        assert torch.equal(value, (backbone if name in backbone else control)[name])
+    expected = VGG16().network.state_dict() | backbone
+    for name, value in VGG16(weights="torchvision").network.state_dict().items():
+        assert torch.equal(value, expected[name])

@@ -1,4 +1,4 @@
-"""DICOM images: pydicom's own files as real headers, every way of storing values, and every unusable file."""
+"""DICOM images: pydicom's test files with real headers, all ways of storing values, and files that cannot be used."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ RAMP = (np.arange(12 * 17).reshape(1, 12, 17) * 311 % 65536).astype(np.uint16)
 
 
 def stored(path: Path, values: np.ndarray, **tags: Any) -> Path:
-    """An image with these stored values; ``tags`` overwrite what the header says of them."""
+    """Write an image with these stored values; ``tags`` overwrite the header."""
     write_dicom(RAMP[:, : values.shape[0], : values.shape[1]], path)
     data = pydicom.dcmread(path)
     data.set_pixel_data(values, tags.pop("photometric", "MONOCHROME2"), tags.pop("bits", values.itemsize * 8))
@@ -56,8 +56,9 @@ def test_ct_is_hounsfield_units_with_an_offset(name: str) -> None:
 )  # fmt: skip
 def test_other_grey_images_fill_their_type(name: str, low: int, bits: int) -> None:
     image, _ = read_dicom(SHIPPED / name)
-    white = 255 if bits == 8 else 65535
-    assert image.dtype == (np.uint8 if bits == 8 else np.uint16)
+    dtype = {8: np.uint8}.get(bits, np.uint16)
+    assert image.dtype == dtype
+    white = np.iinfo(dtype).max
     expected = [round((int(value) - low) * white / (2**bits - 1)) for value in plain(SHIPPED / name).ravel()]
     np.testing.assert_array_equal(image.ravel(), expected)
 
@@ -70,8 +71,8 @@ def test_colour_is_rgb(name: str) -> None:
     expected = pydicom.pixels.pixel_array(SHIPPED / name, raw=True)
     if pydicom.dcmread(SHIPPED / name).PhotometricInterpretation == "YBR_FULL":
         luma, blue, red = np.moveaxis(expected - np.array([0.0, 128, 128]), -1, 0)
-        both = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
-        expected = np.clip(np.floor(np.stack(both, axis=-1) + 0.5), 0, 255).astype(np.uint8)
+        rgb = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
+        expected = np.clip(np.floor(np.stack(rgb, axis=-1) + 0.5), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
     assert image.dtype == expected.dtype
 
@@ -81,7 +82,8 @@ def test_planes_and_palettes(tmp_path: Path) -> None:
     image = np.stack([RAMP[0] % 256, RAMP[0] // 256, RAMP[0] % 7]).astype(np.uint8)
     write_dicom(image, path)
     data = pydicom.dcmread(path)
-    data.PlanarConfiguration, data.PixelData = 1, image.tobytes()
+    data.PlanarConfiguration = 1
+    data.PixelData = image.tobytes()
     data.save_as(path)
     np.testing.assert_array_equal(read_dicom(path)[0], image)
     palette, _ = read_dicom(SHIPPED / "examples_palette.dcm")
@@ -89,7 +91,7 @@ def test_planes_and_palettes(tmp_path: Path) -> None:
     assert len(np.unique(palette.reshape(3, -1), axis=1).T) > 2
 
 
-def test_monochrome_1_is_turned_round(tmp_path: Path) -> None:
+def test_monochrome_1_is_inverted(tmp_path: Path) -> None:
     values = (RAMP[0] % 4096).astype(np.uint16)
     path = stored(tmp_path / "a.dcm", values, photometric="MONOCHROME1", bits=12)
     expected = 65535 - np.rint(values * (65535 / 4095))
@@ -104,8 +106,10 @@ def test_a_linear_rescale_of_a_radiograph_only_sets_its_direction(tmp_path: Path
     expected = np.rint((plain(path) - ends[0]) / (ends[1] - ends[0]) * 65535)
     image, _ = read_dicom(path)
     np.testing.assert_array_equal(image[0], expected)
-    straight = np.rint(values * (65535 / 4095))
-    np.testing.assert_array_equal(image[0], 65535 - straight if slope < 0 else straight)
+    unscaled = np.rint(values * (65535 / 4095))
+    if slope < 0:
+        unscaled = 65535 - unscaled
+    np.testing.assert_array_equal(image[0], unscaled)
 
 
 def test_a_rescale_of_ct_gives_its_units(tmp_path: Path) -> None:
@@ -128,13 +132,13 @@ def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
     "image", [RAMP, (RAMP % 256).astype(np.uint8), np.repeat(RAMP % 256, 3, axis=0).astype(np.uint8)]
 )
 @pytest.mark.parametrize("kind", ["CR", "DX"])
-def test_what_is_written_is_read_again(tmp_path: Path, image: np.ndarray, kind: str) -> None:
+def test_a_written_image_is_read_back(tmp_path: Path, image: np.ndarray, kind: str) -> None:
     spacing = [0.2, 0.3]
     tags = {"PatientID": "p1", "ImagerPixelSpacing": spacing, "PatientOrientation": ["L", "F"], "Modality": kind}
     write_dicom(image, tmp_path / "new" / "a.dcm", synthetic=True, **tags)
-    read, geometry = read_dicom(tmp_path / "new" / "a.dcm")
-    np.testing.assert_array_equal(read, image)
-    assert read.dtype == image.dtype
+    actual, geometry = read_dicom(tmp_path / "new" / "a.dcm")
+    np.testing.assert_array_equal(actual, image)
+    assert actual.dtype == image.dtype
     assert (geometry.spacing, geometry.orientation) == ((0.2, 0.3), "IL")
     data = pydicom.dcmread(tmp_path / "new" / "a.dcm")
     assert (data.SyntheticData, data.PatientID, data.ImageType[0]) == ("YES", "p1", "DERIVED")
@@ -175,7 +179,7 @@ def test_files_that_were_cut_off(tmp_path: Path, length: int) -> None:
         read_dicom(path)
 
 
-def test_size_is_judged_before_decoding(tmp_path: Path) -> None:
+def test_the_size_is_checked_before_decoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"more than 16,383 pixels; reduce it"):
         read_dicom(SHIPPED / "CT_small.dcm", max_pixels=128 * 128 - 1)
     path = stored(tmp_path / "a.dcm", RAMP[0], Rows=65535, Columns=65535)
@@ -183,21 +187,21 @@ def test_size_is_judged_before_decoding(tmp_path: Path) -> None:
         read_dicom(path)
 
 
-def test_values_that_the_header_forbids(tmp_path: Path) -> None:
+def test_values_outside_the_range_of_the_header_are_refused(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.dcm", RAMP[0], RescaleSlope=0, RescaleIntercept=3)
     with pytest.raises(DataError, match=r"values 3 to 3, which 16 bits cannot store"):
         read_dicom(path)
 
 
 @pytest.mark.parametrize("name", ["ONE.DCM", "one scan.dicom", "IM0001", "1.2.840.10008"])
-def test_files_are_known_by_their_name_or_their_first_bytes(tmp_path: Path, name: str) -> None:
+def test_files_are_recognised_by_their_name_or_their_first_bytes(tmp_path: Path, name: str) -> None:
     write_dicom(RAMP, tmp_path / name)
     image, geometry = read_image(tmp_path / name)
     np.testing.assert_array_equal(image, RAMP)
     assert geometry.source == str(tmp_path / name)
 
 
-def test_masks_are_what_is_stored_above_zero(tmp_path: Path) -> None:
+def test_masks_are_true_where_the_stored_value_is_above_zero(tmp_path: Path) -> None:
     values = np.array([[0, 1, 0], [2, 0, 255]], dtype=np.uint8)
     mask = read_mask(stored(tmp_path / "a.dcm", values))
     assert mask.dtype == bool

@@ -1,4 +1,4 @@
-"""Folders of slices: one volume, whatever the files are called and whatever else lies there."""
+"""Folders of slices become one volume, whatever the names of the files and whatever other files there are."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def write_scan(folder: Path, names: list[str], orientation: str = "SPL") -> Path
     cosines = PLANES[orientation]
     normal = np.cross(*np.reshape(cosines, (2, 3)))
     for index, name in enumerate(names):
-        place = [float(value) for value in 2.5 * index * normal]
+        position = [float(value) for value in 2.5 * index * normal]
         write_dicom(
             VOLUME[:, index], folder / name, Modality="CT", SeriesInstanceUID="1.2.3", PixelSpacing=[0.7, 0.8],
-            PatientID="p", ImageOrientationPatient=cosines, ImagePositionPatient=place,
+            PatientID="p", ImageOrientationPatient=cosines, ImagePositionPatient=position,
         )  # fmt: skip
     return folder
 
@@ -43,7 +43,7 @@ def test_a_folder_of_slices_is_one_volume(tmp_path: Path, suffix: str, orientati
     assert geometry.source == str(folder)
 
 
-def test_size_is_judged_before_decoding(folder: Path) -> None:
+def test_the_size_is_checked_before_decoding(folder: Path) -> None:
     for path in folder.iterdir():
         data = pydicom.dcmread(path)
         del data.PixelData
@@ -56,12 +56,12 @@ def test_size_is_judged_before_decoding(folder: Path) -> None:
 
 def test_a_missing_slice_is_named(folder: Path) -> None:
     (folder / "5.dcm").unlink()
-    with pytest.raises(DataError, match=r"between .*0\.dcm and .*1\.dcm lie 5 mm, elsewhere 2\.5"):
+    with pytest.raises(DataError, match=r"0\.dcm and .*1\.dcm are 5 mm apart, other slices 2\.5 mm"):
         read_image(folder)
 
 
-def test_folders_that_are_no_volume(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a scan is a folder, of which no mask is read"):
+def test_folders_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a scan is a folder; masks are read from files only"):
         read_mask(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.png").write_bytes(b"")

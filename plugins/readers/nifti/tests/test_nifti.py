@@ -1,4 +1,4 @@
-"""NIfTI volumes: axes, units and damage."""
+"""NIfTI volumes: axes, values, and files that cannot be used."""
 
 import tracemalloc
 from pathlib import Path
@@ -17,7 +17,8 @@ STORED = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 7)).astype(np.int
 
 
 def save(path: Path, values: np.ndarray = STORED, affine: np.ndarray | None = None) -> Path:
-    affine = np.diag([0.7, 0.8, 2.5, 1]) if affine is None else affine
+    if affine is None:
+        affine = np.diag([0.7, 0.8, 2.5, 1])
     nibabel.save(nibabel.Nifti1Image(values, affine), path)
     return path
 
@@ -30,24 +31,23 @@ def test_axes_lead_to_superior_posterior_and_left(tmp_path: Path) -> None:
     np.testing.assert_allclose(geometry.spacing, (2.5, 0.8, 0.7), rtol=1e-6)
 
 
-def test_the_same_volume_stored_otherwise_is_the_same(tmp_path: Path) -> None:
-    affine = np.zeros((4, 4))
-    affine[0, 2], affine[1, 0], affine[2, 1], affine[3, 3] = -0.7, 0.8, 2.5, 1
-    turned = STORED[::-1].transpose(1, 2, 0)
+def test_a_volume_stored_with_other_axes_is_the_same(tmp_path: Path) -> None:
+    affine = np.array([[0, 0, -0.7, 0], [0.8, 0, 0, 0], [0, 2.5, 0, 0], [0, 0, 0, 1]])
+    rotated = STORED[::-1].transpose(1, 2, 0)
     first, _ = read_nifti(save(tmp_path / "a.nii"))
-    second, geometry = read_nifti(save(tmp_path / "b.nii", turned, affine))
+    second, geometry = read_nifti(save(tmp_path / "b.nii", rotated, affine))
     np.testing.assert_array_equal(second, first)
     np.testing.assert_allclose(geometry.spacing, (2.5, 0.8, 0.7), rtol=1e-6)
 
 
-def test_values_are_put_in_a_window(tmp_path: Path) -> None:
+def test_values_are_scaled_by_a_window(tmp_path: Path) -> None:
     values = np.linspace(-0.5, 1.5, 24, dtype=np.float32).reshape(2, 3, 4)
     image, _ = Nifti(window=(0, 1)).read_image(save(tmp_path / "a.nii", values))
     expected = np.rint(np.clip(values.astype(float), 0, 1) * 65535)
     np.testing.assert_array_equal(image[0], expected.transpose(2, 1, 0)[:, ::-1, ::-1])
 
 
-def test_no_more_than_twice_the_numbers_are_held(tmp_path: Path) -> None:
+def test_reading_takes_at_most_twice_the_memory_of_the_values(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", np.zeros((100, 100, 100), dtype=np.int16))
     read_nifti(path)
     tracemalloc.start()
@@ -57,39 +57,40 @@ def test_no_more_than_twice_the_numbers_are_held(tmp_path: Path) -> None:
     assert peak < 16 * 100**3
 
 
-def test_what_cannot_be_used(tmp_path: Path) -> None:
-    hole = STORED.astype(np.float32)
-    hole[1, 2, 3] = np.nan
-    with pytest.raises(DataError, match=r"holds 1 voxels that are no number"):
-        read_nifti(save(tmp_path / "a.nii", hole))
-    with pytest.raises(DataError, match=r"shape \(5, 6, 7, 2\); save the one volume"):
+def test_volumes_that_cannot_be_used(tmp_path: Path) -> None:
+    with_nan = STORED.astype(np.float32)
+    with_nan[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match=r"holds 1 voxels that are NaN"):
+        read_nifti(save(tmp_path / "a.nii", with_nan))
+    with pytest.raises(DataError, match=r"shape \(5, 6, 7, 2\); save the volume you need"):
         read_nifti(save(tmp_path / "b.nii", np.stack([STORED] * 2, axis=-1)))
     with pytest.raises(DataError, match=r"more than 200 voxels"):
         read_nifti(save(tmp_path / "c.nii"), max_pixels=200)
     (tmp_path / "d.nii").write_bytes(b"nothing of the kind" * 40)
     with pytest.raises(DataError, match=r"d\.nii is not NIfTI, or damaged"):
         read_nifti(tmp_path / "d.nii")
-    cut = tmp_path / "e.nii.gz"
-    cut.write_bytes(save(tmp_path / "f.nii.gz").read_bytes()[:200])
+    truncated = tmp_path / "e.nii.gz"
+    truncated.write_bytes(save(tmp_path / "f.nii.gz").read_bytes()[:200])
     with pytest.raises(DataError, match=r"e\.nii\.gz is not NIfTI, or damaged"):
-        read_nifti(cut)
+        read_nifti(truncated)
     with pytest.raises(DataError, match="does not exist"):
         read_nifti(tmp_path / "none.nii")
 
 
-def test_masks_are_what_is_above_zero_on_the_grid_of_their_image(tmp_path: Path) -> None:
-    mark = np.zeros((5, 6, 7), dtype=np.int8)
-    mark[1, 2, 3:5], mark[0, 0, 0] = 2, -1
-    path = save(tmp_path / "a mask.NII.GZ", mark)
+def test_masks_are_true_above_zero_and_on_the_grid_of_their_image(tmp_path: Path) -> None:
+    values = np.zeros((5, 6, 7), dtype=np.int8)
+    values[1, 2, 3:5] = 2
+    values[0, 0, 0] = -1
+    path = save(tmp_path / "a mask.NII.GZ", values)
     mask = read_mask(path)
     assert mask.dtype == bool
-    np.testing.assert_array_equal(mask, mark.transpose(2, 1, 0)[:, ::-1, ::-1] > 0)
+    np.testing.assert_array_equal(mask, values.transpose(2, 1, 0)[:, ::-1, ::-1] > 0)
     assert mask.shape == read_image(path)[0].shape[1:]
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_files_are_known_by_their_name_whatever_its_case(tmp_path: Path, kind: type, suffix: str) -> None:
+def test_files_are_recognised_by_their_name_whatever_its_case(tmp_path: Path, kind: type, suffix: str) -> None:
     nibabel.save(kind(STORED, np.eye(4)), tmp_path / f"a{suffix}")
     path = (tmp_path / f"a{suffix}").rename(tmp_path / f"of my scan.1{suffix.upper()}")
     np.testing.assert_array_equal(read_image(path)[0], STORED.transpose(2, 1, 0)[None, :, ::-1, ::-1] + 1024)

@@ -1,4 +1,4 @@
-"""What the costs of a plan look like in the terminal."""
+"""The table of a plan's costs in the terminal."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from heatproof_costs.tables import cost_table
 
 
 def rows(estimates: list[Estimate], width: int = 80) -> list[list[str]]:
-    """The cells of every line that a console of this width shows."""
+    """The cells of all lines on a console of this width."""
     console = Console(file=io.StringIO(), width=width, highlight=False)
     show(console, cost_table(estimates))
     text = console.file.getvalue()  # type: ignore[attr-defined]
@@ -23,8 +23,8 @@ def test_costs() -> None:
     assert rows(costs)[-1] == ["phantom", "resnet50(size=64)", "16", "32", "16", "64", "2.5 MB", "299 MB"]
 
 
-def test_costs_of_metrics_that_ask_the_model() -> None:
-    """They stand beneath those of the heatmaps, in a table that then says what each row is for."""
+def test_costs_of_metrics_that_run_the_model() -> None:
+    """Each metric has a row below the heatmaps, and a column names what the row is for."""
     metrics = {"deletion": (1600, 0), "max_sensitivity": (160, 160)}
     costs = [Estimate("phantom", "resnet50", 16, 32, 16, 64, 2_500_000, 299_000_000, metrics)]
     assert rows(costs, width=120)[-3:] == [

@@ -1,4 +1,4 @@
-"""A layout that the command wrote is checked by the command; its terms and findings are shown."""
+"""The commands write a layout and check it; the terminal shows the terms and tallies of a dataset."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from rich.console import Console
 from heatproof.cli.commands import cli
 from heatproof.cli.tables import show
 from heatproof.dataset import Tally
-from heatproof_data.inventory import findings_table, terms
+from heatproof_data.inventory import tally_table, terms
 
 
 def cells(text: str) -> list[list[str]]:
@@ -21,7 +21,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def printed(*words: object) -> str:
-    """What a command that went well prints."""
+    """The output of a command that succeeds."""
     result = CliRunner().invoke(cli, [str(word) for word in words], prog_name="heatproof")
     assert result.exit_code == 0, result.output
     return str(result.stdout)
@@ -37,10 +37,10 @@ def test_data_write_and_check(tmp_path: Path) -> None:
     assert ["unreadable files", "0", "0"] in rows
 
 
-def test_findings() -> None:
-    found = [Tally("images", 54, 81), Tally("unreadable files", 1, 0, "a.jpg is damaged")]
+def test_tallies() -> None:
+    tallies = [Tally("images", 54, 81), Tally("unreadable files", 1, 0, "a.jpg is damaged")]
     console = Console(file=io.StringIO(), width=80, highlight=False)
-    show(console, findings_table("idrid", found))
+    show(console, tally_table("idrid", tallies))
     rows = cells(console.file.getvalue())  # type: ignore[attr-defined]
     assert rows[1] == ["what", "found", "published", "example"]
     assert rows[-1] == ["unreadable files", "1", "0", "a.jpg is damaged"]

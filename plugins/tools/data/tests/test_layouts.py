@@ -1,4 +1,4 @@
-"""Samples land in another dataset's layout, whole or not at all."""
+"""Samples are written in another dataset's layout, whole or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,20 @@ from heatproof_phantom.phantom import Phantom
 SMALL = ("patients=10", "height=64")
 
 
-def test_idrid_takes_what_is_not_for_tests_for_tuning(tmp_path: Path) -> None:
+def test_idrid_uses_all_samples_but_the_test_split_for_tuning(tmp_path: Path) -> None:
     assert write_layout(default(), "idrid", "phantom", SMALL, None, tmp_path / "idrid") == 20
-    made = Idrid(root=tmp_path / "idrid")
-    assert (len(made.ids("tuning")), len(made.ids("test"))) == (16, 4)
+    dataset = Idrid(root=tmp_path / "idrid")
+    assert (len(dataset.ids("tuning")), len(dataset.ids("test"))) == (16, 4)
 
 
 def test_kaggle_has_three_splits(tmp_path: Path) -> None:
     phantom = Phantom(patients=10, height=64)
     assert write_layout(default(), "kaggle_dr", "phantom", SMALL, None, tmp_path / "new/kaggle") == 20
-    made = KaggleDr(root=tmp_path / "new/kaggle")
+    dataset = KaggleDr(root=tmp_path / "new/kaggle")
     for split in ("train", "tuning", "test"):
-        assert made.ids(split) == phantom.ids(split)
-    assert [made.load(id).label for id in made.ids("tuning")] == [phantom.grade(id) for id in phantom.ids("tuning")]
+        assert dataset.ids(split) == phantom.ids(split)
+    labels = [dataset.load(id).label for id in dataset.ids("tuning")]
+    assert labels == [phantom.grade(id) for id in phantom.ids("tuning")]
 
 
 def test_one_split_only(tmp_path: Path) -> None:
@@ -53,9 +54,9 @@ def test_no_half_of_a_layout_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyP
         if id == self.ids("train")[2]:
             assert len(list((tmp_path / "idrid").rglob("*.jpg"))) == 2
             raise DataError("the pen broke")
-        return drawn(self, id)
+        return original(self, id)
 
-    drawn = Phantom.load
+    original = Phantom.load
     monkeypatch.setattr(Phantom, "load", load)
     with pytest.raises(DataError, match="the pen broke"):
         write_layout(default(), "idrid", "phantom", SMALL, None, tmp_path / "idrid")

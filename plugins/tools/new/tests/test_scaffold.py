@@ -1,4 +1,4 @@
-"""Started plugins can be installed, pass their checks and their tests; nothing is overwritten or left half."""
+"""New plugins can be installed, pass their checks and their tests; nothing is overwritten or left incomplete."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(started: Path) -> Path:
-    """Where the started plugins are installed."""
+    """The folder in which the started plugins are installed."""
     folders = [str(path) for path in sorted(started.glob("heatproof-*"))]
     subprocess.run([*PIP, "--target", str(started / "site"), *folders], check=True)
     return started / "site"
@@ -54,21 +54,20 @@ def test_files(started: Path) -> None:
 
 def test_style(started: Path) -> None:
     for words in (["check", "--ignore", "D103"], ["format", "--check"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [Path(sys.executable).parent / "ruff", *words, "--config", ROOT / "pyproject.toml", "--no-cache", started],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout
+        assert result.returncode == 0, result.stdout
 
 
 def test_installed_they_are_listed_and_pass_their_checks(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(site)
-    found, broken = discover([str(site)])
-    made = Catalog(found, broken)
-    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: made)
-    assert made.verify() == ()
+    catalog = Catalog(*discover([str(site)]))
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
+    assert catalog.verify() == ()
     for kind in KINDS:
-        assert made.resolve(kind, f"my_{kind}").distribution == f"heatproof-my-{kind}"
+        assert catalog.resolve(kind, f"my_{kind}").distribution == f"heatproof-my-{kind}"
         result = CliRunner().invoke(cli, ["check", f"my_{kind}"], prog_name="heatproof")
         assert result.exit_code == 0, result.output
         assert re.search(rf"^my_{kind} passes: \d\d of \d\d checks hold", result.stdout, re.MULTILINE)
@@ -76,17 +75,17 @@ def test_installed_they_are_listed_and_pass_their_checks(site: Path, monkeypatch
 
 def test_their_own_tests_pass(site: Path, started: Path) -> None:
     tests = [str(path) for path in sorted(started.glob("heatproof-*/tests"))]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests],
         cwd=started, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 40
+    assert result.returncode == 0, result.stdout
+    assert int(re.findall(r"(\d+) passed", result.stdout)[0]) > 40
 
 
 @pytest.mark.parametrize("name", ["My_Method", "my-method", "1st", "class", "", "a b", "../x", "naïve"])
-def test_names_that_cannot_be(name: str, tmp_path: Path) -> None:
-    with pytest.raises(HeatproofError, match="is no name for a component; use lower-case words joined by _"):
+def test_invalid_names_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HeatproofError, match="cannot be the name of a component; use lower-case words joined by _"):
         scaffold("metric", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -101,7 +100,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         scaffold("metric", "ecs", tmp_path)
 
 
-def test_a_place_that_cannot_be(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HeatproofError, match=r"cannot write to .*file/heatproof-mine: Not a directory; make room, or"):
         scaffold("metric", "mine", tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Who leads, by which measure, and how that stands against chance."""
+"""The leader of a ranking, the best value of each measure, and the comparison with the random baseline."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from heatproof_report.page import standing
         (0.01, 0.2, True, "It is better than"),
         (0.01, 0.2, False, "It is worse than"),
         (0.01, -0.2, False, "It is better than"),
-        (0.05, 0.2, True, "does not tell it apart"),
+        (0.05, 0.2, True, "is not significantly different"),
         (float("nan"), 0.2, True, "could not be tested"),
     ],
 )
@@ -29,11 +29,14 @@ def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
         row = {"value": value, "model": model, "target": "predicted", "baseline": baseline}
         return RankedCombination(model, "", {}, {}, row)
 
-    own, other, shared = entry("net", 0.2, True), entry("other", 0.3, True), entry("", 0.1, True)
-    ranking = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), entry("other", 0.4), other, own))
-    assert ranking.opponents == [own]
-    alone = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared))
-    assert alone.opponents == [shared]
+    net_baseline = entry("net", 0.2, True)
+    other_baseline = entry("other", 0.3, True)
+    entries = (entry("net", 0.5), entry("other", 0.4), other_baseline, net_baseline)
+    ranking = Board("d", "all", "m", Standard("v"), ("v",), entries)
+    assert ranking.opponents == [net_baseline]
+    shared_baseline = entry("", 0.1, True)
+    ranking = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared_baseline))
+    assert ranking.opponents == [shared_baseline]
 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])

@@ -1,4 +1,4 @@
-"""What explainers keep of a case, as a page shows it: masks to the pixel, colours that mean the same at every step."""
+"""The kept arrays of a case on the page: exact masks, one colour per class, and one colour scale for all steps."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from heatproof.records import Array, Sample
-from heatproof_report.kept import PALETTE, SIZE, STEPS, kept, sequence
+from heatproof_report.kept import PALETTE, SIZE, STEPS, KeptArrays, kept_arrays, sequence
 
 
 def decoded(uri: str) -> Array:
@@ -19,13 +19,24 @@ def sample(space: tuple[int, ...] = (16, 16)) -> Sample:
     return Sample("a", np.zeros((3, *space), np.float32))
 
 
-def test_steps_that_only_fill_up_are_left_out() -> None:
+def drawn(
+    arrays: dict[str, Array], prepared: Sample, heatmap: Array | None = None, classes: tuple[str, ...] = ()
+) -> KeptArrays:
+    """The kept arrays of a case with an all-zero heatmap by default."""
+    if heatmap is None:
+        heatmap = np.zeros(prepared.space)
+    result = kept_arrays(arrays, prepared, heatmap, classes)
+    assert result is not None
+    return result
+
+
+def test_padding_after_the_last_step_is_cut_off() -> None:
     images = np.full((5, 3, 16, 16), np.nan, np.float32)
     images[:3] = 1
     images[1] = np.nan
-    found = sequence(images, (16, 16))
-    assert found is not None
-    assert len(found) == 3
+    steps = sequence(images, (16, 16))
+    assert steps is not None
+    assert len(steps) == 3
     numbers = sequence(np.array([1, 2, np.nan, np.nan]), (16, 16))
     assert numbers is not None
     assert numbers.tolist() == [1, 2]
@@ -34,23 +45,20 @@ def test_steps_that_only_fill_up_are_left_out() -> None:
 
 def test_nothing_kept_shows_nothing() -> None:
     values = np.zeros((16, 16), np.float32)
-    assert kept({}, sample(), values, ()) is None
-    assert kept({"masks": np.full((3, 16, 16), np.nan)}, sample(), values, ()) is None
+    assert kept_arrays({}, sample(), values, ()) is None
+    assert kept_arrays({"masks": np.full((3, 16, 16), np.nan)}, sample(), values, ()) is None
 
 
 def test_masks_keep_every_pixel() -> None:
     masks = np.random.default_rng(0).random((3, 300, 300)) > 0.5
-    made = kept({"masks": masks.astype(np.float32)}, sample((300, 300)), np.zeros((300, 300)), ())
-    assert made is not None
-    for mask, cell in zip(masks, made.strips[0].cells, strict=True):
+    (strip,) = drawn({"masks": masks.astype(np.float32)}, sample((300, 300))).strips
+    for mask, cell in zip(masks, strip.cells, strict=True):
         assert np.array_equal(decoded(cell)[..., 0] > 127, mask)
 
 
 def test_class_maps_have_a_colour_per_class() -> None:
     indices = np.arange(256, dtype=np.float32).reshape(16, 16) % 4 - 1
-    made = kept({"class": indices}, sample(), np.zeros((16, 16)), ("first", "second"))
-    assert made is not None
-    (strip,) = made.strips
+    (strip,) = drawn({"class": indices}, sample(), classes=("first", "second")).strips
     assert [label for _, label in strip.legend] == ["none", "first", "second", "2"]
     assert [colour for colour, _ in strip.legend][1:] == list(PALETTE[:3])
     pixels = decoded(strip.cells[0])
@@ -59,41 +67,37 @@ def test_class_maps_have_a_colour_per_class() -> None:
 
 
 def test_a_map_of_two_classes_is_no_mask() -> None:
-    made = kept({"class": np.ones((16, 16), np.float32)}, sample(), np.zeros((16, 16)), ("first", "second"))
-    assert made is not None
-    assert made.strips[0].legend == ((PALETTE[1], "second"),)
+    (strip,) = drawn({"class": np.ones((16, 16), np.float32)}, sample(), classes=("first", "second")).strips
+    assert strip.legend == ((PALETTE[1], "second"),)
 
 
-def test_brightness_and_heat_mean_the_same_at_every_step() -> None:
+def test_all_steps_share_one_scale_of_brightness_and_heat() -> None:
     steps = np.array([0.0, 1.0, 2.0, 4.0])
     maps = np.ones((4, 16, 16)) * steps[:, None, None]
-    made = kept({"maps": maps, "images": maps[:, None]}, sample(), maps[0], ())
-    assert made is not None
-    heats, images = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in made.strips)
+    strips = drawn({"maps": maps, "images": maps[:, None]}, sample(), maps[0]).strips
+    heats, images = ([decoded(cell).astype(int).sum() for cell in strip.cells] for strip in strips)
     assert heats == sorted(set(heats))
     assert heats[0] == 0
-    grey = [decoded(cell)[..., 0].mean() for cell in made.strips[1].cells]
+    grey = [decoded(cell)[..., 0].mean() for cell in strips[1].cells]
     assert grey == pytest.approx(255 * steps / 4, abs=3)
     assert len(set(images)) == 4
 
 
 def test_long_sequences_stay_small() -> None:
-    draw = np.random.default_rng(0)
-    images = draw.random((40, 3, 300, 250), np.float32)
-    made = kept({"images": images, "maps": images[:, 0]}, sample((300, 250)), images[0, 0], ())
-    assert made is not None
-    assert made.count == 40
-    assert len(made.steps) == STEPS
-    assert (made.steps[0], made.steps[-1]) == (0, 39)
-    sizes = {decoded(cell).shape for strip in made.strips for cell in strip.cells}
-    assert sizes == {(SIZE, round(SIZE * 250 / 300), 3)}
+    generator = np.random.default_rng(0)
+    images = generator.random((40, 3, 300, 250), np.float32)
+    result = drawn({"images": images, "maps": images[:, 0]}, sample((300, 250)), images[0, 0])
+    assert result.count == 40
+    assert len(result.steps) == STEPS
+    assert (result.steps[0], result.steps[-1]) == (0, 39)
+    for strip in result.strips:
+        assert {decoded(cell).shape for cell in strip.cells} == {(SIZE, round(SIZE * 250 / 300), 3)}
 
 
 def test_volumes_show_their_fullest_slice() -> None:
     volume = np.zeros((2, 5, 16, 16), np.float32)
     volume[:, 3, 4:8] = 1
-    heat = np.zeros((5, 16, 16), np.float32)
-    heat[3] = 1
-    made = kept({"masks": volume}, sample((5, 16, 16)), heat, ())
-    assert made is not None
-    assert np.array_equal(decoded(made.strips[0].cells[1])[..., 0] > 127, volume[1, 3] > 0)
+    heatmap = np.zeros((5, 16, 16), np.float32)
+    heatmap[3] = 1
+    (strip,) = drawn({"masks": volume}, sample((5, 16, 16)), heatmap).strips
+    assert np.array_equal(decoded(strip.cells[1])[..., 0] > 127, volume[1, 3] > 0)

@@ -1,4 +1,4 @@
-"""The images of a page against plain ones: colours of heat, outlines round masks, slices of volumes."""
+"""The images of a case: colours of heat, outlines round masks, slices of volumes."""
 
 import base64
 import io
@@ -19,10 +19,11 @@ def decoded(uri: str) -> Array:
 
 def test_heat_with_sign_is_transparent_at_zero() -> None:
     values = np.zeros((32, 32), np.float32)
-    values[:, :8], values[:, 24:] = -2.0, 1.0
-    made = heat(values)
-    pixels = decoded(made.uri).astype(int)
-    assert (made.signed, made.low, made.high) == (True, -2.0, 2.0)
+    values[:, :8] = -2.0
+    values[:, 24:] = 1.0
+    layer = heat(values)
+    pixels = decoded(layer.uri).astype(int)
+    assert (layer.signed, layer.low, layer.high) == (True, -2.0, 2.0)
     assert pixels[16, 16, 3] < 10
     assert pixels[16, 3, 3] > 245
     assert pixels[16, 3, 2] > pixels[16, 3, 0]
@@ -32,10 +33,10 @@ def test_heat_with_sign_is_transparent_at_zero() -> None:
 
 def test_heat_without_sign_grows_with_the_value() -> None:
     values = np.repeat(np.linspace(1, 3, 64, dtype=np.float32)[None], 64, axis=0)
-    made = heat(values)
-    alpha = decoded(made.uri)[32, :, 3].astype(int)
-    assert not made.signed
-    assert made.low == 1
+    layer = heat(values)
+    alpha = decoded(layer.uri)[32, :, 3].astype(int)
+    assert not layer.signed
+    assert layer.low == 1
     assert alpha[2] < alpha[20] < alpha[40] < alpha[60]
 
 
@@ -52,11 +53,10 @@ def test_outline_runs_round_the_mask() -> None:
     )
     (line,) = re.findall(r"M([^z]*)z", layer.path)
     points = np.cumsum(np.array(line.replace("l", " ").split(), float).reshape(-1, 2), axis=0)
-    low, high = points.min(0), points.max(0)
     assert layer.finding == "spot"
     assert layer.share == pytest.approx(0.2 * 40 / 2000)
-    assert np.abs(low - [20 - 2.5, 10 - 2.5]).max() < 1
-    assert np.abs(high - [30 + 2.5, 14 + 2.5]).max() < 1
+    assert np.abs(points.min(0) - [20 - 2.5, 10 - 2.5]).max() < 1
+    assert np.abs(points.max(0) - [30 + 2.5, 14 + 2.5]).max() < 1
 
 
 def test_findings_keep_their_style() -> None:
@@ -76,13 +76,13 @@ def test_volume_shows_its_fullest_slice() -> None:
     sample = Sample("a", image, (Annotation("spot", mask),), geometry=Geometry.identity((5, 16, 16)))
     values = np.zeros((5, 16, 16), np.float32)
     values[3] = np.arange(16)
-    made = overlay(sample, None, values, ())
-    assert made.remark.startswith("Slice 4 of 5")
-    assert decoded(made.original)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
-    assert made.heat.high == pytest.approx(15)
+    layers = overlay(sample, None, values, ())
+    assert layers.remark.startswith("Slice 4 of 5")
+    assert decoded(layers.original)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
+    assert layers.heat.high == pytest.approx(15)
 
 
 def test_heatmap_of_another_size_is_refused() -> None:
     sample = Sample("a", np.zeros((1, 8, 8), np.float32))
-    with pytest.raises(DataError, match="have changed"):
+    with pytest.raises(DataError, match=r"shape \(4, 4\), the prepared sample \(8, 8\): the data have changed since"):
         overlay(sample, None, np.zeros((4, 4), np.float32), ())

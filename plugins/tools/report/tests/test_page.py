@@ -1,4 +1,4 @@
-"""The page of a run: its numbers against the stored scores, its words, and that nothing leaves it."""
+"""The page of a run: its numbers against the stored scores, its texts, and that it loads nothing from the network."""
 
 import base64
 import csv
@@ -31,6 +31,7 @@ from heatproof.records import Explanation, Sample, Verdict
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Announcement
 from heatproof.results.finished import Results, read_rows
+from heatproof.results.store import Run
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope, ToyParams
 from heatproof_report.kept import STEPS
@@ -38,10 +39,13 @@ from heatproof_report.page import write_page
 
 HOSTILE = "<script>alert('{}')</script>"
 NOTE = '"><img src=x onerror=alert(1)> $\\frac{'
-UNREADABLE, UNDEFINED, BROKEN, INFINITE = 1, 2, 4, 5
+UNREADABLE = 1
+UNDEFINED = 2
+BROKEN = 4
+INFINITE = 5
 
 
-def place(id: str) -> int:
+def index_of(id: str) -> int:
     return int(id.rsplit("-", 1)[1])
 
 
@@ -55,7 +59,7 @@ class Images(Blobs):
         return [HOSTILE.format("id") + f"-{index:03}" for index in range(self.params.count)]
 
     def load(self, id: str) -> Sample:
-        if place(id) == UNREADABLE:
+        if index_of(id) == UNREADABLE:
             raise DataError(f"/data/{HOSTILE.format('path')}.png is damaged.")
         return super().load(id)
 
@@ -76,27 +80,32 @@ class Faulty(Slope):
     def explain(self, batch: Batch) -> Any:
         values = super().explain(batch)
         for row, id in enumerate(batch.ids):
-            if place(id) == BROKEN:
+            if index_of(id) == BROKEN:
                 raise ValueError(HOSTILE.format("reason"))
-            if place(id) == INFINITE:
+            if index_of(id) == INFINITE:
                 values[row] = float("nan")
         return values
 
 
 class Keeping(Slope):
-    """Keeps images, masks, class maps and numbers, of another length for every sample, under a hostile name."""
+    """Keeps images, masks, class maps and numbers, of different length for every sample, one under a hostile name."""
 
     def explain(self, batch: Batch) -> Any:
-        steps = [2 + place(id) % 2 + 8 * (place(id) == 9) for id in batch.ids]
+        counts = [step_count(index_of(id)) for id in batch.ids]
         ramp = torch.linspace(0, 1, 16).expand(16, 16)
-        kept = {
-            "<b>images": [torch.stack(count * [image]) for image, count in zip(batch.images, steps)],
-            "masks": [torch.stack([ramp > step / count for step in range(count - 1)]) for count in steps],
-            "class": [(3 * ramp).long() - 1 for _ in steps],
-            "scores": [torch.arange(count) + 0.25 for count in steps],
-            "table": [torch.zeros(3, 5) for _ in steps],
+        arrays = {
+            "<b>images": [torch.stack(count * [image]) for image, count in zip(batch.images, counts)],
+            "masks": [torch.stack([ramp > step / count for step in range(count - 1)]) for count in counts],
+            "class": [(3 * ramp).long() - 1 for _ in counts],
+            "scores": [torch.arange(count) + 0.25 for count in counts],
+            "table": [torch.zeros(3, 5) for _ in counts],
         }  # fmt: skip
-        return Explanation(super().explain(batch), kept=kept)
+        return Explanation(super().explain(batch), kept=arrays)
+
+
+def step_count(index: int) -> int:
+    """The number of steps that ``Keeping`` keeps of a sample."""
+    return 2 + index % 2 + 8 * (index == 9)
 
 
 class Random(Explainer):
@@ -119,17 +128,20 @@ class Never(Explainer):
 
 
 class Inside(Metric):
-    """The share of heat ``inside`` the <marked> blobs."""
+    """The share of heat ``inside`` the <annotated> blobs."""
 
     primary = "zone"
 
     def measure(self, case: Case) -> dict[str, float]:
-        if place(case.sample.id) == UNDEFINED:
+        if index_of(case.sample.id) == UNDEFINED:
             raise Undefined("nothing <em>to</em> see")
         assert case.heatmap is not None
         heat = np.abs(case.heatmap.values.astype(np.float64))
-        marked = {mark.finding: float((heat * mark.values).sum() / heat.sum()) for mark in case.sample.annotations}
-        return {"zone": sum(marked.values())} | marked
+        shares = {
+            annotation.finding: float((heat * annotation.values).sum() / heat.sum())
+            for annotation in case.sample.annotations
+        }
+        return {"zone": sum(shares.values())} | shares
 
     def expected(self, measure: str) -> float:
         return 0.1234
@@ -246,14 +258,13 @@ def scores(folder: Path) -> list[dict[str, Any]]:
 def test_page_is_well_formed_and_refers_to_nothing(html: str) -> None:
     page = Page(html)
     assert page.stack == []
-    found = [
-        value
-        for _, attributes in page.elements
-        for name, value in attributes.items()
-        if name in ("src", "href", "srcset", "action", "xlink:href", "data", "poster")
-    ]
-    assert found
-    assert all(value and value.startswith(("#", "data:image/webp;base64,")) for value in found)
+    references = []
+    for _, attributes in page.elements:
+        for name in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"):
+            if name in attributes:
+                references.append(attributes[name])
+    assert references
+    assert all(value and value.startswith(("#", "data:image/webp;base64,")) for value in references)
     assert "@import" not in html
     assert set(re.findall(r"url\((.)", html)) <= {"#"}
     assert not {"link", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.elements}
@@ -284,7 +295,7 @@ def test_hostile_text_stays_text(html: str) -> None:
         assert HOSTILE.format(word) not in html
         assert HOSTILE.format(word) in unescape(html)
     assert NOTE in unescape(html)
-    assert "&lt;marked&gt;" in html
+    assert "&lt;annotated&gt;" in html
     assert "<code>inside</code>" in html
 
 
@@ -346,9 +357,9 @@ def test_best_and_worst_cases(html: str, folder: Path) -> None:
         if row["explainer"] == leader and row["measure"] == "zone" and row["value"] is not None
     }
     ranked = sorted(values, key=lambda case: (-values[case], case))
-    wanted = [*ranked[:2], ranked[-1], ranked[-2]]
-    shown = re.findall(r"<figcaption>\s*<strong>(.*?)</strong> · zone <strong>(.*?)</strong>", html)
-    assert [(unescape(case), value) for case, value in shown] == [(case, f"{values[case]:.3f}") for case in wanted]
+    expected = [*ranked[:2], ranked[-1], ranked[-2]]
+    captions = re.findall(r"<figcaption>\s*<strong>(.*?)</strong> · zone <strong>(.*?)</strong>", html)
+    assert [(unescape(case), value) for case, value in captions] == [(case, f"{values[case]:.3f}") for case in expected]
 
 
 def test_every_case_has_a_labelled_slider(html: str) -> None:
@@ -366,7 +377,7 @@ def test_every_case_has_a_labelled_slider(html: str) -> None:
         assert re.search(r"label: (left|right) · predicted: (left|right)", case)
 
 
-def test_failures_and_skipped_are_told(html: str) -> None:
+def test_failures_and_skipped_combinations_are_listed(html: str) -> None:
     rows = {(cells[0], cells[1]): cells for cells in Page(html).rows if len(cells) == 4}
     unreadable = rows["failed", f"/data/{HOSTILE.format('path')}.png is damaged."]
     assert "net" in unreadable[2]
@@ -405,11 +416,11 @@ def test_plugins_add_sections(html: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["<p>no list</p>", [("heading", "html", "more")], 7])
-def test_section_of_another_shape_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    def own(run: Any) -> Any:
+def test_sections_of_another_shape_are_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    def other_sections(run: Any) -> Any:
         return answer
 
-    assert "it must be a list of (heading, HTML)" in page_of(folder, plugin(monkeypatch, own)).read_text()
+    assert "it must be a list of (heading, HTML)" in page_of(folder, plugin(monkeypatch, other_sections)).read_text()
 
 
 def test_a_case_is_not_loaded_again(
@@ -418,11 +429,11 @@ def test_a_case_is_not_loaded_again(
     loads: list[str] = []
     load = Images.load
 
-    def counted(self: Images, id: str) -> Sample:
+    def counting(self: Images, id: str) -> Sample:
         loads.append(id)
         return load(self, id)
 
-    monkeypatch.setattr(Images, "load", counted)
+    monkeypatch.setattr(Images, "load", counting)
     assert page_of(folder, catalog).read_text() == html
     assert loads == []
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
@@ -430,13 +441,37 @@ def test_a_case_is_not_loaded_again(
     assert len(loads) == len(set(loads)) == 4
 
 
+def test_prediction_units_are_read_once_per_gallery(
+    folder: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(folder, catalog)
+    reads: list[str] = []
+    read = Run.meta
+
+    def counting(self: Run, kind: Any, key: str) -> dict[str, Any]:
+        if kind == "predictions":
+            reads.append(key)
+        return read(self, kind, key)
+
+    monkeypatch.setattr(Run, "meta", counting)
+    write_page(results)
+    assert reads == sorted(results.run.keys("predictions"))
+
+
+def test_predictions_that_are_gone_cost_images_only(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/predictions")
+    html = page_of(tmp_path / "run", catalog).read_text()
+    assert html.count("This case cannot be shown: ") == html.count("has no predictions of heatproof-toys/net") == 4
+
+
 def test_images_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
     pages = []
-    for name, cache in (("with", tmp_path / "cache"), ("without", False)):
+    for name, cache in (("with", str(tmp_path / "cache")), ("without", False)):
         config = {
             "output": str(tmp_path / name), "datasets": [{"use": "images"}], "models": ["net"],
             "explainers": ["slope"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
-            "statistics": {"resamples": 50, "permutations": 16}, "cache": str(cache) if cache else cache,
+            "statistics": {"resamples": 50, "permutations": 16}, "cache": cache,
         }  # fmt: skip
         path = page_of(run(from_plain(config, catalog), catalog).folder, catalog)
         pages.append(re.findall(r'<figure class="case">.*?</figure>', path.read_text(), re.DOTALL))
@@ -454,12 +489,11 @@ def test_plugins_that_are_gone_cost_images_only(folder: Path, tmp_path: Path, mo
 
 
 def test_images_in_the_cache_need_no_plugin(folder: Path, html: str) -> None:
-    alone = page_of(folder, Catalog([])).read_text()
-    assert "This case cannot be shown" not in alone
-    shown = [re.findall(r"<img [^>]*>", page) for page in (alone, html)]
-    assert shown[0]
-    assert set(shown[0]) <= {*shown[1], *shown[0]}
-    assert len(shown[0]) == len(shown[1])
+    without_plugins = page_of(folder, Catalog([])).read_text()
+    assert "This case cannot be shown" not in without_plugins
+    images = re.findall(r"<img [^>]*>", without_plugins)
+    assert images
+    assert len(images) == len(re.findall(r"<img [^>]*>", html))
 
 
 def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
@@ -472,13 +506,13 @@ def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
     writer.writerows(rows)
     try:
         (folder / "summary.csv").write_text(text.getvalue())
-        told = [cells for cells in Page(page_of(folder, catalog).read_text()).rows if len(cells) == 11]
+        ranking = [cells for cells in Page(page_of(folder, catalog).read_text()).rows if len(cells) == 11]
     finally:
         (folder / "summary.csv").write_text(before)
-    assert sum("weights <i>filled</i> on the reported split" in cells[0] for cells in told) == 1
+    assert sum("weights <i>filled</i> on the reported split" in cells[0] for cells in ranking) == 1
 
 
-def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
+def test_no_chart_is_drawn_where_no_combination_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "run")
     summary = tmp_path / "run/summary.csv"
     with summary.open(newline="") as stream:
@@ -492,7 +526,7 @@ def test_nothing_is_drawn_where_nothing_has_a_value(folder: Path, catalog: Catal
     assert '<figure class="chart">' not in page
 
 
-def test_parity_and_the_correction_are_told(catalog: Catalog, tmp_path: Path) -> None:
+def test_parity_and_the_correction_are_stated(catalog: Catalog, tmp_path: Path) -> None:
     config = {
         "output": str(tmp_path), "datasets": [{"use": "images"}], "models": ["net"], "explainers": ["slope"],
         "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
@@ -517,13 +551,12 @@ def keeping(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kept_parts(html: str) -> dict[int, str]:
-    """The place of a case → what its figure shows of the kept arrays."""
-    figures = re.findall(r'<figure class="case">.*?</figure>', html, re.DOTALL)
-    found = {}
-    for figure in figures:
+    """The index of each case → the HTML of its kept arrays."""
+    parts = {}
+    for figure in re.findall(r'<figure class="case">.*?</figure>', html, re.DOTALL):
         (part,) = re.findall(r'<details class="kept">.*?</details>', figure, re.DOTALL)
-        found[place(unescape(re.findall(r"<strong>(.*?)</strong>", figure)[0]))] = part
-    return found
+        parts[index_of(unescape(re.findall(r"<strong>(.*?)</strong>", figure)[0]))] = part
+    return parts
 
 
 def test_kept_arrays_are_shown_step_by_step(keeping: Path, catalog: Catalog) -> None:
@@ -532,24 +565,24 @@ def test_kept_arrays_are_shown_step_by_step(keeping: Path, catalog: Catalog) -> 
     parts = kept_parts(html)
     assert len(parts) == 10
     assert 9 in parts
-    for case, part in parts.items():
-        count = 2 + case % 2 + 8 * (case == 9)
+    for index, part in parts.items():
+        count = step_count(index)
         page = Page(part)
-        shown = min(count, STEPS)
+        columns = min(count, STEPS)
         rows = {cells[0].partition(" ")[0]: cells[1:] for cells in page.rows}
         assert list(rows) == ["Step", "<b>images", "class", "masks", "scores"]
-        assert [rows["Step"][0], rows["Step"][-1], len(rows["Step"])] == ["0", str(count - 1), shown]
+        assert [rows["Step"][0], rows["Step"][-1], len(rows["Step"])] == ["0", str(count - 1), columns]
         assert rows["scores"] == [f"{int(step) + 0.25:.3g}" for step in rows["Step"]]
-        told = [image["alt"] for image in page.all("img")]
-        assert told.count("class, step 0") == 1
-        assert sum(str(alt).startswith("<b>images, step ") for alt in told) == shown
-        assert sum(str(alt).startswith("masks, step ") for alt in told) == shown - 1
+        texts = [str(image["alt"]) for image in page.all("img")]
+        assert texts.count("class, step 0") == 1
+        assert sum(text.startswith("<b>images, step ") for text in texts) == columns
+        assert sum(text.startswith("masks, step ") for text in texts) == columns - 1
         assert all(str(image["src"]).startswith("data:image/webp;base64,") for image in page.all("img"))
         (region,) = [attributes for _, attributes in page.elements if attributes.get("role") == "region"]
         assert region["tabindex"] == "0"
-        assert "What keeping kept: &lt;b&gt;images, class, masks, scores, table (3, 5)" in part
-        assert "In the run's folder only: table (3, 5)." in part
-        assert ("8 of 11 steps." in part) == (case == 9)
+        assert "Kept by keeping beside the heatmap: &lt;b&gt;images, class, masks, scores, table (3, 5)" in part
+        assert "Stored only in the run's folder: table (3, 5)." in part
+        assert ("8 of 11 steps." in part) == (index == 9)
         assert [label in part for label in ("none", "left", "right")] == [True] * 3
 
 

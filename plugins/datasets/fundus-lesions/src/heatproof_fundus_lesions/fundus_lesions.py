@@ -75,7 +75,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
             if name not in self._readers:
                 unlisted += map(str, paths)
         tables = [path for path in (self.params.root / TABLE, self.params.root / BOXES) if path.is_file()]
-        stray = self.found.stray(set(entries), files)
+        stray = self.annotation_files.stray(set(entries), files)
         return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables)
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:

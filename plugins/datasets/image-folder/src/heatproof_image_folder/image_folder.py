@@ -93,7 +93,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         problems = [f"{row.source}: {self._problem(row)}" for row in self._table.rows if self._problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
-        stray = self.found.stray(set(entries), files)
+        stray = self.annotation_files.stray(set(entries), files)
         tables = [path for path in (self.params.root / self.params.table, self.params.root / BOXES) if path.is_file()]
         return Listing(entries, {**faults, **stray}, tables=tables)
 

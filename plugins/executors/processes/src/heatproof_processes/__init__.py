@@ -1,4 +1,4 @@
-"""Registers an executor of local processes."""
+"""Registers the executor that runs tasks in local processes."""
 
 from collections.abc import Mapping
 

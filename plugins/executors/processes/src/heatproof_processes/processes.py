@@ -1,4 +1,4 @@
-"""Runs tasks in local processes that survive a killed worker."""
+"""Runs tasks in local processes; a killed worker does not end the run."""
 
 import multiprocessing
 import os
@@ -17,26 +17,29 @@ from heatproof.executor import Done, Executor, Job, Lost, Result, Work, keep_fre
 
 
 class ProcessesParams(Params):
-    """How many worker processes, and how often a task may take its worker down before it is given up."""
+    """The number of worker processes, and how many workers a task may crash before it counts as lost."""
 
     workers: int = Field(default=2, ge=1)
     attempts: int = Field(default=2, ge=1)
 
 
 class Processes(Executor[Job, Result, ProcessesParams]):
-    """A pool of local processes; when a worker is killed, the pool is made anew and unfinished tasks run again."""
+    """A pool of local processes; after a worker is killed, a new pool runs the unfinished tasks again."""
 
     def run(
         self, tasks: Sequence[Job], work: Work[Job, Result], done: Done[Job, Result], lost: Lost[Job], threads: int
     ) -> None:
-        """Keep every worker busy; a task that takes ``attempts`` workers down by itself is handed to ``lost``."""
-        waiting, suspects, deaths = list(enumerate(tasks)), set[int](), [0] * len(tasks)
+        """Keep every worker busy; call ``lost`` for a task that crashed ``attempts`` workers while it ran alone."""
+        waiting = list(enumerate(tasks))
+        suspects: set[int] = set()
+        deaths = [0] * len(tasks)
         while waiting:
-            # After a crash the suspects run alone, so that the culprit is known and takes nobody along.
+            # After a crash each suspect runs alone: the crash then names its cause and stops no other task.
             alone = [entry for entry in waiting if entry[0] in suspects]
             finished, failed = self._round(alone[:1] or waiting, work, done, threads)
             suspects |= {index for index, _ in failed}
-            for index, task in failed if len(failed) == 1 else ():
+            if len(failed) == 1:
+                ((index, task),) = failed
                 deaths[index] += 1
                 if deaths[index] >= self.params.attempts:
                     lost(task, f"its worker process died {deaths[index]} times (killed, or out of memory)")
@@ -46,10 +49,14 @@ class Processes(Executor[Job, Result, ProcessesParams]):
     def _round(
         self, entries: Sequence[tuple[int, Job]], work: Work[Job, Result], done: Done[Job, Result], threads: int
     ) -> tuple[set[int], list[tuple[int, Job]]]:
-        """Run entries in one pool until all are done or the pool breaks: who finished, and who was under way."""
+        """Run entries in one pool until all are done or the pool breaks.
+
+        Returns the indices of finished tasks, and the entries that were running when the pool broke.
+        """
         workers = min(self.params.workers, len(entries))
         pool = ProcessPoolExecutor(workers, _context(work), initializer=_start_worker, initargs=(threads,))
-        queue, running = list(reversed(entries)), dict[Future[Result], tuple[int, Job]]()
+        queue = list(reversed(entries))
+        running: dict[Future[Result], tuple[int, Job]] = {}
         finished: set[int] = set()
 
         def collect(future: Future[Result]) -> None:
@@ -66,8 +73,9 @@ class Processes(Executor[Job, Result, ProcessesParams]):
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     collect(future)
         except BrokenProcessPool:
-            for future in [each for each in wait(running).done if each.exception() is None]:
-                collect(future)
+            for future in wait(running).done:
+                if future.exception() is None:
+                    collect(future)
         except BaseException:
             _kill(pool)
             raise
@@ -77,7 +85,7 @@ class Processes(Executor[Job, Result, ProcessesParams]):
 
 
 def _context(work: Callable[..., object]) -> BaseContext:
-    """A server that imports what workers need once and forks each of them, where the system has it."""
+    """Choose how workers start: forked from a server that has the imports of ``work``, or else spawned."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -86,7 +94,7 @@ def _context(work: Callable[..., object]) -> BaseContext:
 
 
 _process = ExitStack()
-"""What holds for as long as a worker lives."""
+"""The contexts that stay open for the lifetime of a worker process."""
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
@@ -95,7 +103,7 @@ def _kill(pool: ProcessPoolExecutor) -> None:
 
 
 def _start_worker(threads: int) -> None:
-    """Leave Ctrl-C to the parent, which stops its workers itself."""
+    """Prepare a worker: ignore Ctrl-C, which the parent handles, end with the parent, and set torch's threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -103,7 +111,7 @@ def _start_worker(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is gone, so that a killed run leaves no process behind."""
+    """End this worker when its parent ends: a killed run leaves no process behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,1 +1,1 @@
-"""Checkpoints of networks, read without executing anything."""
+"""Reads checkpoints of networks without executing their code."""

@@ -1,4 +1,4 @@
-"""Reads checkpoints and loads them into networks; a file that holds code is refused, and nothing of it is executed."""
+"""Reads checkpoints and loads them into networks; files that hold code are refused, and no code is executed."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from heatproof.errors import ModelError
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
     """Load a checkpoint (safetensors, or a plain state dictionary of torch) into ``network``; no code is executed.
 
-    Raises ``ModelError`` when the file is no checkpoint, holds anything but tensors, or has other keys or shapes.
+    Raises ``ModelError`` where the file is not a checkpoint, holds anything but tensors, or has other keys or shapes.
     """
     state = read_weights(path)
-    needed = network.state_dict()
-    missing = sorted(needed.keys() - state.keys())
-    unknown = sorted(state.keys() - needed.keys())
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
         raise ModelError(
             f"checkpoint {path} does not fit the network: {len(missing)} keys missing{_example(missing)}, "
             f"{len(unknown)} unknown{_example(unknown)}; give a checkpoint of this architecture."
         )
-    for name, value in needed.items():
+    for name, value in expected.items():
         if value.shape != state[name].shape:
             raise ModelError(
                 f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(state[name].shape)}, "
@@ -36,12 +36,16 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, read by safetensors or torch's weights-only loader."""
+    """Read the tensors of a checkpoint by name, with safetensors or torch's weights-only loader.
+
+    Raises ``ModelError`` where the file is missing, cannot be loaded safely, or holds anything but tensors.
+    """
     if not path.is_file():
         raise ModelError(f"checkpoint {path} does not exist; give the path of a .safetensors or .pt file.")
+    read = load_file if path.suffix == ".safetensors" else _state_dictionary
     try:
-        state = _safetensors(path) if path.suffix == ".safetensors" else _state_dictionary(path)
-    except Exception as error:  # any file may be given, and read as a pickle it may raise anything
+        state = read(path)
+    except Exception as error:  # unpickling an arbitrary file may raise any error
         raise ModelError(
             f"{path} is not a checkpoint that can be loaded safely ({_first_line(error)}); give a safetensors file, or "
             "a state dictionary saved by torch that holds tensors only."
@@ -51,25 +55,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    return dict(load_file(path))
-
-
 def _state_dictionary(path: Path) -> dict[str, Tensor]:
-    """A state dictionary, also one wrapped as {"state_dict": …}."""
+    """Load a state dictionary, plain or wrapped as {"state_dict": …}; empty where the file holds something else."""
     with warnings.catch_warnings():
-        # What torch has to say of a pickle's protocol helps nobody who gave the wrong file.
+        # Torch's warning about the pickle protocol does not help a user who gave the wrong file.
         warnings.simplefilter("ignore")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    return dict(loaded) if isinstance(loaded, Mapping) else {}
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, Mapping):
+        return {}
+    wrapped = content.get("state_dict")
+    if isinstance(wrapped, Mapping):
+        return dict(wrapped)
+    return dict(content)
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[0][:160]
 
 
 def _example(names: list[str]) -> str:
-    return f" (such as {names[0]!r})" if names else ""
+    if not names:
+        return ""
+    return f" (such as {names[0]!r})"

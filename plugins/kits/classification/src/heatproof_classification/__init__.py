@@ -1,1 +1,1 @@
-"""What metrics of a model's decisions share."""
+"""Labels and positive classes for metrics of a model's decisions."""

@@ -1,4 +1,4 @@
-"""The labels of a case as indices of the prediction's classes, met by name."""
+"""Translates the labels of a case into class indices of the model; classes are matched by name."""
 
 import numpy as np
 
@@ -7,14 +7,15 @@ from heatproof.metric import Case
 
 
 def labels_of(case: Case) -> tuple[int, ...]:
-    """The sample's labels as indices of the prediction's classes.
+    """Translate the sample's labels into indices of the prediction's classes.
 
-    Raises ``Undefined`` without a label, or where the model has no such class.
+    Raises ``Undefined`` where the sample has no label or the model has no such class, and ``DataError`` for a label
+    outside the dataset's classes.
     """
     assert case.prediction is not None
     if case.sample.label is None:
         raise Undefined("the sample has no label")
-    names = [_class(case, int(index)) for index in np.atleast_1d(case.sample.label)]
+    names = [_class_name(case, int(index)) for index in np.atleast_1d(case.sample.label)]
     missing = [name for name in names if name not in case.prediction.classes]
     if missing:
         raise Undefined(f"the model has no class {missing[0]!r}")
@@ -22,13 +23,13 @@ def labels_of(case: Case) -> tuple[int, ...]:
 
 
 def label_of(case: Case) -> int:
-    """The sample's only label as an index of the prediction's classes; ``Undefined`` as well for several."""
+    """Translate the sample's only label like ``labels_of``; raises ``Undefined`` for several labels, too."""
     if case.sample.label is not None and np.ndim(case.sample.label):
         raise Undefined("the sample has no single label")
     return labels_of(case)[0]
 
 
-def _class(case: Case, index: int) -> str:
+def _class_name(case: Case, index: int) -> str:
     if not 0 <= index < len(case.classes):
         raise DataError(f"label {index} of {case.sample.id} is outside the dataset's {len(case.classes)} classes.")
     return case.classes[index]

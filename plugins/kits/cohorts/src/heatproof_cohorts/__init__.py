@@ -1,1 +1,1 @@
-"""How published downloads are read: tables, folders of images, annotation files and splits by patient."""
+"""Reads published downloads: tables, folders of images, annotation files and splits by patient."""

@@ -1,7 +1,8 @@
-"""What marks the images of a folder: masks and densities as images of one name, contours, and boxes in a table."""
+"""Reads and writes the annotations beside a folder of images: masks, densities, contours, and a table of boxes."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -12,18 +13,24 @@ from heatproof.digests import digest
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_image, read_mask
 from heatproof.records import Annotation, Array, Sample
-from heatproof_cohorts.contours import SUFFIXES, Contour, box, drawn, read_contours
+from heatproof_cohorts.contours import SUFFIXES, Contour, box, contour_masks, read_contours
 from heatproof_cohorts.folders import DividedParams, image_paths
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import ListedDataset
 from heatproof_cohorts.tables import Row, read_rows, write_table
 
-MASKS, DENSITIES, CONTOURS, BOXES = "masks", "densities", "contours", "boxes.csv"
+MASKS = "masks"
+DENSITIES = "densities"
+CONTOURS = "contours"
+BOXES = "boxes.csv"
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
 class MarkedParams(DividedParams):
-    """What holds where a finding that is outlined elsewhere is not in an image; densities are never absent."""
+    """How to read an image without an annotation of a finding that other images have: not examined, or absent.
+
+    The setting ``unmarked`` concerns findings with outlines; a density is never absent.
+    """
 
     unmarked: Literal["unexamined", "absent"] = "unexamined"
 
@@ -32,17 +39,17 @@ P = TypeVar("P", bound=MarkedParams, default=MarkedParams, covariant=True)
 
 
 class MarkedDataset(ListedDataset[P]):
-    """Images of a folder that holds their marks too. A subclass gives ``listed``."""
+    """A folder that holds images and their annotations. A subclass implements ``listed``."""
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
-        """The findings that anything marks, by name."""
-        return self.found.findings
+        """All annotated findings, by name."""
+        return self.annotation_files.findings
 
     @cached_property
-    def found(self) -> "Marks":
-        """The marks below root."""
-        return Marks(self.params.root, self.params.unmarked == "absent")
+    def annotation_files(self) -> "AnnotationFiles":
+        """The annotation files below root."""
+        return AnnotationFiles(self.params.root, self.params.unmarked == "absent")
 
     def content(self) -> str:
         """The digest of the files, and of classes and findings, which empty folders name too."""
@@ -50,15 +57,15 @@ class MarkedDataset(ListedDataset[P]):
 
     def marks(self) -> Iterable[Path]:
         """The masks, densities and contours of listed images."""
-        return [path for id in self.listing.entries for path in self.found.files(id)]
+        return chain.from_iterable(map(self.annotation_files.files, self.listing.entries))
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """Masks, densities, contours and, one by one, boxes; raises ``DataError`` where one does not fit."""
-        return self.found.of(id, self.entry(id).path.relative_to(self.params.root).as_posix(), shape)
+        """Read the annotations of an image, each box by itself; raises ``DataError`` where one does not fit."""
+        return self.annotation_files.of(id, self.entry(id).path.relative_to(self.params.root).as_posix(), shape)
 
 
-class Marks:
-    """The marks below ``root``; ``absent`` says that a finding without a mark was looked for and is not there."""
+class AnnotationFiles:
+    """The annotation files below ``root``; ``absent``: a finding without annotation in an image is absent from it."""
 
     def __init__(self, root: Path, absent: bool):
         self.root = root
@@ -66,9 +73,10 @@ class Marks:
 
     @cached_property
     def folders(self) -> list[tuple[str, Path]]:
-        """The folders of findings: each with its kind, ``mask`` or ``density``."""
-        kinds = (("mask", MASKS), ("density", DENSITIES))
-        return [(kind, path) for kind, name in kinds for path in sorted((self.root / name).glob("*/")) if path.is_dir()]
+        """The kind, ``mask`` or ``density``, and the path of each folder of a finding."""
+        masks = [("mask", path) for path in sorted((self.root / MASKS).glob("*/")) if path.is_dir()]
+        densities = [("density", path) for path in sorted((self.root / DENSITIES).glob("*/")) if path.is_dir()]
+        return masks + densities
 
     @cached_property
     def boxes(self) -> Mapping[str, list[Row]]:
@@ -83,75 +91,90 @@ class Marks:
 
     @cached_property
     def contours(self) -> Mapping[str, tuple[Contour, ...] | DataError]:
-        """The contours by sample, or what is wrong with its file, which is raised for that sample alone."""
-        return {id: _contours(paths) for id, paths in self._outlines.items()}
+        """Sample → its contours, or the error of its file, which is raised when that sample is loaded."""
+        return {id: _contours(paths) for id, paths in self._contour_files.items()}
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
-        """All findings that are marked, by name."""
+        """All annotated findings, by name."""
         return tuple(sorted(self.outlined | {path.name for _, path in self.folders}))
 
     @cached_property
     def outlined(self) -> frozenset[str]:
-        """The findings that masks, boxes or contours mark."""
-        drawn = [contours for contours in self.contours.values() if not isinstance(contours, DataError)]
-        return frozenset(
-            {path.name for kind, path in self.folders if kind == "mask"}
-            | {row["finding"] for rows in self.boxes.values() for row in rows}
-            | {contour.finding for contours in drawn for contour in contours}
-        )
+        """The findings that masks, boxes or contours annotate."""
+        findings = {path.name for kind, path in self.folders if kind == "mask"}
+        for rows in self.boxes.values():
+            findings.update(row["finding"] for row in rows)
+        for contours in self.contours.values():
+            if not isinstance(contours, DataError):
+                findings.update(contour.finding for contour in contours)
+        return frozenset(findings)
 
     @cached_property
-    def drawings(self) -> Mapping[tuple[Path, str], Sequence[Path]]:
-        """The masks and densities by folder and sample."""
-        found: dict[tuple[Path, str], list[Path]] = {}
+    def map_files(self) -> Mapping[tuple[Path, str], Sequence[Path]]:
+        """(Folder, sample) → the files of its masks or densities, of which there should be one."""
+        files: dict[tuple[Path, str], list[Path]] = {}
         for _, folder in self.folders:
             for path in image_paths(folder):
-                found.setdefault((folder, _name(path, folder)), []).append(path)
-        return found
+                files.setdefault((folder, _name(path, folder)), []).append(path)
+        return files
 
     @cached_property
-    def _outlines(self) -> Mapping[str, Sequence[Path]]:
-        found: dict[str, list[Path]] = {}
+    def _contour_files(self) -> Mapping[str, Sequence[Path]]:
+        files: dict[str, list[Path]] = {}
         for path in sorted((self.root / CONTOURS).rglob("*")):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                found.setdefault(_name(path, self.root / CONTOURS), []).append(path)
-        return found
+                files.setdefault(_name(path, self.root / CONTOURS), []).append(path)
+        return files
 
     def files(self, id: str) -> list[Path]:
         """The masks, densities and contours of a sample."""
-        drawings = [path for _, folder in self.folders for path in self.drawings.get((folder, id), ())]
-        return [*drawings, *self._outlines.get(id, ())]
+        files: list[Path] = []
+        for _, folder in self.folders:
+            files.extend(self.map_files.get((folder, id), ()))
+        return [*files, *self._contour_files.get(id, ())]
 
     def stray(self, ids: Set[str], files: Set[str]) -> dict[str, list[str]]:
-        """The masks, densities, contours and boxes that belong to none of these samples and their files."""
-        drawings = [(id, path) for (_, id), paths in self.drawings.items() for path in paths]
-        outlines = [(id, path) for id, paths in self._outlines.items() for path in paths]
-        rows = [row.source for file, own in self.boxes.items() if file not in files for row in own]
+        """List the masks, densities, contours and boxes that belong to none of these samples and image files."""
+        masks: list[str] = []
+        for (_, id), paths in self.map_files.items():
+            if id not in ids:
+                masks.extend(map(str, paths))
+        contours: list[str] = []
+        for id, paths in self._contour_files.items():
+            if id not in ids:
+                contours.extend(map(str, paths))
+        boxes: list[str] = []
+        for file, rows in self.boxes.items():
+            if file not in files:
+                boxes.extend(row.source for row in rows)
         return {
-            "masks without an image": [str(path) for id, path in drawings if id not in ids],
-            "contours without an image": [str(path) for id, path in outlines if id not in ids],
-            "boxes without an image": rows,
+            "masks without an image": masks,
+            "contours without an image": contours,
+            "boxes without an image": boxes,
         }
 
     def of(self, id: str, file: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The annotations of a sample; raises ``DataError`` where one does not fit its image (h, w)."""
-        marks = [
-            _drawn(kind, folder.name, _single(self.drawings[folder, id]), shape)
+        """Read the annotations of a sample; raises ``DataError`` where one does not fit its image (h, w)."""
+        annotations = [
+            _map(kind, folder.name, _single(self.map_files[folder, id]), shape)
             for kind, folder in self.folders
-            if (folder, id) in self.drawings
+            if (folder, id) in self.map_files
         ]
-        marks += self._contoured(id, shape)
-        marks += [_boxed(row, shape) for row in self.boxes.get(file, ())]
-        marked = {mark.finding for mark in marks}
-        unmarked = sorted(self.outlined - marked) if self.absent else []
-        return (*marks, *(Annotation(name, np.zeros(shape, dtype=bool)) for name in unmarked))
+        annotations += self._contour_masks(id, shape)
+        annotations += [_box(row, shape) for row in self.boxes.get(file, ())]
+        if self.absent:
+            present = {annotation.finding for annotation in annotations}
+            annotations += [Annotation(name, np.zeros(shape, bool)) for name in sorted(self.outlined - present)]
+        return tuple(annotations)
 
-    def _contoured(self, id: str, shape: tuple[int, ...]) -> list[Annotation]:
-        contours = self.contours.get(id, ())
+    def _contour_masks(self, id: str, shape: tuple[int, ...]) -> list[Annotation]:
+        contours = self.contours.get(id)
+        if not contours:
+            return []
         if isinstance(contours, DataError):
             raise contours
-        return drawn(contours, shape, str(self._outlines[id][0])) if contours else []
+        return contour_masks(contours, shape, str(self._contour_files[id][0]))
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -167,50 +190,62 @@ def _contours(paths: Sequence[Path]) -> tuple[Contour, ...] | DataError:
 
 def _single(paths: Sequence[Path]) -> Path:
     if len(paths) > 1:
-        raise DataError(f"{paths[0]} and {paths[1]} mark the same finding of one image; keep one of them.")
+        raise DataError(f"{paths[0]} and {paths[1]} annotate the same finding of one image; keep one of them.")
     return paths[0]
 
 
-def _drawn(kind: str, finding: str, path: Path, shape: tuple[int, ...]) -> Annotation:
-    values = read_mask(path) if kind == "mask" else _density(path)
-    if values.shape != shape:
-        raise DataError(f"{path} has {values.shape} pixels, its image {shape}; draw it on the image's own grid.")
-    return Annotation(finding, values, "mask" if kind == "mask" else "density", source=str(path))
+def _map(kind: str, finding: str, path: Path, shape: tuple[int, ...]) -> Annotation:
+    """Read a mask or a density, which must have the shape (h, w) of its image."""
+    if kind == "mask":
+        annotation = Annotation(finding, read_mask(path), "mask", source=str(path))
+    else:
+        annotation = Annotation(finding, _density(path), "density", source=str(path))
+    if annotation.values.shape != shape:
+        raise DataError(
+            f"{path} has {annotation.values.shape} pixels, its image {shape}; draw it on the grid of the image."
+        )
+    return annotation
 
 
 def _density(path: Path) -> Array:
-    """A density (h, w) float32: the mean over channels as a share of white."""
+    """Read a density (h, w) float32: the mean over channels as a share of white."""
     image = read_image(path)[0]
     return np.asarray(image.mean(axis=0, dtype=np.float32) / np.float32(np.iinfo(image.dtype).max))
 
 
-def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
-    """The share of each pixel that a box covers; all zero where the row has no corners."""
+def _box(row: Row, shape: tuple[int, ...]) -> Annotation:
+    """Compute the share of each pixel that a box covers; all zero where the row has no corners."""
     if not any(row[corner] for corner in CORNERS):
         return Annotation(row["finding"], np.zeros(shape, dtype=np.float32), "box", source=row.source)
     try:
         x1, y1, x2, y2 = (float(row[corner]) for corner in CORNERS)
     except ValueError:
-        raise DataError(f"{row.source}: a corner is no number; give x1, y1, x2, y2 in pixels, or none.") from None
+        raise DataError(
+            f"{row.source}: a corner is not a number; give x1, y1, x2, y2 in pixels, or leave all of them empty."
+        ) from None
     if not (0 <= x1 < x2 <= shape[1] and 0 <= y1 < y2 <= shape[0]):
         raise DataError(f"{row.source}: box {x1:g}, {y1:g} – {x2:g}, {y2:g} leaves the image {shape}, or is empty.")
     return Annotation(row["finding"], box((y1, y2), (x1, x2), shape), "box", source=row.source)
 
 
 class MarkedFolder:
-    """A folder to which images are written as PNG, each with its masks, densities and boxes."""
+    """Writes images as PNG, with their masks, densities and boxes, to a folder."""
 
     def __init__(self, root: Path):
         self.root = root
         self._boxes: list[tuple[str, ...]] = []
 
     def add(self, sample: Sample, name: str) -> str:
-        """Write a sample's image, its masks (their union over readers) and its densities; the image's file."""
+        """Write a sample's image, its masks (their union over readers) and its densities.
+
+        Returns the path of the image below root.
+        """
         file = f"images/{name}.png"
         write_image(sample.image, self.root / file)
         for finding in sample.findings():
-            _write_marks([mark for mark in sample.annotations if mark.finding == finding], name, self.root)
-        self._boxes += [_box_row(mark, file) for mark in sample.annotations if mark.kind == "box"]
+            annotations = [annotation for annotation in sample.annotations if annotation.finding == finding]
+            _write_maps(annotations, name, self.root)
+        self._boxes += [_box_row(annotation, file) for annotation in sample.annotations if annotation.kind == "box"]
         return file
 
     def close(self) -> None:
@@ -219,28 +254,29 @@ class MarkedFolder:
             write_table(self.root / BOXES, ("file", "finding", *CORNERS), self._boxes)
 
 
-def _write_marks(marks: Sequence[Annotation], name: str, root: Path) -> None:
-    """Write what readers marked of one finding; densities keep 16 bits of their largest value."""
-    masks = [np.asarray(mark.values) for mark in marks if mark.kind == "mask"]
-    densities = [np.asarray(mark.values) for mark in marks if mark.kind == "density"]
+def _write_maps(annotations: Sequence[Annotation], name: str, root: Path) -> None:
+    """Write the masks and the densities of one finding; a density is scaled to 16 bits by its largest value."""
+    masks = [np.asarray(annotation.values) for annotation in annotations if annotation.kind == "mask"]
+    densities = [np.asarray(annotation.values) for annotation in annotations if annotation.kind == "density"]
     if masks:
-        write_mask(np.maximum.reduce(masks), root / MASKS / marks[0].finding / f"{name}.tif")
+        write_mask(np.maximum.reduce(masks), root / MASKS / annotations[0].finding / f"{name}.tif")
     if densities:
         mean = np.mean(densities, axis=0)
         scaled = np.rint(mean * (65535 / (mean.max() or 1.0)))
-        write_image(scaled[None].astype(np.uint16), root / DENSITIES / marks[0].finding / f"{name}.png")
+        write_image(scaled[None].astype(np.uint16), root / DENSITIES / annotations[0].finding / f"{name}.png")
 
 
-def _box_row(mark: Annotation, file: str) -> tuple[str, ...]:
-    """A box as a row of the table; its corners are exact where it covers a whole pixel along each axis."""
-    ends = []
+def _box_row(annotation: Annotation, file: str) -> tuple[str, ...]:
+    """Make a row of the table from a box; its corners are exact where it covers a whole pixel along each axis."""
+    edges = []
     for axis in (0, 1):
-        covered = np.asarray(mark.values, dtype=np.float64).max(axis=axis)
+        covered = np.asarray(annotation.values, dtype=np.float64).max(axis=axis)
         peak = covered.max()
         if not peak:
-            return (file, mark.finding, "", "", "", "")
+            return (file, annotation.finding, "", "", "", "")
         inside = np.flatnonzero(covered)
         share = covered[inside] / peak
-        ends.append((inside[0] + 1 - share[0], inside[-1] + share[-1]))
-    (left, right), (top, bottom) = ends
-    return (file, mark.finding, *(f"{value:.6f}".rstrip("0").rstrip(".") for value in (left, top, right, bottom)))
+        edges.append((inside[0] + 1 - share[0], inside[-1] + share[-1]))
+    (left, right), (top, bottom) = edges
+    corners = (f"{value:.6f}".rstrip("0").rstrip(".") for value in (left, top, right, bottom))
+    return (file, annotation.finding, *corners)

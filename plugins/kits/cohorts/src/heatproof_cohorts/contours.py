@@ -1,4 +1,4 @@
-"""Outlines of findings, as readers drew them, and the area that each encloses, or a box."""
+"""Reads outlines of findings and computes the area that an outline or a box covers in each pixel."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ COLUMNS = ("finding", "contour", "x", "y")
 class Contour:
     """The outline of one finding: its corners (n, 2), x before y, in pixels from the upper left corner of the image.
 
-    No corners: looked for and absent.
+    A contour without corners says that the reader examined the image and the finding is absent.
     """
 
     finding: str
@@ -30,25 +30,31 @@ class Contour:
 
 
 def read_contours(path: Path) -> tuple[Contour, ...]:
-    """The contours of an image, in the order of the file; raises ``DataError`` for what cannot be read.
+    """Read the contours of an image in the order of the file; raises ``DataError`` for a file that cannot be read.
 
-    A table has a row for each corner: finding, contour (any name of the outline), x, y, and the reader where there are
-    several. JSON is a list of objects with ``finding``, ``points`` ([[x, y], …]) and, if need be, ``reader``.
+    A table has a row for each corner: finding, contour (any name of the outline), x, y, and, where there are several
+    readers, reader. JSON is a list of objects with ``finding``, ``points`` ([[x, y], …]) and optionally ``reader``.
     """
-    return _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
+    if path.suffix.lower() == ".json":
+        return _from_json(path)
+    return _from_table(path)
 
 
 def _from_table(path: Path) -> tuple[Contour, ...]:
-    rows: dict[tuple[str, str, str], list[Row]] = {}
+    contours: dict[tuple[str, str, str], list[Row]] = {}
     for row in read_rows(path, COLUMNS, ("reader",)):
-        rows.setdefault((row["finding"], row["reader"], row["contour"]), []).append(row)
-    return tuple(_contour(*key[:2], _corners(own), own[0].source) for key, own in rows.items())
+        contours.setdefault((row["finding"], row["reader"], row["contour"]), []).append(row)
+    return tuple(
+        _contour(finding, reader, _corners(rows), rows[0].source) for (finding, reader, _), rows in contours.items()
+    )
 
 
 def _corners(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """The corners of a contour as they are written; none where its only row is empty."""
+    """The corners of a contour as text; none where its only row has no coordinates."""
     corners = [(row["x"], row["y"]) for row in rows]
-    return [] if corners == [("", "")] else corners
+    if corners == [("", "")]:
+        return []
+    return corners
 
 
 def _from_json(path: Path) -> tuple[Contour, ...]:
@@ -61,7 +67,7 @@ def _from_json(path: Path) -> tuple[Contour, ...]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path} is no list of objects with finding and points ({type(error).__name__}: {reason}); correct it."
+            f"{path} is not a list of objects with finding and points ({type(error).__name__}: {reason}); correct it."
         ) from error
 
 
@@ -69,16 +75,19 @@ def _contour(finding: str, reader: str, corners: Sequence[Any], source: str) -> 
     try:
         points = np.asarray(corners, dtype=np.float64).reshape(len(corners), 2)
     except (ValueError, TypeError):
-        raise DataError(f"{source}: a corner is no pair of numbers; give x and y in pixels.") from None
+        raise DataError(f"{source}: a corner is not a pair of numbers; give x and y in pixels.") from None
     if not finding or not np.isfinite(points).all() or len(points) in (1, 2):
-        raise DataError(f"{source}: a contour needs a finding, and three corners or more, all finite, or none.")
+        raise DataError(
+            f"{source}: a contour needs a finding and three corners or more, all finite; a finding that is absent "
+            "needs no corner."
+        )
     return Contour(str(finding), str(reader), points, source)
 
 
-def drawn(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> list[Annotation]:
-    """A mask (h, w) float32 for each finding and reader: the share of each pixel that the contours enclose together.
+def contour_masks(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> list[Annotation]:
+    """Draw a mask (h, w) float32 for each finding and reader: the share of each pixel that its contours enclose.
 
-    Raises ``DataError`` for a contour that leaves the image or encloses nothing.
+    Raises ``DataError`` for a contour that leaves the image or encloses no area.
     """
     masks: dict[tuple[str, str], Array] = {}
     for contour in contours:
@@ -93,18 +102,18 @@ def _add(contour: Contour, mask: Array) -> None:
     if (contour.points < 0).any() or (contour.points > (width, height)).any():
         raise DataError(f"{contour.source}: the contour leaves the image of {height} × {width} pixels; correct it.")
     left, top = np.floor(contour.points.min(axis=0)).astype(int)
-    share = enclosed(contour.points - (left, top))
+    share = enclosed_area(contour.points - (left, top))
     if not share.any():
-        raise DataError(f"{contour.source}: the contour encloses no area; take it out, or draw it anew.")
+        raise DataError(f"{contour.source}: the contour encloses no area; delete it, or draw it again.")
     part = mask[top : top + share.shape[0], left : left + share.shape[1]]
     np.minimum(part + share, 1, out=part)
 
 
-def enclosed(points: Array) -> Array:
-    """The share (h, w) float32 of each pixel that an outline winds round, on the smallest grid that holds it.
+def enclosed_area(points: Array) -> Array:
+    """Compute the share (h, w) float32 of each pixel that an outline encloses, on the smallest grid that holds it.
 
-    ``points`` (n, 2) are its corners, x before y. The area is exact up to 1 / 256 of a pixel: Agg, the renderer of
-    matplotlib, counts it. Where an outline crosses itself, whatever it winds round is inside.
+    ``points`` (n, 2) are its corners, x before y. Matplotlib's renderer Agg computes the area, exact to 1 / 256 of a
+    pixel. An outline that crosses itself encloses every point that it winds round.
     """
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.path import Path as Outline
@@ -118,12 +127,12 @@ def enclosed(points: Array) -> Array:
     upwards = Affine2D().scale(1, -1).translate(0, height)
     renderer.draw_path(pen, Outline(np.vstack([points, points[:1]]), closed=True), upwards, (0, 0, 0, 1))
     levels = np.asarray(renderer.buffer_rgba())[..., 3]
-    # Agg counts the area in 256ths and has 255 stand for all of them.
+    # Agg counts the area in 256ths of a pixel, but its level 255 stands for the whole pixel.
     return np.where(levels == 255, np.float32(1), levels / np.float32(256))
 
 
 def box(rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, ...]) -> Array:
-    """The share of each pixel (h, w) that a box between continuous indices covers.
+    """Compute the share of each pixel (h, w) that a box between continuous indices covers.
 
     >>> box((0.5, 2), (1, 2), (3, 2)).tolist()
     [[0.0, 0.5], [0.0, 1.0], [0.0, 0.0]]

@@ -1,4 +1,4 @@
-"""Datasets whose images lie in a folder for each class."""
+"""Datasets with a folder of images for each class."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,34 +14,34 @@ from heatproof_cohorts.partition import SPLITS, Pattern, Shares, patient_in, spl
 from heatproof_cohorts.tables import plain_name
 
 PACKED = "__MACOSX"
-"""What macOS puts beside the files of an archive: folders and files of the same names that hold no images."""
+"""The folder that macOS adds to an archive: its files have the names of the images but hold none."""
 
 
 class DividedParams(ListedParams):
-    """How patients are found in the names of files, and how they are divided among splits."""
+    """The pattern that finds the patient in a file's name, and the shares and the seed that divide patients."""
 
     patient: Pattern | None = None
     shares: Shares = Shares()
     seed: int = Field(default=0, ge=0)
 
     def split_of(self, patient: str) -> str:
-        """The split of a patient."""
+        """Draw the split of a patient from the shares and the seed."""
         return split_of(patient, self.shares, self.seed)
 
 
 class FolderDataset(ListedDataset[DividedParams]):
-    """A dataset of which each class is a folder of images, at any depth below root. A subclass gives ``classes``.
+    """A dataset with a folder of images for each class, at any depth below root. A subclass gives ``classes``.
 
-    The folders are matched by the names of the classes, whatever their case, blanks, hyphens and underscores. The id is
-    the class and the file's path below its folder, without suffix. Patients are divided by name and seed; an image
-    whose name tells no patient is its own.
+    Folders are matched to classes by name; case, blanks, hyphens and underscores do not count. An id is the class and
+    the file's path below the folder of the class, without suffix. Patients are divided by name and seed; an image
+    without a patient in its name counts as a patient of its own.
     """
 
     splits = SPLITS
     tuning = "tuning"
 
     def listed(self) -> Listing:
-        """The images in the folders of the classes; raises ``DataError`` where there is no such folder."""
+        """List the images in the folders of the classes; raises ``DataError`` where no class has a folder."""
         folders = class_folders(self.params.root, self.classes)
         if not folders:
             raise DataError(f"{self.params.root} holds no folder named {' or '.join(self.classes)}; {self.obtain}.")
@@ -58,22 +58,23 @@ class FolderDataset(ListedDataset[DividedParams]):
                 yield id, ListedSample(path, split, self.classes.index(name), patient, str(path))
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
-        """Write labelled samples as PNG in a folder for each class under an empty folder; how many.
+        """Write labelled samples as PNG below an empty folder, in a folder for each class; return their number.
 
-        Neither splits nor patients are written: whoever reads them divides the images anew.
+        Neither splits nor patients are written: reading the folder divides the images anew.
         """
         require_new(root)
         for name in self.classes:
             (root / name).mkdir(parents=True, exist_ok=True)
-        names = []
+        count = 0
         for sample in samples:
-            names.append(f"{self.classes[self.class_to_write(sample)]}/{self.name_to_write(sample)}.png")
-            write_image(sample.image, root / names[-1])
-        return len(names)
+            folder = root / self.classes[self.class_to_write(sample)]
+            write_image(sample.image, folder / f"{self.name_to_write(sample)}.png")
+            count += 1
+        return count
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The images below a folder, by path; hidden files, and what macOS packs beside them, are none."""
+    """List the images below a folder by path, without hidden files and files that macOS added to an archive."""
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -85,22 +86,23 @@ def image_paths(folder: Path) -> list[Path]:
 
 
 def class_folders(root: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The folder of each name, at any depth below root, in the order of the names; none of a name that is not there.
+    """Find the folder of each class name at any depth below root, in the order of the names.
 
-    Of a folder that was unpacked into one of its own name the inner one is meant, and one with images rather than
-    one without. Raises ``DataError`` where several remain.
+    A name without a folder is left out. Where a folder lies in a folder of the same name, the inner one counts; of
+    several folders, one with images. Raises ``DataError`` where several folders with images remain.
     """
-    wanted = {plain_name(name): name for name in names}
-    found: dict[str, list[Path]] = {name: [] for name in names}
+    names_by_plain_name = {plain_name(name): name for name in names}
+    folders: dict[str, list[Path]] = {name: [] for name in names}
     for path in sorted(root.rglob("*")):
-        if plain_name(path.name) in wanted and PACKED not in path.parts and path.is_dir():
-            found[wanted[plain_name(path.name)]].append(path)
-    return {name: _one(name, folders) for name, folders in found.items() if folders}
+        name = names_by_plain_name.get(plain_name(path.name))
+        if name is not None and PACKED not in path.parts and path.is_dir():
+            folders[name].append(path)
+    return {name: _class_folder(name, paths) for name, paths in folders.items() if paths}
 
 
-def _one(name: str, folders: Sequence[Path]) -> Path:
+def _class_folder(name: str, folders: Sequence[Path]) -> Path:
     inner = [folder for folder in folders if not any(folder in other.parents for other in folders)]
-    holding = [folder for folder in inner if image_paths(folder)] or inner[:1]
-    if len(holding) > 1:
-        raise DataError(f"folders of the class {name} are {holding[0]} and {holding[1]}; set root to one copy.")
-    return holding[0]
+    candidates = [folder for folder in inner if image_paths(folder)] or inner[:1]
+    if len(candidates) > 1:
+        raise DataError(f"folders of the class {name} are {candidates[0]} and {candidates[1]}; set root to one copy.")
+    return candidates[0]

@@ -1,4 +1,4 @@
-"""Images and masks written as JPEG, PNG and TIFF."""
+"""Writes images and masks as JPEG, PNG and TIFF."""
 
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from heatproof.records import Array
 
 
 def write_image(image: Array, path: Path) -> None:
-    """Write an image (c, h, w), c = 1 or 3 of uint8 or c = 1 of uint16; JPEG at quality 95, colour not subsampled."""
+    """Write an image (c, h, w): c = 1 or 3 of uint8, or c = 1 of uint16 as PNG or TIFF.
+
+    JPEG has quality 95 and full colour resolution. Raises ``DataError`` for other images and file types.
+    """
     require_suffix(path, LOSSY + LOSSLESS)
     depths = {1: (np.uint8, np.uint16), 3: (np.uint8,)}.get(len(image), ())
     if image.ndim != 3 or image.dtype not in depths or (image.dtype == np.uint16 and path.suffix.lower() in LOSSY):
@@ -20,12 +23,14 @@ def write_image(image: Array, path: Path) -> None:
             "(1, h, w) of uint16 for PNG and TIFF."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+    pixels = np.moveaxis(image, 0, -1)
+    if len(image) == 1:
+        pixels = image[0]
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, quality=95, subsampling=0)
 
 
 def write_mask(mask: Array, path: Path) -> None:
-    """Write a mask (h, w), true where at least 0.5: a deflated palette TIFF, index 1 red."""
+    """Write a mask (h, w), true where it is at least 0.5, as a deflated TIFF with a palette: index 1 is red."""
     require_suffix(path, (".tif", ".tiff"))
     image = Image.fromarray((np.asarray(mask) >= 0.5).astype(np.uint8)).convert("P")
     image.putpalette([0, 0, 0, 255, 0, 0])

@@ -1,4 +1,4 @@
-"""Datasets whose samples a table or folders list: what they share once the list is read."""
+"""The base class of datasets whose samples are listed by a table or by folders."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -23,7 +23,7 @@ ABSENT = "images that are absent"
 
 @dataclass(frozen=True)
 class ListedSample:
-    """One sample as it is listed: image, split, label, patient, extras, and the source (file, line) that says so."""
+    """One listed sample: image, split, label, patient, extras, and the source (file, line) of the entry."""
 
     path: Path
     split: str
@@ -35,9 +35,9 @@ class ListedSample:
 
 @dataclass(frozen=True)
 class Listing:
-    """The samples by id, and a sentence for each that is not among them: ``faults``, and those ``unused`` by choice.
+    """The samples by id, and a sentence for each rejected entry (``faults``) and each entry ``unused`` by choice.
 
-    ``tables`` are the files that list them.
+    ``tables`` are the files with the entries.
     """
 
     entries: Mapping[str, ListedSample]
@@ -47,7 +47,7 @@ class Listing:
 
 
 class ListedParams(Params):
-    """Where the download lies, and whether images that are absent fail, each by itself, or are skipped."""
+    """The folder of the download, and whether a missing image fails when it is loaded or is skipped."""
 
     root: Location
     absent: Literal["fail", "skip"] = "fail"
@@ -57,23 +57,23 @@ P = TypeVar("P", bound=ListedParams, default=ListedParams, covariant=True)
 
 
 class ListedDataset(Dataset[P]):
-    """A dataset that reads its list once, leaves out what cannot be meant, and counts it.
+    """A dataset that reads its list of samples once, and rejects and counts faulty entries.
 
-    A subclass gives ``listed``.
+    A subclass implements ``listed``.
     """
 
     @cached_property
     def published(self) -> Mapping[str, int]:
-        """The counts of ``check`` that the authors state."""
+        """The counts that the authors state, by the names that ``check`` uses."""
         return {}
 
     @abstractmethod
     def listed(self) -> Listing:
-        """The list under root; raises ``DataError`` where there is none."""
+        """Read the list under root; raises ``DataError`` where there is none."""
         raise NotImplementedError
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """The annotations of an image (h, w); raises ``DataError`` naming the file that does not fit."""
+        """Read the annotations of an image (h, w); raises ``DataError`` naming a file that does not fit."""
         return ()
 
     def marks(self) -> Iterable[Path]:
@@ -82,16 +82,16 @@ class ListedDataset(Dataset[P]):
 
     @cached_property
     def listing(self) -> Listing:
-        """The list, without absent images where they are to be skipped."""
+        """The list, without missing images where the settings skip them."""
         listing = self.listed()
         if self.params.absent == "fail":
             return listing
-        here = {id: entry for id, entry in listing.entries.items() if entry.path.is_file()}
-        absent = [str(entry.path) for id, entry in listing.entries.items() if id not in here]
-        return Listing(here, listing.faults, {**listing.unused, ABSENT: absent}, listing.tables)
+        present = {id: entry for id, entry in listing.entries.items() if entry.path.is_file()}
+        absent = [str(entry.path) for id, entry in listing.entries.items() if id not in present]
+        return Listing(present, listing.faults, {**listing.unused, ABSENT: absent}, listing.tables)
 
     def entry(self, id: str) -> ListedSample:
-        """What is listed under an id; raises ``DataError`` when nothing is."""
+        """The list's entry of an id; raises ``DataError`` where there is none."""
         if id not in self.listing.entries:
             raise DataError(f"{self.short} under {self.params.root} has no {id!r}; {near(id, self.listing.entries)}")
         return self.listing.entries[id]
@@ -102,20 +102,20 @@ class ListedDataset(Dataset[P]):
         return [id for id, entry in self.listing.entries.items() if split in (None, entry.split)]
 
     def patient(self, id: str) -> str:
-        """The patient, or the id where the list names none."""
+        """The patient of a sample, or its id where the list names no patient."""
         return self.entry(id).patient or id
 
     def files(self) -> Iterable[Path]:
-        """The tables, the listed images that are there, and their annotations."""
+        """The tables, the listed images that exist, and their annotations."""
         paths = [entry.path for entry in self.listing.entries.values() if entry.path.is_file()]
         return [*self.listing.tables, *dict.fromkeys(paths), *self.marks()]
 
     def content(self) -> str:
-        """The digest of the files, and of the bytes of the tables, whatever they are called."""
+        """The digest of the files and of the contents of the tables, whose names do not count."""
         return digest([super().content(), [file_digest(path) for path in self.listing.tables]])
 
     def load(self, id: str) -> Sample:
-        """One image (c, h, w) as stored, with its label, patient, annotations and extras."""
+        """Load an image (c, h, w) as stored, with its label, patient, annotations and extras."""
         entry = self.entry(id)
         image, geometry = read_image(entry.path)
         annotations = self.annotations(id, geometry.native)
@@ -127,28 +127,34 @@ class ListedDataset(Dataset[P]):
         return any(isinstance(entry.label, tuple) for entry in self.listing.entries.values())
 
     def rejected(self) -> list[Tally]:
-        """What is wrong with the list, and images that are missing."""
-        return [found for found in self._found(self._faults()) if found.count]
+        """Count the faulty entries and the missing images."""
+        return [tally for tally in self._tallies(self._faults(), expected=0) if tally.count]
 
     def check(self) -> list[Tally]:
-        """Counts against the published ones, what was left out, what is missing, and what cannot be loaded."""
-        chosen = self.listing.unused
+        """Compare with the published counts; count entries that are unused, faulty, missing or cannot be loaded."""
+        faults = self._faults() | {"unreadable samples": self._unreadable()}
         return [
-            *(Tally(what, count, self.published.get(what)) for what, count in self._counts().items()),
-            *(Tally(what, len(cases), self.published.get(what), *cases[:1]) for what, cases in chosen.items()),
-            *self._found(self._faults() | {"unreadable samples": self._unreadable()}),
+            *(Tally(name, count, self.published.get(name)) for name, count in self._counts().items()),
+            *self._tallies(self.listing.unused, expected=None),
+            *self._tallies(faults, expected=0),
         ]
 
     def _faults(self) -> dict[str, Sequence[str]]:
         missing = [entry.path for entry in self.listing.entries.values() if not entry.path.is_file()]
         return {**self.listing.faults, "missing images": [f"{path}; {self.obtain}" for path in missing]}
 
-    def _found(self, faults: Mapping[str, Sequence[str]]) -> list[Tally]:
-        return [Tally(what, len(cases), self.published.get(what, 0), *cases[:1]) for what, cases in faults.items()]
+    def _tallies(self, messages: Mapping[str, Sequence[str]], expected: int | None) -> list[Tally]:
+        """Count the messages by name, with the first one as the example."""
+        return [
+            Tally(name, len(examples), self.published.get(name, expected), *examples[:1])
+            for name, examples in messages.items()
+        ]
 
     def _counts(self) -> dict[str, int]:
         entries = self.listing.entries.values()
-        classes = Counter(self.classes[index] for entry in entries for index in _indices(entry.label))
+        classes: Counter[str] = Counter()
+        for entry in entries:
+            classes.update(self.classes[index] for index in _indices(entry.label))
         splits = Counter(entry.split for entry in entries)
         return {
             "samples": len(entries),
@@ -158,15 +164,16 @@ class ListedDataset(Dataset[P]):
         }
 
     def _unreadable(self) -> list[str]:
-        """What ``load`` says against the samples whose images are there; it decodes every one of them."""
-        here = [id for id, entry in self.listing.entries.items() if entry.path.is_file()]
-        # The first by itself, so that what a dataset reads once is read once.
-        found = [*map(self._complaint, here[:1])]
+        """Load every sample whose image exists, and collect the messages of those that fail."""
+        ids = [id for id, entry in self.listing.entries.items() if entry.path.is_file()]
+        # The first sample is loaded alone: it fills what the dataset reads once for all samples.
+        errors = [*map(self._error, ids[:1])]
         with ThreadPoolExecutor(READERS, "heatproof-reader") as pool:
-            found += pool.map(self._complaint, here[1:])
-        return [complaint for complaint in found if complaint]
+            errors += pool.map(self._error, ids[1:])
+        return [error for error in errors if error]
 
-    def _complaint(self, id: str) -> str:
+    def _error(self, id: str) -> str:
+        """The message of ``load``, empty where it succeeds."""
         try:
             self.load(id)
         except DataError as error:
@@ -174,56 +181,60 @@ class ListedDataset(Dataset[P]):
         return ""
 
     def class_to_write(self, sample: Sample) -> int:
-        """The class under which a sample is written: its label, or the last class for labels beyond it.
+        """The class under which a sample is written: its label, but at most the last class.
 
-        So samples of a dataset with more classes make a synthetic twin; raises ``DataError`` unless there is one label.
+        This lets samples of a dataset with more classes make a synthetic twin. Raises ``DataError`` unless the sample
+        has one label.
         """
         if not isinstance(sample.label, int) or sample.label < 0:
             raise DataError(f"{sample.id} has label {sample.label}; {self.short} can only hold one class, as an index.")
         return min(sample.label, len(self.classes) - 1)
 
     def name_to_write(self, sample: Sample) -> str:
-        """The sample's id, as the name of a file; raises ``DataError`` where it cannot be one."""
+        """The sample's id as a file name; raises ``DataError`` for an id with slashes."""
         if Path(sample.id).name != sample.id or "\\" in sample.id:
             raise DataError(f"{sample.id!r} cannot be the name of a file in {self.short}; give ids without slashes.")
         return sample.id
 
     def split_to_write(self, sample: Sample) -> str:
-        """The split that ``extras["split"]`` names, the first one where it is not set."""
+        """The split named by ``extras["split"]``, by default the first one."""
         split = str(sample.extras.get("split", self.splits[0]))
         self.require_split(split)
         return split
 
 
 def gathered(candidates: Iterable[tuple[str, ListedSample]]) -> tuple[dict[str, ListedSample], dict[str, list[str]]]:
-    """The samples by id, and what is wrong with the others: given twice, with two meanings, or of a divided patient."""
+    """Collect samples by id and reject those listed twice, with two meanings, or of a patient in two splits.
+
+    Returns the samples by id, and a sentence for each fault by its name.
+    """
     entries: dict[str, ListedSample] = {}
-    twice: list[str] = []
-    torn: dict[str, str] = {}
+    repeated: list[str] = []
+    ambiguous: dict[str, str] = {}
     for id, entry in candidates:
         first = entries.setdefault(id, entry)
         if first != entry:
-            torn[id] = f"{id}: {first.source} and {entry.source} differ; keep the right one"
+            ambiguous[id] = f"{id}: {first.source} and {entry.source} differ; keep the right one"
         elif first is not entry:
-            twice.append(f"{id}: {first.source} and {entry.source}")
-    divided = _divided(entries)
-    kept = {id: entry for id, entry in entries.items() if id not in torn and entry.patient not in divided}
-    found = {
-        "samples listed twice": twice,
-        "ids with two meanings": [*torn.values()],
+            repeated.append(f"{id}: {first.source} and {entry.source}")
+    divided = _divided_patients(entries)
+    samples = {id: entry for id, entry in entries.items() if id not in ambiguous and entry.patient not in divided}
+    faults = {
+        "samples listed twice": repeated,
+        "ids with two meanings": [*ambiguous.values()],
         "patients in two splits": [f"{patient}: {', '.join(splits)}" for patient, splits in divided.items()],
     }
-    return kept, found
+    return samples, faults
 
 
 def require_new(root: Path) -> None:
-    """Raise ``DataError`` where a folder to write to holds something."""
+    """Raise ``DataError`` unless a folder to write to is new or empty."""
     if root.exists() and any(root.iterdir()):
         raise DataError(f"{root} is not empty; give a new folder, so that no download is overwritten.")
 
 
-def _divided(entries: Mapping[str, ListedSample]) -> dict[str, list[str]]:
-    """The patients that are in more than one split, and in which."""
+def _divided_patients(entries: Mapping[str, ListedSample]) -> dict[str, list[str]]:
+    """The patients in more than one split → these splits."""
     splits: dict[str, set[str]] = {}
     for entry in entries.values():
         if entry.patient:
@@ -234,4 +245,6 @@ def _divided(entries: Mapping[str, ListedSample]) -> dict[str, list[str]]:
 def _indices(label: Label) -> tuple[int, ...]:
     if label is None:
         return ()
-    return label if isinstance(label, tuple) else (label,)
+    if isinstance(label, tuple):
+        return label
+    return (label,)

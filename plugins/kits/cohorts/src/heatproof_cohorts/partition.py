@@ -1,4 +1,4 @@
-"""Divides patients among splits where the authors of a dataset published no division."""
+"""Divides the patients of a dataset among splits where its authors published no splits."""
 
 import re
 from typing import Annotated, Self
@@ -12,7 +12,7 @@ SPLITS = ("train", "tuning", "test")
 
 
 class Shares(Params):
-    """The share of patients that each split gets; together one."""
+    """The share of patients in each split; the shares add up to 1."""
 
     train: float = Field(default=0.7, ge=0, le=1)
     tuning: float = Field(default=0.15, ge=0, le=1)
@@ -22,7 +22,7 @@ class Shares(Params):
     def _together_one(self) -> Self:
         total = self.train + self.tuning + self.test
         if abs(total - 1) > 1e-9:
-            raise ValueError(f"the shares of train, tuning and test are {total:g} together; make them 1")
+            raise ValueError(f"the shares of train, tuning and test add up to {total:g}; make them add up to 1")
         return self
 
 
@@ -37,25 +37,31 @@ def _one_group(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_one_group)]
-"""A regular expression with one group, which finds the patient in the name of a file."""
+"""A regular expression; its one group is the patient in the name of a file."""
 
 
 def patient_in(name: str, pattern: str | None) -> str:
-    """The patient whom a name tells; empty where it tells none, or there is no pattern.
+    """Find the patient in a file's name; empty where the pattern does not match or there is no pattern.
 
     >>> patient_in("10_left", "^([0-9]+)_")
     '10'
     """
-    match = re.search(pattern, name) if pattern else None
-    return (match[1] or "") if match else ""
+    if pattern is None:
+        return ""
+    match = re.search(pattern, name)
+    if match is None:
+        return ""
+    return match[1] or ""
 
 
 def split_of(patient: str, shares: Shares, seed: int) -> str:
-    """The split of a patient: drawn by its name and the seed alone, so the same on every machine.
+    """Draw the split of a patient from its name and the seed alone: the same on every machine.
 
-    Neither missing images nor a filter moves anybody to another split; in return shares hold up to chance.
+    A patient stays in its split when images are missing or filtered, so the shares hold only on average.
     """
-    place = key("split", seed, patient) / 2**128
-    if place < shares.train:
+    position = key("split", seed, patient) / 2**128
+    if position < shares.train:
         return "train"
-    return "tuning" if place < shares.train + shares.tuning or not shares.test else "test"
+    if position < shares.train + shares.tuning or not shares.test:
+        return "tuning"
+    return "test"

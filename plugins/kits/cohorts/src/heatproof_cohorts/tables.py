@@ -1,4 +1,4 @@
-"""Reads the tables of datasets as downloads have them, and says of every row where it stands."""
+"""Reads the tables of downloads; every row knows its file and line."""
 
 import codecs
 import csv
@@ -15,7 +15,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its values under the names that were asked for, and its source (file and line) for messages."""
+    """One row: its values by the column names of the caller, and its source (file and line) for messages."""
 
     values: Mapping[str, str]
     source: str
@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows that can be read, a sentence for each that cannot, and the encoding that was found."""
+    """The readable rows of a file, a sentence for each row that cannot be read, and the encoding of the file."""
 
     rows: tuple[Row, ...]
     faults: tuple[str, ...]
@@ -34,31 +34,32 @@ class Table:
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = (), comment: str = "") -> Table:
-    """The columns asked for, values stripped; an optional column that is not there is empty everywhere.
+    """Read columns of a table, values stripped; a missing optional column is empty in every row.
 
-    Names match whatever their case, blanks, hyphens and underscores (`` url``, ``Patient ID``); commas, semicolons or
-    tabs part the values; UTF-8, UTF-16 with its mark, else Latin-1. Empty rows, lines that begin with ``comment``, and
-    empty values beyond the header are passed over. Raises ``DataError`` where the file or a required column is missing.
+    Names match regardless of case, blanks, hyphens and underscores (`` url``, ``Patient ID``). Values are separated by
+    commas, semicolons or tabs. The encoding is UTF-8, UTF-16 with a byte order mark, or else Latin-1. Empty rows, lines
+    that begin with ``comment`` and empty values beyond the header are ignored. Raises ``DataError`` where the file or a
+    required column is missing.
     """
     text, encoding = _decoded(path)
     lines = _lines(text, path, _delimiter(text, [*required, *optional], comment), comment)
     _, header = next(lines, (0, []))
-    places = _places(header, path, required, optional)
-    needed = max((places[name] for name in required), default=-1)
-    rows, faults = [], []
+    positions = _positions(header, path, required, optional)
+    last_required = max((positions[name] for name in required), default=-1)
+    rows = []
+    faults = []
     for line, values in lines:
-        if not needed < len(values) or any(values[len(header) :]):
-            faults.append(
-                f"{path}, line {line}: {len(values)} values for {len(header)} columns; quote values with commas."
-            )
+        source = f"{path}, line {line}"
+        if len(values) <= last_required or any(values[len(header) :]):
+            faults.append(f"{source}: {len(values)} values for {len(header)} columns; quote values with commas.")
             continue
-        chosen = {name: values[at] if at < len(values) else "" for name, at in places.items()}
-        rows.append(Row(dict.fromkeys(optional, "") | chosen, f"{path}, line {line}"))
+        columns = {name: values[position] for name, position in positions.items() if position < len(values)}
+        rows.append(Row(dict.fromkeys(optional, "") | columns, source))
     return Table(tuple(rows), tuple(faults), encoding)
 
 
 def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> tuple[Row, ...]:
-    """The rows of a table of which none may be missing; raises ``DataError`` for one that cannot be read, too."""
+    """Read a table like ``read_table``; raises ``DataError`` also for a single row that cannot be read."""
     table = read_table(path, required, optional)
     if table.faults:
         raise DataError(table.faults[0])
@@ -66,44 +67,48 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:
-    """The lines of a list that hold anything, stripped, each with its place; encodings as of a table."""
+    """Read the lines of a text file that are not empty, stripped, each with its source; encodings as of a table."""
     lines = enumerate(_decoded(path)[0].splitlines(), 1)
     return [(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and its rows, parted by commas, in UTF-8."""
+    """Write a header and rows with commas, in UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([columns, *rows])
 
 
 def plain_name(name: str) -> str:
-    """A name's letters and digits in small letters, by which columns and classes are matched.
+    """Reduce a name to its letters and digits in lower case, by which columns and classes are matched.
 
     >>> plain_name(" Patient_ID")
     'patientid'
     """
-    return "".join(sign for sign in name.casefold() if sign.isalnum())
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def _decoded(path: Path) -> tuple[str, str]:
+    """The text of a file and its encoding."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; download it, or correct the path.") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); give yourself the permission.") from error
-    for encoding in ("utf-16",) if content.startswith(UTF_16) else ("utf-8-sig", "latin-1"):
+        raise DataError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions.") from error
+    if content.startswith(UTF_16):
         try:
-            return content.decode(encoding), encoding
+            return content.decode("utf-16"), "utf-16"
         except UnicodeDecodeError:
-            continue
-    raise DataError(f"{path} is no text, though it begins as UTF-16; save it again as UTF-8.")
+            raise DataError(f"{path} begins as UTF-16 but is not valid text; save it again as UTF-8.") from None
+    try:
+        return content.decode("utf-8-sig"), "utf-8-sig"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "latin-1"
 
 
 def _lines(text: str, path: Path, delimiter: str, comment: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that hold anything, each with the number of its last line."""
+    """The rows that are not empty, each with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
     try:
         for values in reader:
@@ -115,20 +120,19 @@ def _lines(text: str, path: Path, delimiter: str, comment: str) -> Iterator[tupl
 
 
 def _delimiter(text: str, names: Sequence[str], comment: str) -> str:
-    """The delimiter under which the first line names most of the columns."""
-    first = next(
-        (line for line in text.splitlines() if line.strip() and not (comment and line.startswith(comment))), ""
-    )
-    wanted = {plain_name(name) for name in names}
+    """Guess the delimiter: the one that splits the header into the most of the column names."""
+    lines = (line for line in text.splitlines() if line.strip() and not (comment and line.startswith(comment)))
+    header = next(lines, "").replace('"', "")
+    columns = {plain_name(name) for name in names}
 
-    def found(delimiter: str) -> int:
-        return sum(plain_name(name) in wanted for name in first.replace('"', "").split(delimiter))
+    def matches(delimiter: str) -> int:
+        return sum(plain_name(name) in columns for name in header.split(delimiter))
 
-    return max(DELIMITERS, key=found)
+    return max(DELIMITERS, key=matches)
 
 
-def _places(header: list[str], path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
-    """The place of each column asked for; raises ``DataError`` where one is missing or there twice."""
+def _positions(header: list[str], path: Path, required: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
+    """The position of each column; raises ``DataError`` for a column that is missing but required, or there twice."""
     plain = [plain_name(name) for name in header]
     for name in [*required, *optional]:
         if plain.count(plain_name(name)) > 1:

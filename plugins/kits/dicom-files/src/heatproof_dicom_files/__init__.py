@@ -1,1 +1,1 @@
-"""DICOM beside its images: headers, series of slices, and writing; for plugins of heatproof."""
+"""Headers and series of DICOM files, and writing DICOM, for plugins of heatproof."""

@@ -1,4 +1,4 @@
-"""Headers of DICOM files by pydicom, and what can go wrong with them."""
+"""Opens DICOM files with pydicom and turns its errors into ``DataError``."""
 
 import struct
 import warnings
@@ -21,7 +21,10 @@ DAMAGES = (
 
 
 def open_dicom(path: Path, **limits: Any) -> Any:
-    """The file as pydicom parses it, as far as ``limits`` say; raises ``DataError`` where there is none."""
+    """Parse a file with pydicom; raises ``DataError`` where it is missing or not DICOM.
+
+    ``limits`` are options of ``pydicom.dcmread``, such as ``stop_before_pixels``.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist; download it, or correct the path.")
     try:
@@ -33,9 +36,9 @@ def open_dicom(path: Path, **limits: Any) -> Any:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Whatever pydicom and its decoders have to say against a file becomes a ``DataError``."""
-    # Odd tags that pydicom passes over say nothing about the pixels. Never set back: other threads read too, and the
-    # last of them would bring back what holds for all warnings meanwhile.
+    """Turn the errors that pydicom and its decoders raise for a file into ``DataError``."""
+    # Pydicom warns of odd tags that do not matter for the pixels. The filter stays: other threads read at the same
+    # time, and restoring the filters of one thread would undo those set by another.
     warnings.filterwarnings("ignore", module="pydicom")
     try:
         yield
@@ -45,6 +48,6 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def side(axis: Array) -> str:
-    """The side of the patient to which an axis mainly leads."""
+    """The side of the patient to which an axis (x, y, z) mainly points: R, L, A, P, I or S."""
     main = int(np.argmax(np.abs(axis)))
     return ("RL", "AP", "IS")[main][int(axis[main] > 0)]

@@ -1,4 +1,4 @@
 """Units of the pixels of DICOM images."""
 
 CT_OFFSET = 1024
-"""What an image of CT has more than Hounsfield units, so that air (-1000) is above zero."""
+"""The offset of CT images to Hounsfield units; it makes air (-1000) positive."""

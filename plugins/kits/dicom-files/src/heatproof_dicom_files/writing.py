@@ -32,26 +32,33 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def write_dicom(image: Array, path: Path, synthetic: bool = False, **tags: Any) -> None:
-    """Write an image (c, h, w), c = 1 of uint8 or uint16 or c = 3 of uint8, as a reader of DICOM returns it.
+    """Write an image (c, h, w), c = 1 of uint8 or uint16 or c = 3 of uint8; the reader of DICOM reads it back.
 
-    ``tags`` are DICOM keywords; ``Modality`` is CT (Hounsfield units + 1024), CR or DX (default). UIDs that are not
-    given follow from image and tags, so the same call writes the same file. Raises ``DataError`` for other images,
-    tags and modalities.
+    ``tags`` are DICOM keywords; ``Modality`` is CT (Hounsfield units + 1024), CR or DX (default). Missing UIDs are
+    derived from image and tags, so the same call writes the same file. Raises ``DataError`` for other images, tags and
+    modalities.
     """
     kind = str(tags.get("Modality", "DX"))
     _require_writable(image, path, kind, tags)
     content = [sha256(image.tobytes()).hexdigest(), *(f"{name}={tags[name]}" for name in sorted(tags))]
     uids = {name: generate_uid(entropy_srcs=[name, *content]) for name in UIDS}
-    marks = SYNTHETIC if synthetic else {}
+    values = {**dict.fromkeys(EMPTY, ""), **DEFAULTS[kind], "Modality": kind, **uids}
+    image_type = ["ORIGINAL", "PRIMARY"]
+    if synthetic:
+        values |= SYNTHETIC
+        image_type[0] = "DERIVED"
+    if kind == "CT":
+        image_type.append("AXIAL")
     data = pydicom.Dataset()
-    values = {**dict.fromkeys(EMPTY, ""), **DEFAULTS[kind], "Modality": kind, **uids, **marks} | tags
-    for name, value in values.items():
+    for name, value in (values | tags).items():
         setattr(data, name, value)
     data.SOPClassUID = getattr(pydicom.uid, CLASSES[kind])
-    data.ImageType = ["DERIVED" if synthetic else "ORIGINAL", "PRIMARY", *(["AXIAL"] if kind == "CT" else [])]
+    data.ImageType = image_type
     data.file_meta = pydicom.dataset.FileMetaDataset()
-    photometric = "MONOCHROME2" if len(image) == 1 else "RGB"
-    pixels = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+    photometric = {1: "MONOCHROME2", 3: "RGB"}[len(image)]
+    pixels = np.moveaxis(image, 0, -1)
+    if len(image) == 1:
+        pixels = image[0]
     data.set_pixel_data(np.ascontiguousarray(pixels), photometric, image.itemsize * 8, generate_instance_uid=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)

@@ -1,1 +1,1 @@
-"""Gaze on images: fixations as Gaussian maps and frames, and datasets of it on radiographs."""
+"""Gaze on images: fixations as Gaussian maps and frames, and datasets of gaze on radiographs."""

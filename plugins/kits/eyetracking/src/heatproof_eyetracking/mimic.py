@@ -1,4 +1,4 @@
-"""Datasets of gaze on chest radiographs of MIMIC-CXR, whose images lie in a download of their own."""
+"""The base class of datasets of gaze on chest radiographs of MIMIC-CXR, which is a separate download."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ EXTRAS = ("fixations", "fixation_readers", "gaze_frames")
 
 
 class MimicParams(ListedParams):
-    """Where MIMIC-CXR lies (None: under root too), and how gaze is given.
+    """The folder of MIMIC-CXR (``images``, by default root), and the form of the gaze.
 
-    ``scale`` is that of the static maps: the plain sum, or an image as a training target. ``frames`` adds a map per
-    fixation, each with its neighbours up to ``window`` fixations away.
+    ``scale`` is the scale of the static maps: the plain sum, or an image as a training target. ``frames`` adds a map
+    per fixation, summed with its neighbours up to ``window`` fixations away.
     """
 
     images: Location | None = None
@@ -35,7 +35,7 @@ class MimicParams(ListedParams):
 
 @dataclass(frozen=True)
 class Reading:
-    """Where one reader looked: points (n, 3) of row, column (continuous native indices) and seconds, and the frames."""
+    """The gaze of one reader: points (n, 3) of row, column (continuous native indices) and seconds, and the frames."""
 
     points: Array
     frames: Frames
@@ -45,31 +45,32 @@ P = TypeVar("P", bound=MimicParams, default=MimicParams, covariant=True)
 
 
 class MimicDataset(ListedDataset[P]):
-    """Radiographs with the gaze of those who read them. A subclass gives ``listed`` and ``readings``.
+    """Radiographs with the gaze of their readers. A subclass implements ``listed`` and ``readings``.
 
-    Every reading makes a density ``gaze``, all zero where no fixation lies on the image. ``extras["fixations"]`` are
-    the points (n, 3) of all readings, ``extras["fixation_readers"]`` (n,) says whose they are; on request
-    ``extras["gaze_frames"]`` are their ``Frames``, one after the other.
+    Every reading becomes a density ``gaze``, all zero where no fixation lies on the image. ``extras["fixations"]``
+    holds the points (n, 3) of all readings and ``extras["fixation_readers"]`` (n,) the reader of each point. With the
+    setting ``frames``, ``extras["gaze_frames"]`` holds the ``Frames`` of all readings, one after the other.
     """
 
     extras: tuple[str, ...] = EXTRAS
 
     @abstractmethod
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
-        """Reader → reading of an image (h, w); a reader of whom nothing was recorded is not there."""
+        """Reader → reading of an image (h, w); readers without a recording are left out."""
         raise NotImplementedError
 
     def image_path(self, listed: str) -> Path:
-        """The file that a table names: from the last ``files/`` on, below the folder of MIMIC-CXR."""
+        """The path of a file that a table names: its part after the last ``files/``, below the folder of MIMIC-CXR."""
         below = listed.replace("\\", "/").rpartition("files/")[2]
         return (self.params.images or self.params.root) / "files" / below
 
     def _entry(self, root: Path, path: Path) -> list[str | int]:
-        within = path.is_relative_to(root) or self.params.images is None
-        return super()._entry(root if within else self.params.images or root, path)
+        if self.params.images is not None and not path.is_relative_to(root):
+            root = self.params.images
+        return super()._entry(root, path)
 
     def load(self, id: str) -> Sample:
-        """One radiograph (1, h, w) as stored, with its label, patient, annotations and gaze."""
+        """Load a radiograph (1, h, w) as stored, with its label, patient, annotations and gaze."""
         entry = self.entry(id)
         image, geometry = read_image(entry.path)
         shape = geometry.native
@@ -91,17 +92,21 @@ class MimicDataset(ListedDataset[P]):
             "fixation_readers": np.repeat(np.array(list(readings), dtype=str), list(map(len, points))),
         }
         if self.params.frames:
-            parts = [reading.frames for reading in readings.values()]
-            extras["gaze_frames"] = joined(
-                [part.windowed(self.params.window) if self.params.window else part for part in parts], shape
-            )
+            frames = [reading.frames for reading in readings.values()]
+            if self.params.window:
+                frames = [part.windowed(self.params.window) for part in frames]
+            extras["gaze_frames"] = joined(frames, shape)
         return extras
 
 
 def write_image(sample: Sample, root: Path, name: str, number: int) -> str:
-    """Write a sample's image as a DICOM radiograph, colours as grey; its path as tables name it, a study of its own."""
+    """Write a sample's image as a DICOM radiograph, colours as grey, in a study of its own.
+
+    Returns its path below root, as the tables name it.
+    """
     path = f"files/p10/p{10_000_000 + number}/s{50_000_000 + number}/{name}.dcm"
     image = sample.image
-    grey = image if len(image) == 1 else image.mean(axis=0, keepdims=True).round().astype(image.dtype)
-    write_dicom(grey, root / path, PatientID=sample.patient)
+    if len(image) > 1:
+        image = image.mean(axis=0, keepdims=True).round().astype(image.dtype)
+    write_dicom(image, root / path, PatientID=sample.patient)
     return path

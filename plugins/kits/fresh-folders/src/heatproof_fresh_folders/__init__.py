@@ -1,1 +1,1 @@
-"""Folders that are written whole or not at all."""
+"""Writes folders whole or not at all."""

@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all."""
+"""Writes a folder whole or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,10 @@ from heatproof.errors import HeatproofError
 
 @contextmanager
 def fresh_folder(folder: Path) -> Iterator[None]:
-    """A folder that is empty at first, and gone again on any error; ``HeatproofError`` where it cannot be had."""
+    """Make an empty folder to write to, and remove it on any error.
+
+    Raises ``HeatproofError`` where the folder is not empty or cannot be written.
+    """
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise HeatproofError(

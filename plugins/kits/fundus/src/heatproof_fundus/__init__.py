@@ -1,1 +1,1 @@
-"""Fundus photographs: their preparation, and networks that grade them."""
+"""Prepares fundus photographs and builds networks that grade them."""

@@ -1,4 +1,4 @@
-"""Gaussian blurs of images."""
+"""Blurs images with Gaussians."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from heatproof.records import Array
 
 
 def blurred(image: Array, sigma: float) -> Array:
-    """The Gaussian blur of an image (c, h, w) over four sigma, mirrored at the border without repeating it."""
+    """Blur an image (c, h, w) with a Gaussian cut off at four sigma; the image is mirrored at its border pixels."""
     for axis, length in enumerate(image.shape[1:], start=1):
         image = banded(image, axis, length, _blur(length, sigma))
     return image
@@ -17,7 +17,7 @@ def blurred(image: Array, sigma: float) -> Array:
 
 @lru_cache(maxsize=64)
 def _blur(length: int, sigma: float) -> list[Block]:
-    """The blur along one axis, as many pixels at a time as it looks far."""
+    """The matrix of the blur along one axis, in blocks of as many rows as the blur reaches."""
     margin = reach(sigma)
     kernel = np.exp(-0.5 * (np.arange(-margin, margin + 1) / sigma) ** 2)
     sources = np.lib.stride_tricks.sliding_window_view(
@@ -25,11 +25,14 @@ def _blur(length: int, sigma: float) -> list[Block]:
     )
     matrix = np.zeros((length, length), dtype=np.float64)
     np.add.at(matrix, (np.arange(length)[:, None], sources), kernel / kernel.sum())
-    cells = [slice(start, min(start + margin, length)) for start in range(0, length, margin)]
-    near = [slice(max(0, part.start - margin), part.stop + margin) for part in cells]
-    return [(part, around, matrix[part, around].astype(np.float32)) for part, around in zip(cells, near)]
+    blocks = []
+    for start in range(0, length, margin):
+        rows = slice(start, min(start + margin, length))
+        columns = slice(max(0, rows.start - margin), rows.stop + margin)
+        blocks.append((rows, columns, matrix[rows, columns].astype(np.float32)))
+    return blocks
 
 
 def reach(sigma: float) -> int:
-    """How many pixels to each side a blur looks."""
+    """The number of pixels that a blur reaches to each side."""
     return max(1, int(4 * sigma + 0.5))

@@ -1,4 +1,4 @@
-"""Networks that grade diabetic retinopathy: a published backbone under one ordinal output."""
+"""The base class of networks that grade diabetic retinopathy: a published backbone with one ordinal output."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ DROPOUT = 0.5
 
 
 class GraderParams(Params):
-    """Where the weights come from, the seed of those drawn at random, and the size of the canvas in pixels.
+    """The source of the weights, the seed of random weights, and the size of the canvas in pixels.
 
     ``weights``: the path of a checkpoint of the whole network; ``torchvision`` for a backbone trained on ImageNet
-    under a random head; none for random weights throughout.
+    with a random head; none for random weights throughout.
     """
 
     weights: Annotated[Literal["torchvision"] | Location | None, Field(union_mode="left_to_right")] = None
@@ -35,16 +35,16 @@ class GraderParams(Params):
 class Grader(Model[GraderParams]):
     """A backbone, global average pooling, and a head with one ordinal output.
 
-    The head is twice dense, ReLU and dropout (512 and 128 units, 0.5), then one unit whose sigmoid is the grade / 4
-    (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the context of
-    diabetic retinopathy lesion detection"; widths and rates are not given there). A subclass gives the backbone and
-    torchvision's weights for it; ``replaced`` are the parts of torchvision's network that ours does not have.
+    The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
+    grade / 4 (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the
+    context of diabetic retinopathy lesion detection"; the paper does not state widths and rates). A subclass gives the
+    backbone and torchvision's weights for it; ``replaced`` are the prefixes of torchvision's weights that are not used.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     head = "ordinal"
-    place: ClassVar[str]
-    """The name of the head in the network."""
+    head_name: ClassVar[str]
+    """The name of the head's module in the network."""
     replaced: ClassVar[tuple[str, ...]]
 
     def __init__(self, **params: Any):
@@ -53,36 +53,39 @@ class Grader(Model[GraderParams]):
 
     @abstractmethod
     def backbone(self) -> tuple[nn.Module, int]:
-        """Torchvision's network with random weights and a global average, and the number of its features."""
+        """Build torchvision's network with random weights and global average pooling; also its number of features."""
         raise NotImplementedError
 
     @abstractmethod
     def imagenet(self) -> Any:
-        """Torchvision's weights for the backbone: an entry of a ``WeightsEnum``."""
+        """Name torchvision's weights for the backbone: a member of a ``WeightsEnum``."""
         raise NotImplementedError
 
     def build(self) -> nn.Module:
-        """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` when the weights cannot be had."""
-        network, weights = self._random(), self.params.weights
+        """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` where the weights cannot be loaded."""
+        network = self._random()
+        weights = self.params.weights
         if weights is None:
             return network
-        return self._pretrained(network) if weights == "torchvision" else load_weights(network, weights)
+        if weights == "torchvision":
+            return self._pretrained(network)
+        return load_weights(network, weights)
 
     def _random(self) -> nn.Module:
-        """The network with weights drawn from the seed; no other generator moves."""
+        """Build the network with weights drawn from the seed; the state of torch's random generator stays the same."""
         with torch.random.fork_rng():
             torch.manual_seed(self.params.seed)
             network, channels = self.backbone()
-            setattr(network, self.place, ordinal_head(channels))
+            setattr(network, self.head_name, ordinal_head(channels))
         return network
 
     def _pretrained(self, network: nn.Module) -> nn.Module:
-        """The network with torchvision's ImageNet backbone, from its cache or downloaded, under the head it has."""
+        """Load torchvision's ImageNet weights into the backbone, from its cache or by download; the head stays."""
         weights = self.imagenet()
         cached = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rpartition('/')[2]}"
         try:
             state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-            network.load_state_dict(self._under_head(network, state))
+            network.load_state_dict(self._with_head(network, state))
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
@@ -91,14 +94,14 @@ class Grader(Model[GraderParams]):
             ) from error
         return network
 
-    def _under_head(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's weights without the parts that are replaced, and the network's own head."""
-        head = {name: value for name, value in network.state_dict().items() if name.startswith(f"{self.place}.")}
+    def _with_head(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Join torchvision's weights, without the parts that are replaced, and the head of the network."""
+        head = {name: value for name, value in network.state_dict().items() if name.startswith(f"{self.head_name}.")}
         return {name: value for name, value in state.items() if not name.startswith(self.replaced)} | head
 
 
 def initialised(network: nn.Module) -> nn.Module:
-    """The network with convolutions drawn for ReLU (He et al. 2015), as torchvision draws those of VGG and ResNet."""
+    """Draw the weights of convolutions for ReLU (He et al. 2015), as torchvision does for VGG and ResNet."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -108,7 +111,7 @@ def initialised(network: nn.Module) -> nn.Module:
 
 
 def ordinal_head(channels: int) -> nn.Sequential:
-    """Features (n, channels) → logits (n, 1)."""
+    """Build the head: features (n, channels) → logits (n, 1)."""
     layers: list[nn.Module] = []
     for before, width in pairwise((channels, *WIDTHS)):
         layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(DROPOUT)]

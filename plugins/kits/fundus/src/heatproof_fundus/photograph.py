@@ -1,4 +1,4 @@
-"""Puts fundus photographs on a canvas of one radius, local average colour subtracted."""
+"""Scales fundus photographs to one radius of the field of view and subtracts the local average colour."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ GREY = 128.0
 
 
 class FundusParams(PreparationParams):
-    """The canvas and, on it, the radius ``scale`` of the field of view (default size / 2).
+    """The size of the canvas, and the radius ``scale`` of the field of view on it (default size / 2), in pixels.
 
-    ``graham`` subtracts the local average colour; beyond ``field_share`` × scale from the centre everything is grey;
-    ``drop_outside_field`` also clears the annotations there.
+    ``graham`` subtracts the local average colour. Pixels farther than ``field_share`` × scale from the centre become
+    grey, and ``drop_outside_field`` also clears the annotations there.
     """
 
     size: PositiveInt = 448
@@ -30,16 +30,16 @@ class FundusParams(PreparationParams):
 
 
 class Fundus(Preparation[FundusParams]):
-    """Fundus photographs of one radius, local average colour subtracted (B. Graham, Kaggle 2015).
+    """Scales fundus photographs to one radius and subtracts the local average colour (B. Graham, Kaggle 2015).
 
-    The radius r is half the count of pixels of the middle row that are brighter than a tenth of the row's mean. The
-    image is zoomed by scale / r; with G the Gaussian blur of sigma scale / 30 it becomes 4 I - 4 G(I) + 128, clamped
-    to 0 … 255, and 128 outside the disc. So did Van Craenendonck et al. 2020 ("Systematic comparison of heatmapping
-    techniques in deep learning in the context of diabetic retinopathy lesion detection") before rating heatmaps.
+    The radius r is half the number of pixels of the middle row that are brighter than a tenth of the row's mean. The
+    image I is zoomed by scale / r. With G the Gaussian blur of sigma scale / 30 it becomes 4 I - 4 G(I) + 128, clamped
+    to 0 … 255, and 128 outside the disc. Van Craenendonck et al. 2020 ("Systematic comparison of heatmapping techniques
+    in deep learning in the context of diabetic retinopathy lesion detection") prepare photographs in this way.
 
-    The result is (value - 128) / 128, so that grey, the natural baseline, is 0; the normalisation follows.
-    ``extras["outside_field"]`` holds for each finding with marks the share of their mass that lies outside the field;
-    they are kept unless ``drop_outside_field``. Other extras move or stay as in ``Resize``.
+    The result is (value - 128) / 128: grey, the natural baseline, is 0. The normalisation follows.
+    ``extras["outside_field"]`` holds for each annotated finding the share of its mass outside the field of view; that
+    mass stays unless ``drop_outside_field``. Other extras move or stay as in ``Resize``.
     """
 
     @property
@@ -48,18 +48,20 @@ class Fundus(Preparation[FundusParams]):
         return self.params.scale or self.params.size / 2
 
     def __call__(self, sample: Sample) -> Sample:
-        """The sample on the canvas; raises ``DataError`` when no field of view is found in its middle row."""
+        """Put the sample on the canvas; raises ``DataError`` where its middle row shows no field of view."""
         grid = self._grid(sample)
         disc = _disc(self.params.size, self.params.field_share * self.scale)
         image = np.where(disc, (self._canvas(sample, grid) - GREY) / GREY, 0).astype(np.float32)
         image = normalised(sample, image, self.params)
         placed = placed_on(sample, grid, image, disc & (grid.share >= 0.5))
-        inside = tuple(replace(mark, values=mark.values * placed.field) for mark in placed.annotations)
-        return replace(
-            placed,
-            annotations=inside if self.params.drop_outside_field else placed.annotations,
-            extras={**placed.extras, "outside_field": _outside(sample, inside, float(np.prod(grid.step)))},
+        inside = tuple(
+            replace(annotation, values=annotation.values * placed.field) for annotation in placed.annotations
         )
+        outside = _outside_shares(sample, inside, float(np.prod(grid.step)))
+        placed = replace(placed, extras={**placed.extras, "outside_field": outside})
+        if self.params.drop_outside_field:
+            return replace(placed, annotations=inside)
+        return placed
 
     def _grid(self, sample: Sample) -> Grid:
         if len(sample.space) != 2:
@@ -74,10 +76,10 @@ class Fundus(Preparation[FundusParams]):
         return Grid(sample.space, (self.params.size,) * 2, (step, step))
 
     def _canvas(self, sample: Sample, grid: Grid) -> Array:
-        """The image (c, size, size) in 0 … 255, grey where there is none."""
+        """Zoom the image to (c, size, size) in 0 … 255 and subtract its blur; grey outside the image."""
         sigma = self.scale / 30
         margin = reach(sigma)
-        # Blurred on its own pixels only: black padding would shine back into the field along the image's border.
+        # Only the image's pixels are blurred: black padding would darken the blur along the image's border.
         wide = replace(grid, size=tuple(size + 2 * margin for size in grid.size))
         rows, columns = (_covered(edges, native) for edges, native in zip(wide.edges, wide.native))
         disc = averaged(sample.image, wide)[:, rows, columns] * np.float32(255 / white_value(sample))
@@ -89,7 +91,7 @@ class Fundus(Preparation[FundusParams]):
 
 
 def _covered(edges: Array, native: int) -> slice:
-    """The cells of which the image covers at least half."""
+    """The cells that the image covers at least by half."""
     centres = (edges[:-1] + edges[1:]) / 2
     return slice(int(np.searchsorted(centres, 0)), int(np.searchsorted(centres, native, side="right")))
 
@@ -100,13 +102,20 @@ def _disc(size: int, radius: float) -> Array:
     return np.asarray(offsets[:, None] ** 2 + offsets**2 <= radius**2)
 
 
-def _outside(sample: Sample, inside: Sequence[Annotation], area: float) -> dict[str, float]:
-    """For each finding with marks the share of their mass that is not ``inside``; a cell there has ``area`` pixels."""
+def _outside_shares(sample: Sample, inside: Sequence[Annotation], area: float) -> dict[str, float]:
+    """For each annotated finding the share of its mass outside the field; a cell of ``inside`` has ``area`` pixels."""
     masses = {finding: _mass(sample.annotations, finding) for finding in sample.findings()}
     return {finding: max(0.0, 1 - _mass(inside, finding) * area / mass) for finding, mass in masses.items() if mass}
 
 
 def _mass(annotations: Sequence[Annotation], finding: str) -> float:
-    marks = [mark.values for mark in annotations if mark.finding == finding]
-    # Counting takes a twentieth of the time of summing.
-    return float(sum(np.count_nonzero(v) if v.dtype == bool else v.sum(dtype=np.float64) for v in marks))
+    mass = 0.0
+    for annotation in annotations:
+        if annotation.finding != finding:
+            continue
+        if annotation.values.dtype == bool:
+            # Counting takes a twentieth of the time of summing.
+            mass += np.count_nonzero(annotation.values)
+        else:
+            mass += float(annotation.values.sum(dtype=np.float64))
+    return mass

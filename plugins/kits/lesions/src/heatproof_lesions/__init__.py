@@ -1,1 +1,1 @@
-"""What readers marked of lesions, together or one by one, and how far heatmaps agree with it."""
+"""Combines the annotations of readers and measures how far heatmaps agree with annotated lesions."""

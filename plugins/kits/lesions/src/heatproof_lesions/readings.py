@@ -1,6 +1,7 @@
-"""What the readers of a sample marked: one map of coverage per finding, for all readers together or for each."""
+"""Combines the annotations of readers to one map per finding, for all readers together or for each reader."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ ANATOMY = frozenset({
     "left_mid_lung_zone", "left_lower_lung_zone", "left_hilar_structures", "left_costophrenic_angle", "left_clavicle",
     "upper_mediastinum", "cardiac_silhouette", "trachea",
 })  # fmt: skip
-"""Findings that are no lesions (the optic disc; what EGD-CXR and REFLACX outline): taken only if asked for by name."""
+"""Findings that are not lesions (the optic disc; regions of EGD-CXR and REFLACX): used only where named explicitly."""
 
 Readers = Literal["union", "majority", "mean", "each"]
 
@@ -21,59 +22,75 @@ Readers = Literal["union", "majority", "mean", "each"]
 def readings(
     sample: Sample, findings: Sequence[str] | None = None, readers: Readers = "union"
 ) -> list[dict[str, Array]]:
-    """Finding → share of each pixel that is marked (*space): one reading, or one per reader where ``each``.
+    """Finding → annotated share of each pixel (*space): one reading, or one reading per reader (``each``).
 
-    All findings but anatomy unless ``findings`` names them. Masks and boxes only: a density has no outline.
+    Uses the named ``findings``, by default all findings but anatomy. Densities are ignored, for they have no outline.
     """
-    marks = _marks(sample, findings)
+    maps = _maps_by_reader(sample, findings)
     if readers != "each":
-        return [{finding: together(list(each.values()), readers) for finding, each in marks.items()}]
-    names = dict.fromkeys(reader for each in marks.values() for reader in each)
-    return [{finding: each[name] for finding, each in marks.items() if name in each} for name in names]
+        return [{finding: together(list(by_reader.values()), readers) for finding, by_reader in maps.items()}]
+    names = dict.fromkeys(chain.from_iterable(maps.values()))
+    return [{finding: by_reader[name] for finding, by_reader in maps.items() if name in by_reader} for name in names]
 
 
-def _marks(sample: Sample, findings: Sequence[str] | None) -> Mapping[str, Mapping[str, Array]]:
-    """Finding → reader → the union of what he marked, his boxes among them."""
-    marks: dict[str, dict[str, Array]] = {}
+def _maps_by_reader(sample: Sample, findings: Sequence[str] | None) -> Mapping[str, Mapping[str, Array]]:
+    """Finding → reader → the union of the reader's masks and boxes."""
+    maps: dict[str, dict[str, Array]] = {}
     for annotation in sample.annotations:
-        wanted = annotation.finding not in ANATOMY if findings is None else annotation.finding in findings
-        if wanted and annotation.kind != "density":
-            own = marks.setdefault(annotation.finding, {})
-            earlier = own.get(annotation.reader)
-            values = annotation.values
-            own[annotation.reader] = values if earlier is None else np.maximum(earlier, values)
-    return marks
+        if annotation.kind == "density" or not _is_selected(annotation.finding, findings):
+            continue
+        by_reader = maps.setdefault(annotation.finding, {})
+        values = annotation.values
+        if annotation.reader in by_reader:
+            values = np.maximum(by_reader[annotation.reader], values)
+        by_reader[annotation.reader] = values
+    return maps
+
+
+def _is_selected(finding: str, findings: Sequence[str] | None) -> bool:
+    if findings is None:
+        return finding not in ANATOMY
+    return finding in findings
 
 
 def together(values: Sequence[Array], readers: Readers) -> Array:
-    """The readers' maps (*space) as one; ``majority`` is what more than half of them cover, or reach."""
+    """Combine the maps (*space) of several readers: their mean, their union, or what more than half of them cover.
+
+    Of fractional values, ``majority`` is the largest value that more than half of the readers reach in a pixel.
+    """
     if len(values) == 1:
         return values[0]
     stacked = np.stack(values)
     if readers == "mean":
         return np.asarray(stacked.mean(axis=0, dtype=np.float64))
-    place = len(values) // 2 if readers == "majority" else 0
-    return np.asarray(np.sort(stacked, axis=0)[-1 - place])
+    rank = 0
+    if readers == "majority":
+        rank = len(values) // 2
+    return np.asarray(np.sort(stacked, axis=0)[-1 - rank])
 
 
 def averaged(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each measure over the readings that define it.
+    """Average each measure over the readings that define it; NaN where none does.
 
     >>> averaged([{"a": 1.0, "b": np.nan}, {"a": 2.0, "b": 3.0}])
     {'a': 1.5, 'b': 3.0}
     """
     if len(rows) == 1:
         return dict(rows[0])
-    names = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row[name] for row in rows if row.get(name, np.nan) == row.get(name, np.nan)] for name in names}
-    return {name: float(np.mean(each)) if each else np.nan for name, each in values.items()}
+    means = {}
+    for name in dict.fromkeys(chain.from_iterable(rows)):
+        values = [row[name] for row in rows if not np.isnan(row.get(name, np.nan))]
+        means[name] = np.nan
+        if values:
+            means[name] = float(np.mean(values))
+    return means
 
 
-def absent(sample: Sample, found: Sequence[Mapping[str, Array]]) -> str:
-    """Why there is nothing to find in a sample, in words."""
-    looked = dict.fromkeys(finding for reading in found for finding in reading)
-    if looked:
-        return f"looked for and absent: {', '.join(looked)}"
+def absent(sample: Sample, readings: Sequence[Mapping[str, Array]]) -> str:
+    """State the reason why a sample has no annotated finding, given its readings."""
+    findings = dict.fromkeys(chain.from_iterable(readings))
+    if findings:
+        return f"examined and absent: {', '.join(findings)}"
     if any(annotation.kind == "density" for annotation in sample.annotations):
         return "only densities are annotated, which have no outline"
     return "no finding was examined"

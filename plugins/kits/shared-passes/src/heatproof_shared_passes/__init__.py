@@ -1,1 +1,1 @@
-"""Gradients of which only positive parts pass activations, and gradients at many variants of an image."""
+"""Passes that several explainers share: rectified gradients, and gradients at many variants of an image."""

@@ -8,18 +8,17 @@ from heatproof_fundus.grader import Grader, initialised
 
 
 class InceptionV3(Grader):
-    """Blocks of parallel convolutions of several sizes (Szegedy et al. 2016) that grade diabetic retinopathy.
+    """Grades diabetic retinopathy with blocks of parallel convolutions of several sizes (Szegedy et al. 2016).
 
-    The backbone is torchvision's without its auxiliary output, its dropout before the head, and the change of input
-    units that its ImageNet weights need for other preparations: prepared images are in -1…1, as these weights expect.
-    At 448 pixels its last map has 12 × 12 cells.
+    The backbone is torchvision's without its auxiliary output, its dropout before the head, and its change of input
+    units: prepared images are in -1 … 1, as its ImageNet weights expect. At 448 pixels its last map has 12 × 12 cells.
     """
 
-    place = "fc"
+    head_name = "fc"
     replaced = ("fc.", "AuxLogits.")
 
     def backbone(self) -> tuple[nn.Module, int]:
-        """Torchvision's network; 2048 features."""
+        """Build torchvision's network, which has 2048 features."""
         from torchvision.models import inception_v3
 
         network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
@@ -27,7 +26,7 @@ class InceptionV3(Grader):
         return initialised(network), 2048
 
     def imagenet(self) -> Any:
-        """IMAGENET1K_V1, 104 MB."""
+        """Name the weights IMAGENET1K_V1, 104 MB."""
         from torchvision.models import Inception_V3_Weights
 
         return Inception_V3_Weights.IMAGENET1K_V1

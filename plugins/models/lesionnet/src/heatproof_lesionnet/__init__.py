@@ -1,4 +1,4 @@
-"""Registers the small packaged network."""
+"""Registers LesionNet, a small network with a packaged checkpoint."""
 
 from collections.abc import Mapping
 

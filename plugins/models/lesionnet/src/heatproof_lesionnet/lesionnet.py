@@ -19,18 +19,18 @@ HIDDEN = 32
 
 
 class LesionNetParams(Params):
-    """``weights``: a checkpoint of this architecture; the packaged one where none is given."""
+    """``weights``: a checkpoint of this architecture; by default the packaged checkpoint."""
 
     weights: Location | None = None
 
 
 class LesionNet(Model[LesionNetParams]):
-    """Eight convolutions whose last map has cells of 16 pixels, averaged and read as one ordinal grade.
+    """Grades diabetic retinopathy with eight convolutions; the cells of the last map are 16 pixels wide.
 
-    The first convolution keeps all 448 × 448 pixels, so that a microaneurysm of two pixels is seen before anything is
-    thrown away. The output is one sigmoid unit trained by the ordinal squared error (Beckham and Pal 2016, "A simple
-    squared-error reformulation for ordinal classification"), as in the networks of Van Craenendonck et al. 2020. The
-    packaged checkpoint saw synthetic photographs only; it is made for examples and tests, never for patients.
+    The first convolution keeps all 448 × 448 pixels, so the network can detect a microaneurysm of two pixels. The
+    output is one sigmoid unit trained with the ordinal squared error (Beckham and Pal 2016, "A simple squared-error
+    reformulation for ordinal classification"), as in the networks of Van Craenendonck et al. 2020. The packaged
+    checkpoint was trained on synthetic photographs only. It is for examples and tests, never for patients.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
@@ -38,12 +38,14 @@ class LesionNet(Model[LesionNetParams]):
     preparation = Fundus(size=448, channels=3)
 
     def build(self) -> nn.Module:
-        """Images (n, 3, 448, 448) → logits (n, 1); raises ``ModelError`` when the checkpoint does not fit."""
+        """Images (n, 3, 448, 448) → logits (n, 1); raises ``ModelError`` where the checkpoint does not fit."""
         return load_weights(LesionNetwork(), self.params.weights or PACKAGED)
 
     def content(self) -> str:
-        """The digest of the packaged checkpoint where it is used."""
-        return "" if self.params.weights else file_digest(PACKAGED)
+        """The digest of the packaged checkpoint; empty where the settings give other weights."""
+        if self.params.weights:
+            return ""
+        return file_digest(PACKAGED)
 
 
 class LesionNetwork(nn.Module):

@@ -8,23 +8,23 @@ from heatproof_fundus.grader import Grader
 
 
 class ResNet50(Grader):
-    """A residual network of 50 layers (He et al. 2016) that grades diabetic retinopathy.
+    """Grades diabetic retinopathy with a residual network of 50 layers (He et al. 2016).
 
-    The backbone is torchvision's, with the stride in the 3 × 3 convolutions; at 448 pixels its last map has 14 × 14
+    The backbone is torchvision's, with the stride in the 3 × 3 convolutions. At 448 pixels its last map has 14 × 14
     cells.
     """
 
-    place = "fc"
+    head_name = "fc"
     replaced = ("fc.",)
 
     def backbone(self) -> tuple[nn.Module, int]:
-        """Torchvision's network; 2048 features."""
+        """Build torchvision's network, which has 2048 features."""
         from torchvision.models import resnet50
 
         return resnet50(weights=None), 2048
 
     def imagenet(self) -> Any:
-        """IMAGENET1K_V2, 98 MB."""
+        """Name the weights IMAGENET1K_V2, 98 MB."""
         from torchvision.models import ResNet50_Weights
 
         return ResNet50_Weights.IMAGENET1K_V2

@@ -9,17 +9,17 @@ from heatproof_fundus.grader import Grader, initialised
 
 
 class VGG16(Grader):
-    """Thirteen convolutions without normalisation (Simonyan and Zisserman 2015) that grade diabetic retinopathy.
+    """Grades diabetic retinopathy with 13 convolutions without normalisation (Simonyan and Zisserman 2015).
 
-    The backbone is torchvision's ``features``; its three dense layers give way to a global average. At 448 pixels the
-    last convolution has 28 × 28 cells, 14 × 14 after its pooling.
+    The backbone is torchvision's ``features``; global average pooling replaces the three dense layers. At 448 pixels
+    the last convolution has 28 × 28 cells, 14 × 14 after its pooling.
     """
 
-    place = "classifier"
+    head_name = "classifier"
     replaced = ("classifier.",)
 
     def backbone(self) -> tuple[nn.Module, int]:
-        """Torchvision's convolutions and an average over the whole map; 512 features."""
+        """Build torchvision's convolutions and an average over the whole map, which has 512 features."""
         from torchvision.models.vgg import cfgs, make_layers
 
         features = initialised(make_layers(cfgs["D"]))
@@ -27,7 +27,7 @@ class VGG16(Grader):
         return nn.Sequential(parts), 512
 
     def imagenet(self) -> Any:
-        """IMAGENET1K_V1, 528 MB."""
+        """Name the weights IMAGENET1K_V1, 528 MB."""
         from torchvision.models import VGG16_Weights
 
         return VGG16_Weights.IMAGENET1K_V1

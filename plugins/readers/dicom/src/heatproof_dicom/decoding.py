@@ -1,4 +1,4 @@
-"""Decodes the pixels of DICOM files by pydicom."""
+"""Decodes the pixels of DICOM files with pydicom."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,27 +17,29 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_dicom(path: Path, max_pixels: int) -> tuple[Array, Geometry]:
-    """One image (c, h, w), c = 1 (grey) or 3 (RGB), uint8 or uint16, larger being brighter; and its geometry.
+    """Read an image (c, h, w), c = 1 (grey) or 3 (RGB), uint8 or uint16, and its geometry; larger is brighter.
 
-    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey images fill their type: after the modality
-    rescale the smallest value that the file could store is 0 and the largest 255 (up to 8 bits stored) or 65535, the
-    other way round for MONOCHROME1. So 8 and 16 bits without sign stay as stored. Colour stays as stored, as RGB. No
-    window is applied. Raises ``DataError`` when the file cannot be used.
+    CT becomes Hounsfield units + 1024, rounded and clipped at zero. Other grey images use the full range of their type:
+    after the modality rescale, the smallest value that the file could store becomes 0 and the largest 255 (up to 8 bits
+    stored) or 65535, inverted for MONOCHROME1. Unsigned values of 8 and 16 bits therefore stay as stored, and so does
+    colour, as RGB. No window is applied. Raises ``DataError`` where the file cannot be used.
     """
     data = open_dicom(path)
     with explained(path):
         _require_image(data, path, max_pixels)
-        image = _colour(data) if data.PhotometricInterpretation not in GREY else _grey(data)
-        spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
-        spacing = tuple(float(step) for step in spacing) if spacing else None
+        read_pixels = _grey if data.PhotometricInterpretation in GREY else _colour
+        image = read_pixels(data)
+        spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing") or None
+        if spacing is not None:
+            spacing = tuple(float(step) for step in spacing)
         orientation = _orientation(data)
     return image, Geometry(np.eye(3), image.shape[1:], str(path), spacing, orientation)
 
 
 def read_mask(path: Path, max_pixels: int) -> Array:
-    """A mask (h, w) bool: where the stored value, palette index or first channel is above zero.
+    """Read a mask (h, w) bool: true where the stored value, palette index or first channel is above zero.
 
-    Raises ``DataError`` when the file cannot be used, and for MONOCHROME1, where zero is white.
+    Raises ``DataError`` where the file cannot be used, and for MONOCHROME1, where zero is white.
     """
     data = open_dicom(path)
     with explained(path):
@@ -49,9 +51,9 @@ def read_mask(path: Path, max_pixels: int) -> Array:
 
 
 def read_series(paths: Sequence[Path], max_pixels: int) -> tuple[Array, Geometry]:
-    """A CT scan (1, d, h, w) uint16 in Hounsfield units + 1024, in the order of ``list_series``, and its geometry.
+    """Read a CT scan (1, d, h, w) uint16 in Hounsfield units + 1024, in the order of ``list_series``, and its geometry.
 
-    Raises ``DataError`` when the slices are not one scan without gaps, or have more than ``max_pixels`` voxels.
+    Raises ``DataError`` where the slices are not one scan without gaps, or have more than ``max_pixels`` voxels.
     """
     series = list_series(paths)
     source = series.slices[0].path.parent
@@ -65,9 +67,12 @@ def _require_image(data: Any, path: Path, max_pixels: int) -> None:
     """Raise ``DataError`` unless the file holds one image of a size and coding that can be read."""
     if "PixelData" not in data:
         kind = data.get("Modality") or "unknown"
-        raise DataError(f"{path} (modality {kind}) has no pixel data: no image, or cut off; replace it or leave out.")
+        raise DataError(
+            f"{path} (modality {kind}) has no pixel data: it is not an image, or it was cut off; replace it, or leave "
+            "it out."
+        )
     if int(data.get("NumberOfFrames") or 1) > 1:
-        raise DataError(f"{path} holds {data.NumberOfFrames} frames; save the one that is meant as a file of its own.")
+        raise DataError(f"{path} holds {data.NumberOfFrames} frames; save the frame you need as a file of its own.")
     if int(data.Rows) * int(data.Columns) > max_pixels:
         raise DataError(f"{path} has more than {max_pixels:,} pixels; reduce it, or raise max_pixels.")
     if not 1 <= int(data.BitsStored) <= 16:
@@ -80,7 +85,7 @@ def _require_image(data: Any, path: Path, max_pixels: int) -> None:
 
 
 def _grey(data: Any) -> Array:
-    """A grey image (1, h, w) after the modality rescale, unsigned."""
+    """Read a grey image (1, h, w) after the modality rescale, unsigned."""
     values = apply_rescale(pixel_array(data), data).astype(np.float64)[None]
     if data.get("Modality") == "CT":
         return np.asarray(np.rint(np.clip(values + CT_OFFSET, 0, 65535)).astype(np.uint16))
@@ -88,26 +93,29 @@ def _grey(data: Any) -> Array:
     if not low <= values.min() <= values.max() <= high or low == high:
         raise ValueError(f"values {values.min():g} to {values.max():g}, which {data.BitsStored} bits cannot store")
     shares = (values - low) / (high - low)
-    shares = 1 - shares if data.PhotometricInterpretation == "MONOCHROME1" else shares
-    white, kind = (255, np.uint8) if int(data.BitsStored) <= 8 else (65535, np.uint16)
-    return np.asarray(np.rint(shares * white).astype(kind))
+    if data.PhotometricInterpretation == "MONOCHROME1":
+        shares = 1 - shares
+    if int(data.BitsStored) <= 8:
+        return np.asarray(np.rint(shares * 255).astype(np.uint8))
+    return np.asarray(np.rint(shares * 65535).astype(np.uint16))
 
 
 def _limits(data: Any) -> tuple[float, float]:
     """The smallest and the largest value that the file could store, after the modality rescale."""
     if "ModalityLUTSequence" in data:
         return 0.0, 2.0 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    bits, signed = int(data.BitsStored), int(data.PixelRepresentation)
-    low = -(2 ** (bits - 1)) if signed else 0
-    ends = [
-        end * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
-        for end in (low, low + 2**bits - 1)
-    ]
-    return min(ends), max(ends)
+    bits = int(data.BitsStored)
+    low = 0
+    if int(data.PixelRepresentation):
+        low = -(2 ** (bits - 1))
+    slope = float(data.get("RescaleSlope", 1))
+    intercept = float(data.get("RescaleIntercept", 0))
+    limits = [stored * slope + intercept for stored in (low, low + 2**bits - 1)]
+    return min(limits), max(limits)
 
 
 def _colour(data: Any) -> Array:
-    """An image in colour as RGB (3, h, w); a palette is looked up."""
+    """Read an image in colour as RGB (3, h, w); palette indices become their colours."""
     values = pixel_array(data)
     if data.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, data)
@@ -117,11 +125,12 @@ def _colour(data: Any) -> Array:
 
 
 def _orientation(data: Any) -> str:
-    """Where rows and columns lead: two letters (Left, Posterior, Inferior …), empty where the header does not say."""
-    cosines, named = data.get("ImageOrientationPatient"), data.get("PatientOrientation")
+    """The directions of rows and columns as two letters (Left, Posterior, Inferior …); empty without a header entry."""
+    cosines = data.get("ImageOrientationPatient")
     if cosines:
         across, down = np.reshape([float(value) for value in cosines], (2, 3))
         return side(down) + side(across)
-    if named and len(named) == 2 and all(named):
-        return "".join({"H": "S", "F": "I"}.get(name[0], name[0]) for name in reversed(named))
+    names = data.get("PatientOrientation")
+    if names and len(names) == 2 and all(names):
+        return "".join({"H": "S", "F": "I"}.get(name[0], name[0]) for name in reversed(names))
     return ""

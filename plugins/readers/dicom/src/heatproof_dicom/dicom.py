@@ -1,4 +1,4 @@
-"""The reader of DICOM: an image of one file, a CT scan of a folder of slices."""
+"""Reads DICOM: a file as an image, and a folder of slices as a CT scan."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from heatproof.records import Array, Geometry
 
 
 class Dicom(Reader):
-    """DICOM files of one frame, and folders that hold the slices of one CT scan.
+    """Reads DICOM files of one frame, and folders with the slices of one CT scan.
 
-    CT is Hounsfield units + 1024, rounded, below zero cut off. Other grey images fill their type: after the modality
-    rescale the smallest value that the file could store is 0 and the largest 255 (up to 8 bits stored) or 65535, the
-    other way round for MONOCHROME1. So 8 and 16 bits without sign stay as stored. Colour stays as stored, as RGB. No
-    window is applied. Spacing is in mm, by rows and columns; orientation names the sides to which they lead. Slices are
-    ordered by their place, whatever they are called, and other files of the folder are passed over. Masks are true
-    where the stored value is above zero.
+    CT becomes Hounsfield units + 1024, rounded and clipped at zero. Other grey images use the full range of their type:
+    after the modality rescale, the smallest value that the file could store becomes 0 and the largest 255 (up to 8 bits
+    stored) or 65535, inverted for MONOCHROME1. Unsigned values of 8 and 16 bits therefore stay as stored, and so does
+    colour, as RGB. No window is applied. Spacing is in mm, for rows and columns; orientation names the side to which
+    each axis points. Slices are ordered by position, not by file name; other files of the folder are ignored. Masks are
+    true where the stored value is above zero.
     """
 
     suffixes = (".dcm", ".dicom")
@@ -23,7 +23,7 @@ class Dicom(Reader):
     folders = True
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-        """An image (c, h, w) uint8 or uint16, or of a folder the scan (1, d, h, w) uint16, and its geometry."""
+        """Read a file as an image (c, h, w) uint8 or uint16, or a folder as a scan (1, d, h, w) uint16."""
         from . import decoding
 
         if path.is_dir():
@@ -31,11 +31,11 @@ class Dicom(Reader):
         return decoding.read_dicom(path, max_pixels)
 
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-        """A mask (h, w) bool of one file."""
+        """Read a file as a mask (h, w) bool."""
         from . import decoding
 
         if path.is_dir():
-            raise DataError(f"{path} is a folder, of which no mask is read; save the mask as one file, such as NIfTI.")
+            raise DataError(f"{path} is a folder; masks are read from files only: save the mask as NIfTI, for example.")
         return decoding.read_mask(path, max_pixels)
 
     def _slices(self, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The reader of NIfTI volumes, by nibabel."""
+"""Reads NIfTI volumes with nibabel."""
 
 from pathlib import Path
 
@@ -11,40 +11,40 @@ from heatproof.imaging.transforms import windowed
 from heatproof.records import Array, Geometry
 
 AXES = ("S", "P", "L")
-"""Where slices, rows and columns lead: as in an axial CT scan read from DICOM."""
+"""The directions of slices, rows and columns: superior, posterior, left, as in an axial CT scan read from DICOM."""
 
 
 class NiftiParams(Params):
-    """``window``: the values that become 0 and 65535; what lies beyond is cut off."""
+    """``window``: the values that become 0 and 65535; values beyond are clipped."""
 
     window: tuple[float, float] = (-1024, 64511)
 
 
 class Nifti(Reader[NiftiParams]):
-    """NIfTI volumes (1, d, h, w) uint16 with axes to superior, posterior and left; spacing in mm.
+    """Reads NIfTI volumes (1, d, h, w) uint16 with axes to superior, posterior and left; spacing in mm.
 
-    The default window keeps whole numbers as value + 1024, which is how CT is read from DICOM. Axes are flipped and
-    swapped, never resampled, so an oblique scan stays on its own grid. Masks (d, h, w) are true where the value is
-    above zero. A volume that holds NaN is refused.
+    The default window stores whole numbers as value + 1024, like CT read from DICOM. Axes are flipped and swapped,
+    never resampled: an oblique scan stays on its own grid. Masks (d, h, w) are true where the value is above zero. A
+    volume that holds NaN is refused.
     """
 
     suffixes = (".nii", ".nii.gz")
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-        """A volume (1, d, h, w) uint16, and its geometry."""
+        """Read a volume (1, d, h, w) uint16 and its geometry."""
         values, spacing = _read(path, max_pixels)
-        # Slice by slice: a scan as float64 is large, and windowing it whole would hold it four times.
+        # Slice by slice: windowing a whole float64 scan would need four times its memory.
         image = np.stack([windowed(part, *self.params.window) for part in values])[None]
         return image, Geometry(np.eye(4), values.shape, str(path), spacing, "".join(AXES))
 
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-        """A mask (d, h, w) bool."""
+        """Read a mask (d, h, w) bool."""
         values, _ = _read(path, max_pixels)
         return np.asarray(values > 0)
 
 
 def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
-    """The values (d, h, w) float64 with axes as in ``AXES``, and their spacing."""
+    """Read the values (d, h, w) float64 with axes as in ``AXES``, and their spacing."""
     import nibabel
     from nibabel import affines, filebasedimages, orientations
 
@@ -53,10 +53,10 @@ def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
     try:
         stored = nibabel.load(path)
         _require_volume(stored.shape, path, max_pixels)
-        turned = orientations.ornt_transform(
+        rotation = orientations.ornt_transform(
             orientations.io_orientation(stored.affine), orientations.axcodes2ornt(AXES)
         )
-        volume = stored.as_reoriented(turned)
+        volume = stored.as_reoriented(rotation)
         values = np.asarray(volume.dataobj, dtype=np.float64)
         spacing = tuple(float(step) for step in affines.voxel_sizes(volume.affine))
     except (OSError, EOFError, ValueError, TypeError, filebasedimages.ImageFileError) as error:
@@ -65,13 +65,13 @@ def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
     values = values.reshape(values.shape[:3])
     if np.isnan(values).any():
         raise DataError(
-            f"{path} holds {np.isnan(values).sum():,} voxels that are no number; fill them, or leave it out."
+            f"{path} holds {np.isnan(values).sum():,} voxels that are NaN; fill them, or leave the volume out."
         )
     return values, spacing
 
 
 def _require_volume(shape: tuple[int, ...], path: Path, max_pixels: int) -> None:
     if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        raise DataError(f"{path} has the shape {shape}; save the one volume that is meant, with three axes.")
+        raise DataError(f"{path} has the shape {shape}; save the volume you need with three axes.")
     if np.prod(shape, dtype=np.int64) > max_pixels:
         raise DataError(f"{path} has more than {max_pixels:,} voxels; reduce it, or raise max_pixels.")

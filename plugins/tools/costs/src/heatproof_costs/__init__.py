@@ -1,4 +1,4 @@
-"""Estimates what a config will cost before it runs."""
+"""Estimates the cost of a config before it runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def heatproof_plan_tables(plan: "Plan") -> list[Any]:
-    """The passes, memory and disk that a plan takes."""
+    """Make the table of the passes, memory and disk space that a plan needs."""
     from .estimate import estimates
     from .tables import cost_table
 

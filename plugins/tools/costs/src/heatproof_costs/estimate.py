@@ -1,7 +1,8 @@
-"""What a plan will cost: passes, memory and disk, before it runs."""
+"""Estimates the passes, memory and disk space of a plan before it runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of one dataset and model: passes over all samples, bytes on disk, bytes at the peak for one image.
+    """The cost of one dataset and model: passes over all samples, bytes on disk, peak memory in bytes for one image.
 
-    ``metrics`` holds by name the forward and backward passes of those that ask the model or the explainer.
+    ``metrics`` holds, by name, the forward and backward passes of metrics that run the model or the explainer.
     """
 
     dataset: str
@@ -39,7 +40,7 @@ class Estimate:
 
 
 def estimates(plan: "Plan") -> list[Estimate]:
-    """One estimate per dataset split and model; it decodes one sample and runs one pass of each."""
+    """Estimate the cost of each dataset split and model; this decodes one sample and runs one pass for each."""
     jobs = list(plan.jobs())
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
     costs = []
@@ -59,16 +60,23 @@ def _estimate(
             f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
             "folder with `heatproof data check`."
         )
+    count = len(source.ids)
+    heatmaps = count * len(combinations)
     forwards, backwards = passes(combinations, sample.space)
-    count, maps = len(source.ids), len(source.ids) * len(combinations)
-    # Raw float32: heatmaps of noise-like methods hardly compress.
-    disk = maps * int(np.prod(sample.space)) * 4
-    layers = {layer for item in combinations for layer in item.layers}
-    memory = peak(model, sample, sorted(layers))
+    layers = set(chain.from_iterable(combination.layers for combination in combinations))
     costs = scoring(plan.metrics, model, combinations, sample.space)
-    asked = {name: (count * cost[0], count * cost[1]) for name, cost in costs.items()}
-    dataset, called = names[source.dataset.identity], names[model.identity]
-    return Estimate(dataset, called, count, count * (1 + forwards), count * backwards, maps, disk, memory, asked)
+    return Estimate(
+        dataset=names[source.dataset.identity],
+        model=names[model.identity],
+        samples=count,
+        forwards=count * (1 + forwards),
+        backwards=count * backwards,
+        heatmaps=heatmaps,
+        # Uncompressed float32: heatmaps of noise-like methods hardly compress.
+        disk=heatmaps * int(np.prod(sample.space)) * 4,
+        memory=peak(model, sample, sorted(layers)),
+        metrics={name: (count * forward, count * backward) for name, (forward, backward) in costs.items()},
+    )
 
 
 def _first_readable(source: Source, model: Model) -> Sample | None:
@@ -77,52 +85,66 @@ def _first_readable(source: Source, model: Model) -> Sample | None:
         try:
             return model.prepare(source.dataset.load(id))
         except Exception:
-            # A run will say in its row what is wrong with it.
+            # The run reports the error of this sample.
             continue
     return None
 
 
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
-    """Forward and backward passes per sample.
+    """Count the forward and backward passes per sample.
 
-    Explainers of one target with the same shared pass pay it once, and requests alike in all but the last word
-    share a forward.
+    Explainers of one target with the same shared pass need it once, and requests that differ only in the last word
+    share a forward pass.
     """
-    paid = {
-        (item.target, item.explainer.shares or item.explainer.identity): item.explainer.cost(item.model, space)
-        for item in combinations
-    }
-    requests = {(item.target, *request) for item in combinations for request in item.requests}
-    forwards = len({request[:-1] for request in requests}) - len(requests)
-    return forwards + sum(cost[0] for cost in paid.values()), sum(cost[1] for cost in paid.values())
+    costs: dict[tuple[str, object], tuple[int, int]] = {}
+    requests: set[tuple[object, ...]] = set()
+    for combination in combinations:
+        explainer = combination.explainer
+        costs[combination.target, explainer.shares or explainer.identity] = explainer.cost(combination.model, space)
+        requests.update((combination.target, *request) for request in combination.requests)
+    forwards, backwards = _total(costs.values())
+    shared_forwards = len(requests) - len({request[:-1] for request in requests})
+    return forwards - shared_forwards, backwards
+
+
+def _total(costs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The sums of forward and of backward passes."""
+    forwards, backwards = np.sum([(0, 0), *costs], axis=0).tolist()
+    return forwards, backwards
 
 
 def scoring(
     metrics: Sequence[Metric], model: Model, combinations: Sequence[Combination], space: tuple[int, ...]
 ) -> dict[str, tuple[int, int]]:
-    """Forward and backward passes per sample of every metric that takes any, by name; explaining again is paid anew."""
-    names, found = told_apart(metrics), {}
-    explanations = [item.explainer.cost(model, space) for item in combinations]
+    """Count the forward and backward passes per sample of every metric that needs any, by name.
+
+    Passes of an explainer that a metric runs again are counted again.
+    """
+    names = told_apart(metrics)
+    explanations = [combination.explainer.cost(model, space) for combination in combinations]
+    totals = {}
     for metric in metrics:
-        scored = explanations if "heatmap" in metric.needs else [(0, 0)]
-        costs = [metric.cost(model, space, explanation) for explanation in scored]
-        found[names[metric.identity]] = sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
-    return {name: cost for name, cost in found.items() if any(cost)}
+        scored = [(0, 0)]
+        if "heatmap" in metric.needs:
+            scored = explanations
+        totals[names[metric.identity]] = _total(metric.cost(model, space, explanation) for explanation in scored)
+    return {name: total for name, total in totals.items() if any(total)}
 
 
 def peak(model: Model, sample: Sample, layers: list[str]) -> int:
-    """Bytes of weights and of everything that one gradient pass over one image keeps, measured by running it."""
-    kept: dict[int, int] = {}
+    """Measure the bytes of the weights and of all tensors that one gradient pass over one image keeps."""
+    sizes: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    def record(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     images = torch.from_numpy(sample.image)[None]
     batch = Batch(model, [sample.id], images, [0], inputs=model.collate([sample]), layers=layers)
     view = batch.view
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        found = gradients(batch)
-    observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in found.layers.values())
-    weights = sum(tensor.nbytes for network in (model.network, view.module) for tensor in network.state_dict().values())
-    return int(weights + sum(kept.values()) + observed)
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
+        result = gradients(batch)
+    observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in result.layers.values())
+    weights = [*model.network.state_dict().values(), *view.module.state_dict().values()]
+    return int(sum(tensor.nbytes for tensor in weights) + sum(sizes.values()) + observed)

@@ -1,6 +1,7 @@
-"""The costs of a plan as a table of the terminal."""
+"""Shows the costs of a plan as a table in the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from rich.console import Group
@@ -11,7 +12,7 @@ from .estimate import Estimate
 
 
 def size(count: float) -> str:
-    """A number of bytes in words.
+    """Format a number of bytes with three significant digits.
 
     >>> size(2_500_000)
     '2.5 MB'
@@ -24,16 +25,17 @@ def size(count: float) -> str:
 
 
 def cost_table(estimates: Iterable[Estimate]) -> Group:
-    """What a plan will cost."""
-    rows = [row for entry in estimates for row in _cost_rows(entry)]
+    """Make the table of costs: a row for the heatmaps of each estimate, and a row for each of its metrics."""
+    rows = list(chain.from_iterable(map(_rows, estimates)))
     columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
     title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
     return table(title, columns, rows, numbers=columns[3:], fold=("for",))
 
 
-def _cost_rows(entry: Estimate) -> Iterable[tuple[Any, ...]]:
-    """What the heatmaps take, then what each metric takes that asks the model or the explainer."""
-    passes = entry.samples, entry.forwards, entry.backwards
-    yield entry.dataset, entry.model, "heatmaps", *passes, entry.heatmaps, size(entry.disk), size(entry.memory)
-    for name, cost in entry.metrics.items():
-        yield entry.dataset, entry.model, name, entry.samples, *cost, None, None, None
+def _rows(cost: Estimate) -> Iterator[tuple[Any, ...]]:
+    yield (
+        cost.dataset, cost.model, "heatmaps", cost.samples, cost.forwards, cost.backwards, cost.heatmaps,
+        size(cost.disk), size(cost.memory),
+    )  # fmt: skip
+    for name, passes in cost.metrics.items():
+        yield (cost.dataset, cost.model, name, cost.samples, *passes, None, None, None)

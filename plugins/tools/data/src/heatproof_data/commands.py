@@ -1,4 +1,4 @@
-"""The commands ``heatproof data check`` and ``heatproof data write``."""
+"""Defines the commands ``heatproof data check`` and ``heatproof data write``."""
 
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,23 @@ def data() -> None:
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
 @setting("Another setting of the dataset.")
 def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
-    """Say what is there, missing or unreadable of dataset NAME, against the published counts."""
+    """Count the present, missing and unreadable files of dataset NAME and compare with the published counts."""
     from heatproof.cli.tables import show
     from heatproof.config.components import create, settings_of
 
-    from .inventory import findings_table, terms
+    from .inventory import tally_table, terms
 
-    settings = {"root": str(root)} if root else {}
-    dataset: Any = create(catalog(), "dataset", name, settings | settings_of(overrides))
-    findings = dataset.check()
-    show(console(), findings_table(name, findings))
+    settings = settings_of(overrides)
+    if root:
+        settings = {"root": str(root)} | settings
+    dataset: Any = create(catalog(), "dataset", name, settings)
+    tallies = dataset.check()
+    show(console(), tally_table(name, tallies))
     for line in terms(dataset):
         click.echo(line)
-    faults = [finding for finding in findings if finding.expected == 0 and finding.count]
+    faults = [f"{tally.count} {tally.what}" for tally in tallies if tally.expected == 0 and tally.count]
     if faults:
-        raise HeatproofError(
-            f"{name} has {', '.join(f'{fault.count} {fault.what}' for fault in faults)}; see the examples."
-        )
+        raise HeatproofError(f"{name} has {', '.join(faults)}; see the examples in the table.")
 
 
 @data.command(short_help="Write samples of one dataset in the layout of another.")

@@ -1,4 +1,4 @@
-"""What the terminal shows of a download: what is there beside the published counts, and how it is cited."""
+"""Shows the contents of a download beside the published counts, and the citation and licence of the dataset."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,14 @@ from heatproof.cli.tables import table
 from heatproof.dataset import Dataset, Tally
 
 
-def findings_table(name: str, findings: Iterable[Tally]) -> Group:
-    """What is there of a dataset, beside the published counts."""
-    rows = [(finding.what, finding.count, finding.expected, finding.example) for finding in findings]
+def tally_table(name: str, tallies: Iterable[Tally]) -> Group:
+    """Make the table of a dataset's tallies: counts, published counts and examples."""
+    rows = [(tally.what, tally.count, tally.expected, tally.example) for tally in tallies]
     columns = ("what", "found", "published", "example")
     return table(name, columns, rows, numbers=("found", "published"), fold=("published", "example"))
 
 
 def terms(dataset: Dataset) -> list[str]:
-    """How a dataset is cited and licensed, and where missing files are found, as far as it says so."""
-    said = {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}
-    return [f"{what}: {text}" for what, text in said.items() if text]
+    """List the citation and the licence of a dataset and the source of missing files, without empty entries."""
+    texts = {"cite": dataset.citation, "licence": dataset.licence, "missing files": dataset.obtain}
+    return [f"{name}: {text}" for name, text in texts.items() if text]

@@ -1,6 +1,7 @@
 """Writes samples of one dataset in the layout of another, such as a synthetic twin of a download."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ def write_layout(
     catalog: "Catalog", name: str, source: str, settings: Sequence[str], split: str | None, root: Path,
     layout_settings: Sequence[str] = (),
 ) -> int:  # fmt: skip
-    """Write samples of dataset ``source`` in the layout of dataset ``name``; the number written."""
+    """Write samples of dataset ``source`` in the layout of dataset ``name`` and return their number."""
     origin: Any = create(catalog, "dataset", source, settings_of(settings))
     origin.require_split(split)
     layout: Any = create(catalog, "dataset", name, settings_of(layout_settings) | {"root": str(root.absolute())})
@@ -27,18 +28,25 @@ def write_layout(
 
 
 def _samples(origin: Dataset, layout: Dataset, split: str | None) -> Iterator[Sample]:
-    """The samples one by one, each told the split of the layout that it goes to."""
-    for part in [split] if split else origin.splits:
-        extras = {"split": _split(part, origin, layout)} if len(origin.splits) > 1 else {}
-        for id in origin.ids(part):
+    """Load the samples one by one; ``extras["split"]`` names the split of the layout where there are several splits."""
+    splits = origin.splits
+    if split:
+        splits = (split,)
+    for source in splits:
+        extras = {}
+        if len(origin.splits) > 1:
+            extras["split"] = _target_split(source, origin, layout)
+        for id in origin.ids(source):
             sample = origin.load(id)
-            yield Sample(**{**vars(sample), "extras": {**sample.extras, **extras}})
+            yield replace(sample, extras={**sample.extras, **extras})
 
 
-def _split(part: str, origin: Dataset, layout: Dataset) -> str:
-    """The layout's split of the same name, of the same use (tuning), or of the same place (the last one, or not)."""
-    if part in layout.splits:
-        return part
-    if part == origin.tuning and layout.tuning:
+def _target_split(split: str, origin: Dataset, layout: Dataset) -> str:
+    """Match a split to one of the layout: by name, by use (tuning), or by position (the last split, or the first)."""
+    if split in layout.splits:
+        return split
+    if split == origin.tuning and layout.tuning:
         return layout.tuning
-    return layout.splits[-1 if part == origin.splits[-1] else 0]
+    if split == origin.splits[-1]:
+        return layout.splits[-1]
+    return layout.splits[0]

@@ -19,12 +19,17 @@ FILES = (
 
 
 def scaffold(kind: str, name: str, into: Path) -> Path:
-    """A new plugin folder ``heatproof-<name>`` with one component that already passes its checks."""
+    """Create a plugin folder ``heatproof-<name>`` with one component that already passes its checks.
+
+    Returns the folder. Raises ``HeatproofError`` for other names, a package that is installed, and a folder that is not
+    empty or cannot be written.
+    """
     if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name) or name != name.lower():
         raise HeatproofError(
-            f"{name!r} is no name for a component; use lower-case words joined by _, such as my_method."
+            f"{name!r} cannot be the name of a component; use lower-case words joined by _, such as my_method."
         )
-    folder, package = into / f"heatproof-{name.replace('_', '-')}", f"heatproof_{name}"
+    folder = into / f"heatproof-{name.replace('_', '-')}"
+    package = f"heatproof_{name}"
     if find_spec(package):
         raise HeatproofError(f"a package {package} is installed already; choose another name.")
     words = {"kind": kind, "name": name, "package": package, "title": "".join(map(str.title, name.split("_")))}
@@ -40,6 +45,8 @@ def scaffold(kind: str, name: str, into: Path) -> Path:
 
 
 def _template(kind: str, file: str) -> str:
-    """The template of a file: one per kind for the component, one for all else."""
+    """The template of a file: the component has one per kind, every other file one for all kinds."""
     leaf = file.rsplit("/", 1)[-1]
-    return f"{kind}.py.j2" if leaf == "component.py" else f"{leaf}.j2"
+    if leaf == "component.py":
+        return f"{kind}.py.j2"
+    return f"{leaf}.j2"

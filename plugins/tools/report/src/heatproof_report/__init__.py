@@ -1,4 +1,4 @@
-"""Writes the page of a run when the run has finished."""
+"""Registers the page that is written when a run has finished."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def heatproof_run_finished(results: "Results") -> "Path":
-    """Write ``report.html`` into the run's folder; its path."""
+    """Write ``report.html`` into the run's folder and return its path."""
     from .page import write_page
 
     return write_page(results)

@@ -1,4 +1,4 @@
-"""A ranking as the page tells it: who leads, against which baseline, measure by measure, and how firm the order is."""
+"""A ranking as the page shows it: leader, baselines, measures, and how certain the order is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class Board(Ranking):
 
     @property
     def baselines(self) -> list[RankedCombination]:
-        """The random baselines, one per grid; per model and target where maps are judged by these."""
+        """The random baselines: one per grid, or one per model and target where the metric uses the model."""
         return [entry for entry in self.entries if entry.baseline]
 
     @property
     def best(self) -> RankedCombination | None:
-        """The combination that leads, if any has a value."""
+        """The leading combination; None where no combination has a value."""
         return next((entry for entry in self.compared if entry.value == entry.value), None)
 
     @property
@@ -40,47 +40,55 @@ class Board(Ranking):
 
     @property
     def opponents(self) -> list[RankedCombination]:
-        """The baselines beside the leader: those of its own model and target where there are such, else all."""
+        """The baselines to show beside the leader: those of its model and target, or all where it has none."""
         owner = self.best and (self.best.row["model"], self.best.row["target"])
-        return [
-            entry for entry in self.baselines if (entry.row["model"], entry.row["target"]) == owner
-        ] or self.baselines
+        same_owner = [entry for entry in self.baselines if (entry.row["model"], entry.row["target"]) == owner]
+        return same_owner or self.baselines
 
     @cached_property
     def leaders(self) -> dict[str, float]:
-        """The best value of each measure that any combination but the baseline has."""
-        values = {
-            name: [entry.rows[name]["value"] for entry in self.compared if name in entry.rows] for name in self.measures
-        }
-        defined = {name: [value for value in column if value == value] for name, column in values.items()}
-        return {name: (max if self._higher(name) else min)(column) for name, column in defined.items() if column}
+        """The best value of each measure that has one, over all combinations but the random baselines."""
+        leaders = {}
+        for name in self.measures:
+            column = [entry.rows[name]["value"] for entry in self.compared if name in entry.rows]
+            defined = [value for value in column if value == value]
+            if defined:
+                leaders[name] = self._best_of(name, defined)
+        return leaders
 
-    def _higher(self, measure: str) -> bool:
-        return self.standard.higher_is_better != (measure in self.standard.opposite)
+    def _best_of(self, measure: str, values: list[float]) -> float:
+        higher = self.standard.higher_is_better != (measure in self.standard.opposite)
+        return max(values) if higher else min(values)
 
 
 def boards(results: Results) -> list[Board]:
-    """One board per dataset, split and metric of a run."""
+    """Make one board per dataset, split and metric of a run."""
     return [_board(results, ranking) for ranking in rankings(results)]
 
 
 def _board(results: Results, ranking: Ranking) -> Board:
-    name, row = (ranking.dataset, ranking.split, ranking.metric), ranking.entries[0].row
-    metric = results.described[row["combination"], row["metric"]]["metric_settings"]["use"]
+    name = (ranking.dataset, ranking.split, ranking.metric)
+    description = ""
+    if not ranking.standard.remark:
+        row = ranking.entries[0].row
+        settings = results.described[row["combination"], row["metric"]]["metric_settings"]
+        description = about(results, "metric", settings["use"])
     return Board(
         **vars(ranking),
         comparisons=tuple(row for row in results.comparisons if family(row) == name),
         ranks=tuple(row for row in results.ranks if family(row) == name),
-        about="" if ranking.standard.remark else about(results, "metric", metric),
+        about=description,
     )
 
 
 def detail(entry: RankedCombination) -> str:
-    """On whose grid a combination's maps are where they belong to no model; else empty."""
-    grid = entry.settings["model"].get("grid_of")
-    return f"on the grid of {grid['use'].rpartition('/')[2]}" if grid else ""
+    """Name the model that lends its grid to maps that belong to no model; empty for all other combinations."""
+    lender = entry.settings["model"].get("grid_of")
+    if not lender:
+        return ""
+    return f"on the grid of {lender['use'].rpartition('/')[2]}"
 
 
 def about(results: Results, kind: str, name: str) -> str:
-    """The description of a registered component; raises ``PluginError`` where it is not installed."""
+    """Look up the docstring of a registered component; raises ``PluginError`` where it is not installed."""
     return cleandoc(results.catalog.load(results.catalog.resolve(kind, name)).__doc__ or "")

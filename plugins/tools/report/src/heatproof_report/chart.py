@@ -1,4 +1,4 @@
-"""The chart of a ranking: one dot and interval per combination, the random baseline as a dashed line."""
+"""Draws the chart of a ranking: one dot and interval per combination, the random baseline as a dashed line."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,23 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": "sans-serif",
 }
-INK, ACCENT, MUTED = "#010101", "#020202", "#030303"
+INK = "#010101"
+ACCENT = "#020202"
+MUTED = "#030303"
 THEME = {INK: "currentColor", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
-"""Colours that the page replaces, so that a chart follows its light or dark theme."""
-WIDTH, HEADROOM, ROW = 7.6, 0.75, 0.29
-"""Inches: the width of a chart, its height without rows, and the height of a row."""
+"""The colours of the page's light and dark theme that replace the colours of the chart."""
+WIDTH = 7.6
+"""Width of a chart in inches."""
+HEADROOM = 0.75
+"""Height of a chart without its rows, in inches."""
+ROW = 0.29
+"""Height of a row in inches."""
 LONGEST = 46
-"""Longer names lose their middle in the chart; the table beside it has them whole."""
+"""Characters: longer names are shortened in the middle; the table below the chart has the whole names."""
 
 
 def chart(ranking: Board, prefix: str) -> str:
-    """The chart as inline SVG, whose ids begin with ``prefix``."""
+    """Draw the chart as inline SVG; all its ids begin with ``prefix``."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -44,9 +50,9 @@ def _draw(axes: "Axes", ranking: Board) -> None:
     for entry in ranking.baselines:
         axes.axvline(entry.value, color=MUTED, linestyle=(0, (5, 3)), linewidth=1.2)
     for row, entry in enumerate(ranking.entries):
-        colour = MUTED if entry.baseline else ACCENT
+        colour, marker = (MUTED, "D") if entry.baseline else (ACCENT, "o")
         axes.plot([entry.row["low"], entry.row["high"]], [row, row], color=colour, linewidth=2.2)
-        axes.plot([entry.value], [row], "D" if entry.baseline else "o", color=colour, markersize=6.5)
+        axes.plot([entry.value], [row], marker, color=colour, markersize=6.5)
     axes.set_yticks(range(len(ranking.entries)), [_label(entry) for entry in ranking.entries])
     axes.set_ylim(len(ranking.entries) - 0.4, -0.6)
     axes.set_xlabel(f"{ranking.metric}: {ranking.measures[0]}")
@@ -60,7 +66,7 @@ def _label(entry: RankedCombination) -> str:
 
 
 def _plain(axes: "Axes") -> None:
-    """Only what carries information: labels, a value axis and faint lines at its ticks."""
+    """Reduce the axes to labels, a value axis and faint lines at its ticks."""
     axes.tick_params(axis="both", colors=INK, length=0, labelsize=10)
     axes.xaxis.label.set_color(INK)
     axes.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.8)
@@ -71,7 +77,7 @@ def _plain(axes: "Axes") -> None:
 
 
 def _inlined(text: str, prefix: str) -> str:
-    """The svg element alone, with ids that are unique on the page and the page's colours."""
+    """Cut out the svg element; make its ids unique on the page and replace its colours by those of the page."""
     changes = {'id="': f'id="{prefix}-', 'href="#': f'href="#{prefix}-', "url(#": f"url(#{prefix}-"}
     svg = text[text.index("<svg") :]
     for old, new in (changes | THEME).items():

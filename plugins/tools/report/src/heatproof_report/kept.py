@@ -1,4 +1,4 @@
-"""What explainers keep of a case beside its heatmap: sequences of images and maps, class maps and numbers."""
+"""Shows the arrays that explainers keep beside a heatmap: sequences of images and maps, class maps and numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from PIL import Image, ImageColor
 
 from heatproof.records import Array, Sample
 
-from .overlay import PALETTE, coloured, fullest, shown, webp
+from .overlay import PALETTE, colours_of, fullest_slice, rgb_image, webp
 
 CLASSES = "class"
-"""An array of this name holds class indices, -1 for none."""
-NOTHING = "#26211d"
+"""The name of an array of class indices, -1 for none."""
+NO_CLASS = "#26211d"
 """The colour of pixels without a class."""
 STEPS = 8
-"""How many steps of a sequence the page shows at most, the first and the last among them."""
+"""The most steps of a sequence that the page shows, the first and the last among them."""
 SIZE = 224
 """Pixels of the longer side of a step's image; masks and class maps are not reduced."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One kept array: per step an image as data URI, or a number as text; empty where the sequence has ended."""
+    """One kept array as a row of cells: an image as data URI, or a number as text, for each shown step it has."""
 
     name: str
     cells: tuple[str, ...]
@@ -30,8 +30,8 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The steps that are shown out of so many, and a strip per array; arrays of another form by name and shape."""
+class KeptArrays:
+    """The shown steps, the number of all steps, one strip per array, and name and shape of arrays of another form."""
 
     steps: tuple[int, ...]
     count: int
@@ -39,55 +39,69 @@ class Kept:
     others: tuple[str, ...]
 
 
-def kept(arrays: Mapping[str, Array], prepared: Sample, values: Array, classes: Sequence[str]) -> Kept | None:
-    """The arrays of one case whose form tells what they are, with the prepared sample and its heatmap (*space).
+def kept_arrays(
+    arrays: Mapping[str, Array], prepared: Sample, heatmap: Array, classes: Sequence[str]
+) -> KeptArrays | None:
+    """Draw the kept arrays of one case, given its prepared sample and its heatmap (*space); None where nothing is kept.
 
     Images are (step, c, *space), maps (step, *space) or (*space), numbers (step,).
     """
-    sequences = {name: sequence(array, prepared.space) for name, array in arrays.items()}
-    known = {name: made for name, made in sequences.items() if made is not None and len(made)}
-    others = tuple(f"{name} {arrays[name].shape}" for name, made in sequences.items() if made is None)
-    if not known:
-        return Kept((), 0, (), others) if others else None
-    count = max(map(len, known.values()))
+    sequences: dict[str, Array] = {}
+    others = []
+    for name, array in arrays.items():
+        steps_first = sequence(array, prepared.space)
+        if steps_first is None:
+            others.append(f"{name} {array.shape}")
+        elif len(steps_first):
+            sequences[name] = steps_first
+    if not sequences and not others:
+        return None
+    count = max(map(len, sequences.values()), default=0)
     steps = np.unique(np.linspace(0, count - 1, min(count, STEPS)).round().astype(int))
-    place = fullest(prepared, values) if values.ndim == 3 else None
-    strips = [_strip(name, made[steps[steps < len(made)]], place, classes) for name, made in known.items()]
-    return Kept(tuple(map(int, steps)), count, tuple(strips), others)
+    index = None
+    if heatmap.ndim == 3:
+        index = fullest_slice(prepared, heatmap)
+    strips = [_strip(name, values[steps[steps < len(values)]], index, classes) for name, values in sequences.items()]
+    return KeptArrays(tuple(map(int, steps)), count, tuple(strips), tuple(others))
 
 
 def sequence(array: Array, space: tuple[int, ...]) -> Array | None:
-    """An array with the steps first, without those that only fill up; None for one of another form."""
+    """Put the steps of an array first and cut off the padding of NaN at its end; None for an array of another form."""
     if array.shape == space:
         array = array[None]
     if array.ndim > 1 and (array.shape[-len(space) :] != space or array.ndim > len(space) + 2):
         return None
-    there = ~np.isnan(array).reshape(len(array), -1).all(1)
-    return array[: int(np.flatnonzero(there).max(initial=-1)) + 1]
+    filled = ~np.isnan(array).reshape(len(array), -1).all(1)
+    return array[: int(np.flatnonzero(filled).max(initial=-1)) + 1]
 
 
-def _strip(name: str, made: Array, place: int | None, classes: Sequence[str]) -> Strip:
-    """The strip of the steps that are shown; of volumes the slice at ``place``. Colours mean the same at every step."""
-    if made.ndim == 1:
-        return Strip(name, tuple(f"{value:.3g}" for value in made))
-    flat = np.nan_to_num(made if place is None else made[..., place, :, :])
-    if flat.ndim == 4:
-        return Strip(name, tuple(map(_reduced, map(shown, _brightness(flat)))))
+def _strip(name: str, values: Array, index: int | None, classes: Sequence[str]) -> Strip:
+    """Draw the shown steps of an array, of volumes the slice at ``index``; all steps share one colour scale."""
+    if values.ndim == 1:
+        return Strip(name, tuple(f"{value:.3g}" for value in values))
+    if index is not None:
+        values = values[..., index, :, :]
+    values = np.nan_to_num(values)
+    if values.ndim == 4:
+        return Strip(name, tuple(_reduced(rgb_image(image)) for image in _brightness(values)))
     if name == CLASSES:
-        return _classified(name, flat.astype(int), classes)
-    if np.isin(flat, (0, 1)).all():
-        return Strip(name, tuple(webp(Image.fromarray(one), lossless=True) for one in 255 * flat.astype(np.uint8)))
-    return Strip(name, tuple(map(_reduced, map(_on_black, coloured(flat)[0]))))
+        return _class_strip(name, values.astype(int), classes)
+    if np.isin(values, (0, 1)).all():
+        masks = 255 * values.astype(np.uint8)
+        return Strip(name, tuple(webp(Image.fromarray(mask), lossless=True) for mask in masks))
+    pixels = colours_of(values)[0]
+    return Strip(name, tuple(_reduced(_on_black(step)) for step in pixels))
 
 
 def _brightness(images: Array) -> Array:
-    """Images (step, c, h, w) as 8 bits that span black to white over all of them."""
-    low, span = images.min(), np.ptp(images) or 1.0
+    """Scale images (step, c, h, w) to 8 bits; black is the smallest and white the largest value of all steps."""
+    low = images.min()
+    span = np.ptp(images) or 1.0
     return np.asarray(255 * (images - low) / span, dtype=np.uint8)
 
 
 def _on_black(pixels: Array) -> Image.Image:
-    """Pixels (h, w, RGBA) without transparency, which would cost more bytes than the colours."""
+    """Draw pixels (h, w, RGBA) on black: transparency would take more bytes than the colours."""
     return Image.fromarray((pixels[..., :3] * (pixels[..., 3:] / 255)).astype(np.uint8))
 
 
@@ -96,18 +110,23 @@ def _reduced(image: Image.Image) -> str:
     return webp(image, quality=70)
 
 
-def _classified(name: str, indices: Array, classes: Sequence[str]) -> Strip:
-    """Class maps (step, h, w) with one colour per class."""
-    labels = {index: _label(index, classes) for index in np.unique(indices).tolist()}
-    colours = {index: PALETTE[index % len(PALETTE)] if index >= 0 else NOTHING for index in labels}
+def _class_strip(name: str, indices: Array, classes: Sequence[str]) -> Strip:
+    """Draw class maps (step, h, w) with one colour per class."""
     pixels = np.zeros((*indices.shape, 3), np.uint8)
-    for index, colour in colours.items():
+    legend = []
+    for index in np.unique(indices).tolist():
+        colour, label = _class_style(index, classes)
         pixels[indices == index] = ImageColor.getrgb(colour)
-    cells = tuple(webp(Image.fromarray(one), lossless=True) for one in pixels)
-    return Strip(name, cells, tuple((colours[index], label) for index, label in labels.items()))
+        legend.append((colour, label))
+    cells = tuple(webp(Image.fromarray(step), lossless=True) for step in pixels)
+    return Strip(name, cells, tuple(legend))
 
 
-def _label(index: int, classes: Sequence[str]) -> str:
+def _class_style(index: int, classes: Sequence[str]) -> tuple[str, str]:
+    """The colour and the label of a class index; the label is the index itself where the model has no such class."""
     if index < 0:
-        return "none"
-    return classes[index] if index < len(classes) else str(index)
+        return NO_CLASS, "none"
+    colour = PALETTE[index % len(PALETTE)]
+    if index < len(classes):
+        return colour, classes[index]
+    return colour, str(index)

@@ -1,4 +1,4 @@
-"""Images for the page: original and coloured heatmap as WebP, annotations as outlines, on the model's grid."""
+"""Draws the images of a case on the model's grid: original and coloured heatmap as WebP, annotations as outlines."""
 
 import base64
 import io
@@ -15,22 +15,22 @@ from heatproof.imaging.original import brightness
 from heatproof.records import Array, Sample
 
 PALETTE = ("#56b4e9", "#f0e442", "#2fd6a3", "#ff9fd6", "#ffffff", "#ff8a3d", "#b9a2ff", "#c3c3c3")
-"""Colours of findings, told apart by colour-blind readers and bright enough for photographs."""
+"""Colours of findings: distinct for colour-blind people and bright enough for fundus photographs."""
 DASHES = ("none", "5 3", "2 2", "9 3 2 3", "12 4")
-"""Strokes of findings, so that colour is never the only difference."""
+"""Strokes of findings: colour is never the only difference between two findings."""
 MARGIN = 4
-"""Pixels round an image in which outlines may run, so that they close."""
+"""Pixels of padding round an image: outlines of regions at its border close there."""
 SHARE = 99.5
-"""Percentile of a heatmap at which its colours end, so that single pixels do not hide the rest."""
+"""Percentile of a heatmap at which its colour scale ends: a few extreme pixels must not darken all others."""
 SCALES = {False: "magma", True: "RdBu_r"}
-"""Colours of heatmaps without and with a sign."""
+"""Matplotlib's colour scales for heatmaps without and with negative values."""
 STOPS = 9
-"""Colours of the legend's bar."""
+"""Number of colours in the legend's bar."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The outline of one finding: its colour and stroke, the share of the field that it covers, and SVG path data."""
+    """The outline of one finding: colour, stroke, covered share of the field of view, and SVG path data."""
 
     finding: str
     colour: str
@@ -41,7 +41,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Heat:
-    """A coloured heatmap: the image, the values at both ends of its colours, and the colours of its legend."""
+    """A coloured heatmap: the image, the values at both ends of its colour scale, and the colours of its legend."""
 
     uri: str
     low: float
@@ -52,7 +52,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class Overlay:
-    """All layers of one case, of one size in pixels."""
+    """All layers of one case; they have the same size in pixels."""
 
     width: int
     height: int
@@ -63,42 +63,53 @@ class Overlay:
 
 
 def overlay(prepared: Sample, original: Array | None, values: Array, findings: Sequence[str]) -> Overlay:
-    """The layers of a case: its sample on the model's grid, its original (h, w, 3) there, its heatmap (*space).
+    """Draw the layers of a case from its prepared sample, its original (h, w, 3) on the same grid, and its heatmap.
 
-    Without an original the model's own view is shown. ``findings`` fixes the order of colours for all samples of a
-    dataset.
+    ``values`` is the heatmap (*space). Without an original, the prepared image is shown. ``findings`` fixes the order
+    of colours for all samples of a dataset.
     """
     if values.shape != prepared.space:
-        raise DataError(f"the heatmap is {values.shape}, the prepared sample {prepared.space}: the data have changed.")
+        raise DataError(
+            f"the heatmap has the shape {values.shape}, the prepared sample {prepared.space}: the data have changed "
+            "since the run; run the same config again."
+        )
     remark = ""
     if values.ndim == 3:
-        number = fullest(prepared, values)
-        remark = f"Slice {number + 1} of {len(values)}, the one with most annotation."
-        prepared, values = _slice(prepared, number), values[number]
-    photo = shown(prepared.image) if original is None else Image.fromarray(original)
-    return Overlay(photo.width, photo.height, webp(photo), outlines(prepared, findings), heat(values), remark)
+        index = fullest_slice(prepared, values)
+        remark = f"Slice {index + 1} of {len(values)}, the slice with the most annotation."
+        prepared = _slice(prepared, index)
+        values = values[index]
+    image = rgb_image(prepared.image) if original is None else Image.fromarray(original)
+    return Overlay(image.width, image.height, webp(image), outlines(prepared, findings), heat(values), remark)
 
 
-def shown(image: Array) -> Image.Image:
-    """An image (c, h, w) in colour (three channels) or grey (the first one); all but 8 bits span black to white."""
+def rgb_image(image: Array) -> Image.Image:
+    """Convert an image (c, h, w) to RGB: three channels as colour, otherwise the first one as grey.
+
+    Images of other types than 8 bits span black to white.
+    """
     pixels = np.ascontiguousarray(np.moveaxis(brightness(image), 0, -1))
-    return Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0]).convert("RGB")
+    if pixels.shape[-1] != 3:
+        pixels = pixels[..., 0]
+    return Image.fromarray(pixels).convert("RGB")
 
 
 def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Outline, ...]:
-    """A line round every marked region of each finding that the sample shows."""
+    """Draw the outlines of all annotated regions, one ``Outline`` per finding that the sample shows."""
     field = np.ones(sample.space, bool) if sample.field is None else sample.field
-    styles = dict(zip(dict.fromkeys([*findings, *sample.findings()]), zip(cycle(PALETTE), cycle(DASHES))))
-    masks = {finding: sample.mask(finding) for finding in sample.findings()}
-    return tuple(
-        Outline(finding, *styles[finding], float(mask.sum() / max(1, field.sum())), _path(mask > 0))
-        for finding, mask in masks.items()
-        if mask is not None and mask.any()
-    )
+    names = dict.fromkeys([*findings, *sample.findings()])
+    styles = dict(zip(names, zip(cycle(PALETTE), cycle(DASHES))))
+    layers = []
+    for finding in sample.findings():
+        mask = sample.mask(finding)
+        if mask is not None and mask.any():
+            colour, dash = styles[finding]
+            layers.append(Outline(finding, colour, dash, float(mask.sum() / max(1, field.sum())), _path(mask > 0)))
+    return tuple(layers)
 
 
 def _path(mask: Array) -> str:
-    """SVG path data of lines that run some two pixels outside a mask (h, w) bool; close regions share a line."""
+    """Trace a mask (h, w) bool as SVG path data, about two pixels outside of it; close regions share an outline."""
     from matplotlib.figure import Figure
 
     solid = Image.fromarray(np.pad(mask, MARGIN).astype(np.uint8) * 255)
@@ -108,7 +119,7 @@ def _path(mask: Array) -> str:
 
 
 def _line(points: Array) -> str:
-    """A closed line through every second point (n, 2), each as a step from the one before."""
+    """Write a closed line through every second point (n, 2) as SVG path data with relative steps."""
     tenths = np.round(10 * (points[::2] + 0.5 - MARGIN)).astype(int)
     steps = np.diff(tenths, axis=0, prepend=0) / 10
     first, *others = (f"{x:g} {y:g}" for x, y in steps)
@@ -116,24 +127,27 @@ def _line(points: Array) -> str:
 
 
 def heat(values: Array) -> Heat:
-    """A heatmap (h, w) in colours whose opacity grows with the value: magma, or blue and red where it has a sign."""
+    """Colour a heatmap (h, w): magma, or blue and red where it has negative values; opacity grows with the value."""
     from matplotlib import colormaps
 
-    pixels, low, high, signed = coloured(values)
+    pixels, low, high, signed = colours_of(values)
     stops = [_hex(colour) for colour in colormaps[SCALES[signed]](np.linspace(0, 1, STOPS), bytes=True)]
     return Heat(webp(Image.fromarray(pixels), quality=60, alpha_quality=50), low, high, signed, ", ".join(stops))
 
 
-def coloured(values: Array) -> tuple[Array, float, float, bool]:
-    """Heat of any shape as RGBA (…, 4), the values at both ends of its colours, and whether it has a sign."""
+def colours_of(values: Array) -> tuple[Array, float, float, bool]:
+    """Colour heat of any shape: RGBA (…, 4), the values at both ends of the scale, whether any value is negative."""
     from matplotlib import colormaps
 
     signed = bool(values.min() < 0)
     high = float(np.percentile(np.abs(values), SHARE))
-    low = -high if signed else float(min(values.min(), high))
+    low = -high
+    if not signed:
+        low = float(min(values.min(), high))
     scaled = np.clip((values - low) / (high - low or 1), 0, 1)
+    strength = np.abs(2 * scaled - 1) if signed else scaled
     pixels = colormaps[SCALES[signed]](scaled, bytes=True)
-    pixels[..., 3] = np.round(255 * np.sqrt(np.abs(2 * scaled - 1) if signed else scaled))
+    pixels[..., 3] = np.round(255 * np.sqrt(strength))
     return pixels, low, high, signed
 
 
@@ -142,21 +156,22 @@ def _hex(colour: Array) -> str:
 
 
 def webp(image: Image.Image, **options: Any) -> str:
-    """An image as a data URI."""
+    """Encode an image as WebP in a data URI; ``options`` are those of Pillow."""
     stream = io.BytesIO()
     image.save(stream, "WEBP", **{"quality": 80, "method": 4} | options)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def fullest(sample: Sample, values: Array) -> int:
-    """The slice along the first axis with most annotation, or else with most heat."""
-    masses = [mark.values for mark in sample.annotations] or [np.abs(values)]
-    total = np.sum(masses, axis=0)
-    chosen = total if total.any() else np.abs(values)
-    return int(chosen.sum(axis=(1, 2)).argmax())
+def fullest_slice(sample: Sample, values: Array) -> int:
+    """The index of the slice along the first axis with the most annotation, or with the most heat without any."""
+    mass = np.abs(values)
+    if any(annotation.values.any() for annotation in sample.annotations):
+        mass = np.sum([annotation.values for annotation in sample.annotations], axis=0)
+    return int(mass.sum(axis=(1, 2)).argmax())
 
 
-def _slice(sample: Sample, place: int) -> Sample:
-    marks = tuple(replace(mark, values=mark.values[place]) for mark in sample.annotations)
-    field = None if sample.field is None else sample.field[place]
-    return replace(sample, image=sample.image[:, place], annotations=marks, field=field, geometry=None)
+def _slice(sample: Sample, index: int) -> Sample:
+    """The slice of a prepared volume as a sample of two axes."""
+    annotations = tuple(replace(annotation, values=annotation.values[index]) for annotation in sample.annotations)
+    field = None if sample.field is None else sample.field[index]
+    return replace(sample, image=sample.image[:, index], annotations=annotations, field=field, geometry=None)

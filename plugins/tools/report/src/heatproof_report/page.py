@@ -1,9 +1,10 @@
-"""The HTML page of a run: everything in one file, without a single reference to the network."""
+"""Writes the HTML page of a run: one file that loads nothing from the network."""
 
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,23 @@ from .cases import galleries
 from .chart import chart
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
-FAILURES, EXCLUSIONS = ("failed", "invalid"), ("excluded",)
+FAILURES = ("failed", "invalid")
+EXCLUSIONS = ("excluded",)
 MAIN = ("heatproof", "torch", "torchvision", "numpy", "zarr", "duckdb")
-"""Distributions whose versions are shown at once, besides those of plugins; the rest can be opened."""
-
-
+"""Distributions whose versions are always shown, like those of plugins; all others are folded away."""
 AUTHORS: Mapping[str, str] = {"holm": "Holm", "benjamini_hochberg": "Benjamini and Hochberg"}
-"""Whose correction it is."""
+"""The authors of each correction for multiple tests."""
 
 
 def write_page(results: Results) -> Path:
-    """Write ``report.html`` into a run's folder in one step; raises ``StoreError`` where it cannot be written."""
+    """Write ``report.html`` into a run's folder, whole or not at all; raises ``StoreError`` where that fails."""
     with results.run.replacing("report.html") as partial:
         partial.write_text(render(results), encoding="utf-8")
     return results.run.folder / "report.html"
 
 
 def render(results: Results) -> str:
-    """The page of a run as HTML: the same bytes for the same run."""
+    """Render the page of a run as HTML; the same run gives the same bytes."""
     environment = _environment()
     script = environment.get_template("report.js").render()
     ranked = boards(results)
@@ -45,18 +45,14 @@ def render(results: Results) -> str:
         style=Markup(environment.get_template("report.css").render()),
         results=results,
         rankings=ranked,
-        charts=[Markup(chart(ranking, f"chart{number}")) for number, ranking in enumerate(ranked)],
-        galleries=[gallery for ranking in ranked for gallery in galleries(results, ranking)],
+        charts=[Markup(chart(ranking, f"chart{index}")) for index, ranking in enumerate(ranked)],
+        galleries=list(chain.from_iterable(galleries(results, ranking) for ranking in ranked)),
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
-        asked=asked(results),
+        components=components(results),
         datasets=datasets(results),
         versions=_main_versions(results.provenance["versions"]),
-        sections=[
-            section
-            for answer in results.catalog.call("heatproof_report_sections", run=results.run)
-            for section in _checked(answer)
-        ],
+        sections=list(_sections(results)),
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
@@ -75,44 +71,49 @@ def _environment() -> Environment:
 
 
 def number(value: float | None) -> str:
-    """A number to three places, a dash where there is none.
+    """Format a number with three decimals; a dash stands for a missing number.
 
     >>> number(0.12345), number(float("nan"))
     ('0.123', '–')
     """
-    return "–" if value is None or value != value else f"{value:.3f}".replace("-", "−")
+    if value is None or value != value:
+        return "–"
+    return f"{value:.3f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
-    """A p-value to three places, never a bare zero.
+    """Format a p-value with three decimals, never as zero.
 
     >>> p_value(0.00002), p_value(0.0421)
     ('< 0.001', '0.042')
     """
-    return "< 0.001" if value < 0.001 else number(value)
+    if value < 0.001:
+        return "< 0.001"
+    return number(value)
 
 
 def setting(value: Any) -> str:
-    """A setting as text: words as they are, components by name, the rest as JSON."""
+    """Format a setting: text unchanged, a component as its name, all else as JSON."""
     if isinstance(value, Mapping) and "use" in value:
         return str(value["use"])
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def prose(text: str) -> Markup:
-    """Escaped text, with what stands between double backticks as code.
+    """Escape a text for HTML; text between double backticks becomes code.
 
     >>> prose("a < ``b``")
     Markup('a &lt; <code>b</code>')
     """
-    parts = text.split("``")
-    return Markup("").join(
-        Markup("<code>{}</code>" if number % 2 else "{}").format(part) for number, part in enumerate(parts)
-    )
+    parts: list[str] = text.split("``")
+    parts[1::2] = [Markup("<code>{}</code>").format(code) for code in parts[1::2]]
+    return Markup("").join(parts)
 
 
 def standing(ranking: Board, alpha: float) -> str:
-    """How the leader stands against the random baseline, in words."""
+    """Say in a sentence how the leader compares with the random baseline."""
     best = ranking.best
     if best is None or not ranking.baselines:
         return "There is no random baseline to compare with."
@@ -122,19 +123,21 @@ def standing(ranking: Board, alpha: float) -> str:
     better = (best.row["difference_to_random"] > 0) == ranking.standard.higher_is_better
     remark = f"p {p_value(p)} after correction by {AUTHORS[ranking.correction]}"
     if p >= alpha:
-        return f"The test does not tell it apart from a random heatmap ({remark})."
-    return f"It is {'better' if better else 'worse'} than a random heatmap ({remark})."
+        return f"It is not significantly different from a random heatmap ({remark})."
+    if better:
+        return f"It is better than a random heatmap ({remark})."
+    return f"It is worse than a random heatmap ({remark})."
 
 
 def datasets(results: Results) -> list[dict[str, Any]]:
-    """What the provenance knows of each dataset, with its ``name`` as the tables have it."""
+    """The provenance of each dataset, with its ``name`` as in the tables."""
     return [
         entry | {"name": entry["use"].rpartition("/")[2].rpartition(":")[2]} for entry in results.provenance["datasets"]
     ]
 
 
 def problems(results: Results, statuses: Iterable[str]) -> list[dict[str, Any]]:
-    """One row per reason why cases have no value: the cases and the combinations that it concerns."""
+    """Query the reasons why cases have no value: one row per reason, with its cases and combinations."""
     return results.query(
         'select dataset, split, metric, status, reason, list(distinct "case" order by "case") as cases, '
         "list(distinct concat_ws(' × ', nullif(model, ''), nullif(explainer, '')) order by 1) as combinations "
@@ -143,25 +146,23 @@ def problems(results: Results, statuses: Iterable[str]) -> list[dict[str, Any]]:
     )
 
 
-def asked(results: Results) -> list[dict[str, Any]]:
-    """Every component that the config names: kind, settings, and what it is in a sentence."""
-    components: dict[str, dict[str, Any]] = {}
-    for kind, listed in KINDS.items():
-        rows = [row[kind] for row in results.config["combinations"] if kind in row]
-        for entry in [*results.config[listed], *rows]:
-            settings = {name: value for name, value in entry.items() if name != "use"}
-            shown = {
+def components(results: Results) -> list[dict[str, Any]]:
+    """List every component that the config names, once: kind, name, settings, and the summary of its docstring."""
+    rows: dict[str, dict[str, Any]] = {}
+    for kind, key in KINDS.items():
+        combined = [row[kind] for row in results.config["combinations"] if kind in row]
+        for entry in [*results.config[key], *combined]:
+            rows[json.dumps([kind, entry], sort_keys=True)] = {
                 "kind": kind,
                 "use": entry["use"],
-                "settings": settings,
-                "about": _about(results, kind, entry["use"]),
+                "settings": {name: value for name, value in entry.items() if name != "use"},
+                "about": _summary(results, kind, entry["use"]),
             }
-            components.setdefault(json.dumps([kind, entry], sort_keys=True), shown)
-    return list(components.values())
+    return list(rows.values())
 
 
-def _about(results: Results, kind: str, name: str) -> str:
-    """The first paragraph of a component's description."""
+def _summary(results: Results, kind: str, name: str) -> str:
+    """The first paragraph of a component's docstring, or why the component is not available."""
     try:
         text = about(results, kind, name)
     except PluginError as error:
@@ -173,10 +174,15 @@ def _main_versions(versions: Mapping[str, str]) -> dict[str, str]:
     return {name: version for name, version in versions.items() if name in MAIN or name.startswith("heatproof-")}
 
 
-def _checked(answer: Iterable[Any]) -> list[tuple[str, Markup]]:
-    """A plugin's sections; their HTML is its to answer for, but no script in it runs and nothing is loaded by it."""
-    try:
-        return [(str(heading), Markup(html)) for heading, html in answer]
-    except (TypeError, ValueError) as error:
-        remark = Markup("<p>A plugin's section is left out: it must be a list of (heading, HTML), {}.</p>")
-        return [("Left out", remark.format(error))]
+def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
+    """Heading and HTML of each section that plugins add, or of a remark where a plugin returns something else.
+
+    The HTML is not escaped, but the page's content security policy stops its scripts and loads nothing for it.
+    """
+    for answer in results.catalog.call("heatproof_report_sections", run=results.run):
+        try:
+            sections = [(str(heading), Markup(html)) for heading, html in answer]
+        except (TypeError, ValueError) as error:
+            remark = Markup("<p>The sections of a plugin are missing: it must be a list of (heading, HTML), {}.</p>")
+            sections = [("Missing sections", remark.format(error))]
+        yield from sections

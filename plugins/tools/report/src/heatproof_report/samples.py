@@ -1,6 +1,6 @@
-"""The samples that a page shows, as their models prepared them, and the predictions beside them."""
+"""Reads the samples that a page shows, as their models prepared them, and the metadata of their predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from heatproof.plan.sample_cache import configured, prepared
 from heatproof.plan.sample_file import PreparedSample
 from heatproof.results.finished import Results
 
+Unit = Mapping[str, Any]
 
-def prediction_units(results: Results, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the ``unit.json`` of all predictions say that belong to a combination with these ``settings``.
 
-    Where its maps are the same for all models, those of the model that lent its grid. Raises ``StoreError`` where there
-    are none.
+def prediction_units(results: Results, settings: Mapping[str, Any]) -> Sequence[Unit]:
+    """Read the ``unit.json`` of all predictions for the dataset and the model in ``settings``, in the order of keys.
+
+    Where the maps of a combination are the same for all models, the model that lent its grid counts. Raises
+    ``StoreError`` where the run has no such predictions.
     """
     run = results.run
     model = settings["model"].get("grid_of", settings["model"])
@@ -28,24 +30,27 @@ def prediction_units(results: Results, settings: Mapping[str, Any]) -> list[dict
     return matching
 
 
-def prepared_sample(results: Results, settings: Mapping[str, Any], case: str) -> PreparedSample:
-    """A case of a combination as its model prepared it: from the cache where it is still there, else made anew.
+def prepared_sample(results: Results, units: Sequence[Unit], case: str) -> PreparedSample:
+    """Load a case as its model prepared it: from the cache of samples, or else from the dataset.
 
-    Raises what making the components, loading and preparing raise.
+    ``units`` are the prediction units of the case's dataset and model. Raises what creating the dataset and the model,
+    loading and preparing raise.
     """
-    units = prediction_units(results, settings)
     keys = [unit["samples"][case] for unit in units if case in unit["samples"]]
     folder = results.config["cache"]
-    cache = configured(Path(folder) if isinstance(folder, str) else folder, results.config["cache_limit"])
-    stored = next(filter(None, map(prepared(cache).stored, keys)), None)
-    if stored is not None:
-        return stored
-    dataset = results.component("dataset", settings["dataset"])
+    if isinstance(folder, str):
+        folder = Path(folder)
+    cache = prepared(configured(folder, results.config["cache_limit"]))
+    for key in keys:
+        sample = cache.stored(key)
+        if sample is not None:
+            return sample
+    dataset = results.component("dataset", units[0]["dataset"])
     return prepare(dataset, results.component("model", units[0]["model"]), case)
 
 
 def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
-    """A sample that is in no cache; raises what loading and preparing raise."""
+    """Load and prepare a sample that no cache holds; raises what loading and preparing raise."""
     native = dataset.load(id)
     sample = model.prepare(native)
     return PreparedSample(sample, original_image(native, sample))
