@@ -208,15 +208,15 @@ class TestRanking:
     def test_the_field_alone_is_ranked(self, case: Any) -> None:
         order = ranking(case(Sum(), IMAGE, HEAT, field=FIELD))
         assert order.count == FIELD.sum() == 30
-        assert (order.places[~FIELD] == 30).all()
-        assert sorted(order.places[FIELD]) == list(range(30))
-        assert HEAT[FIELD][np.argsort(order.places[FIELD])].tolist() == sorted(HEAT[FIELD], reverse=True)
-        assert (order.reversed().places[FIELD] == 29 - order.places[FIELD]).all()
-        assert (order.reversed().places[~FIELD] == 30).all()
+        assert (order.ranks[~FIELD] == 30).all()
+        assert sorted(order.ranks[FIELD]) == list(range(30))
+        assert HEAT[FIELD][np.argsort(order.ranks[FIELD])].tolist() == sorted(HEAT[FIELD], reverse=True)
+        assert (order.reversed().ranks[FIELD] == 29 - order.ranks[FIELD]).all()
+        assert (order.reversed().ranks[~FIELD] == 30).all()
 
     def test_ties_depend_on_seed_and_id_only(self, case: Any) -> None:
         def places(heat: Array, **settings: Any) -> list[int]:
-            return ranking(case(Sum(), IMAGE, heat, **settings)).places.ravel().tolist()
+            return ranking(case(Sum(), IMAGE, heat, **settings)).ranks.ravel().tolist()
 
         flat = np.zeros((6, 7))
         assert places(flat) == places(flat + 5) == places(flat, rows=1)
@@ -226,7 +226,7 @@ class TestRanking:
 
     def test_no_pixel_comes_first_more_often(self, case: Any) -> None:
         model = case(Sum(), IMAGE, HEAT).batch.model
-        first = [ranking(case(model, IMAGE, np.zeros((6, 7)), id=str(id))).places.argmin() for id in range(420)]
+        first = [ranking(case(model, IMAGE, np.zeros((6, 7)), id=str(id))).ranks.argmin() for id in range(420)]
         assert np.bincount(first, minlength=42).max() < 10 + 4 * np.sqrt(10)
 
     def test_patches(self) -> None:

@@ -18,7 +18,7 @@ from heatproof.explainer import Explainer
 from heatproof.passes import gradients
 from heatproof.testing.toys import Piecewise, Residual
 from heatproof_faithfulness.max_sensitivity import MaxSensitivity
-from heatproof_faithfulness.model_randomization import ModelRandomization, alike, layers
+from heatproof_faithfulness.model_randomization import ModelRandomization, layers, similarities
 from heatproof_faithfulness.similarity import spearman, ssim
 
 Array = NDArray[Any]
@@ -194,10 +194,10 @@ class TestSimilarity:
 
     def test_scale_does_not_matter_and_sign_does(self) -> None:
         one, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
-        assert alike(one, 1e-9 * one, field) == pytest.approx((1, 1, 1))
-        assert alike(one, -one, field)[:2] == pytest.approx((1, -1))
-        assert alike(one, -one, field)[2] == pytest.approx(1)
-        assert np.isnan(alike(one, np.zeros((16, 16)), field)).all()
+        assert similarities(one, 1e-9 * one, field) == pytest.approx((1, 1, 1))
+        assert similarities(one, -one, field)[:2] == pytest.approx((1, -1))
+        assert similarities(one, -one, field)[2] == pytest.approx(1)
+        assert np.isnan(similarities(one, np.zeros((16, 16)), field)).all()
         assert np.isnan(ssim(one, np.zeros((16, 16)), field))
         assert ssim(one[:4, :4], one[:4, :4], field[:4, :4]) == pytest.approx(1)
 
@@ -315,7 +315,7 @@ class TestModelRandomization:
 
     def test_undefined(self, case: Any) -> None:
         metric = ModelRandomization()
-        with pytest.raises(Undefined, match="the explainer never looks at the model"):
+        with pytest.raises(Undefined, match="the explainer does not use the model"):
             metric.measure(made(case, Blind()))
         with pytest.raises(Undefined, match="the heatmap is constant"):
             metric.measure(case(network(), IMAGE, np.ones((16, 16)), explainer=Product()))
