@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, generate_binary_structure, label
 
-from heatproof_froc.components import components, hottest, offsets, spread
+from heatproof_froc.components import components, geometric_ranks, hottest, offsets
 
 Array = NDArray[Any]
 
@@ -66,7 +66,7 @@ class TestHottest:
 
 def test_spread_keeps_the_ends() -> None:
     for size in (0, 1, 2, 49, 50, 51, 1000, 100_000):
-        ranks = spread(size, 50)
+        ranks = geometric_ranks(size, 50)
         assert len(ranks) <= 50
         assert (np.diff(ranks) > 0).all()
         assert ranks.tolist() == list(range(1, size + 1)) if size <= 50 else (ranks[0], ranks[-1]) == (1, size)

@@ -75,7 +75,8 @@ class TestVector:
 
     def test_common_thresholds(self) -> None:
         """8 neighbours: nothing happens at 2, where a pixel joins a region."""
-        curves = Pooled.of(table(Froc(), VECTOR), RULES, np.ones((1, 2)), points=50).curves(np.ones((1, 2)))
+        counts = np.ones((1, 2))
+        curves = Pooled.from_measurements(table(Froc(), VECTOR), RULES, counts, points=50).curves(counts)
         assert curves[0][0, 0].tolist() == [0, 0.5, 0, 0, 0.5, 1, 1.5]
         assert (3 * curves[1][0, 0]).tolist() == pytest.approx([0, 0, 1, 2, 2, 2, 2])
 
