@@ -45,10 +45,10 @@ def plain(scores: Array, positive: Array) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("case", "area", "wald", "logit"), VECTORS.values(), ids=VECTORS)
 def test_vectors(case: Any, area: Any, wald: Any, logit: Any) -> None:
-    found = delong(np.array(case[1]), np.array(case[0], dtype=bool))
-    assert (found.auc, found.error) == pytest.approx(area, abs=6e-9)
-    assert found.wald() == pytest.approx(wald, abs=6e-9)
-    assert found.logit() == pytest.approx(logit, abs=6e-9)
+    result = delong(np.array(case[1]), np.array(case[0], dtype=bool))
+    assert (result.auc, result.error) == pytest.approx(area, abs=6e-9)
+    assert result.wald() == pytest.approx(wald, abs=6e-9)
+    assert result.logit() == pytest.approx(logit, abs=6e-9)
 
 
 def test_a_thousand_random_cases_against_all_pairs() -> None:
@@ -56,8 +56,8 @@ def test_a_thousand_random_cases_against_all_pairs() -> None:
     for _ in range(1000):
         upper, lower = random.integers(2, 12, 2)
         scores, positive = random.integers(0, 9, upper + lower) / 9, np.repeat([True, False], [upper, lower])
-        found = delong(scores, positive)
-        assert (found.auc, found.variance) == pytest.approx(plain(scores, positive), abs=1e-12)
+        result = delong(scores, positive)
+        assert (result.auc, result.variance) == pytest.approx(plain(scores, positive), abs=1e-12)
 
 
 def test_the_error_is_near_that_of_the_bootstrap() -> None:
@@ -69,15 +69,15 @@ def test_the_error_is_near_that_of_the_bootstrap() -> None:
 
 
 def test_a_wider_confidence_gives_a_wider_interval() -> None:
-    found = delong(np.array([0.1, 0.4, 0.35, 0.8, 0.2]), np.array([False, False, True, True, True]))
-    for interval in (found.wald, found.logit):
+    result = delong(np.array([0.1, 0.4, 0.35, 0.8, 0.2]), np.array([False, False, True, True, True]))
+    for interval in (result.wald, result.logit):
         (low, high), (lower, higher) = interval(0.5), interval(0.9)
-        assert 0 <= lower < low < found.auc < high < higher <= 1
+        assert 0 <= lower < low < result.auc < high < higher <= 1
 
 
 def test_perfect_separation_has_an_interval_without_width() -> None:
-    found = delong(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True]))
-    for interval in (found.wald, found.logit):
+    result = delong(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True]))
+    for interval in (result.wald, result.logit):
         with pytest.warns(RuntimeWarning, match=r"area \(1\) is 0.*bootstrap"):
             assert interval() == (1, 1)
     with pytest.warns(RuntimeWarning, match=r"area \(0\) is 0"):
@@ -85,15 +85,15 @@ def test_perfect_separation_has_an_interval_without_width() -> None:
 
 
 def test_one_positive_case_has_no_variance() -> None:
-    found = delong(np.array([0.1, 0.2, 0.8]), np.array([False, False, True]))
-    assert found.auc == 1
-    assert np.isnan(found.variance)
+    result = delong(np.array([0.1, 0.2, 0.8]), np.array([False, False, True]))
+    assert result.auc == 1
+    assert np.isnan(result.variance)
     with pytest.warns(RuntimeWarning, match="nan"):
-        assert np.isnan(found.wald()).all()
+        assert np.isnan(result.wald()).all()
 
 
 def test_without_one_kind_there_is_no_area() -> None:
-    found = delong(np.array([0.1, 0.2]), np.array([True, True]))
-    assert np.isnan([found.auc, found.variance]).all()
+    result = delong(np.array([0.1, 0.2]), np.array([True, True]))
+    assert np.isnan([result.auc, result.variance]).all()
     with pytest.warns(RuntimeWarning, match="nan"):
-        assert np.isnan(found.logit()).all()
+        assert np.isnan(result.logit()).all()

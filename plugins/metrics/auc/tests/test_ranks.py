@@ -50,9 +50,9 @@ def test_resamples_against_all_pairs() -> None:
     scores, positive = drawn(3)
     counts = random.integers(0, 4, (50, len(scores)))
     wins = (np.sign(scores[positive == 1][:, None] - scores[positive == 0]) + 1) / 2
-    for found, row in zip(auc(scores, positive, counts), counts):
+    for area, row in zip(auc(scores, positive, counts), counts):
         pairs = np.outer(row[positive == 1], row[positive == 0])
-        assert found == pytest.approx((pairs * wins).sum() / pairs.sum(), abs=1e-12)
+        assert area == pytest.approx((pairs * wins).sum() / pairs.sum(), abs=1e-12)
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +75,8 @@ def test_invariants(seed: int) -> None:
 
 def test_without_one_kind_there_is_no_area() -> None:
     counts = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0]])
-    found = auc(np.array([0.2, 0.7, 0.9]), np.array([0.0, 1.0, 1.0]), counts)
-    np.testing.assert_array_equal(found, [1, np.nan, 1, np.nan])
+    areas = auc(np.array([0.2, 0.7, 0.9]), np.array([0.0, 1.0, 1.0]), counts)
+    np.testing.assert_array_equal(areas, [1, np.nan, 1, np.nan])
 
 
 def test_undefined_cases_are_left_out() -> None:

@@ -62,8 +62,8 @@ class TestVector:
     @pytest.mark.parametrize(("gamma", "expected"), [(1, (0.25, 1)), (1.2, (0, 0.5))])
     def test_rates(self, gamma: float, expected: tuple[float, float]) -> None:
         values = np.array([alpha(row) for row in V_DOC_2])
-        found = rates(values, WRONG, once(6), gamma)
-        assert [float(each[0]) for each in found] == list(expected)
+        shares = rates(values, WRONG, once(6), gamma)
+        assert [float(share[0]) for share in shares] == list(expected)
 
     def test_curve(self) -> None:
         """The first wrong decision goes first; the second one after one of four right ones."""
@@ -77,16 +77,16 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for _ in range(1000):
             statistic, wrong = drawn(random)
-            found = auroc_and_curve(statistic, wrong, once(len(wrong)))[0]
-            assert found == pytest.approx(roc_auc_score(wrong, statistic), abs=1e-12)
+            auroc = auroc_and_curve(statistic, wrong, once(len(wrong)))[0]
+            assert auroc == pytest.approx(roc_auc_score(wrong, statistic), abs=1e-12)
 
 
 def test_curves_against_a_plain_walk() -> None:
     random = np.random.default_rng(1)
     for _ in range(100):
         statistic, wrong = drawn(random)
-        found = auroc_and_curve(statistic, wrong, once(len(wrong)))[1][0]
-        np.testing.assert_allclose(found, plain_curve(statistic, wrong), atol=1e-12)
+        curve = auroc_and_curve(statistic, wrong, once(len(wrong)))[1][0]
+        np.testing.assert_allclose(curve, plain_curve(statistic, wrong), atol=1e-12)
 
 
 def test_a_rate_that_is_reached_exactly_takes_no_more() -> None:

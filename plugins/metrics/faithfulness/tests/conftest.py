@@ -57,19 +57,19 @@ def case() -> Callable[..., Case]:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     """The passes from here on."""
-    found, forward = Passes(), Batch.forward
+    counts, forward = Passes(), Batch.forward
 
     def backward(gradient: Tensor) -> None:
-        found.backwards += len(gradient)
+        counts.backwards += len(gradient)
 
     def counting(batch: Batch, images: Tensor | None = None, *rest: Any, **settings: Any) -> Any:
         logits, activations = forward(batch, images, *rest, **settings)
         shown = batch.images if images is None else images
-        found.images += list(shown.detach())
-        found.largest = max(found.largest, len(shown))
+        counts.images += list(shown.detach())
+        counts.largest = max(counts.largest, len(shown))
         if logits.requires_grad:
             logits.register_hook(backward)
         return logits, activations
 
     monkeypatch.setattr(Batch, "forward", counting)
-    return found
+    return counts

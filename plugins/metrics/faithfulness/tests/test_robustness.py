@@ -72,8 +72,8 @@ def product(model: nn.Module, values: Array, target: int) -> Array:
     """Image times gradient, summed over channels, by autograd on the network itself."""
     images = torch.from_numpy(values).double().requires_grad_()
     with torch.enable_grad():
-        (found,) = torch.autograd.grad(model(images)[:, target].sum(), images)
-    return (images * found).sum(1).detach().numpy().astype(np.float32)
+        (gradient,) = torch.autograd.grad(model(images)[:, target].sum(), images)
+    return (images * gradient).sum(1).detach().numpy().astype(np.float32)
 
 
 def made(case: Any, explainer: Explainer, **settings: Any) -> Any:
@@ -88,16 +88,16 @@ class TestMaxSensitivity:
         return np.stack([self.METRIC.noise(case.batch, number) for number in range(7)])
 
     def test_plain_loops(self, case: Any, passes: Any) -> None:
-        one = made(case, Product(), rows=3)
-        found = self.METRIC.measure(one)
+        example = made(case, Product(), rows=3)
+        scores = self.METRIC.measure(example)
         assert (len(passes), passes.backwards, passes.largest) == (7, 7, 3)
-        heat = np.float64(one.heatmap.values)
+        heat = np.float64(example.heatmap.values)
         changes = []
-        for noise in self.noise(one):
+        for noise in self.noise(example):
             gap = product(network(), (IMAGE + noise)[None], 1)[0] - heat
             changes.append(np.sqrt((gap**2).sum() / (heat**2).sum()))
-        assert found["value"] == pytest.approx(max(changes), rel=1e-6)
-        assert found["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
+        assert scores["value"] == pytest.approx(max(changes), rel=1e-6)
+        assert scores["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
 
     def test_closed_forms(self, case: Any) -> None:
         """A heatmap that is the image moves as the noise does; one that does not see it stays."""
@@ -108,10 +108,10 @@ class TestMaxSensitivity:
 
         image = RANDOM.random((1, 5, 5)).astype(np.float32).astype(np.float64)
         flat = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
-        one = case(flat, image, image[0], explainer=Image())
-        noise = self.noise(one)
-        assert self.METRIC.measure(one)["value"] == pytest.approx(
-            max(np.linalg.norm(each) for each in noise) / np.linalg.norm(image), rel=1e-6
+        example = case(flat, image, image[0], explainer=Image())
+        noise = self.noise(example)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(
+            max(np.linalg.norm(copy) for copy in noise) / np.linalg.norm(image), rel=1e-6
         )
         other = case(flat, image, np.ones((5, 5)), explainer=Constant())
         assert self.METRIC.measure(other) == {"value": 0, "mean": 0}
@@ -126,8 +126,8 @@ class TestMaxSensitivity:
         assert not np.array_equal(noise, self.noise(made(case, Product(), id="two")))
 
     def test_captum(self, case: Any) -> None:
-        one = made(case, Product())
-        noise = torch.from_numpy(self.noise(one))
+        example = made(case, Product())
+        noise = torch.from_numpy(self.noise(example))
 
         def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (torch.from_numpy(product(network(), images[0].detach().numpy(), 1)).double(),)
@@ -135,15 +135,15 @@ class TestMaxSensitivity:
         expected = sensitivity_max(
             explain, torch.from_numpy(IMAGE)[None], lambda images: (images[0] + noise,), n_perturb_samples=7
         )
-        assert self.METRIC.measure(one)["value"] == pytest.approx(float(expected), rel=1e-8)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(float(expected), rel=1e-8)
 
     @pytest.mark.slow
     @pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
     def test_quantus(self, case: Any) -> None:
         import quantus
 
-        one = made(case, Product())
-        noise = iter(self.noise(one))
+        example = made(case, Product())
+        noise = iter(self.noise(example))
 
         def explain(model: Any, inputs: Array, targets: Any, **settings: Any) -> Array:
             return np.float64(product(network(), inputs, 1))[:, None]
@@ -154,9 +154,9 @@ class TestMaxSensitivity:
         )  # fmt: skip
         (expected,) = reference(
             model=network().float().eval(), x_batch=IMAGE[None], y_batch=np.array([1]),
-            a_batch=np.float64(one.heatmap.values)[None, None], explain_func=explain, device="cpu",
+            a_batch=np.float64(example.heatmap.values)[None, None], explain_func=explain, device="cpu",
         )  # fmt: skip
-        assert self.METRIC.measure(one)["value"] == pytest.approx(expected, rel=1e-8)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(expected, rel=1e-8)
 
     def test_undefined(self, case: Any) -> None:
         class Broken(Explainer):
@@ -180,26 +180,26 @@ class TestSimilarity:
 
     def test_structural_similarity(self) -> None:
         """Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
-        one, other = RANDOM.normal(size=(9, 10)), RANDOM.normal(size=(9, 10))
+        first, second = RANDOM.normal(size=(9, 10)), RANDOM.normal(size=(9, 10))
         field = RANDOM.random((9, 10)) > 0.5
-        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (one, other)]
-        found = []
+        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (first, second)]
+        scores = []
         for y, x in np.argwhere(field):
             a, b = (values[y : y + 7, x : x + 7].ravel() for values in scaled)
             covariance = np.cov(a, b)
             top = (2 * a.mean() * b.mean() + 0.01**2) * (2 * covariance[0, 1] + 0.03**2)
             bottom = (a.mean() ** 2 + b.mean() ** 2 + 0.01**2) * (np.trace(covariance) + 0.03**2)
-            found.append(top / bottom)
-        assert ssim(one, other, field) == pytest.approx(np.mean(found), rel=1e-10)
+            scores.append(top / bottom)
+        assert ssim(first, second, field) == pytest.approx(np.mean(scores), rel=1e-10)
 
     def test_scale_does_not_matter_and_sign_does(self) -> None:
-        one, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
-        assert similarities(one, 1e-9 * one, field) == pytest.approx((1, 1, 1))
-        assert similarities(one, -one, field)[:2] == pytest.approx((1, -1))
-        assert similarities(one, -one, field)[2] == pytest.approx(1)
-        assert np.isnan(similarities(one, np.zeros((16, 16)), field)).all()
-        assert np.isnan(ssim(one, np.zeros((16, 16)), field))
-        assert ssim(one[:4, :4], one[:4, :4], field[:4, :4]) == pytest.approx(1)
+        heatmap, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
+        assert similarities(heatmap, 1e-9 * heatmap, field) == pytest.approx((1, 1, 1))
+        assert similarities(heatmap, -heatmap, field)[:2] == pytest.approx((1, -1))
+        assert similarities(heatmap, -heatmap, field)[2] == pytest.approx(1)
+        assert np.isnan(similarities(heatmap, np.zeros((16, 16)), field)).all()
+        assert np.isnan(ssim(heatmap, np.zeros((16, 16)), field))
+        assert ssim(heatmap[:4, :4], heatmap[:4, :4], field[:4, :4]) == pytest.approx(1)
 
 
 class TestModelRandomization:
@@ -210,12 +210,12 @@ class TestModelRandomization:
         metric = ModelRandomization(order=order, stages=stages)
         field = np.ones((16, 16), dtype=bool)
         field[:3] = False
-        one = made(case, Product(), field=field)
-        found = metric.measure(one)
-        drawn = [model.network.state_dict() for model in metric.models(one.batch)]
-        heat, expected = np.float64(one.heatmap.values), []
+        example = made(case, Product(), field=field)
+        scores = metric.measure(example)
+        drawn = [model.network.state_dict() for model in metric.models(example.batch)]
+        heat, expected = np.float64(example.heatmap.values), []
         copied = network()
-        for stage, group in enumerate(metric.groups(one.batch.model)):
+        for stage, group in enumerate(metric.groups(example.batch.model)):
             copied = network() if order == "independent" else copied
             state = copied.state_dict()
             changed = {name for name in state if name.rpartition(".")[0] in group}
@@ -225,23 +225,23 @@ class TestModelRandomization:
             expected.append([*(spearmanr(*pair).statistic for pair in pairs), ssim(heat, np.float64(again), field)])
         for column, name in enumerate(("absolute_spearman", "spearman", "ssim")):
             values = np.array(expected)[:, column]
-            assert found[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
-            assert found[name] == pytest.approx(found[f"{name}_stages"].mean())
+            assert scores[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
+            assert scores[name] == pytest.approx(scores[f"{name}_stages"].mean())
         count = len(expected)
         assert count == (4 if stages is None else 2)
-        assert (len(passes), passes.backwards) == metric.cost(one.batch.model, (16, 16), (1, 1)) == (count, count)
+        assert (len(passes), passes.backwards) == metric.cost(example.batch.model, (16, 16), (1, 1)) == (count, count)
 
     def test_a_heatmap_that_does_not_see_the_model_is_as_before(self, case: Any) -> None:
         heat = IMAGE.sum(0)
-        found = ModelRandomization().measure(case(network(), IMAGE, heat, explainer=Image()))
+        scores = ModelRandomization().measure(case(network(), IMAGE, heat, explainer=Image()))
         for name in ("absolute_spearman", "spearman", "ssim"):
-            assert found[name] == pytest.approx(1)
-        assert found["constant"] == 0
+            assert scores[name] == pytest.approx(1)
+        assert scores["constant"] == 0
 
     def test_a_random_network_explains_something_else(self, case: Any) -> None:
-        found = ModelRandomization(stages=None).measure(made(case, Product()))
-        assert found["absolute_spearman"] < 0.95
-        assert np.ptp(found["spearman_stages"]) > 0
+        scores = ModelRandomization(stages=None).measure(made(case, Product()))
+        assert scores["absolute_spearman"] < 0.95
+        assert np.ptp(scores["spearman_stages"]) > 0
 
     def test_the_order_is_that_of_evaluation_from_the_output_down(self, case: Any) -> None:
         model = Residual()
@@ -262,10 +262,10 @@ class TestModelRandomization:
                 values = self.first(images.flatten(1))
                 return self.scale * self.later(values if values.sum() > 0 else -values)
 
-        one = case(Branching(), IMAGE, IMAGE.sum(0), explainer=Product())
-        assert layers(one.batch.model) == [[""], ["later"], ["first"]]
-        found = ModelRandomization().measure(one)
-        assert found["spearman_stages"].shape == (3,)
+        example = case(Branching(), IMAGE, IMAGE.sum(0), explainer=Product())
+        assert layers(example.batch.model) == [[""], ["later"], ["first"]]
+        scores = ModelRandomization().measure(example)
+        assert scores["spearman_stages"].shape == (3,)
 
     def test_weights_count_where_they_are_read(self, case: Any) -> None:
         class Norm(nn.BatchNorm2d):
@@ -286,32 +286,32 @@ class TestModelRandomization:
         assert layers(model) == [["first", "norm"], [""], ["head"]]
 
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
-        metric, one, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
-        other.batch.model = one.batch.model
-        own = one.batch.model.network
-        before = {name: value.clone() for name, value in own.state_dict().items()}
-        first, again = ([*metric.models(each.batch)] for each in (one, other))
+        metric, example, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
+        other.batch.model = example.batch.model
+        original = example.batch.model.network
+        before = {name: value.clone() for name, value in original.state_dict().items()}
+        first, again = ([*metric.models(each.batch)] for each in (example, other))
         assert all(a is b for a, b in zip(first, again))
-        for each in (one, other):
+        for each in (example, other):
             metric.measure(each)
-        assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
-        networks = [own, *(model.network for model in first)]
+        assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
+        networks = [original, *(model.network for model in first)]
         assert len({value.data_ptr() for each in networks for value in each.parameters()}) == 2 * len(
-            [*own.parameters()]
+            [*original.parameters()]
         )
-        views = [model.view(one.batch.images, {}).module for model in (one.batch.model, *first)]
+        views = [model.view(example.batch.images, {}).module for model in (example.batch.model, *first)]
         weights = [[*view.parameters()] for view in views]
         assert len({value.data_ptr() for each in weights for value in each}) == 2 * len(weights[0])
 
     @pytest.mark.parametrize("kind", [Silent, Picky])
     def test_a_stage_with_a_constant_heatmap_or_none(self, case: Any, kind: Any) -> None:
         explainer = kind()
-        one = case(network(), IMAGE, IMAGE.sum(0), explainer=explainer)
-        explainer.network = one.batch.model.network
-        found = ModelRandomization(order="independent").measure(one)
-        assert found["constant"] == 1
-        assert np.isnan(found["spearman_stages"]).all()
-        assert np.isnan(found["absolute_spearman"])
+        example = case(network(), IMAGE, IMAGE.sum(0), explainer=explainer)
+        explainer.network = example.batch.model.network
+        scores = ModelRandomization(order="independent").measure(example)
+        assert scores["constant"] == 1
+        assert np.isnan(scores["spearman_stages"]).all()
+        assert np.isnan(scores["absolute_spearman"])
 
     def test_undefined(self, case: Any) -> None:
         metric = ModelRandomization()

@@ -25,9 +25,9 @@ def maps() -> list[Array]:
 def test_the_same_as_labelling_each_threshold(heatmap: Array, connectivity: int, cover: float) -> None:
     structure = generate_binary_structure(heatmap.ndim, heatmap.ndim if connectivity == 8 else 1)
     hot = hottest(heatmap, int(cover * heatmap.size), 20)
-    found = list(components(hot, heatmap.shape, connectivity))
-    assert len(found) == len(hot.thresholds) > 1
-    for threshold, (labels, count) in zip(hot.thresholds, found):
+    regions = list(components(hot, heatmap.shape, connectivity))
+    assert len(regions) == len(hot.thresholds) > 1
+    for threshold, (labels, count) in zip(hot.thresholds, regions):
         expected, number = label(heatmap >= threshold, structure)
         assert count == number
         assert len(labels) == np.count_nonzero(expected)
@@ -76,4 +76,4 @@ def test_spread_keeps_the_ends() -> None:
 def test_offsets_are_half_of_the_neighbours(dimensions: int, connectivity: int, count: int) -> None:
     steps = set(offsets(dimensions, connectivity))
     assert len(steps) == count
-    assert not steps & {tuple(-each for each in step) for step in steps}
+    assert not steps & {tuple(-component for component in step) for step in steps}

@@ -22,19 +22,19 @@ Array = NDArray[Any]
 
 def drawn(shape: tuple[int, ...], pixels: dict[tuple[int, ...], float]) -> Array:
     values = np.zeros(shape, dtype=np.float32)
-    for place, value in pixels.items():
-        values[place] = value
+    for position, value in pixels.items():
+        values[position] = value
     return values
 
 
 def case(heat: Array, *marks: Array | Annotation, id: str = "one") -> Case:
-    annotations = tuple(each if isinstance(each, Annotation) else Annotation("lesion", each) for each in marks)
+    annotations = tuple(mark if isinstance(mark, Annotation) else Annotation("lesion", mark) for mark in marks)
     sample = Sample(id, np.zeros((3, *heat.shape), dtype=np.float32), annotations)
     return Case(sample, heatmap=Heatmap(heat.astype(np.float32)))
 
 
 def table(metric: Froc, cases: list[Case]) -> dict[str, Array]:
-    rows = [metric.measure(each) for each in cases]
+    rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
 
 
@@ -59,14 +59,14 @@ def test_conformance(check):
 
 def at(row: dict[str, Any], threshold: float) -> Array:
     """The lesions hit and the false positives of one case where its heatmap is cut at ``threshold``."""
-    place = np.count_nonzero(row["threshold"] >= threshold) - 1
-    return np.array([row[f"overlap_{what}"][place] if place >= 0 else 0 for what in ("hits", "false_positives")])
+    step = np.count_nonzero(row["threshold"] >= threshold) - 1
+    return np.array([row[f"overlap_{kind}"][step] if step >= 0 else 0 for kind in ("hits", "false_positives")])
 
 
 class TestVector:
     @pytest.mark.parametrize(("connectivity", "count", "last"), [(8, 3, 1.5), (4, 4, 2)])
     def test_v_froc_3(self, connectivity: int, count: int, last: float) -> None:
-        rows = [Froc(connectivity=connectivity).measure(each) for each in VECTOR]
+        rows = [Froc(connectivity=connectivity).measure(sample_case) for sample_case in VECTOR]
         assert sum(row["lesions"] for row in rows) == count
         states = np.array([sum(at(row, threshold) for row in rows) for threshold in (9, 8, 6, 5, 4, 3, 2)])
         assert states[:, 0].tolist() == [0, 1, 2, 2, 2, 2, 2]
@@ -81,10 +81,10 @@ class TestVector:
         assert (3 * curves[1][0, 0]).tolist() == pytest.approx([0, 0, 1, 2, 2, 2, 2])
 
     def test_what_is_read_from_it(self) -> None:
-        found = summary(Froc(), VECTOR)
-        assert found["at_0.125"][0] == pytest.approx(2 / 3)
-        assert found["overlap"][0] == pytest.approx(2 / 3)
-        assert found["extrapolated"][0] == pytest.approx(3 / 7)
+        scores = summary(Froc(), VECTOR)
+        assert scores["at_0.125"][0] == pytest.approx(2 / 3)
+        assert scores["overlap"][0] == pytest.approx(2 / 3)
+        assert scores["extrapolated"][0] == pytest.approx(3 / 7)
 
 
 def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least: float) -> dict[str, tuple[int, int]]:
@@ -100,10 +100,10 @@ def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least:
         centre = tuple(round(axis) for axis in center_of_mass(inside))
         peak = np.unravel_index(np.argmax(np.where(inside, heat, -np.inf)), heat.shape)
         alike = {n for n in touched if (inside & (numbers == n)).sum() >= least * (inside | (numbers == n)).sum()}
-        found = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
-        for rule, own in zip(RULES, found):
-            hits[rule] |= own
-            false[rule] += not own
+        scores = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
+        for rule, lesions_hit in zip(RULES, scores):
+            hits[rule] |= lesions_hit
+            false[rule] += not lesions_hit
     return {rule: (len(hits[rule]), false[rule]) for rule in RULES}
 
 
@@ -123,9 +123,9 @@ class TestPlainImplementation:
             heat, marks = noisy(seed, shape, levels=levels)
             row = Froc(connectivity=connectivity, least_iou=0.2, thresholds=15).measure(case(heat, marks))
             assert row["lesions"] > 1
-            for place, threshold in enumerate(row["threshold"]):
+            for step, threshold in enumerate(row["threshold"]):
                 for rule, expected in plain(heat, marks, threshold, connectivity, 0.2).items():
-                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected
+                    assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected
 
     def test_a_thousand_small_images(self) -> None:
         """Every threshold of images of few pixels and levels, where regions and lesions touch in every way."""
@@ -135,9 +135,9 @@ class TestPlainImplementation:
             marks = (random.random((5, 5)) < 0.3).astype(np.float32)
             heat[0, 0], marks[4, 4] = 4, 1
             row = Froc(least_iou=0.2).measure(case(heat, marks))
-            for place, threshold in enumerate(row["threshold"]):
+            for step, threshold in enumerate(row["threshold"]):
                 for rule, expected in plain(heat, marks, threshold, 8, 0.2).items():
-                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected, seed
+                    assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected, seed
 
     @pytest.mark.parametrize("interpolation", ["linear", "step"])
     def test_the_summary_of_several_images(self, interpolation: Any) -> None:
@@ -145,21 +145,21 @@ class TestPlainImplementation:
         images = [noisy(seed, (13, 14)) for seed in range(5)]
         images[2][1][:] = 0
         metric = Froc(thresholds=400, cover=0.5, points=5000, interpolation=interpolation)
-        found = summary(metric, [case(*image) for image in images])
-        assert found["overlap"][0] > 0
+        scores = summary(metric, [case(*image) for image in images])
+        assert scores["overlap"][0] > 0
         cuts = [hottest_values(heat, 0.5) for heat, _ in images]
         lesions = sum(label(marks, np.ones((3, 3)))[1] for _, marks in images)
         points = []
         for threshold in sorted({*np.concatenate(cuts)}):
-            own = [max(threshold, values.min()) for values in cuts]
-            states = [plain(*image, level, 8, 0.5) for image, level in zip(images, own)]
+            thresholds = [max(threshold, values.min()) for values in cuts]
+            states = [plain(*image, level, 8, 0.5) for image, level in zip(images, thresholds)]
             points.append([[sum(state[rule][side] for state in states) for side in (0, 1)] for rule in RULES])
         hits, false = np.moveaxis(np.array(points), 2, 0) / np.array([[lesions], [5]])[:, None]
         for rule, x, y in zip(RULES, false.T, hits.T):
             expected = sensitivity_at(x, y, RATES, interpolation)
-            np.testing.assert_allclose(found[f"{rule}_curve"][0], expected, rtol=1e-10)
-            assert found[rule][0] == pytest.approx(expected.mean())
-        assert [found[f"at_{rate:g}"][0] for rate in RATES] == found["overlap_curve"][0].tolist()
+            np.testing.assert_allclose(scores[f"{rule}_curve"][0], expected, rtol=1e-10)
+            assert scores[rule][0] == pytest.approx(expected.mean())
+        assert [scores[f"at_{rate:g}"][0] for rate in RATES] == scores["overlap_curve"][0].tolist()
 
     def test_few_points_are_close_to_all(self) -> None:
         cases = [case(*noisy(seed, (40, 40))) for seed in range(12)]
@@ -176,7 +176,7 @@ def hottest_values(heat: Array, cover: float) -> Array:
 class TestOracles:
     def test_the_annotation_itself_finds_everything_and_its_inverse_nothing(self) -> None:
         marks = [noisy(seed, (30, 30))[1] for seed in range(4)]
-        itself, inverse = (summary(Froc(), [case(sign * each, each) for each in marks]) for sign in (1, -1))
+        itself, inverse = (summary(Froc(), [case(sign * mask, mask) for mask in marks]) for sign in (1, -1))
         assert [itself[rule][0] for rule in ("overlap", "iou", "peak")] == [1, 1, 1]
         assert [inverse[rule][0] for rule in RULES] == [0, 0, 0, 0]
 
@@ -187,15 +187,15 @@ class TestOracles:
         assert np.mean(first) == pytest.approx(0.06, abs=4 * np.sqrt(0.06 * 0.94 / 800))
 
     def test_a_heatmap_that_cannot_be_cut_finds_nothing(self) -> None:
-        found = summary(Froc(), [case(np.ones((8, 8)), drawn((8, 8), {(1, 1): 1}))])
-        assert found["overlap"][0] == 0
-        assert found["extrapolated"][0] == 1
+        scores = summary(Froc(), [case(np.ones((8, 8)), drawn((8, 8), {(1, 1): 1}))])
+        assert scores["overlap"][0] == 0
+        assert scores["extrapolated"][0] == 1
 
     def test_scaled_heatmaps_are_the_same(self) -> None:
         cases, scaled = ([case(factor * heat, marks) for heat, marks in map(noisy, range(4))] for factor in (1, 8))
-        one, other = summary(Froc(), cases), summary(Froc(), scaled)
-        assert {name: values.tolist() for name, values in one.items()} == {
-            name: values.tolist() for name, values in other.items()
+        original, rescaled = summary(Froc(), cases), summary(Froc(), scaled)
+        assert {name: values.tolist() for name, values in original.items()} == {
+            name: values.tolist() for name, values in rescaled.items()
         }
 
     def test_quantiles_ignore_the_scale_of_each_image(self) -> None:
@@ -219,16 +219,16 @@ class TestCases:
     def test_a_resample_without_lesions_has_no_value(self) -> None:
         heat = drawn((8, 8), {(1, 1): 5})
         values = table(Froc(), [case(heat, drawn((8, 8), {(1, 1): 1})), case(heat, 0 * heat)])
-        found = Froc().summarise(values, np.array([[1, 1], [0, 3], [2, 0]]))
-        assert np.isnan(found["overlap"]).tolist() == [False, True, False]
-        assert np.isnan(found["extrapolated"]).tolist() == [False, True, False]
+        scores = Froc().summarise(values, np.array([[1, 1], [0, 3], [2, 0]]))
+        assert np.isnan(scores["overlap"]).tolist() == [False, True, False]
+        assert np.isnan(scores["extrapolated"]).tolist() == [False, True, False]
 
     def test_a_case_that_was_not_measured_is_left_out(self) -> None:
         values = table(Froc(), VECTOR)
-        missing = {name: np.concatenate([each, np.full_like(each[:1], np.nan)]) for name, each in values.items()}
-        found, expected = Froc().summarise(missing, np.ones((1, 3))), Froc().summarise(values, np.ones((1, 2)))
+        missing = {name: np.concatenate([array, np.full_like(array[:1], np.nan)]) for name, array in values.items()}
+        actual, expected = Froc().summarise(missing, np.ones((1, 3))), Froc().summarise(values, np.ones((1, 2)))
         for name in expected:
-            np.testing.assert_array_equal(found[name], expected[name])
+            np.testing.assert_array_equal(actual[name], expected[name])
 
     def test_many_resamples_and_one_by_one_agree(self) -> None:
         values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
@@ -241,22 +241,24 @@ class TestCases:
 
     def test_the_core_summarises_it_with_an_interval(self) -> None:
         values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
-        made = summarise_cases(Froc().summarise, values, list("aabbcc"), 200, 0.95, 0)
-        assert {*RULES, "at_0.125", "at_8", "extrapolated"} <= made.keys()
-        assert "overlap_curve" not in made
-        assert made["overlap"].low <= made["overlap"].value <= made["overlap"].high
-        assert made["overlap"].n == 6
+        intervals = summarise_cases(Froc().summarise, values, list("aabbcc"), 200, 0.95, 0)
+        assert {*RULES, "at_0.125", "at_8", "extrapolated"} <= intervals.keys()
+        assert "overlap_curve" not in intervals
+        assert intervals["overlap"].low <= intervals["overlap"].value <= intervals["overlap"].high
+        assert intervals["overlap"].n == 6
 
     def test_findings_are_united_and_anatomy_is_left_out(self) -> None:
-        one, other = drawn((9, 9), {(2, 2): 1}), drawn((9, 9), {(6, 6): 1, (6, 7): 1})
-        marks = [Annotation("a", one), Annotation("b", other), Annotation("optic_disc", 1 - one)]
-        assert Froc().measure(case(one, *marks))["lesions"] == 2
-        assert Froc(findings=["b"]).measure(case(one, *marks))["lesions"] == 1
-        assert Froc(findings=["b"]).measure(case(one, *marks))["overlap_false_positives"][0] == 1
+        first, second = drawn((9, 9), {(2, 2): 1}), drawn((9, 9), {(6, 6): 1, (6, 7): 1})
+        marks = [Annotation("a", first), Annotation("b", second), Annotation("optic_disc", 1 - first)]
+        assert Froc().measure(case(first, *marks))["lesions"] == 2
+        assert Froc(findings=["b"]).measure(case(first, *marks))["lesions"] == 1
+        assert Froc(findings=["b"]).measure(case(first, *marks))["overlap_false_positives"][0] == 1
 
     def test_readers(self) -> None:
-        both, left, right = ({(2, 2): 1, **own} for own in ({}, {(0, 0): 1}, {(6, 6): 1}))
-        marks = [Annotation("a", drawn((8, 8), each), reader=name) for name, each in zip("xyz", (both, left, right))]
+        both, left, right = ({(2, 2): 1, **extra} for extra in ({}, {(0, 0): 1}, {(6, 6): 1}))
+        marks = [
+            Annotation("a", drawn((8, 8), pixels), reader=name) for name, pixels in zip("xyz", (both, left, right))
+        ]
         heat = drawn((8, 8), {(2, 2): 3, (6, 6): 2})
         counted = {
             readers: Froc(readers=readers).measure(case(heat, *marks)) for readers in ("union", "majority", "each")

@@ -43,19 +43,19 @@ def test_kappa_vectors(labels: Any, decisions: Any, expected: float) -> None:
 
 def test_rates_vector() -> None:
     """V-CM."""
-    found = {name: values[0, 1] for name, values in rates(np.array([V_CM])).items()}
+    shares = {name: values[0, 1] for name, values in rates(np.array([V_CM])).items()}
     expected = {"sensitivity": 0.75, "specificity": 2 / 3, "precision": 0.6, "f1": 2 / 3}
-    assert found == pytest.approx(expected)
+    assert shares == pytest.approx(expected)
     assert accuracy(np.array([V_CM])) == pytest.approx(0.7)
 
 
 def test_nothing_over_nothing_is_undefined() -> None:
     """Two cases of the first class, decided as it; the third class occurs nowhere, the second is only decided."""
-    found = {name: values[0] for name, values in rates(np.array([[[2, 1, 0], [0, 0, 0], [0, 0, 0]]])).items()}
-    np.testing.assert_array_equal(found["sensitivity"], [2 / 3, np.nan, np.nan])
-    np.testing.assert_array_equal(found["specificity"], [np.nan, 2 / 3, 1])
-    np.testing.assert_array_equal(found["precision"], [1, 0, np.nan])
-    np.testing.assert_array_equal(found["f1"], [0.8, 0, np.nan])
+    shares = {name: values[0] for name, values in rates(np.array([[[2, 1, 0], [0, 0, 0], [0, 0, 0]]])).items()}
+    np.testing.assert_array_equal(shares["sensitivity"], [2 / 3, np.nan, np.nan])
+    np.testing.assert_array_equal(shares["specificity"], [np.nan, 2 / 3, 1])
+    np.testing.assert_array_equal(shares["precision"], [1, 0, np.nan])
+    np.testing.assert_array_equal(shares["f1"], [0.8, 0, np.nan])
 
 
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
@@ -77,10 +77,10 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
             )
         assert kappa(counted, ours) == pytest.approx(reference, abs=1e-12, nan_ok=True)
         assert accuracy(counted) == pytest.approx(np.mean(labels == decisions))
-        found = rates(counted)
-        np.testing.assert_allclose(found["precision"][0], precision, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(found["sensitivity"][0], recall, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(found["f1"][0], f1, rtol=0, atol=1e-12)
+        shares = rates(counted)
+        np.testing.assert_allclose(shares["precision"][0], precision, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(shares["sensitivity"][0], recall, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(shares["f1"][0], f1, rtol=0, atol=1e-12)
 
 
 def test_specificity_is_the_sensitivity_for_all_others() -> None:
@@ -115,7 +115,7 @@ def test_kappa_of_independent_decisions_is_zero() -> None:
 def test_accuracy_lies_between_sensitivity_and_specificity() -> None:
     """The law on which the consistency check stands."""
     counted = np.random.default_rng(4).integers(0, 9, (500, 2, 2)) + np.eye(2, dtype=int)
-    found = rates(counted)
-    bounds = np.sort([found["sensitivity"][:, 1], found["specificity"][:, 1]], axis=0)
+    shares = rates(counted)
+    bounds = np.sort([shares["sensitivity"][:, 1], shares["specificity"][:, 1]], axis=0)
     assert (bounds[0] - 1e-12 <= accuracy(counted)).all()
     assert (accuracy(counted) <= bounds[1] + 1e-12).all()

@@ -25,9 +25,9 @@ ROWS: dict[str, tuple[tuple[float, float, float, int, int, float], list[str]]] =
 def test_published_rows(row: Any, wrong: list[str]) -> None:
     accuracy, sensitivity, specificity, positives, negatives, f1 = row
     shares = accuracy / 100, sensitivity / 100, specificity / 100
-    found = contradictions(*shares, positives, negatives, f1 / 100)
-    assert len(found) == len(wrong)
-    for sentence, pattern in zip(found, wrong):
+    sentences = contradictions(*shares, positives, negatives, f1 / 100)
+    assert len(sentences) == len(wrong)
+    for sentence, pattern in zip(sentences, wrong):
         assert re.search(pattern, sentence), sentence
 
 
