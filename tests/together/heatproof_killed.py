@@ -30,16 +30,17 @@ STEPS = {
 def die(name: str, number: int) -> None:
     """Kill this process before or after the given call of a step."""
     owner, attribute = STEPS[name]
-    step, count = getattr(owner, attribute), [0]
+    step = getattr(owner, attribute)
+    count = [0]
 
     def stepped(*arguments: Any) -> Any:
         count[0] += 1
         if count[0] == -number:
             os.kill(os.getpid(), signal.SIGKILL)
-        made = step(*arguments)
+        result = step(*arguments)
         if count[0] == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        return made
+        return result
 
     setattr(owner, attribute, stepped)
 
@@ -86,8 +87,8 @@ def killed(config: dict[str, Any], moment: Any) -> tuple[int, float]:
 def main() -> None:
     """Do what standard input asks for, one JSON list per line; answer with one line of JSON each."""
     for line in sys.stdin:
-        what, *arguments = json.loads(line)
-        if what == "shards":
+        action, *arguments = json.loads(line)
+        if action == "shards":
             config, parts = arguments
             answer: Any = list(map(ended, [forked(config, None, (part + 1, parts)) for part in range(parts)]))
         else:

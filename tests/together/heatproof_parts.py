@@ -28,11 +28,11 @@ NOTES = "HEATPROOF_PARTS_NOTES"
 """The environment variable that names the file of calls, one JSON list per line, shared by all processes."""
 
 
-def note(*what: Any) -> None:
+def note(*values: Any) -> None:
     """Append a call to the file of calls."""
     if NOTES in os.environ:
         with open(os.environ[NOTES], "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(what) + "\n")
+            stream.write(json.dumps(values) + "\n")
 
 
 class ImagesParams(BlobsParams):
@@ -85,10 +85,10 @@ class Native(Regions):
 
     def prepare(self, sample: Sample) -> Sample:
         """The grid of the toys, one column more for every second sample."""
-        made = super().prepare(sample)
+        prepared = super().prepare(sample)
         if int(sample.id[-1]) % 2:
-            return Sample(**{**vars(made), "image": np.pad(made.image, ((0, 0), (0, 0), (0, 1)))})
-        return made
+            return Sample(**{**vars(prepared), "image": np.pad(prepared.image, ((0, 0), (0, 0), (0, 1)))})
+        return prepared
 
 
 class OneLogit(Linear):
@@ -135,10 +135,10 @@ class Blind(Regions):
 
     def prepare(self, sample: Sample) -> Sample:
         """The second image makes logits that are not finite."""
-        made = super().prepare(sample)
+        prepared = super().prepare(sample)
         if sample.id.endswith("1"):
-            made.image[...] = np.nan
-        return made
+            prepared.image[...] = np.nan
+        return prepared
 
 
 class SlopeParams(Params):
@@ -161,7 +161,7 @@ class Slope(Explainer[SlopeParams]):
         note("explain", self.params.factor, list(batch.ids), os.getpid(), list(batch.layers), torch.get_num_threads())
         time.sleep(self.params.seconds)
         values = batch.images * gradients(batch).images * self.params.factor
-        hit = [place for place, id in enumerate(batch.ids) if id in self.params.on]
+        hit = [index for index, id in enumerate(batch.ids) if id in self.params.on]
         return self._spoilt(values, hit, len(batch)) if hit or self.params.fault == "memory" else values
 
     def _spoilt(self, values: Tensor, hit: list[int], size: int) -> Tensor | Explanation:
@@ -197,7 +197,7 @@ class Noted(Explainer):
         size = len(batch)
         steps = [torch.arange(1.0 + int(id[-1]) % 3) for id in batch.ids]
         notes = {
-            "steps": [len(each) for each in steps],
+            "steps": [len(passes) for passes in steps],
             "word": ["done"] * size,
             "error": torch.full((size,), torch.inf),
         }
@@ -249,10 +249,10 @@ class Sharing(Explainer[SharingParams]):
 
     def explain(self, batch: Batch) -> Tensor:
         """Maps (n, c, *space)."""
-        kept = sum(key[0] in ("shared", "explanation") for key in batch._results)
-        made = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
-        note("sharing", self.params.pair, self.params.factor, kept)
-        return made * self.params.factor
+        results = sum(key[0] in ("shared", "explanation") for key in batch._results)
+        values = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
+        note("sharing", self.params.pair, self.params.factor, results)
+        return values * self.params.factor
 
 
 class Demanding(Explainer):
@@ -285,7 +285,10 @@ class Mass(Metric[MassParams]):
         if case.sample.id in self.params.on and self.params.fault == "undefined":
             raise Undefined("nothing to see here")
         heat = np.maximum(case.heatmap.values.astype(np.float64), 0)
-        shares = {one.finding: float((heat * one.values).sum() / heat.sum()) for one in case.sample.annotations}
+        shares = {
+            annotation.finding: float((heat * annotation.values).sum() / heat.sum())
+            for annotation in case.sample.annotations
+        }
         if case.sample.id in self.params.on:
             shares["left"] = {"nan": np.nan, "inf": np.inf}[self.params.fault]
         return {"value": float(np.sum(list(shares.values()))) * self.params.scale} | shares
@@ -328,7 +331,9 @@ class Area(Metric[AreaParams]):
     def summarise(self, measurements: Mapping[str, Any], counts: Any) -> dict[str, Any]:
         """``auc`` (r,): the share of pairs in order."""
         defined = ~np.isnan(measurements["score"] + measurements["label"])
-        score, label, counts = measurements["score"][defined], measurements["label"][defined] > 0, counts[:, defined]
+        score = measurements["score"][defined]
+        label = measurements["label"][defined] > 0
+        counts = counts[:, defined]
         order = (score[label][:, None] > score[~label][None]) + 0.5 * (score[label][:, None] == score[~label][None])
         pairs = counts[:, label][:, :, None] * counts[:, ~label][:, None, :]
         total = pairs.sum((1, 2))
@@ -392,11 +397,11 @@ def heatproof_datasets() -> Mapping[str, str]:
 @hookimpl
 def heatproof_models() -> Mapping[str, str]:
     """Declare the models, the kit's toys among them."""
-    own = {
+    models = {
         name.lower(): f"heatproof_parts:{name}"
         for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Blind")
     }
-    return own | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
+    return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
 
 
 @hookimpl

@@ -30,10 +30,10 @@ Configured = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    found = [Announcement("parts", "heatproof_parts", "heatproof-parts", "1")]
+    announcements = [Announcement("parts", "heatproof_parts", "heatproof-parts", "1")]
     for name in ("baseline", "cam", "gradient", "smoothgrad", "faithfulness"):
-        found.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
-    return Catalog(found)
+        announcements.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
+    return Catalog(announcements)
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def configured(catalog: Catalog, tmp_path: Path) -> Configured:
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images passed forward and backward from here on, and the most in one forward."""
-    counts, forward = [0, 0, 0], Batch.forward
+    counts = [0, 0, 0]
+    forward = Batch.forward
 
     def backward(gradient: torch.Tensor) -> None:
         counts[1] += len(gradient)
@@ -70,15 +71,15 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def rows(finished: Any, **chosen: str) -> list[dict[str, Any]]:
     table = read_table(finished.folder / "scores.parquet")
-    found = (dict(zip(table, values)) for values in zip(*table.values()))
-    return [row for row in found if all(row[name] == value for name, value in chosen.items())]
+    records = (dict(zip(table, values)) for values in zip(*table.values()))
+    return [row for row in records if all(row[name] == value for name, value in chosen.items())]
 
 
 def priced(config: Any, catalog: Catalog) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    (found,) = estimates(make_plan(config, catalog))
-    costs = found.metrics.values()
-    total = [found.forwards + sum(cost[0] for cost in costs), found.backwards + sum(cost[1] for cost in costs)]
-    return total[0], total[1], dict(found.metrics)
+    (estimate,) = estimates(make_plan(config, catalog))
+    costs = estimate.metrics.values()
+    total = [estimate.forwards + sum(cost[0] for cost in costs), estimate.backwards + sum(cost[1] for cost in costs)]
+    return total[0], total[1], dict(estimate.metrics)
 
 
 def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog: Catalog, passed: list[int]) -> None:
@@ -123,11 +124,11 @@ def test_stored_maps_are_explained_again_as_they_were(configured: Configured, ca
     """With a tiny radius hardly anything moves, whatever the layer and the reduction."""
     metric = {"use": "max_sensitivity", "samples": 2, "radius": 1e-7}
     finished = run(configured(metrics=[metric], reductions=["max", "l2", "sum"]), catalog)
-    found = rows(finished, measure="value")
-    valid = [row for row in found if row["status"] == "valid"]
+    scores = rows(finished, measure="value")
+    valid = [row for row in scores if row["status"] == "valid"]
     assert len(valid) >= 4 * 3 * 3
     assert max(row["value"] for row in valid) < 1e-3
-    assert {row["reason"] for row in found if row["status"] != "valid"} <= {
+    assert {row["reason"] for row in scores if row["status"] != "valid"} <= {
         "the heatmap is zero everywhere: no change is relative to it"
     }
 
@@ -136,7 +137,8 @@ def test_the_deletion_of_a_run_is_that_of_plain_loops(configured: Configured, ca
     finished = run(
         configured(metrics=[{"use": "deletion", "steps": 4, "baseline": 0.25}], explainers=["gradient"]), catalog
     )
-    model, dataset = Regions(), Images(count=8)
+    model = Regions()
+    dataset = Images(count=8)
     for row in rows(finished, explainer="gradient", measure="curve"):
         image = torch.from_numpy(model.prepare(dataset.load(row["case"])).image)[None].requires_grad_()
         logits = model.network(image)
@@ -192,10 +194,10 @@ def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Cat
     data = [{"use": "images", "split": "test", "count": 8, "labels": {"blob-004": None}}]
     finished = run(configured(datasets=data, targets=["label"], explainers=["gradient"]), catalog)
     for name in NAMES:
-        found = {
+        outcomes = {
             (row["status"], row["reason"]) for row in rows(finished, explainer="gradient", case="blob-004", metric=name)
         }
-        assert found == {("excluded", "the sample has no single label to explain")}
+        assert outcomes == {("excluded", "the sample has no single label to explain")}
         others = rows(finished, explainer="gradient", case="blob-005", metric=name)
         assert {row["status"] for row in others} == {"valid"}
 
@@ -205,7 +207,7 @@ def test_a_image_that_the_model_cannot_read_has_a_reason(configured: Configured,
         configured(models=["blind"], datasets=[{"use": "images", "count": 4}], explainers=["gradient"]), catalog
     )
     for name in NAMES:
-        found = {
+        outcomes = {
             (row["status"], row["reason"]) for row in rows(finished, explainer="random", case="blob-001", metric=name)
         }
-        assert found == {("invalid", "the logits are not finite")}
+        assert outcomes == {("invalid", "the logits are not finite")}

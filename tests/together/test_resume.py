@@ -102,7 +102,9 @@ def test_killed_in_the_middle_of_commits(ask: Ask, whole: tuple[Path, float], tm
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_random_moments(ask: Ask, whole: tuple[Path, float], tmp_path: Path, seed: int) -> None:
-    draw, killed, folder = random.Random(seed), 0, tmp_path / "run"
+    draw = random.Random(seed)
+    killed = 0
+    folder = tmp_path / "run"
     while killed < 5:
         code, _ = ask("run", config(folder), draw.uniform(0.05, 0.3) * whole[1])
         killed = killed + 1 if code == -signal.SIGKILL else 0
@@ -208,7 +210,8 @@ def plugin(tmp_path: Path) -> Path:
 
 def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_path: Path, plugin: Path) -> None:
     settings = {"explainers": [{"use": "slope", "seconds": 0.4}], "models": ["regions"], "metrics": ["mass"]}
-    path, run = tmp_path / "config.yaml", Run(tmp_path / "run")
+    path = tmp_path / "config.yaml"
+    run = Run(tmp_path / "run")
     YAML().dump(config(run.folder, **settings), path)
     command = [sys.executable, "-c", "from heatproof.cli.commands import main; main()", "run", str(path)]
     env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{HERE}")

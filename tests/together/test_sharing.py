@@ -44,7 +44,9 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
     composites differ from others in the layer that reads the image only; this layer is walked for each by itself.
     """
     counts = Counter()
-    model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
+    model = in_float64(Residual())
+    forward = View.__call__
+    backward = torch.autograd.grad
     explainers = [explainer for method in METHODS for explainer in method.expand(model)]
     requests = [request for explainer in explainers for request in explainer.requests(model)]
     assert len(explainers) == 8 + 5 + len(model.layers())
@@ -81,7 +83,8 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
 
 
 def test_the_estimate_before_a_run_is_what_is_taken():
-    model, source = Residual(), Source(Blobs(), "test", ())
+    model = Residual()
+    source = Source(Blobs(), "test", ())
     explainers = [explainer for method in METHODS for explainer in method.expand(model)]
     combinations = [
         Combination(

@@ -39,8 +39,8 @@ LABELS: dict[str, Callable[[Label, Dataset], Label]] = {
 def layouts() -> list[str]:
     """The datasets of this project that write a layout of their own."""
     entries = [entry for entry in default().entries if entry.kind == "dataset"]
-    own = [entry for entry in entries if entry.distribution.startswith("heatproof-")]
-    return [entry.name for entry in own if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
+    plugins = [entry for entry in entries if entry.distribution.startswith("heatproof-")]
+    return [entry.name for entry in plugins if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
 
 
 def heatproof(*words: object) -> Result:
@@ -56,8 +56,8 @@ def given(settings: dict[str, Any]) -> list[str]:
 
 def phantom(subject: str) -> Dataset:
     """The phantom of a subject."""
-    made: Dataset = default().create("dataset", "phantom", SMALL | {"subject": subject})  # type: ignore[assignment]
-    return made
+    dataset: Dataset = default().create("dataset", "phantom", SMALL | {"subject": subject})  # type: ignore[assignment]
+    return dataset
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,9 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", layouts())
 def test_a_twin(name: str, tmp_path: Path) -> None:
-    subject, settings, root = SUBJECTS.get(name, "eye"), READ.get(name, {}), tmp_path / "twin"
+    subject = SUBJECTS.get(name, "eye")
+    settings = READ.get(name, {})
+    root = tmp_path / "twin"
     origin = phantom(subject)
     labels = [origin.load(id).label for id in origin.ids()]
     written = heatproof("data", "write", name, *given(SMALL | {"subject": subject}), "--root", root)
@@ -102,7 +104,8 @@ def test_a_twin(name: str, tmp_path: Path) -> None:
     ("grading", set()), ("localization", {"optic_disc_centre", "fovea_centre"}),
 ])  # fmt: skip
 def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -> None:
-    root, origin = tmp_path / "twin", phantom("eye")
+    root = tmp_path / "twin"
+    origin = phantom("eye")
     words = (*given(SMALL), "--layout", f"part={part}", "--root", root)
     written = heatproof("data", "write", "idrid", *words)
     assert written.exit_code == 0, written.output
@@ -117,8 +120,8 @@ def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -
         centres = [
             np.array([sample.extras[name] for sample in samples]) for samples in (read, drawn) for name in extras
         ]
-        for one, other in zip(centres[: len(extras)], centres[len(extras) :]):
-            gaps = np.abs(one[:, None] - other).max(2)
+        for first, second in zip(centres[: len(extras)], centres[len(extras) :]):
+            gaps = np.abs(first[:, None] - second).max(2)
             assert gaps.min(1).max() <= 0.5  # the tables hold whole pixels
     checked = heatproof("data", "check", "idrid", "--set", f"part={part}", "--root", root)
     assert checked.exit_code == 0, checked.output

@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: V-AUC-4, classes met by name, single outputs, several findings, refusals."""
+"""The AUC metric as the runner uses it: classes matched by name, single outputs, multiple labels, and errors."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 ABC = ("a", "b", "c")
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 REFERABLE = ("moderate", "severe", "proliferative")
-V_AUC_4 = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.4, 0.5, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]]
+PROBABILITIES = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.4, 0.5, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]]
 
 
 def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple[str, ...] = ABC,
@@ -48,13 +48,13 @@ def test_conformance(check: Any) -> None:
 
 class TestOneVersusRest:
     def cases(self) -> list[Case]:
-        """Probabilities as printed: of their logarithms two would be tied in print only."""
-        cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        """Cases with exactly these probabilities; logits would break a tie by rounding."""
+        cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
         return [replace(entry, prediction=replace(entry.prediction, probabilities=np.array(row)))
-                for entry, row in zip(cases, V_AUC_4)]  # fmt: skip
+                for entry, row in zip(cases, PROBABILITIES)]  # fmt: skip
 
     def test_vector(self) -> None:
-        """V-AUC-4."""
+        """The areas of six cases of three classes, counted by hand."""
         assert summary(Auc(), self.cases()) == pytest.approx({"a": 0.875, "b": 0.9375, "c": 0.8125, "auc": 0.875})
 
     def test_against_scikit_learn(self) -> None:
@@ -69,7 +69,8 @@ class TestOneVersusRest:
 
     def test_sigmoids_rank_by_the_logit(self) -> None:
         random = np.random.default_rng(1)
-        labels, logits = random.integers(0, 3, 40), random.normal(size=(40, 3))
+        labels = random.integers(0, 3, 40)
+        logits = random.normal(size=(40, 3))
         actual = summary(Auc(scores="sigmoid"), [case(int(label), row) for label, row in zip(labels, logits)])
         for index, name in enumerate(ABC):
             assert actual[name] == pytest.approx(roc_auc_score(labels == index, logits[:, index]))
@@ -89,10 +90,10 @@ class TestOneVersusRest:
 
 class TestLabels:
     def test_met_by_name(self) -> None:
-        """The model knows the classes in another order, and one that the dataset has not."""
+        """The model has the classes in another order, and one that the dataset lacks."""
         other = ("x", "c", "b", "a")
-        straight = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
-        turned = [case(label, [0.0, *row[::-1]], other) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        straight = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
+        turned = [case(label, [0.0, *row[::-1]], other) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
         assert set(table(Auc(), turned)) == set(ABC)
         actual, expected = (summary(Auc(scores="sigmoid"), group) for group in (turned, straight))
         assert actual == expected
@@ -125,7 +126,8 @@ class TestPositive:
 
     def test_against_scikit_learn(self) -> None:
         random = np.random.default_rng(2)
-        labels, logits = random.integers(0, 5, 60), random.normal(size=60) * 3
+        labels = random.integers(0, 5, 60)
+        logits = random.normal(size=60) * 3
         for head, scores in (("ordinal", 1 / (1 + np.exp(-logits))), ("regression", logits)):
             cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
             actual = summary(Auc(positive=REFERABLE), cases)
@@ -135,7 +137,8 @@ class TestPositive:
 
     def test_two_classes_with_one_output(self) -> None:
         random = np.random.default_rng(3)
-        labels, logits = random.integers(0, 2, 30), random.normal(size=30)
+        labels = random.integers(0, 2, 30)
+        logits = random.normal(size=30)
         cases = [case(int(label), [z], ("a", "b"), ("a", "b"), "sigmoid") for label, z in zip(labels, logits)]
         area = pytest.approx(roc_auc_score(labels, logits))
         assert summary(Auc(), cases) == {"a": area, "b": area, "auc": area}
@@ -161,8 +164,8 @@ def test_expected() -> None:
 
 
 def test_excluded_cases_are_left_out() -> None:
-    """The store gives a case without measurements as NaN."""
-    cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+    """The store returns NaN for a case without measurements."""
+    cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
     measured = table(Auc(), cases)
     longer = {name: np.vstack([values, [[np.nan, np.nan]]]) for name, values in measured.items()}
     assert Auc().summarise(longer, np.ones((1, 7), int)) == Auc().summarise(measured, np.ones((1, 6), int))

@@ -1,4 +1,4 @@
-"""Areas against the vectors V-AUC-1 to 3, scikit-learn, a count over all pairs, and what must not change them."""
+"""Areas against small examples, scikit-learn, a count over all pairs, and invariants."""
 
 import time
 from typing import Any
@@ -14,9 +14,9 @@ from heatproof_auc.ranks import auc
 Array = NDArray[Any]
 
 VECTORS = {
-    "V-AUC-1": ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75),
-    "V-AUC-2": ([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.4, 0.4, 0.6, 0.9], 0.88888889),
-    "V-AUC-3": ([0, 1, 0, 1, 0, 1, 1, 0], [0.2, 0.3, 0.1, 0.9, 0.6, 0.7, 0.5, 0.4], 0.8125),
+    "four cases": ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75),
+    "ties": ([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.4, 0.4, 0.6, 0.9], 0.88888889),
+    "eight cases": ([0, 1, 0, 1, 0, 1, 1, 0], [0.2, 0.3, 0.1, 0.9, 0.6, 0.7, 0.5, 0.4], 0.8125),
 }
 
 
@@ -80,7 +80,8 @@ def test_without_one_kind_there_is_no_area() -> None:
 
 
 def test_undefined_cases_are_left_out() -> None:
-    scores, positive = np.array([np.nan, 0.2, 0.7, 0.5]), np.array([1.0, 0.0, 1.0, np.nan])
+    scores = np.array([np.nan, 0.2, 0.7, 0.5])
+    positive = np.array([1.0, 0.0, 1.0, np.nan])
     assert auc(scores, positive, np.array([[5, 1, 1, 7]])).tolist() == [1]
 
 

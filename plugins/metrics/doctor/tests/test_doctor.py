@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: distributions, wrong decisions by class name, invariants, refusals."""
+"""The DOCTOR metric as the runner uses it: distributions, wrong decisions by class name, invariants, and errors."""
 
 from typing import Any
 
@@ -33,7 +33,8 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple
 def drawn(classes: int, count: int = 200, seed: int = 0) -> tuple[list[Case], Array, Array]:
     random = np.random.default_rng(seed)
     names = tuple("abcdefgh"[:classes])
-    labels, logits = random.integers(0, classes, count), random.normal(size=(count, classes)) * 2
+    labels = random.integers(0, classes, count)
+    logits = random.normal(size=(count, classes)) * 2
     logits[np.arange(count), labels] += 1.5
     return [case(int(label), row, names, names) for label, row in zip(labels, logits)], labels, logits
 
@@ -72,7 +73,7 @@ class TestMeasure:
 
     @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
     def test_one_logit_of_two_classes(self, distribution: Any) -> None:
-        """Its sigmoid is .9; DOCTOR of (.1, .9)."""
+        """The sigmoid of the logit is .9, the distribution (.1, .9)."""
         scores = Doctor(distribution=distribution).measure(case(0, [np.log(9)], ABC[:2], head="sigmoid"))
         assert scores == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
 
@@ -136,10 +137,8 @@ class TestSummarise:
     def test_excluded_cases_are_left_out(self) -> None:
         measured = table(Doctor(), drawn(3)[0])
         longer = {name: np.append(values, np.nan) for name, values in measured.items()}
-        short, long = (
-            Doctor().summarise(values_by_name, np.ones((1, n), int))
-            for values_by_name, n in ((measured, 200), (longer, 201))
-        )
+        short = Doctor().summarise(measured, np.ones((1, 200), int))
+        long = Doctor().summarise(longer, np.ones((1, 201), int))
         for name, values in short.items():
             np.testing.assert_array_equal(values, long[name])
 
@@ -160,8 +159,9 @@ class Linear(Model):
 
     def __init__(self, weights: Tensor):
         super().__init__()
-        self.weights, self.names = weights.double(), ABC[: len(weights)] if len(weights) > 1 else ABC[:2]
-        self.head = "softmax" if len(weights) > 1 else "sigmoid"
+        self.weights = weights.double()
+        self.names = ABC[: max(2, len(weights))]
+        self.head = {1: "sigmoid"}.get(len(weights), "softmax")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -189,8 +189,10 @@ class TestPartiallyBlackBox:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_one_logit_in_closed_form(self, towards: str, sign: int) -> None:
         """For two classes both statistics fall with |z|; a step of epsilon changes |z| by epsilon times the L1 norm."""
-        weights, image = torch.tensor([[0.5, -1.0, 2.0, 0.25]]), sign * torch.tensor([0.2, 0.1, 0.3, -0.4]).double()
-        certain = abs(float(weights[0].double() @ image)) + (1 if towards == "certainty" else -1) * 0.01 * 3.75
+        weights = torch.tensor([[0.5, -1.0, 2.0, 0.25]])
+        image = sign * torch.tensor([0.2, 0.1, 0.3, -0.4]).double()
+        direction = {"certainty": 1, "doubt": -1}[towards]
+        certain = abs(float(weights[0].double() @ image)) + direction * 0.01 * 3.75
         scores = moved(weights, image, epsilon=0.01, towards=towards)
         assert scores["beta"] == pytest.approx(np.exp(-certain), rel=1e-12)
         p = 1 / (1 + np.exp(-certain))
@@ -201,7 +203,9 @@ class TestPartiallyBlackBox:
     def test_against_differences(self, distribution: str, temperature: float) -> None:
         """The step follows the signs of finite differences of the statistics of the unmoved image."""
         torch.manual_seed(3)
-        weights, image, epsilon = torch.randn(3, 4), torch.rand(4), 0.05
+        weights = torch.randn(3, 4)
+        image = torch.rand(4)
+        epsilon = 0.05
         settings = {"distribution": distribution, "temperature": temperature}
 
         def statistic(name: str, values: Tensor) -> float:

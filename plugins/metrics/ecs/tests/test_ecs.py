@@ -1,7 +1,8 @@
-"""The metric as the runner uses it: weights from masks, findings, exclusions and refusals."""
+"""The ECS metric as the runner uses it: weights from masks, findings, exclusions and errors."""
 
 import pickle
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ HEAT = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
 
 
 def sample(masks: dict[str, Array], id: str = "one") -> Sample:
-    shape = next(iter(masks.values())).shape if masks else (4, 4)
+    shape = next((mask.shape for mask in masks.values()), (4, 4))
     annotations = tuple(Annotation(finding, mask) for finding, mask in masks.items())
     return Sample(id, np.zeros((3, *shape), dtype=np.float32), annotations)
 
@@ -53,21 +54,21 @@ class TestMeasure:
         assert metric.measure(case(drawn(PIXELS)))["combined"] == pytest.approx(combined)
 
     def test_further_grids_and_tops(self) -> None:
-        """Each is what an Ecs of these settings gives, and is expected at K / S² by chance."""
+        """Each further measure equals the score of an Ecs with these settings; K / S² is expected by chance."""
         masks = {name: np.kron(mask, np.ones((3, 3), dtype=np.float32)) for name, mask in drawn(PIXELS).items()}
         example = case(masks, np.random.default_rng(0).random((12, 12)))
         metric = Ecs(grid=2, top=2, grids=(3, 4), tops=(1, 3), weights=WEIGHTS)
         scores = metric.measure(example)
-        further = {(grid, top): f"combined S={grid} K={top}" for grid in (2, 3, 4) for top in (2, 1, 3)}
-        assert set(scores) == {*PIXELS, "combined", *(name for pair, name in further.items() if pair != (2, 2))}
-        for (grid, top), name in further.items():
+        measures = {(grid, top): f"combined S={grid} K={top}" for grid, top in product((2, 3, 4), (2, 1, 3))}
+        measures[2, 2] = "combined"
+        assert set(scores) == {*PIXELS, *measures.values()}
+        for (grid, top), measure in measures.items():
             alone = Ecs(grid=grid, top=top, weights=WEIGHTS)
-            measure = "combined" if (grid, top) == (2, 2) else name
             assert scores[measure] == pytest.approx(alone.measure(example)["combined"], abs=1e-12)
             assert metric.expected(measure) == alone.expected("combined") == min(1, top / grid**2)
 
     def test_several_readers(self) -> None:
-        """By default what any of them marked; ``each`` is the mean of their scores, ``majority`` what most marked."""
+        """By default the union of the masks counts; ``each`` averages scores, ``majority`` takes what most marked."""
         positions = ([(0, 0)], [(0, 0), (3, 3)], [(3, 3), (3, 0)])
         marks = tuple(
             Annotation("haemorrhages", drawn({"a": pixels})["a"], reader=f"reader{number}")
@@ -79,12 +80,8 @@ class TestMeasure:
             metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}, readers=readers)
             return metric.measure(several)["combined"]
 
-        alone = [
-            Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}).measure(
-                case(drawn({"haemorrhages": pixels}))
-            )
-            for pixels in positions
-        ]
+        metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1})
+        alone = [metric.measure(case(drawn({"haemorrhages": pixels}))) for pixels in positions]
         assert score("each") == pytest.approx(np.mean([row["combined"] for row in alone]))
         assert (score("union"), score("majority"), score("each")) == (0.5, 1.0, pytest.approx(5 / 6))
 
@@ -135,7 +132,8 @@ class TestMeasure:
 
     def test_readers_are_united(self) -> None:
         left, right = np.zeros((2, 4, 4), dtype=np.float32)
-        left[0, 0], right[3, 3] = 1, 1
+        left[0, 0] = 1
+        right[3, 3] = 1
         both = Sample(
             "one",
             np.zeros((3, 4, 4)),
@@ -155,7 +153,10 @@ class TestMeasure:
     def test_partition_of_five_pixels_in_two(self, partition: str, combined: float) -> None:
         """The lesion pixel in the middle lies in all four cells by area, in the last one by its corner."""
         mask, heat = np.zeros((2, 5, 5), dtype=np.float32)
-        mask[2, 2], heat[0, 0], heat[0, 4], heat[4, 4] = 1, 3, 1, 2
+        mask[2, 2] = 1
+        heat[0, 0] = 3
+        heat[0, 4] = 1
+        heat[4, 4] = 2
         metric = Ecs(grid=2, top=2, partition=partition, weights={"lesion": 1}, ties="stable")
         assert metric.measure(case({"lesion": mask}, heat))["combined"] == combined
 

@@ -1,4 +1,4 @@
-"""Deletion, insertion and pixel flipping: conformance, plain loops, oracles, and bad input."""
+"""Deletion, insertion and pixel flipping against plain loops, closed forms and Quantus; conformance and errors."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -22,13 +22,14 @@ from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
-IMAGE, HEAT = RANDOM.random((2, 6, 7)), RANDOM.normal(size=(6, 7))
+IMAGE = RANDOM.random((2, 6, 7))
+HEAT = RANDOM.normal(size=(6, 7))
 FIELD = np.ones((6, 7), dtype=bool)
 FIELD[0] = FIELD[:, 6] = False
 
 
 class Sum(nn.Module):
-    """The sum of all values against 0 and 0: with one channel the value of each pixel is its relevance."""
+    """The logits are the sum of all values, 0 and 0: with one channel each pixel's value is its relevance."""
 
     def forward(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
@@ -36,7 +37,7 @@ class Sum(nn.Module):
 
 
 class Dying(nn.Module):
-    """1 as long as every pixel is there, then 0."""
+    """1 while every pixel is present, else 0."""
 
     def forward(self, images: Tensor) -> Tensor:
         alive = (images > 0).flatten(1).all(1).to(images)
@@ -51,19 +52,21 @@ class Doubled(nn.Module):
 
 
 def curved() -> nn.Module:
-    """A small network with drawn weights: two channels to three classes."""
+    """A small network with random weights, from two channels to three classes."""
     torch.manual_seed(0)
     head = nn.Linear(4, 3)
     return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
 def plain(network: nn.Module, images: list[Array], target: int, logit: bool) -> list[float]:
-    """The target's score of each image, one forward each."""
+    """Compute the target's score of each image, one forward per image."""
     scores = []
     for image in images:
         with torch.no_grad():
             row = network(torch.from_numpy(image)[None])[0]
-        scores.append(float((row if logit else row.softmax(0))[target]))
+        if not logit:
+            row = row.softmax(0)
+        scores.append(float(row[target]))
     return scores
 
 
@@ -81,30 +84,31 @@ def test_conformance(check):
 
 
 class TestSecondImplementation:
-    """Plain loops over pixels, a list of images and one forward each."""
+    """Plain loops over pixels, with one forward per image."""
 
-    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    @pytest.mark.parametrize("field", [np.ones((6, 7), bool), FIELD], ids=["whole", "field"])
     @pytest.mark.parametrize("baseline", [0.25, "mean", "blur"])
     @pytest.mark.parametrize("kind", [Deletion, Insertion])
     @pytest.mark.parametrize("steps", [1, 4, 42])
     def test_deletion_and_insertion(self, case: Any, kind: Any, baseline: Any, steps: int, field: Any) -> None:
-        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
+        network = curved()
         example = case(network, IMAGE, HEAT, field=field, target=1, rows=3)
-        pixels = sorted(map(tuple, np.argwhere(inside)), key=lambda position: -HEAT[position])
-        images, shares = [], []
+        pixels = sorted(map(tuple, np.argwhere(field)), key=lambda position: -HEAT[position])
+        images = []
+        shares = []
         for step in range(steps + 1):
             count = int(np.ceil(round(step * len(pixels) / steps, 9)))
-            removed = pixels[:count] if kind is Deletion else pixels[count:]
-            images.append(self.without(removed, self.fill(baseline, inside)))
+            removed = {Deletion: pixels[:count], Insertion: pixels[count:]}[kind]
+            images.append(self.without(removed, self.fill(baseline, field)))
             shares.append(count / len(pixels))
         expected = plain(network, images, 1, logit=False)
         result = kind(steps=steps, baseline=baseline, sigma=1.5).measure(example)
         assert result["curve"] == pytest.approx(expected, rel=1e-12)
         assert result["value"] == pytest.approx(areas(shares, expected), rel=1e-12)
 
-    def fill(self, baseline: Any, inside: Array) -> Array:
+    def fill(self, baseline: Any, field: Array) -> Array:
         if baseline == "mean":
-            return np.stack([np.full((6, 7), channel[inside].mean()) for channel in IMAGE])
+            return np.stack([np.full((6, 7), channel[field].mean()) for channel in IMAGE])
         if baseline == "blur":
             return np.stack([gaussian_filter(channel, 1.5) for channel in IMAGE])
         return np.full((2, 6, 7), baseline)
@@ -116,12 +120,12 @@ class TestSecondImplementation:
         return image
 
     @pytest.mark.parametrize(("patch", "at_once", "steps"), [(1, 5, None), (2, 1, 4), (3, 2, None), (4, 1, 100)])
-    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    @pytest.mark.parametrize("field", [np.ones((6, 7), bool), FIELD], ids=["whole", "field"])
     def test_pixel_flipping(self, case: Any, patch: int, at_once: int, steps: int | None, field: Any) -> None:
-        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
+        network = curved()
         example = case(network, IMAGE, HEAT, field=field, target=2, rows=4)
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for y, x in np.argwhere(inside):
+        for y, x in np.argwhere(field):
             groups.setdefault((y // patch, x // patch), []).append((y, x))
         order = sorted(groups.values(), key=lambda group: -sum(HEAT[position] for position in group))
         total = -(-(-(-6 // patch) * -(-7 // patch)) // at_once)
@@ -150,7 +154,8 @@ class TestSecondImplementation:
             assert np.unique(noise).size == noise.size
 
     def test_volumes(self, case: Any) -> None:
-        image, heat = RANDOM.random((1, 3, 4, 5)), RANDOM.normal(size=(3, 4, 5))
+        image = RANDOM.random((1, 3, 4, 5))
+        heat = RANDOM.normal(size=(3, 4, 5))
         result = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), image, heat))
         values = image.ravel()[np.argsort(-heat.ravel())]
         assert result["curve"] == pytest.approx([values[count:].sum() for count in range(0, 61, 10)])
@@ -158,7 +163,7 @@ class TestSecondImplementation:
 
 class TestOracles:
     def test_the_values_of_a_sum_are_its_best_heatmap(self, case: Any) -> None:
-        """f = sum(x): no order beats phi = x, none is beaten by phi = -x, and both are known in closed form."""
+        """For f = sum(x) the best heatmap is x and the worst is -x; both scores have a closed form."""
         image = RANDOM.random((1, 6, 7))
         metrics = Deletion(steps=42, baseline=0.0, of="logit"), Insertion(steps=42, baseline=0.0, of="logit")
         falling = np.sort(image.ravel())[::-1]
@@ -175,7 +180,7 @@ class TestOracles:
         assert flipping["curve"] == pytest.approx(image.sum() - lost, abs=1e-12)
 
     def test_a_model_that_dies_at_the_first_missing_pixel(self, case: Any) -> None:
-        """Only the corner of the first trapezoid is left; inserted pixels help with the very last one alone."""
+        """Deletion leaves the corner of the first trapezoid, insertion that of the last one."""
         image = 1 + RANDOM.random((1, 6, 7))
         deleted = Deletion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), image, HEAT))
         assert deleted["curve"].tolist() == [1] + 42 * [0]
@@ -189,8 +194,9 @@ class TestOracles:
             assert metric.measure(example)["value"] == pytest.approx(1 / 3)
 
     def test_constant_heatmaps_score_as_random_ones(self, case: Any) -> None:
-        """Over many samples the mean curve of a sum is the straight line that random orders have."""
-        image, metric = RANDOM.random((1, 6, 7)), Deletion(steps=42, baseline=0.0, of="logit")
+        """Over many samples the mean curve of a sum is the straight line of random orders."""
+        image = RANDOM.random((1, 6, 7))
+        metric = Deletion(steps=42, baseline=0.0, of="logit")
         model = case(Sum(), image, HEAT).batch.model
         values = {
             value: np.array([
@@ -253,7 +259,8 @@ class TestPasses:
 
     def test_the_stored_prediction_is_what_counts(self, case: Any) -> None:
         example = case(curved(), IMAGE, HEAT)
-        example.prediction.logits[...], example.prediction.probabilities[...] = 5.0, 0.75
+        example.prediction.logits[...] = 5.0
+        example.prediction.probabilities[...] = 0.75
         assert Deletion(steps=3).measure(example)["curve"][0] == 0.75
         assert Insertion(steps=3, of="logit").measure(example)["curve"][-1] == 5.0
         assert PixelFlipping(patch=3).measure(example)["curve"][0] == 0.75
@@ -279,7 +286,7 @@ class TestPasses:
 
     @pytest.mark.parametrize(("head", "logit"), [("sigmoid", 0.3), ("regression", 2.0), ("ordinal", -1.0)])
     def test_the_head_reads_the_score(self, case: Any, head: Any, logit: float) -> None:
-        """One logit is the target whatever the index, and its probability is what the head makes of it."""
+        """A single logit is the score of every target; its probability is computed by the head."""
         image = np.full((1, 2, 2), logit / 4)
         network = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
         network[1].weight.data.fill_(1.0)
@@ -334,7 +341,7 @@ class TestBadInput:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
 class TestQuantus:
-    """With one channel Quantus' features are pixels too; its curve begins after the first step."""
+    """With one channel the features of Quantus are pixels; its curve starts after the first step."""
 
     @pytest.mark.parametrize("at_once", [1, 3])
     def test_pixel_flipping(self, case: Any, at_once: int) -> None:
@@ -342,7 +349,8 @@ class TestQuantus:
 
         torch.manual_seed(1)
         network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 36, 3))
-        image, heat = RANDOM.random((1, 6, 6)).astype(np.float32), RANDOM.normal(size=(6, 6)).astype(np.float32)
+        image = RANDOM.random((1, 6, 6)).astype(np.float32)
+        heat = RANDOM.normal(size=(6, 6)).astype(np.float32)
         metric = PixelFlipping(patch=1, features_in_step=at_once, steps=None, baseline=0.0)
         result = metric.measure(case(network, image, heat, target=1))["curve"]
         reference = quantus.PixelFlipping(

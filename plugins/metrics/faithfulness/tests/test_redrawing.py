@@ -1,4 +1,4 @@
-"""Models with layers drawn anew: which weights change, and what they are drawn from."""
+"""Models with weights drawn anew: which weights change, and their distribution."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def weights(model: Model) -> dict[str, Tensor]:
 
 
 def changed(first: Model, second: Model) -> set[str]:
-    """The modules whose weights differ."""
+    """The names of the modules with different weights."""
     pairs = {name: (value, weights(second)[name]) for name, value in weights(first).items()}
     return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
 
@@ -33,14 +33,15 @@ def test_only_the_named_modules_are_drawn_anew() -> None:
 
 
 def test_weights_depend_on_seed_and_name_only() -> None:
-    one, second = Residual(), Residual(seed=3)
-    _ = one.network, second.network
+    first = Residual()
+    second = Residual(seed=3)
+    _ = first.network, second.network
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = weights(randomized(one, ["head"], 0))["head.weight"]
+    weight = weights(randomized(first, ["head"], 0))["head.weight"]
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(weights(randomized(second, ["last", "head"], 0))["head.weight"], first)
-    assert not torch.equal(weights(randomized(one, ["head"], 1))["head.weight"], first)
+    assert torch.equal(weights(randomized(second, ["last", "head"], 0))["head.weight"], weight)
+    assert not torch.equal(weights(randomized(first, ["head"], 1))["head.weight"], weight)
     both = redrawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), ["0", "1"], 0).state_dict()
     assert not torch.equal(both["0.weight"], both["1.weight"])
 

@@ -1,4 +1,4 @@
-"""ROAD: imputation against a dense solve, curves against plain loops, and what random heatmaps reach."""
+"""ROAD: imputation against a dense solve, curves against plain loops, and the scores of random heatmaps."""
 
 import itertools
 from typing import Any
@@ -18,9 +18,10 @@ RANDOM = np.random.default_rng(0)
 
 
 def dense(image: Array, missing: Array) -> Array:
-    """One equation per missing pixel, written out and solved with numpy."""
+    """Impute by one equation per missing pixel, solved with NumPy."""
     positions = [tuple(position) for position in np.argwhere(missing)]
-    matrix, sums = np.zeros((len(positions), len(positions))), np.zeros((len(positions), len(image)))
+    matrix = np.zeros((len(positions), len(positions)))
+    sums = np.zeros((len(positions), len(image)))
     for row, position in enumerate(positions):
         neighbours = []
         for steps in itertools.product((-1, 0, 1), repeat=missing.ndim):
@@ -42,7 +43,7 @@ def dense(image: Array, missing: Array) -> Array:
 
 
 class Weighted(nn.Module):
-    """A drawn weight for every value; the second logit is 0."""
+    """A random weight for every value; the second logit is 0."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -57,7 +58,8 @@ class TestImputation:
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
     @pytest.mark.parametrize("shape", [(3, 9, 11), (1, 1, 12), (2, 4, 5, 3)])
     def test_dense_solve(self, shape: tuple[int, ...], share: float) -> None:
-        image, missing = RANDOM.normal(size=shape), RANDOM.random(shape[1:]) < share
+        image = RANDOM.normal(size=shape)
+        missing = RANDOM.random(shape[1:]) < share
         missing[(0,) * missing.ndim] = False
         missing[(-1,) * missing.ndim] = True
         result = imputed(image, missing)
@@ -66,7 +68,8 @@ class TestImputation:
 
     def test_a_hole_in_a_slope_is_filled_with_the_slope(self) -> None:
         y, x = np.indices((12, 13))
-        image, missing = np.stack([2.0 * y - 3.0 * x, 1.0 * x]), np.zeros((12, 13), dtype=bool)
+        image = np.stack([2.0 * y - 3.0 * x, 1.0 * x])
+        missing = np.zeros((12, 13), dtype=bool)
         missing[3:9, 2:11] = True
         spoilt = np.where(missing, 100.0, image)
         assert imputed(spoilt, missing) == pytest.approx(image, abs=1e-11)
@@ -91,7 +94,8 @@ class TestRoad:
 
     @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
     def test_plain_loops(self, case: Any, field: Any) -> None:
-        image, heat = RANDOM.random((2, 7, 8)), RANDOM.normal(size=(7, 8))
+        image = RANDOM.random((2, 7, 8))
+        heat = RANDOM.normal(size=(7, 8))
         inside = np.ones((7, 8), bool) if field is None else field
         weights = np.random.default_rng(5).normal(size=(2, 7, 8))
         noise = 0.3 * generator(3, "two", "road").standard_normal((2, 7, 8))
@@ -112,7 +116,8 @@ class TestRoad:
         assert result["value"] == pytest.approx(result["lerf"].mean() - result["morf"].mean())
 
     def test_random_and_constant_heatmaps_reach_0(self, case: Any) -> None:
-        image, metric = 1 + RANDOM.random((1, 7, 8)), Road(percentages=(30, 60), of="logit", noise=0)
+        image = 1 + RANDOM.random((1, 7, 8))
+        metric = Road(percentages=(30, 60), of="logit", noise=0)
         model = case(Weighted((1, 7, 8)), image, image[0]).batch.model
         for heat in (lambda: RANDOM.random((7, 8)), lambda: np.zeros((7, 8))):
             values = np.array([
@@ -122,7 +127,7 @@ class TestRoad:
             assert values.std() > 0
 
     def test_a_good_heatmap_is_better_than_its_inverse(self, case: Any) -> None:
-        """White pixels on black: where they are removed first the score falls, where last it stays."""
+        """White pixels on black: removed first they lower the score, removed last they do not."""
         image = np.zeros((1, 12, 12))
         image[0, 4:8, 4:8] = 1
         network = nn.Sequential(nn.Flatten(), nn.Linear(144, 2))
@@ -133,7 +138,8 @@ class TestRoad:
         assert (good["lerf"] > good["morf"] - 0.05).all()
 
     def test_noise_is_that_of_the_sample(self, case: Any, passes: Any) -> None:
-        pixels, heat = RANDOM.random((1, 7, 8)), RANDOM.normal(size=(7, 8))
+        pixels = RANDOM.random((1, 7, 8))
+        heat = RANDOM.normal(size=(7, 8))
         for turned in (1, -1):
             Road(percentages=(50,)).measure(case(Weighted((1, 7, 8)), pixels, turned * heat))
         first, second, third, fourth = (image.numpy() for image in passes.images)

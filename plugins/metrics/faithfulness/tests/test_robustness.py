@@ -1,7 +1,8 @@
-"""Max-sensitivity and model randomization: against plain loops, captum and Quantus, and where they are undefined."""
+"""Max-sensitivity and model randomization against plain loops, Captum and Quantus, and undefined cases."""
 
 import copy
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,14 @@ class Product(Explainer):
 
 
 class Image(Explainer):
-    """The image itself; it runs no model but does not say so."""
+    """The image itself; it uses no model but does not declare it."""
 
     def explain(self, batch: Batch) -> Tensor:
         return batch.images.clone()
 
 
 class Silent(Explainer):
-    """Zero, unless the network is the one it was made for."""
+    """The image for one network, zero for all others."""
 
     network: Any = None
 
@@ -50,7 +51,7 @@ class Silent(Explainer):
 
 
 class Picky(Silent):
-    """The image itself, but only for the network it was made for."""
+    """The image for one network, undefined for all others."""
 
     def explain(self, batch: Batch) -> Tensor:
         if batch.model.network is not self.network:
@@ -59,7 +60,7 @@ class Picky(Silent):
 
 
 class Blind(Image):
-    """The image itself, and says that it asks no model."""
+    """The image itself; it declares that it uses no model."""
 
     traits = frozenset({"model_free"})
 
@@ -100,7 +101,7 @@ class TestMaxSensitivity:
         assert scores["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
 
     def test_closed_forms(self, case: Any) -> None:
-        """A heatmap that is the image moves as the noise does; one that does not see it stays."""
+        """A heatmap equal to the image changes by the noise; a constant one does not change."""
 
         class Constant(Explainer):
             def explain(self, batch: Batch) -> Tensor:
@@ -179,8 +180,9 @@ class TestSimilarity:
         assert np.isnan(spearman(np.ones(5), np.arange(5)))
 
     def test_structural_similarity(self) -> None:
-        """Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
-        first, second = RANDOM.normal(size=(9, 10)), RANDOM.normal(size=(9, 10))
+        """Compare with Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
+        first = RANDOM.normal(size=(9, 10))
+        second = RANDOM.normal(size=(9, 10))
         field = RANDOM.random((9, 10)) > 0.5
         scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (first, second)]
         scores = []
@@ -193,7 +195,8 @@ class TestSimilarity:
         assert ssim(first, second, field) == pytest.approx(np.mean(scores), rel=1e-10)
 
     def test_scale_does_not_matter_and_sign_does(self) -> None:
-        heatmap, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
+        heatmap = RANDOM.normal(size=(16, 16))
+        field = np.ones((16, 16), dtype=bool)
         assert similarities(heatmap, 1e-9 * heatmap, field) == pytest.approx((1, 1, 1))
         assert similarities(heatmap, -heatmap, field)[:2] == pytest.approx((1, -1))
         assert similarities(heatmap, -heatmap, field)[2] == pytest.approx(1)
@@ -206,17 +209,19 @@ class TestModelRandomization:
     @pytest.mark.parametrize("order", ["cascading", "independent"])
     @pytest.mark.parametrize("stages", [None, 2])
     def test_plain_loops(self, case: Any, order: Any, stages: int | None, passes: Any) -> None:
-        """Copies of the network itself, layer by layer with the drawn weights, explained by autograd."""
+        """Compare with copies of the network that take the new weights layer by layer, explained by autograd."""
         metric = ModelRandomization(order=order, stages=stages)
         field = np.ones((16, 16), dtype=bool)
         field[:3] = False
         example = made(case, Product(), field=field)
         scores = metric.measure(example)
         drawn = [model.network.state_dict() for model in metric.models(example.batch)]
-        heat, expected = np.float64(example.heatmap.values), []
+        heat = np.float64(example.heatmap.values)
+        expected = []
         copied = network()
         for stage, group in enumerate(metric.groups(example.batch.model)):
-            copied = network() if order == "independent" else copied
+            if order == "independent":
+                copied = network()
             state = copied.state_dict()
             changed = {name for name in state if name.rpartition(".")[0] in group}
             copied.load_state_dict({**state, **{name: drawn[stage][name] for name in changed}})
@@ -228,7 +233,7 @@ class TestModelRandomization:
             assert scores[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
             assert scores[name] == pytest.approx(scores[f"{name}_stages"].mean())
         count = len(expected)
-        assert count == (4 if stages is None else 2)
+        assert count == (stages or 4)
         assert (len(passes), passes.backwards) == metric.cost(example.batch.model, (16, 16), (1, 1)) == (count, count)
 
     def test_a_heatmap_that_does_not_see_the_model_is_as_before(self, case: Any) -> None:
@@ -255,7 +260,8 @@ class TestModelRandomization:
         class Branching(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.later, self.first = nn.Linear(4, 2), nn.Linear(3 * 256, 4)
+                self.later = nn.Linear(4, 2)
+                self.first = nn.Linear(3 * 256, 4)
                 self.scale = nn.Parameter(torch.tensor([1.0, 2.0]))
 
             def forward(self, images: Tensor) -> Tensor:
@@ -275,8 +281,10 @@ class TestModelRandomization:
         class Odd(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.auxiliary, self.head = nn.Linear(4, 2), nn.Linear(4, 2)
-                self.norm, self.first = Norm(4), nn.Conv2d(3, 4, 3)
+                self.auxiliary = nn.Linear(4, 2)
+                self.head = nn.Linear(4, 2)
+                self.norm = Norm(4)
+                self.first = nn.Conv2d(3, 4, 3)
                 self.scale = nn.Parameter(torch.ones(4, 1, 1))
 
             def forward(self, images: Tensor) -> Tensor:
@@ -286,22 +294,26 @@ class TestModelRandomization:
         assert layers(model) == [["first", "norm"], [""], ["head"]]
 
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
-        metric, example, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
+        metric = ModelRandomization(stages=None)
+        example = made(case, Product())
+        other = made(case, Product(), id="two")
         other.batch.model = example.batch.model
         original = example.batch.model.network
         before = {name: value.clone() for name, value in original.state_dict().items()}
-        first, again = ([*metric.models(each.batch)] for each in (example, other))
+        first = [*metric.models(example.batch)]
+        again = [*metric.models(other.batch)]
         assert all(a is b for a, b in zip(first, again))
-        for each in (example, other):
-            metric.measure(each)
+        metric.measure(example)
+        metric.measure(other)
         assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
         networks = [original, *(model.network for model in first)]
-        assert len({value.data_ptr() for each in networks for value in each.parameters()}) == 2 * len(
-            [*original.parameters()]
-        )
+        addresses = set()
+        for network in networks:
+            addresses |= {value.data_ptr() for value in network.parameters()}
+        assert len(addresses) == 2 * len([*original.parameters()])
         views = [model.view(example.batch.images, {}).module for model in (example.batch.model, *first)]
         weights = [[*view.parameters()] for view in views]
-        assert len({value.data_ptr() for each in weights for value in each}) == 2 * len(weights[0])
+        assert len({value.data_ptr() for value in chain.from_iterable(weights)}) == 2 * len(weights[0])
 
     @pytest.mark.parametrize("kind", [Silent, Picky])
     def test_a_stage_with_a_constant_heatmap_or_none(self, case: Any, kind: Any) -> None:

@@ -1,4 +1,4 @@
-"""Candidate lists: the vectors V-FROC-1 and V-FROC-2, CAMELYON16's habits, and plain counting."""
+"""Candidate lists: small examples, the rules of CAMELYON16, and plain counting."""
 
 import numpy as np
 import pytest

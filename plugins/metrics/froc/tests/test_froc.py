@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: V-FROC-3, a plain implementation of every rule, oracles, exclusions, refusals."""
+"""The FROC metric as the runner uses it: a small example, a plain implementation of every rule, exclusions, errors."""
 
 from typing import Any
 
@@ -58,14 +58,14 @@ def test_conformance(check):
 
 
 def at(row: dict[str, Any], threshold: float) -> Array:
-    """The lesions hit and the false positives of one case where its heatmap is cut at ``threshold``."""
-    step = np.count_nonzero(row["threshold"] >= threshold) - 1
-    return np.array([row[f"overlap_{kind}"][step] if step >= 0 else 0 for kind in ("hits", "false_positives")])
+    """The lesions hit and the false positives of a case when its heatmap is cut at ``threshold``."""
+    step = np.count_nonzero(row["threshold"] >= threshold)
+    return np.array([[0, *row[f"overlap_{kind}"]][step] for kind in ("hits", "false_positives")])
 
 
 class TestVector:
     @pytest.mark.parametrize(("connectivity", "count", "last"), [(8, 3, 1.5), (4, 4, 2)])
-    def test_v_froc_3(self, connectivity: int, count: int, last: float) -> None:
+    def test_false_positives_by_connectivity(self, connectivity: int, count: int, last: float) -> None:
         rows = [Froc(connectivity=connectivity).measure(sample_case) for sample_case in VECTOR]
         assert sum(row["lesions"] for row in rows) == count
         states = np.array([sum(at(row, threshold) for row in rows) for threshold in (9, 8, 6, 5, 4, 3, 2)])
@@ -74,7 +74,7 @@ class TestVector:
         assert sorted(set(np.concatenate([row["threshold"] for row in rows]))) == [2, 3, 4, 5, 6, 8, 9]
 
     def test_common_thresholds(self) -> None:
-        """8 neighbours: nothing happens at 2, where a pixel joins a region."""
+        """With 8 neighbours nothing changes at 2, where a pixel joins a region."""
         counts = np.ones((1, 2))
         curves = Pooled.from_measurements(table(Froc(), VECTOR), RULES, counts, points=50).curves(counts)
         assert curves[0][0, 0].tolist() == [0, 0.5, 0, 0, 0.5, 1, 1.5]
@@ -88,8 +88,8 @@ class TestVector:
 
 
 def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least: float) -> dict[str, tuple[int, int]]:
-    """Per rule the lesions hit and the false positives of one image at one threshold, region by region."""
-    structure = generate_binary_structure(heat.ndim, heat.ndim if connectivity == 8 else 1)
+    """Count per rule the lesions hit and the false positives of one image at one threshold, region by region."""
+    structure = generate_binary_structure(heat.ndim, {4: 1, 8: heat.ndim}[connectivity])
     numbers, _ = label(marks, structure)
     regions, count = label(heat >= threshold, structure)
     hits: dict[str, set[int]] = {rule: set() for rule in RULES}
@@ -100,8 +100,8 @@ def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least:
         centre = tuple(round(axis) for axis in center_of_mass(inside))
         peak = np.unravel_index(np.argmax(np.where(inside, heat, -np.inf)), heat.shape)
         alike = {n for n in touched if (inside & (numbers == n)).sum() >= least * (inside | (numbers == n)).sum()}
-        scores = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
-        for rule, lesions_hit in zip(RULES, scores):
+        by_rule = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
+        for rule, lesions_hit in zip(RULES, by_rule):
             hits[rule] |= lesions_hit
             false[rule] += not lesions_hit
     return {rule: (len(hits[rule]), false[rule]) for rule in RULES}
@@ -112,7 +112,9 @@ def noisy(seed: int, shape: tuple[int, ...] = (20, 23), sigma: float = 1, levels
     heat = gaussian_filter(random.normal(size=shape), sigma).astype(np.float32)
     marks = (gaussian_filter(random.normal(size=shape), 1) > 0.28).astype(np.float32)
     heat += 0.2 * gaussian_filter(marks, 1)
-    return (np.round(heat * levels) if levels else heat).astype(np.float32), marks
+    if levels:
+        heat = np.round(heat * levels)
+    return heat.astype(np.float32), marks
 
 
 class TestPlainImplementation:
@@ -128,12 +130,13 @@ class TestPlainImplementation:
                     assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected
 
     def test_a_thousand_small_images(self) -> None:
-        """Every threshold of images of few pixels and levels, where regions and lesions touch in every way."""
+        """Small images with few levels, where regions and lesions touch in every way, at every threshold."""
         for seed in range(1000):
             random = np.random.default_rng(seed)
             heat = random.integers(0, 4, (5, 5)).astype(np.float32)
             marks = (random.random((5, 5)) < 0.3).astype(np.float32)
-            heat[0, 0], marks[4, 4] = 4, 1
+            heat[0, 0] = 4
+            marks[4, 4] = 1
             row = Froc(least_iou=0.2).measure(case(heat, marks))
             for step, threshold in enumerate(row["threshold"]):
                 for rule, expected in plain(heat, marks, threshold, 8, 0.2).items():
@@ -141,7 +144,7 @@ class TestPlainImplementation:
 
     @pytest.mark.parametrize("interpolation", ["linear", "step"])
     def test_the_summary_of_several_images(self, interpolation: Any) -> None:
-        """All thresholds of all images, each image cut anew, lesion-free ones among them."""
+        """All thresholds of several images, some without lesions; each image is cut anew."""
         images = [noisy(seed, (13, 14)) for seed in range(5)]
         images[2][1][:] = 0
         metric = Froc(thresholds=400, cover=0.5, points=5000, interpolation=interpolation)
@@ -193,7 +196,8 @@ class TestOracles:
 
     def test_scaled_heatmaps_are_the_same(self) -> None:
         cases, scaled = ([case(factor * heat, marks) for heat, marks in map(noisy, range(4))] for factor in (1, 8))
-        original, rescaled = summary(Froc(), cases), summary(Froc(), scaled)
+        original = summary(Froc(), cases)
+        rescaled = summary(Froc(), scaled)
         assert {name: values.tolist() for name, values in original.items()} == {
             name: values.tolist() for name, values in rescaled.items()
         }
@@ -226,7 +230,8 @@ class TestCases:
     def test_a_case_that_was_not_measured_is_left_out(self) -> None:
         values = table(Froc(), VECTOR)
         missing = {name: np.concatenate([array, np.full_like(array[:1], np.nan)]) for name, array in values.items()}
-        actual, expected = Froc().summarise(missing, np.ones((1, 3))), Froc().summarise(values, np.ones((1, 2)))
+        actual = Froc().summarise(missing, np.ones((1, 3)))
+        expected = Froc().summarise(values, np.ones((1, 2)))
         for name in expected:
             np.testing.assert_array_equal(actual[name], expected[name])
 
@@ -248,7 +253,8 @@ class TestCases:
         assert intervals["overlap"].n == 6
 
     def test_findings_are_united_and_anatomy_is_left_out(self) -> None:
-        first, second = drawn((9, 9), {(2, 2): 1}), drawn((9, 9), {(6, 6): 1, (6, 7): 1})
+        first = drawn((9, 9), {(2, 2): 1})
+        second = drawn((9, 9), {(6, 6): 1, (6, 7): 1})
         marks = [Annotation("a", first), Annotation("b", second), Annotation("optic_disc", 1 - first)]
         assert Froc().measure(case(first, *marks))["lesions"] == 2
         assert Froc(findings=["b"]).measure(case(first, *marks))["lesions"] == 1
@@ -302,11 +308,12 @@ class TestLesions:
         assert lesions(np.eye(2), 0.5, connectivity).count == count
 
     def test_as_many_as_were_drawn(self) -> None:
-        """F03: the number of components is that of the file, also when the image is made ten times smaller."""
+        """The number of lesions is that of the file, also when the image is ten times smaller."""
         random = np.random.default_rng(0)
         native = np.zeros((400, 400))
         for row, column in np.ndindex(8, 8):
-            top, left = 50 * row + random.integers(5, 35), 50 * column + random.integers(5, 35)
+            top = 50 * row + random.integers(5, 35)
+            left = 50 * column + random.integers(5, 35)
             native[top : top + 4, left : left + 3] = 1
         small = native.reshape(40, 10, 40, 10).mean(axis=(1, 3))
         assert (small < 0.5).all()

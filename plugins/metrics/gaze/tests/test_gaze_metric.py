@@ -1,4 +1,4 @@
-"""The measures against scipy, plain sums and closed forms; readers, ceilings, geometry and odd heatmaps."""
+"""The measures of gaze against SciPy, plain sums and closed forms; readers, ceilings, geometry and odd heatmaps."""
 
 from typing import Any, ClassVar
 
@@ -28,8 +28,11 @@ def gaze(values: Array, reader: str = "", finding: str = "gaze") -> Annotation:
 
 def case(heat: Any, *marks: Annotation, points: Array | None = None, readers: Any = None, **known: Any) -> Case:
     heat = np.asarray(heat, dtype=np.float32)
-    extras = {} if points is None else {"fixations": points}
-    extras |= {} if readers is None else {"fixation_readers": np.array(readers)}
+    extras = {}
+    if points is not None:
+        extras["fixations"] = points
+    if readers is not None:
+        extras["fixation_readers"] = np.array(readers)
     sample = Sample("one", np.zeros((1, *heat.shape), dtype=np.float32), marks, extras=extras, **known)
     return Case(sample, heatmap=Heatmap(heat))
 
@@ -45,13 +48,13 @@ class TestValues:
     def test_correlation_equals_scipy(self) -> None:
         for _ in range(1000):
             first, second = RANDOM.normal(size=(2, 5, 6))
-            assert correlation(first, second) == pytest.approx(
-                pearsonr(first.ravel(), second.ravel()).statistic, abs=1e-12
-            )
+            expected = pearsonr(first.ravel(), second.ravel()).statistic
+            assert correlation(first, second) == pytest.approx(expected, abs=1e-12)
 
     def test_divergence_equals_scipy(self) -> None:
         for _ in range(1000):
-            density, heat = RANDOM.random((4, 5)), RANDOM.normal(size=(4, 5))
+            density = RANDOM.random((4, 5))
+            heat = RANDOM.normal(size=(4, 5))
             positive = np.maximum(heat, 0) / np.maximum(heat, 0).sum()
             mixed = 0.99 * positive + 0.01 / 20
             expected = entropy(density.ravel() / density.sum(), mixed.ravel())
@@ -59,7 +62,8 @@ class TestValues:
 
     def test_scanpath_equals_scipy(self) -> None:
         for _ in range(100):
-            heat, pixels = RANDOM.normal(size=(4, 5)), RANDOM.integers(0, 4, (6, 2))
+            heat = RANDOM.normal(size=(4, 5))
+            pixels = RANDOM.integers(0, 4, (6, 2))
             expected = np.mean([zscore(heat, axis=None)[row, column] for row, column in pixels])
             assert scanpath(heat, pixels) == pytest.approx(expected, rel=1e-12)
 
@@ -75,7 +79,8 @@ class TestValues:
         assert scanpath(dot, np.array([[0, 0]])) == pytest.approx(-1 / np.sqrt(99))
 
     def test_a_case(self) -> None:
-        heat, density = RANDOM.normal(size=(20, 30)).astype(np.float32), RANDOM.random((20, 30)).astype(np.float32)
+        heat = RANDOM.normal(size=(20, 30)).astype(np.float32)
+        density = RANDOM.random((20, 30)).astype(np.float32)
         points = np.column_stack([RANDOM.random((9, 2)) * (20, 30), np.ones(9)])
         scores = Gaze(grid=5, top=6).measure(case(heat, gaze(7 * density), points=points))
         wide = heat.astype(np.float64)
@@ -94,7 +99,8 @@ class TestOracles:
         return Gaze().measure(case(heat, gaze(self.DENSITY), points=self.POINTS))
 
     def test_the_gaze_itself_is_best_and_its_inverse_worst(self) -> None:
-        itself, inverse = self.measured(self.DENSITY), self.measured(self.DENSITY.max() - self.DENSITY)
+        itself = self.measured(self.DENSITY)
+        inverse = self.measured(self.DENSITY.max() - self.DENSITY)
         assert (itself["correlation"], inverse["correlation"]) == (pytest.approx(1), pytest.approx(-1))
         assert (itself["ecs"], inverse["ecs"]) == (1, 0)
         assert itself["kl"] == pytest.approx(0, abs=1e-5)
@@ -113,7 +119,8 @@ class TestOracles:
 
     def test_scale_and_shift(self) -> None:
         heat = RANDOM.normal(size=(30, 40))
-        original, rescaled = self.measured(heat), self.measured(4 * heat + 3)
+        original = self.measured(heat)
+        rescaled = self.measured(4 * heat + 3)
         assert {name: original[name] for name in ("correlation", "nss", "ecs")} == pytest.approx(
             {name: rescaled[name] for name in ("correlation", "nss", "ecs")}, abs=1e-5
         )
@@ -122,7 +129,8 @@ class TestOracles:
 
 class TestOddHeatmaps:
     def test_constant(self) -> None:
-        density, points = RANDOM.random((20, 20)), np.array([[5.0, 5.0, 1.0]])
+        density = RANDOM.random((20, 20))
+        points = np.array([[5.0, 5.0, 1.0]])
         for value in (0.0, 0.1, -2.0):
             scores = Gaze().measure(case(np.full((20, 20), value), gaze(density), points=points))
             assert np.isnan([scores["correlation"], scores["nss"]]).all()
@@ -130,12 +138,12 @@ class TestOddHeatmaps:
             assert np.isnan(scores["kl"]) == (value <= 0)
 
     def test_negative_heat_is_no_heat(self) -> None:
-        density, heat = RANDOM.random((8, 8)), RANDOM.normal(size=(8, 8))
-        both = [
-            Gaze(grid=4, top=2).measure(case(values, gaze(density)))["kl"] for values in (heat, np.maximum(heat, 0))
-        ]
-        assert both[0] == pytest.approx(both[1])
-        assert np.isfinite(both[0])
+        density = RANDOM.random((8, 8))
+        heat = RANDOM.normal(size=(8, 8))
+        metric = Gaze(grid=4, top=2)
+        divergence = metric.measure(case(heat, gaze(density)))["kl"]
+        assert divergence == pytest.approx(metric.measure(case(np.maximum(heat, 0), gaze(density)))["kl"])
+        assert np.isfinite(divergence)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_not_finite(self, bad: float) -> None:
@@ -167,7 +175,8 @@ class TestReaders:
     def measured(self, readers: Any, *names: str, **scales: float) -> dict[str, float]:
         marks = [gaze(self.MAPS[name] * scales.get(name, 1), name) for name in names]
         known = np.isin(list("aaabbbccc"), names)
-        points, owners = self.POINTS[known], np.array(list("aaabbbccc"))[known]
+        points = self.POINTS[known]
+        owners = np.array(list("aaabbbccc"))[known]
         return Gaze(readers=readers, grid=4, top=3).measure(case(self.HEAT, *marks, points=points, readers=owners))
 
     def single(self, density: Array) -> float:
@@ -199,7 +208,7 @@ class TestReaders:
         normal = {name: values / values.sum() for name, values in self.MAPS.items()}
         rows = []
         for name, density in normal.items():
-            others = [each for other, each in normal.items() if other != name]
+            others = [values for other, values in normal.items() if other != name]
             points = self.POINTS[np.array(list("aaabbbccc")) != name][:, :2].astype(int)
             rows.append((
                 pearsonr(density.ravel(), np.mean(others, axis=0).ravel()).statistic,

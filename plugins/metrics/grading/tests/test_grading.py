@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: decisions met by class name, positive classes, thresholds, refusals."""
+"""The grading metric as the runner uses it: decisions matched by class name, positive classes, thresholds, errors."""
 
 import time
 from typing import Any
@@ -37,7 +37,7 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = GRADES, known: tu
 
 
 def table(metric: Grading, cases: list[Case]) -> dict[str, Array]:
-    """As the store returns it: each case's array as a row."""
+    """The measurements as the store returns them: the array of each case as a row."""
     rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.stack([row[name].ravel() for row in rows]) for name in rows[0]}
 
@@ -76,7 +76,9 @@ def test_positive_classes_against_scikit_learn(threshold: float | None) -> None:
     metric = Grading(positive=REFERABLE, threshold=threshold)
     scores = summary(metric, [case(int(label), row) for label, row in zip(labels, logits)])
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    decided = logits.argmax(axis=1) >= 2 if threshold is None else shares[:, 2:].sum(axis=1) >= threshold
+    decided = logits.argmax(axis=1) >= 2
+    if threshold is not None:
+        decided = shares[:, 2:].sum(axis=1) >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(labels >= 2, decided, average="binary")
     expected = [recall, recall_score(labels < 2, ~decided), precision, f1]
     assert [scores[name] for name in RATES] == pytest.approx(expected)
@@ -98,13 +100,13 @@ def test_resamples_against_cases_repeated() -> None:
 
 @pytest.mark.parametrize(("head", "threshold"), [("ordinal", 0.375), ("regression", 1.5)])
 def test_one_output_at_a_threshold_on_its_own_scale(head: Head, threshold: float) -> None:
-    """The threshold half way between two grades decides as the grade does."""
+    """The threshold half way between two grades makes the same decisions as the grades."""
     random = np.random.default_rng(3)
-    labels, logits = random.integers(0, 5, 60), random.normal(size=60) * 2
+    labels = random.integers(0, 5, 60)
+    logits = random.normal(size=60) * 2
     cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
-    by_threshold, by_grade = (
-        summary(Grading(positive=REFERABLE, threshold=limit), cases) for limit in (threshold, None)
-    )
+    by_threshold = summary(Grading(positive=REFERABLE, threshold=threshold), cases)
+    by_grade = summary(Grading(positive=REFERABLE), cases)
     assert by_threshold["accuracy"] == by_grade["accuracy"]
     assert 0 < by_threshold["sensitivity"] == by_grade["sensitivity"] < 1
     assert summary(Grading(positive=REFERABLE, threshold=-99), cases)["sensitivity"] == 1
@@ -118,7 +120,7 @@ def test_the_label_scores_best_and_its_inverse_worst() -> None:
 
 
 def test_decisions_that_know_nothing() -> None:
-    """Kappa's mean over random decisions is what is expected."""
+    """The mean kappa of random decisions is the expected value."""
     labels = graded()[0]
     kappas = [summary(Grading(), [case(int(label), row) for label, row in zip(labels, graded(seed)[1])])["kappa"]
               for seed in range(60)]  # fmt: skip
@@ -172,10 +174,8 @@ def test_excluded_cases_are_left_out() -> None:
     labels, logits = graded(5)
     measured = table(Grading(), [case(int(label), row) for label, row in zip(labels, logits)])
     longer = {name: np.vstack([values, np.full((1, 25), np.nan)]) for name, values in measured.items()}
-    short, long = (
-        Grading().summarise(values_by_name, np.ones((1, n), int))
-        for values_by_name, n in ((measured, 80), (longer, 81))
-    )
+    short = Grading().summarise(measured, np.ones((1, 80), int))
+    long = Grading().summarise(longer, np.ones((1, 81), int))
     for name, values in short.items():
         np.testing.assert_array_equal(values, long[name])
 

@@ -1,4 +1,4 @@
-"""The pure functions: the vector V-LOC, breaking ties in every way, plain loops and constructed heatmaps."""
+"""The functions of localization against a small example, every way to break ties, plain loops and closed forms."""
 
 import itertools
 from typing import Any
@@ -49,7 +49,8 @@ class TestPointing:
     @pytest.mark.parametrize(("tolerance", "hit"), [(0, 0), (1, 0), (2, 0), (2.0001, 1), (2.24, 1)])
     def test_a_distance_below_the_tolerance_is_accepted(self, tolerance: float, hit: int) -> None:
         heat, area = np.zeros((2, 7, 9))
-        heat[1, 2], area[3, 2] = 1, 1
+        heat[1, 2] = 1
+        area[3, 2] = 1
         assert pointing(heat, widened(area > 0, tolerance)[None]).tolist() == [hit]
 
     def test_distances_of_every_pixel(self) -> None:
@@ -70,7 +71,8 @@ class TestPointing:
     def test_a_thousand_heatmaps(self) -> None:
         for seed in range(1000):
             random = np.random.default_rng(seed)
-            heat, areas = random.integers(0, 3, (3, 4)), random.random((2, 3, 4)) > 0.6
+            heat = random.integers(0, 3, (3, 4))
+            areas = random.random((2, 3, 4)) > 0.6
             hottest = [index for index, value in enumerate(heat.ravel().tolist()) if value == heat.max()]
             expected = [sum(area.ravel()[index] for index in hottest) / len(hottest) for area in areas]
             assert pointing(heat, areas).tolist() == pytest.approx(expected)
@@ -103,12 +105,13 @@ class TestMass:
     def test_pixels_count_by_the_share_that_is_marked(self) -> None:
         for seed in range(1000):
             random = np.random.default_rng(seed)
-            heat, areas = random.normal(size=(4, 5)).astype(np.float32), random.random((2, 4, 5)).astype(np.float32)
+            heat = random.normal(size=(4, 5)).astype(np.float32)
+            areas = random.random((2, 4, 5)).astype(np.float32)
             total = sum(max(0.0, value) for value in heat.ravel().tolist())
-            for found, area in zip(relevance_mass(heat, areas), areas):
+            for actual, area in zip(relevance_mass(heat, areas), areas):
                 pairs = zip(heat.ravel().tolist(), area.ravel().tolist())
                 inside = sum(max(0.0, value) * share for value, share in pairs)
-                assert found == pytest.approx(inside / total, rel=1e-12)
+                assert actual == pytest.approx(inside / total, rel=1e-12)
 
     @pytest.mark.parametrize(
         ("sign", "values"), [("positive", [-1, 0, -3]), ("signed", [1, -1, 0]), ("absolute", [0, 0, 0])]
@@ -147,7 +150,8 @@ class TestIou:
 
     def test_counting_pixels(self) -> None:
         random = np.random.default_rng(0)
-        areas, chosen = random.random((4, 6, 7)) > 0.6, random.random((6, 7)) > 0.5
+        areas = random.random((4, 6, 7)) > 0.6
+        chosen = random.random((6, 7)) > 0.5
         for actual, area in zip(iou(chosen, areas), areas):
             hot_set, area_set = ({*map(tuple, np.argwhere(pixels))} for pixels in (chosen, area))
             assert actual == len(hot_set & area_set) / len(hot_set | area_set)

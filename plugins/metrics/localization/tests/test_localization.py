@@ -1,4 +1,4 @@
-"""The metrics as the runner uses them: oracles, findings, readers, boxes, exclusions and refusals."""
+"""The metrics of localization as the runner uses them: findings, readers, boxes, exclusions and errors."""
 
 from typing import Any
 
@@ -64,7 +64,8 @@ class TestOracles:
 
     def test_chance_of_what_the_tolerance_accepts(self) -> None:
         random = np.random.default_rng(1)
-        metric, area = Pointing(tolerance=2.5), drawn((3, 4))
+        metric = Pointing(tolerance=2.5)
+        area = drawn((3, 4))
         rows = [metric.measure(case(random.random((6, 9)), marked(area))) for _ in range(400)]
         assert rows[0]["chance"] == pytest.approx(21 / 54)
         assert np.mean([row["combined"] for row in rows]) == pytest.approx(21 / 54, abs=0.1)
@@ -76,7 +77,8 @@ class TestOracles:
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_axes_are_not_swapped_and_volumes_work(self, metric: Localization) -> None:
         random = np.random.default_rng(2)
-        heat, area = random.random((4, 5, 6)), random.random((4, 5, 6)) > 0.8
+        heat = random.random((4, 5, 6))
+        area = random.random((4, 5, 6)) > 0.8
         turned = (2, 0, 1)
         scores = metric.measure(case(heat, marked(area.astype(np.float32))))
         other = metric.measure(case(heat.transpose(turned), marked(area.transpose(turned).astype(np.float32))))
@@ -84,7 +86,7 @@ class TestOracles:
         assert 0 < scores["combined"] <= 1
 
     def test_scale_and_sign(self) -> None:
-        """Only ``relevance_mass`` asks for a sign; none depends on the size of the values."""
+        """Only ``relevance_mass`` depends on the sign; no metric depends on the scale of the values."""
         heat = np.random.default_rng(3).normal(size=self.AREA.shape)
         for metric in (*ALL, Iou(threshold="maximum", level=0.5, shape="box")):
             original, rescaled = (metric.measure(case(factor * heat, marked(self.AREA))) for factor in (1, 4))
@@ -127,7 +129,8 @@ class TestFindings:
 
     def test_a_lesion_below_half_a_pixel(self) -> None:
         heat = drawn((1, 1))
-        small, large = 0.4 * drawn((1, 1)), drawn((4, 4))
+        small = 0.4 * drawn((1, 1))
+        large = drawn((4, 4))
         assert Pointing().measure(case(heat, marked(small)))["combined"] == 1
         assert Pointing().measure(case(heat, marked(small + large)))["combined"] == 0
         assert Pointing(covered=0).measure(case(heat, marked(small + large)))["combined"] == 1
