@@ -71,7 +71,7 @@ class Graded(Residual):
 
 
 class OddGraded(Odd, Graded):
-    """Both."""
+    """An odd model with graded output."""
 
 
 class Masks(Residual):
@@ -91,11 +91,13 @@ class Branching(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        return logits if logits.sum() > 0 else logits * 1
+        if logits.sum() > 0:
+            return logits
+        return logits * 1
 
 
 class Closed(Residual):
-    """A model whose layers are out of reach."""
+    """A model that cannot be traced: its layers cannot be observed."""
 
     def build(self) -> nn.Module:
         return Branching(super().build())
@@ -146,7 +148,7 @@ def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.Mon
     """``heatproof run`` of a config over four test images of the residual toy."""
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
 
-    def made(verb: str = "run", *words: str, **settings: Any) -> Any:
+    def start(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {
             "output": "run", "datasets": [{"use": "images", "split": "test", "count": 8}], "models": ["residual"],
             "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4,
@@ -156,12 +158,12 @@ def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
         return command(verb, tmp_path / "config.yaml", *words)
 
-    return made
+    return start
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """The score rows of the run's heatmaps that have these values."""
+    """The rows of the score table with these values."""
 
     def read(**values: Any) -> list[dict[str, Any]]:
         table = read_table(tmp_path / "run/scores.parquet")
@@ -174,17 +176,19 @@ def rows(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.fixture
 def method(catalog: Catalog) -> Callable[[Any], Explainer]:
-    """An explainer as a config writes it."""
+    """Build an explainer from an entry of a config."""
 
-    def made(entry: Any) -> Explainer:
-        settings = {"use": entry} if isinstance(entry, str) else dict(entry)
+    def build(entry: Any) -> Explainer:
+        if isinstance(entry, str):
+            return catalog.create("explainer", entry, {})
+        settings = dict(entry)
         return catalog.create("explainer", settings.pop("use"), settings)
 
-    return made
+    return build
 
 
 def refused(result: Any) -> str:
-    """The one sentence of a refusal."""
+    """The last line of the error output."""
     assert result.exit_code == 1, result.output
     assert "Traceback" not in result.output
     sentence: str = result.stderr.splitlines()[-1]
@@ -193,7 +197,9 @@ def refused(result: Any) -> str:
 
 
 def named(entry: Any) -> str:
-    return entry if isinstance(entry, str) else entry["use"]
+    if isinstance(entry, str):
+        return entry
+    return entry["use"]
 
 
 def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None, **changes: Any) -> Batch:
@@ -274,7 +280,7 @@ def test_a_label_outside_the_classes_fails_its_case_only(runs: Runs, rows: Any) 
 
 @pytest.mark.parametrize("entry", METHODS, ids=named)
 def test_an_output_that_is_a_mask_is_not_explained(entry: Any, method: Any) -> None:
-    """One channel is no logit: its pixels would be summed in silence."""
+    """A mask of one channel is no logit: its pixels must not be summed silently."""
     explainer = method(entry)
     model = Masks()
     if explainer.verdict(model).level == "undefined":
@@ -351,7 +357,7 @@ def test_a_patch_that_is_larger_than_the_image(runs: Runs, rows: Any) -> None:
 
 @pytest.mark.parametrize(("model", "targets"), [("odd", ["left"]), ("oddgraded", ["predicted"])])
 def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_path: Path) -> None:
-    """Their rows say what is wrong, or hold a map; one of zeros is noted. The target is fixed: it needs no logits."""
+    """Each row has a reason or a heatmap; zeros are noted. The target is fixed: it needs no logits."""
     explainers = [entry for entry in METHODS if named(entry) != "cam" or model == "odd"]
     result = runs(models=[model], targets=targets, explainers=explainers)
     assert result.exit_code == 0, result.output
@@ -378,7 +384,7 @@ def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_p
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("entry", METHODS, ids=named)
 def test_every_method_refuses_an_image_that_is_not_finite(entry: Any, value: float, method: Any) -> None:
-    """Guided backpropagation, for one, makes zeros of a NaN: none of its activations is positive."""
+    """Guided backpropagation, for example, turns NaN into zeros: none of its activations is positive."""
     explainer = method(entry)
     images = batch(explainer)
     images.images[1, 0, 3, 4] = value

@@ -32,7 +32,7 @@ Configured = Callable[..., Path]
 
 
 def sample(number: int) -> Sample:
-    """An image of noise with the same square in all its masks; numbers below three tune."""
+    """An image of noise with the same square in all its masks; numbers below three belong to the tuning split."""
     image = generator("bad input", number).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[8:24, 4 * number : 4 * number + 16] = True
@@ -43,7 +43,7 @@ def sample(number: int) -> Sample:
 
 @pytest.fixture
 def idrid(tmp_path: Path) -> Path:
-    """A download of IDRiD with eight small images: 01–03 tune, 04–08 test."""
+    """A download of IDRiD with eight small images: 01–03 for tuning, 04–08 for test."""
     Idrid(root=tmp_path / "idrid").write(map(sample, range(8)), tmp_path / "idrid")
     return tmp_path / "idrid"
 
@@ -66,7 +66,7 @@ def config(tmp_path: Path, idrid: Path) -> Configured:
 
 
 def refused(result: Any) -> str:
-    """The one sentence of a refusal."""
+    """The last line of the error output."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -77,7 +77,7 @@ def refused(result: Any) -> str:
 
 
 def has(text: str, *parts: str) -> None:
-    """Assert that a sentence names all these."""
+    """Assert that a text contains all these parts."""
     assert not [part for part in parts if part not in text], text
 
 
@@ -221,7 +221,7 @@ def test_debug_shows_the_traceback(words: list[str], command: Any) -> None:
 
 @pytest.fixture
 def catalog(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[[Catalog], None]:
-    """Replaces what is installed."""
+    """Replaces the catalog of installed plugins."""
     return lambda other: monkeypatch.setattr("heatproof.registry.catalog.default", lambda: other)
 
 
@@ -272,7 +272,7 @@ def test_an_error_that_nobody_foresaw(command: Any, config: Configured, monkeypa
 
 
 class Theft:
-    """What a pickle with code would do."""
+    """The code that a malicious pickle would run."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -429,7 +429,7 @@ def test_no_image_can_be_read(command: Any, config: Configured, idrid: Path, tmp
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """A disk of its own under ``run``, to be filled or made read-only."""
+    """A separate disk under ``run``, to be filled or made read-only."""
     libc = ctypes.CDLL(None, use_errno=True)
     target = tmp_path / "run"
     target.mkdir()

@@ -1,4 +1,4 @@
-"""What a plan is said to cost, against what it then takes."""
+"""The estimated costs of a plan against its passes, disk and memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def estimated(parts: Any, configured: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_passes_that_are_shared_are_paid_once(estimated: Callable[..., Any]) -> None:
-    """Slope and layered share the gradient pass of a target; noted pays its own; random pays nothing."""
+    """Slope and layered share the gradient pass of a target; noted takes a pass of its own, random none."""
     (alone,) = estimated(explainers=["slope"])
     assert (alone.samples, alone.forwards, alone.backwards, alone.heatmaps) == (8, 16, 8, 16)
     (shared,) = estimated(explainers=["slope", "layered"], reductions=["max", "sum"])
@@ -53,7 +53,7 @@ def test_two_settings_of_one_model_are_told_apart(estimated: Callable[..., Any])
 
 
 def test_memory_holds_weights_and_what_the_pass_keeps() -> None:
-    """A linear model keeps its weights (in both views) and its input."""
+    """A linear model holds its weights (in both views) and its input."""
     model = Linear()
     sample = model.prepare(Images(count=8).load("blob-000"))
     weights = 2 * 3 * 16 * 16 * 4

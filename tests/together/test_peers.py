@@ -46,7 +46,7 @@ SIDE = 8
 
 
 def batch(count: int = 4, **changes: Any) -> Batch:
-    """Images of the residual toy in float64, the first three with different targets."""
+    """A batch of images of the residual toy in float64, with three targets in turn."""
     model = in_float64(Residual())
     samples = model.samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
@@ -56,7 +56,7 @@ def batch(count: int = 4, **changes: Any) -> Batch:
 
 
 def activations(images: Batch) -> tuple[Tensor, Tensor]:
-    """The last layer's activations (n, channel, height, width) and the logits that the toy makes of them."""
+    """The activations (n, channel, height, width) of the last layer and the logits computed from them."""
     network: Any = images.model.network
     values = network.relu(network.stem_norm(network.stem(images.images)))
     values = network.relu(network.block_norm(network.block(values)) + values)
@@ -99,7 +99,7 @@ def right_not_wrong(actual: Tensor, right: Tensor, wrong: Tensor) -> None:
 
 
 def test_grad_cam_explains_each_images_own_class():
-    """1: MONAI indexes the logits by all classes of a batch, so that each image explains the sum of all of them."""
+    """MONAI indexes the logits by all classes of a batch: each image explains the sum of all of them."""
     images = batch()
     values, logits = activations(images)
     scores = logits.gather(1, images.targets[:, None]).sum()
@@ -114,7 +114,7 @@ def test_grad_cam_explains_each_images_own_class():
 
 
 def test_grad_cam_plus_plus_weighs_samples_not_columns():
-    """1: MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
+    """MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
 
     Where as many images as columns are in a batch, that weighs the columns. exp(score) belongs to the image as a whole:
     one positive factor, which heatproof leaves out.
@@ -137,7 +137,7 @@ def test_grad_cam_plus_plus_weighs_samples_not_columns():
 
 
 def test_fewer_targets_than_images_are_an_error():
-    """6: pytorch-grad-cam zips targets with outputs, so that the images after the last target get maps of zeros."""
+    """pytorch-grad-cam zips targets with outputs: images after the last target get maps of zeros."""
     images = batch()
     values, logits = activations(images)
     zipped = sum(output[target] for target, output in zip([0, 1], logits))
@@ -154,7 +154,7 @@ def test_fewer_targets_than_images_are_an_error():
 
 
 def test_smoothgrad_is_a_mean_and_smoothgrad_squared_a_mean_of_squares():
-    """2: MONAI's ``magnitude`` gives the root of the sum of squares, divided by their number: neither of the two."""
+    """MONAI's ``magnitude`` gives the root of the sum of squares, divided by their number: neither of the two."""
     images = batch()
     maps = drawn_gradients(images, own_range(images))
     wrong = maps.square().sum(0).sqrt() / COPIES
@@ -165,7 +165,7 @@ def test_smoothgrad_is_a_mean_and_smoothgrad_squared_a_mean_of_squares():
 
 
 def test_vargrad_subtracts_the_square_of_the_mean():
-    """4: pnpxai subtracts the mean itself. 9: xplique divides by one copy less than captum does."""
+    """pnpxai subtracts the mean itself; xplique divides by one copy less than Captum does."""
     images = batch()
     maps = drawn_gradients(images, own_range(images))
     heatmaps = VarGrad(samples=COPIES, sigma=SIGMA)(images).values
@@ -175,7 +175,7 @@ def test_vargrad_subtracts_the_square_of_the_mean():
 
 
 def test_noise_is_a_share_of_each_images_own_range():
-    """9: OmniXAI takes the range of the batch, captum and xplique a number of their own, whatever the image's range."""
+    """OmniXAI uses the range of the batch, Captum and xplique a fixed number whatever the range of the image."""
     images = batch()
     dim = torch.tensor([1.0, 0.1, 1.0, 0.01], dtype=torch.float64)[:, None, None, None]
     images = images.at(images.images * dim)
@@ -201,7 +201,7 @@ class Grey(Model):
 
 
 def test_channels_of_the_image_say_nothing_of_the_head():
-    """3: MONAI reads a greyscale image's logits by a sigmoid, however many classes there are."""
+    """MONAI reads a greyscale image's logits by a sigmoid, however many classes there are."""
     model = Grey()
     logits = model.network(torch.ones(1, 1, 4, 4)).detach()[0]
     probabilities = model.read(logits.numpy()).probabilities
@@ -210,7 +210,7 @@ def test_channels_of_the_image_say_nothing_of_the_head():
 
 
 def test_occlusion_measures_the_score_whatever_the_channels():
-    """3: the fall of MONAI's sigmoid is not the fall of the score."""
+    """The fall of MONAI's sigmoid is not the fall of the score."""
     model = in_float64(Grey())
     images = torch.rand(1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     heatmap = Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
@@ -234,14 +234,14 @@ def test_occlusion_measures_the_score_whatever_the_channels():
     [(IntegratedGradients, {"n_steps": 10}), (SmoothGrad, {"nt_samples": 5}), (GradCam, {"target_layer": "last"})],
 )
 def test_a_setting_of_another_name_is_refused(kind: type[Explainer], settings: dict[str, Any]):
-    """5: Quantus ignores ``n_steps`` and explains with 10 steps."""
+    """Quantus ignores ``n_steps`` and explains with 10 steps."""
     with pytest.raises(HeatproofError, match=f"{kind.__name__}: {next(iter(settings))}: "):
         kind(**settings)
 
 
 @pytest.mark.parametrize("steps", [1, 10, 50])
 def test_as_many_steps_are_taken_as_are_asked_for(steps: int):
-    """5: Quantus takes 10 steps whatever is asked for."""
+    """Quantus takes 10 steps whatever the setting."""
     images = batch(2)
     total = torch.zeros_like(images.images)
     for step in range(steps):
@@ -252,7 +252,7 @@ def test_as_many_steps_are_taken_as_are_asked_for(steps: int):
 
 
 class Again(Metric):
-    """How far a heatmap lies from what its explainer gives when it is asked again."""
+    """The distance of a heatmap from a second one by the same explainer."""
 
     needs = frozenset({"heatmap", "explainer"})
 
@@ -275,7 +275,7 @@ class Asking:
 
 @pytest.fixture
 def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """The score rows of a run of these explainers over four images, random ones left out."""
+    """The rows of the score table for these explainers on four images, without random heatmaps."""
     monkeypatch.setattr("heatproof_parts.Again", Again, raising=False)
     monkeypatch.setattr("heatproof_parts.asking", Asking, raising=False)
     entries = [
@@ -300,7 +300,7 @@ def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
 
 
 def test_a_metric_that_explains_again_sees_the_explainer_of_the_heatmap(table: Any):
-    """5: in Quantus the map is a plain gradient, while the metric's own explanations are integrated gradients."""
+    """In Quantus the map is a plain gradient, while the metric's own explanations are integrated gradients."""
     explainers = [{"use": "integrated_gradients", "steps": 3}, {"use": "smoothgrad", "samples": 3}, "gradient"]
     rows = table(*explainers, metrics=["again"])
     assert set(rows["status"]) == {"valid"}
@@ -319,7 +319,7 @@ ESTIMATORS = (
 
 
 def test_every_row_names_the_estimator(table: Any):
-    """9: under one name libraries give other numbers; each row here has every setting that changes its number."""
+    """Libraries compute different numbers under one name; each row lists every setting that changes its number."""
     rows = table(*ESTIMATORS, reductions=["max", "sum"])
     names = sorted(set(zip(rows["explainer"], rows["reduction"])))
     assert len(names) == 2 * len(ESTIMATORS)
@@ -333,18 +333,18 @@ def test_every_row_names_the_estimator(table: Any):
     explainers = {json.dumps(json.loads(text)["explainer"], sort_keys=True) for text in rows["settings"]}
     assert len(explainers) == len(ESTIMATORS)
     described = [json.loads(text) for text in explainers]
-    for asked in ESTIMATORS:
-        matches = [entry for entry in described if all(_says(entry[name], value) for name, value in asked.items())]
-        assert matches
+    for estimator in ESTIMATORS:
+        assert any(all(_says(entry[name], value) for name, value in estimator.items()) for entry in described)
 
 
 def _says(actual: Any, expected: Any) -> bool:
-    actual = actual["use"] if isinstance(actual, dict) else actual
+    if isinstance(actual, dict):
+        actual = actual["use"]
     return actual == expected or str(actual).endswith(f"/{expected}")
 
 
 def test_estimators_of_other_settings_are_other_numbers(table: Any):
-    """9: what would be lost were two of them listed under one name."""
+    """Estimators with different settings have different values: one name for both would hide this."""
     rows = table(*ESTIMATORS)
     values = {
         name: rows["value"][(rows["explainer"] == name) & (rows["measure"] == "value")]

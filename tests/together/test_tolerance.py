@@ -1,4 +1,4 @@
-"""The errors that tolerances go by are honest on the packaged network: the true error is at most 1.5 times as large."""
+"""Error estimates that tolerances rely on: on the packaged network the true error is at most 1.5 times as large."""
 
 import pytest
 import torch
@@ -14,7 +14,8 @@ from heatproof_smoothgrad.smoothgrad import SmoothGrad
 LIMIT = 1.5
 CALM = "synthetic_00008_left"
 PEAKED = "synthetic_00019_right"
-"""Eyes of grade 1 and 4; in the middle of the second one the gradient has narrow peaks."""
+"""Eyes of grade 1 and 4; the gradient has narrow peaks in the middle of the second eye."""
+MOST_PASSES = {CALM: 25, PEAKED: 75}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def batch(model: LesionNet, id: str, size: int = 448, seed: int = 0) -> Batch:
 
 
 def distance(first: Tensor, second: Tensor) -> float:
-    """How far a map is from another, relative to the other."""
+    """The norm of the difference of two maps, relative to the second."""
     return float((first - second).norm() / second.norm())
 
 
@@ -45,7 +46,7 @@ def integrated(images: Batch, tolerance: float) -> tuple[int, float, float]:
 
 
 def smooth(images: Batch, other: Batch, tolerance: float, antithetic: bool) -> tuple[float, float]:
-    """Estimate and true error of SmoothGrad, less the error of what it is compared with."""
+    """Estimate and true error of SmoothGrad; the error of the reference is subtracted."""
     explanation = SmoothGrad(tolerance=tolerance, antithetic=antithetic)(images)
     exact = SmoothGrad(samples=100, antithetic=True)(other)
     assert explanation.notes["stopped_by"] == ["tolerance"]
@@ -57,7 +58,7 @@ def smooth(images: Batch, other: Batch, tolerance: float, antithetic: bool) -> t
 def test_the_error_of_integrated_gradients_in_the_middle_of_eyes(model, id):
     passes, estimate, error = integrated(batch(model, id, 112), 0.05)
     assert 0.1 * estimate < error <= LIMIT * estimate
-    assert passes <= (75 if id == PEAKED else 25)
+    assert passes <= MOST_PASSES[id]
 
 
 @pytest.mark.parametrize("antithetic", [False, True])
@@ -72,7 +73,7 @@ def test_the_error_of_smoothgrad_in_the_middle_of_an_eye(model, antithetic):
 def test_the_error_of_integrated_gradients_of_whole_eyes(model, id):
     passes, estimate, error = integrated(batch(model, id), 0.05)
     assert 0.1 * estimate < error <= LIMIT * estimate
-    assert passes <= (75 if id == PEAKED else 25)
+    assert passes <= MOST_PASSES[id]
 
 
 @pytest.mark.slow

@@ -161,7 +161,7 @@ class Linear(Model):
         super().__init__()
         self.weights = weights.double()
         self.names = ABC[: max(2, len(weights))]
-        self.head = {1: "sigmoid"}.get(len(weights), "softmax")
+        self.head = "softmax" if len(weights) > 1 else "sigmoid"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ class TestSecondImplementation:
         shares = []
         for step in range(steps + 1):
             count = int(np.ceil(round(step * len(pixels) / steps, 9)))
-            removed = {Deletion: pixels[:count], Insertion: pixels[count:]}[kind]
+            removed = pixels[:count] if kind is Deletion else pixels[count:]
             images.append(self.without(removed, self.fill(baseline, field)))
             shares.append(count / len(pixels))
         expected = plain(network, images, 1, logit=False)

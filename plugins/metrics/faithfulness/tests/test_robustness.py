@@ -77,7 +77,7 @@ def product(model: nn.Module, values: Array, target: int) -> Array:
     return (images * gradient).sum(1).detach().numpy().astype(np.float32)
 
 
-def made(case: Any, explainer: Explainer, **settings: Any) -> Any:
+def product_case(case: Any, explainer: Explainer, **settings: Any) -> Any:
     heat = product(network(), IMAGE[None], 1)[0]
     return case(network(), IMAGE, heat, target=1, explainer=explainer, **settings)
 
@@ -89,7 +89,7 @@ class TestMaxSensitivity:
         return np.stack([self.METRIC.noise(case.batch, number) for number in range(7)])
 
     def test_plain_loops(self, case: Any, passes: Any) -> None:
-        example = made(case, Product(), rows=3)
+        example = product_case(case, Product(), rows=3)
         scores = self.METRIC.measure(example)
         assert (len(passes), passes.backwards, passes.largest) == (7, 7, 3)
         heat = np.float64(example.heatmap.values)
@@ -118,16 +118,16 @@ class TestMaxSensitivity:
         assert self.METRIC.measure(other) == {"value": 0, "mean": 0}
 
     def test_noise_is_uniform_and_keyed(self, case: Any) -> None:
-        noise = self.noise(made(case, Product()))
+        noise = self.noise(product_case(case, Product()))
         assert np.abs(noise).max() <= 0.05
         assert np.abs(noise).max() > 0.0499
         assert noise.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.05)
         assert np.unique(noise).size == noise.size
-        assert np.array_equal(noise, self.noise(made(case, Image(), rows=1)))
-        assert not np.array_equal(noise, self.noise(made(case, Product(), id="two")))
+        assert np.array_equal(noise, self.noise(product_case(case, Image(), rows=1)))
+        assert not np.array_equal(noise, self.noise(product_case(case, Product(), id="two")))
 
     def test_captum(self, case: Any) -> None:
-        example = made(case, Product())
+        example = product_case(case, Product())
         noise = torch.from_numpy(self.noise(example))
 
         def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -143,7 +143,7 @@ class TestMaxSensitivity:
     def test_quantus(self, case: Any) -> None:
         import quantus
 
-        example = made(case, Product())
+        example = product_case(case, Product())
         noise = iter(self.noise(example))
 
         def explain(model: Any, inputs: Array, targets: Any, **settings: Any) -> Array:
@@ -169,7 +169,7 @@ class TestMaxSensitivity:
         with pytest.raises(Undefined, match="not finite"):
             self.METRIC.measure(case(network(), IMAGE, np.full((16, 16), np.nan), explainer=Product()))
         with pytest.raises(Undefined, match="an image nearby holds values that are not finite"):
-            self.METRIC.measure(made(case, Broken()))
+            self.METRIC.measure(product_case(case, Broken()))
 
 
 class TestSimilarity:
@@ -213,7 +213,7 @@ class TestModelRandomization:
         metric = ModelRandomization(order=order, stages=stages)
         field = np.ones((16, 16), dtype=bool)
         field[:3] = False
-        example = made(case, Product(), field=field)
+        example = product_case(case, Product(), field=field)
         scores = metric.measure(example)
         drawn = [model.network.state_dict() for model in metric.models(example.batch)]
         heat = np.float64(example.heatmap.values)
@@ -244,7 +244,7 @@ class TestModelRandomization:
         assert scores["constant"] == 0
 
     def test_a_random_network_explains_something_else(self, case: Any) -> None:
-        scores = ModelRandomization(stages=None).measure(made(case, Product()))
+        scores = ModelRandomization(stages=None).measure(product_case(case, Product()))
         assert scores["absolute_spearman"] < 0.95
         assert np.ptp(scores["spearman_stages"]) > 0
 
@@ -295,8 +295,8 @@ class TestModelRandomization:
 
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
         metric = ModelRandomization(stages=None)
-        example = made(case, Product())
-        other = made(case, Product(), id="two")
+        example = product_case(case, Product())
+        other = product_case(case, Product(), id="two")
         other.batch.model = example.batch.model
         original = example.batch.model.network
         before = {name: value.clone() for name, value in original.state_dict().items()}
@@ -328,7 +328,7 @@ class TestModelRandomization:
     def test_undefined(self, case: Any) -> None:
         metric = ModelRandomization()
         with pytest.raises(Undefined, match="the explainer does not use the model"):
-            metric.measure(made(case, Blind()))
+            metric.measure(product_case(case, Blind()))
         with pytest.raises(Undefined, match="the heatmap is constant"):
             metric.measure(case(network(), IMAGE, np.ones((16, 16)), explainer=Product()))
         with pytest.raises(Undefined, match="not finite"):

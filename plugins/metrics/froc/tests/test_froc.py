@@ -59,8 +59,10 @@ def test_conformance(check):
 
 def at(row: dict[str, Any], threshold: float) -> Array:
     """The lesions hit and the false positives of a case when its heatmap is cut at ``threshold``."""
-    step = np.count_nonzero(row["threshold"] >= threshold)
-    return np.array([[0, *row[f"overlap_{kind}"]][step] for kind in ("hits", "false_positives")])
+    count = np.count_nonzero(row["threshold"] >= threshold)
+    if not count:
+        return np.zeros(2)
+    return np.array([row["overlap_hits"][count - 1], row["overlap_false_positives"][count - 1]])
 
 
 class TestVector:
