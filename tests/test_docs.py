@@ -1,10 +1,11 @@
-"""The documentation says what the code does: hooks, commands, keys, columns and laws; its examples run."""
+"""The documentation agrees with the code: hooks, commands, keys, columns and laws; its examples run."""
 
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -43,7 +44,7 @@ def snippets(path, language):
 
 
 def section(page, heading):
-    """The text below a heading, up to the next one of its level or above."""
+    """The text below a heading, up to the next heading of its level or above."""
     level = heading.split(" ")[0]
     text = f"\n{(DOCS / page).read_text(encoding='utf-8')}"
     body = text.split(f"\n{heading}\n")[1]
@@ -58,7 +59,7 @@ def rows(text):
 
 
 def named(text):
-    """What the first cells of a text's tables name in code marks."""
+    """The words in code marks in the first cells of all tables in a text."""
     return {word for row in rows(text) for word in re.findall(r"`([^`]+)`", row[0])}
 
 
@@ -136,13 +137,17 @@ def test_what_is_taken_of_a_dataset_is_explained():
     ],
 )
 def test_defaults_of_a_config_are_as_documented(heading, model, prefix):
-    shown = {row[0].strip("`"): row[1] for row in rows(section("config.md", heading))}
-    made = model.model_validate({"output": "x", **COMPLETE} if model is config.RunConfig else {}, context=context())
+    documented = {row[0].strip("`"): row[1] for row in rows(section("config.md", heading))}
+    required = {"output": "x", **COMPLETE} if model is config.RunConfig else {}
+    parsed = model.model_validate(required, context=context())
     for key, field in model.model_fields.items():
-        text = shown[f"{prefix}{key}"]
+        text = documented[f"{prefix}{key}"]
         if text.startswith("`") and not field.is_required():
-            value = field.default if key == "executor" else getattr(made, key)
-            expected = list(value) if isinstance(value, tuple) else value
+            expected = getattr(parsed, key)
+            if key == "executor":
+                expected = field.default
+            if isinstance(expected, tuple):
+                expected = list(expected)
             assert YAML(typ="safe").load(text.strip("`")) == expected, key
 
 
@@ -209,13 +214,13 @@ def test_commands_in_the_texts_exist_with_their_options(path):
             _require_command(shlex.split(words, comments=True), f"{name(path)}:{line}")
 
 
-def _require_command(words, place):
+def _require_command(words, path):
     command = GENERATED["group"]()
     while isinstance(command, click.Group):
-        assert set(words[:1]) < set(command.commands), f"{place}: heatproof has no command {words[:1]}"
+        assert set(words[:1]) < set(command.commands), f"{path}: heatproof has no command {words[:1]}"
         command = command.commands[words.pop(0)]
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, place
+    options = set(chain.from_iterable(parameter.opts for parameter in command.params))
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, path
 
 
 def test_what_asks_the_network_is_found():
@@ -231,12 +236,13 @@ def test_the_site_builds_without_warnings_runs_its_tutorials_and_needs_no_networ
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
-    pages, styles = sorted(tmp_path.rglob("*.html")), sorted(tmp_path.rglob("*.css"))
+    pages = sorted(tmp_path.rglob("*.html"))
+    styles = sorted(tmp_path.rglob("*.css"))
     assert len(pages) > len(PAGES)
-    asked = [(page.name, found.group()) for page in pages for found in ASSET.finditer(page.read_text("utf-8"))]
-    asked += [(style.name, found.group()) for style in styles for found in STYLE.finditer(style.read_text("utf-8"))]
-    assert not asked
-    shown = (tmp_path / "tutorials/first_comparison.html").read_text("utf-8")
-    assert shown.count("<img ") >= 2
-    assert "did you mean" in shown
-    assert not re.search("Traceback|nanobind", shown)
+    requests = [(page.name, match.group()) for page in pages for match in ASSET.finditer(page.read_text("utf-8"))]
+    requests += [(style.name, match.group()) for style in styles for match in STYLE.finditer(style.read_text("utf-8"))]
+    assert not requests
+    page = (tmp_path / "tutorials/first_comparison.html").read_text("utf-8")
+    assert page.count("<img ") >= 2
+    assert "did you mean" in page
+    assert not re.search("Traceback|nanobind", page)

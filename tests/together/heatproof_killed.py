@@ -1,9 +1,9 @@
-"""Runs a config again and again, killed at chosen moments, then once to the end.
+"""Program that runs a config, kills the run at a chosen moment, and reports how it ended.
 
-It imports everything once and forks each run, so that a kill costs milliseconds and not another import of torch. It
-reads requests from standard input: ``["run", config, moment]``, where the moment to kill it is null for never, a number
-of seconds, a pattern of which a file must be there, or a step with its number: a negative number dies before and a
-positive one after that step; or ``["shards", config, count]``, which runs all parts at once.
+It imports torch once and forks each run: a restart takes milliseconds. It reads requests from standard input.
+``["run", config, moment]`` kills the run at the moment: null (never), a number of seconds, a glob pattern (when a file
+matches), or a step and the number of its call (negative: before the call, positive: after it).
+``["shards", config, count]`` runs all shards at once.
 """
 
 import json
@@ -30,22 +30,23 @@ STEPS = {
 def die(name: str, number: int) -> None:
     """Kill this process before or after the given call of a step."""
     owner, attribute = STEPS[name]
-    step, count = getattr(owner, attribute), [0]
+    step = getattr(owner, attribute)
+    count = [0]
 
     def stepped(*arguments: Any) -> Any:
         count[0] += 1
         if count[0] == -number:
             os.kill(os.getpid(), signal.SIGKILL)
-        made = step(*arguments)
+        result = step(*arguments)
         if count[0] == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        return made
+        return result
 
     setattr(owner, attribute, stepped)
 
 
 def attempt(config: dict[str, Any], moment: Any, shard: tuple[int, int]) -> None:
-    """One run, in the process that may be killed."""
+    """Run a config in the process that may be killed, and exit."""
     catalog = Catalog([
         Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
         Announcement("processes", "heatproof_processes", "heatproof-processes", "1.0"),
@@ -57,7 +58,7 @@ def attempt(config: dict[str, Any], moment: Any, shard: tuple[int, int]) -> None
 
 
 def forked(config: dict[str, Any], moment: Any = None, shard: tuple[int, int] = (1, 1)) -> int:
-    """The number of a process that runs a config."""
+    """Fork a process that runs a config, and return its number."""
     child = os.fork()
     if child == 0:
         attempt(config, moment, shard)
@@ -65,12 +66,12 @@ def forked(config: dict[str, Any], moment: Any = None, shard: tuple[int, int] = 
 
 
 def ended(child: int) -> int:
-    """How a process ended: 0 complete, 3 other shards are missing, negative the signal."""
+    """Wait for a process and return its exit code: 0 complete, 3 other shards are missing, negative: a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def killed(config: dict[str, Any], moment: Any) -> tuple[int, float]:
-    """How a run that is killed at a moment ended, and after how many seconds."""
+    """Kill a run at a moment; return its exit code and duration in seconds."""
     start = time.monotonic()
     child = forked(config, moment)
     if isinstance(moment, (int, float)):
@@ -84,10 +85,10 @@ def killed(config: dict[str, Any], moment: Any) -> tuple[int, float]:
 
 
 def main() -> None:
-    """Do what standard input asks for, one JSON list per line; answer with one line of JSON each."""
+    """Answer each request, a line of JSON on standard input, with a line of JSON."""
     for line in sys.stdin:
-        what, *arguments = json.loads(line)
-        if what == "shards":
+        action, *arguments = json.loads(line)
+        if action == "shards":
             config, parts = arguments
             answer: Any = list(map(ended, [forked(config, None, (part + 1, parts)) for part in range(parts)]))
         else:

@@ -1,4 +1,4 @@
-"""A plugin of small parts for the tests of the engine: they count their calls, and go wrong where they are told to."""
+"""A plugin of small parts for the tests of the engine: they note their calls, and fail on request."""
 
 import json
 import os
@@ -28,15 +28,15 @@ NOTES = "HEATPROOF_PARTS_NOTES"
 """The environment variable that names the file of calls, one JSON list per line, shared by all processes."""
 
 
-def note(*what: Any) -> None:
+def note(*values: Any) -> None:
     """Append a call to the file of calls."""
     if NOTES in os.environ:
         with open(os.environ[NOTES], "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(what) + "\n")
+            stream.write(json.dumps(values) + "\n")
 
 
 class ImagesParams(BlobsParams):
-    """Blobs of which some cannot be read, or have an odd label."""
+    """Blobs, some of which cannot be read or have an odd label."""
 
     unreadable: tuple[str, ...] = ()
     labels: Mapping[str, int | tuple[int, ...] | None] = {}
@@ -44,23 +44,22 @@ class ImagesParams(BlobsParams):
 
 
 class Images(Blobs[ImagesParams]):
-    """Blobs that count how often they are loaded."""
+    """Blobs that note when they are loaded."""
 
     def load(self, id: str) -> Sample:
-        """The image, unless it is to be unreadable."""
+        """Load the image, or fail if it is listed as unreadable."""
         note("load", id)
         if id in self.params.unreadable:
             raise DataError(f"{id} is truncated; download it again.")
         sample = super().load(id)
         label = self.params.labels.get(id, sample.label)
-        # Datasets read labels from tables, which give numpy's integers.
-        return Sample(
-            **{**vars(sample), "label": label if label is None or isinstance(label, tuple) else np.int64(label)}
-        )
+        if isinstance(label, int):
+            label = np.int64(label)  # as datasets that read labels from tables do
+        return Sample(**{**vars(sample), "label": label})
 
 
 class Swapped(Regions):
-    """The same network whose logits come in the other order, with their names."""
+    """The same network with its logits and their names in reverse order."""
 
     classes = ("right", "left")
 
@@ -72,7 +71,7 @@ class Swapped(Regions):
 
 
 class Elsewhere(Regions):
-    """The same network on a grid of another name."""
+    """The same network with a preparation of another name."""
 
     class Other(Blocks):
         """Blocks with an identity of their own."""
@@ -81,14 +80,14 @@ class Elsewhere(Regions):
 
 
 class Native(Regions):
-    """A model that forgets to bring every image to one grid."""
+    """A faulty model whose images do not all have the same grid."""
 
     def prepare(self, sample: Sample) -> Sample:
-        """The grid of the toys, one column more for every second sample."""
-        made = super().prepare(sample)
+        """Prepare on the grid of the toys, with one more column for every second sample."""
+        prepared = super().prepare(sample)
         if int(sample.id[-1]) % 2:
-            return Sample(**{**vars(made), "image": np.pad(made.image, ((0, 0), (0, 0), (0, 1)))})
-        return made
+            return Sample(**{**vars(prepared), "image": np.pad(prepared.image, ((0, 0), (0, 0), (0, 1)))})
+        return prepared
 
 
 class OneLogit(Linear):
@@ -131,18 +130,18 @@ class Unbuildable(Regions):
 
 
 class Blind(Regions):
-    """A model that gives no finite logits for some images."""
+    """A model with logits that are not finite for some images."""
 
     def prepare(self, sample: Sample) -> Sample:
-        """The second image makes logits that are not finite."""
-        made = super().prepare(sample)
+        """Fill the second image with NaN, which gives logits that are not finite."""
+        prepared = super().prepare(sample)
         if sample.id.endswith("1"):
-            made.image[...] = np.nan
-        return made
+            prepared.image[...] = np.nan
+        return prepared
 
 
 class SlopeParams(Params):
-    """A factor, the time it takes, and what goes wrong on which samples."""
+    """A factor, the duration, and the fault on some samples."""
 
     factor: float = 1.0
     seconds: float = 0.0
@@ -161,8 +160,10 @@ class Slope(Explainer[SlopeParams]):
         note("explain", self.params.factor, list(batch.ids), os.getpid(), list(batch.layers), torch.get_num_threads())
         time.sleep(self.params.seconds)
         values = batch.images * gradients(batch).images * self.params.factor
-        hit = [place for place, id in enumerate(batch.ids) if id in self.params.on]
-        return self._spoilt(values, hit, len(batch)) if hit or self.params.fault == "memory" else values
+        hit = [index for index, id in enumerate(batch.ids) if id in self.params.on]
+        if hit or self.params.fault == "memory":
+            return self._spoilt(values, hit, len(batch))
+        return values
 
     def _spoilt(self, values: Tensor, hit: list[int], size: int) -> Tensor | Explanation:
         match self.params.fault:
@@ -190,14 +191,14 @@ class Slope(Explainer[SlopeParams]):
 
 
 class Noted(Explainer):
-    """A heatmap with notes and kept arrays; the number of kept steps differs from sample to sample."""
+    """A heatmap with notes and stored arrays; the number of stored steps differs between samples."""
 
     def explain(self, batch: Batch) -> Explanation:
-        """Ones, with notes of each kind."""
+        """Return ones, with notes of each kind."""
         size = len(batch)
         steps = [torch.arange(1.0 + int(id[-1]) % 3) for id in batch.ids]
         notes = {
-            "steps": [len(each) for each in steps],
+            "steps": [len(passes) for passes in steps],
             "word": ["done"] * size,
             "error": torch.full((size,), torch.inf),
         }
@@ -218,8 +219,9 @@ class Layered(Explainer[LayeredParams]):
 
     def expand(self, model: Model) -> Iterable["Layered"]:
         """One explainer per layer."""
-        names = model.layers() if self.params.layer == "all" else (model.layer(self.params.layer),)
-        return [self.with_(layer=name) for name in names]
+        if self.params.layer == "all":
+            return [self.with_(layer=name) for name in model.layers()]
+        return [self.with_(layer=model.layer(self.params.layer))]
 
     def layers(self, model: Model) -> tuple[str, ...]:
         """The one layer."""
@@ -233,14 +235,14 @@ class Layered(Explainer[LayeredParams]):
 
 
 class SharingParams(Params):
-    """With whom a pass is shared, and what is made of it."""
+    """The explainers that share a pass have one ``pair``; each scales the result by its ``factor``."""
 
     pair: str = "one"
     factor: float = 1.0
 
 
 class Sharing(Explainer[SharingParams]):
-    """The image times a number; it notes what is made for its pair, and how much is kept of others."""
+    """The image times a number; it notes when its pair's result is computed, and how many results the batch holds."""
 
     @property
     def shares(self) -> str:
@@ -249,14 +251,14 @@ class Sharing(Explainer[SharingParams]):
 
     def explain(self, batch: Batch) -> Tensor:
         """Maps (n, c, *space)."""
-        kept = sum(key[0] in ("shared", "explanation") for key in batch._results)
-        made = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
-        note("sharing", self.params.pair, self.params.factor, kept)
-        return made * self.params.factor
+        results = sum(key[0] in ("shared", "explanation") for key in batch._results)
+        values = batch.once(("shared", self.shares), lambda: note("made", self.params.pair) or batch.images * 2)
+        note("sharing", self.params.pair, self.params.factor, results)
+        return values * self.params.factor
 
 
 class Demanding(Explainer):
-    """An explainer that needs what no toy offers."""
+    """An explainer with a requirement that no toy fulfils."""
 
     requires = frozenset({"attention"})
 
@@ -266,7 +268,7 @@ class Demanding(Explainer):
 
 
 class MassParams(Params):
-    """What goes wrong on which samples."""
+    """The fault on some samples."""
 
     on: tuple[str, ...] = ()
     fault: Literal["raise", "undefined", "nan", "inf"] = "raise"
@@ -285,7 +287,10 @@ class Mass(Metric[MassParams]):
         if case.sample.id in self.params.on and self.params.fault == "undefined":
             raise Undefined("nothing to see here")
         heat = np.maximum(case.heatmap.values.astype(np.float64), 0)
-        shares = {one.finding: float((heat * one.values).sum() / heat.sum()) for one in case.sample.annotations}
+        shares = {
+            annotation.finding: float((heat * annotation.values).sum() / heat.sum())
+            for annotation in case.sample.annotations
+        }
         if case.sample.id in self.params.on:
             shares["left"] = {"nan": np.nan, "inf": np.inf}[self.params.fault]
         return {"value": float(np.sum(list(shares.values()))) * self.params.scale} | shares
@@ -305,14 +310,14 @@ class Accuracy(Metric):
 
 
 class AreaParams(Params):
-    """What goes wrong."""
+    """The samples with a fault, or a fault everywhere."""
 
     on: tuple[str, ...] = ()
     everywhere: bool = False
 
 
 class Area(Metric[AreaParams]):
-    """The area under the curve of the share of heat on the left as a test for the label: made of two measurements."""
+    """The AUC of the share of heat on the left as a score for the label: a metric with two measurements."""
 
     needs = frozenset({"heatmap", "annotation", "label"})
     primary = "auc"
@@ -328,7 +333,9 @@ class Area(Metric[AreaParams]):
     def summarise(self, measurements: Mapping[str, Any], counts: Any) -> dict[str, Any]:
         """``auc`` (r,): the share of pairs in order."""
         defined = ~np.isnan(measurements["score"] + measurements["label"])
-        score, label, counts = measurements["score"][defined], measurements["label"][defined] > 0, counts[:, defined]
+        score = measurements["score"][defined]
+        label = measurements["label"][defined] > 0
+        counts = counts[:, defined]
         order = (score[label][:, None] > score[~label][None]) + 0.5 * (score[label][:, None] == score[~label][None])
         pairs = counts[:, label][:, :, None] * counts[:, ~label][:, None, :]
         total = pairs.sum((1, 2))
@@ -337,7 +344,7 @@ class Area(Metric[AreaParams]):
 
 
 class FilledParams(Params):
-    """The mean brightness of each channel, counted on the tuning split unless it is given."""
+    """The mean brightness of each channel; None: computed on the tuning split."""
 
     brightness: tuple[float, ...] | None = None
 
@@ -349,11 +356,13 @@ class Filled(Metric[FilledParams]):
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The brightness, until it is counted."""
-        return ("brightness",) if self.params.brightness is None else ()
+        """``brightness`` while it is not computed."""
+        if self.params.brightness is None:
+            return ("brightness",)
+        return ()
 
     def fit(self, samples: Iterable[Sample]) -> "Filled":
-        """The mean over all pixels of the samples, thirds included that no decimal number has."""
+        """Set a third of the mean over all pixels of the samples: no short decimal represents it exactly."""
         means = np.mean([sample.image.mean((1, 2), dtype=np.float64) / 3 for sample in samples], axis=0)
         note("fit")
         return self.with_(brightness=tuple(means))
@@ -366,7 +375,7 @@ class Filled(Metric[FilledParams]):
 
 
 class Drop(Metric):
-    """How far the score falls when the hottest pixel turns black: a metric that asks the model."""
+    """The fall of the score when the hottest pixel turns black: a metric that uses the model."""
 
     needs = frozenset({"heatmap", "model", "prediction"})
 
@@ -379,7 +388,7 @@ class Drop(Metric):
         return {"value": float(case.batch.score(case.batch.images) - case.batch.score(images))}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One forward of the image, one of the blackened one."""
+        """Count one forward of the image and one of the blackened image."""
         return 2, 0
 
 
@@ -392,11 +401,11 @@ def heatproof_datasets() -> Mapping[str, str]:
 @hookimpl
 def heatproof_models() -> Mapping[str, str]:
     """Declare the models, the kit's toys among them."""
-    own = {
+    models = {
         name.lower(): f"heatproof_parts:{name}"
         for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Blind")
     }
-    return own | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
+    return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
 
 
 @hookimpl
@@ -419,7 +428,7 @@ def heatproof_run_started(folder: Path, config: Mapping[str, Any]) -> None:
 
 @hookimpl
 def heatproof_unit_finished(folder: Path, unit: Mapping[str, Any]) -> None:
-    """Note that a unit is there."""
+    """Note a finished unit, and whether its file exists."""
     note("unit", str(folder), unit["key"], (folder / "heatmaps" / unit["key"] / "unit.json").is_file())
 
 

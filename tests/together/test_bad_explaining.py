@@ -71,7 +71,7 @@ class Graded(Residual):
 
 
 class OddGraded(Odd, Graded):
-    """Both."""
+    """An odd model with graded output."""
 
 
 class Masks(Residual):
@@ -91,11 +91,13 @@ class Branching(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        return logits if logits.sum() > 0 else logits * 1
+        if logits.sum() > 0:
+            return logits
+        return logits * 1
 
 
 class Closed(Residual):
-    """A model whose layers are out of reach."""
+    """A model that cannot be traced: its layers cannot be observed."""
 
     def build(self) -> nn.Module:
         return Branching(super().build())
@@ -107,7 +109,9 @@ class Everywhere(Blobs):
     def load(self, id: str) -> Sample:
         sample = super().load(id)
         everywhere = np.ones(sample.space, np.float32)
-        return replace(sample, annotations=tuple(Annotation(one.finding, everywhere) for one in sample.annotations))
+        return replace(
+            sample, annotations=tuple(Annotation(annotation.finding, everywhere) for annotation in sample.annotations)
+        )
 
 
 class OddPlugin:
@@ -127,7 +131,7 @@ class OddPlugin:
 @pytest.fixture(scope="module")
 def catalog() -> Iterator[Catalog]:
     """All explainers, the parts, and those of this module."""
-    plugins = [found for found in discover()[0] if found.target.removeprefix("heatproof_") in KINDS]
+    plugins = [plugin for plugin in discover()[0] if plugin.target.removeprefix("heatproof_") in KINDS]
     parts = [
         Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"),
         Announcement("odd", "heatproof_parts:odd", "heatproof-odd", "1.0"),
@@ -144,7 +148,7 @@ def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.Mon
     """``heatproof run`` of a config over four test images of the residual toy."""
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
 
-    def made(verb: str = "run", *words: str, **settings: Any) -> Any:
+    def start(verb: str = "run", *words: str, **settings: Any) -> Any:
         usual = {
             "output": "run", "datasets": [{"use": "images", "split": "test", "count": 8}], "models": ["residual"],
             "explainers": ["gradient"], "metrics": [{"use": "ecs", "weights": SIDES}], "chunk": 4, "rows": 4,
@@ -154,35 +158,37 @@ def runs(command: Any, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
         return command(verb, tmp_path / "config.yaml", *words)
 
-    return made
+    return start
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """The score rows of the run's heatmaps that have these values."""
+    """The rows of the score table with these values."""
 
     def read(**values: Any) -> list[dict[str, Any]]:
         table = read_table(tmp_path / "run/scores.parquet")
-        found = [dict(zip(table, each)) for each in zip(*table.values())]
-        found = [row | {"notes": json.loads(row["notes"])} for row in found]
-        return [row for row in found if all(row[name] == value for name, value in values.items())]
+        records = [dict(zip(table, row_values)) for row_values in zip(*table.values())]
+        records = [row | {"notes": json.loads(row["notes"])} for row in records]
+        return [row for row in records if all(row[name] == value for name, value in values.items())]
 
     return read
 
 
 @pytest.fixture
 def method(catalog: Catalog) -> Callable[[Any], Explainer]:
-    """An explainer as a config writes it."""
+    """Build an explainer from an entry of a config."""
 
-    def made(given: Any) -> Explainer:
-        settings = {"use": given} if isinstance(given, str) else dict(given)
+    def build(entry: Any) -> Explainer:
+        if isinstance(entry, str):
+            return catalog.create("explainer", entry, {})
+        settings = dict(entry)
         return catalog.create("explainer", settings.pop("use"), settings)
 
-    return made
+    return build
 
 
 def refused(result: Any) -> str:
-    """The one sentence of a refusal."""
+    """The last line of the error output."""
     assert result.exit_code == 1, result.output
     assert "Traceback" not in result.output
     sentence: str = result.stderr.splitlines()[-1]
@@ -190,8 +196,10 @@ def refused(result: Any) -> str:
     return sentence
 
 
-def named(given: Any) -> str:
-    return given if isinstance(given, str) else given["use"]
+def named(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    return entry["use"]
 
 
 def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None, **changes: Any) -> Batch:
@@ -199,8 +207,8 @@ def batch(explainer: Explainer, model: Any = None, images: Tensor | None = None,
     model = model or Residual()
     if images is None:
         images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)])
-    asked = {"layers": explainer.layers(model), "requests": explainer.requests(model), "targets": [0, 1], **changes}
-    return Batch(model, ["a", "b"], images, **asked)
+    settings = {"layers": explainer.layers(model), "requests": explainer.requests(model), "targets": [0, 1], **changes}
+    return Batch(model, ["a", "b"], images, **settings)
 
 
 # layers
@@ -216,8 +224,8 @@ def test_a_layer_that_does_not_exist(name: str, runs: Runs, method: Any) -> None
 
 @pytest.mark.parametrize("outer", [{"use": "smoothgrad", "samples": 2}, "vargrad"])
 def test_a_layer_that_does_not_exist_under_another_explainer(outer: Any, runs: Runs) -> None:
-    given = {"use": outer} if isinstance(outer, str) else outer
-    sentence = refused(runs("plan", explainers=[given | {"base": {"use": "gradcam", "layer": "sten"}}]))
+    entry = {"use": outer} if isinstance(outer, str) else outer
+    sentence = refused(runs("plan", explainers=[entry | {"base": {"use": "gradcam", "layer": "sten"}}]))
     assert "residual has no layer 'sten'; did you mean 'stem'?" in sentence
 
 
@@ -243,15 +251,15 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize(("target", "seen"), TARGETS.values(), ids=TARGETS)
-def test_a_target_outside_the_classes(target: Any, seen: str, runs: Runs) -> None:
-    assert seen in refused(runs("plan", targets=[target]))
+@pytest.mark.parametrize(("target", "message"), TARGETS.values(), ids=TARGETS)
+def test_a_target_outside_the_classes(target: Any, message: str, runs: Runs) -> None:
+    assert message in refused(runs("plan", targets=[target]))
 
 
 @pytest.mark.parametrize("target", [3, -1])
-@pytest.mark.parametrize("given", METHODS, ids=named)
-def test_every_method_refuses_a_target_outside_the_classes(given: Any, target: int, method: Any) -> None:
-    explainer = method(given)
+@pytest.mark.parametrize("entry", METHODS, ids=named)
+def test_every_method_refuses_a_target_outside_the_classes(entry: Any, target: int, method: Any) -> None:
+    explainer = method(entry)
     if "targetless" in explainer.traits:
         pytest.skip("it explains all classes")
     with pytest.raises(ModelError, match=f"target {target} is outside the 3 classes of Residual"):
@@ -261,8 +269,8 @@ def test_every_method_refuses_a_target_outside_the_classes(given: Any, target: i
 def test_a_label_outside_the_classes_fails_its_case_only(runs: Runs, rows: Any) -> None:
     dataset = {"use": "images", "split": "test", "count": 8, "labels": {"blob-004": 7, "blob-005": None}}
     assert runs(datasets=[dataset], targets=["label"]).exit_code == 0
-    seen = {row["case"]: (row["status"], row["reason"]) for row in rows(explainer="gradient", measure="combined")}
-    assert seen == {
+    outcomes = {row["case"]: (row["status"], row["reason"]) for row in rows(explainer="gradient", measure="combined")}
+    assert outcomes == {
         "blob-004": ("failed", "label 7 is outside the 2 classes of images"),
         "blob-005": ("excluded", "the sample has no single label to explain"),
         "blob-006": ("valid", ""),
@@ -270,10 +278,11 @@ def test_a_label_outside_the_classes_fails_its_case_only(runs: Runs, rows: Any) 
     }
 
 
-@pytest.mark.parametrize("given", METHODS, ids=named)
-def test_an_output_that_is_a_mask_is_not_explained(given: Any, method: Any) -> None:
-    """One channel is no logit: its pixels would be summed in silence."""
-    explainer, model = method(given), Masks()
+@pytest.mark.parametrize("entry", METHODS, ids=named)
+def test_an_output_that_is_a_mask_is_not_explained(entry: Any, method: Any) -> None:
+    """A mask of one channel is no logit: its pixels must not be summed silently."""
+    explainer = method(entry)
+    model = Masks()
     if explainer.verdict(model).level == "undefined":
         pytest.skip(explainer.verdict(model).reason)
     with pytest.raises(ModelError, match=r"Masks gives 'logits' of shape \(\d, 1, 16, 16\)"):
@@ -290,7 +299,8 @@ UNTRACED = "cannot be traced (symbolically traced variables cannot be used as in
 def test_a_model_without_the_capability(name: str, runs: Runs, method: Any) -> None:
     sentence = refused(runs("plan", models=["closed"], explainers=[name]))
     assert UNTRACED in sentence
-    explainer, closed = method(name), Closed()
+    explainer = method(name)
+    closed = Closed()
     with pytest.raises(ModelError, match="cannot be traced"):
         explainer(Batch(closed, ["a"], torch.rand(1, 3, GRID, GRID), [0]))
 
@@ -320,22 +330,23 @@ def test_volumes_in_a_method_for_images(runs: Runs, rows: Any) -> None:
     assert result.exit_code == 0, result.output
     assert "4 cases are invalid or failed; their rows say why" in result.stdout
     assert {row["status"] for row in rows(explainer="gradient")} == {"valid"}
-    seen = {(row["status"], row["reason"]) for row in rows(explainer="lime")}
-    assert seen == {("failed", "lime explains 2-D images; these have 3 dimensions.")}
+    outcomes = {(row["status"], row["reason"]) for row in rows(explainer="lime")}
+    assert outcomes == {("failed", "lime explains 2-D images; these have 3 dimensions.")}
 
 
 @pytest.mark.parametrize("name", ["lime", "iterative"])
 def test_methods_for_images_refuse_volumes(name: str, method: Any) -> None:
-    explainer, model = method(name), Residual(dimensions=3)
+    explainer = method(name)
+    model = Residual(dimensions=3)
     with pytest.raises(ModelError, match="explains 2-D images; these have 3 dimensions"):
         explainer(Batch(model, ["a"], torch.rand(1, 3, 8, 8, 8), [0]))
 
 
 def test_a_patch_that_is_larger_than_the_image(runs: Runs, rows: Any) -> None:
     assert runs(explainers=[{"use": "occlusion", "patch": 17}]).exit_code == 0
-    seen = {(row["status"], row["reason"]) for row in rows() if row["explainer"] != "random"}
-    assert len(seen) == 1
-    status, reason = seen.pop()
+    outcomes = {(row["status"], row["reason"]) for row in rows() if row["explainer"] != "random"}
+    assert len(outcomes) == 1
+    status, reason = outcomes.pop()
     assert status == "failed"
     assert "17 pixels is larger than the image" in reason
     assert "make it" in reason
@@ -346,14 +357,16 @@ def test_a_patch_that_is_larger_than_the_image(runs: Runs, rows: Any) -> None:
 
 @pytest.mark.parametrize(("model", "targets"), [("odd", ["left"]), ("oddgraded", ["predicted"])])
 def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_path: Path) -> None:
-    """Their rows say what is wrong, or hold a map; one of zeros is noted. The target is fixed: it needs no logits."""
-    explainers = [given for given in METHODS if named(given) != "cam" or model == "odd"]
+    """Each row has a reason or a heatmap; zeros are noted. The target is fixed: it needs no logits."""
+    explainers = [entry for entry in METHODS if named(entry) != "cam" or model == "odd"]
     result = runs(models=[model], targets=targets, explainers=explainers)
     assert result.exit_code == 0, result.output
-    made, store = [row for row in rows(measure="combined") if row["explainer"] != "random"], Run(tmp_path / "run")
-    assert len(made) == len(ODD) * len(explainers)
-    for row in made:
-        kind, key = ODD[int(row["case"][-1]) % len(ODD)], row["heatmap"].split("/")[1]
+    scores = [row for row in rows(measure="combined") if row["explainer"] != "random"]
+    store = Run(tmp_path / "run")
+    assert len(scores) == len(ODD) * len(explainers)
+    for row in scores:
+        kind = ODD[int(row["case"][-1]) % len(ODD)]
+        key = row["heatmap"].split("/")[1]
         values = store.maps(key, int(row["row"]))
         if kind in ("nan", "infinite"):
             assert (row["status"], row["reason"]) == ("invalid", "the logits are not finite")
@@ -364,25 +377,25 @@ def test_odd_images(model: str, targets: list[str], runs: Runs, rows: Any, tmp_p
             silent = row["notes"].get("degenerate", 0.0) == 1.0
             assert silent or values.any(), row
             assert not silent or np.abs(values).max() < 1e-20, row
-    noted = {row["explainer"].partition("(")[0] for row in made if row["notes"].get("degenerate") == 1.0}
+    noted = {row["explainer"].partition("(")[0] for row in scores if row["notes"].get("degenerate") == 1.0}
     assert noted >= {"vargrad", "input_x_gradient", "integrated_gradients", "deeplift", "lrp", "lime"}
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("given", METHODS, ids=named)
-def test_every_method_refuses_an_image_that_is_not_finite(given: Any, value: float, method: Any) -> None:
-    """Guided backpropagation, for one, makes zeros of a NaN: none of its activations is positive."""
-    explainer = method(given)
-    made = batch(explainer)
-    made.images[1, 0, 3, 4] = value
+@pytest.mark.parametrize("entry", METHODS, ids=named)
+def test_every_method_refuses_an_image_that_is_not_finite(entry: Any, value: float, method: Any) -> None:
+    """Guided backpropagation, for example, turns NaN into zeros: none of its activations is positive."""
+    explainer = method(entry)
+    images = batch(explainer)
+    images.images[1, 0, 3, 4] = value
     with pytest.raises(DataError, match="the image of b holds values that are not finite; repair it, or leave it out"):
-        explainer(made)
+        explainer(images)
 
 
 def test_guided_backpropagation_would_make_zeros_of_nan() -> None:
     explainer = GuidedBackprop()
-    made = batch(explainer, images=torch.full((2, 3, GRID, GRID), torch.nan))
-    assert not explainer.explain(made).any()
+    images = batch(explainer, images=torch.full((2, 3, GRID, GRID), torch.nan))
+    assert not explainer.explain(images).any()
 
 
 # masks
@@ -398,7 +411,8 @@ def test_masks_that_cover_everything_give_the_score_of_chance(runs: Runs, rows: 
 
 
 def test_a_refinement_whose_mask_covers_everything_is_excluded(runs: Runs, rows: Any) -> None:
-    usual, all_of_it = {"use": "iterative", "max_iter": 2}, {"use": "iterative", "share": 1.0, "dilation": 16}
+    usual = {"use": "iterative", "max_iter": 2}
+    all_of_it = {"use": "iterative", "share": 1.0, "dilation": 16}
     assert runs(models=["graded"], explainers=[usual, all_of_it]).exit_code == 0
     for row in rows(measure="combined"):
         if "share=1.0" in row["explainer"]:

@@ -32,7 +32,7 @@ Configured = Callable[..., Path]
 
 
 def sample(number: int) -> Sample:
-    """An image of noise with the same square in all its masks; numbers below three tune."""
+    """An image of noise with the same square in all its masks; numbers below three belong to the tuning split."""
     image = generator("bad input", number).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[8:24, 4 * number : 4 * number + 16] = True
@@ -43,7 +43,7 @@ def sample(number: int) -> Sample:
 
 @pytest.fixture
 def idrid(tmp_path: Path) -> Path:
-    """A download of IDRiD with eight small images: 01–03 tune, 04–08 test."""
+    """A download of IDRiD with eight small images: 01–03 for tuning, 04–08 for test."""
     Idrid(root=tmp_path / "idrid").write(map(sample, range(8)), tmp_path / "idrid")
     return tmp_path / "idrid"
 
@@ -66,7 +66,7 @@ def config(tmp_path: Path, idrid: Path) -> Configured:
 
 
 def refused(result: Any) -> str:
-    """The one sentence of a refusal."""
+    """The last line of the error output."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -76,9 +76,9 @@ def refused(result: Any) -> str:
     return last.removeprefix("Error: ")
 
 
-def has(text: str, *seen: str) -> None:
-    """Assert that a sentence names all these."""
-    assert not [part for part in seen if part not in text], text
+def has(text: str, *parts: str) -> None:
+    """Assert that a text contains all these parts."""
+    assert not [part for part in parts if part not in text], text
 
 
 # configs
@@ -94,14 +94,14 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("text", "seen"), TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(("text", "message"), TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("verb", ["check", "run"])
 def test_texts_that_are_no_config(
-    verb: str, text: bytes, seen: list[str], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    verb: str, text: bytes, message: list[str], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_bytes(text)
-    has(refused(command(verb, "config.yaml")), *seen)
+    has(refused(command(verb, "config.yaml")), *message)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
@@ -144,11 +144,11 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "seen"), SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize(("settings", "message"), SETTINGS.values(), ids=SETTINGS)
 def test_settings_that_cannot_be(
-    settings: dict[str, Any], seen: list[str], command: Any, config: Configured, tmp_path: Path
+    settings: dict[str, Any], message: list[str], command: Any, config: Configured, tmp_path: Path
 ) -> None:
-    has(refused(command("run", config(**settings))), *seen)
+    has(refused(command("run", config(**settings))), *message)
     assert not (tmp_path / "run").exists()
 
 
@@ -186,12 +186,12 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("words", "seen"), ARGUMENTS.values(), ids=ARGUMENTS)
+@pytest.mark.parametrize(("words", "message"), ARGUMENTS.values(), ids=ARGUMENTS)
 def test_arguments_that_cannot_be(
-    words: list[str], seen: list[str], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: list[str], command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    has(refused(command(*words)), *seen)
+    has(refused(command(*words)), *message)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,9 +204,9 @@ OVERRIDES = {
 }
 
 
-@pytest.mark.parametrize(("assignment", "seen"), OVERRIDES.values(), ids=OVERRIDES)
-def test_overrides_that_cannot_be(assignment: str, seen: list[str], command: Any, config: Configured) -> None:
-    has(refused(command("run", config(), "--set", assignment)), *seen)
+@pytest.mark.parametrize(("assignment", "message"), OVERRIDES.values(), ids=OVERRIDES)
+def test_overrides_that_cannot_be(assignment: str, message: list[str], command: Any, config: Configured) -> None:
+    has(refused(command("run", config(), "--set", assignment)), *message)
 
 
 @pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
@@ -221,14 +221,14 @@ def test_debug_shows_the_traceback(words: list[str], command: Any) -> None:
 
 @pytest.fixture
 def catalog(monkeypatch: pytest.MonkeyPatch, command: Any) -> Callable[[Catalog], None]:
-    """Replaces what is installed."""
+    """Replaces the catalog of installed plugins."""
     return lambda other: monkeypatch.setattr("heatproof.registry.catalog.default", lambda: other)
 
 
 def test_a_broken_plugin(command: Any, catalog: Any, config: Configured) -> None:
     parts = Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0")
-    gone = Announcement("gone", "heatproof_gone", "heatproof-gone", "0.3")
-    catalog(Catalog([parts, gone], [Broken("ill", "2", "", "[red]ill")]))
+    missing = Announcement("gone", "heatproof_gone", "heatproof-gone", "0.3")
+    catalog(Catalog([parts, missing], [Broken("ill", "2", "", "[red]ill")]))
     listed = command("list")
     assert listed.exit_code == 0
     has(listed.stdout, "slope", "heatproof-gone", "No module named 'heatproof_gone'", "[red]ill")
@@ -274,7 +274,7 @@ def test_an_error_that_nobody_foresaw(command: Any, config: Configured, monkeypa
 
 
 class Theft:
-    """What a pickle with code would do."""
+    """The code that a malicious pickle would run."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -312,13 +312,13 @@ CHECKPOINTS = {
 }
 
 
-@pytest.mark.parametrize(("name", "make", "seen"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+@pytest.mark.parametrize(("name", "make", "message"), CHECKPOINTS.values(), ids=CHECKPOINTS)
 def test_checkpoints_that_are_none(
-    name: str, make: Any, seen: list[str], command: Any, config: Configured, tmp_path: Path
+    name: str, make: Any, message: list[str], command: Any, config: Configured, tmp_path: Path
 ) -> None:
     make(tmp_path / name)
     result = command("run", config(models=[{"use": "resnet50", "size": 32, "weights": name}], metrics=["ecs"]))
-    has(refused(result), *seen)
+    has(refused(result), *message)
     assert not (tmp_path / "stolen").exists()
     assert not (tmp_path / "run").exists()
 
@@ -348,11 +348,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("place", "spoil", "seen", "advice"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("name", "spoil", "message", "advice"), FAULTS.values(), ids=FAULTS)
 def test_one_bad_file_fails_its_case_only(
-    place: str, spoil: Any, seen: str, advice: str, command: Any, config: Configured, idrid: Path, tmp_path: Path
+    name: str, spoil: Any, message: str, advice: str, command: Any, config: Configured, idrid: Path, tmp_path: Path
 ) -> None:
-    spoil(idrid / place.format(5))
+    spoil(idrid / name.format(5))
     result = command("run", config())
     assert result.exit_code == 0, result.output
     assert "cases are invalid or failed; their rows say why" in result.stdout
@@ -360,7 +360,7 @@ def test_one_bad_file_fails_its_case_only(
     rows = read_table(tmp_path / "run/scores.parquet")
     assert set(rows["status"][rows["case"] != "IDRiD_05"]) == {"valid"}
     assert set(rows["status"][rows["case"] == "IDRiD_05"]) == {"failed"}
-    assert all(seen in reason and advice in reason for reason in rows["reason"][rows["case"] == "IDRiD_05"])
+    assert all(message in reason and advice in reason for reason in rows["reason"][rows["case"] == "IDRiD_05"])
     has(refused(command("run", config(), "--strict")), "cases are invalid or failed (--strict)")
     has(refused(command("data", "check", "idrid", "--root", idrid)), "idrid has 1 ", "see the examples")
 
@@ -368,7 +368,8 @@ def test_one_bad_file_fails_its_case_only(
 def test_a_file_that_was_replaced_is_computed_on_request(
     command: Any, config: Configured, idrid: Path, tmp_path: Path
 ) -> None:
-    path, whole = idrid / IMAGE.format(5), (idrid / IMAGE.format(5)).read_bytes()
+    path = idrid / IMAGE.format(5)
+    whole = (idrid / IMAGE.format(5)).read_bytes()
     path.write_bytes(whole[:200] + bytes(len(whole) - 200))
     assert command("run", config()).exit_code == 0
     path.write_bytes(whole)
@@ -430,10 +431,12 @@ def test_no_image_can_be_read(command: Any, config: Configured, idrid: Path, tmp
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """A disk of its own under ``run``, to be filled or made read-only."""
-    libc, target = ctypes.CDLL(None, use_errno=True), tmp_path / "run"
+    """A separate disk under ``run``, to be filled or made read-only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    target = tmp_path / "run"
     target.mkdir()
-    remount, readonly = 32, 1
+    remount = 32
+    readonly = 1
 
     def mount(size: str, flags: int = 0) -> None:
         if libc.mount(b"tmpfs", str(target).encode(), b"tmpfs", flags, f"size={size}".encode()) != 0:
@@ -450,15 +453,15 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., None]]:
 def test_a_full_disk_loses_nothing(command: Any, config: Configured, disk: Any, calls: Any, tmp_path: Path) -> None:
     explained = config(datasets=[{"use": "images", "split": "test", "count": 160}])
     has(refused(command("run", explained)), f"cannot write to {tmp_path / 'run'}: No space left on device; make room")
-    kept = Run(tmp_path / "run").keys("heatmaps")
-    assert kept
+    keys = Run(tmp_path / "run").keys("heatmaps")
+    assert keys
     calls()
     disk("40m")
     result = command("run", explained, "--strict")
     assert result.exit_code == 0, result.output
     again = [id for call in calls("explain") for id in call[2]]
-    assert kept < Run(tmp_path / "run").keys("heatmaps")
-    assert 80 - len(kept) <= len(again) < 80
+    assert keys < Run(tmp_path / "run").keys("heatmaps")
+    assert 80 - len(keys) <= len(again) < 80
 
 
 def test_a_read_only_disk(command: Any, config: Configured, disk: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Faithfulness, robustness and randomization in runs: what they cost, what they see, and what is undefined."""
+"""Metrics of faithfulness, robustness and randomization in runs: passes, estimates, and undefined cases."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +30,10 @@ Configured = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    found = [Announcement("parts", "heatproof_parts", "heatproof-parts", "1")]
+    announcements = [Announcement("parts", "heatproof_parts", "heatproof-parts", "1")]
     for name in ("baseline", "cam", "gradient", "smoothgrad", "faithfulness"):
-        found.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
-    return Catalog(found)
+        announcements.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
+    return Catalog(announcements)
 
 
 @pytest.fixture
@@ -51,15 +51,17 @@ def configured(catalog: Catalog, tmp_path: Path) -> Configured:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images passed forward and backward from here on, and the most in one forward."""
-    counts, forward = [0, 0, 0], Batch.forward
+    """Count the images in forwards and in backwards, and the most images in one forward."""
+    counts = [0, 0, 0]
+    forward = Batch.forward
 
     def backward(gradient: torch.Tensor) -> None:
         counts[1] += len(gradient)
 
-    def counting(batch: Batch, *rest: Any, **settings: Any) -> Any:
-        logits, activations = forward(batch, *rest, **settings)
-        counts[0], counts[2] = counts[0] + len(logits), max(counts[2], len(logits))
+    def counting(batch: Batch, *arguments: Any, **settings: Any) -> Any:
+        logits, activations = forward(batch, *arguments, **settings)
+        counts[0] += len(logits)
+        counts[2] = max(counts[2], len(logits))
         if logits.requires_grad:
             logits.register_hook(backward)
         return logits, activations
@@ -68,22 +70,22 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def rows(finished: Any, **chosen: str) -> list[dict[str, Any]]:
+def rows(finished: Any, **values_by_name: str) -> list[dict[str, Any]]:
     table = read_table(finished.folder / "scores.parquet")
-    found = (dict(zip(table, values)) for values in zip(*table.values()))
-    return [row for row in found if all(row[name] == value for name, value in chosen.items())]
+    records = (dict(zip(table, values)) for values in zip(*table.values()))
+    return [row for row in records if all(row[name] == value for name, value in values_by_name.items())]
 
 
-def priced(config: Any, catalog: Catalog) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    (found,) = estimates(make_plan(config, catalog))
-    costs = found.metrics.values()
-    total = [found.forwards + sum(cost[0] for cost in costs), found.backwards + sum(cost[1] for cost in costs)]
-    return total[0], total[1], dict(found.metrics)
+def estimated_passes(config: Any, catalog: Catalog) -> tuple[int, int, dict[str, tuple[int, int]]]:
+    (estimate,) = estimates(make_plan(config, catalog))
+    costs = estimate.metrics.values()
+    total = [estimate.forwards + sum(cost[0] for cost in costs), estimate.backwards + sum(cost[1] for cost in costs)]
+    return total[0], total[1], dict(estimate.metrics)
 
 
 def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog: Catalog, passed: list[int]) -> None:
     config = configured()
-    forwards, backwards, metrics = priced(config, catalog)
+    forwards, backwards, metrics = estimated_passes(config, catalog)
     passed[:] = [0, 0, 0]
     finished = run(config, catalog)
     assert finished.failures == 0
@@ -101,33 +103,36 @@ def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog
 def test_each_metric_takes_its_own_share(
     name: str, configured: Configured, catalog: Catalog, passed: list[int]
 ) -> None:
-    """Two metrics of one kind with other settings have one price each."""
-    other = {"max_sensitivity": {"samples": 2}, "model_randomization": {"stages": 2}, "road": {"percentages": [5]}}
-    metric = {"use": name} | other.get(name, {"steps": 4})
-    config = configured(
-        metrics=[metric, {**metric, **({"noise": 0} if name == "road" else {})}], explainers=["gradient"]
-    )
-    forwards, backwards, metrics = priced(config, catalog)
+    """Two metrics of one kind with different settings are estimated separately."""
+    settings = {"max_sensitivity": {"samples": 2}, "model_randomization": {"stages": 2}, "road": {"percentages": [5]}}
+    metric = {"use": name} | settings.get(name, {"steps": 4})
+    variants = [metric]
+    if name == "road":
+        variants.append(metric | {"noise": 0})
+    config = configured(metrics=variants, explainers=["gradient"])
+    forwards, backwards, metrics = estimated_passes(config, catalog)
     passed[:] = [0, 0, 0]
     run(config, catalog)
     assert passed[:2] == [forwards, backwards]
-    assert len(metrics) == (2 if name == "road" else 1)
+    assert len(metrics) == len(variants)
 
 
 def test_metrics_that_ask_nobody_are_not_priced(configured: Configured, catalog: Catalog) -> None:
-    assert priced(configured(metrics=["mass", "accuracy"]), catalog)[2] == {}
-    assert priced(configured(metrics=["mass", "drop"], explainers=["gradient"]), catalog)[2] == {"drop": (16, 0)}
+    assert estimated_passes(configured(metrics=["mass", "accuracy"]), catalog)[2] == {}
+    assert estimated_passes(configured(metrics=["mass", "drop"], explainers=["gradient"]), catalog)[2] == {
+        "drop": (16, 0)
+    }
 
 
 def test_stored_maps_are_explained_again_as_they_were(configured: Configured, catalog: Catalog) -> None:
-    """With a tiny radius hardly anything moves, whatever the layer and the reduction."""
+    """With a tiny radius heatmaps hardly change, whatever the layer and the reduction."""
     metric = {"use": "max_sensitivity", "samples": 2, "radius": 1e-7}
     finished = run(configured(metrics=[metric], reductions=["max", "l2", "sum"]), catalog)
-    found = rows(finished, measure="value")
-    valid = [row for row in found if row["status"] == "valid"]
+    scores = rows(finished, measure="value")
+    valid = [row for row in scores if row["status"] == "valid"]
     assert len(valid) >= 4 * 3 * 3
     assert max(row["value"] for row in valid) < 1e-3
-    assert {row["reason"] for row in found if row["status"] != "valid"} <= {
+    assert {row["reason"] for row in scores if row["status"] != "valid"} <= {
         "the heatmap is zero everywhere: no change is relative to it"
     }
 
@@ -136,7 +141,8 @@ def test_the_deletion_of_a_run_is_that_of_plain_loops(configured: Configured, ca
     finished = run(
         configured(metrics=[{"use": "deletion", "steps": 4, "baseline": 0.25}], explainers=["gradient"]), catalog
     )
-    model, dataset = Regions(), Images(count=8)
+    model = Regions()
+    dataset = Images(count=8)
     for row in rows(finished, explainer="gradient", measure="curve"):
         image = torch.from_numpy(model.prepare(dataset.load(row["case"])).image)[None].requires_grad_()
         logits = model.network(image)
@@ -147,10 +153,10 @@ def test_the_deletion_of_a_run_is_that_of_plain_loops(configured: Configured, ca
         for step, score in enumerate(row["array"]):
             count = 64 * step
             if 0 < count < 256 and heat[count - 1] == heat[count]:
-                continue  # the drawn order of equal pixels decides
-            shown = image.detach().clone()
-            shown[0].flatten(1)[:, order[:count].copy()] = 0.25
-            assert score == pytest.approx(model.network(shown).softmax(1)[0, target].item(), abs=1e-5)
+                continue  # the random order of tied pixels decides
+            perturbed = image.detach().clone()
+            perturbed[0].flatten(1)[:, order[:count].copy()] = 0.25
+            assert score == pytest.approx(model.network(perturbed).softmax(1)[0, target].item(), abs=1e-5)
 
 
 def test_maps_without_a_model_are_judged_by_its_decision(configured: Configured, catalog: Catalog) -> None:
@@ -168,7 +174,7 @@ def test_maps_without_a_model_are_judged_by_its_decision(configured: Configured,
         (reason,) = {
             (row["status"], row["reason"]) for row in rows(finished, explainer=name, metric="model_randomization")
         }
-        assert reason == ("excluded", "the explainer never looks at the model, so that no change of it can show")
+        assert reason == ("excluded", "the explainer does not use the model: new weights cannot change the heatmap")
         assert {row["value"] for row in rows(finished, explainer=name, metric="max_sensitivity")} == {0}
 
 
@@ -180,11 +186,13 @@ def test_chance_is_what_the_same_model_makes_of_random_maps(configured: Configur
         for row in run(config, catalog).summary
         if row["measure"] == "value"
     }
-    assert len(table) == 7  # the metric that asks no model has one random map for both
+    assert len(table) == 7  # the metric that uses no model has one random map for both
     assert table["deletion", "regions", "random"]["value"] != table["deletion", "linear", "random"]["value"]
     for (metric, model, explainer), row in table.items():
-        chance = row["value"] - table[metric, model if metric == "deletion" else "", "random"]["value"]
-        expected = np.nan if explainer == "random" else chance
+        chance = table[metric, model if metric == "deletion" else "", "random"]
+        expected = row["value"] - chance["value"]
+        if explainer == "random":
+            expected = np.nan
         assert row["difference_to_random"] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
@@ -192,20 +200,20 @@ def test_a_missing_target_excludes_the_case(configured: Configured, catalog: Cat
     data = [{"use": "images", "split": "test", "count": 8, "labels": {"blob-004": None}}]
     finished = run(configured(datasets=data, targets=["label"], explainers=["gradient"]), catalog)
     for name in NAMES:
-        found = {
+        outcomes = {
             (row["status"], row["reason"]) for row in rows(finished, explainer="gradient", case="blob-004", metric=name)
         }
-        assert found == {("excluded", "the sample has no single label to explain")}
+        assert outcomes == {("excluded", "the sample has no single label to explain")}
         others = rows(finished, explainer="gradient", case="blob-005", metric=name)
         assert {row["status"] for row in others} == {"valid"}
 
 
-def test_a_image_that_the_model_cannot_read_has_a_reason(configured: Configured, catalog: Catalog) -> None:
+def test_an_image_that_the_model_cannot_read_has_a_reason(configured: Configured, catalog: Catalog) -> None:
     finished = run(
         configured(models=["blind"], datasets=[{"use": "images", "count": 4}], explainers=["gradient"]), catalog
     )
     for name in NAMES:
-        found = {
+        outcomes = {
             (row["status"], row["reason"]) for row in rows(finished, explainer="random", case="blob-001", metric=name)
         }
-        assert found == {("invalid", "the logits are not finite")}
+        assert outcomes == {("invalid", "the logits are not finite")}

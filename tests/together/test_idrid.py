@@ -1,4 +1,4 @@
-"""The shipped IDRiD config on the 54 tuning photographs, where they lie beside the checkout."""
+"""The example config of IDRiD on the 54 tuning images; skipped where they do not lie beside the checkout."""
 
 import csv
 from pathlib import Path
@@ -16,7 +16,7 @@ IDRID = ROOT.parent / "shared" / "data" / "idrid"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not IDRID.is_dir(), reason="IDRiD's tuning photographs are not beside the checkout")
+@pytest.mark.skipif(not IDRID.is_dir(), reason="IDRiD's tuning images are not beside the checkout")
 def test_random_heatmaps_reach_chance_on_idrid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All 54 run, and the mean ECS of random heatmaps lies within 3 standard errors of K / S² = 0.15."""
     monkeypatch.setenv("IDRID", str(IDRID))

@@ -1,4 +1,4 @@
-"""What the page takes of a finished run: cases from the cache or anew, and one sentence for what was removed."""
+"""The samples that the page reads from a finished run, cached or prepared anew, and errors for removed parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_
     fresh = prepare(dataset, results.component("model", settings["model"]), case)
     calls()
     sample = prepared_sample(results, prediction_units(results, settings), case)
-    assert len(calls("load")) == (0 if cached else 1)
+    assert len(calls("load")) == int(not cached)
     assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
     assert (sample.original is None) == (fresh.original is None)
 

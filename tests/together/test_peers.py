@@ -38,41 +38,44 @@ from heatproof_smoothgrad.smoothgrad import SmoothGrad
 from heatproof_smoothgrad.smoothgrad_squared import SmoothGradSquared
 from heatproof_smoothgrad.vargrad import VarGrad
 
-COPIES, SIGMA = 5, 0.15
-LAYER, SIDE = "last", 8
+COPIES = 5
+SIGMA = 0.15
+LAYER = "last"
+SIDE = 8
 """The last layer of the residual toy, and the side of its activations."""
 
 
 def batch(count: int = 4, **changes: Any) -> Batch:
-    """Images of the residual toy in float64, the first three with different targets."""
+    """A batch of images of the residual toy in float64, with three targets in turn."""
     model = in_float64(Residual())
     samples = model.samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
-    ids, targets = [sample.id for sample in samples], [place % 3 for place in range(count)]
+    ids = [sample.id for sample in samples]
+    targets = [index % 3 for index in range(count)]
     return Batch(model, ids, images, targets, **{"layers": ["last"], **changes})
 
 
-def activations(made: Batch) -> tuple[Tensor, Tensor]:
-    """The last layer's activations (n, channel, height, width) and the logits that the toy makes of them."""
-    network: Any = made.model.network
-    values = network.relu(network.stem_norm(network.stem(made.images)))
+def activations(images: Batch) -> tuple[Tensor, Tensor]:
+    """The activations (n, channel, height, width) of the last layer and the logits computed from them."""
+    network: Any = images.model.network
+    values = network.relu(network.stem_norm(network.stem(images.images)))
     values = network.relu(network.block_norm(network.block(values)) + values)
     last = network.relu(network.last_norm(network.last(values)))
     return last, network.head(network.mean(last).flatten(1))
 
 
-def drawn_gradients(made: Batch, scale: Tensor | float) -> Tensor:
+def drawn_gradients(images: Batch, scale: Tensor | float) -> Tensor:
     """The gradients (draw, n, c, height, width) at the noisy copies of every image, one image at a time."""
-    found = []
+    gradients = []
     for draw in range(COPIES):
-        noisy = (made.images + scale * made.noise(draw)).requires_grad_()
-        scores = [made.model.network(noisy[i : i + 1])[0, target] for i, target in enumerate(made.targets)]
-        found.append(torch.autograd.grad(torch.stack(scores).sum(), noisy)[0])
-    return torch.stack(found)
+        noisy = (images.images + scale * images.noise(draw)).requires_grad_()
+        scores = [images.model.network(noisy[i : i + 1])[0, target] for i, target in enumerate(images.targets)]
+        gradients.append(torch.autograd.grad(torch.stack(scores).sum(), noisy)[0])
+    return torch.stack(gradients)
 
 
-def own_range(made: Batch) -> Tensor:
-    flat = made.images.flatten(1)
+def own_range(images: Batch) -> Tensor:
+    flat = images.images.flatten(1)
     return SIGMA * (flat.amax(1) - flat.amin(1))[:, None, None, None]
 
 
@@ -82,106 +85,107 @@ def cam(weights: Tensor, values: Tensor, size: int = 16) -> Tensor:
     return functional.interpolate(heat, (size, size), mode="bilinear", align_corners=False)
 
 
-def gap(one: Tensor, other: Tensor) -> float:
+def gap(first: Tensor, second: Tensor) -> float:
     """The largest difference relative to the largest value."""
-    return float(((one - other).abs().max() / other.abs().max()).detach())
+    return float(((first - second).abs().max() / second.abs().max()).detach())
 
 
-def right_not_wrong(found: Tensor, right: Tensor, wrong: Tensor) -> None:
-    assert gap(found, right) <= 1e-10
-    assert gap(found, wrong) > 1e-2
+def right_not_wrong(actual: Tensor, right: Tensor, wrong: Tensor) -> None:
+    assert gap(actual, right) <= 1e-10
+    assert gap(actual, wrong) > 1e-2
 
 
 # targets of a batch
 
 
 def test_grad_cam_explains_each_images_own_class():
-    """1: MONAI indexes the logits by all classes of a batch, so that each image explains the sum of all of them."""
-    made = batch()
-    values, logits = activations(made)
-    own = logits.gather(1, made.targets[:, None]).sum()
-    summed = logits[:, made.targets].sum()
+    """MONAI indexes the logits by all classes of a batch: each image explains the sum of all of them."""
+    images = batch()
+    values, logits = activations(images)
+    scores = logits.gather(1, images.targets[:, None]).sum()
+    summed = logits[:, images.targets].sum()
     right, wrong = (
         cam(torch.autograd.grad(score, values, retain_graph=True)[0].mean((2, 3), keepdim=True), values)
-        for score in (own, summed)
+        for score in (scores, summed)
     )
-    right_not_wrong(GradCam(layer=LAYER)(made).values, right, wrong)
-    alone = torch.cat([GradCam(layer=LAYER)(single).values for single in made.singles()])
+    right_not_wrong(GradCam(layer=LAYER)(images).values, right, wrong)
+    alone = torch.cat([GradCam(layer=LAYER)(single).values for single in images.singles()])
     assert gap(alone, right) <= 1e-10
 
 
 def test_grad_cam_plus_plus_weighs_samples_not_columns():
-    """1: MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
+    """MONAI multiplies exp(score), one number per image, with a tensor whose last axis is the width.
 
     Where as many images as columns are in a batch, that weighs the columns. exp(score) belongs to the image as a whole:
     one positive factor, which heatproof leaves out.
     """
-    made = batch(count=SIDE)
-    values, logits = activations(made)
-    scores = logits.gather(1, made.targets[:, None])[:, 0]
+    images = batch(count=SIDE)
+    values, logits = activations(images)
+    scores = logits.gather(1, images.targets[:, None])[:, 0]
     (slopes,) = torch.autograd.grad(scores.sum(), values)
     alpha = slopes**2 / (2 * slopes**2 + (values.sum((2, 3), keepdim=True)) * slopes**3)
     alpha = torch.where(slopes == 0, 0.0, alpha)
-    by_image, by_column = scores.exp()[:, None, None, None], scores.exp()
+    by_image = scores.exp()[:, None, None, None]
+    by_column = scores.exp()
     right, wrong = (
         cam((alpha * (factor * slopes).relu()).sum((2, 3), keepdim=True), values) / by_image
         for factor in (by_image, by_column)
     )
-    found = GradCamPlusPlus(layer=LAYER)(made).values
-    right_not_wrong(found, right, wrong)
-    assert (found.flatten(1).amax(1) > 0).any()
+    heatmaps = GradCamPlusPlus(layer=LAYER)(images).values
+    right_not_wrong(heatmaps, right, wrong)
+    assert (heatmaps.flatten(1).amax(1) > 0).any()
 
 
 def test_fewer_targets_than_images_are_an_error():
-    """6: pytorch-grad-cam zips targets with outputs, so that the images after the last target get maps of zeros."""
-    made = batch()
-    values, logits = activations(made)
+    """pytorch-grad-cam zips targets with outputs: images after the last target get maps of zeros."""
+    images = batch()
+    values, logits = activations(images)
     zipped = sum(output[target] for target, output in zip([0, 1], logits))
     wrong = cam(torch.autograd.grad(zipped, values)[0].mean((2, 3), keepdim=True), values)
     assert not wrong[2:].any()
     for targets in ([0, 1], [0, 1, 2, 0, 1]):
         with pytest.raises(ModelError, match=f"4 ids, 4 images and {len(targets)} targets"):
-            made.at(targets=targets)
+            images.at(targets=targets)
         with pytest.raises(ModelError, match="one target per id"):
-            Batch(made.model, made.ids, made.images, targets)
+            Batch(images.model, images.ids, images.images, targets)
 
 
 # moments under noise
 
 
 def test_smoothgrad_is_a_mean_and_smoothgrad_squared_a_mean_of_squares():
-    """2: MONAI's ``magnitude`` gives the root of the sum of squares, divided by their number: neither of the two."""
-    made = batch()
-    maps = drawn_gradients(made, own_range(made))
+    """MONAI's ``magnitude`` gives the root of the sum of squares, divided by their number: neither of the two."""
+    images = batch()
+    maps = drawn_gradients(images, own_range(images))
     wrong = maps.square().sum(0).sqrt() / COPIES
     settings = {"samples": COPIES, "sigma": SIGMA}
-    right_not_wrong(SmoothGrad(**settings)(made).values, maps.mean(0), wrong)
-    right_not_wrong(SmoothGradSquared(**settings)(made).values, maps.square().mean(0), wrong)
+    right_not_wrong(SmoothGrad(**settings)(images).values, maps.mean(0), wrong)
+    right_not_wrong(SmoothGradSquared(**settings)(images).values, maps.square().mean(0), wrong)
     assert gap(wrong * COPIES**0.5, maps.square().mean(0).sqrt()) <= 1e-10
 
 
 def test_vargrad_subtracts_the_square_of_the_mean():
-    """4: pnpxai subtracts the mean itself. 9: xplique divides by one copy less than captum does."""
-    made = batch()
-    maps = drawn_gradients(made, own_range(made))
-    found = VarGrad(samples=COPIES, sigma=SIGMA)(made).values
-    right_not_wrong(found, maps.var(0, correction=0), maps.square().mean(0) - maps.mean(0))
-    right_not_wrong(found, maps.var(0, correction=0), maps.var(0, correction=1))
-    assert bool((found >= 0).all())
+    """pnpxai subtracts the mean itself; xplique divides by one copy less than Captum does."""
+    images = batch()
+    maps = drawn_gradients(images, own_range(images))
+    heatmaps = VarGrad(samples=COPIES, sigma=SIGMA)(images).values
+    right_not_wrong(heatmaps, maps.var(0, correction=0), maps.square().mean(0) - maps.mean(0))
+    right_not_wrong(heatmaps, maps.var(0, correction=0), maps.var(0, correction=1))
+    assert bool((heatmaps >= 0).all())
 
 
 def test_noise_is_a_share_of_each_images_own_range():
-    """9: OmniXAI takes the range of the batch, captum and xplique a number of their own, whatever the image's range."""
-    made = batch()
+    """OmniXAI uses the range of the batch, Captum and xplique a fixed number whatever the range of the image."""
+    images = batch()
     dim = torch.tensor([1.0, 0.1, 1.0, 0.01], dtype=torch.float64)[:, None, None, None]
-    made = made.at(made.images * dim)
-    found = SmoothGradSquared(samples=COPIES, sigma=SIGMA)(made).values
-    right = drawn_gradients(made, own_range(made)).square().mean(0)
-    whole = SIGMA * (made.images.max() - made.images.min())
+    images = images.at(images.images * dim)
+    heatmaps = SmoothGradSquared(samples=COPIES, sigma=SIGMA)(images).values
+    right = drawn_gradients(images, own_range(images)).square().mean(0)
+    whole = SIGMA * (images.images.max() - images.images.min())
     for scale in (whole, SIGMA):
-        right_not_wrong(found, right, drawn_gradients(made, scale).square().mean(0))
-    absolute = SmoothGradSquared(samples=COPIES, sigma=SIGMA, relative=False)(made).values
-    assert gap(absolute, drawn_gradients(made, SIGMA).square().mean(0)) <= 1e-10
+        right_not_wrong(heatmaps, right, drawn_gradients(images, scale).square().mean(0))
+    absolute = SmoothGradSquared(samples=COPIES, sigma=SIGMA, relative=False)(images).values
+    assert gap(absolute, drawn_gradients(images, SIGMA).square().mean(0)) <= 1e-10
 
 
 # heads and input channels
@@ -197,19 +201,19 @@ class Grey(Model):
 
 
 def test_channels_of_the_image_say_nothing_of_the_head():
-    """3: MONAI reads a greyscale image's logits by a sigmoid, however many classes there are."""
+    """MONAI reads a greyscale image's logits by a sigmoid, however many classes there are."""
     model = Grey()
     logits = model.network(torch.ones(1, 1, 4, 4)).detach()[0]
-    found = model.read(logits.numpy()).probabilities
-    assert found == pytest.approx(torch.softmax(logits, 0).numpy(), rel=1e-6)
-    assert np.abs(found - torch.sigmoid(logits).numpy()).max() > 0.01
+    probabilities = model.read(logits.numpy()).probabilities
+    assert probabilities == pytest.approx(torch.softmax(logits, 0).numpy(), rel=1e-6)
+    assert np.abs(probabilities - torch.sigmoid(logits).numpy()).max() > 0.01
 
 
 def test_occlusion_measures_the_score_whatever_the_channels():
-    """3: the fall of MONAI's sigmoid is not the fall of the score."""
+    """The fall of MONAI's sigmoid is not the fall of the score."""
     model = in_float64(Grey())
     images = torch.rand(1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
+    heatmap = Occlusion(patch=1, stride=1)(Batch(model, ["a"], images, [1])).values
     falls = {}
     for name, read in (("score", lambda logits: logits), ("sigmoid", torch.sigmoid)):
         fall = torch.zeros(16, dtype=torch.float64)
@@ -219,7 +223,7 @@ def test_occlusion_measures_the_score_whatever_the_channels():
             scores = [read(model.network(values.reshape(1, 1, 4, 4)))[0, 1] for values in (images, without)]
             fall[pixel] = (scores[0] - scores[1]).detach()
         falls[name] = fall.reshape(1, 1, 4, 4)
-    right_not_wrong(found, falls["score"], falls["sigmoid"])
+    right_not_wrong(heatmap, falls["score"], falls["sigmoid"])
 
 
 # settings
@@ -230,25 +234,25 @@ def test_occlusion_measures_the_score_whatever_the_channels():
     [(IntegratedGradients, {"n_steps": 10}), (SmoothGrad, {"nt_samples": 5}), (GradCam, {"target_layer": "last"})],
 )
 def test_a_setting_of_another_name_is_refused(kind: type[Explainer], settings: dict[str, Any]):
-    """5: Quantus ignores ``n_steps`` and explains with 10 steps."""
+    """Quantus ignores ``n_steps`` and explains with 10 steps."""
     with pytest.raises(HeatproofError, match=f"{kind.__name__}: {next(iter(settings))}: "):
         kind(**settings)
 
 
 @pytest.mark.parametrize("steps", [1, 10, 50])
 def test_as_many_steps_are_taken_as_are_asked_for(steps: int):
-    """5: Quantus takes 10 steps whatever is asked for."""
-    made = batch(2)
-    total = torch.zeros_like(made.images)
+    """Quantus takes 10 steps whatever the setting."""
+    images = batch(2)
+    total = torch.zeros_like(images.images)
     for step in range(steps):
-        at = (made.images * (step + 0.5) / steps).requires_grad_()
-        scores = made.model.network(at).gather(1, made.targets[:, None])
+        at = (images.images * (step + 0.5) / steps).requires_grad_()
+        scores = images.model.network(at).gather(1, images.targets[:, None])
         total += torch.autograd.grad(scores.sum(), at)[0]
-    assert gap(IntegratedGradients(steps=steps)(made).values, made.images * total / steps) <= 1e-10
+    assert gap(IntegratedGradients(steps=steps)(images).values, images.images * total / steps) <= 1e-10
 
 
 class Again(Metric):
-    """How far a heatmap lies from what its explainer gives when it is asked again."""
+    """The distance of a heatmap from a second one by the same explainer."""
 
     needs = frozenset({"heatmap", "explainer"})
 
@@ -271,16 +275,16 @@ class Asking:
 
 @pytest.fixture
 def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """The score rows of a run of these explainers over four images, random ones left out."""
+    """The rows of the score table for these explainers on four images, without random heatmaps."""
     monkeypatch.setattr("heatproof_parts.Again", Again, raising=False)
     monkeypatch.setattr("heatproof_parts.asking", Asking, raising=False)
-    found = [
+    entries = [
         Announcement("parts", "heatproof_parts", "heatproof-parts", "1"),
         Announcement("asking", "heatproof_parts:asking", "heatproof-ask", "1"),
     ]
     for name in ("baseline", "cam", "gradient", "smoothgrad"):
-        found.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
-    catalog = Catalog(found)
+        entries.append(Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1"))
+    catalog = Catalog(entries)
 
     def rows(*explainers: Any, metrics: Any = ("mass",), **settings: Any) -> dict[str, Any]:
         config = {
@@ -289,14 +293,14 @@ def table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
             "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
         }  # fmt: skip
         run(from_plain({**config, **settings}, catalog), catalog)
-        found = read_table(tmp_path / "run/scores.parquet")
-        return {name: values[found["explainer"] != "random"] for name, values in found.items()}
+        entries = read_table(tmp_path / "run/scores.parquet")
+        return {name: values[entries["explainer"] != "random"] for name, values in entries.items()}
 
     return rows
 
 
 def test_a_metric_that_explains_again_sees_the_explainer_of_the_heatmap(table: Any):
-    """5: in Quantus the map is a plain gradient, while the metric's own explanations are integrated gradients."""
+    """In Quantus the map is a plain gradient, while the metric's own explanations are integrated gradients."""
     explainers = [{"use": "integrated_gradients", "steps": 3}, {"use": "smoothgrad", "samples": 3}, "gradient"]
     rows = table(*explainers, metrics=["again"])
     assert set(rows["status"]) == {"valid"}
@@ -315,36 +319,36 @@ ESTIMATORS = (
 
 
 def test_every_row_names_the_estimator(table: Any):
-    """9: under one name libraries give other numbers; each row here has every setting that changes its number."""
+    """Libraries compute different numbers under one name; each row lists every setting that changes its number."""
     rows = table(*ESTIMATORS, reductions=["max", "sum"])
     names = sorted(set(zip(rows["explainer"], rows["reduction"])))
     assert len(names) == 2 * len(ESTIMATORS)
     assert len(set(rows["combination"])) == 2 * len(ESTIMATORS)
-    for place, text in enumerate(rows["settings"]):
+    for index, text in enumerate(rows["settings"]):
         settings = json.loads(text)
-        name = rows["explainer"][place].partition("(")[0]
+        name = rows["explainer"][index].partition("(")[0]
         kind = {"smoothgrad": SmoothGrad, "vargrad": VarGrad, "integrated_gradients": IntegratedGradients}.get(name)
         assert settings["explainer"].keys() == {"use", *(kind or GradCam).Params.model_fields}
         assert settings["seed"] == 0
-    seen = {json.dumps(json.loads(text)["explainer"], sort_keys=True) for text in rows["settings"]}
-    assert len(seen) == len(ESTIMATORS)
-    described = [json.loads(text) for text in seen]
-    for asked in ESTIMATORS:
-        matches = [one for one in described if all(_says(one[name], value) for name, value in asked.items())]
-        assert matches
+    explainers = {json.dumps(json.loads(text)["explainer"], sort_keys=True) for text in rows["settings"]}
+    assert len(explainers) == len(ESTIMATORS)
+    described = [json.loads(text) for text in explainers]
+    for estimator in ESTIMATORS:
+        assert any(all(_says(entry[name], value) for name, value in estimator.items()) for entry in described)
 
 
-def _says(found: Any, asked: Any) -> bool:
-    found = found["use"] if isinstance(found, dict) else found
-    return found == asked or str(found).endswith(f"/{asked}")
+def _says(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, dict):
+        actual = actual["use"]
+    return actual == expected or str(actual).endswith(f"/{expected}")
 
 
 def test_estimators_of_other_settings_are_other_numbers(table: Any):
-    """9: what would be lost were two of them listed under one name."""
+    """Estimators with different settings have different values: one name for both would hide this."""
     rows = table(*ESTIMATORS)
     values = {
         name: rows["value"][(rows["explainer"] == name) & (rows["measure"] == "value")]
         for name in set(rows["explainer"])
     }
-    for one, other in combinations(values, 2):
-        assert not np.allclose(values[one], values[other], rtol=1e-6, atol=0), (one, other)
+    for first, second in combinations(values, 2):
+        assert not np.allclose(values[first], values[second], rtol=1e-6, atol=0), (first, second)

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and resumed ends with the same bytes as one that was left alone."""
+"""A run that is killed at any moment and resumed ends with the same bytes as an uninterrupted run."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Ask = Callable[..., Any]
 
 
 def config(output: Path, **settings: Any) -> dict[str, Any]:
-    """A small run with everything that is committed: fitted settings, kept arrays, two models, failed cases."""
+    """A small run with everything that a run stores: fitted settings, arrays, two models, failed cases."""
     return {
         "output": str(output), "datasets": [{"use": "images", "split": "test", "count": 24}], "device": "cpu",
         "models": ["residual", "swapped"], "metrics": ["mass", "filled", "accuracy", "drop"], "chunk": 4, "threads": 1,
@@ -40,13 +40,13 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the calls of all runs."""
+    """The file with the calls of all runs."""
     return tmp_path_factory.mktemp("calls") / "calls.jsonl"
 
 
 @pytest.fixture(scope="module")
 def ask(calls: Path) -> Iterator[Ask]:
-    """Asks the program that forks runs and kills them."""
+    """Sends a request to the program that forks runs and kills them."""
     with subprocess.Popen(
         [sys.executable, str(HERE / "heatproof_killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env=environment(HEATPROOF_PARTS_NOTES=str(calls)),
@@ -65,7 +65,7 @@ def ask(calls: Path) -> Iterator[Ask]:
 
 @pytest.fixture(scope="module")
 def whole(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A run that was left alone, and how long it took."""
+    """An uninterrupted run, and its duration in seconds."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     code, seconds = ask("run", config(folder), None)
     assert code == 0
@@ -82,14 +82,14 @@ def units(folder: Path) -> dict[str, bytes]:
 
 
 def same(folder: Path, other: Path) -> None:
-    """Every table and every unit is the same, and nothing half written is left."""
+    """Assert that every table and every unit is the same, and that no partial file remains."""
     assert tables(folder) == tables(other)
     assert units(folder) == units(other)
     assert [*folder.rglob(".partial-*")] == []
 
 
 STEPS = (["map", 3], ["rename", -5], ["rename", 8], ["table", 2], ["table", -7], ["text", 4], ["map", -2])
-"""In the middle of commits: with the maps but not the case list, whole but not renamed, renamed, and so on."""
+"""Moments in the middle of commits: after the maps but before the case list, before and after a rename, and so on."""
 
 
 def test_killed_in_the_middle_of_commits(ask: Ask, whole: tuple[Path, float], tmp_path: Path) -> None:
@@ -102,11 +102,16 @@ def test_killed_in_the_middle_of_commits(ask: Ask, whole: tuple[Path, float], tm
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_random_moments(ask: Ask, whole: tuple[Path, float], tmp_path: Path, seed: int) -> None:
-    draw, killed, folder = random.Random(seed), 0, tmp_path / "run"
+    draw = random.Random(seed)
+    killed = 0
+    folder = tmp_path / "run"
     while killed < 5:
         code, _ = ask("run", config(folder), draw.uniform(0.05, 0.3) * whole[1])
-        killed = killed + 1 if code == -signal.SIGKILL else 0
-        if code == 0:  # faster than the first one: from the start, until it was killed often enough
+        if code == -signal.SIGKILL:
+            killed += 1
+        else:
+            killed = 0
+        if code == 0:  # it ended before it was killed: start again
             shutil.rmtree(folder)
     assert ask("run", config(folder), None)[0] == 0
     same(folder, whole[0])
@@ -116,7 +121,7 @@ def test_killed_at_random_moments(ask: Ask, whole: tuple[Path, float], tmp_path:
 def test_killed_while_the_tables_are_written(
     ask: Ask, whole: tuple[Path, float], tmp_path: Path, step: list[Any]
 ) -> None:
-    """All units are there; the tables are not."""
+    """All units exist, but not the tables."""
     shutil.copytree(whole[0], tmp_path / "run")
     for name in TABLES:
         (tmp_path / "run" / name).unlink()
@@ -133,7 +138,7 @@ def test_shards_at_once_share_a_folder(ask: Ask, whole: tuple[Path, float], tmp_
 
 
 def test_shards_settle_measured_rows_together(ask: Ask, tmp_path: Path) -> None:
-    """Whoever measures first decides for all, so that the parts fit together and a resumed run gives the same bits."""
+    """The first measurement decides for all shards: their parts match, and a resumed run gives the same bits."""
     ask("shards", config(tmp_path / "run", rows="auto"), 3)
     first = tables(tmp_path / "run")
     same_again = units(tmp_path / "run")
@@ -154,7 +159,7 @@ def parallel(output: Path, **settings: Any) -> dict[str, Any]:
 def test_processes_give_the_same_and_survive_the_death_of_all(
     ask: Ask, calls: Path, whole: tuple[Path, float], tmp_path: Path
 ) -> None:
-    """The parent is killed as soon as something is committed; its workers end with it, and another run goes on."""
+    """The parent is killed after the first commit; its workers end with it, and another run continues."""
     calls.unlink(missing_ok=True)
     assert ask("run", parallel(tmp_path / "run"), "scores/*/unit.json")[0] == -signal.SIGKILL
     workers = {call[3] for call in map(json.loads, calls.read_text().splitlines()) if call[0] == "explain"}
@@ -167,7 +172,7 @@ def test_processes_give_the_same_and_survive_the_death_of_all(
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs; one that nobody waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -175,7 +180,7 @@ def alive(process: int) -> bool:
 
 
 def test_a_killed_worker_costs_nothing_and_a_deadly_sample_its_own_task(ask: Ask, tmp_path: Path) -> None:
-    """One sample kills its worker once; another always does, and its task becomes failed rows; the run ends."""
+    """One sample kills its worker once, another always: the rows of its task fail, and the run ends."""
     explainers = [
         {"use": "slope", "on": ["blob-012"], "fault": "kill once", "at": str(tmp_path / "marker")},
         {"use": "slope", "factor": 2.0, "on": ["blob-016"], "fault": "kill"},
@@ -208,7 +213,8 @@ def plugin(tmp_path: Path) -> Path:
 
 def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_path: Path, plugin: Path) -> None:
     settings = {"explainers": [{"use": "slope", "seconds": 0.4}], "models": ["regions"], "metrics": ["mass"]}
-    path, run = tmp_path / "config.yaml", Run(tmp_path / "run")
+    path = tmp_path / "config.yaml"
+    run = Run(tmp_path / "run")
     YAML().dump(config(run.folder, **settings), path)
     command = [sys.executable, "-c", "from heatproof.cli.commands import main; main()", "run", str(path)]
     env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{HERE}")

@@ -1,6 +1,7 @@
-"""The methods of Van Craenendonck et al. 2020 on one image share their passes: what each pass costs is paid once."""
+"""The methods of Van Craenendonck et al. 2020 share their passes on one image: each pass is taken once."""
 
 from collections import Counter
+from itertools import chain
 
 import torch
 
@@ -36,31 +37,28 @@ METHODS = (
 )  # fmt: skip
 
 
-def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypatch):
-    """106 each: 1 for gradient, image x gradient and all Grad-CAM; 50 of the path; 50 noisy for three; 3 of LRP.
+def expanded(model):
+    """The explainers of all methods on a model."""
+    return list(chain.from_iterable(method.expand(model) for method in METHODS))
 
-    Guided backpropagation and DeconvNet are 2 backwards of 1 forward, and the baseline of the path takes a forward
-    without gradient. The score of the image is that of its prediction, which is one forward more. Two of the five
-    composites differ from others in the layer that reads the image only; this layer is walked for each by itself.
-    """
+
+def count_passes(monkeypatch, predicted):
+    """Count forwards with and without gradient, backwards, and images through the first layer alone."""
     counts = Counter()
-    model, forward, backward = in_float64(Residual()), View.__call__, torch.autograd.grad
-    explainers = [explainer for method in METHODS for explainer in method.expand(model)]
-    requests = [request for explainer in explainers for request in explainer.requests(model)]
-    assert len(explainers) == 8 + 5 + len(model.layers())
-    image = torch.from_numpy(model.samples(4)[0].image)[None].double()
-    predicted = Batch(model, ["a"], image, [0], layers=model.layers(), requests=requests)
-    assert isinstance(predicted.view, View)
+    forward = View.__call__
+    backward = torch.autograd.grad
 
-    def counted_forward(view, images, *rest, **settings):
+    def counted_forward(view, images, *arguments, **settings):
         if len(view.module.graph.nodes) < 5:
             counts["first layer"] += len(images)
+        elif view.module is predicted.view.module and not images.requires_grad:
+            counts["without"] += 1
         else:
-            counts["without" if view.module is predicted.view.module and not images.requires_grad else "passes"] += 1
-        return forward(view, images, *rest, **settings)
+            counts["passes"] += 1
+        return forward(view, images, *arguments, **settings)
 
     def counted_backward(*arguments, **settings):
-        counts["backward"] += not counts["inside"]  # Zennit's rules take gradients of single layers inside of it
+        counts["backward"] += not counts["inside"]  # Zennit's rules take gradients of single layers within a backward
         counts["inside"] += 1
         try:
             return backward(*arguments, **settings)
@@ -69,6 +67,24 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
 
     monkeypatch.setattr(View, "__call__", counted_forward)
     monkeypatch.setattr(torch.autograd, "grad", counted_backward)
+    return counts
+
+
+def test_the_methods_take_the_necessary_passes_and_no_more(monkeypatch):
+    """106 of both kinds: 1 for gradient, image x gradient and all Grad-CAM; 50 of the path; 50 noisy; 3 of LRP.
+
+    Guided backpropagation and DeconvNet take 2 backwards of 1 forward, and the baseline of the path takes a forward
+    without gradient. The prediction of the image is one forward more. Two of the five composites differ from others
+    only in the first layer, which is passed for each of them.
+    """
+    model = in_float64(Residual())
+    explainers = expanded(model)
+    requests = list(chain.from_iterable(explainer.requests(model) for explainer in explainers))
+    assert len(explainers) == 8 + 5 + len(model.layers())
+    image = torch.from_numpy(model.samples(4)[0].image)[None].double()
+    predicted = Batch(model, ["a"], image, [0], layers=model.layers(), requests=requests)
+    assert isinstance(predicted.view, View)
+    counts = count_passes(monkeypatch, predicted)
     logits(predicted)
     batch = predicted.at(targets=[1])
     for explainer in explainers:
@@ -81,20 +97,20 @@ def test_the_methods_of_paper_000_take_the_necessary_passes_and_no_more(monkeypa
 
 
 def test_the_estimate_before_a_run_is_what_is_taken():
-    model, source = Residual(), Source(Blobs(), "test", ())
-    explainers = [explainer for method in METHODS for explainer in method.expand(model)]
+    model = Residual()
+    source = Source(Blobs(), "test", ())
     combinations = [
         Combination(
             source, model, "predicted", explainer, "max", 0, Verdict("exact"),
             layers=tuple(explainer.layers(model)), requests=tuple(explainer.requests(model)),
         )
-        for explainer in explainers
+        for explainer in expanded(model)
     ]  # fmt: skip
     assert passes(combinations, (32, 32)) == (106, 106)
 
 
 def test_what_is_not_planned_takes_passes_for_itself_and_no_more(passed):
-    """1 for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
+    """Without a plan: 1 pass for gradient, image x gradient and every Grad-CAM; 50 noisy; 2 rectified."""
     model = in_float64(Residual())
     image = torch.from_numpy(model.samples(1)[0].image)[None].double()
     batch = Batch(model, ["a"], image, [0], layers=model.layers())

@@ -1,4 +1,4 @@
-"""A method of somebody else, installed with pip from a folder outside the workspace: listed, checked and run."""
+"""A third-party method, installed with pip from a folder outside the workspace: listed, checked and run."""
 
 import json
 import os
@@ -53,7 +53,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pip put the plugin, which is not this environment."""
+    """The folder into which pip installs the plugin, outside this environment."""
     folder = tmp_path_factory.mktemp("somebody")
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (folder / "heatproof_edges.py").write_text(EXPLAINER.lstrip())
@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def heatproof(site: Path, *words: str, cwd: Path | None = None) -> str:
-    """What the installed command prints."""
+    """The output of the installed command."""
     command = [Path(sys.executable).parent / "heatproof", *words]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The errors that tolerances go by are honest on the packaged network: the true error is at most 1.5 times as large."""
+"""Error estimates that tolerances rely on: on the packaged network the true error is at most 1.5 times as large."""
 
 import pytest
 import torch
@@ -12,8 +12,10 @@ from heatproof_phantom.phantom import Phantom
 from heatproof_smoothgrad.smoothgrad import SmoothGrad
 
 LIMIT = 1.5
-CALM, PEAKED = "synthetic_00008_left", "synthetic_00019_right"
-"""Eyes of grade 1 and 4; in the middle of the second one the gradient has narrow peaks."""
+CALM = "synthetic_00008_left"
+PEAKED = "synthetic_00019_right"
+"""Eyes of grade 1 and 4; the gradient has narrow peaks in the middle of the second eye."""
+MOST_PASSES = {CALM: 25, PEAKED: 75}
 
 
 @pytest.fixture(scope="module")
@@ -29,34 +31,34 @@ def batch(model: LesionNet, id: str, size: int = 448, seed: int = 0) -> Batch:
     return Batch(model, [id], image[None], [0], rows=1, seed=seed)
 
 
-def distance(one: Tensor, other: Tensor) -> float:
-    """How far a map is from another, relative to the other."""
-    return float((one - other).norm() / other.norm())
+def distance(first: Tensor, second: Tensor) -> float:
+    """The norm of the difference of two maps, relative to the second."""
+    return float((first - second).norm() / second.norm())
 
 
-def integrated(made: Batch, tolerance: float) -> tuple[int, float, float]:
+def integrated(images: Batch, tolerance: float) -> tuple[int, float, float]:
     """Passes, estimate and true error of integrated gradients."""
-    found = IntegratedGradients(tolerance=tolerance)(made)
-    exact = IntegratedGradients(steps=243)(made).values
-    assert found.notes["stopped_by"] == ["tolerance"]
-    assert found.notes["relative_error"][0] <= tolerance
-    return found.notes["passes"][0], found.notes["relative_error"][0], distance(found.values, exact)
+    explanation = IntegratedGradients(tolerance=tolerance)(images)
+    exact = IntegratedGradients(steps=243)(images).values
+    assert explanation.notes["stopped_by"] == ["tolerance"]
+    assert explanation.notes["relative_error"][0] <= tolerance
+    return explanation.notes["passes"][0], explanation.notes["relative_error"][0], distance(explanation.values, exact)
 
 
-def smooth(made: Batch, other: Batch, tolerance: float, antithetic: bool) -> tuple[float, float]:
-    """Estimate and true error of SmoothGrad, less the error of what it is compared with."""
-    found = SmoothGrad(tolerance=tolerance, antithetic=antithetic)(made)
+def smooth(images: Batch, other: Batch, tolerance: float, antithetic: bool) -> tuple[float, float]:
+    """Estimate and true error of SmoothGrad; the error of the reference is subtracted."""
+    explanation = SmoothGrad(tolerance=tolerance, antithetic=antithetic)(images)
     exact = SmoothGrad(samples=100, antithetic=True)(other)
-    assert found.notes["stopped_by"] == ["tolerance"]
-    squares = distance(found.values, exact.values) ** 2 - exact.notes["relative_error"][0] ** 2
-    return found.notes["relative_error"][0], max(squares, 0) ** 0.5
+    assert explanation.notes["stopped_by"] == ["tolerance"]
+    squares = distance(explanation.values, exact.values) ** 2 - exact.notes["relative_error"][0] ** 2
+    return explanation.notes["relative_error"][0], max(squares, 0) ** 0.5
 
 
 @pytest.mark.parametrize("id", [CALM, PEAKED])
 def test_the_error_of_integrated_gradients_in_the_middle_of_eyes(model, id):
     passes, estimate, error = integrated(batch(model, id, 112), 0.05)
     assert 0.1 * estimate < error <= LIMIT * estimate
-    assert passes <= (75 if id == PEAKED else 25)
+    assert passes <= MOST_PASSES[id]
 
 
 @pytest.mark.parametrize("antithetic", [False, True])
@@ -71,7 +73,7 @@ def test_the_error_of_smoothgrad_in_the_middle_of_an_eye(model, antithetic):
 def test_the_error_of_integrated_gradients_of_whole_eyes(model, id):
     passes, estimate, error = integrated(batch(model, id), 0.05)
     assert 0.1 * estimate < error <= LIMIT * estimate
-    assert passes <= (75 if id == PEAKED else 25)
+    assert passes <= MOST_PASSES[id]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Each dataset that has a layout takes the phantom's samples, gives them back, and is checked, by the command line."""
+"""Each dataset with a layout writes the phantom's samples, reads them back and is checked, by the command line."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from heatproof.registry.catalog import default
 SMALL = {"patients": 3, "height": 64}
 DRAWN: dict[tuple[str, str], Sample] = {}
 SUBJECTS = {"egd_cxr": "chest", "reflacx": "chest", "lidc": "thorax"}
-"""What the phantom has to draw for a dataset; eyes where nothing is said."""
+"""The subject that the phantom draws for a dataset; eyes by default."""
 READ: dict[str, dict[str, Any]] = {"reflacx": {"phases": [3]}, "lidc": {"crop": "scan"}}
-"""How a twin is read, where only a part of the layout is written."""
+"""Settings to read a twin with, where only a part of the layout is written."""
 
 
 def last_at_most(label: Label, dataset: Dataset) -> Label:
-    """What ``class_to_write`` says: a label beyond the classes becomes the last of them."""
+    """The label that ``class_to_write`` returns: one beyond the classes becomes the last class."""
     assert isinstance(label, int)
     return min(label, len(dataset.classes) - 1)
 
@@ -33,18 +33,18 @@ LABELS: dict[str, Callable[[Label, Dataset], Label]] = {
     "lidc": lambda label, dataset: None,
     "image_folder": lambda label, dataset: dataset.classes.index(f"class_{label}"),
 }
-"""What becomes of a label elsewhere: part A of IDRiD and whole scans have none, a folder numbers its classes."""
+"""The label after reading: part A of IDRiD and whole scans have none, a folder numbers its classes."""
 
 
 def layouts() -> list[str]:
-    """The datasets of this project that write a layout of their own."""
+    """The datasets of this project that write their own layout."""
     entries = [entry for entry in default().entries if entry.kind == "dataset"]
-    own = [entry for entry in entries if entry.distribution.startswith("heatproof-")]
-    return [entry.name for entry in own if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
+    plugins = [entry for entry in entries if entry.distribution.startswith("heatproof-")]
+    return [entry.name for entry in plugins if getattr(default().load(entry), "write") is not Dataset.write]  # noqa: B009
 
 
 def heatproof(*words: object) -> Result:
-    """The command line, in lines that are long enough for an example each."""
+    """The command line, with lines long enough for one example."""
     environment = {"COLUMNS": "1000"}
     return CliRunner(env=environment).invoke(cli, [str(word) for word in words], prog_name="heatproof")
 
@@ -56,13 +56,13 @@ def given(settings: dict[str, Any]) -> list[str]:
 
 def phantom(subject: str) -> Dataset:
     """The phantom of a subject."""
-    made: Dataset = default().create("dataset", "phantom", SMALL | {"subject": subject})  # type: ignore[assignment]
-    return made
+    dataset: Dataset = default().create("dataset", "phantom", SMALL | {"subject": subject})  # type: ignore[assignment]
+    return dataset
 
 
 @pytest.fixture(autouse=True)
 def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time, and what is drawn follows from the settings."""
+    """Cache the drawn samples: drawing takes most of the time, and depends on the settings only."""
     drawing = default().load(default().resolve("dataset", "phantom"))
 
     def load(self: Any, id: str) -> Sample:
@@ -76,7 +76,9 @@ def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", layouts())
 def test_a_twin(name: str, tmp_path: Path) -> None:
-    subject, settings, root = SUBJECTS.get(name, "eye"), READ.get(name, {}), tmp_path / "twin"
+    subject = SUBJECTS.get(name, "eye")
+    settings = READ.get(name, {})
+    root = tmp_path / "twin"
     origin = phantom(subject)
     labels = [origin.load(id).label for id in origin.ids()]
     written = heatproof("data", "write", name, *given(SMALL | {"subject": subject}), "--root", root)
@@ -102,7 +104,8 @@ def test_a_twin(name: str, tmp_path: Path) -> None:
     ("grading", set()), ("localization", {"optic_disc_centre", "fovea_centre"}),
 ])  # fmt: skip
 def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -> None:
-    root, origin = tmp_path / "twin", phantom("eye")
+    root = tmp_path / "twin"
+    origin = phantom("eye")
     words = (*given(SMALL), "--layout", f"part={part}", "--root", root)
     written = heatproof("data", "write", "idrid", *words)
     assert written.exit_code == 0, written.output
@@ -117,14 +120,14 @@ def test_the_other_parts_of_idrid(part: str, extras: set[str], tmp_path: Path) -
         centres = [
             np.array([sample.extras[name] for sample in samples]) for samples in (read, drawn) for name in extras
         ]
-        for one, other in zip(centres[: len(extras)], centres[len(extras) :]):
-            gaps = np.abs(one[:, None] - other).max(2)
+        for first, second in zip(centres[: len(extras)], centres[len(extras) :]):
+            gaps = np.abs(first[:, None] - second).max(2)
             assert gaps.min(1).max() <= 0.5  # the tables hold whole pixels
     checked = heatproof("data", "check", "idrid", "--set", f"part={part}", "--root", root)
     assert checked.exit_code == 0, checked.output
 
 
 def test_all_datasets_on_files_have_a_layout() -> None:
-    """Every dataset but the phantom, which draws what it loads."""
+    """Every dataset but the phantom, which draws its samples, has a twin."""
     names = {entry.name for entry in default().entries if entry.kind == "dataset"}
     assert names - set(layouts()) == {"phantom"}

@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: V-AUC-4, classes met by name, single outputs, several findings, refusals."""
+"""The AUC metric as the runner uses it: classes matched by name, single outputs, multiple labels, and errors."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 ABC = ("a", "b", "c")
 GRADES = ("no_dr", "mild", "moderate", "severe", "proliferative")
 REFERABLE = ("moderate", "severe", "proliferative")
-V_AUC_4 = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.4, 0.5, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]]
+PROBABILITIES = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.4, 0.5, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]]
 
 
 def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple[str, ...] = ABC,
@@ -32,13 +32,13 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple
 
 
 def table(metric: Auc, cases: list[Case]) -> dict[str, Array]:
-    rows = [metric.measure(each) for each in cases]
+    rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def summary(metric: Auc, cases: list[Case]) -> dict[str, float]:
-    found = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
-    return {name: float(values[0]) for name, values in found.items()}
+    measures = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+    return {name: float(values[0]) for name, values in measures.items()}
 
 
 @conforms(Auc(), Auc(scores="sigmoid"), Auc(positive=("right",)))
@@ -48,13 +48,13 @@ def test_conformance(check: Any) -> None:
 
 class TestOneVersusRest:
     def cases(self) -> list[Case]:
-        """Probabilities as printed: of their logarithms two would be tied in print only."""
-        cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
-        return [replace(each, prediction=replace(each.prediction, probabilities=np.array(row)))
-                for each, row in zip(cases, V_AUC_4)]  # fmt: skip
+        """Cases with exactly these probabilities; logits would break a tie by rounding."""
+        cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
+        return [replace(entry, prediction=replace(entry.prediction, probabilities=np.array(row)))
+                for entry, row in zip(cases, PROBABILITIES)]  # fmt: skip
 
     def test_vector(self) -> None:
-        """V-AUC-4."""
+        """The areas of six cases of three classes, counted by hand."""
         assert summary(Auc(), self.cases()) == pytest.approx({"a": 0.875, "b": 0.9375, "c": 0.8125, "auc": 0.875})
 
     def test_against_scikit_learn(self) -> None:
@@ -62,24 +62,25 @@ class TestOneVersusRest:
         for _ in range(100):
             labels = random.permutation([*range(3), *random.integers(0, 3, 20)])
             logits = random.normal(size=(len(labels), 3)).astype(np.float32).astype(float)
-            found = summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
+            actual = summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
             shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             expected = roc_auc_score(labels, shares, multi_class="ovr", average="macro")
-            assert found["auc"] == pytest.approx(expected, abs=1e-9)
+            assert actual["auc"] == pytest.approx(expected, abs=1e-9)
 
     def test_sigmoids_rank_by_the_logit(self) -> None:
         random = np.random.default_rng(1)
-        labels, logits = random.integers(0, 3, 40), random.normal(size=(40, 3))
-        found = summary(Auc(scores="sigmoid"), [case(int(label), row) for label, row in zip(labels, logits)])
+        labels = random.integers(0, 3, 40)
+        logits = random.normal(size=(40, 3))
+        actual = summary(Auc(scores="sigmoid"), [case(int(label), row) for label, row in zip(labels, logits)])
         for index, name in enumerate(ABC):
-            assert found[name] == pytest.approx(roc_auc_score(labels == index, logits[:, index]))
-        assert found != summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
+            assert actual[name] == pytest.approx(roc_auc_score(labels == index, logits[:, index]))
+        assert actual != summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
 
     def test_a_resample_without_a_class_has_no_value(self) -> None:
         counts = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 1, 0]])
-        found = Auc().summarise(table(Auc(), self.cases()), counts)
-        assert np.isnan(found["auc"]).tolist() == np.isnan(found["c"]).tolist() == [False, True]
-        assert not np.isnan([found["a"], found["b"]]).any()
+        actual = Auc().summarise(table(Auc(), self.cases()), counts)
+        assert np.isnan(actual["auc"]).tolist() == np.isnan(actual["c"]).tolist() == [False, True]
+        assert not np.isnan([actual["a"], actual["b"]]).any()
 
     def test_the_label_scores_best_and_its_inverse_worst(self) -> None:
         for sign, area in ((1, 1), (-1, 0)):
@@ -89,13 +90,13 @@ class TestOneVersusRest:
 
 class TestLabels:
     def test_met_by_name(self) -> None:
-        """The model knows the classes in another order, and one that the dataset has not."""
+        """The model has the classes in another order, and one that the dataset lacks."""
         other = ("x", "c", "b", "a")
-        straight = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
-        turned = [case(label, [0.0, *row[::-1]], other) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+        straight = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
+        turned = [case(label, [0.0, *row[::-1]], other) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
         assert set(table(Auc(), turned)) == set(ABC)
-        found, expected = (summary(Auc(scores="sigmoid"), each) for each in (turned, straight))
-        assert found == expected
+        actual, expected = (summary(Auc(scores="sigmoid"), group) for group in (turned, straight))
+        assert actual == expected
 
     def test_a_class_that_the_model_has_not(self) -> None:
         with pytest.raises(Undefined, match="no class 'c'"):
@@ -103,8 +104,8 @@ class TestLabels:
         assert set(Auc().measure(case(1, [1, 2], ("a", "b")))) == {"a", "b"}
 
     def test_several_findings(self) -> None:
-        found = Auc(scores="sigmoid").measure(case((0, 2), [1, 2, 3]))
-        assert [found[name][1] for name in ABC] == [1, 0, 1]
+        actual = Auc(scores="sigmoid").measure(case((0, 2), [1, 2, 3]))
+        assert [actual[name][1] for name in ABC] == [1, 0, 1]
         assert [row[1] for row in Auc().measure(case((), [1, 2, 3])).values()] == [0, 0, 0]
         assert Auc(positive=("b", "c")).measure(case((0, 2), [1, 2, 3]))["auc"][1] == 1
 
@@ -125,17 +126,19 @@ class TestPositive:
 
     def test_against_scikit_learn(self) -> None:
         random = np.random.default_rng(2)
-        labels, logits = random.integers(0, 5, 60), random.normal(size=60) * 3
+        labels = random.integers(0, 5, 60)
+        logits = random.normal(size=60) * 3
         for head, scores in (("ordinal", 1 / (1 + np.exp(-logits))), ("regression", logits)):
             cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
-            found = summary(Auc(positive=REFERABLE), cases)
-            assert found == {"auc": pytest.approx(roc_auc_score(labels >= 2, scores))}
+            actual = summary(Auc(positive=REFERABLE), cases)
+            assert actual == {"auc": pytest.approx(roc_auc_score(labels >= 2, scores))}
             lower = summary(Auc(positive=("no_dr", "mild")), cases)
             assert lower == {"auc": pytest.approx(roc_auc_score(labels < 2, -scores))}
 
     def test_two_classes_with_one_output(self) -> None:
         random = np.random.default_rng(3)
-        labels, logits = random.integers(0, 2, 30), random.normal(size=30)
+        labels = random.integers(0, 2, 30)
+        logits = random.normal(size=30)
         cases = [case(int(label), [z], ("a", "b"), ("a", "b"), "sigmoid") for label, z in zip(labels, logits)]
         area = pytest.approx(roc_auc_score(labels, logits))
         assert summary(Auc(), cases) == {"a": area, "b": area, "auc": area}
@@ -161,8 +164,8 @@ def test_expected() -> None:
 
 
 def test_excluded_cases_are_left_out() -> None:
-    """The store gives a case without measurements as NaN."""
-    cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), V_AUC_4)]
+    """The store returns NaN for a case without measurements."""
+    cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
     measured = table(Auc(), cases)
     longer = {name: np.vstack([values, [[np.nan, np.nan]]]) for name, values in measured.items()}
     assert Auc().summarise(longer, np.ones((1, 7), int)) == Auc().summarise(measured, np.ones((1, 6), int))

@@ -1,4 +1,4 @@
-"""Areas against the vectors V-AUC-1 to 3, scikit-learn, a count over all pairs, and what must not change them."""
+"""Areas against small examples, scikit-learn, a count over all pairs, and invariants."""
 
 import time
 from typing import Any
@@ -14,9 +14,9 @@ from heatproof_auc.ranks import auc
 Array = NDArray[Any]
 
 VECTORS = {
-    "V-AUC-1": ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75),
-    "V-AUC-2": ([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.4, 0.4, 0.6, 0.9], 0.88888889),
-    "V-AUC-3": ([0, 1, 0, 1, 0, 1, 1, 0], [0.2, 0.3, 0.1, 0.9, 0.6, 0.7, 0.5, 0.4], 0.8125),
+    "four cases": ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75),
+    "ties": ([0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.4, 0.4, 0.6, 0.9], 0.88888889),
+    "eight cases": ([0, 1, 0, 1, 0, 1, 1, 0], [0.2, 0.3, 0.1, 0.9, 0.6, 0.7, 0.5, 0.4], 0.8125),
 }
 
 
@@ -50,9 +50,9 @@ def test_resamples_against_all_pairs() -> None:
     scores, positive = drawn(3)
     counts = random.integers(0, 4, (50, len(scores)))
     wins = (np.sign(scores[positive == 1][:, None] - scores[positive == 0]) + 1) / 2
-    for found, row in zip(auc(scores, positive, counts), counts):
+    for area, row in zip(auc(scores, positive, counts), counts):
         pairs = np.outer(row[positive == 1], row[positive == 0])
-        assert found == pytest.approx((pairs * wins).sum() / pairs.sum(), abs=1e-12)
+        assert area == pytest.approx((pairs * wins).sum() / pairs.sum(), abs=1e-12)
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,12 +75,13 @@ def test_invariants(seed: int) -> None:
 
 def test_without_one_kind_there_is_no_area() -> None:
     counts = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0]])
-    found = auc(np.array([0.2, 0.7, 0.9]), np.array([0.0, 1.0, 1.0]), counts)
-    np.testing.assert_array_equal(found, [1, np.nan, 1, np.nan])
+    areas = auc(np.array([0.2, 0.7, 0.9]), np.array([0.0, 1.0, 1.0]), counts)
+    np.testing.assert_array_equal(areas, [1, np.nan, 1, np.nan])
 
 
 def test_undefined_cases_are_left_out() -> None:
-    scores, positive = np.array([np.nan, 0.2, 0.7, 0.5]), np.array([1.0, 0.0, 1.0, np.nan])
+    scores = np.array([np.nan, 0.2, 0.7, 0.5])
+    positive = np.array([1.0, 0.0, 1.0, np.nan])
     assert auc(scores, positive, np.array([[5, 1, 1, 7]])).tolist() == [1]
 
 

@@ -1,4 +1,4 @@
-"""Both statistics against the vector V-DOC-1, their printed formulas, and their closed forms at the ends."""
+"""Both statistics against small examples, the published formulas, and closed forms at their extremes."""
 
 from math import exp
 
@@ -18,7 +18,7 @@ ROWS = {
 
 @pytest.mark.parametrize(("row", "expected"), ROWS.items())
 def test_vector(row: tuple[float, ...], expected: tuple[float, float]) -> None:
-    """V-DOC-1."""
+    """Statistics of five distributions, computed by hand."""
     weights = np.array(row)
     assert (alpha(weights), beta(weights)) == pytest.approx(expected, abs=5e-9)
 

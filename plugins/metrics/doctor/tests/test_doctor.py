@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: distributions, wrong decisions by class name, invariants, refusals."""
+"""The DOCTOR metric as the runner uses it: distributions, wrong decisions by class name, invariants, and errors."""
 
 from typing import Any
 
@@ -33,19 +33,20 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple
 def drawn(classes: int, count: int = 200, seed: int = 0) -> tuple[list[Case], Array, Array]:
     random = np.random.default_rng(seed)
     names = tuple("abcdefgh"[:classes])
-    labels, logits = random.integers(0, classes, count), random.normal(size=(count, classes)) * 2
+    labels = random.integers(0, classes, count)
+    logits = random.normal(size=(count, classes)) * 2
     logits[np.arange(count), labels] += 1.5
     return [case(int(label), row, names, names) for label, row in zip(labels, logits)], labels, logits
 
 
 def table(metric: Doctor, cases: list[Case]) -> dict[str, Array]:
-    rows = [metric.measure(each) for each in cases]
+    rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def summary(metric: Doctor, cases: list[Case]) -> dict[str, Any]:
-    found = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
-    return {name: values[0] for name, values in found.items()}
+    measures = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+    return {name: values[0] for name, values in measures.items()}
 
 
 @conforms(Doctor(), Doctor(distribution="sigmoid", gamma=0.5), Doctor(temperature=1.5),
@@ -56,25 +57,25 @@ def test_conformance(check: Any) -> None:
 
 class TestMeasure:
     def test_softmax_of_the_logits(self) -> None:
-        found = Doctor().measure(case(1, np.log([0.7, 0.2, 0.1])))
-        assert found == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 1})
+        scores = Doctor().measure(case(1, np.log([0.7, 0.2, 0.1])))
+        assert scores == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 1})
         assert Doctor().measure(case(0, np.log([0.7, 0.2, 0.1])))["wrong"] == 0
 
     def test_temperature_divides_the_logits(self) -> None:
-        found = Doctor(temperature=2).measure(case(0, 2 * np.log([0.7, 0.2, 0.1])))
-        assert found == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 0})
+        scores = Doctor(temperature=2).measure(case(0, 2 * np.log([0.7, 0.2, 0.1])))
+        assert scores == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 0})
 
     def test_normalised_sigmoids(self) -> None:
         """Sigmoids .75, .6, .15 are divided by their sum 1.5, to .5, .4, .1."""
         shares = np.array([0.75, 0.6, 0.15])
-        found = Doctor(distribution="sigmoid").measure(case(0, np.log(shares / (1 - shares)), head="sigmoid"))
-        assert found == pytest.approx({"alpha": (1 - 0.42) / 0.42, "beta": 1, "wrong": 0})
+        scores = Doctor(distribution="sigmoid").measure(case(0, np.log(shares / (1 - shares)), head="sigmoid"))
+        assert scores == pytest.approx({"alpha": (1 - 0.42) / 0.42, "beta": 1, "wrong": 0})
 
     @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
     def test_one_logit_of_two_classes(self, distribution: Any) -> None:
-        """Its sigmoid is .9; DOCTOR of (.1, .9)."""
-        found = Doctor(distribution=distribution).measure(case(0, [np.log(9)], ABC[:2], head="sigmoid"))
-        assert found == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
+        """The sigmoid of the logit is .9, the distribution (.1, .9)."""
+        scores = Doctor(distribution=distribution).measure(case(0, [np.log(9)], ABC[:2], head="sigmoid"))
+        assert scores == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
 
     def test_extreme_logits(self) -> None:
         assert Doctor().measure(case(0, [2000.0, -2000.0, 0.0])) == {"alpha": 0, "beta": 0, "wrong": 0}
@@ -106,39 +107,40 @@ class TestSummarise:
         assert summary(Doctor(), cases)["beta_auroc"] == pytest.approx(expected)
 
     def test_two_classes_make_alpha_and_beta_one(self) -> None:
-        found = summary(Doctor(), drawn(2)[0])
+        scores = summary(Doctor(), drawn(2)[0])
         for measure in ("auroc", "frr_at_95", "curve"):
-            np.testing.assert_array_equal(found[f"alpha_{measure}"], found[f"beta_{measure}"])
+            np.testing.assert_array_equal(scores[f"alpha_{measure}"], scores[f"beta_{measure}"])
 
     def test_more_classes_tell_them_apart(self) -> None:
-        found = summary(Doctor(), drawn(5)[0])
-        assert found["alpha_auroc"] != found["beta_auroc"]
+        scores = summary(Doctor(), drawn(5)[0])
+        assert scores["alpha_auroc"] != scores["beta_auroc"]
 
     def test_rates_at_gamma(self) -> None:
         cases = drawn(4)[0]
         measured = table(Doctor(), cases)
-        found = summary(Doctor(gamma=0.7), cases)
+        scores = summary(Doctor(gamma=0.7), cases)
         for name in ("alpha", "beta"):
             for measure, kind in (("frr", 0), ("trr", 1)):
                 rejected = measured[name][measured["wrong"] == kind] > 0.7
-                assert found[f"{name}_{measure}"] == pytest.approx(rejected.mean())
+                assert scores[f"{name}_{measure}"] == pytest.approx(rejected.mean())
 
     def test_frr_at_95_is_on_the_curve(self) -> None:
-        found = summary(Doctor(), drawn(4)[0])
-        assert found["alpha_frr_at_95"] == found["alpha_curve"][95]
-        assert (np.diff(found["alpha_curve"]) >= 0).all()
+        scores = summary(Doctor(), drawn(4)[0])
+        assert scores["alpha_frr_at_95"] == scores["alpha_curve"][95]
+        assert (np.diff(scores["alpha_curve"]) >= 0).all()
 
     def test_without_a_wrong_decision_there_is_nothing_to_compare(self) -> None:
-        found = summary(Doctor(), [case(label, 4 * np.eye(3)[label]) for label in (0, 1, 2)])
-        assert np.isnan([found["alpha_auroc"], found["alpha_trr"], found["beta_frr_at_95"]]).all()
-        assert found["alpha_frr"] == 0
+        scores = summary(Doctor(), [case(label, 4 * np.eye(3)[label]) for label in (0, 1, 2)])
+        assert np.isnan([scores["alpha_auroc"], scores["alpha_trr"], scores["beta_frr_at_95"]]).all()
+        assert scores["alpha_frr"] == 0
 
     def test_excluded_cases_are_left_out(self) -> None:
         measured = table(Doctor(), drawn(3)[0])
         longer = {name: np.append(values, np.nan) for name, values in measured.items()}
-        one, other = (Doctor().summarise(each, np.ones((1, n), int)) for each, n in ((measured, 200), (longer, 201)))
-        for name, values in one.items():
-            np.testing.assert_array_equal(values, other[name])
+        short = Doctor().summarise(measured, np.ones((1, 200), int))
+        long = Doctor().summarise(longer, np.ones((1, 201), int))
+        for name, values in short.items():
+            np.testing.assert_array_equal(values, long[name])
 
 
 def test_expected() -> None:
@@ -157,7 +159,8 @@ class Linear(Model):
 
     def __init__(self, weights: Tensor):
         super().__init__()
-        self.weights, self.names = weights.double(), ABC[: len(weights)] if len(weights) > 1 else ABC[:2]
+        self.weights = weights.double()
+        self.names = ABC[: max(2, len(weights))]
         self.head = "softmax" if len(weights) > 1 else "sigmoid"
 
     @property
@@ -186,35 +189,39 @@ class TestPartiallyBlackBox:
     @pytest.mark.parametrize("sign", [1, -1])
     def test_one_logit_in_closed_form(self, towards: str, sign: int) -> None:
         """For two classes both statistics fall with |z|; a step of epsilon changes |z| by epsilon times the L1 norm."""
-        weights, image = torch.tensor([[0.5, -1.0, 2.0, 0.25]]), sign * torch.tensor([0.2, 0.1, 0.3, -0.4]).double()
-        certain = abs(float(weights[0].double() @ image)) + (1 if towards == "certainty" else -1) * 0.01 * 3.75
-        found = moved(weights, image, epsilon=0.01, towards=towards)
-        assert found["beta"] == pytest.approx(np.exp(-certain), rel=1e-12)
+        weights = torch.tensor([[0.5, -1.0, 2.0, 0.25]])
+        image = sign * torch.tensor([0.2, 0.1, 0.3, -0.4]).double()
+        direction = {"certainty": 1, "doubt": -1}[towards]
+        certain = abs(float(weights[0].double() @ image)) + direction * 0.01 * 3.75
+        scores = moved(weights, image, epsilon=0.01, towards=towards)
+        assert scores["beta"] == pytest.approx(np.exp(-certain), rel=1e-12)
         p = 1 / (1 + np.exp(-certain))
-        assert found["alpha"] == pytest.approx(2 * p * (1 - p) / (p**2 + (1 - p) ** 2), rel=1e-12)
+        assert scores["alpha"] == pytest.approx(2 * p * (1 - p) / (p**2 + (1 - p) ** 2), rel=1e-12)
 
     @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
     @pytest.mark.parametrize("temperature", [1.0, 1.5])
     def test_against_differences(self, distribution: str, temperature: float) -> None:
         """The step follows the signs of finite differences of the statistics of the unmoved image."""
         torch.manual_seed(3)
-        weights, image, epsilon = torch.randn(3, 4), torch.rand(4), 0.05
+        weights = torch.randn(3, 4)
+        image = torch.rand(4)
+        epsilon = 0.05
         settings = {"distribution": distribution, "temperature": temperature}
 
         def statistic(name: str, values: Tensor) -> float:
             return moved(weights, values, **settings)[name]
 
-        found = moved(weights, image, **settings, epsilon=epsilon)
+        scores = moved(weights, image, **settings, epsilon=epsilon)
         for name in ("alpha", "beta"):
             steps = 1e-5 * torch.eye(4)
             slopes = torch.tensor([statistic(name, image + step) - statistic(name, image - step) for step in steps])
-            assert found[name] == pytest.approx(statistic(name, image - epsilon * slopes.sign()), rel=1e-6)
-            assert found[name] < statistic(name, image)
+            assert scores[name] == pytest.approx(statistic(name, image - epsilon * slopes.sign()), rel=1e-6)
+            assert scores[name] < statistic(name, image)
 
     def test_what_is_certain_beyond_rounding_still_moves(self) -> None:
-        found = moved(torch.tensor([[200.0, 0, 0, 0], [0, 0, 0, 0]]), torch.tensor([1.0, 0, 0, 0]), epsilon=0.1,
+        scores = moved(torch.tensor([[200.0, 0, 0, 0], [0, 0, 0, 0]]), torch.tensor([1.0, 0, 0, 0]), epsilon=0.1,
                       towards="doubt")  # fmt: skip
-        assert found["beta"] == pytest.approx(np.exp(-180), rel=1e-9)
+        assert scores["beta"] == pytest.approx(np.exp(-180), rel=1e-9)
 
     def test_passes_are_priced_only_where_they_are_taken(self) -> None:
         assert Doctor().needs == {"prediction", "label"}

@@ -1,4 +1,4 @@
-"""Rejection against the vector V-DOC-2, scikit-learn, a plain walk over thresholds, and oracles."""
+"""Rejection against a small example, scikit-learn, plain loops over thresholds, and closed forms."""
 
 import time
 from typing import Any
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from heatproof_doctor.discriminators import alpha, beta
-from heatproof_doctor.rejection import ranked, rates
+from heatproof_doctor.rejection import auroc_and_curve, rates
 
 Array = NDArray[Any]
 
-V_DOC_2 = np.array([
+DISTRIBUTIONS = np.array([
     [0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.5, 0.45, 0.05], [0.4, 0.35, 0.25], [0.7, 0.2, 0.1],
 ])  # fmt: skip
 WRONG = np.array([0.0, 0, 1, 0, 1, 0])
@@ -32,7 +32,7 @@ def once(count: int) -> Array:
 
 
 def plain_curve(statistic: Array, wrong: Array) -> list[float]:
-    """For each percentage of wrong decisions the least right ones: a walk from threshold to threshold."""
+    """The lowest share of right decisions at each percentage of wrong ones, by a loop over thresholds."""
     points = [(0.0, 0.0)]
     for threshold in sorted(set(statistic), reverse=True):
         rejected = statistic >= threshold
@@ -50,25 +50,25 @@ def plain_curve(statistic: Array, wrong: Array) -> list[float]:
 
 class TestVector:
     def test_statistics(self) -> None:
-        """V-DOC-2."""
+        """The statistics of six distributions, computed by hand."""
         expected = [0.22699387, 0.51515152, 1.17391304, 1.1978022, 1.89855072, 0.85185185]
-        assert [alpha(row) for row in V_DOC_2] == pytest.approx(expected, abs=5e-9)
+        assert [alpha(row) for row in DISTRIBUTIONS] == pytest.approx(expected, abs=5e-9)
 
     @pytest.mark.parametrize("statistic", [alpha, beta])
     def test_auroc(self, statistic: Any) -> None:
-        values = np.array([statistic(row) for row in V_DOC_2])
-        assert ranked(values, WRONG, once(6))[0] == pytest.approx(0.875)
+        values = np.array([statistic(row) for row in DISTRIBUTIONS])
+        assert auroc_and_curve(values, WRONG, once(6))[0] == pytest.approx(0.875)
 
     @pytest.mark.parametrize(("gamma", "expected"), [(1, (0.25, 1)), (1.2, (0, 0.5))])
     def test_rates(self, gamma: float, expected: tuple[float, float]) -> None:
-        values = np.array([alpha(row) for row in V_DOC_2])
-        found = rates(values, WRONG, once(6), gamma)
-        assert [float(each[0]) for each in found] == list(expected)
+        values = np.array([alpha(row) for row in DISTRIBUTIONS])
+        shares = rates(values, WRONG, once(6), gamma)
+        assert [float(share[0]) for share in shares] == list(expected)
 
     def test_curve(self) -> None:
-        """The first wrong decision goes first; the second one after one of four right ones."""
-        values = np.array([alpha(row) for row in V_DOC_2])
-        curve = ranked(values, WRONG, once(6))[1][0]
+        """The first wrong decision is rejected first; the second one after one of four right ones."""
+        values = np.array([alpha(row) for row in DISTRIBUTIONS])
+        curve = auroc_and_curve(values, WRONG, once(6))[1][0]
         assert curve[[0, 25, 50, 51, 95, 100]].tolist() == [0, 0, 0, 0.25, 0.25, 0.25]
 
 
@@ -77,32 +77,33 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for _ in range(1000):
             statistic, wrong = drawn(random)
-            found = ranked(statistic, wrong, once(len(wrong)))[0]
-            assert found == pytest.approx(roc_auc_score(wrong, statistic), abs=1e-12)
+            auroc = auroc_and_curve(statistic, wrong, once(len(wrong)))[0]
+            assert auroc == pytest.approx(roc_auc_score(wrong, statistic), abs=1e-12)
 
 
 def test_curves_against_a_plain_walk() -> None:
     random = np.random.default_rng(1)
     for _ in range(100):
         statistic, wrong = drawn(random)
-        found = ranked(statistic, wrong, once(len(wrong)))[1][0]
-        np.testing.assert_allclose(found, plain_curve(statistic, wrong), atol=1e-12)
+        curve = auroc_and_curve(statistic, wrong, once(len(wrong)))[1][0]
+        np.testing.assert_allclose(curve, plain_curve(statistic, wrong), atol=1e-12)
 
 
 def test_a_rate_that_is_reached_exactly_takes_no_more() -> None:
     """Nineteen of twenty wrong decisions, then all right ones, then the last wrong one."""
     statistic = np.array([3.0] * 19 + [2.0] * 5 + [1.0])
     wrong = np.array([1.0] * 19 + [0.0] * 5 + [1.0])
-    assert ranked(statistic, wrong, once(25))[1][0][[94, 95, 96, 100]].tolist() == [0, 0, 1, 1]
+    assert auroc_and_curve(statistic, wrong, once(25))[1][0][[94, 95, 96, 100]].tolist() == [0, 0, 1, 1]
 
 
 def test_resamples_against_cases_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     statistic, wrong = drawn(random)
     counts = random.integers(0, 4, (40, len(wrong)))
-    counts[0], counts[1] = 0, wrong == 0
+    counts[0] = 0
+    counts[1] = wrong == 0
     monkeypatch.setattr("heatproof_doctor.rejection.BLOCK", 7 * len(wrong))
-    auroc, curve = ranked(statistic, wrong, counts)
+    auroc, curve = auroc_and_curve(statistic, wrong, counts)
     frr, trr = rates(statistic, wrong, counts, 0.6)
     assert np.isnan([auroc[0], auroc[1], *curve[0], *curve[1], frr[0], trr[0], trr[1]]).all()
     for row in range(2, 40):
@@ -116,18 +117,18 @@ def test_resamples_against_cases_repeated(monkeypatch: pytest.MonkeyPatch) -> No
 def test_perfect_and_inverted_statistics() -> None:
     wrong = np.array([1.0, 1, 0, 0, 0])
     for statistic, area, middle in ((wrong, 1, 0), (-wrong, 0, 1)):
-        auroc, curve = ranked(statistic, wrong, once(5))
+        auroc, curve = auroc_and_curve(statistic, wrong, once(5))
         assert (auroc[0], curve[0, 50]) == (area, middle)
 
 
 def test_a_constant_statistic_rejects_all_or_none() -> None:
-    auroc, curve = ranked(np.ones(5), np.array([1.0, 1, 0, 0, 0]), once(5))
+    auroc, curve = auroc_and_curve(np.ones(5), np.array([1.0, 1, 0, 0, 0]), once(5))
     assert auroc[0] == 0.5
     np.testing.assert_allclose(curve[0], np.arange(101) / 100)
 
 
 def test_without_cases() -> None:
-    auroc, curve = ranked(np.empty(0), np.empty(0), np.empty((3, 0), dtype=int))
+    auroc, curve = auroc_and_curve(np.empty(0), np.empty(0), np.empty((3, 0), dtype=int))
     assert (auroc.shape, curve.shape) == ((3,), (3, 101))
     assert np.isnan(auroc).all()
 
@@ -135,7 +136,8 @@ def test_without_cases() -> None:
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
     random = np.random.default_rng(0)
     counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)
-    statistic, wrong = random.random(413), (random.random(413) < 0.3).astype(float)
+    statistic = random.random(413)
+    wrong = (random.random(413) < 0.3).astype(float)
     start = time.process_time()
-    ranked(statistic, wrong, counts)
+    auroc_and_curve(statistic, wrong, counts)
     assert time.process_time() - start < 1

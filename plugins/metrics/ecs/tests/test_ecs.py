@@ -1,7 +1,8 @@
-"""The metric as the runner uses it: weights from masks, findings, exclusions and refusals."""
+"""The ECS metric as the runner uses it: weights from masks, findings, exclusions and errors."""
 
 import pickle
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,16 @@ HEAT = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
 
 
 def sample(masks: dict[str, Array], id: str = "one") -> Sample:
-    shape = next(iter(masks.values())).shape if masks else (4, 4)
+    shape = next((mask.shape for mask in masks.values()), (4, 4))
     annotations = tuple(Annotation(finding, mask) for finding, mask in masks.items())
     return Sample(id, np.zeros((3, *shape), dtype=np.float32), annotations)
 
 
 def drawn(pixels: dict[str, list[tuple[int, int]]]) -> dict[str, Array]:
     masks = {finding: np.zeros((4, 4), dtype=np.float32) for finding in pixels}
-    for finding, places in pixels.items():
-        for place in places:
-            masks[finding][place] = 1
+    for finding, positions in pixels.items():
+        for position in positions:
+            masks[finding][position] = 1
     return masks
 
 
@@ -53,25 +54,25 @@ class TestMeasure:
         assert metric.measure(case(drawn(PIXELS)))["combined"] == pytest.approx(combined)
 
     def test_further_grids_and_tops(self) -> None:
-        """Each is what an Ecs of these settings gives, and is expected at K / S² by chance."""
+        """Each further measure equals the score of an Ecs with these settings; K / S² is expected by chance."""
         masks = {name: np.kron(mask, np.ones((3, 3), dtype=np.float32)) for name, mask in drawn(PIXELS).items()}
-        given = case(masks, np.random.default_rng(0).random((12, 12)))
+        example = case(masks, np.random.default_rng(0).random((12, 12)))
         metric = Ecs(grid=2, top=2, grids=(3, 4), tops=(1, 3), weights=WEIGHTS)
-        found = metric.measure(given)
-        further = {(grid, top): f"combined S={grid} K={top}" for grid in (2, 3, 4) for top in (2, 1, 3)}
-        assert set(found) == {*PIXELS, "combined", *(name for pair, name in further.items() if pair != (2, 2))}
-        for (grid, top), name in further.items():
+        scores = metric.measure(example)
+        measures = {(grid, top): f"combined S={grid} K={top}" for grid, top in product((2, 3, 4), (2, 1, 3))}
+        measures[2, 2] = "combined"
+        assert set(scores) == {*PIXELS, *measures.values()}
+        for (grid, top), measure in measures.items():
             alone = Ecs(grid=grid, top=top, weights=WEIGHTS)
-            measure = "combined" if (grid, top) == (2, 2) else name
-            assert found[measure] == pytest.approx(alone.measure(given)["combined"], abs=1e-12)
+            assert scores[measure] == pytest.approx(alone.measure(example)["combined"], abs=1e-12)
             assert metric.expected(measure) == alone.expected("combined") == min(1, top / grid**2)
 
     def test_several_readers(self) -> None:
-        """By default what any of them marked; ``each`` is the mean of their scores, ``majority`` what most marked."""
-        places = ([(0, 0)], [(0, 0), (3, 3)], [(3, 3), (3, 0)])
+        """By default the union of the masks counts; ``each`` averages scores, ``majority`` takes what most marked."""
+        positions = ([(0, 0)], [(0, 0), (3, 3)], [(3, 3), (3, 0)])
         marks = tuple(
-            Annotation("haemorrhages", drawn({"a": own})["a"], reader=f"reader{number}")
-            for number, own in enumerate(places)
+            Annotation("haemorrhages", drawn({"a": pixels})["a"], reader=f"reader{number}")
+            for number, pixels in enumerate(positions)
         )
         several = Case(replace(sample({}), annotations=marks), heatmap=Heatmap(np.array(HEAT, dtype=np.float32)))
 
@@ -79,10 +80,8 @@ class TestMeasure:
             metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}, readers=readers)
             return metric.measure(several)["combined"]
 
-        alone = [
-            Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}).measure(case(drawn({"haemorrhages": own})))
-            for own in places
-        ]
+        metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1})
+        alone = [metric.measure(case(drawn({"haemorrhages": pixels}))) for pixels in positions]
         assert score("each") == pytest.approx(np.mean([row["combined"] for row in alone]))
         assert (score("union"), score("majority"), score("each")) == (0.5, 1.0, pytest.approx(5 / 6))
 
@@ -94,8 +93,8 @@ class TestMeasure:
 
     def test_each_lesion_alone(self) -> None:
         """DH = [[3, 0], [0, 4]] has its two largest cells at the haemorrhages and the microaneurysm."""
-        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS)))
-        assert found == {
+        scores = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS)))
+        assert scores == {
             "combined": 0.5,
             "haemorrhages": 1,
             "hard_exudates": 0,
@@ -111,15 +110,15 @@ class TestMeasure:
             heat = random.normal(size=(20, 16)).astype(np.float32)
             pixels = sum(WEIGHTS[finding] * mask.astype(float) for finding, mask in masks.items())
             lesion, heated = (
-                {(i, j): each[5 * i : 5 * i + 5, 4 * j : 4 * j + 4].sum() for i in range(4) for j in range(4)}
-                for each in (pixels, heat.astype(float))
+                {(i, j): values[5 * i : 5 * i + 5, 4 * j : 4 * j + 4].sum() for i in range(4) for j in range(4)}
+                for values in (pixels, heat.astype(float))
             )
-            wanted = min(5, sum(mass > 1e-9 for mass in lesion.values()))
+            count = min(5, sum(mass > 1e-9 for mass in lesion.values()))
             order = sorted(lesion, key=lambda cell: -lesion[cell])
-            if wanted < len(order) and abs(lesion[order[wanted - 1]] - lesion[order[wanted]]) < 1e-9:
+            if count < len(order) and abs(lesion[order[count - 1]] - lesion[order[count]]) < 1e-9:
                 continue
             hottest = sorted(heated, key=lambda cell: -heated[cell])[:5]
-            expected = len(set(order[:wanted]) & set(hottest)) / wanted
+            expected = len(set(order[:count]) & set(hottest)) / count
             assert metric.measure(case(masks, heat))["combined"] == pytest.approx(expected)
 
     @pytest.mark.parametrize("factor", [2, 0.37, 1e6])
@@ -128,12 +127,13 @@ class TestMeasure:
         scaled = {finding: factor * weight for finding, weight in WEIGHTS.items()}
         for _ in range(20):
             masks = {finding: (random.random((21, 17)) > 0.97).astype(np.float32) for finding in WEIGHTS}
-            one = case(masks, random.normal(size=(21, 17)))
-            assert Ecs(weights=scaled).measure(one) == pytest.approx(Ecs(weights=WEIGHTS).measure(one))
+            example = case(masks, random.normal(size=(21, 17)))
+            assert Ecs(weights=scaled).measure(example) == pytest.approx(Ecs(weights=WEIGHTS).measure(example))
 
     def test_readers_are_united(self) -> None:
         left, right = np.zeros((2, 4, 4), dtype=np.float32)
-        left[0, 0], right[3, 3] = 1, 1
+        left[0, 0] = 1
+        right[3, 3] = 1
         both = Sample(
             "one",
             np.zeros((3, 4, 4)),
@@ -153,16 +153,19 @@ class TestMeasure:
     def test_partition_of_five_pixels_in_two(self, partition: str, combined: float) -> None:
         """The lesion pixel in the middle lies in all four cells by area, in the last one by its corner."""
         mask, heat = np.zeros((2, 5, 5), dtype=np.float32)
-        mask[2, 2], heat[0, 0], heat[0, 4], heat[4, 4] = 1, 3, 1, 2
+        mask[2, 2] = 1
+        heat[0, 0] = 3
+        heat[0, 4] = 1
+        heat[4, 4] = 2
         metric = Ecs(grid=2, top=2, partition=partition, weights={"lesion": 1}, ties="stable")
         assert metric.measure(case({"lesion": mask}, heat))["combined"] == combined
 
     def test_nan_in_the_heatmap(self) -> None:
         heat = np.array(HEAT, dtype=np.float32)
         heat[3, 0] = np.nan
-        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS), heat))
-        assert len(found) == 5
-        assert np.isnan(list(found.values())).all()
+        scores = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(drawn(PIXELS), heat))
+        assert len(scores) == 5
+        assert np.isnan(list(scores.values())).all()
 
     def test_another_grid_is_refused(self) -> None:
         with pytest.raises(DataError, match=r"\(2, 2\).*\(4, 4\)"):
@@ -172,10 +175,10 @@ class TestMeasure:
 class TestFindings:
     def test_absent_is_nan_and_unexamined_is_left_out(self) -> None:
         masks = drawn({"haemorrhages": [(0, 0)], "hard_exudates": []})
-        found = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(masks))
-        assert set(found) == {"combined", "haemorrhages", "hard_exudates"}
-        assert np.isnan(found["hard_exudates"])
-        assert found["combined"] == found["haemorrhages"] == 1
+        scores = Ecs(grid=2, top=2, weights=WEIGHTS).measure(case(masks))
+        assert set(scores) == {"combined", "haemorrhages", "hard_exudates"}
+        assert np.isnan(scores["hard_exudates"])
+        assert scores["combined"] == scores["haemorrhages"] == 1
 
     def test_nothing_to_find(self) -> None:
         metric = Ecs(grid=2, top=2, weights=WEIGHTS)
@@ -189,12 +192,12 @@ class TestFindings:
         assert "optic_disc" not in Ecs(grid=2, top=1, weights=WEIGHTS).measure(case(masks))
         with pytest.raises(Undefined, match="no finding was examined"):
             Ecs(weights=WEIGHTS).measure(case({"optic_disc": masks["optic_disc"]}))
-        asked = Ecs(grid=2, top=1, weights={"optic_disc": 1}, findings=["optic_disc"]).measure(case(masks))
-        assert asked == {"combined": 1, "optic_disc": 1}
+        disc = Ecs(grid=2, top=1, weights={"optic_disc": 1}, findings=["optic_disc"]).measure(case(masks))
+        assert disc == {"combined": 1, "optic_disc": 1}
 
     def test_chosen_findings_only(self) -> None:
-        found = Ecs(grid=2, top=1, weights=WEIGHTS, findings=("soft_exudates", "unknown")).measure(case(drawn(PIXELS)))
-        assert found == {"combined": 0, "soft_exudates": 0}
+        scores = Ecs(grid=2, top=1, weights=WEIGHTS, findings=("soft_exudates", "unknown")).measure(case(drawn(PIXELS)))
+        assert scores == {"combined": 0, "soft_exudates": 0}
         with pytest.raises(Undefined, match="no finding was examined"):
             Ecs(weights=WEIGHTS, findings=()).measure(case(drawn(PIXELS)))
 
@@ -230,8 +233,8 @@ class TestWeights:
         samples = [sample({"a": random.random((6, 6)), "b": random.random((6, 6)) / 9}, f"{n}") for n in range(7)]
         samples.append(sample({"b": random.random((6, 6)).astype(np.float32)}))
         totals = {"a": 0.0, "b": 0.0}
-        for each in samples:
-            for annotation in each.annotations:
+        for item in samples:
+            for annotation in item.annotations:
                 for value in annotation.values.ravel():
                     totals[annotation.finding] += float(value)
         weights = Ecs().fit(iter(samples)).params.weights
@@ -242,11 +245,11 @@ class TestWeights:
         fitted = Ecs(grid=2, top=1).fit([sample(drawn({"haemorrhages": [(0, 0)], "soft_exudates": []}))])
         assert fitted.params.weights == {"haemorrhages": 1}
         assert fitted.measure(case(drawn({"haemorrhages": [(0, 0)], "soft_exudates": []})))["haemorrhages"] == 0
-        with pytest.raises(DataError, match=r"no weight for 'soft_exudates'.*there for haemorrhages"):
+        with pytest.raises(DataError, match=r"no weight for 'soft_exudates'.*only for haemorrhages"):
             fitted.measure(case(drawn({"soft_exudates": [(0, 0)]})))
 
     def test_nothing_to_count(self) -> None:
-        with pytest.raises(DataError, match="no mask has any mass"):
+        with pytest.raises(DataError, match="all masks are empty"):
             Ecs().fit([sample(drawn({"haemorrhages": []}))])
 
     def test_the_optic_disc_is_not_counted(self) -> None:
@@ -277,9 +280,9 @@ class TestComponent:
             Ecs(**wrong)
 
     def test_weights_enter_the_identity(self) -> None:
-        one = Ecs().fit([sample(drawn(PIXELS))])
-        assert len({Ecs().identity, one.identity, Ecs(weights=WEIGHTS).identity}) == 3
-        assert pickle.loads(pickle.dumps(one)).identity == one.identity
+        first = Ecs().fit([sample(drawn(PIXELS))])
+        assert len({Ecs().identity, first.identity, Ecs(weights=WEIGHTS).identity}) == 3
+        assert pickle.loads(pickle.dumps(first)).identity == first.identity
 
     @pytest.mark.parametrize(("top", "grid", "expected"), [(15, 10, 0.15), (10, 10, 0.1), (5, 2, 1)])
     def test_expected(self, top: int, grid: int, expected: float) -> None:

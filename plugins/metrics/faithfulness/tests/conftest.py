@@ -1,4 +1,4 @@
-"""What the tests share: cases made of a network and a heatmap, and the passes that were taken."""
+"""Fixtures: cases made of a network and a heatmap, and a count of the passes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from heatproof.records import Heatmap, Sample
 
 
 class Passes:
-    """The images of every forward, as often as they passed, and how many passed backward."""
+    """The images of every forward, the most images in one forward, and the number of images in backwards."""
 
     def __init__(self) -> None:
         self.images: list[Tensor] = []
@@ -34,13 +34,15 @@ def case() -> Callable[..., Case]:
         network: nn.Module | Model, image: Any, heat: Any, *, field: Any = None, rows: int = 8,
         head: Head = "softmax", target: int = 0, id: str = "one", seed: int = 0, explainer: Explainer | None = None,
     ) -> Case:  # fmt: skip
-        model = (
-            network if isinstance(network, Model) else Model.of(network.double(), ("one", "two", "three"), head=head)
-        )
+        model = network
+        if not isinstance(model, Model):
+            model = Model.of(model.double(), ("one", "two", "three"), head=head)
         image = np.asarray(image, dtype=np.float64)
-        shown = None if field is None else torch.as_tensor(field)[None]
+        fields = None
+        if field is not None:
+            fields = torch.as_tensor(field)[None]
         images = torch.from_numpy(image)[None]
-        batch = Batch(model, [id], images, [target], rows=rows, seed=seed, field=shown)
+        batch = Batch(model, [id], images, [target], rows=rows, seed=seed, field=fields)
         prediction = model.read(model.network(images).detach().numpy()[0])
         sample = Sample(id, image, field=field)
 
@@ -48,28 +50,31 @@ def case() -> Callable[..., Case]:
             assert explainer is not None
             return heatmaps(explainer(batch.at(layers=explainer.layers(batch.model))), "sum")
 
-        traits = explainer.traits if explainer else frozenset()
-        return Case(sample, prediction, Heatmap(np.asarray(heat)), batch, explain if explainer else None, traits)
+        if explainer is None:
+            return Case(sample, prediction, Heatmap(np.asarray(heat)), batch)
+        return Case(sample, prediction, Heatmap(np.asarray(heat)), batch, explain, explainer.traits)
 
     return make
 
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
-    """The passes from here on."""
-    found, forward = Passes(), Batch.forward
+    """Count the passes of all batches during a test."""
+    counts = Passes()
+    forward = Batch.forward
 
     def backward(gradient: Tensor) -> None:
-        found.backwards += len(gradient)
+        counts.backwards += len(gradient)
 
-    def counting(batch: Batch, images: Tensor | None = None, *rest: Any, **settings: Any) -> Any:
-        logits, activations = forward(batch, images, *rest, **settings)
-        shown = batch.images if images is None else images
-        found.images += list(shown.detach())
-        found.largest = max(found.largest, len(shown))
+    def counting(batch: Batch, images: Tensor | None = None, *arguments: Any, **settings: Any) -> Any:
+        logits, activations = forward(batch, images, *arguments, **settings)
+        if images is None:
+            images = batch.images
+        counts.images += list(images.detach())
+        counts.largest = max(counts.largest, len(images))
         if logits.requires_grad:
             logits.register_hook(backward)
         return logits, activations
 
     monkeypatch.setattr(Batch, "forward", counting)
-    return found
+    return counts

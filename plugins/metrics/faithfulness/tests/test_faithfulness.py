@@ -1,4 +1,4 @@
-"""Deletion, insertion and pixel flipping: conformance, plain loops, oracles, and bad input."""
+"""Deletion, insertion and pixel flipping against plain loops, closed forms and Quantus; conformance and errors."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -22,13 +22,14 @@ from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
-IMAGE, HEAT = RANDOM.random((2, 6, 7)), RANDOM.normal(size=(6, 7))
+IMAGE = RANDOM.random((2, 6, 7))
+HEAT = RANDOM.normal(size=(6, 7))
 FIELD = np.ones((6, 7), dtype=bool)
 FIELD[0] = FIELD[:, 6] = False
 
 
 class Sum(nn.Module):
-    """The sum of all values against 0 and 0: with one channel the value of each pixel is its relevance."""
+    """The logits are the sum of all values, 0 and 0: with one channel each pixel's value is its relevance."""
 
     def forward(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
@@ -36,7 +37,7 @@ class Sum(nn.Module):
 
 
 class Dying(nn.Module):
-    """1 as long as every pixel is there, then 0."""
+    """1 while every pixel is present, else 0."""
 
     def forward(self, images: Tensor) -> Tensor:
         alive = (images > 0).flatten(1).all(1).to(images)
@@ -51,20 +52,22 @@ class Doubled(nn.Module):
 
 
 def curved() -> nn.Module:
-    """A small network with drawn weights: two channels to three classes."""
+    """A small network with random weights, from two channels to three classes."""
     torch.manual_seed(0)
     head = nn.Linear(4, 3)
     return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
 def plain(network: nn.Module, images: list[Array], target: int, logit: bool) -> list[float]:
-    """The target's score of each image, one forward each."""
-    found = []
+    """Compute the target's score of each image, one forward per image."""
+    scores = []
     for image in images:
         with torch.no_grad():
             row = network(torch.from_numpy(image)[None])[0]
-        found.append(float((row if logit else row.softmax(0))[target]))
-    return found
+        if not logit:
+            row = row.softmax(0)
+        scores.append(float(row[target]))
+    return scores
 
 
 def areas(xs: list[float], ys: list[float]) -> float:
@@ -81,101 +84,103 @@ def test_conformance(check):
 
 
 class TestSecondImplementation:
-    """Plain loops over pixels, a list of images and one forward each."""
+    """Plain loops over pixels, with one forward per image."""
 
-    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    @pytest.mark.parametrize("field", [np.ones((6, 7), bool), FIELD], ids=["whole", "field"])
     @pytest.mark.parametrize("baseline", [0.25, "mean", "blur"])
     @pytest.mark.parametrize("kind", [Deletion, Insertion])
     @pytest.mark.parametrize("steps", [1, 4, 42])
     def test_deletion_and_insertion(self, case: Any, kind: Any, baseline: Any, steps: int, field: Any) -> None:
-        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
-        made = case(network, IMAGE, HEAT, field=field, target=1, rows=3)
-        pixels = sorted(map(tuple, np.argwhere(inside)), key=lambda place: -HEAT[place])
-        images, shares = [], []
+        network = curved()
+        example = case(network, IMAGE, HEAT, field=field, target=1, rows=3)
+        pixels = sorted(map(tuple, np.argwhere(field)), key=lambda position: -HEAT[position])
+        images = []
+        shares = []
         for step in range(steps + 1):
             count = int(np.ceil(round(step * len(pixels) / steps, 9)))
-            gone = pixels[:count] if kind is Deletion else pixels[count:]
-            images.append(self.without(gone, self.fill(baseline, inside)))
+            removed = pixels[:count] if kind is Deletion else pixels[count:]
+            images.append(self.without(removed, self.fill(baseline, field)))
             shares.append(count / len(pixels))
         expected = plain(network, images, 1, logit=False)
-        found = kind(steps=steps, baseline=baseline, sigma=1.5).measure(made)
-        assert found["curve"] == pytest.approx(expected, rel=1e-12)
-        assert found["value"] == pytest.approx(areas(shares, expected), rel=1e-12)
+        result = kind(steps=steps, baseline=baseline, sigma=1.5).measure(example)
+        assert result["curve"] == pytest.approx(expected, rel=1e-12)
+        assert result["value"] == pytest.approx(areas(shares, expected), rel=1e-12)
 
-    def fill(self, baseline: Any, inside: Array) -> Array:
+    def fill(self, baseline: Any, field: Array) -> Array:
         if baseline == "mean":
-            return np.stack([np.full((6, 7), channel[inside].mean()) for channel in IMAGE])
+            return np.stack([np.full((6, 7), channel[field].mean()) for channel in IMAGE])
         if baseline == "blur":
             return np.stack([gaussian_filter(channel, 1.5) for channel in IMAGE])
         return np.full((2, 6, 7), baseline)
 
-    def without(self, gone: list[tuple[int, ...]], fill: Array) -> Array:
+    def without(self, removed: list[tuple[int, ...]], fill: Array) -> Array:
         image = IMAGE.copy()
-        for place in gone:
-            image[(slice(None), *place)] = fill[(slice(None), *place)]
+        for position in removed:
+            image[(slice(None), *position)] = fill[(slice(None), *position)]
         return image
 
     @pytest.mark.parametrize(("patch", "at_once", "steps"), [(1, 5, None), (2, 1, 4), (3, 2, None), (4, 1, 100)])
-    @pytest.mark.parametrize("field", [None, FIELD], ids=["whole", "field"])
+    @pytest.mark.parametrize("field", [np.ones((6, 7), bool), FIELD], ids=["whole", "field"])
     def test_pixel_flipping(self, case: Any, patch: int, at_once: int, steps: int | None, field: Any) -> None:
-        network, inside = curved(), np.ones((6, 7), bool) if field is None else field
-        made = case(network, IMAGE, HEAT, field=field, target=2, rows=4)
+        network = curved()
+        example = case(network, IMAGE, HEAT, field=field, target=2, rows=4)
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for y, x in np.argwhere(inside):
+        for y, x in np.argwhere(field):
             groups.setdefault((y // patch, x // patch), []).append((y, x))
-        order = sorted(groups.values(), key=lambda group: -sum(HEAT[place] for place in group))
+        order = sorted(groups.values(), key=lambda group: -sum(HEAT[position] for position in group))
         total = -(-(-(-6 // patch) * -(-7 // patch)) // at_once)
         length = min(total, steps or total)
         images = [
-            self.without([place for group in order[: step * at_once] for place in group], np.full((2, 6, 7), 0.5))
+            self.without([position for group in order[: step * at_once] for position in group], np.full((2, 6, 7), 0.5))
             for step in range(length + 1)
         ]
         expected = plain(network, images, 2, logit=True)
         metric = PixelFlipping(patch=patch, features_in_step=at_once, steps=steps, baseline=0.5, of="logit")
-        found = metric.measure(made)
-        assert found["curve"] == pytest.approx(expected, rel=1e-12)
-        assert found["value"] == pytest.approx(
+        result = metric.measure(example)
+        assert result["curve"] == pytest.approx(expected, rel=1e-12)
+        assert result["value"] == pytest.approx(
             areas([step / length for step in range(length + 1)], expected), rel=1e-12
         )
-        assert found["aopc"] == pytest.approx(np.mean([expected[0] - value for value in expected]), abs=1e-14)
+        assert result["aopc"] == pytest.approx(np.mean([expected[0] - value for value in expected]), abs=1e-14)
 
     def test_uniform_noise_lies_in_the_range_of_each_channel(self, case: Any, passes: Any) -> None:
         image = IMAGE * np.array([1.0, 5.0]).reshape(2, 1, 1)
-        one, again, other = (case(curved(), image, HEAT, id=id) for id in ("one", "one", "other"))
-        found = [Deletion(steps=1, baseline="uniform").measure(each)["value"] for each in (one, again, other)]
-        assert found[0] == found[1] != found[2]
+        first, again, other = (case(curved(), image, HEAT, id=id) for id in ("one", "one", "other"))
+        values = [Deletion(steps=1, baseline="uniform").measure(example)["value"] for example in (first, again, other)]
+        assert values[0] == values[1] != values[2]
         shown = passes.images[0].numpy()
         for noise, channel in zip(shown, image):
             assert channel.min() <= noise.min() < noise.max() <= channel.max()
             assert np.unique(noise).size == noise.size
 
     def test_volumes(self, case: Any) -> None:
-        image, heat = RANDOM.random((1, 3, 4, 5)), RANDOM.normal(size=(3, 4, 5))
-        found = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), image, heat))
+        image = RANDOM.random((1, 3, 4, 5))
+        heat = RANDOM.normal(size=(3, 4, 5))
+        result = Deletion(steps=6, baseline=0.0, of="logit").measure(case(Sum(), image, heat))
         values = image.ravel()[np.argsort(-heat.ravel())]
-        assert found["curve"] == pytest.approx([values[count:].sum() for count in range(0, 61, 10)])
+        assert result["curve"] == pytest.approx([values[count:].sum() for count in range(0, 61, 10)])
 
 
 class TestOracles:
     def test_the_values_of_a_sum_are_its_best_heatmap(self, case: Any) -> None:
-        """f = sum(x): no order beats phi = x, none is beaten by phi = -x, and both are known in closed form."""
+        """For f = sum(x) the best heatmap is x and the worst is -x; both scores have a closed form."""
         image = RANDOM.random((1, 6, 7))
         metrics = Deletion(steps=42, baseline=0.0, of="logit"), Insertion(steps=42, baseline=0.0, of="logit")
         falling = np.sort(image.ravel())[::-1]
         lost = np.concatenate([[0], falling.cumsum()])
         for metric, best in zip(metrics, (image.sum() - lost, lost)):
-            found = {
+            result = {
                 name: metric.measure(case(Sum(), image, heat))
                 for name, heat in (("best", image[0]), ("random", HEAT), ("worst", -image[0]))
             }
-            assert found["best"]["curve"] == pytest.approx(best, abs=1e-12)
-            values = [found[name]["value"] for name in ("best", "random", "worst")]
+            assert result["best"]["curve"] == pytest.approx(best, abs=1e-12)
+            values = [result[name]["value"] for name in ("best", "random", "worst")]
             assert values == sorted(values, reverse=metric.higher_is_better)
         flipping = PixelFlipping(patch=1, steps=None, baseline=0.0, of="logit").measure(case(Sum(), image, image[0]))
         assert flipping["curve"] == pytest.approx(image.sum() - lost, abs=1e-12)
 
     def test_a_model_that_dies_at_the_first_missing_pixel(self, case: Any) -> None:
-        """Only the corner of the first trapezoid is left; inserted pixels help with the very last one alone."""
+        """Deletion leaves the corner of the first trapezoid, insertion that of the last one."""
         image = 1 + RANDOM.random((1, 6, 7))
         deleted = Deletion(steps=42, baseline=0.0, of="logit").measure(case(Dying(), image, HEAT))
         assert deleted["curve"].tolist() == [1] + 42 * [0]
@@ -184,49 +189,50 @@ class TestOracles:
         assert inserted["curve"].tolist() == 42 * [0] + [1]
 
     def test_a_model_that_looks_nowhere(self, case: Any) -> None:
-        made = case(Sum(), np.zeros((1, 6, 7)), HEAT)
+        example = case(Sum(), np.zeros((1, 6, 7)), HEAT)
         for metric in (Deletion(baseline=0.0), Insertion(baseline=0.0), PixelFlipping(baseline=0.0)):
-            assert metric.measure(made)["value"] == pytest.approx(1 / 3)
+            assert metric.measure(example)["value"] == pytest.approx(1 / 3)
 
     def test_constant_heatmaps_score_as_random_ones(self, case: Any) -> None:
-        """Over many samples the mean curve of a sum is the straight line that random orders have."""
-        image, metric = RANDOM.random((1, 6, 7)), Deletion(steps=42, baseline=0.0, of="logit")
+        """Over many samples the mean curve of a sum is the straight line of random orders."""
+        image = RANDOM.random((1, 6, 7))
+        metric = Deletion(steps=42, baseline=0.0, of="logit")
         model = case(Sum(), image, HEAT).batch.model
-        found = {
+        values = {
             value: np.array([
                 metric.measure(case(model, image, np.full((6, 7), value), id=str(id)))["value"] for id in range(100)
             ])
             for value in (0.0, -3.0)
         }  # fmt: skip
-        assert np.array_equal(found[0.0], found[-3.0])
-        spread = 4 * found[0.0].std() / np.sqrt(100)
-        assert found[0.0].mean() == pytest.approx(image.sum() / 2, abs=spread)
-        assert found[0.0].std() > 0
+        assert np.array_equal(values[0.0], values[-3.0])
+        spread = 4 * values[0.0].std() / np.sqrt(100)
+        assert values[0.0].mean() == pytest.approx(image.sum() / 2, abs=spread)
+        assert values[0.0].std() > 0
 
 
 class TestRanking:
     def test_the_field_alone_is_ranked(self, case: Any) -> None:
         order = ranking(case(Sum(), IMAGE, HEAT, field=FIELD))
         assert order.count == FIELD.sum() == 30
-        assert (order.places[~FIELD] == 30).all()
-        assert sorted(order.places[FIELD]) == list(range(30))
-        assert HEAT[FIELD][np.argsort(order.places[FIELD])].tolist() == sorted(HEAT[FIELD], reverse=True)
-        assert (order.reversed().places[FIELD] == 29 - order.places[FIELD]).all()
-        assert (order.reversed().places[~FIELD] == 30).all()
+        assert (order.ranks[~FIELD] == 30).all()
+        assert sorted(order.ranks[FIELD]) == list(range(30))
+        assert HEAT[FIELD][np.argsort(order.ranks[FIELD])].tolist() == sorted(HEAT[FIELD], reverse=True)
+        assert (order.reversed().ranks[FIELD] == 29 - order.ranks[FIELD]).all()
+        assert (order.reversed().ranks[~FIELD] == 30).all()
 
     def test_ties_depend_on_seed_and_id_only(self, case: Any) -> None:
         def places(heat: Array, **settings: Any) -> list[int]:
-            return ranking(case(Sum(), IMAGE, heat, **settings)).places.ravel().tolist()
+            return ranking(case(Sum(), IMAGE, heat, **settings)).ranks.ravel().tolist()
 
         flat = np.zeros((6, 7))
         assert places(flat) == places(flat + 5) == places(flat, rows=1)
-        assert len({tuple(each) for each in (places(flat), places(flat, id="two"), places(flat, seed=1))}) == 3
+        assert len({tuple(order) for order in (places(flat), places(flat, id="two"), places(flat, seed=1))}) == 3
         halves = np.repeat([1.0, 0.0], 21).reshape(6, 7)
         assert max(places(halves)[:21]) == 20
 
     def test_no_pixel_comes_first_more_often(self, case: Any) -> None:
         model = case(Sum(), IMAGE, HEAT).batch.model
-        first = [ranking(case(model, IMAGE, np.zeros((6, 7)), id=str(id))).places.argmin() for id in range(420)]
+        first = [ranking(case(model, IMAGE, np.zeros((6, 7)), id=str(id))).ranks.argmin() for id in range(420)]
         assert np.bincount(first, minlength=42).max() < 10 + 4 * np.sqrt(10)
 
     def test_patches(self) -> None:
@@ -245,23 +251,24 @@ class TestPasses:
         ids=lambda value: type(value).__name__,
     )  # fmt: skip
     def test_the_image_itself_never_passes_again(self, case: Any, passes: Any, metric: Any, forwards: int) -> None:
-        made = case(curved(), IMAGE, HEAT, rows=4)
-        metric.measure(made)
-        assert (len(passes), passes.backwards) == (forwards, 0) == metric.cost(made.batch.model, (6, 7), (1, 1))
+        example = case(curved(), IMAGE, HEAT, rows=4)
+        metric.measure(example)
+        assert (len(passes), passes.backwards) == (forwards, 0) == metric.cost(example.batch.model, (6, 7), (1, 1))
         assert passes.largest <= 4
         assert not any(np.allclose(image.numpy(), IMAGE) for image in passes.images)
 
     def test_the_stored_prediction_is_what_counts(self, case: Any) -> None:
-        made = case(curved(), IMAGE, HEAT)
-        made.prediction.logits[...], made.prediction.probabilities[...] = 5.0, 0.75
-        assert Deletion(steps=3).measure(made)["curve"][0] == 0.75
-        assert Insertion(steps=3, of="logit").measure(made)["curve"][-1] == 5.0
-        assert PixelFlipping(patch=3).measure(made)["curve"][0] == 0.75
+        example = case(curved(), IMAGE, HEAT)
+        example.prediction.logits[...] = 5.0
+        example.prediction.probabilities[...] = 0.75
+        assert Deletion(steps=3).measure(example)["curve"][0] == 0.75
+        assert Insertion(steps=3, of="logit").measure(example)["curve"][-1] == 5.0
+        assert PixelFlipping(patch=3).measure(example)["curve"][0] == 0.75
 
     def test_pieces_do_not_change_the_values(self, case: Any) -> None:
         for metric in (Deletion(steps=7), Insertion(steps=7), PixelFlipping(patch=2), Road(percentages=(30, 60, 90))):
-            found = [metric.measure(case(curved(), IMAGE, HEAT, rows=rows))["value"] for rows in (1, 3, 100)]
-            assert found == pytest.approx(found[:1] * 3, rel=1e-12)
+            values = [metric.measure(case(curved(), IMAGE, HEAT, rows=rows))["value"] for rows in (1, 3, 100)]
+            assert values == pytest.approx(values[:1] * 3, rel=1e-12)
 
     def test_without_memory_the_pieces_are_halved(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = Deletion(steps=9).measure(case(curved(), IMAGE, HEAT))
@@ -273,19 +280,19 @@ class TestPasses:
             return forward(batch, *rest, **settings)
 
         monkeypatch.setattr(Batch, "forward", cramped)
-        made = case(curved(), IMAGE, HEAT, rows=8)
-        assert Deletion(steps=9).measure(made)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
-        assert made.batch.budget.halved
+        example = case(curved(), IMAGE, HEAT, rows=8)
+        assert Deletion(steps=9).measure(example)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
+        assert example.batch.budget.halved
 
     @pytest.mark.parametrize(("head", "logit"), [("sigmoid", 0.3), ("regression", 2.0), ("ordinal", -1.0)])
     def test_the_head_reads_the_score(self, case: Any, head: Any, logit: float) -> None:
-        """One logit is the target whatever the index, and its probability is what the head makes of it."""
+        """A single logit is the score of every target; its probability is computed by the head."""
         image = np.full((1, 2, 2), logit / 4)
         network = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
         network[1].weight.data.fill_(1.0)
-        found = Deletion(steps=1, baseline=0.0).measure(case(network, image, np.eye(2), head=head, target=2))
+        result = Deletion(steps=1, baseline=0.0).measure(case(network, image, np.eye(2), head=head, target=2))
         read = (lambda value: value) if head == "regression" else lambda value: 1 / (1 + np.exp(-value))
-        assert found["curve"] == pytest.approx([read(logit), read(0.0)])
+        assert result["curve"] == pytest.approx([read(logit), read(0.0)])
 
 
 class TestBadInput:
@@ -334,7 +341,7 @@ class TestBadInput:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
 class TestQuantus:
-    """With one channel Quantus' features are pixels too; its curve begins after the first step."""
+    """With one channel the features of Quantus are pixels; its curve starts after the first step."""
 
     @pytest.mark.parametrize("at_once", [1, 3])
     def test_pixel_flipping(self, case: Any, at_once: int) -> None:
@@ -342,9 +349,10 @@ class TestQuantus:
 
         torch.manual_seed(1)
         network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 36, 3))
-        image, heat = RANDOM.random((1, 6, 6)).astype(np.float32), RANDOM.normal(size=(6, 6)).astype(np.float32)
+        image = RANDOM.random((1, 6, 6)).astype(np.float32)
+        heat = RANDOM.normal(size=(6, 6)).astype(np.float32)
         metric = PixelFlipping(patch=1, features_in_step=at_once, steps=None, baseline=0.0)
-        found = metric.measure(case(network, image, heat, target=1))["curve"]
+        result = metric.measure(case(network, image, heat, target=1))["curve"]
         reference = quantus.PixelFlipping(
             features_in_step=at_once, perturb_baseline=0.0, abs=False, normalise=False, disable_warnings=True
         )
@@ -352,4 +360,4 @@ class TestQuantus:
             model=nn.Sequential(Doubled(), network).eval(), x_batch=image[None], y_batch=np.array([1]),
             a_batch=heat[None, None], softmax=True, device="cpu",
         )  # fmt: skip
-        assert found[1:] == pytest.approx(np.ravel(expected), rel=1e-8)
+        assert result[1:] == pytest.approx(np.ravel(expected), rel=1e-8)

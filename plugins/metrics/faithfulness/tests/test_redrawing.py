@@ -1,4 +1,4 @@
-"""Models with layers drawn anew: which weights change, and what they are drawn from."""
+"""Models with weights drawn anew: which weights change, and their distribution."""
 
 from typing import Any
 
@@ -15,32 +15,33 @@ def weights(model: Model) -> dict[str, Tensor]:
     return model.network.state_dict()
 
 
-def changed(one: Model, other: Model) -> set[str]:
-    """The modules whose weights differ."""
-    pairs = {name: (value, weights(other)[name]) for name, value in weights(one).items()}
+def changed(first: Model, second: Model) -> set[str]:
+    """The names of the modules with different weights."""
+    pairs = {name: (value, weights(second)[name]) for name, value in weights(first).items()}
     return {name.rpartition(".")[0] for name, pair in pairs.items() if not torch.equal(*pair)}
 
 
 def test_only_the_named_modules_are_drawn_anew() -> None:
     model = Residual()
     before = {name: value.clone() for name, value in weights(model).items()}
-    made = randomized(model, ["head", "last", "last_norm"], 0)
-    assert changed(model, made) == {"head", "last", "last_norm"}
-    assert changed(made, randomized(made, ["stem"], 0)) == {"stem"}
+    redrawn_model = randomized(model, ["head", "last", "last_norm"], 0)
+    assert changed(model, redrawn_model) == {"head", "last", "last_norm"}
+    assert changed(redrawn_model, randomized(redrawn_model, ["stem"], 0)) == {"stem"}
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
-    assert not made.network.training
-    assert torch.equal(weights(made)["last_norm.running_var"], torch.ones(8))
+    assert not redrawn_model.network.training
+    assert torch.equal(weights(redrawn_model)["last_norm.running_var"], torch.ones(8))
 
 
 def test_weights_depend_on_seed_and_name_only() -> None:
-    one, other = Residual(), Residual(seed=3)
-    _ = one.network, other.network
+    first = Residual()
+    second = Residual(seed=3)
+    _ = first.network, second.network
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = weights(randomized(one, ["head"], 0))["head.weight"]
+    weight = weights(randomized(first, ["head"], 0))["head.weight"]
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(weights(randomized(other, ["last", "head"], 0))["head.weight"], first)
-    assert not torch.equal(weights(randomized(one, ["head"], 1))["head.weight"], first)
+    assert torch.equal(weights(randomized(second, ["last", "head"], 0))["head.weight"], weight)
+    assert not torch.equal(weights(randomized(first, ["head"], 1))["head.weight"], weight)
     both = redrawn(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), ["0", "1"], 0).state_dict()
     assert not torch.equal(both["0.weight"], both["1.weight"])
 
@@ -59,24 +60,24 @@ def test_parameters_of_a_module_that_draws_none_keep_mean_and_deviation() -> Non
             self.scale = nn.Parameter(3 + 0.5 * torch.randn(5000, generator=torch.Generator().manual_seed(1)))
 
     network = Scaled()
-    found = redrawn(network, [""], 0).scale.detach()
-    assert not torch.equal(found, network.scale)
-    assert float(found.mean()) == pytest.approx(3, abs=0.03)
-    assert float(found.std()) == pytest.approx(0.5, abs=0.03)
+    scale = redrawn(network, [""], 0).scale.detach()
+    assert not torch.equal(scale, network.scale)
+    assert float(scale.mean()) == pytest.approx(3, abs=0.03)
+    assert float(scale.std()) == pytest.approx(0.5, abs=0.03)
 
 
 def test_tied_weights_stay_tied() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     network[1].weight = network[0].weight
-    made: Any = redrawn(network, ["0"], 0)
-    assert made[1].weight is made[0].weight
-    assert not torch.equal(made[0].weight, network[0].weight)
+    copied: Any = redrawn(network, ["0"], 0)
+    assert copied[1].weight is copied[0].weight
+    assert not torch.equal(copied[0].weight, network[0].weight)
 
 
 def test_they_are_made_once_by_names_and_seed() -> None:
     model = Residual()
-    made = randomized(model, ["head"], 0)
-    assert randomized(model, ("head",), 0) is made
+    redrawn_model = randomized(model, ["head"], 0)
+    assert randomized(model, ("head",), 0) is redrawn_model
     others = [randomized(model, ["head"], 1), randomized(model, ["stem"], 0)]
-    assert len({each.identity for each in (model, made, *others)}) == 4
-    assert made.identity == randomized(Residual(), ["head"], 0).identity
+    assert len({variant.identity for variant in (model, redrawn_model, *others)}) == 4
+    assert redrawn_model.identity == randomized(Residual(), ["head"], 0).identity

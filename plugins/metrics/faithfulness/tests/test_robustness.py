@@ -1,7 +1,8 @@
-"""Max-sensitivity and model randomization: against plain loops, captum and Quantus, and where they are undefined."""
+"""Max-sensitivity and model randomization against plain loops, Captum and Quantus, and undefined cases."""
 
 import copy
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from heatproof.explainer import Explainer
 from heatproof.passes import gradients
 from heatproof.testing.toys import Piecewise, Residual
 from heatproof_faithfulness.max_sensitivity import MaxSensitivity
-from heatproof_faithfulness.model_randomization import ModelRandomization, alike, layers
+from heatproof_faithfulness.model_randomization import ModelRandomization, layers, similarities
 from heatproof_faithfulness.similarity import spearman, ssim
 
 Array = NDArray[Any]
@@ -34,14 +35,14 @@ class Product(Explainer):
 
 
 class Image(Explainer):
-    """The image itself; it runs no model but does not say so."""
+    """The image itself; it uses no model but does not declare it."""
 
     def explain(self, batch: Batch) -> Tensor:
         return batch.images.clone()
 
 
 class Silent(Explainer):
-    """Zero, unless the network is the one it was made for."""
+    """The image for one network, zero for all others."""
 
     network: Any = None
 
@@ -50,7 +51,7 @@ class Silent(Explainer):
 
 
 class Picky(Silent):
-    """The image itself, but only for the network it was made for."""
+    """The image for one network, undefined for all others."""
 
     def explain(self, batch: Batch) -> Tensor:
         if batch.model.network is not self.network:
@@ -59,7 +60,7 @@ class Picky(Silent):
 
 
 class Blind(Image):
-    """The image itself, and says that it asks no model."""
+    """The image itself; it declares that it uses no model."""
 
     traits = frozenset({"model_free"})
 
@@ -72,11 +73,11 @@ def product(model: nn.Module, values: Array, target: int) -> Array:
     """Image times gradient, summed over channels, by autograd on the network itself."""
     images = torch.from_numpy(values).double().requires_grad_()
     with torch.enable_grad():
-        (found,) = torch.autograd.grad(model(images)[:, target].sum(), images)
-    return (images * found).sum(1).detach().numpy().astype(np.float32)
+        (gradient,) = torch.autograd.grad(model(images)[:, target].sum(), images)
+    return (images * gradient).sum(1).detach().numpy().astype(np.float32)
 
 
-def made(case: Any, explainer: Explainer, **settings: Any) -> Any:
+def product_case(case: Any, explainer: Explainer, **settings: Any) -> Any:
     heat = product(network(), IMAGE[None], 1)[0]
     return case(network(), IMAGE, heat, target=1, explainer=explainer, **settings)
 
@@ -88,19 +89,19 @@ class TestMaxSensitivity:
         return np.stack([self.METRIC.noise(case.batch, number) for number in range(7)])
 
     def test_plain_loops(self, case: Any, passes: Any) -> None:
-        one = made(case, Product(), rows=3)
-        found = self.METRIC.measure(one)
+        example = product_case(case, Product(), rows=3)
+        scores = self.METRIC.measure(example)
         assert (len(passes), passes.backwards, passes.largest) == (7, 7, 3)
-        heat = np.float64(one.heatmap.values)
+        heat = np.float64(example.heatmap.values)
         changes = []
-        for noise in self.noise(one):
+        for noise in self.noise(example):
             gap = product(network(), (IMAGE + noise)[None], 1)[0] - heat
             changes.append(np.sqrt((gap**2).sum() / (heat**2).sum()))
-        assert found["value"] == pytest.approx(max(changes), rel=1e-6)
-        assert found["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
+        assert scores["value"] == pytest.approx(max(changes), rel=1e-6)
+        assert scores["mean"] == pytest.approx(np.mean(changes), rel=1e-6)
 
     def test_closed_forms(self, case: Any) -> None:
-        """A heatmap that is the image moves as the noise does; one that does not see it stays."""
+        """A heatmap equal to the image changes by the noise; a constant one does not change."""
 
         class Constant(Explainer):
             def explain(self, batch: Batch) -> Tensor:
@@ -108,26 +109,26 @@ class TestMaxSensitivity:
 
         image = RANDOM.random((1, 5, 5)).astype(np.float32).astype(np.float64)
         flat = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
-        one = case(flat, image, image[0], explainer=Image())
-        noise = self.noise(one)
-        assert self.METRIC.measure(one)["value"] == pytest.approx(
-            max(np.linalg.norm(each) for each in noise) / np.linalg.norm(image), rel=1e-6
+        example = case(flat, image, image[0], explainer=Image())
+        noise = self.noise(example)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(
+            max(np.linalg.norm(copy) for copy in noise) / np.linalg.norm(image), rel=1e-6
         )
         other = case(flat, image, np.ones((5, 5)), explainer=Constant())
         assert self.METRIC.measure(other) == {"value": 0, "mean": 0}
 
     def test_noise_is_uniform_and_keyed(self, case: Any) -> None:
-        noise = self.noise(made(case, Product()))
+        noise = self.noise(product_case(case, Product()))
         assert np.abs(noise).max() <= 0.05
         assert np.abs(noise).max() > 0.0499
         assert noise.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.05)
         assert np.unique(noise).size == noise.size
-        assert np.array_equal(noise, self.noise(made(case, Image(), rows=1)))
-        assert not np.array_equal(noise, self.noise(made(case, Product(), id="two")))
+        assert np.array_equal(noise, self.noise(product_case(case, Image(), rows=1)))
+        assert not np.array_equal(noise, self.noise(product_case(case, Product(), id="two")))
 
     def test_captum(self, case: Any) -> None:
-        one = made(case, Product())
-        noise = torch.from_numpy(self.noise(one))
+        example = product_case(case, Product())
+        noise = torch.from_numpy(self.noise(example))
 
         def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (torch.from_numpy(product(network(), images[0].detach().numpy(), 1)).double(),)
@@ -135,15 +136,15 @@ class TestMaxSensitivity:
         expected = sensitivity_max(
             explain, torch.from_numpy(IMAGE)[None], lambda images: (images[0] + noise,), n_perturb_samples=7
         )
-        assert self.METRIC.measure(one)["value"] == pytest.approx(float(expected), rel=1e-8)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(float(expected), rel=1e-8)
 
     @pytest.mark.slow
     @pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
     def test_quantus(self, case: Any) -> None:
         import quantus
 
-        one = made(case, Product())
-        noise = iter(self.noise(one))
+        example = product_case(case, Product())
+        noise = iter(self.noise(example))
 
         def explain(model: Any, inputs: Array, targets: Any, **settings: Any) -> Array:
             return np.float64(product(network(), inputs, 1))[:, None]
@@ -154,9 +155,9 @@ class TestMaxSensitivity:
         )  # fmt: skip
         (expected,) = reference(
             model=network().float().eval(), x_batch=IMAGE[None], y_batch=np.array([1]),
-            a_batch=np.float64(one.heatmap.values)[None, None], explain_func=explain, device="cpu",
+            a_batch=np.float64(example.heatmap.values)[None, None], explain_func=explain, device="cpu",
         )  # fmt: skip
-        assert self.METRIC.measure(one)["value"] == pytest.approx(expected, rel=1e-8)
+        assert self.METRIC.measure(example)["value"] == pytest.approx(expected, rel=1e-8)
 
     def test_undefined(self, case: Any) -> None:
         class Broken(Explainer):
@@ -168,7 +169,7 @@ class TestMaxSensitivity:
         with pytest.raises(Undefined, match="not finite"):
             self.METRIC.measure(case(network(), IMAGE, np.full((16, 16), np.nan), explainer=Product()))
         with pytest.raises(Undefined, match="an image nearby holds values that are not finite"):
-            self.METRIC.measure(made(case, Broken()))
+            self.METRIC.measure(product_case(case, Broken()))
 
 
 class TestSimilarity:
@@ -179,44 +180,48 @@ class TestSimilarity:
         assert np.isnan(spearman(np.ones(5), np.arange(5)))
 
     def test_structural_similarity(self) -> None:
-        """Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
-        one, other = RANDOM.normal(size=(9, 10)), RANDOM.normal(size=(9, 10))
+        """Compare with Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
+        first = RANDOM.normal(size=(9, 10))
+        second = RANDOM.normal(size=(9, 10))
         field = RANDOM.random((9, 10)) > 0.5
-        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (one, other)]
-        found = []
+        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (first, second)]
+        scores = []
         for y, x in np.argwhere(field):
             a, b = (values[y : y + 7, x : x + 7].ravel() for values in scaled)
             covariance = np.cov(a, b)
             top = (2 * a.mean() * b.mean() + 0.01**2) * (2 * covariance[0, 1] + 0.03**2)
             bottom = (a.mean() ** 2 + b.mean() ** 2 + 0.01**2) * (np.trace(covariance) + 0.03**2)
-            found.append(top / bottom)
-        assert ssim(one, other, field) == pytest.approx(np.mean(found), rel=1e-10)
+            scores.append(top / bottom)
+        assert ssim(first, second, field) == pytest.approx(np.mean(scores), rel=1e-10)
 
     def test_scale_does_not_matter_and_sign_does(self) -> None:
-        one, field = RANDOM.normal(size=(16, 16)), np.ones((16, 16), dtype=bool)
-        assert alike(one, 1e-9 * one, field) == pytest.approx((1, 1, 1))
-        assert alike(one, -one, field)[:2] == pytest.approx((1, -1))
-        assert alike(one, -one, field)[2] == pytest.approx(1)
-        assert np.isnan(alike(one, np.zeros((16, 16)), field)).all()
-        assert np.isnan(ssim(one, np.zeros((16, 16)), field))
-        assert ssim(one[:4, :4], one[:4, :4], field[:4, :4]) == pytest.approx(1)
+        heatmap = RANDOM.normal(size=(16, 16))
+        field = np.ones((16, 16), dtype=bool)
+        assert similarities(heatmap, 1e-9 * heatmap, field) == pytest.approx((1, 1, 1))
+        assert similarities(heatmap, -heatmap, field)[:2] == pytest.approx((1, -1))
+        assert similarities(heatmap, -heatmap, field)[2] == pytest.approx(1)
+        assert np.isnan(similarities(heatmap, np.zeros((16, 16)), field)).all()
+        assert np.isnan(ssim(heatmap, np.zeros((16, 16)), field))
+        assert ssim(heatmap[:4, :4], heatmap[:4, :4], field[:4, :4]) == pytest.approx(1)
 
 
 class TestModelRandomization:
     @pytest.mark.parametrize("order", ["cascading", "independent"])
     @pytest.mark.parametrize("stages", [None, 2])
     def test_plain_loops(self, case: Any, order: Any, stages: int | None, passes: Any) -> None:
-        """Copies of the network itself, layer by layer with the drawn weights, explained by autograd."""
+        """Compare with copies of the network that take the new weights layer by layer, explained by autograd."""
         metric = ModelRandomization(order=order, stages=stages)
         field = np.ones((16, 16), dtype=bool)
         field[:3] = False
-        one = made(case, Product(), field=field)
-        found = metric.measure(one)
-        drawn = [model.network.state_dict() for model in metric.models(one.batch)]
-        heat, expected = np.float64(one.heatmap.values), []
+        example = product_case(case, Product(), field=field)
+        scores = metric.measure(example)
+        drawn = [model.network.state_dict() for model in metric.models(example.batch)]
+        heat = np.float64(example.heatmap.values)
+        expected = []
         copied = network()
-        for stage, group in enumerate(metric.groups(one.batch.model)):
-            copied = network() if order == "independent" else copied
+        for stage, group in enumerate(metric.groups(example.batch.model)):
+            if order == "independent":
+                copied = network()
             state = copied.state_dict()
             changed = {name for name in state if name.rpartition(".")[0] in group}
             copied.load_state_dict({**state, **{name: drawn[stage][name] for name in changed}})
@@ -225,23 +230,23 @@ class TestModelRandomization:
             expected.append([*(spearmanr(*pair).statistic for pair in pairs), ssim(heat, np.float64(again), field)])
         for column, name in enumerate(("absolute_spearman", "spearman", "ssim")):
             values = np.array(expected)[:, column]
-            assert found[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
-            assert found[name] == pytest.approx(found[f"{name}_stages"].mean())
+            assert scores[f"{name}_stages"] == pytest.approx(values, abs=1e-6)
+            assert scores[name] == pytest.approx(scores[f"{name}_stages"].mean())
         count = len(expected)
-        assert count == (4 if stages is None else 2)
-        assert (len(passes), passes.backwards) == metric.cost(one.batch.model, (16, 16), (1, 1)) == (count, count)
+        assert count == (stages or 4)
+        assert (len(passes), passes.backwards) == metric.cost(example.batch.model, (16, 16), (1, 1)) == (count, count)
 
     def test_a_heatmap_that_does_not_see_the_model_is_as_before(self, case: Any) -> None:
         heat = IMAGE.sum(0)
-        found = ModelRandomization().measure(case(network(), IMAGE, heat, explainer=Image()))
+        scores = ModelRandomization().measure(case(network(), IMAGE, heat, explainer=Image()))
         for name in ("absolute_spearman", "spearman", "ssim"):
-            assert found[name] == pytest.approx(1)
-        assert found["constant"] == 0
+            assert scores[name] == pytest.approx(1)
+        assert scores["constant"] == 0
 
     def test_a_random_network_explains_something_else(self, case: Any) -> None:
-        found = ModelRandomization(stages=None).measure(made(case, Product()))
-        assert found["absolute_spearman"] < 0.95
-        assert np.ptp(found["spearman_stages"]) > 0
+        scores = ModelRandomization(stages=None).measure(product_case(case, Product()))
+        assert scores["absolute_spearman"] < 0.95
+        assert np.ptp(scores["spearman_stages"]) > 0
 
     def test_the_order_is_that_of_evaluation_from_the_output_down(self, case: Any) -> None:
         model = Residual()
@@ -255,17 +260,18 @@ class TestModelRandomization:
         class Branching(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.later, self.first = nn.Linear(4, 2), nn.Linear(3 * 256, 4)
+                self.later = nn.Linear(4, 2)
+                self.first = nn.Linear(3 * 256, 4)
                 self.scale = nn.Parameter(torch.tensor([1.0, 2.0]))
 
             def forward(self, images: Tensor) -> Tensor:
                 values = self.first(images.flatten(1))
                 return self.scale * self.later(values if values.sum() > 0 else -values)
 
-        one = case(Branching(), IMAGE, IMAGE.sum(0), explainer=Product())
-        assert layers(one.batch.model) == [[""], ["later"], ["first"]]
-        found = ModelRandomization().measure(one)
-        assert found["spearman_stages"].shape == (3,)
+        example = case(Branching(), IMAGE, IMAGE.sum(0), explainer=Product())
+        assert layers(example.batch.model) == [[""], ["later"], ["first"]]
+        scores = ModelRandomization().measure(example)
+        assert scores["spearman_stages"].shape == (3,)
 
     def test_weights_count_where_they_are_read(self, case: Any) -> None:
         class Norm(nn.BatchNorm2d):
@@ -275,8 +281,10 @@ class TestModelRandomization:
         class Odd(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.auxiliary, self.head = nn.Linear(4, 2), nn.Linear(4, 2)
-                self.norm, self.first = Norm(4), nn.Conv2d(3, 4, 3)
+                self.auxiliary = nn.Linear(4, 2)
+                self.head = nn.Linear(4, 2)
+                self.norm = Norm(4)
+                self.first = nn.Conv2d(3, 4, 3)
                 self.scale = nn.Parameter(torch.ones(4, 1, 1))
 
             def forward(self, images: Tensor) -> Tensor:
@@ -286,37 +294,41 @@ class TestModelRandomization:
         assert layers(model) == [["first", "norm"], [""], ["head"]]
 
     def test_models_are_made_once_and_share_what_is_not_drawn(self, case: Any) -> None:
-        metric, one, other = ModelRandomization(stages=None), made(case, Product()), made(case, Product(), id="two")
-        other.batch.model = one.batch.model
-        own = one.batch.model.network
-        before = {name: value.clone() for name, value in own.state_dict().items()}
-        first, again = ([*metric.models(each.batch)] for each in (one, other))
+        metric = ModelRandomization(stages=None)
+        example = product_case(case, Product())
+        other = product_case(case, Product(), id="two")
+        other.batch.model = example.batch.model
+        original = example.batch.model.network
+        before = {name: value.clone() for name, value in original.state_dict().items()}
+        first = [*metric.models(example.batch)]
+        again = [*metric.models(other.batch)]
         assert all(a is b for a, b in zip(first, again))
-        for each in (one, other):
-            metric.measure(each)
-        assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
-        networks = [own, *(model.network for model in first)]
-        assert len({value.data_ptr() for each in networks for value in each.parameters()}) == 2 * len(
-            [*own.parameters()]
-        )
-        views = [model.view(one.batch.images, {}).module for model in (one.batch.model, *first)]
+        metric.measure(example)
+        metric.measure(other)
+        assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
+        networks = [original, *(model.network for model in first)]
+        addresses = set()
+        for network in networks:
+            addresses |= {value.data_ptr() for value in network.parameters()}
+        assert len(addresses) == 2 * len([*original.parameters()])
+        views = [model.view(example.batch.images, {}).module for model in (example.batch.model, *first)]
         weights = [[*view.parameters()] for view in views]
-        assert len({value.data_ptr() for each in weights for value in each}) == 2 * len(weights[0])
+        assert len({value.data_ptr() for value in chain.from_iterable(weights)}) == 2 * len(weights[0])
 
     @pytest.mark.parametrize("kind", [Silent, Picky])
     def test_a_stage_with_a_constant_heatmap_or_none(self, case: Any, kind: Any) -> None:
         explainer = kind()
-        one = case(network(), IMAGE, IMAGE.sum(0), explainer=explainer)
-        explainer.network = one.batch.model.network
-        found = ModelRandomization(order="independent").measure(one)
-        assert found["constant"] == 1
-        assert np.isnan(found["spearman_stages"]).all()
-        assert np.isnan(found["absolute_spearman"])
+        example = case(network(), IMAGE, IMAGE.sum(0), explainer=explainer)
+        explainer.network = example.batch.model.network
+        scores = ModelRandomization(order="independent").measure(example)
+        assert scores["constant"] == 1
+        assert np.isnan(scores["spearman_stages"]).all()
+        assert np.isnan(scores["absolute_spearman"])
 
     def test_undefined(self, case: Any) -> None:
         metric = ModelRandomization()
-        with pytest.raises(Undefined, match="the explainer never looks at the model"):
-            metric.measure(made(case, Blind()))
+        with pytest.raises(Undefined, match="the explainer does not use the model"):
+            metric.measure(product_case(case, Blind()))
         with pytest.raises(Undefined, match="the heatmap is constant"):
             metric.measure(case(network(), IMAGE, np.ones((16, 16)), explainer=Product()))
         with pytest.raises(Undefined, match="not finite"):

@@ -1,4 +1,4 @@
-"""Candidate lists: the vectors V-FROC-1 and V-FROC-2, CAMELYON16's habits, and plain counting."""
+"""Candidate lists: small examples, the rules of CAMELYON16, and plain counting."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ class TestVectors:
 
     def test_camelyon_drops_the_lowest_score_where_all_are_found(self) -> None:
         assert candidate_curve(*SECOND, drop_lowest=True).sensitivity.tolist() == [0.5, 0.5, 0]
-        kept = candidate_curve(*FIRST, drop_lowest=True)
-        assert kept.sensitivity.tolist() == candidate_curve(*FIRST).sensitivity.tolist()
+        full = candidate_curve(*FIRST, drop_lowest=True)
+        assert full.sensitivity.tolist() == candidate_curve(*FIRST).sensitivity.tolist()
 
 
 class TestMatched:

@@ -1,4 +1,4 @@
-"""Components as they grow, against labelling every threshold anew."""
+"""The components at falling thresholds against labels computed anew at each threshold."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, generate_binary_structure, label
 
-from heatproof_froc.components import components, hottest, offsets, spread
+from heatproof_froc.components import components, geometric_ranks, hottest, offsets
 
 Array = NDArray[Any]
 
@@ -23,11 +23,11 @@ def maps() -> list[Array]:
 @pytest.mark.parametrize("heatmap", maps(), ids=["noise", "smooth", "ties", "volume", "narrow"])
 @pytest.mark.parametrize("cover", [0.1, 0.5, 1])
 def test_the_same_as_labelling_each_threshold(heatmap: Array, connectivity: int, cover: float) -> None:
-    structure = generate_binary_structure(heatmap.ndim, heatmap.ndim if connectivity == 8 else 1)
+    structure = generate_binary_structure(heatmap.ndim, {4: 1, 8: heatmap.ndim}[connectivity])
     hot = hottest(heatmap, int(cover * heatmap.size), 20)
-    found = list(components(hot, heatmap.shape, connectivity))
-    assert len(found) == len(hot.thresholds) > 1
-    for threshold, (labels, count) in zip(hot.thresholds, found):
+    regions = list(components(hot, heatmap.shape, connectivity))
+    assert len(regions) == len(hot.thresholds) > 1
+    for threshold, (labels, count) in zip(hot.thresholds, regions):
         expected, number = label(heatmap >= threshold, structure)
         assert count == number
         assert len(labels) == np.count_nonzero(expected)
@@ -64,16 +64,19 @@ class TestHottest:
         assert hot.thresholds.tolist() == [10_000 - reached for reached in hot.reached]
 
 
-def test_spread_keeps_the_ends() -> None:
+def test_geometric_ranks_keep_the_ends() -> None:
     for size in (0, 1, 2, 49, 50, 51, 1000, 100_000):
-        ranks = spread(size, 50)
+        ranks = geometric_ranks(size, 50)
         assert len(ranks) <= 50
         assert (np.diff(ranks) > 0).all()
-        assert ranks.tolist() == list(range(1, size + 1)) if size <= 50 else (ranks[0], ranks[-1]) == (1, size)
+        if size <= 50:
+            assert ranks.tolist() == list(range(1, size + 1))
+        else:
+            assert (ranks[0], ranks[-1]) == (1, size)
 
 
 @pytest.mark.parametrize(("dimensions", "connectivity", "count"), [(2, 4, 2), (2, 8, 4), (3, 4, 3), (3, 8, 13)])
 def test_offsets_are_half_of_the_neighbours(dimensions: int, connectivity: int, count: int) -> None:
     steps = set(offsets(dimensions, connectivity))
     assert len(steps) == count
-    assert not steps & {tuple(-each for each in step) for step in steps}
+    assert not steps & {tuple(-component for component in step) for step in steps}

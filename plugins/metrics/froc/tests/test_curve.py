@@ -1,4 +1,4 @@
-"""Reading a curve: against a sorted curve with ``numpy.interp``, and by hand."""
+"""Sensitivities against ``numpy.interp`` on sorted curves, and against values found by hand."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from heatproof_froc.curve import RATES, extrapolated, sensitivity_at
 
 
 def plain(x: NDArray[Any], y: NDArray[Any], rate: float, interpolation: str) -> float:
-    """Sort by false positives and sensitivity, make it monotone, read it off."""
+    """Sort by false positives and sensitivity, make the curve monotone, and interpolate."""
     points = sorted([(0.0, 0.0), *zip(x.tolist(), y.tolist())])
     xs = np.array([point[0] for point in points])
     ys = np.maximum.accumulate([point[1] for point in points])
@@ -23,10 +23,11 @@ def plain(x: NDArray[Any], y: NDArray[Any], rate: float, interpolation: str) -> 
 @pytest.mark.parametrize("interpolation", ["linear", "step"])
 def test_random_curves_that_fold_back(interpolation: Any) -> None:
     random = np.random.default_rng(0)
-    x, y = random.integers(0, 40, (200, 3, 12)) / 4, random.integers(0, 11, (200, 3, 12)) / 10
+    x = random.integers(0, 40, (200, 3, 12)) / 4
+    y = random.integers(0, 11, (200, 3, 12)) / 10
     rates = (0.1, 0.25, 1, 3.3, 9.75, 20)
     read = sensitivity_at(x, y, rates, interpolation)
-    expected = [[[plain(*each, rate, interpolation) for rate in rates] for each in zip(*rows)] for rows in zip(x, y)]
+    expected = [[[plain(*curve, rate, interpolation) for rate in rates] for curve in zip(*rows)] for rows in zip(x, y)]
     assert read.shape == (200, 3, 6)
     np.testing.assert_allclose(read, expected, rtol=1e-12)
 

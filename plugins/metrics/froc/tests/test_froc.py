@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: V-FROC-3, a plain implementation of every rule, oracles, exclusions, refusals."""
+"""The FROC metric as the runner uses it: a small example, a plain implementation of every rule, exclusions, errors."""
 
 from typing import Any
 
@@ -22,19 +22,19 @@ Array = NDArray[Any]
 
 def drawn(shape: tuple[int, ...], pixels: dict[tuple[int, ...], float]) -> Array:
     values = np.zeros(shape, dtype=np.float32)
-    for place, value in pixels.items():
-        values[place] = value
+    for position, value in pixels.items():
+        values[position] = value
     return values
 
 
 def case(heat: Array, *marks: Array | Annotation, id: str = "one") -> Case:
-    annotations = tuple(each if isinstance(each, Annotation) else Annotation("lesion", each) for each in marks)
+    annotations = tuple(mark if isinstance(mark, Annotation) else Annotation("lesion", mark) for mark in marks)
     sample = Sample(id, np.zeros((3, *heat.shape), dtype=np.float32), annotations)
     return Case(sample, heatmap=Heatmap(heat.astype(np.float32)))
 
 
 def table(metric: Froc, cases: list[Case]) -> dict[str, Array]:
-    rows = [metric.measure(each) for each in cases]
+    rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
 
 
@@ -58,15 +58,17 @@ def test_conformance(check):
 
 
 def at(row: dict[str, Any], threshold: float) -> Array:
-    """The lesions hit and the false positives of one case where its heatmap is cut at ``threshold``."""
-    place = np.count_nonzero(row["threshold"] >= threshold) - 1
-    return np.array([row[f"overlap_{what}"][place] if place >= 0 else 0 for what in ("hits", "false_positives")])
+    """The lesions hit and the false positives of a case when its heatmap is cut at ``threshold``."""
+    count = np.count_nonzero(row["threshold"] >= threshold)
+    if not count:
+        return np.zeros(2)
+    return np.array([row["overlap_hits"][count - 1], row["overlap_false_positives"][count - 1]])
 
 
 class TestVector:
     @pytest.mark.parametrize(("connectivity", "count", "last"), [(8, 3, 1.5), (4, 4, 2)])
-    def test_v_froc_3(self, connectivity: int, count: int, last: float) -> None:
-        rows = [Froc(connectivity=connectivity).measure(each) for each in VECTOR]
+    def test_false_positives_by_connectivity(self, connectivity: int, count: int, last: float) -> None:
+        rows = [Froc(connectivity=connectivity).measure(sample_case) for sample_case in VECTOR]
         assert sum(row["lesions"] for row in rows) == count
         states = np.array([sum(at(row, threshold) for row in rows) for threshold in (9, 8, 6, 5, 4, 3, 2)])
         assert states[:, 0].tolist() == [0, 1, 2, 2, 2, 2, 2]
@@ -74,21 +76,22 @@ class TestVector:
         assert sorted(set(np.concatenate([row["threshold"] for row in rows]))) == [2, 3, 4, 5, 6, 8, 9]
 
     def test_common_thresholds(self) -> None:
-        """8 neighbours: nothing happens at 2, where a pixel joins a region."""
-        curves = Pooled.of(table(Froc(), VECTOR), RULES, np.ones((1, 2)), points=50).curves(np.ones((1, 2)))
+        """With 8 neighbours nothing changes at 2, where a pixel joins a region."""
+        counts = np.ones((1, 2))
+        curves = Pooled.from_measurements(table(Froc(), VECTOR), RULES, counts, points=50).curves(counts)
         assert curves[0][0, 0].tolist() == [0, 0.5, 0, 0, 0.5, 1, 1.5]
         assert (3 * curves[1][0, 0]).tolist() == pytest.approx([0, 0, 1, 2, 2, 2, 2])
 
     def test_what_is_read_from_it(self) -> None:
-        found = summary(Froc(), VECTOR)
-        assert found["at_0.125"][0] == pytest.approx(2 / 3)
-        assert found["overlap"][0] == pytest.approx(2 / 3)
-        assert found["extrapolated"][0] == pytest.approx(3 / 7)
+        scores = summary(Froc(), VECTOR)
+        assert scores["at_0.125"][0] == pytest.approx(2 / 3)
+        assert scores["overlap"][0] == pytest.approx(2 / 3)
+        assert scores["extrapolated"][0] == pytest.approx(3 / 7)
 
 
 def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least: float) -> dict[str, tuple[int, int]]:
-    """Per rule the lesions hit and the false positives of one image at one threshold, region by region."""
-    structure = generate_binary_structure(heat.ndim, heat.ndim if connectivity == 8 else 1)
+    """Count per rule the lesions hit and the false positives of one image at one threshold, region by region."""
+    structure = generate_binary_structure(heat.ndim, {4: 1, 8: heat.ndim}[connectivity])
     numbers, _ = label(marks, structure)
     regions, count = label(heat >= threshold, structure)
     hits: dict[str, set[int]] = {rule: set() for rule in RULES}
@@ -99,10 +102,10 @@ def plain(heat: Array, marks: Array, threshold: float, connectivity: int, least:
         centre = tuple(round(axis) for axis in center_of_mass(inside))
         peak = np.unravel_index(np.argmax(np.where(inside, heat, -np.inf)), heat.shape)
         alike = {n for n in touched if (inside & (numbers == n)).sum() >= least * (inside | (numbers == n)).sum()}
-        found = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
-        for rule, own in zip(RULES, found):
-            hits[rule] |= own
-            false[rule] += not own
+        by_rule = [touched, {int(numbers[centre])} - {0}, alike, {int(numbers[peak])} - {0}]
+        for rule, lesions_hit in zip(RULES, by_rule):
+            hits[rule] |= lesions_hit
+            false[rule] += not lesions_hit
     return {rule: (len(hits[rule]), false[rule]) for rule in RULES}
 
 
@@ -111,7 +114,9 @@ def noisy(seed: int, shape: tuple[int, ...] = (20, 23), sigma: float = 1, levels
     heat = gaussian_filter(random.normal(size=shape), sigma).astype(np.float32)
     marks = (gaussian_filter(random.normal(size=shape), 1) > 0.28).astype(np.float32)
     heat += 0.2 * gaussian_filter(marks, 1)
-    return (np.round(heat * levels) if levels else heat).astype(np.float32), marks
+    if levels:
+        heat = np.round(heat * levels)
+    return heat.astype(np.float32), marks
 
 
 class TestPlainImplementation:
@@ -122,43 +127,44 @@ class TestPlainImplementation:
             heat, marks = noisy(seed, shape, levels=levels)
             row = Froc(connectivity=connectivity, least_iou=0.2, thresholds=15).measure(case(heat, marks))
             assert row["lesions"] > 1
-            for place, threshold in enumerate(row["threshold"]):
+            for step, threshold in enumerate(row["threshold"]):
                 for rule, expected in plain(heat, marks, threshold, connectivity, 0.2).items():
-                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected
+                    assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected
 
     def test_a_thousand_small_images(self) -> None:
-        """Every threshold of images of few pixels and levels, where regions and lesions touch in every way."""
+        """Small images with few levels, where regions and lesions touch in every way, at every threshold."""
         for seed in range(1000):
             random = np.random.default_rng(seed)
             heat = random.integers(0, 4, (5, 5)).astype(np.float32)
             marks = (random.random((5, 5)) < 0.3).astype(np.float32)
-            heat[0, 0], marks[4, 4] = 4, 1
+            heat[0, 0] = 4
+            marks[4, 4] = 1
             row = Froc(least_iou=0.2).measure(case(heat, marks))
-            for place, threshold in enumerate(row["threshold"]):
+            for step, threshold in enumerate(row["threshold"]):
                 for rule, expected in plain(heat, marks, threshold, 8, 0.2).items():
-                    assert (row[f"{rule}_hits"][place], row[f"{rule}_false_positives"][place]) == expected, seed
+                    assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected, seed
 
     @pytest.mark.parametrize("interpolation", ["linear", "step"])
     def test_the_summary_of_several_images(self, interpolation: Any) -> None:
-        """All thresholds of all images, each image cut anew, lesion-free ones among them."""
+        """All thresholds of several images, some without lesions; each image is cut anew."""
         images = [noisy(seed, (13, 14)) for seed in range(5)]
         images[2][1][:] = 0
         metric = Froc(thresholds=400, cover=0.5, points=5000, interpolation=interpolation)
-        found = summary(metric, [case(*image) for image in images])
-        assert found["overlap"][0] > 0
+        scores = summary(metric, [case(*image) for image in images])
+        assert scores["overlap"][0] > 0
         cuts = [hottest_values(heat, 0.5) for heat, _ in images]
         lesions = sum(label(marks, np.ones((3, 3)))[1] for _, marks in images)
         points = []
         for threshold in sorted({*np.concatenate(cuts)}):
-            own = [max(threshold, values.min()) for values in cuts]
-            states = [plain(*image, level, 8, 0.5) for image, level in zip(images, own)]
+            thresholds = [max(threshold, values.min()) for values in cuts]
+            states = [plain(*image, level, 8, 0.5) for image, level in zip(images, thresholds)]
             points.append([[sum(state[rule][side] for state in states) for side in (0, 1)] for rule in RULES])
         hits, false = np.moveaxis(np.array(points), 2, 0) / np.array([[lesions], [5]])[:, None]
         for rule, x, y in zip(RULES, false.T, hits.T):
             expected = sensitivity_at(x, y, RATES, interpolation)
-            np.testing.assert_allclose(found[f"{rule}_curve"][0], expected, rtol=1e-10)
-            assert found[rule][0] == pytest.approx(expected.mean())
-        assert [found[f"at_{rate:g}"][0] for rate in RATES] == found["overlap_curve"][0].tolist()
+            np.testing.assert_allclose(scores[f"{rule}_curve"][0], expected, rtol=1e-10)
+            assert scores[rule][0] == pytest.approx(expected.mean())
+        assert [scores[f"at_{rate:g}"][0] for rate in RATES] == scores["overlap_curve"][0].tolist()
 
     def test_few_points_are_close_to_all(self) -> None:
         cases = [case(*noisy(seed, (40, 40))) for seed in range(12)]
@@ -175,7 +181,7 @@ def hottest_values(heat: Array, cover: float) -> Array:
 class TestOracles:
     def test_the_annotation_itself_finds_everything_and_its_inverse_nothing(self) -> None:
         marks = [noisy(seed, (30, 30))[1] for seed in range(4)]
-        itself, inverse = (summary(Froc(), [case(sign * each, each) for each in marks]) for sign in (1, -1))
+        itself, inverse = (summary(Froc(), [case(sign * mask, mask) for mask in marks]) for sign in (1, -1))
         assert [itself[rule][0] for rule in ("overlap", "iou", "peak")] == [1, 1, 1]
         assert [inverse[rule][0] for rule in RULES] == [0, 0, 0, 0]
 
@@ -186,15 +192,16 @@ class TestOracles:
         assert np.mean(first) == pytest.approx(0.06, abs=4 * np.sqrt(0.06 * 0.94 / 800))
 
     def test_a_heatmap_that_cannot_be_cut_finds_nothing(self) -> None:
-        found = summary(Froc(), [case(np.ones((8, 8)), drawn((8, 8), {(1, 1): 1}))])
-        assert found["overlap"][0] == 0
-        assert found["extrapolated"][0] == 1
+        scores = summary(Froc(), [case(np.ones((8, 8)), drawn((8, 8), {(1, 1): 1}))])
+        assert scores["overlap"][0] == 0
+        assert scores["extrapolated"][0] == 1
 
     def test_scaled_heatmaps_are_the_same(self) -> None:
         cases, scaled = ([case(factor * heat, marks) for heat, marks in map(noisy, range(4))] for factor in (1, 8))
-        one, other = summary(Froc(), cases), summary(Froc(), scaled)
-        assert {name: values.tolist() for name, values in one.items()} == {
-            name: values.tolist() for name, values in other.items()
+        original = summary(Froc(), cases)
+        rescaled = summary(Froc(), scaled)
+        assert {name: values.tolist() for name, values in original.items()} == {
+            name: values.tolist() for name, values in rescaled.items()
         }
 
     def test_quantiles_ignore_the_scale_of_each_image(self) -> None:
@@ -218,16 +225,17 @@ class TestCases:
     def test_a_resample_without_lesions_has_no_value(self) -> None:
         heat = drawn((8, 8), {(1, 1): 5})
         values = table(Froc(), [case(heat, drawn((8, 8), {(1, 1): 1})), case(heat, 0 * heat)])
-        found = Froc().summarise(values, np.array([[1, 1], [0, 3], [2, 0]]))
-        assert np.isnan(found["overlap"]).tolist() == [False, True, False]
-        assert np.isnan(found["extrapolated"]).tolist() == [False, True, False]
+        scores = Froc().summarise(values, np.array([[1, 1], [0, 3], [2, 0]]))
+        assert np.isnan(scores["overlap"]).tolist() == [False, True, False]
+        assert np.isnan(scores["extrapolated"]).tolist() == [False, True, False]
 
     def test_a_case_that_was_not_measured_is_left_out(self) -> None:
         values = table(Froc(), VECTOR)
-        missing = {name: np.concatenate([each, np.full_like(each[:1], np.nan)]) for name, each in values.items()}
-        found, expected = Froc().summarise(missing, np.ones((1, 3))), Froc().summarise(values, np.ones((1, 2)))
+        missing = {name: np.concatenate([array, np.full_like(array[:1], np.nan)]) for name, array in values.items()}
+        actual = Froc().summarise(missing, np.ones((1, 3)))
+        expected = Froc().summarise(values, np.ones((1, 2)))
         for name in expected:
-            np.testing.assert_array_equal(found[name], expected[name])
+            np.testing.assert_array_equal(actual[name], expected[name])
 
     def test_many_resamples_and_one_by_one_agree(self) -> None:
         values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
@@ -240,22 +248,25 @@ class TestCases:
 
     def test_the_core_summarises_it_with_an_interval(self) -> None:
         values = table(Froc(), [case(*noisy(seed)) for seed in range(6)])
-        made = summarise_cases(Froc().summarise, values, list("aabbcc"), 200, 0.95, 0)
-        assert {*RULES, "at_0.125", "at_8", "extrapolated"} <= made.keys()
-        assert "overlap_curve" not in made
-        assert made["overlap"].low <= made["overlap"].value <= made["overlap"].high
-        assert made["overlap"].n == 6
+        intervals = summarise_cases(Froc().summarise, values, list("aabbcc"), 200, 0.95, 0)
+        assert {*RULES, "at_0.125", "at_8", "extrapolated"} <= intervals.keys()
+        assert "overlap_curve" not in intervals
+        assert intervals["overlap"].low <= intervals["overlap"].value <= intervals["overlap"].high
+        assert intervals["overlap"].n == 6
 
     def test_findings_are_united_and_anatomy_is_left_out(self) -> None:
-        one, other = drawn((9, 9), {(2, 2): 1}), drawn((9, 9), {(6, 6): 1, (6, 7): 1})
-        marks = [Annotation("a", one), Annotation("b", other), Annotation("optic_disc", 1 - one)]
-        assert Froc().measure(case(one, *marks))["lesions"] == 2
-        assert Froc(findings=["b"]).measure(case(one, *marks))["lesions"] == 1
-        assert Froc(findings=["b"]).measure(case(one, *marks))["overlap_false_positives"][0] == 1
+        first = drawn((9, 9), {(2, 2): 1})
+        second = drawn((9, 9), {(6, 6): 1, (6, 7): 1})
+        marks = [Annotation("a", first), Annotation("b", second), Annotation("optic_disc", 1 - first)]
+        assert Froc().measure(case(first, *marks))["lesions"] == 2
+        assert Froc(findings=["b"]).measure(case(first, *marks))["lesions"] == 1
+        assert Froc(findings=["b"]).measure(case(first, *marks))["overlap_false_positives"][0] == 1
 
     def test_readers(self) -> None:
-        both, left, right = ({(2, 2): 1, **own} for own in ({}, {(0, 0): 1}, {(6, 6): 1}))
-        marks = [Annotation("a", drawn((8, 8), each), reader=name) for name, each in zip("xyz", (both, left, right))]
+        both, left, right = ({(2, 2): 1, **extra} for extra in ({}, {(0, 0): 1}, {(6, 6): 1}))
+        marks = [
+            Annotation("a", drawn((8, 8), pixels), reader=name) for name, pixels in zip("xyz", (both, left, right))
+        ]
         heat = drawn((8, 8), {(2, 2): 3, (6, 6): 2})
         counted = {
             readers: Froc(readers=readers).measure(case(heat, *marks)) for readers in ("union", "majority", "each")
@@ -299,11 +310,12 @@ class TestLesions:
         assert lesions(np.eye(2), 0.5, connectivity).count == count
 
     def test_as_many_as_were_drawn(self) -> None:
-        """F03: the number of components is that of the file, also when the image is made ten times smaller."""
+        """The number of lesions is that of the file, also when the image is ten times smaller."""
         random = np.random.default_rng(0)
         native = np.zeros((400, 400))
         for row, column in np.ndindex(8, 8):
-            top, left = 50 * row + random.integers(5, 35), 50 * column + random.integers(5, 35)
+            top = 50 * row + random.integers(5, 35)
+            left = 50 * column + random.integers(5, 35)
             native[top : top + 4, left : left + 3] = 1
         small = native.reshape(40, 10, 40, 10).mean(axis=(1, 3))
         assert (small < 0.5).all()

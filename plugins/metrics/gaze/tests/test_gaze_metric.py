@@ -1,4 +1,4 @@
-"""The measures against scipy, plain sums and closed forms; readers, ceilings, geometry and odd heatmaps."""
+"""The measures of gaze against SciPy, plain sums and closed forms; readers, ceilings, geometry and odd heatmaps."""
 
 from typing import Any, ClassVar
 
@@ -28,8 +28,11 @@ def gaze(values: Array, reader: str = "", finding: str = "gaze") -> Annotation:
 
 def case(heat: Any, *marks: Annotation, points: Array | None = None, readers: Any = None, **known: Any) -> Case:
     heat = np.asarray(heat, dtype=np.float32)
-    extras = {} if points is None else {"fixations": points}
-    extras |= {} if readers is None else {"fixation_readers": np.array(readers)}
+    extras = {}
+    if points is not None:
+        extras["fixations"] = points
+    if readers is not None:
+        extras["fixation_readers"] = np.array(readers)
     sample = Sample("one", np.zeros((1, *heat.shape), dtype=np.float32), marks, extras=extras, **known)
     return Case(sample, heatmap=Heatmap(heat))
 
@@ -44,12 +47,14 @@ def test_conformance(check):
 class TestValues:
     def test_correlation_equals_scipy(self) -> None:
         for _ in range(1000):
-            one, other = RANDOM.normal(size=(2, 5, 6))
-            assert correlation(one, other) == pytest.approx(pearsonr(one.ravel(), other.ravel()).statistic, abs=1e-12)
+            first, second = RANDOM.normal(size=(2, 5, 6))
+            expected = pearsonr(first.ravel(), second.ravel()).statistic
+            assert correlation(first, second) == pytest.approx(expected, abs=1e-12)
 
     def test_divergence_equals_scipy(self) -> None:
         for _ in range(1000):
-            density, heat = RANDOM.random((4, 5)), RANDOM.normal(size=(4, 5))
+            density = RANDOM.random((4, 5))
+            heat = RANDOM.normal(size=(4, 5))
             positive = np.maximum(heat, 0) / np.maximum(heat, 0).sum()
             mixed = 0.99 * positive + 0.01 / 20
             expected = entropy(density.ravel() / density.sum(), mixed.ravel())
@@ -57,7 +62,8 @@ class TestValues:
 
     def test_scanpath_equals_scipy(self) -> None:
         for _ in range(100):
-            heat, pixels = RANDOM.normal(size=(4, 5)), RANDOM.integers(0, 4, (6, 2))
+            heat = RANDOM.normal(size=(4, 5))
+            pixels = RANDOM.integers(0, 4, (6, 2))
             expected = np.mean([zscore(heat, axis=None)[row, column] for row, column in pixels])
             assert scanpath(heat, pixels) == pytest.approx(expected, rel=1e-12)
 
@@ -73,15 +79,16 @@ class TestValues:
         assert scanpath(dot, np.array([[0, 0]])) == pytest.approx(-1 / np.sqrt(99))
 
     def test_a_case(self) -> None:
-        heat, density = RANDOM.normal(size=(20, 30)).astype(np.float32), RANDOM.random((20, 30)).astype(np.float32)
+        heat = RANDOM.normal(size=(20, 30)).astype(np.float32)
+        density = RANDOM.random((20, 30)).astype(np.float32)
         points = np.column_stack([RANDOM.random((9, 2)) * (20, 30), np.ones(9)])
-        found = Gaze(grid=5, top=6).measure(case(heat, gaze(7 * density), points=points))
+        scores = Gaze(grid=5, top=6).measure(case(heat, gaze(7 * density), points=points))
         wide = heat.astype(np.float64)
-        assert found["correlation"] == pytest.approx(pearsonr(wide.ravel(), density.ravel().astype(float)).statistic)
+        assert scores["correlation"] == pytest.approx(pearsonr(wide.ravel(), density.ravel().astype(float)).statistic)
         at = zscore(wide, axis=None)[tuple(np.floor(points[:, :2]).astype(int).T)]
-        assert found["nss"] == pytest.approx(at.mean())
-        assert found["ecs"] == ecs(cells(density, 5), cells(heat, 5), 6)
-        assert np.isnan([found[f"ceiling_{name}"] for name in NAMES]).all()
+        assert scores["nss"] == pytest.approx(at.mean())
+        assert scores["ecs"] == ecs(cells(density, 5), cells(heat, 5), 6)
+        assert np.isnan([scores[f"ceiling_{name}"] for name in NAMES]).all()
 
 
 class TestOracles:
@@ -92,7 +99,8 @@ class TestOracles:
         return Gaze().measure(case(heat, gaze(self.DENSITY), points=self.POINTS))
 
     def test_the_gaze_itself_is_best_and_its_inverse_worst(self) -> None:
-        itself, inverse = self.measured(self.DENSITY), self.measured(self.DENSITY.max() - self.DENSITY)
+        itself = self.measured(self.DENSITY)
+        inverse = self.measured(self.DENSITY.max() - self.DENSITY)
         assert (itself["correlation"], inverse["correlation"]) == (pytest.approx(1), pytest.approx(-1))
         assert (itself["ecs"], inverse["ecs"]) == (1, 0)
         assert itself["kl"] == pytest.approx(0, abs=1e-5)
@@ -111,34 +119,38 @@ class TestOracles:
 
     def test_scale_and_shift(self) -> None:
         heat = RANDOM.normal(size=(30, 40))
-        one, other = self.measured(heat), self.measured(4 * heat + 3)
-        assert {name: one[name] for name in ("correlation", "nss", "ecs")} == pytest.approx(
-            {name: other[name] for name in ("correlation", "nss", "ecs")}, abs=1e-5
+        original = self.measured(heat)
+        rescaled = self.measured(4 * heat + 3)
+        assert {name: original[name] for name in ("correlation", "nss", "ecs")} == pytest.approx(
+            {name: rescaled[name] for name in ("correlation", "nss", "ecs")}, abs=1e-5
         )
-        assert self.measured(4 * heat)["kl"] == pytest.approx(one["kl"], rel=1e-5)
+        assert self.measured(4 * heat)["kl"] == pytest.approx(original["kl"], rel=1e-5)
 
 
 class TestOddHeatmaps:
     def test_constant(self) -> None:
-        density, points = RANDOM.random((20, 20)), np.array([[5.0, 5.0, 1.0]])
+        density = RANDOM.random((20, 20))
+        points = np.array([[5.0, 5.0, 1.0]])
         for value in (0.0, 0.1, -2.0):
-            found = Gaze().measure(case(np.full((20, 20), value), gaze(density), points=points))
-            assert np.isnan([found["correlation"], found["nss"]]).all()
-            assert found["ecs"] == pytest.approx(0.15)
-            assert np.isnan(found["kl"]) == (value <= 0)
+            scores = Gaze().measure(case(np.full((20, 20), value), gaze(density), points=points))
+            assert np.isnan([scores["correlation"], scores["nss"]]).all()
+            assert scores["ecs"] == pytest.approx(0.15)
+            assert np.isnan(scores["kl"]) == (value <= 0)
 
     def test_negative_heat_is_no_heat(self) -> None:
-        density, heat = RANDOM.random((8, 8)), RANDOM.normal(size=(8, 8))
-        both = [Gaze(grid=4, top=2).measure(case(each, gaze(density)))["kl"] for each in (heat, np.maximum(heat, 0))]
-        assert both[0] == pytest.approx(both[1])
-        assert np.isfinite(both[0])
+        density = RANDOM.random((8, 8))
+        heat = RANDOM.normal(size=(8, 8))
+        metric = Gaze(grid=4, top=2)
+        divergence = metric.measure(case(heat, gaze(density)))["kl"]
+        assert divergence == pytest.approx(metric.measure(case(np.maximum(heat, 0), gaze(density)))["kl"])
+        assert np.isfinite(divergence)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_not_finite(self, bad: float) -> None:
         heat = RANDOM.random((8, 8))
         heat[2, 3] = bad
-        found = Gaze(grid=4, top=2).measure(case(heat, gaze(RANDOM.random((8, 8)))))
-        assert np.isnan(list(found.values())).all()
+        scores = Gaze(grid=4, top=2).measure(case(heat, gaze(RANDOM.random((8, 8)))))
+        assert np.isnan(list(scores.values())).all()
 
     def test_nothing_recorded(self) -> None:
         heat = RANDOM.random((8, 8))
@@ -163,7 +175,8 @@ class TestReaders:
     def measured(self, readers: Any, *names: str, **scales: float) -> dict[str, float]:
         marks = [gaze(self.MAPS[name] * scales.get(name, 1), name) for name in names]
         known = np.isin(list("aaabbbccc"), names)
-        points, owners = self.POINTS[known], np.array(list("aaabbbccc"))[known]
+        points = self.POINTS[known]
+        owners = np.array(list("aaabbbccc"))[known]
         return Gaze(readers=readers, grid=4, top=3).measure(case(self.HEAT, *marks, points=points, readers=owners))
 
     def single(self, density: Array) -> float:
@@ -173,9 +186,9 @@ class TestReaders:
         normal = np.stack([values / values.sum() for values in self.MAPS.values()])
         expected = {"mean": normal.mean(0), "union": normal.max(0), "majority": np.median(normal, axis=0)}
         for readers, density in expected.items():
-            found = self.measured(readers, "a", "b", "c")
-            assert found["correlation"] == pytest.approx(self.single(density), abs=1e-6)
-            assert found["nss"] == pytest.approx(
+            scores = self.measured(readers, "a", "b", "c")
+            assert scores["correlation"] == pytest.approx(self.single(density), abs=1e-6)
+            assert scores["nss"] == pytest.approx(
                 zscore(self.HEAT, axis=None)[tuple(self.POINTS[:, :2].astype(int).T)].mean()
             )
         both = self.measured("majority", "a", "b")["correlation"]
@@ -183,36 +196,36 @@ class TestReaders:
 
     def test_each(self) -> None:
         alone = [self.measured("mean", name) for name in "abc"]
-        found = self.measured("each", "a", "b", "c")
+        scores = self.measured("each", "a", "b", "c")
         for name in NAMES:
-            assert found[name] == pytest.approx(np.mean([row[name] for row in alone]))
+            assert scores[name] == pytest.approx(np.mean([row[name] for row in alone]))
 
     def test_long_readings_count_like_short_ones(self) -> None:
         assert self.measured("mean", "a", "b", a=50.0) == pytest.approx(self.measured("mean", "a", "b"), rel=1e-5)
 
     def test_the_ceiling(self) -> None:
-        found = self.measured("mean", "a", "b", "c")
+        scores = self.measured("mean", "a", "b", "c")
         normal = {name: values / values.sum() for name, values in self.MAPS.items()}
         rows = []
-        for name, own in normal.items():
-            others = [each for other, each in normal.items() if other != name]
+        for name, density in normal.items():
+            others = [values for other, values in normal.items() if other != name]
             points = self.POINTS[np.array(list("aaabbbccc")) != name][:, :2].astype(int)
             rows.append((
-                pearsonr(own.ravel(), np.mean(others, axis=0).ravel()).statistic,
-                divergence(np.mean(others, axis=0), own, 1e-6),
-                zscore(own, axis=None)[tuple(points.T)].mean(),
-                ecs(cells(np.mean(others, axis=0), 4), cells(own, 4), 3),
+                pearsonr(density.ravel(), np.mean(others, axis=0).ravel()).statistic,
+                divergence(np.mean(others, axis=0), density, 1e-6),
+                zscore(density, axis=None)[tuple(points.T)].mean(),
+                ecs(cells(np.mean(others, axis=0), 4), cells(density, 4), 3),
             ))  # fmt: skip
-        assert [found[f"ceiling_{name}"] for name in NAMES] == pytest.approx(np.mean(rows, axis=0), rel=1e-5)
+        assert [scores[f"ceiling_{name}"] for name in NAMES] == pytest.approx(np.mean(rows, axis=0), rel=1e-5)
         same = Gaze(grid=4, top=3).measure(case(self.HEAT, *(gaze(self.MAPS["a"], name) for name in "xyz")))
         assert (same["ceiling_correlation"], same["ceiling_ecs"]) == pytest.approx((1, 1))
         assert same["ceiling_kl"] == pytest.approx(0, abs=1e-5)
 
     def test_a_reader_without_gaze_on_the_image_is_left_out(self) -> None:
         empty = gaze(np.zeros((12, 12)), "b")
-        found = Gaze(readers="each", grid=4, top=3).measure(case(self.HEAT, gaze(self.MAPS["a"], "a"), empty))
-        assert found["correlation"] == pytest.approx(self.single(self.MAPS["a"]), abs=1e-6)
-        assert np.isnan(found["ceiling_correlation"])
+        scores = Gaze(readers="each", grid=4, top=3).measure(case(self.HEAT, gaze(self.MAPS["a"], "a"), empty))
+        assert scores["correlation"] == pytest.approx(self.single(self.MAPS["a"]), abs=1e-6)
+        assert np.isnan(scores["ceiling_correlation"])
 
 
 class TestGeometry:
@@ -226,11 +239,11 @@ class TestGeometry:
             "one", image, (gaze(density),), geometry=Geometry.identity((60, 90)), extras={"fixations": points}
         )
         prepared = Resize(size=15, fit=fit)(sample)
-        found = Gaze(grid=5, top=2).measure(Case(prepared, heatmap=Heatmap(prepared.image[0])))
+        scores = Gaze(grid=5, top=2).measure(Case(prepared, heatmap=Heatmap(prepared.image[0])))
         hottest = zscore(prepared.image[0].astype(float), axis=None).max()
-        assert found["nss"] == pytest.approx(hottest)
-        assert found["nss"] > 5
-        assert found["correlation"] > 0.3
+        assert scores["nss"] == pytest.approx(hottest)
+        assert scores["nss"] > 5
+        assert scores["correlation"] > 0.3
 
 
 @pytest.mark.parametrize("wrong", [{"grid": 0}, {"top": 0}, {"epsilon": 0}, {"readers": "all"}, {"findings": ["gaze"]}])

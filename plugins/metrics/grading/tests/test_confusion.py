@@ -1,4 +1,4 @@
-"""Kappa, accuracy and rates against the vectors V-QWK and V-CM, scikit-learn, and what must not change them."""
+"""Kappa, accuracy and rates against small examples, scikit-learn, and invariants."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from heatproof_grading.confusion import Weights, accuracy, kappa, rates
 
 Array = NDArray[Any]
 
-V_CM = [[4, 2], [1, 3]]
+TABLE = [[4, 2], [1, 3]]
 """TP 3, FN 1, FP 2, TN 4; the second class is positive."""
 
 
 def matrix(labels: Any, decisions: Any, classes: int) -> Array:
-    """One confusion matrix (1, classes, classes), counted case by case."""
+    """Count a confusion matrix (1, classes, classes) case by case."""
     counted = np.zeros((1, classes, classes))
     for label, decision in zip(labels, decisions):
         counted[0, label, decision] += 1
@@ -37,25 +37,25 @@ def matrix(labels: Any, decisions: Any, classes: int) -> Array:
     ],
 )
 def test_kappa_vectors(labels: Any, decisions: Any, expected: float) -> None:
-    """V-QWK."""
+    """Kappa of a small table, computed by hand."""
     assert kappa(matrix(labels, decisions, 5)) == pytest.approx(expected, abs=5e-9, nan_ok=True)
 
 
 def test_rates_vector() -> None:
-    """V-CM."""
-    found = {name: values[0, 1] for name, values in rates(np.array([V_CM])).items()}
+    """The rates of a small table, computed by hand."""
+    shares = {name: values[0, 1] for name, values in rates(np.array([TABLE])).items()}
     expected = {"sensitivity": 0.75, "specificity": 2 / 3, "precision": 0.6, "f1": 2 / 3}
-    assert found == pytest.approx(expected)
-    assert accuracy(np.array([V_CM])) == pytest.approx(0.7)
+    assert shares == pytest.approx(expected)
+    assert accuracy(np.array([TABLE])) == pytest.approx(0.7)
 
 
 def test_nothing_over_nothing_is_undefined() -> None:
-    """Two cases of the first class, decided as it; the third class occurs nowhere, the second is only decided."""
-    found = {name: values[0] for name, values in rates(np.array([[[2, 1, 0], [0, 0, 0], [0, 0, 0]]])).items()}
-    np.testing.assert_array_equal(found["sensitivity"], [2 / 3, np.nan, np.nan])
-    np.testing.assert_array_equal(found["specificity"], [np.nan, 2 / 3, 1])
-    np.testing.assert_array_equal(found["precision"], [1, 0, np.nan])
-    np.testing.assert_array_equal(found["f1"], [0.8, 0, np.nan])
+    """Two cases of the first class are decided rightly, one as the second class; the third class never occurs."""
+    shares = {name: values[0] for name, values in rates(np.array([[[2, 1, 0], [0, 0, 0], [0, 0, 0]]])).items()}
+    np.testing.assert_array_equal(shares["sensitivity"], [2 / 3, np.nan, np.nan])
+    np.testing.assert_array_equal(shares["specificity"], [np.nan, 2 / 3, 1])
+    np.testing.assert_array_equal(shares["precision"], [1, 0, np.nan])
+    np.testing.assert_array_equal(shares["f1"], [0.8, 0, np.nan])
 
 
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
@@ -68,7 +68,8 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
     for turn in range(1000):
         classes = int(random.integers(2, 6))
         labels, decisions = random.integers(0, classes, (2, random.integers(8, 60)))
-        counted, names = matrix(labels, decisions, classes), list(range(classes))
+        counted = matrix(labels, decisions, classes)
+        names = list(range(classes))
         ours, theirs = kinds[turn % 3]
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             reference = cohen_kappa_score(labels, decisions, weights=theirs, labels=names)
@@ -77,10 +78,10 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
             )
         assert kappa(counted, ours) == pytest.approx(reference, abs=1e-12, nan_ok=True)
         assert accuracy(counted) == pytest.approx(np.mean(labels == decisions))
-        found = rates(counted)
-        np.testing.assert_allclose(found["precision"][0], precision, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(found["sensitivity"][0], recall, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(found["f1"][0], f1, rtol=0, atol=1e-12)
+        shares = rates(counted)
+        np.testing.assert_allclose(shares["precision"][0], precision, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(shares["sensitivity"][0], recall, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(shares["f1"][0], f1, rtol=0, atol=1e-12)
 
 
 def test_specificity_is_the_sensitivity_for_all_others() -> None:
@@ -108,14 +109,14 @@ def test_two_classes_have_one_kappa() -> None:
 
 
 def test_kappa_of_independent_decisions_is_zero() -> None:
-    """A table that is the product of its margins."""
+    """Kappa is 0 for a table that is the product of its margins."""
     assert kappa(np.outer([3, 5, 2, 7], [1, 4, 4, 2])[None]) == pytest.approx(0, abs=1e-12)
 
 
 def test_accuracy_lies_between_sensitivity_and_specificity() -> None:
-    """The law on which the consistency check stands."""
+    """``consistent`` relies on this law."""
     counted = np.random.default_rng(4).integers(0, 9, (500, 2, 2)) + np.eye(2, dtype=int)
-    found = rates(counted)
-    bounds = np.sort([found["sensitivity"][:, 1], found["specificity"][:, 1]], axis=0)
+    shares = rates(counted)
+    bounds = np.sort([shares["sensitivity"][:, 1], shares["specificity"][:, 1]], axis=0)
     assert (bounds[0] - 1e-12 <= accuracy(counted)).all()
     assert (accuracy(counted) <= bounds[1] + 1e-12).all()

@@ -1,4 +1,4 @@
-"""The metric as the runner uses it: decisions met by class name, positive classes, thresholds, refusals."""
+"""The grading metric as the runner uses it: decisions matched by class name, positive classes, thresholds, errors."""
 
 import time
 from typing import Any
@@ -37,14 +37,14 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = GRADES, known: tu
 
 
 def table(metric: Grading, cases: list[Case]) -> dict[str, Array]:
-    """As the store returns it: each case's array as a row."""
-    rows = [metric.measure(each) for each in cases]
+    """The measurements as the store returns them: the array of each case as a row."""
+    rows = [metric.measure(sample_case) for sample_case in cases]
     return {name: np.stack([row[name].ravel() for row in rows]) for name in rows[0]}
 
 
 def summary(metric: Grading, cases: list[Case]) -> dict[str, Any]:
-    found = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
-    return {name: values[0] for name, values in found.items()}
+    measures = metric.summarise(table(metric, cases), np.ones((1, len(cases)), dtype=int))
+    return {name: values[0] for name, values in measures.items()}
 
 
 def graded(seed: int = 0, count: int = 80) -> tuple[Array, Array]:
@@ -60,28 +60,30 @@ def test_conformance(check: Any) -> None:
 def test_all_classes_against_scikit_learn() -> None:
     labels, logits = graded()
     decisions = logits.argmax(axis=1)
-    found = summary(Grading(), [case(int(label), row) for label, row in zip(labels, logits)])
+    scores = summary(Grading(), [case(int(label), row) for label, row in zip(labels, logits)])
     precision, recall, f1, _ = precision_recall_fscore_support(labels, decisions, average="macro")
-    assert found["kappa"] == pytest.approx(cohen_kappa_score(labels, decisions, weights="quadratic"))
-    assert found["accuracy"] == pytest.approx(accuracy_score(labels, decisions))
-    assert [found[name] for name in ("sensitivity", "precision", "f1")] == pytest.approx([recall, precision, f1])
+    assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, decisions, weights="quadratic"))
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels, decisions))
+    assert [scores[name] for name in ("sensitivity", "precision", "f1")] == pytest.approx([recall, precision, f1])
     spared = [recall_score(labels != grade, decisions != grade) for grade in range(5)]
-    assert found["specificity"] == pytest.approx(np.mean(spared))
-    np.testing.assert_allclose(found["confusion"].reshape(5, 5), confusion_matrix(labels, decisions) / len(labels))
+    assert scores["specificity"] == pytest.approx(np.mean(spared))
+    np.testing.assert_allclose(scores["confusion"].reshape(5, 5), confusion_matrix(labels, decisions) / len(labels))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.3, 0.7])
 def test_positive_classes_against_scikit_learn(threshold: float | None) -> None:
     labels, logits = graded(1)
     metric = Grading(positive=REFERABLE, threshold=threshold)
-    found = summary(metric, [case(int(label), row) for label, row in zip(labels, logits)])
+    scores = summary(metric, [case(int(label), row) for label, row in zip(labels, logits)])
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    decided = logits.argmax(axis=1) >= 2 if threshold is None else shares[:, 2:].sum(axis=1) >= threshold
+    decided = logits.argmax(axis=1) >= 2
+    if threshold is not None:
+        decided = shares[:, 2:].sum(axis=1) >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(labels >= 2, decided, average="binary")
     expected = [recall, recall_score(labels < 2, ~decided), precision, f1]
-    assert [found[name] for name in RATES] == pytest.approx(expected)
-    assert found["accuracy"] == pytest.approx(accuracy_score(labels >= 2, decided))
-    assert found["kappa"] == pytest.approx(cohen_kappa_score(labels, logits.argmax(axis=1), weights="quadratic"))
+    assert [scores[name] for name in RATES] == pytest.approx(expected)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels >= 2, decided))
+    assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, logits.argmax(axis=1), weights="quadratic"))
 
 
 def test_resamples_against_cases_repeated() -> None:
@@ -91,32 +93,34 @@ def test_resamples_against_cases_repeated() -> None:
     for metric in (Grading(), Grading(positive=REFERABLE)):
         whole = metric.summarise(table(metric, cases), counts)
         for index, row in enumerate(counts):
-            repeated = summary(metric, [each for each, count in zip(cases, row) for _ in range(count)])
+            repeated = summary(metric, [sample_case for sample_case, count in zip(cases, row) for _ in range(count)])
             for name, value in repeated.items():
                 np.testing.assert_allclose(whole[name][index], value, atol=1e-12)
 
 
 @pytest.mark.parametrize(("head", "threshold"), [("ordinal", 0.375), ("regression", 1.5)])
 def test_one_output_at_a_threshold_on_its_own_scale(head: Head, threshold: float) -> None:
-    """The threshold half way between two grades decides as the grade does."""
+    """The threshold half way between two grades makes the same decisions as the grades."""
     random = np.random.default_rng(3)
-    labels, logits = random.integers(0, 5, 60), random.normal(size=60) * 2
+    labels = random.integers(0, 5, 60)
+    logits = random.normal(size=60) * 2
     cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
-    found, by_grade = (summary(Grading(positive=REFERABLE, threshold=each), cases) for each in (threshold, None))
-    assert found["accuracy"] == by_grade["accuracy"]
-    assert 0 < found["sensitivity"] == by_grade["sensitivity"] < 1
+    by_threshold = summary(Grading(positive=REFERABLE, threshold=threshold), cases)
+    by_grade = summary(Grading(positive=REFERABLE), cases)
+    assert by_threshold["accuracy"] == by_grade["accuracy"]
+    assert 0 < by_threshold["sensitivity"] == by_grade["sensitivity"] < 1
     assert summary(Grading(positive=REFERABLE, threshold=-99), cases)["sensitivity"] == 1
     assert summary(Grading(positive=REFERABLE, threshold=99), cases)["specificity"] == 1
 
 
 def test_the_label_scores_best_and_its_inverse_worst() -> None:
     for logits, kappa, share in ((np.eye(5), 1, 1), (np.eye(5)[::-1], -1, 0.2)):
-        found = summary(Grading(), [case(label, logits[label]) for label in range(5)])
-        assert (found["kappa"], found["accuracy"]) == pytest.approx((kappa, share))
+        scores = summary(Grading(), [case(label, logits[label]) for label in range(5)])
+        assert (scores["kappa"], scores["accuracy"]) == pytest.approx((kappa, share))
 
 
 def test_decisions_that_know_nothing() -> None:
-    """Kappa's mean over random decisions is what is expected."""
+    """The mean kappa of random decisions is the expected value."""
     labels = graded()[0]
     kappas = [summary(Grading(), [case(int(label), row) for label, row in zip(labels, graded(seed)[1])])["kappa"]
               for seed in range(60)]  # fmt: skip
@@ -128,9 +132,9 @@ def test_decisions_that_know_nothing() -> None:
 def test_a_class_that_never_occurs_leaves_the_mean_undefined() -> None:
     labels, logits = graded(4)
     cases = [case(int(label), row) for label, row in zip(labels, logits) if label != 3]
-    found = summary(Grading(), cases)
-    assert np.isnan(found["sensitivity"])
-    assert not np.isnan([found["kappa"], found["accuracy"], found["specificity"]]).any()
+    scores = summary(Grading(), cases)
+    assert np.isnan(scores["sensitivity"])
+    assert not np.isnan([scores["kappa"], scores["accuracy"], scores["specificity"]]).any()
 
 
 def test_met_by_name() -> None:
@@ -153,7 +157,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"threshold": 0.5}, "a threshold needs positive"),
         ({"positive": ()}, "positive"),
@@ -161,8 +165,8 @@ def test_refusals() -> None:
         ({"referable": 2}, "referable"),
     ],
 )
-def test_wrong_settings(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(HeatproofError, match=f"Grading: .*{said}"):
+def test_wrong_settings(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(HeatproofError, match=f"Grading: .*{message}"):
         Grading(**wrong)
 
 
@@ -170,9 +174,10 @@ def test_excluded_cases_are_left_out() -> None:
     labels, logits = graded(5)
     measured = table(Grading(), [case(int(label), row) for label, row in zip(labels, logits)])
     longer = {name: np.vstack([values, np.full((1, 25), np.nan)]) for name, values in measured.items()}
-    one, other = (Grading().summarise(each, np.ones((1, n), int)) for each, n in ((measured, 80), (longer, 81)))
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name])
+    short = Grading().summarise(measured, np.ones((1, 80), int))
+    long = Grading().summarise(longer, np.ones((1, 81), int))
+    for name, values in short.items():
+        np.testing.assert_array_equal(values, long[name])
 
 
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:

@@ -1,4 +1,4 @@
-"""The consistency check on the published rows of Athanasoula et al. 2022, and on rows that are possible."""
+"""The consistency check on the rows published by Athanasoula et al. 2022, and on possible rows."""
 
 import re
 from typing import Any
@@ -18,16 +18,16 @@ ROWS: dict[str, tuple[tuple[float, float, float, int, int, float], list[str]]] =
     "COV_CT": ((78.57, 87.96, 70.27, 349, 397, 79.23), []),
     "MPIP": ((66.08, 85.29, 33.75, 136, 80, 39.26), ["F1 0.3926 is neither 0.7606.*nor 0.4252"]),
 }
-"""Accuracy, sensitivity, specificity in percent, positive and negative cases, F1 in percent; what is impossible."""
+"""Accuracy, sensitivity, specificity in percent, positive and negative cases, F1 in percent; the contradictions."""
 
 
 @pytest.mark.parametrize(("row", "wrong"), ROWS.values(), ids=ROWS)
 def test_published_rows(row: Any, wrong: list[str]) -> None:
     accuracy, sensitivity, specificity, positives, negatives, f1 = row
     shares = accuracy / 100, sensitivity / 100, specificity / 100
-    found = contradictions(*shares, positives, negatives, f1 / 100)
-    assert len(found) == len(wrong)
-    for sentence, pattern in zip(found, wrong):
+    sentences = contradictions(*shares, positives, negatives, f1 / 100)
+    assert len(sentences) == len(wrong)
+    for sentence, pattern in zip(sentences, wrong):
         assert re.search(pattern, sentence), sentence
 
 
@@ -44,17 +44,17 @@ def test_what_one_table_gives_is_never_contradicted(digits: int) -> None:
     random = np.random.default_rng(0)
     for _ in range(300):
         table = random.integers(1, 200, (1, 2, 2))
-        found = {name: round(float(values[0, 1]), digits) for name, values in rates(table).items()}
+        measures = {name: round(float(values[0, 1]), digits) for name, values in rates(table).items()}
         overall = round(float(accuracy(table)[0]), digits)
         negatives, positives = table[0].sum(axis=1)
-        shares = overall, found["sensitivity"], found["specificity"]
+        shares = overall, measures["sensitivity"], measures["specificity"]
         assert consistent(*shares)
-        assert contradictions(*shares, positives, negatives, found["f1"], tolerance=3 * 10.0**-digits) == []
+        assert contradictions(*shares, positives, negatives, measures["f1"], tolerance=3 * 10.0**-digits) == []
 
 
 def test_the_f1_of_the_negative_class_is_accepted() -> None:
     table = np.array([[[40, 10], [20, 30]]])
-    found = rates(table)
-    shares = float(accuracy(table)[0]), found["sensitivity"][0, 1], found["specificity"][0, 1]
-    assert contradictions(*shares, 50, 50, f1=float(found["f1"][0, 0])) == []
+    measures = rates(table)
+    shares = float(accuracy(table)[0]), measures["sensitivity"][0, 1], measures["specificity"][0, 1]
+    assert contradictions(*shares, 50, 50, f1=float(measures["f1"][0, 0])) == []
     assert len(contradictions(*shares, 50, 50, f1=0.9)) == 1

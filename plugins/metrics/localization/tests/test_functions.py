@@ -1,4 +1,4 @@
-"""The pure functions: the vector V-LOC, breaking ties in every way, plain loops and constructed heatmaps."""
+"""The functions of localization against a small example, every way to break ties, plain loops and closed forms."""
 
 import itertools
 from typing import Any
@@ -22,8 +22,8 @@ MASK[1, 1] = MASK[1, 2] = MASK[2, 2] = True
 def tops(heatmap: Array, count: int) -> list[list[int]]:
     """Every set of the ``count`` hottest pixels."""
     order = np.sort(heatmap.ravel())[::-1][:count].tolist()
-    places = itertools.combinations(range(heatmap.size), count)
-    return [list(each) for each in places if sorted(heatmap.ravel()[list(each)], reverse=True) == order]
+    subsets = itertools.combinations(range(heatmap.size), count)
+    return [list(subset) for subset in subsets if sorted(heatmap.ravel()[list(subset)], reverse=True) == order]
 
 
 class TestVector:
@@ -49,14 +49,15 @@ class TestPointing:
     @pytest.mark.parametrize(("tolerance", "hit"), [(0, 0), (1, 0), (2, 0), (2.0001, 1), (2.24, 1)])
     def test_a_distance_below_the_tolerance_is_accepted(self, tolerance: float, hit: int) -> None:
         heat, area = np.zeros((2, 7, 9))
-        heat[1, 2], area[3, 2] = 1, 1
+        heat[1, 2] = 1
+        area[3, 2] = 1
         assert pointing(heat, widened(area > 0, tolerance)[None]).tolist() == [hit]
 
     def test_distances_of_every_pixel(self) -> None:
         area = np.random.default_rng(0).random((9, 13)) > 0.97
         marked = np.argwhere(area)
         for tolerance in (1, 1.5, 3, 5):
-            near = [np.hypot(*(marked - place).T).min() < tolerance for place in np.ndindex(area.shape)]
+            near = [np.hypot(*(marked - position).T).min() < tolerance for position in np.ndindex(area.shape)]
             assert widened(area, tolerance).ravel().tolist() == near
 
     def test_nothing_marked_stays_nothing(self) -> None:
@@ -70,9 +71,10 @@ class TestPointing:
     def test_a_thousand_heatmaps(self) -> None:
         for seed in range(1000):
             random = np.random.default_rng(seed)
-            heat, areas = random.integers(0, 3, (3, 4)), random.random((2, 3, 4)) > 0.6
-            hottest = [place for place, value in enumerate(heat.ravel().tolist()) if value == heat.max()]
-            expected = [sum(area.ravel()[place] for place in hottest) / len(hottest) for area in areas]
+            heat = random.integers(0, 3, (3, 4))
+            areas = random.random((2, 3, 4)) > 0.6
+            hottest = [index for index, value in enumerate(heat.ravel().tolist()) if value == heat.max()]
+            expected = [sum(area.ravel()[index] for index in hottest) / len(hottest) for area in areas]
             assert pointing(heat, areas).tolist() == pytest.approx(expected)
 
 
@@ -84,8 +86,8 @@ class TestRank:
             area = random.random((3, 3)) > 0.5
             area[0, 0] = True
             marked = area.ravel().tolist()
-            ways = [[marked[place] for place in each] for each in tops(heat, int(area.sum()))]
-            expected = sum(sum(each) / len(each) for each in ways) / len(ways)
+            ways = [[marked[index] for index in way] for way in tops(heat, int(area.sum()))]
+            expected = sum(sum(way) / len(way) for way in ways) / len(ways)
             assert relevance_rank(heat, area[None])[0] == pytest.approx(expected)
 
     def test_cut(self) -> None:
@@ -95,7 +97,7 @@ class TestRank:
             last, share = cut(heat, count)
             ways = tops(heat, count)
             assert last == np.sort(heat, axis=None)[-count]
-            often = np.mean([[place in each for place in range(9)] for each in ways], axis=0)
+            often = np.mean([[index in way for index in range(9)] for way in ways], axis=0)
             assert often[heat.ravel() == last] == pytest.approx(share)
 
 
@@ -103,12 +105,13 @@ class TestMass:
     def test_pixels_count_by_the_share_that_is_marked(self) -> None:
         for seed in range(1000):
             random = np.random.default_rng(seed)
-            heat, areas = random.normal(size=(4, 5)).astype(np.float32), random.random((2, 4, 5)).astype(np.float32)
+            heat = random.normal(size=(4, 5)).astype(np.float32)
+            areas = random.random((2, 4, 5)).astype(np.float32)
             total = sum(max(0.0, value) for value in heat.ravel().tolist())
-            for found, area in zip(relevance_mass(heat, areas), areas):
+            for actual, area in zip(relevance_mass(heat, areas), areas):
                 pairs = zip(heat.ravel().tolist(), area.ravel().tolist())
                 inside = sum(max(0.0, value) * share for value, share in pairs)
-                assert found == pytest.approx(inside / total, rel=1e-12)
+                assert actual == pytest.approx(inside / total, rel=1e-12)
 
     @pytest.mark.parametrize(
         ("sign", "values"), [("positive", [-1, 0, -3]), ("signed", [1, -1, 0]), ("absolute", [0, 0, 0])]
@@ -130,14 +133,14 @@ class TestIou:
         ],
     )
     def test_hot_pixels(self, threshold: Any, level: float, pixels: list[tuple[int, int]]) -> None:
-        found = hot(HEAT, threshold, level)
-        assert [tuple(place) for place in np.argwhere(found)] == pixels
-        assert set(np.unique(found)) <= {0, 1}
+        hot_pixels = hot(HEAT, threshold, level)
+        assert [tuple(position) for position in np.argwhere(hot_pixels)] == pixels
+        assert set(np.unique(hot_pixels)) <= {0, 1}
 
     def test_ties_are_shared(self) -> None:
-        found = hot(np.array([[3.0, 1, 1], [1, 0, 0]]), "share", 0.5)
-        assert found.ravel().tolist() == pytest.approx([1, 2 / 3, 2 / 3, 2 / 3, 0, 0])
-        assert found.sum() == pytest.approx(3)
+        hot_pixels = hot(np.array([[3.0, 1, 1], [1, 0, 0]]), "share", 0.5)
+        assert hot_pixels.ravel().tolist() == pytest.approx([1, 2 / 3, 2 / 3, 2 / 3, 0, 0])
+        assert hot_pixels.sum() == pytest.approx(3)
 
     @pytest.mark.parametrize("value", [0, -1])
     def test_without_positive_values_nothing_reaches_a_share_of_the_maximum(self, value: float) -> None:
@@ -147,20 +150,21 @@ class TestIou:
 
     def test_counting_pixels(self) -> None:
         random = np.random.default_rng(0)
-        areas, chosen = random.random((4, 6, 7)) > 0.6, random.random((6, 7)) > 0.5
-        for found, area in zip(iou(chosen, areas), areas):
-            one, other = ({*map(tuple, np.argwhere(each))} for each in (chosen, area))
-            assert found == len(one & other) / len(one | other)
+        areas = random.random((4, 6, 7)) > 0.6
+        chosen = random.random((6, 7)) > 0.5
+        for actual, area in zip(iou(chosen, areas), areas):
+            hot_set, area_set = ({*map(tuple, np.argwhere(pixels))} for pixels in (chosen, area))
+            assert actual == len(hot_set & area_set) / len(hot_set | area_set)
 
     def test_box_round_the_largest_region(self) -> None:
         chosen = np.zeros((6, 8), dtype=bool)
         chosen[0, 0] = chosen[0, 1] = chosen[2, 3] = chosen[3, 4] = chosen[4, 4] = True
-        assert [tuple(place) for place in np.argwhere(box(chosen))] == [*itertools.product((2, 3, 4), (3, 4))]
+        assert [tuple(position) for position in np.argwhere(box(chosen))] == [*itertools.product((2, 3, 4), (3, 4))]
         assert not box(np.zeros((3, 3), dtype=bool)).any()
 
 
 @pytest.mark.parametrize(
-    ("coverage", "covered", "kept"),
+    ("coverage", "covered", "expected"),
     [
         ([0, 0.2, 0.5, 0.7], 0.5, [0, 0, 1, 1]),
         ([0, 0.2, 0.4, 0.4], 0.5, [0, 0, 1, 1]),
@@ -169,5 +173,5 @@ class TestIou:
         ([0, 0, 0, 0], 0, [0, 0, 0, 0]),
     ],
 )
-def test_mask(coverage: list[float], covered: float, kept: list[int]) -> None:
-    assert mask(np.array(coverage, dtype=np.float32), covered).tolist() == [bool(each) for each in kept]
+def test_mask(coverage: list[float], covered: float, expected: list[int]) -> None:
+    assert mask(np.array(coverage, dtype=np.float32), covered).tolist() == [bool(inside) for inside in expected]

@@ -1,4 +1,4 @@
-"""The metrics as the runner uses them: oracles, findings, readers, boxes, exclusions and refusals."""
+"""The metrics of localization as the runner uses them: findings, readers, boxes, exclusions and errors."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ ALL: list[Localization] = [Pointing(), RelevanceMass(), RelevanceRank(), Iou(lev
 
 def drawn(*pixels: tuple[int, ...], shape: tuple[int, ...] = (6, 9)) -> Array:
     values = np.zeros(shape, dtype=np.float32)
-    for place in pixels:
-        values[place] = 1
+    for position in pixels:
+        values[position] = 1
     return values
 
 
@@ -64,7 +64,8 @@ class TestOracles:
 
     def test_chance_of_what_the_tolerance_accepts(self) -> None:
         random = np.random.default_rng(1)
-        metric, area = Pointing(tolerance=2.5), drawn((3, 4))
+        metric = Pointing(tolerance=2.5)
+        area = drawn((3, 4))
         rows = [metric.measure(case(random.random((6, 9)), marked(area))) for _ in range(400)]
         assert rows[0]["chance"] == pytest.approx(21 / 54)
         assert np.mean([row["combined"] for row in rows]) == pytest.approx(21 / 54, abs=0.1)
@@ -76,33 +77,34 @@ class TestOracles:
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_axes_are_not_swapped_and_volumes_work(self, metric: Localization) -> None:
         random = np.random.default_rng(2)
-        heat, area = random.random((4, 5, 6)), random.random((4, 5, 6)) > 0.8
+        heat = random.random((4, 5, 6))
+        area = random.random((4, 5, 6)) > 0.8
         turned = (2, 0, 1)
-        one = metric.measure(case(heat, marked(area.astype(np.float32))))
+        scores = metric.measure(case(heat, marked(area.astype(np.float32))))
         other = metric.measure(case(heat.transpose(turned), marked(area.transpose(turned).astype(np.float32))))
-        assert one == pytest.approx(other)
-        assert 0 < one["combined"] <= 1
+        assert scores == pytest.approx(other)
+        assert 0 < scores["combined"] <= 1
 
     def test_scale_and_sign(self) -> None:
-        """Only ``relevance_mass`` asks for a sign; none depends on the size of the values."""
+        """Only ``relevance_mass`` depends on the sign; no metric depends on the scale of the values."""
         heat = np.random.default_rng(3).normal(size=self.AREA.shape)
         for metric in (*ALL, Iou(threshold="maximum", level=0.5, shape="box")):
-            one, other = (metric.measure(case(factor * heat, marked(self.AREA))) for factor in (1, 4))
-            assert one == pytest.approx(other)
+            original, rescaled = (metric.measure(case(factor * heat, marked(self.AREA))) for factor in (1, 4))
+            assert original == pytest.approx(rescaled)
 
 
 class TestFindings:
     def test_combined_and_each_by_itself(self) -> None:
         heat = drawn((1, 1), (1, 2), (4, 4))
-        found = RelevanceMass().measure(case(heat, marked(drawn((1, 1)), "a"), marked(drawn((4, 4), (5, 5)), "b")))
-        assert found == pytest.approx({"combined": 2 / 3, "a": 1 / 3, "b": 1 / 3, "chance": 3 / 54})
+        scores = RelevanceMass().measure(case(heat, marked(drawn((1, 1)), "a"), marked(drawn((4, 4), (5, 5)), "b")))
+        assert scores == pytest.approx({"combined": 2 / 3, "a": 1 / 3, "b": 1 / 3, "chance": 3 / 54})
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_absent_is_nan_and_unexamined_is_left_out(self, metric: Localization) -> None:
-        found = metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "a"), marked(drawn(), "b")))
-        assert found.keys() - {"chance"} == {"combined", "a", "b"}
-        assert np.isnan(found["b"])
-        assert found["combined"] == found["a"]
+        scores = metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "a"), marked(drawn(), "b")))
+        assert scores.keys() - {"chance"} == {"combined", "a", "b"}
+        assert np.isnan(scores["b"])
+        assert scores["combined"] == scores["a"]
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_nothing_to_find(self, metric: Localization) -> None:
@@ -116,18 +118,19 @@ class TestFindings:
     def test_anatomy_only_where_it_is_named(self) -> None:
         marks = marked(drawn((1, 1)), "optic_disc"), marked(drawn((2, 2)), "a")
         assert "optic_disc" not in Pointing().measure(case(drawn((1, 1)), *marks))
-        found = Pointing(findings=["optic_disc"]).measure(case(drawn((1, 1)), *marks))
-        assert found["combined"] == found["optic_disc"] == 1
+        scores = Pointing(findings=["optic_disc"]).measure(case(drawn((1, 1)), *marks))
+        assert scores["combined"] == scores["optic_disc"] == 1
 
     def test_boxes_are_masks_of_what_they_cover(self) -> None:
-        left, right = (marked(drawn(*places), kind="box") for places in ([(1, 1), (1, 2)], [(4, 4), (4, 5)]))
+        left, right = (marked(drawn(*pixels), kind="box") for pixels in ([(1, 1), (1, 2)], [(4, 4), (4, 5)]))
         heat = drawn((1, 1), (1, 2), (4, 4), (4, 5))
         assert Iou(level=4 / 54).measure(case(heat, left, right))["lesion"] == pytest.approx(1)
         assert Iou(level=4 / 54).measure(case(heat, left))["lesion"] == pytest.approx(1 / 2)
 
     def test_a_lesion_below_half_a_pixel(self) -> None:
         heat = drawn((1, 1))
-        small, large = 0.4 * drawn((1, 1)), drawn((4, 4))
+        small = 0.4 * drawn((1, 1))
+        large = drawn((4, 4))
         assert Pointing().measure(case(heat, marked(small)))["combined"] == 1
         assert Pointing().measure(case(heat, marked(small + large)))["combined"] == 0
         assert Pointing(covered=0).measure(case(heat, marked(small + large)))["combined"] == 1
@@ -144,8 +147,8 @@ class TestReaders:
     )
 
     def counted(self, readers: Any, *marks: Annotation) -> list[float]:
-        found = readings(case(drawn(), *(marks or self.MARKS)).sample, None, readers)
-        return [round(float(each["lesion"].sum()), 6) for each in found]
+        annotations = readings(case(drawn(), *(marks or self.MARKS)).sample, None, readers)
+        return [round(float(reading["lesion"].sum()), 6) for reading in annotations]
 
     def test_together_or_each(self) -> None:
         assert self.counted("union") == [4]
@@ -167,17 +170,17 @@ class TestReaders:
 
     def test_a_reader_who_marks_nothing_has_no_score(self) -> None:
         nothing = marked(drawn(), reader="w"), marked(drawn(), "other", reader="w")
-        found = Pointing(readers="each").measure(case(drawn((1, 1)), self.MARKS[0], *nothing))
-        assert found["combined"] == found["lesion"] == 1
+        scores = Pointing(readers="each").measure(case(drawn((1, 1)), self.MARKS[0], *nothing))
+        assert scores["combined"] == scores["lesion"] == 1
         with pytest.raises(Undefined, match="examined and absent: lesion, other"):
             Pointing(readers="each").measure(case(drawn((1, 1)), *nothing))
 
     def test_a_finding_that_one_reader_saw(self) -> None:
         marks = self.MARKS[0], self.MARKS[1], marked(drawn((4, 4)), "other", reader="y")
-        found = RelevanceMass(readers="each").measure(case(drawn((4, 4), (2, 2)), *marks))
-        assert found["lesion"] == pytest.approx(1 / 4)
-        assert found["other"] == pytest.approx(1 / 2)
-        assert found["combined"] == pytest.approx(1 / 2)
+        scores = RelevanceMass(readers="each").measure(case(drawn((4, 4), (2, 2)), *marks))
+        assert scores["lesion"] == pytest.approx(1 / 4)
+        assert scores["other"] == pytest.approx(1 / 2)
+        assert scores["combined"] == pytest.approx(1 / 2)
 
 
 class TestRefusals:
@@ -185,8 +188,8 @@ class TestRefusals:
     def test_not_finite_and_another_grid(self, metric: Localization) -> None:
         heat = drawn((1, 1))
         heat[0, 0] = np.inf
-        found = metric.measure(case(heat, marked(drawn((1, 1)))))
-        assert np.isnan(found["combined"])
+        scores = metric.measure(case(heat, marked(drawn((1, 1)))))
+        assert np.isnan(scores["combined"])
         odd = Case(case(heat, marked(drawn((1, 1)))).sample, heatmap=Heatmap(drawn(shape=(3, 3))))
         with pytest.raises(DataError, match=r"\(3, 3\).*\(6, 9\)"):
             metric.measure(odd)

@@ -16,9 +16,9 @@ from .ranks import auc
 
 
 class AucParams(Params):
-    """What is ranked, and which classes are positive; none: each class against the rest.
+    """Which scores are ranked, and which classes are positive (None: each class against the rest).
 
-    ``scores``: the probabilities that the model's head makes of the logits, or each logit's own ``sigmoid``.
+    ``scores``: the probabilities of the model's head, or the ``sigmoid`` of each logit.
     """
 
     scores: Literal["probabilities", "sigmoid"] = "probabilities"
@@ -26,11 +26,11 @@ class AucParams(Params):
 
 
 class Auc(Metric[AucParams]):
-    """How often does the model score a case that has the class above one that has not?
+    """How often does the model score a case of the class above a case of another class?
 
-    The Mann-Whitney statistic with ties counting half, from the ranks of each class's output. ``auc`` is the plain mean
-    over the classes that dataset and model share, each of which also has a value of its own; with ``positive`` it is
-    the area of these classes against all others. A resample that lacks a class has no value.
+    The Mann-Whitney statistic, in which ties count half. Every class that dataset and model share has its own area, and
+    ``auc`` is their plain mean; with ``positive``, ``auc`` is the area of these classes against all others. A resample
+    that lacks a class has no value.
 
     Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
     Radiology 143 (1982).
@@ -40,32 +40,33 @@ class Auc(Metric[AucParams]):
     primary = "auc"
 
     def measure(self, case: Case) -> dict[str, Array]:
-        """The score of each class, or of ``auc`` alone, and whether the case is positive (2,)."""
+        """Per measure (each class, or ``auc`` alone) the score and 1 for a positive case, else 0: (2,)."""
         assert case.prediction is not None
-        prediction, classes = self._scored(case.prediction), case.prediction.classes
-        found = {classes[index] for index in labels_of(case)}
+        prediction = self._scored(case.prediction)
+        labels = {prediction.classes[index] for index in labels_of(case)}
         return {
-            measure: np.array([support(prediction, positive), bool(found.intersection(positive))], dtype=np.float64)
-            for measure, positive in self._questions(case.classes, classes).items()
+            measure: np.array([support(prediction, positive), not labels.isdisjoint(positive)], dtype=np.float64)
+            for measure, positive in self._positives(case.classes, prediction.classes).items()
         }
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
-        """``auc`` and each class's own area per resample (r,); NaN where one class is absent."""
+        """Compute ``auc`` and the area of each class per resample (r,); NaN where a class is absent."""
         areas = {name: auc(values[:, 0], values[:, 1], counts) for name, values in measurements.items()}
         return areas | {self.primary: np.mean(list(areas.values()), axis=0)}
 
     def expected(self, measure: str) -> float:
-        """One half, whatever the classes."""
+        """Return one half for every measure."""
         return 0.5
 
     def _scored(self, prediction: Prediction) -> Prediction:
+        """Return the prediction with the scores to rank as its probabilities."""
         if self.params.scores == "probabilities":
             return prediction
         logits = np.asarray(prediction.logits, dtype=np.float64)
         return replace(prediction, probabilities=0.5 * (1 + np.tanh(0.5 * logits)))
 
-    def _questions(self, known: Collection[str], classes: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Measure → the classes that are positive for it."""
+    def _positives(self, labelled: Collection[str], predicted: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Map each measure to its positive classes."""
         if self.params.positive is not None:
             return {self.primary: self.params.positive}
-        return {name: (name,) for name in classes if name in known}
+        return {name: (name,) for name in predicted if name in labelled}

@@ -1,4 +1,4 @@
-"""Registers the rejection of decisions by DOCTOR."""
+"""Registers DOCTOR, which rejects doubtful decisions."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""How doubtful a distribution over classes makes its own decision.
+"""Statistics of how doubtful the decision of a distribution over classes is.
 
-Both statistics are 0 for certainty and C - 1 for C equal classes. They depend on ratios only, so that the weights
-(class,) need not sum to one; written without 1 - p they keep apart decisions that are almost certain.
+Both are 0 for certainty and C - 1 for C equal classes. They depend on ratios only: the weights (class,) need not sum to
+one. They avoid the difference 1 - p, whose rounding would make almost certain decisions equal.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""DOCTOR: which decisions of a model to reject, by its own outputs alone."""
+"""DOCTOR: which decisions of a model to reject, judged by the model alone."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,17 +16,17 @@ from heatproof_classification.labels import label_of
 
 from .discriminators import DISCRIMINATORS
 from .perturbed import perturbed_logits
-from .rejection import ranked, rates
+from .rejection import auroc_and_curve, rates
 
 
 class DoctorParams(Params):
-    """How logits become a distribution over the classes, and the statistic above which a decision is rejected.
+    """How logits become a distribution over the classes, and ``gamma``, the statistic that a rejection exceeds.
 
-    ``softmax`` divides the logits by ``temperature`` first; ``sigmoid`` normalises each logit's own sigmoid. The single
-    logit of two classes has one distribution only, its sigmoid.
+    ``softmax`` divides the logits by ``temperature`` first; ``sigmoid`` normalises the sigmoids of the logits. The
+    single logit of two classes has only one distribution, its sigmoid.
 
-    With ``epsilon`` each statistic is that of an image moved by so much (in prepared units) in every pixel, by the
-    sign of the statistic's gradient, ``towards`` more certainty or more doubt.
+    With ``epsilon`` every pixel is first moved by this amount (in prepared units) along the sign of the statistic's
+    gradient, ``towards`` more certainty or more doubt.
     """
 
     distribution: Literal["softmax", "sigmoid"] = "softmax"
@@ -37,14 +37,14 @@ class DoctorParams(Params):
 
 
 class Doctor(Metric[DoctorParams]):
-    """Do the model's own outputs tell which of its decisions are wrong?
+    """Do the outputs of a model tell which of its decisions are wrong?
 
     A decision is rejected when the odds that it is wrong, estimated from the outputs, exceed a threshold: ``alpha``
-    from the sum of squared probabilities, ``beta`` from the largest one. Without ``epsilon`` only the outputs are asked
-    for (totally black box), with it also the gradient by the image (partially black box).
-    Each has the AUROC for wrong decisions, from ranks; the shares of right (``frr``) and of wrong decisions (``trr``)
-    rejected at ``gamma``; and the curve of the first over the second, with its value where 95 % of the wrong ones are
-    rejected.
+    from the sum of squared probabilities, ``beta`` from the largest one. Without ``epsilon`` they need only the outputs
+    (totally black box), with it also the gradient with respect to the image (partially black box).
+
+    Each statistic has its AUROC for wrong decisions; the shares of right (``frr``) and of wrong decisions (``trr``)
+    rejected at ``gamma``; and the curve of the first share over the second, with its value at 95 % of wrong decisions.
 
     Granese et al., "DOCTOR: A simple method for detecting misclassification errors", NeurIPS (2021).
     """
@@ -54,12 +54,15 @@ class Doctor(Metric[DoctorParams]):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The model only where images are moved."""
-        return frozenset({"prediction", "label", "model"} if self.params.epsilon else {"prediction", "label"})
+        """Prediction and label; with ``epsilon`` also the model."""
+        if self.params.epsilon:
+            return frozenset({"prediction", "label", "model"})
+        return frozenset({"prediction", "label"})
 
     def measure(self, case: Case) -> dict[str, float]:
-        """``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label."""
-        label, prediction = label_of(case), case.prediction
+        """Return ``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label."""
+        label = label_of(case)
+        prediction = case.prediction
         assert prediction is not None
         self._require_distribution(prediction)
         logits = self._logits(case, prediction)
@@ -67,36 +70,42 @@ class Doctor(Metric[DoctorParams]):
         return statistics | {"wrong": float(prediction.decision != label)}
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """With ``epsilon`` a forward for both statistics, and a backward and a forward for each."""
-        return (3, 2) if self.params.epsilon else (0, 0)
+        """Count with ``epsilon`` one forward for both statistics, and a backward and a forward for each."""
+        if self.params.epsilon:
+            return 3, 2
+        return 0, 0
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
-        """Of ``alpha`` and ``beta`` each: auroc, frr, trr, frr_at_95 (r,) and curve (r, levels)."""
-        known = ~np.isnan(np.stack(list(measurements.values()))).any(axis=0)
-        wrong, counts = measurements["wrong"][known], counts[:, known]
+        """Compute auroc, frr, trr, frr_at_95 (r,) and curve (r, levels) of ``alpha`` and of ``beta``."""
+        defined = ~np.isnan(np.stack(list(measurements.values()))).any(axis=0)
+        wrong = measurements["wrong"][defined]
+        counts = counts[:, defined]
         summary: dict[str, Array] = {}
         for name in DISCRIMINATORS:
-            statistic = measurements[name][known]
-            auroc, curve = ranked(statistic, wrong, counts)
+            statistic = measurements[name][defined]
+            auroc, curve = auroc_and_curve(statistic, wrong, counts)
             frr, trr = rates(statistic, wrong, counts, self.params.gamma)
-            found = {"auroc": auroc, "frr": frr, "trr": trr, "frr_at_95": curve[:, 95], "curve": curve}
-            summary |= {f"{name}_{measure}": values for measure, values in found.items()}
+            measures = {"auroc": auroc, "frr": frr, "trr": trr, "frr_at_95": curve[:, 95], "curve": curve}
+            summary |= {f"{name}_{measure}": values for measure, values in measures.items()}
         return summary
 
     def expected(self, measure: str) -> float | None:
-        """One half for the AUROC of statistics that know nothing."""
-        return 0.5 if measure.endswith("_auroc") else None
+        """Return one half for either AUROC, None for other measures."""
+        if measure.endswith("_auroc"):
+            return 0.5
+        return None
 
     def _logits(self, case: Case, prediction: Prediction) -> Mapping[str, Array]:
-        """The logits that each statistic is taken of."""
+        """The logits (class,) for each statistic."""
         if not self.params.epsilon:
             return dict.fromkeys(DISCRIMINATORS, np.asarray(prediction.logits, dtype=np.float64))
         assert case.batch is not None
-        away = self.params.towards == "doubt"
-        return perturbed_logits(case.batch, self._logarithms, self.params.epsilon, away)
+        doubting = self.params.towards == "doubt"
+        return perturbed_logits(case.batch, self._logarithms, self.params.epsilon, doubting)
 
     def _require_distribution(self, prediction: Prediction) -> None:
-        count, classes = len(prediction.logits), len(prediction.classes)
+        count = len(prediction.logits)
+        classes = len(prediction.classes)
         if count != classes and (count, classes) != (1, 2):
             raise Undefined(f"one output for {classes} grades is no distribution over them")
 
@@ -104,12 +113,15 @@ class Doctor(Metric[DoctorParams]):
         """The distribution over the classes (class,), up to a factor."""
         if self.params.distribution == "sigmoid" and len(logits) > 1:
             return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-        scaled = (np.array([0.0, logits[0]]) if len(logits) == 1 else logits) / self.params.temperature
+        if len(logits) == 1:
+            logits = np.array([0.0, logits[0]])
+        scaled = logits / self.params.temperature
         return np.asarray(np.exp(scaled - scaled.max()))
 
     def _logarithms(self, logits: Tensor) -> Tensor:
         """The same distribution as log-probabilities (n, class)."""
         if self.params.distribution == "sigmoid" and logits.shape[1] > 1:
             return functional.logsigmoid(logits).log_softmax(1)
-        scaled = functional.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
-        return (scaled / self.params.temperature).log_softmax(1)
+        if logits.shape[1] == 1:
+            logits = functional.pad(logits, (1, 0))
+        return (logits / self.params.temperature).log_softmax(1)

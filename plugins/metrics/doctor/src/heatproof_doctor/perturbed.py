@@ -1,4 +1,4 @@
-"""Images moved a small step along the gradient of a statistic before it is taken (partially black box)."""
+"""Logits of images moved a small step along the gradient of a statistic (partially black box)."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,31 +21,32 @@ def doubt_beta(logs: Tensor) -> Tensor:
 
 
 def _others(logs: Tensor) -> Tensor:
-    """The log-probability (n, class) of all other classes together, without 1 - p."""
-    own = torch.eye(logs.shape[1], dtype=torch.bool, device=logs.device)
-    return logs[:, None, :].masked_fill(own, -torch.inf).logsumexp(2)
+    """The log-probability (n, class) of all other classes together, without the difference 1 - p."""
+    diagonal = torch.eye(logs.shape[1], dtype=torch.bool, device=logs.device)
+    return logs[:, None, :].masked_fill(diagonal, -torch.inf).logsumexp(2)
 
 
 DOUBTS: Mapping[str, Callable[[Tensor], Tensor]] = {"alpha": doubt_alpha, "beta": doubt_beta}
 
 
 def perturbed_logits(
-    batch: Batch, logarithms: Callable[[Tensor], Tensor], epsilon: float, away: bool
+    batch: Batch, logarithms: Callable[[Tensor], Tensor], epsilon: float, doubting: bool
 ) -> Mapping[str, Array]:
-    """Per statistic the logits (class,) of the image moved by ``epsilon`` in every pixel, in prepared units.
+    """Compute per statistic the logits (class,) of the image moved by ``epsilon``, in prepared units, in every pixel.
 
-    Each pixel moves by the sign of the gradient of the statistic's logarithm: against it, or ``away`` along it.
-    ``logarithms`` makes log-probabilities of logits. One forward for all statistics, then a backward and a forward for
-    each.
+    Pixels move against the sign of the gradient of the statistic's logarithm, or along it when ``doubting``.
+    ``logarithms`` turns logits into log-probabilities. Takes one forward for all statistics, then a backward and a
+    forward for each.
     """
     images = batch.images.detach().requires_grad_()
     with torch.enable_grad():
         logs = logarithms(batch.forward(images)[0])
         signs = {name: _sign(doubt(logs), images) for name, doubt in DOUBTS.items()}
-    step = epsilon if away else -epsilon
+    if not doubting:
+        epsilon = -epsilon
     with torch.no_grad():
-        moved = {name: batch.forward(batch.images + step * sign)[0][0] for name, sign in signs.items()}
-    return {name: logits.double().cpu().numpy() for name, logits in moved.items()}
+        logits = {name: batch.forward(batch.images + epsilon * sign)[0][0] for name, sign in signs.items()}
+    return {name: values.double().cpu().numpy() for name, values in logits.items()}
 
 
 def _sign(doubt: Tensor, images: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Rejecting the doubtful decisions: the rates of rejected right and wrong ones, for every resample in one call."""
+"""The rates of right and of wrong decisions among the rejected ones, of every resample in one call.
+
+They are computed here because ``sklearn.metrics.roc_curve`` takes one resample at a time.
+"""
 
 from dataclasses import dataclass
 
@@ -7,16 +10,16 @@ import numpy as np
 from heatproof.records import Array
 
 BLOCK = 2**18
-"""How many counts are worked on at a time: few enough for the processor's cache."""
+"""Counts per block: few enough for the processor's cache."""
 LEVELS = np.arange(101)
 """The true rejection rates of a curve, in percent."""
 
 
 @dataclass(frozen=True)
 class Rejections:
-    """How many right and wrong decisions (r, steps) are rejected as the threshold falls past each statistic.
+    """The numbers of right and wrong decisions (r, steps) rejected as the threshold falls.
 
-    Nothing is rejected at the first step, everything at the last; decisions with one statistic go together.
+    None is rejected at the first step, all at the last; decisions with equal statistics are rejected together.
     """
 
     right: Array
@@ -26,31 +29,33 @@ class Rejections:
     def auroc(self) -> Array:
         """How often a wrong decision is more doubtful than a right one, ties counting half (r,)."""
         rises = np.diff(self.wrong, axis=1)
-        spared = 2 * self.right[:, -1:] - self.right[:, 1:] - self.right[:, :-1]
-        return _share((rises * spared).sum(axis=1), 2 * self.right[:, -1] * self.wrong[:, -1])
+        accepted = 2 * self.right[:, -1:] - self.right[:, 1:] - self.right[:, :-1]
+        return _share((rises * accepted).sum(axis=1), 2 * self.right[:, -1] * self.wrong[:, -1])
 
     @property
     def curve(self) -> Array:
         """The false rejection rate at every true rejection rate of ``LEVELS`` (r, levels), linear between the steps.
 
-        Where rejecting more right decisions gains nothing, the lowest rate is taken.
+        Where several false rejection rates have the same true one, the lowest counts.
         """
-        # Whole numbers, as a level that is reached exactly must not be missed by rounding; rows follow one another.
-        reached, wanted = self.wrong * 100, self.wrong[:, -1:] * LEVELS
+        # Integers: rounding must not miss a level that is reached exactly.
+        reached = self.wrong * 100
+        targets = self.wrong[:, -1:] * LEVELS
+        # An offset per row puts the values of each row above those of the row before: one search serves all rows.
         rows = np.arange(len(reached))[:, None]
-        apart = (reached.max(initial=0) + 1) * rows
-        steps = np.searchsorted((reached + apart).ravel(), (wanted + apart).ravel()).reshape(wanted.shape)
+        offsets = (reached.max(initial=0) + 1) * rows
+        steps = np.searchsorted((reached + offsets).ravel(), (targets + offsets).ravel()).reshape(targets.shape)
         after = steps - rows * reached.shape[1]
         before = np.maximum(after - 1, 0)
         rise = reached[rows, after] - reached[rows, before]
-        part = np.divide(wanted - reached[rows, before], rise, out=np.zeros(rise.shape), where=rise > 0)
+        part = np.divide(targets - reached[rows, before], rise, out=np.zeros(rise.shape), where=rise > 0)
         right = self.right[rows, before] + part * (self.right[rows, after] - self.right[rows, before])
         totals = self.right[:, -1:] * (self.wrong[:, -1:] > 0)
         return _share(right, np.broadcast_to(totals, right.shape))
 
 
 def rejections(statistic: Array, wrong: Array, counts: Array) -> Rejections:
-    """The steps of rejecting ever more cases, the most doubtful first; counts (r, cases) are whole numbers."""
+    """Count the rejections as ever more cases are rejected, most doubtful first; counts (r, cases) are integers."""
     order = np.argsort(-statistic)
     ends = np.flatnonzero(np.diff(statistic[order], append=-np.inf))
     steps = np.zeros((2, len(counts), len(ends) + 1), dtype=np.int64)
@@ -59,15 +64,15 @@ def rejections(statistic: Array, wrong: Array, counts: Array) -> Rejections:
     return Rejections(*steps)
 
 
-def ranked(statistic: Array, wrong: Array, counts: Array) -> tuple[Array, Array]:
-    """The AUROC (r,) of a statistic for wrong decisions, and its curve (r, levels) of false rejection rates."""
+def auroc_and_curve(statistic: Array, wrong: Array, counts: Array) -> tuple[Array, Array]:
+    """Compute the AUROC (r,) of a statistic for wrong decisions, and its curve (r, levels) of false rejection rates."""
     rows = max(1, BLOCK // max(1, len(statistic)))
-    made = [rejections(statistic, wrong, counts[start : start + rows]) for start in range(0, len(counts), rows)]
-    return np.concatenate([block.auroc for block in made]), np.concatenate([block.curve for block in made])
+    blocks = [rejections(statistic, wrong, counts[start : start + rows]) for start in range(0, len(counts), rows)]
+    return np.concatenate([block.auroc for block in blocks]), np.concatenate([block.curve for block in blocks])
 
 
 def rates(statistic: Array, wrong: Array, counts: Array, gamma: float) -> tuple[Array, Array]:
-    """The shares of right and of wrong decisions (r,) that are rejected: those with a statistic above ``gamma``."""
+    """Compute the shares of right and of wrong decisions (r,) that have a statistic above ``gamma``."""
     kinds = np.stack([wrong == 0, wrong == 1], axis=1)
     weights = counts.astype(np.float64)
     shares = _share(weights @ (kinds & (statistic > gamma)[:, None]), weights @ kinds)

@@ -20,9 +20,10 @@ Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class EcsParams(Params):
-    """Grid and top cells as in Van Craenendonck et al. 2020 (S = 10, K = 15); lesion weights counted or given.
+    """Grid and top cells as in Van Craenendonck et al. 2020 (S = 10, K = 15), and the lesion weights.
 
-    ``grids`` and ``tops`` ask for ``combined`` at further numbers of cells, to see how much hangs on the choice.
+    ``weights`` are counted from the ``masks`` of the tuning split, or listed per finding. ``grids`` and ``tops`` add
+    ``combined`` at further numbers of cells, which shows how much the score depends on them.
     """
 
     grid: Cells = 10
@@ -40,8 +41,8 @@ class Ecs(Metric[EcsParams]):
     """Do the hottest cells of a heatmap lie where most of the lesions lie?
 
     Heatmap and weighted lesion mass are summed over a grid; the score is the share of the cells with most lesion mass
-    that are among the hottest ones. ``combined`` weighs each lesion type by its rarity; each type also has a score of
-    its own, NaN where the image shows none of it. A random heatmap is expected to reach top / grid². Densities, such as
+    that are among the hottest ones. ``combined`` weights each finding by its rarity; each finding also has its own
+    score, NaN where the image shows none of it. A random heatmap is expected to reach top / grid². Densities, such as
     gaze, are no lesions and do not count.
 
     Van Craenendonck et al., "Systematic comparison of heatmapping techniques in deep learning in the context of
@@ -53,13 +54,15 @@ class Ecs(Metric[EcsParams]):
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The weights, until they are counted from masks."""
-        return ("weights",) if self.params.weights == "masks" else ()
+        """``weights`` while they still have to be counted from masks."""
+        if self.params.weights == "masks":
+            return ("weights",)
+        return ()
 
     def fit(self, samples: Iterable[Sample]) -> Self:
-        """Weights from the lesion mass of prepared samples: that of the commonest finding over each finding's own.
+        """Set each finding's weight to the lesion mass of the commonest finding over that of the finding itself.
 
-        A finding without any mass gets no weight; a case that shows it is refused later.
+        A finding without any mass in the prepared samples gets no weight, and ``measure`` refuses a case that shows it.
         """
         if not self.open:
             return self
@@ -67,67 +70,67 @@ class Ecs(Metric[EcsParams]):
         for sample in samples:
             for finding, mask in readings(sample, self.params.findings)[0].items():
                 masses.setdefault(finding, []).append(float(mask.sum(dtype=np.float64)))
-        totals = {finding: total for finding, each in masses.items() if (total := fsum(each)) > 0}
-        if not totals:
-            raise DataError("no mask has any mass to weigh lesions by")
-        return self.with_(weights={finding: max(totals.values()) / total for finding, total in totals.items()})
+        totals = {finding: fsum(values) for finding, values in masses.items()}
+        weights = {finding: max(totals.values()) / total for finding, total in totals.items() if total > 0}
+        if not weights:
+            raise DataError("ecs: all masks are empty, so there is no lesion mass to count weights from")
+        return self.with_(weights=weights)
 
     def measure(self, case: Case) -> dict[str, float]:
-        """``combined`` and every examined finding's own score, each in [0, 1] or NaN; with ``each``, the readers' mean.
+        """Return ``combined`` and the score of every examined finding, in [0, 1] or NaN; with ``each``, readers' means.
 
-        At a further number of cells ``combined`` is called ``combined S=8 K=10``.
+        At a further number of cells ``combined`` is called, for example, ``combined S=8 K=10``.
         """
-        found, values = readings(case.sample, self.params.findings, self.params.readers), _values(case)
-        rows = [self._reading(values, reading) for reading in found if any(mask.any() for mask in reading.values())]
+        annotations = readings(case.sample, self.params.findings, self.params.readers)
+        heatmap = _heatmap(case)
+        rows = [self._row(heatmap, masks) for masks in annotations if any(mask.any() for mask in masks.values())]
         if not rows:
-            raise Undefined(absent(case.sample, found))
+            raise Undefined(absent(case.sample, annotations))
         return averaged(rows)
 
     def expected(self, measure: str) -> float:
-        """``top`` of ``grid`` x ``grid`` cells, whatever the annotation."""
+        """Return ``top`` over ``grid²``, whatever the annotation."""
         grid, top = self._variants().get(measure, (self.params.grid, self.params.top))
         return min(1.0, top / grid**2)
 
     def _variants(self) -> dict[str, tuple[int, int]]:
-        """The further measures, each with its grid and its top cells."""
-        chosen = self.params.grid, self.params.top
-        crossed = product((chosen[0], *self.params.grids), (chosen[1], *self.params.tops))
-        return {f"combined S={grid} K={top}": (grid, top) for grid, top in crossed if (grid, top) != chosen}
+        """Map each further measure to its grid and its top cells."""
+        chosen = (self.params.grid, self.params.top)
+        pairs = product((self.params.grid, *self.params.grids), (self.params.top, *self.params.tops))
+        return {f"combined S={grid} K={top}": (grid, top) for grid, top in pairs if (grid, top) != chosen}
 
-    def _reading(self, values: Array, reading: Mapping[str, Array]) -> dict[str, float]:
-        """The scores of a heatmap on what one reading marked."""
-        grids = {grid: self._cells(values, reading, grid) for grid in (self.params.grid, *self.params.grids)}
-        heatmap, lesions = grids[self.params.grid]
-        row = {name: self._score(mass, heatmap) for name, mass in lesions.items()}
+    def _row(self, heatmap: Array, masks: Mapping[str, Array]) -> dict[str, float]:
+        """Score a heatmap on the masks of one reading."""
+        grids = {grid: self._cells(heatmap, masks, grid) for grid in (self.params.grid, *self.params.grids)}
+        heat, lesions = grids[self.params.grid]
+        row = {name: ecs(mass, heat, self.params.top, self.params.ties) for name, mass in lesions.items()}
         for name, (grid, top) in self._variants().items():
-            heatmap, lesions = grids[grid]
-            row[name] = ecs(lesions["combined"], heatmap, top, self.params.ties)
+            heat, lesions = grids[grid]
+            row[name] = ecs(lesions["combined"], heat, top, self.params.ties)
         return row
 
-    def _cells(self, values: Array, reading: Mapping[str, Array], grid: int) -> tuple[Array, dict[str, Array]]:
-        """The sums over the cells of a grid: of the heatmap, and of the lesions together (weighed) and each."""
-        lesions = {finding: cells(mask, grid, self.params.partition) for finding, mask in reading.items()}
-        weighed = [self._weight(finding) * mass for finding, mass in lesions.items() if mass.any()]
-        return cells(values, grid, self.params.partition), {"combined": np.sum(weighed, axis=0), **lesions}
+    def _cells(self, heatmap: Array, masks: Mapping[str, Array], grid: int) -> tuple[Array, dict[str, Array]]:
+        """Sum over the cells of a grid: the heatmap, each finding, and all findings by weight (``combined``)."""
+        lesions = {finding: cells(mask, grid, self.params.partition) for finding, mask in masks.items()}
+        weighted = [self._weight(finding) * mass for finding, mass in lesions.items() if mass.any()]
+        return cells(heatmap, grid, self.params.partition), {"combined": np.sum(weighted, axis=0), **lesions}
 
     def _weight(self, finding: str) -> float:
         weights = self.params.weights
         if weights == "masks":
-            raise DataError("ecs: the lesion weights are not counted yet; fit them on the tuning split or give them.")
+            raise DataError("ecs: the lesion weights are not counted yet; fit them on the tuning split or list them.")
         if finding not in weights:
             raise DataError(
-                f"ecs has no weight for {finding!r}, which this case shows; give one in weights, or leave it out with "
-                f"findings (weights are there for {', '.join(weights)})."
+                f"ecs has no weight for {finding!r}, which this case shows (only for {', '.join(weights)}); add one to "
+                "weights, or leave it out of findings."
             )
         return weights[finding]
 
-    def _score(self, annotation: Array, heatmap: Array) -> float:
-        return ecs(annotation, heatmap, self.params.top, self.params.ties)
 
-
-def _values(case: Case) -> Array:
+def _heatmap(case: Case) -> Array:
     assert case.heatmap is not None
-    shape, space = case.heatmap.values.shape, case.sample.space
-    if shape != space:
-        raise DataError(f"ecs compares on one grid; the heatmap is {shape}, the annotation {space}.")
-    return case.heatmap.values
+    heatmap = case.heatmap.values
+    space = case.sample.space
+    if heatmap.shape != space:
+        raise DataError(f"ecs compares on one grid; the heatmap is {heatmap.shape}, the annotation {space}.")
+    return heatmap

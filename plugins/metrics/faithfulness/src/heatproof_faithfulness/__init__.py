@@ -1,4 +1,4 @@
-"""Registers how faithful, robust and dependent on the model heatmaps are."""
+"""Registers metrics of faithfulness, of robustness and of dependence on the model's weights."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Deletion and insertion: the score while the image vanishes, or appears, most relevant pixels first."""
+"""Deletion and insertion: the score while pixels are removed, or added, most relevant first."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -16,8 +16,10 @@ from .ranking import Ranking, ranking
 
 
 class DeletionParams(FaithfulnessParams):
-    """Pixels vanish in ``steps`` equal parts; in their place is shown a constant, in prepared units, the ``mean`` of
-    each channel, the ``blur`` of the image by ``sigma`` pixels, or ``uniform`` noise in its range.
+    """Pixels are replaced in ``steps`` equal parts by the ``baseline``.
+
+    The baseline is a constant in prepared units, the ``mean`` of each channel, the ``blur`` of the image by ``sigma``
+    pixels, or ``uniform`` noise in the range of each channel.
     """
 
     steps: int = Field(100, ge=1)
@@ -26,7 +28,7 @@ class DeletionParams(FaithfulnessParams):
 
 
 class InsertionParams(DeletionParams):
-    """As for deletion: pixels appear in ``steps`` equal parts on a ``baseline``, by default the blurred image."""
+    """Pixels appear in ``steps`` equal parts on a ``baseline`` as for deletion, by default the blurred image."""
 
     baseline: Baseline = "blur"
 
@@ -35,25 +37,26 @@ P = TypeVar("P", bound=DeletionParams, covariant=True)
 
 
 class Removal(Faithfulness[P]):
-    """The score on the way between an image and its baseline; ``value`` is the area under ``curve``.
+    """The score between an image and its baseline; ``value`` is the area under ``curve``.
 
-    Both take the share of pixels from 0 to 1. Only pixels in the sample's field take part.
+    The curve is over the share of pixels from 0 to 1. Only pixels in the sample's field are replaced.
     """
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One forward per step: one end of the curve is the stored prediction."""
+        """Count one forward per step: one end of the curve is the stored prediction."""
         return self.params.steps, 0
 
     def measure(self, case: Case) -> dict[str, float | Array]:
-        """``value`` and ``curve`` (steps + 1,)."""
-        order, settings = ranking(case), self.params
-        counts = -(-np.arange(settings.steps + 1) * order.count // settings.steps)
+        """Return ``value`` and ``curve`` (steps + 1,)."""
+        order = ranking(case)
+        steps = self.params.steps
+        counts = -(-np.arange(steps + 1) * order.count // steps)
         curve = self.curve(case, order, counts)
         return {"value": float(trapezoid(curve, counts / order.count)), "curve": curve}
 
     @abstractmethod
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
-        """The scores (m,) when the first so many pixels of the order are taken, for each of ``counts`` (m,)."""
+        """The scores (m,) after the first ``counts`` (m,) pixels of the order are removed or added."""
         raise NotImplementedError
 
 
@@ -66,9 +69,9 @@ class Deletion(Removal[DeletionParams]):
     higher_is_better = False
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
-        """The scores (m,) without the first so many pixels; none are missing from the stored prediction's image."""
-        shown = replacement(case, self.params.baseline, self.params.sigma)
-        return np.array([self.own(case), *self.scores(case, order, counts[1:], shown)])
+        """Compute the scores (m,) without the first ``counts`` pixels; the first is that of the stored prediction."""
+        baseline = replacement(case, self.params.baseline, self.params.sigma)
+        return np.array([self.image_score(case), *self.scores(case, order, counts[1:], baseline)])
 
 
 class Insertion(Removal[InsertionParams]):
@@ -78,6 +81,7 @@ class Insertion(Removal[InsertionParams]):
     """
 
     def curve(self, case: Case, order: Ranking, counts: Array) -> Array:
-        """The scores (m,) with the first so many pixels; all of them are in the stored prediction's image."""
-        shown, lacking = replacement(case, self.params.baseline, self.params.sigma), order.count - counts
-        return np.array([*self.scores(case, order.reversed(), lacking[:-1], shown), self.own(case)])
+        """Compute the scores (m,) with the first ``counts`` pixels; the last is that of the stored prediction."""
+        baseline = replacement(case, self.params.baseline, self.params.sigma)
+        replaced = order.count - counts[:-1]
+        return np.array([*self.scores(case, order.reversed(), replaced, baseline), self.image_score(case)])

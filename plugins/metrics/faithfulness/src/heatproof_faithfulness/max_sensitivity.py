@@ -1,4 +1,4 @@
-"""Max-sensitivity: how far a heatmap moves when its image hardly does."""
+"""Max-sensitivity: how much a heatmap changes when its image hardly changes."""
 
 import numpy as np
 import torch
@@ -12,21 +12,21 @@ from heatproof.model import Model
 from heatproof.records import Array
 from heatproof.seeding import generator
 
-from .ranking import finite
+from .ranking import finite_heatmap
 
 
 class MaxSensitivityParams(Params):
-    """The heatmaps of ``samples`` images are looked at whose values differ by up to ``radius``, in prepared units."""
+    """Heatmaps of ``samples`` noisy copies are compared; noise is at most ``radius``, in prepared units."""
 
     samples: int = Field(10, ge=1)
     radius: float = Field(0.02, gt=0, allow_inf_nan=False)
 
 
 class MaxSensitivity(Metric[MaxSensitivityParams]):
-    """The largest change of a heatmap among images near its own, as L2 norms relative to the stored heatmap.
+    """The largest change of a heatmap among noisy copies of the image, as an L2 norm relative to the stored heatmap.
 
-    ``mean`` is the mean change. Noise is uniform, drawn by seed, id and number of the copy: every explainer sees the
-    same copies. An explainer that draws itself does so by the same seed for all of them.
+    ``mean`` is the mean change. Noise is uniform, drawn by seed, id and number of the copy: every explainer gets the
+    same copies. An explainer that draws random numbers itself uses one seed for all copies.
 
     Yeh et al., "On the (in)fidelity and sensitivity of explanations", NeurIPS 2019.
     """
@@ -35,30 +35,31 @@ class MaxSensitivity(Metric[MaxSensitivityParams]):
     higher_is_better = False
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One explanation per sample."""
+        """Count one explanation per copy."""
         return self.params.samples * explanation[0], self.params.samples * explanation[1]
 
     def measure(self, case: Case) -> dict[str, float]:
-        """``value`` and ``mean``; ``Undefined`` where the stored heatmap is zero everywhere."""
+        """Return ``value`` and ``mean``; raises ``Undefined`` where the stored heatmap is zero everywhere."""
         assert case.batch is not None
-        batch, heat = case.batch, finite(case)
-        if not heat.any():
+        batch = case.batch
+        heatmap = finite_heatmap(case)
+        if not heatmap.any():
             raise Undefined("the heatmap is zero everywhere: no change is relative to it")
-        parts = batch.budget.pieced(self.params.samples, lambda piece: self._changes(case, batch, heat, piece))
-        changes = np.concatenate(parts) / np.linalg.norm(heat)
+        parts = batch.budget.pieced(self.params.samples, lambda piece: self._changes(case, batch, heatmap, piece))
+        changes = np.concatenate(parts) / np.linalg.norm(heatmap)
         if not np.isfinite(changes).all():
             raise Undefined("the heatmap of an image nearby holds values that are not finite")
         return {"value": float(changes.max()), "mean": float(changes.mean())}
 
-    def _changes(self, case: Case, batch: Batch, heat: Array, piece: slice) -> Array:
-        """The norms (m,) of the differences between the heatmaps of some copies and the stored one."""
+    def _changes(self, case: Case, batch: Batch, heatmap: Array, piece: slice) -> Array:
+        """Compute the norms (m,) of the differences between the heatmaps of some copies and the stored one."""
         assert case.explain is not None
         numbers = range(self.params.samples)[piece]
         noise = torch.from_numpy(np.stack([self.noise(batch, number) for number in numbers])).to(batch.images)
         maps = case.explain(batch.select([0] * len(numbers)).at(batch.images + noise))
-        return np.asarray(np.linalg.norm((maps - heat).reshape(len(numbers), -1), axis=1))
+        return np.asarray(np.linalg.norm((maps - heatmap).reshape(len(numbers), -1), axis=1))
 
     def noise(self, batch: Batch, number: int) -> Array:
-        """What is added to the image (c, *space) in one copy, in [-radius, radius)."""
-        draw = generator(batch.seed, batch.ids[0], "sensitivity", number)
-        return draw.uniform(-self.params.radius, self.params.radius, tuple(batch.images.shape[1:]))
+        """Draw the noise (c, *space) of one copy, in [-radius, radius)."""
+        random = generator(batch.seed, batch.ids[0], "sensitivity", number)
+        return random.uniform(-self.params.radius, self.params.radius, tuple(batch.images.shape[1:]))

@@ -1,8 +1,9 @@
-"""The model randomization test: does a heatmap change when the model forgets what it has learned?"""
+"""The model randomization test: does a heatmap change when the model's weights are drawn anew?"""
 
 import copy
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from heatproof.network.modules import BATCH_NORMS
 from heatproof.records import Array
 from heatproof.seeding import key
 
-from .ranking import examined, finite
+from .ranking import examined_field, finite_heatmap
 from .similarity import spearman, ssim
 
 NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
@@ -28,8 +29,9 @@ MEASURES = ("absolute_spearman", "spearman", "ssim")
 
 
 class ModelRandomizationParams(Params):
-    """Layers are drawn anew from the output down, in at most ``stages`` groups (None: each by itself): ``cascading``,
-    group by group until all are random, or ``independent``, one group at a time while the others keep their weights.
+    """Weights are drawn anew from the output down, in at most ``stages`` groups of layers (None: one layer per group).
+
+    ``cascading`` adds group by group until all are random; ``independent`` draws one group and keeps all others.
     """
 
     order: Literal["cascading", "independent"] = "cascading"
@@ -37,12 +39,12 @@ class ModelRandomizationParams(Params):
 
 
 class ModelRandomization(Metric[ModelRandomizationParams]):
-    """How much does the heatmap of a model whose layers were drawn anew look like the original? The less the better.
+    """How similar to the original is the heatmap of a model with random weights? The less the better.
 
-    Measured are the rank correlation ``spearman``, that of absolute values ``absolute_spearman``, and structural
-    similarity ``ssim``, each with its mean over the stages and by stage; a stage whose heatmap is constant or undefined
-    has none, and ``constant`` is the share of such stages. Only the sample's field counts. Weights are drawn by the
-    seed and the layer's name; a normalisation layer is reset together with the layer before it.
+    The measures are the rank correlation ``spearman``, that of absolute values ``absolute_spearman``, and structural
+    similarity ``ssim``: the mean over the stages, and the values by stage. They are NaN at a stage with a constant or
+    undefined heatmap; ``constant`` is the share of such stages. Only the sample's field counts. Weights are drawn by
+    the seed and the layer's name; a normalisation layer is reset together with the layer before it.
 
     Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
     """
@@ -52,45 +54,49 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
     primary = "absolute_spearman"
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One explanation per stage."""
+        """Count one explanation per stage."""
         count = len(self.groups(model))
         return count * explanation[0], count * explanation[1]
 
     def measure(self, case: Case) -> dict[str, float | Array]:
-        """The means, and by stage (stage,) each similarity; ``Undefined`` for a constant heatmap."""
+        """Return each similarity's mean and values by stage (stage,); raises ``Undefined`` for a constant heatmap."""
         if "model_free" in case.traits:
-            raise Undefined("the explainer never looks at the model, so that no change of it can show")
+            raise Undefined("the explainer does not use the model: new weights cannot change the heatmap")
         assert case.batch is not None
-        heat, field = finite(case), examined(case.sample)
-        if np.ptp(heat[field]) == 0:
-            raise Undefined("the heatmap is constant, so that no other can be compared with it")
-        found = [alike(heat, self._explained(case, model), field) for model in self.models(case.batch)]
-        if not found:
+        heatmap = finite_heatmap(case)
+        field = examined_field(case.sample)
+        if np.ptp(heatmap[field]) == 0:
+            raise Undefined("the heatmap is constant: it cannot be compared with others")
+        rows = [similarities(heatmap, self._explained(case, model), field) for model in self.models(case.batch)]
+        if not rows:
             raise Undefined("the model has no weights that could be drawn anew")
-        stages = dict(zip(MEASURES, np.transpose(found)))
+        stages = dict(zip(MEASURES, np.transpose(rows)))
         means = {name: _mean(values) for name, values in stages.items()}
         constant = {"constant": float(np.isnan(stages["spearman"]).mean())}
         return means | constant | {f"{name}_stages": values for name, values in stages.items()}
 
     def models(self, batch: Batch) -> Iterator[Model]:
-        """The model of each stage; they are made once per model and share what is not drawn anew."""
+        """Yield the model of each stage; each is built once per model."""
         model = batch.model
-        # The network is put where the images are before copies are made of it.
+        # Move the network to the device of the images before it is copied.
         model.view(batch.images, batch.inputs)
         for group in self.groups(model):
-            before = batch.model if self.params.order == "independent" else model
-            model = randomized(before, group, batch.seed)
+            if self.params.order == "independent":
+                model = batch.model
+            model = randomized(model, group, batch.seed)
             yield model
 
     def groups(self, model: Model) -> list[list[str]]:
         """The names of the modules that are drawn anew at each stage."""
-        found = layers(model)[::-1]
-        count = min(self.params.stages or len(found), len(found))
-        parts = np.array_split(np.arange(len(found)), count) if found else []
-        return [[name for index in part for name in found[index]] for part in parts]
+        last_first = layers(model)[::-1]
+        if not last_first:
+            return []
+        count = min(self.params.stages or len(last_first), len(last_first))
+        parts = np.array_split(np.arange(len(last_first)), count)
+        return [[*chain.from_iterable(last_first[index] for index in part)] for part in parts]
 
     def _explained(self, case: Case, model: Model) -> Array:
-        """The heatmap (*space) of the case by another model."""
+        """Compute the heatmap (*space) of the case by another model; NaN where it is undefined."""
         batch = case.batch
         assert batch is not None
         assert case.explain is not None
@@ -105,18 +111,18 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
 
 
 def randomized(model: Model, modules: Sequence[str], seed: int) -> Model:
-    """The model with the weights of these modules drawn anew, by ``seed`` and their names; made once."""
+    """Return the model with the weights of these modules drawn anew, by ``seed`` and their names; built once."""
     return model.variant(["randomized", list(modules), seed], partial(redrawn, modules=modules, seed=seed))
 
 
 def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
-    """A copy whose ``modules`` have new weights, as their own ``reset_parameters`` draws them.
+    """Return a copy with new weights in ``modules``, drawn by their ``reset_parameters``.
 
-    Parameters of a module without it get normal values with their own mean and standard deviation.
+    In a module without this method parameters are drawn from a normal distribution with their mean and deviation.
     """
     copied = copy.deepcopy(network)
     for name in modules:
-        # On the processor, whose generator draws the same on every machine.
+        # On the CPU, where the generator gives the same numbers on every machine.
         fresh: Any = copy.deepcopy(copied.get_submodule(name)).cpu()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(key(seed, "randomized", name) % 2**63)
@@ -130,45 +136,53 @@ def redrawn(network: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
 
 
 def layers(model: Model) -> list[list[str]]:
-    """The modules that hold weights, in order of evaluation; a normalisation stands with the layer before it.
+    """List the modules with weights in order of evaluation; a normalisation is grouped with the layer before it.
 
-    What a network never evaluates, such as an output for training alone, is left out. Where it cannot be traced they
-    are in the order in which it lists them.
+    Modules that are never evaluated, such as an output for training alone, are left out. A network that cannot be
+    traced has its modules in the order of ``named_modules``.
     """
     modules = {name: module for name, module in model.network.named_modules() if [*module.parameters(recurse=False)]}
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     for name in _evaluated(model, modules):
-        if found and isinstance(modules[name], NORMS):
-            found[-1].append(name)
+        if groups and isinstance(modules[name], NORMS):
+            groups[-1].append(name)
         else:
-            found.append([name])
-    return found
+            groups.append([name])
+    return groups
 
 
 def _evaluated(model: Model, modules: dict[str, nn.Module]) -> Sequence[str]:
-    """The names of modules in the order in which the traced network reads their own weights."""
+    """List the names of modules in the order in which the traced network reads their weights."""
     graph = model.outline.module
     if graph is None:
         return [*modules]
-    owned = ((name, module.parameters(recurse=False)) for name, module in reversed(modules.items()))
-    owners = {id(weight): name for name, weights in owned for weight in weights}
-    read: list[Any] = []
+    owners: dict[int, str] = {}
+    # Reversed: the first module owns a weight that several modules share.
+    for name, module in reversed(modules.items()):
+        owners |= dict.fromkeys(map(id, module.parameters(recurse=False)), name)
+    weights: list[Any] = []
     for node in graph.graph.nodes:
         if node.op in ("call_module", "get_attr"):
-            held = attribute(graph, str(node.target))
-            read += held.parameters() if isinstance(held, nn.Module) else [held]
-    return [*dict.fromkeys(owners[id(weight)] for weight in read if id(weight) in owners)]
+            target = attribute(graph, str(node.target))
+            if isinstance(target, nn.Module):
+                weights += target.parameters()
+            else:
+                weights.append(target)
+    return [*dict.fromkeys(owners[id(weight)] for weight in weights if id(weight) in owners)]
 
 
-def alike(one: Array, other: Array, field: Array) -> tuple[float, float, float]:
-    """The ``MEASURES`` of two heatmaps (*space); NaN for another that is constant or not finite."""
-    if not np.isfinite(other).all() or np.ptp(other[field]) == 0:
+def similarities(original: Array, heatmap: Array, field: Array) -> tuple[float, float, float]:
+    """Compute the ``MEASURES`` of a heatmap (*space) against the original; NaN where it is constant or not finite."""
+    if not np.isfinite(heatmap).all() or np.ptp(heatmap[field]) == 0:
         return np.nan, np.nan, np.nan
-    a, b = one[field], other[field]
-    return spearman(np.abs(a), np.abs(b)), spearman(a, b), ssim(one, other, field)
+    a = original[field]
+    b = heatmap[field]
+    return spearman(np.abs(a), np.abs(b)), spearman(a, b), ssim(original, heatmap, field)
 
 
 def _mean(values: Array) -> float:
-    """The mean of the values that are defined; NaN where none is."""
+    """The mean of the defined values; NaN where there are none."""
     defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    if not defined.size:
+        return float("nan")
+    return float(defined.mean())

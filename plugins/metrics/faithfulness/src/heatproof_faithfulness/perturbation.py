@@ -1,9 +1,8 @@
-"""Images of which a part is replaced, and what the model says of them."""
+"""Images with some pixels replaced, and the model's predictions for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from scipy.ndimage import gaussian_filter
@@ -16,14 +15,14 @@ from heatproof.passes import logits
 from heatproof.records import Array, Prediction
 from heatproof.seeding import generator
 
-from .ranking import Ranking
+from .ranking import Ranking, field_of
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Baseline: TypeAlias = Number | Literal["mean", "blur", "uniform"]
 
 
 class FaithfulnessParams(Params):
-    """``of``: what is followed, the target's ``probability`` as the model's head reads it, or its ``logit``."""
+    """``of``: the score is the target's ``probability``, as read by the model's head, or its ``logit``."""
 
     of: Literal["probability", "logit"] = "probability"
 
@@ -32,35 +31,37 @@ P = TypeVar("P", bound=FaithfulnessParams, covariant=True)
 
 
 class Faithfulness(Metric[P]):
-    """Does the target's score change where a heatmap says that the evidence lies?
+    """Does the target's score depend on the pixels that the heatmap marks as evidence?
 
-    The score of the image itself is that of the stored prediction; only perturbed images pass through the model.
+    The score of the unchanged image is taken from the stored prediction; only perturbed images go through the model.
     """
 
     needs = frozenset({"prediction", "heatmap", "model"})
 
     def score(self, case: Case, prediction: Prediction) -> float:
-        """The target's probability or logit; with one output every target is that output."""
+        """Return the target's probability or logit; a single output is the score of every target."""
         assert case.batch is not None
-        values = prediction.logits if self.params.of == "logit" else prediction.probabilities
-        return float(values[int(case.batch.targets[0]) if len(values) > 1 else 0])
+        values = {"logit": prediction.logits, "probability": prediction.probabilities}[self.params.of]
+        if len(values) == 1:
+            return float(values[0])
+        return float(values[int(case.batch.targets[0])])
 
-    def own(self, case: Case) -> float:
-        """The score of the image as it is."""
+    def image_score(self, case: Case) -> float:
+        """Return the score of the unchanged image."""
         assert case.prediction is not None
         return self.score(case, case.prediction)
 
     def scores(self, case: Case, ranking: Ranking, counts: Array, replacement: Tensor) -> list[float]:
-        """The scores without the first so many pixels or patches of a ranking, for each of ``counts``."""
+        """Compute the scores after the first ``counts`` pixels or patches of a ranking are replaced."""
         assert case.batch is not None
         variants = replacing(case.batch, ranking, counts, replacement)
-        return [self.score(case, one) for one in predictions(case.batch, variants, len(counts))]
+        return [self.score(case, prediction) for prediction in predictions(case.batch, variants, len(counts))]
 
 
 def predictions(batch: Batch, variants: Callable[[slice], Tensor], count: int) -> Sequence[Prediction]:
-    """What the model says of ``count`` variants of a batch's one image, made and run in pieces of ``rows``.
+    """Predict ``count`` variants of a batch's single image, piece by piece within the batch's budget of rows.
 
-    ``variants`` gives the images (m, c, *space) of some of the numbers from 0 to ``count``.
+    ``variants`` returns the images (m, c, *space) of a slice of the numbers from 0 to ``count``.
     """
 
     def run(piece: slice) -> Tensor:
@@ -72,30 +73,28 @@ def predictions(batch: Batch, variants: Callable[[slice], Tensor], count: int) -
 
 
 def replacing(batch: Batch, ranking: Ranking, counts: Array, replacement: Tensor) -> Callable[[slice], Tensor]:
-    """The image with the first so many pixels or patches of a ranking replaced, for each of ``counts`` (m,)."""
-    places = torch.from_numpy(ranking.places).to(batch.images.device)
-    limits = torch.from_numpy(counts).to(batch.images.device).reshape(-1, *(1,) * places.ndim)
-    return lambda piece: torch.where((places < limits[piece])[:, None], replacement, batch.images)
+    """Return variants of the image with the first ``counts`` (m,) pixels or patches of a ranking replaced."""
+    ranks = torch.from_numpy(ranking.ranks).to(batch.images.device)
+    limits = torch.from_numpy(counts).to(batch.images.device).reshape(-1, *(1,) * ranks.ndim)
+    return lambda piece: torch.where((ranks < limits[piece])[:, None], replacement, batch.images)
 
 
 def replacement(case: Case, baseline: Baseline, sigma: float) -> Tensor:
-    """What removed pixels show, (1, c, *space) or what broadcasts to it; noise is drawn by seed and id."""
+    """Compute the values of replaced pixels, broadcastable to (1, c, *space); noise is drawn by seed and id."""
     assert case.batch is not None
-    images, seed = case.batch.images, case.batch.seed
+    images = case.batch.images
     if not isinstance(baseline, str):
         return torch.full_like(images, baseline)
     image = images[0].cpu().double().numpy()
-    field = np.ones(image.shape[1:], dtype=bool) if case.sample.field is None else case.sample.field
-    made: Mapping[str, Callable[[], Array]] = {
-        "mean": lambda: image[:, field].mean(1).reshape(-1, *(1,) * field.ndim),
-        "blur": lambda: np.asarray(gaussian_filter(image, sigma, axes=tuple(range(1, image.ndim)))),
-        "uniform": lambda: _within(image, generator(seed, case.sample.id, "uniform replacement")),
-    }
-    return torch.from_numpy(made[baseline]())[None].to(images)
-
-
-def _within(image: Array, draw: np.random.Generator) -> Array:
-    """Uniform values (c, *space) between the least and the greatest of each channel."""
     axes = tuple(range(1, image.ndim))
-    low, high = image.min(axes, keepdims=True), image.max(axes, keepdims=True)
-    return np.asarray(low + (high - low) * draw.random(image.shape))
+    values: Array
+    if baseline == "blur":
+        values = gaussian_filter(image, sigma, axes=axes)
+    elif baseline == "uniform":
+        low = image.min(axes, keepdims=True)
+        high = image.max(axes, keepdims=True)
+        random = generator(case.batch.seed, case.sample.id, "uniform replacement")
+        values = low + (high - low) * random.random(image.shape)
+    else:
+        values = image[:, field_of(case.sample)].mean(1).reshape(-1, *(1,) * len(axes))
+    return torch.from_numpy(values)[None].to(images)

@@ -1,4 +1,4 @@
-"""Pixel flipping: the score while pixels, or patches, are replaced one after the other, most relevant first."""
+"""Pixel flipping: the score while pixels or patches are replaced one by one, most relevant first."""
 
 import numpy as np
 from pydantic import Field
@@ -13,9 +13,9 @@ from .ranking import patch_count, ranking
 
 
 class PixelFlippingParams(FaithfulnessParams):
-    """Squares of ``patch`` pixels, 1 for single ones, are replaced, ``features_in_step`` of them at a time.
+    """Squares of ``patch`` pixels along each side are replaced, ``features_in_step`` of them at a time.
 
-    There are at most ``steps`` (None: until all is replaced). What is shown in their place is as for deletion.
+    There are at most ``steps`` (None: until all are replaced). ``baseline`` and ``sigma`` are those of deletion.
     """
 
     patch: int = Field(9, ge=1)
@@ -28,8 +28,9 @@ class PixelFlippingParams(FaithfulnessParams):
 class PixelFlipping(Faithfulness[PixelFlippingParams]):
     """How does the score fall while an image is flipped patch by patch, most relevant first?
 
-    ``curve`` starts with the image itself; once all is replaced it stays as it is. ``value`` is the area under it, of
-    width 1: the smaller the better. ``aopc`` is the mean fall of the score over the curve, the area over it.
+    ``curve`` starts with the image itself and stays constant once all patches are replaced. ``value`` is the area under
+    the curve over a width of 1: the smaller the better. ``aopc``, the area over the curve, is the mean fall of the
+    score.
 
     Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",
     PLoS ONE 10 (2015); patches, their random values and the area: Samek et al., "Evaluating the visualization of what a
@@ -40,19 +41,22 @@ class PixelFlipping(Faithfulness[PixelFlippingParams]):
     opposite = frozenset({"aopc"})
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """One forward per step; fewer where the field is smaller than the grid."""
+        """Count one forward per step; there are fewer where the field is smaller than the grid."""
         return self.steps(space), 0
 
     def steps(self, space: tuple[int, ...]) -> int:
-        """How many steps the curve of a grid has."""
-        whole = -(-patch_count(space, self.params.patch) // self.params.features_in_step)
-        return whole if self.params.steps is None else min(self.params.steps, whole)
+        """The number of steps of the curve of a grid."""
+        steps = -(-patch_count(space, self.params.patch) // self.params.features_in_step)
+        return min(self.params.steps or steps, steps)
 
     def measure(self, case: Case) -> dict[str, float | Array]:
-        """``value``, ``aopc`` and ``curve`` (steps + 1,)."""
-        order, steps, settings = ranking(case, self.params.patch), self.steps(case.sample.space), self.params
-        counts = np.arange(1, min(steps, -(-order.count // settings.features_in_step)) + 1) * settings.features_in_step
-        shown = replacement(case, settings.baseline, settings.sigma)
-        found = [self.own(case), *self.scores(case, order, np.minimum(counts, order.count), shown)]
-        curve = np.array(found + found[-1:] * (steps + 1 - len(found)))
+        """Return ``value``, ``aopc`` and ``curve`` (steps + 1,)."""
+        params = self.params
+        order = ranking(case, params.patch)
+        steps = self.steps(case.sample.space)
+        flips = min(steps, -(-order.count // params.features_in_step))
+        counts = np.minimum(np.arange(1, flips + 1) * params.features_in_step, order.count)
+        baseline = replacement(case, params.baseline, params.sigma)
+        scores = [self.image_score(case), *self.scores(case, order, counts, baseline)]
+        curve = np.pad(scores, (0, steps - flips), mode="edge")
         return {"value": float(trapezoid(curve) / steps), "aopc": float(curve[0] - curve.mean()), "curve": curve}

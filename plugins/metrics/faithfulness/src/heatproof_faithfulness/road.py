@@ -1,6 +1,6 @@
-"""ROAD: the score after pixels are removed so that their removal itself leaves no trace."""
+"""ROAD: the score after pixels are replaced by values imputed from their neighbours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from heatproof.batch import Batch
 from heatproof.metric import Case
 from heatproof.model import Model
-from heatproof.records import Array, Prediction
+from heatproof.records import Array
 from heatproof.seeding import generator
 
 from .imputation import imputed
@@ -22,8 +22,9 @@ Percentage = Annotated[float, Field(gt=0, lt=100)]
 
 
 class RoadParams(FaithfulnessParams):
-    """These ``percentages`` of the pixels are removed; to imputed values is added normal noise of standard deviation
-    ``noise``, in prepared units.
+    """The ``percentages`` of pixels that are removed, and the noise that is added to imputed values.
+
+    ``noise`` is the standard deviation of a normal distribution, in prepared units.
     """
 
     percentages: tuple[Percentage, ...] = Field((10, 20, 30, 40, 50, 60, 70, 80, 90), min_length=1)
@@ -33,46 +34,49 @@ class RoadParams(FaithfulnessParams):
 class Road(Faithfulness[RoadParams]):
     """Remove and debias: removed pixels become the weighted means of their neighbours and a little noise.
 
-    A constant in their place would tell the model their outline. ``morf`` and ``lerf`` are the scores after each
-    percentage of the most, or the least, relevant pixels is removed, ``morf_same`` and ``lerf_same`` are 1 where the
-    model's decision is still that on the image itself: their means over cases are the accuracies of the paper where
-    the model was right. ``value`` is the mean of ``lerf`` less that of ``morf``, in [-1, 1] for probabilities, the
-    larger the better; a random heatmap, whose most and least relevant pixels are alike, is expected to reach 0.
+    A constant would show the model the outline of the removed pixels. ``morf`` and ``lerf`` are the scores after each
+    percentage of the most, or the least, relevant pixels is removed. ``morf_same`` and ``lerf_same`` are 1 where the
+    decision is the same as on the unchanged image: over cases that the model decides rightly, their means are the
+    paper's accuracies. ``value`` is the mean of ``lerf`` minus that of ``morf``, in [-1, 1] for probabilities, the
+    larger the better; a random heatmap is expected to reach 0.
 
     Rong et al., "A consistent and efficient evaluation strategy for attribution methods", ICML 2022.
     """
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
-        """Two forwards per percentage."""
+        """Count two forwards per percentage."""
         return 2 * len(self.params.percentages), 0
 
     def expected(self, measure: str) -> float | None:
-        """0 for ``value``."""
-        return 0.0 if measure == "value" else None
+        """Return 0 for ``value``, None for other measures."""
+        return {"value": 0.0}.get(measure)
 
     def measure(self, case: Case) -> dict[str, float | Array]:
-        """``value``, and of either order the scores and sameness (percentage,)."""
+        """Return ``value``, and for either order the scores and whether decisions stay the same (percentage,)."""
         order = ranking(case)
-        morf, lerf = (self._curves(case, each) for each in (order, order.reversed()))
-        value = float(np.mean(lerf[0]) - np.mean(morf[0]))
-        return {"value": value, "morf": morf[0], "lerf": lerf[0], "morf_same": morf[1], "lerf_same": lerf[1]}
+        morf, morf_same = self._curves(case, order)
+        lerf, lerf_same = self._curves(case, order.reversed())
+        value = float(np.mean(lerf) - np.mean(morf))
+        return {"value": value, "morf": morf, "lerf": lerf, "morf_same": morf_same, "lerf_same": lerf_same}
 
     def _curves(self, case: Case, order: Ranking) -> tuple[Array, Array]:
-        """The scores, and whether the decision stays the same."""
+        """Compute the scores, and 1 where the decision stays the same (percentage,)."""
         assert case.batch is not None
         assert case.prediction is not None
-        variants, own = self.removing(case.batch, order), case.prediction.decision
-        found: Sequence[Prediction] = predictions(case.batch, variants, len(self.params.percentages))
-        same = [float(one.decision == own) for one in found]
-        return np.array([self.score(case, one) for one in found]), np.array(same)
+        variants = self.removing(case.batch, order)
+        results = predictions(case.batch, variants, len(self.params.percentages))
+        scores = [self.score(case, prediction) for prediction in results]
+        same = [float(prediction.decision == case.prediction.decision) for prediction in results]
+        return np.array(scores), np.array(same)
 
     def removing(self, batch: Batch, order: Ranking) -> Callable[[slice], Tensor]:
-        """The image (m, c, *space) without the first pixels of an order, for some of the percentages."""
+        """Return variants (m, c, *space) of the image without the first pixels of an order, by percentage."""
         image = batch.images[0].cpu().double().numpy()
         noise = self.params.noise * generator(batch.seed, batch.ids[0], "road").standard_normal(image.shape)
 
-        def made(percentage: float) -> Array:
-            missing = order.places < int(percentage * order.count / 100)
+        def variant(percentage: float) -> Array:
+            missing = order.ranks < int(percentage * order.count / 100)
             return np.where(missing, imputed(image, missing) + noise, image)
 
-        return lambda piece: torch.from_numpy(np.stack([*map(made, self.params.percentages[piece])])).to(batch.images)
+        percentages = self.params.percentages
+        return lambda piece: torch.from_numpy(np.stack([*map(variant, percentages[piece])])).to(batch.images)

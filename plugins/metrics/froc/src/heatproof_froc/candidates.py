@@ -1,4 +1,4 @@
-"""The free-response curve of candidate lists: points with scores, as a detector gives them."""
+"""The free-response curve of candidate lists: points with scores, such as a detector returns."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from heatproof.records import Array
 
 @dataclass(frozen=True)
 class Curve:
-    """One point per threshold, thresholds ascending, the last one above all scores.
+    """One point per threshold; thresholds ascend, and the last is above all scores.
 
-    ``false_positives`` per image, ``sensitivity``: the share of all lesions; each (points,).
+    ``false_positives`` (points,) are per image, ``sensitivity`` (points,) is the share of all lesions.
     """
 
     thresholds: Array
@@ -21,10 +21,10 @@ class Curve:
 
 
 def matched(points: Array, scores: Array, lesions: Array) -> tuple[Array, Array]:
-    """The best score of each lesion (l,), NaN where it was missed, and the scores of the false positives (f,).
+    """Return the best score of each lesion (l,), NaN where missed, and the scores of the false positives (f,).
 
-    ``points`` (c, d) are the pixels of the candidates of one image, ``scores`` (c,) theirs. ``lesions`` (*space)
-    numbers the lesions from 1; 0 is outside all of them, and candidates on negative numbers are ignored.
+    ``points`` (c, d) are the pixels of the candidates of an image, ``scores`` (c,) their scores. ``lesions`` (*space)
+    numbers the lesions from 1; 0 is outside all lesions, and candidates on negative numbers are ignored.
 
     >>> matched(np.array([[0], [1], [3]]), np.array([0.2, 0.9, 0.5]), np.array([1, 1, 2, 0]))
     (array([0.9, nan]), array([0.5]))
@@ -39,10 +39,10 @@ def matched(points: Array, scores: Array, lesions: Array) -> tuple[Array, Array]
 
 
 def candidate_curve(best: Array, false_positives: Array, images: int, drop_lowest: bool = False) -> Curve:
-    """The curve of all images together: ``best`` score per lesion (NaN: missed) and the false positives' scores.
+    """Compute the curve of all images from the ``best`` score per lesion (NaN: missed) and the false positives' scores.
 
-    ``images`` counts those without lesions too. Thresholds are the scores. ``drop_lowest`` leaves out the lowest one
-    where every lesion was found, as the CAMELYON16 program does; it loses the best point.
+    ``images`` includes those without lesions. Thresholds are the scores. ``drop_lowest`` leaves out the lowest one
+    if no lesion was missed, as the CAMELYON16 program does; this loses the best point.
 
     Ehteshami Bejnordi et al., "Diagnostic assessment of deep learning algorithms for detection of lymph node
     metastases in women with breast cancer", JAMA 318 (2017).
@@ -52,16 +52,16 @@ def candidate_curve(best: Array, false_positives: Array, images: int, drop_lowes
           sensitivity=array([1. , 0.5, 0.5, 0. ]))
     """
     if images < 1 or not len(best):
-        raise DataError(f"a free-response curve needs images and lesions; seen: {images} and {len(best)}.")
-    found = best[~np.isnan(best)]
-    thresholds = np.unique(np.concatenate([found, false_positives]))
-    if drop_lowest and len(found) == len(best):
+        raise DataError(f"a free-response curve needs images and lesions (got {images} and {len(best)}).")
+    hits = best[~np.isnan(best)]
+    thresholds = np.unique(np.concatenate([hits, false_positives]))
+    if drop_lowest and len(hits) == len(best):
         thresholds = thresholds[1:]
     thresholds = np.append(thresholds, np.inf)
-    hits, false = (_at_least(scores, thresholds) for scores in (found, false_positives))
-    return Curve(thresholds, false / images, hits / len(best))
+    per_image = _count_at_least(false_positives, thresholds) / images
+    return Curve(thresholds, per_image, _count_at_least(hits, thresholds) / len(best))
 
 
-def _at_least(scores: Array, thresholds: Array) -> Array:
-    """How many scores reach each threshold (t,)."""
+def _count_at_least(scores: Array, thresholds: Array) -> Array:
+    """Count the scores that reach each threshold (t,)."""
     return np.asarray(len(scores) - np.searchsorted(np.sort(scores), thresholds))

@@ -1,4 +1,4 @@
-"""The free-response receiver operating characteristic of heatmaps: lesions found against false alarms per image."""
+"""The free-response receiver operating characteristic of heatmaps: sensitivity over false positives per image."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -20,13 +20,13 @@ from .pooled import Pooled
 from .steps import RULES, Steps, lesions, steps
 
 ROWS = 512
-"""Resamples that are summarised at once: their curves stay in the processor's cache."""
+"""Resamples per block: few enough for their curves to stay in the processor's cache."""
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class FrocParams(Params):
-    """How candidates are cut out of a heatmap, when they hit, and where the curve is read; see the README."""
+    """How candidates are cut out of a heatmap, when they hit a lesion, and where the curve is read; see the README."""
 
     findings: tuple[str, ...] | None = None
     readers: Readers = "union"
@@ -42,11 +42,11 @@ class FrocParams(Params):
 
 
 class Froc(Metric[FrocParams]):
-    """How many lesions do the hot regions of the heatmaps find, at how many false alarms per image?
+    """How many lesions do the hot regions of heatmaps hit, at how many false positives per image?
 
-    The regions at falling thresholds are candidates: one that hits a lesion finds it, any other is a false positive.
-    ``overlap`` is the mean sensitivity at 1/8 to 8 false positives per image when sharing a pixel is a hit;
-    ``centroid``, ``iou`` and ``peak`` are the same under stricter rules. Images without lesions count as images.
+    The regions at falling thresholds are candidates; a region that hits no lesion is a false positive. ``overlap`` is
+    the mean sensitivity at 1/8 to 8 false positives per image, where a shared pixel is a hit; ``centroid``, ``iou`` and
+    ``peak`` are the same under stricter rules. Images without lesions count as images.
 
     González-Gonzalo et al., "Improving weakly-supervised lesion localization with iterative saliency map refinement",
     MIDL 2018; rates: van Ginneken et al., "Comparing and combining algorithms for computer-aided detection of
@@ -57,45 +57,51 @@ class Froc(Metric[FrocParams]):
     primary = "overlap"
 
     def measure(self, case: Case) -> dict[str, float | Array]:
-        """The case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).
+        """Return the case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).
 
-        All cases have as many steps; the last one is repeated. ``lesions`` and ``images`` are what they are shares of:
-        readers taken by themselves count as so many images.
+        All cases have the same number of steps: the last step is repeated. ``lesions`` and ``images`` are the
+        denominators; with ``readers: each`` every reader counts as one image.
         """
-        settings, heatmap = self.params, _heatmap(case)
-        found = readings(case.sample, settings.findings, settings.readers)
-        if not any(found):
-            raise Undefined(absent(case.sample, found))
-        marked = [lesions(_union(each), settings.covered, settings.connectivity) for each in found]
-        hot = hottest(heatmap, int(settings.cover * heatmap.size), settings.thresholds)
-        regions = list(components(hot, heatmap.shape, settings.connectivity))
-        total = reduce(add, [steps(hot, regions, each, settings.least_iou) for each in marked])
-        levels = hot.thresholds if settings.scale == "value" else 1 - hot.reached / heatmap.size
+        params = self.params
+        heatmap = _heatmap(case)
+        annotations = readings(case.sample, params.findings, params.readers)
+        if not any(annotations):
+            raise Undefined(absent(case.sample, annotations))
+        per_reading = [lesions(_union(masks), params.covered, params.connectivity) for masks in annotations]
+        hot = hottest(heatmap, int(params.cover * heatmap.size), params.thresholds)
+        regions = list(components(hot, heatmap.shape, params.connectivity))
+        total = reduce(add, [steps(hot, regions, marked, params.least_iou) for marked in per_reading])
+        thresholds = hot.thresholds
+        if params.scale == "quantile":
+            thresholds = 1 - hot.reached / heatmap.size
         return {
-            **self._filled(levels, total, heatmap),
-            "lesions": sum(each.count for each in marked),
-            "images": len(marked),
+            **self._filled(thresholds, total, heatmap),
+            "lesions": sum(marked.count for marked in per_reading),
+            "images": len(per_reading),
         }
 
-    def _filled(self, levels: Array, total: Steps, heatmap: Array) -> dict[str, Array]:
-        """The steps with the last one repeated; without any, one at the maximum where nothing is found."""
-        if not len(levels):
-            levels, total = np.array([heatmap.max()]), Steps(*np.zeros((2, len(RULES), 1)))
-        filler = (0, self.params.thresholds - len(levels))
-        named = {f"{rule}_hits": row for rule, row in zip(RULES, total.hits)}
-        named |= {f"{rule}_false_positives": row for rule, row in zip(RULES, total.false_positives)}
-        return {name: np.pad(row, filler, mode="edge") for name, row in ({"threshold": levels} | named).items()}
+    def _filled(self, thresholds: Array, total: Steps, heatmap: Array) -> dict[str, Array]:
+        """Repeat the last step; without steps there is one at the maximum, without hits or false positives."""
+        if not len(thresholds):
+            thresholds = np.array([heatmap.max()])
+            total = Steps(*np.zeros((2, len(RULES), 1)))
+        rows = {"threshold": thresholds}
+        rows |= {f"{rule}_hits": row for rule, row in zip(RULES, total.hits)}
+        rows |= {f"{rule}_false_positives": row for rule, row in zip(RULES, total.false_positives)}
+        padding = (0, self.params.thresholds - len(thresholds))
+        return {name: np.pad(row, padding, mode="edge") for name, row in rows.items()}
 
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
-        """Per rule the mean sensitivity (r,) and that at each rate (r, rates); of ``overlap`` also each rate (r,).
+        """Compute per rule the mean sensitivity (r,) and that at each rate (r, rates).
 
-        ``extrapolated`` is the share of the rates beyond the last point of the ``overlap`` curve. All is NaN where a
-        resample has no lesion.
+        ``at_…`` is the sensitivity of ``overlap`` at one rate (r,); ``extrapolated`` is the share of the rates beyond
+        the last point of the ``overlap`` curve. All are NaN where a resample has no lesion.
         """
-        pooled = Pooled.of(measurements, RULES, counts, self.params.points)
-        parts = [self._read(*pooled.curves(part)) for part in np.array_split(counts, -(-len(counts) // ROWS))]
-        read, beyond = (np.concatenate(each) for each in zip(*parts))
-        curves = dict(zip(RULES, np.moveaxis(read, 1, 0)))
+        pooled = Pooled.from_measurements(measurements, RULES, counts, self.params.points)
+        blocks = [self._read(*pooled.curves(block)) for block in np.array_split(counts, -(-len(counts) // ROWS))]
+        sensitivity = np.concatenate([block for block, _ in blocks])
+        beyond = np.concatenate([block for _, block in blocks])
+        curves = dict(zip(RULES, np.moveaxis(sensitivity, 1, 0)))
         return {
             **{rule: curve.mean(axis=1) for rule, curve in curves.items()},
             **{f"at_{rate:g}": column for rate, column in zip(self.params.rates, curves[self.primary].T)},
@@ -104,23 +110,25 @@ class Froc(Metric[FrocParams]):
         }
 
     def _read(self, false_positives: Array, sensitivity: Array) -> tuple[Array, Array]:
-        """The sensitivity (r, rules, rates) of curves (r, rules, points), and how much of it is carried on (r,)."""
-        rates, undefined = self.params.rates, np.isnan(sensitivity).any(axis=(1, 2))
-        read = sensitivity_at(false_positives, sensitivity, rates, self.params.interpolation)
-        beyond = extrapolated(false_positives[:, RULES.index(self.primary)], rates)
-        read[undefined], beyond[undefined] = np.nan, np.nan
-        return read, beyond
+        """Read the sensitivity (r, rules, rates) off curves (r, rules, points), and the share of extrapolation (r,)."""
+        at_rates = sensitivity_at(false_positives, sensitivity, self.params.rates, self.params.interpolation)
+        beyond = extrapolated(false_positives[:, RULES.index(self.primary)], self.params.rates)
+        undefined = np.isnan(sensitivity).any(axis=(1, 2))
+        at_rates[undefined] = np.nan
+        beyond[undefined] = np.nan
+        return at_rates, beyond
 
 
-def _union(reading: Mapping[str, Array]) -> Array:
-    return np.asarray(np.maximum.reduce(list(reading.values())))
+def _union(masks: Mapping[str, Array]) -> Array:
+    return np.asarray(np.maximum.reduce(list(masks.values())))
 
 
 def _heatmap(case: Case) -> Array:
     assert case.heatmap is not None
-    values, space = case.heatmap.values, case.sample.space
-    if values.shape != space:
-        raise DataError(f"froc compares on one grid; the heatmap is {values.shape}, the annotation {space}.")
-    if not np.isfinite(values).all():
-        raise DataError("froc cuts heatmaps at their values; this one is not finite.")
-    return values
+    heatmap = case.heatmap.values
+    space = case.sample.space
+    if heatmap.shape != space:
+        raise DataError(f"froc compares on one grid; the heatmap is {heatmap.shape}, the annotation {space}.")
+    if not np.isfinite(heatmap).all():
+        raise DataError("froc needs a finite heatmap to cut at its values; this one is not finite.")
+    return heatmap

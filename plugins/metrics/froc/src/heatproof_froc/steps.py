@@ -1,4 +1,4 @@
-"""What a heatmap finds at each threshold, under each hit rule: a case's own step function."""
+"""The step function of a case: its hits and false positives at each threshold, under each hit rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from heatproof.records import Array
 from .components import Hottest
 
 RULES = ("overlap", "centroid", "iou", "peak")
-"""When a component hits a lesion: they share a pixel; its centroid lies in it; they overlap enough; its peak does."""
+"""A component hits a lesion where they share a pixel; its centroid is in it; their IoU is high; its peak is in it."""
 
 
 @dataclass(frozen=True)
 class Lesions:
-    """The lesions of one reading: ``numbers`` (*space) from 1, 0 outside, and how many there are."""
+    """The lesions of one reading: their ``numbers`` (*space) from 1, with 0 outside, and their ``count``."""
 
     numbers: Array
     count: int
@@ -24,7 +24,7 @@ class Lesions:
 
 @dataclass(frozen=True)
 class Steps:
-    """Per rule (in the order of ``RULES``) and threshold the lesions hit and the false positives, (rules, t) each."""
+    """Numbers of hit lesions and of false positives (rules, t), per rule in the order of ``RULES`` and threshold."""
 
     hits: Array
     false_positives: Array
@@ -34,64 +34,71 @@ class Steps:
 
 
 def lesions(coverage: Array, covered: float, connectivity: int) -> Lesions:
-    """The connected regions of a marked area (*space); a pixel belongs to one where at least ``covered`` is marked.
+    """Number the connected regions of a coverage (*space); only pixels of at least ``covered`` belong to a lesion.
 
-    A region without such a pixel keeps its fullest ones, so that no lesion is lost for being small.
+    A region without such a pixel consists of its pixels of highest coverage: small lesions are not lost.
 
     >>> lesions(np.array([[0.1, 0.3, 0, 0.2, 0.9, 1]]), 0.5, connectivity=8).numbers.tolist()
     [[0, 1, 0, 0, 2, 2]]
     """
-    dimensions = coverage.ndim
-    structure = generate_binary_structure(dimensions, dimensions if connectivity == 8 else 1)
-    numbers, count = label(coverage > 0, structure)
+    directions = {4: 1, 8: coverage.ndim}[connectivity]
+    numbers, count = label(coverage > 0, generate_binary_structure(coverage.ndim, directions))
     marked = np.flatnonzero(numbers)
-    region, share = numbers.flat[marked], coverage.flat[marked]
-    fullest = np.zeros(count + 1, dtype=share.dtype)
-    np.maximum.at(fullest, region, share)
-    numbers.flat[marked[share < np.minimum(covered, fullest)[region]]] = 0
+    regions = numbers.flat[marked]
+    shares = coverage.flat[marked]
+    # Not scipy.ndimage.maximum, which takes over ten times as long.
+    highest = np.zeros(count + 1, dtype=shares.dtype)
+    np.maximum.at(highest, regions, shares)
+    numbers.flat[marked[shares < np.minimum(covered, highest)[regions]]] = 0
     return Lesions(numbers, count)
 
 
-def steps(hot: Hottest, found: Sequence[tuple[Array, int]], marked: Lesions, least_iou: float) -> Steps:
-    """What the components ``found`` at each threshold of ``hot`` hit, and how many of them hit nothing."""
-    number = marked.numbers.ravel()[hot.positions]
-    inside = np.flatnonzero(number)
-    sizes = np.bincount(marked.numbers.ravel(), minlength=marked.count + 1)
-    places = [axis.astype(np.float64) for axis in np.unravel_index(hot.positions, marked.numbers.shape)]
-    counted = np.zeros((2, len(RULES), len(found)))
-    for step, (labels, count) in enumerate(found):
-        size = np.bincount(labels, minlength=count)
-        own = inside[: np.searchsorted(inside, len(labels))]
-        shared = _shared(labels[own], number[own], size, sizes, least_iou)
-        centres = [np.rint(np.bincount(labels, axis[: len(labels)], count) / size).astype(np.int64) for axis in places]
-        centroid, peak = marked.numbers[tuple(centres)], number[_first(labels, count)]
-        pairs = [(labels[own], number[own]), _alone(centroid), shared, _alone(peak)]
+def steps(hot: Hottest, regions: Sequence[tuple[Array, int]], marked: Lesions, least_iou: float) -> Steps:
+    """Count the lesions hit, and the components that hit none, of the ``regions`` at each threshold of ``hot``.
+
+    ``regions`` holds per threshold the component (k,) of each pixel that reaches it, and the number of components.
+    """
+    numbers = marked.numbers.ravel()[hot.positions]
+    inside = np.flatnonzero(numbers)
+    lesion_sizes = np.bincount(marked.numbers.ravel(), minlength=marked.count + 1)
+    positions = [axis.astype(np.float64) for axis in np.unravel_index(hot.positions, marked.numbers.shape)]
+    counts = np.zeros((2, len(RULES), len(regions)))
+    for step, (labels, count) in enumerate(regions):
+        sizes = np.bincount(labels, minlength=count)
+        pixels = inside[: np.searchsorted(inside, len(labels))]
+        overlap = (labels[pixels], numbers[pixels])
+        sums = [np.bincount(labels, axis[: len(labels)], count) for axis in positions]
+        centroids = marked.numbers[tuple(np.rint(total / sizes).astype(np.int64) for total in sums)]
+        peaks = numbers[_first_pixels(labels, count)]
+        pairs = [overlap, _hits(centroids), _similar(*overlap, sizes, lesion_sizes, least_iou), _hits(peaks)]
         for rule, (component, lesion) in enumerate(pairs):
-            counted[:, rule, step] = _distinct(lesion), count - _distinct(component)
-    return Steps(*counted)
+            counts[:, rule, step] = _distinct(lesion), count - _distinct(component)
+    return Steps(*counts)
 
 
-def _shared(component: Array, lesion: Array, size: Array, sizes: Array, least_iou: float) -> tuple[Array, Array]:
-    """The components and lesions (pairs,) that overlap enough, from the pixels (k,) that lie in both of a pair."""
-    pairs, shared = np.unique(component * len(sizes) + lesion, return_counts=True)
-    component, lesion = np.divmod(pairs, len(sizes))
-    enough = shared >= least_iou * (size[component] + sizes[lesion] - shared)
+def _similar(
+    component: Array, lesion: Array, sizes: Array, lesion_sizes: Array, least_iou: float
+) -> tuple[Array, Array]:
+    """Select the pairs of component and lesion (pairs,) of sufficient IoU, from the pixels (k,) that they share."""
+    pairs, shared = np.unique(component * len(lesion_sizes) + lesion, return_counts=True)
+    component, lesion = np.divmod(pairs, len(lesion_sizes))
+    enough = shared >= least_iou * (sizes[component] + lesion_sizes[lesion] - shared)
     return component[enough], lesion[enough]
 
 
-def _alone(lesion: Array) -> tuple[Array, Array]:
-    """The components and lesions (pairs,) where each component has one lesion (components,), or 0 for none."""
-    hitting = np.flatnonzero(lesion)
-    return hitting, lesion[hitting]
+def _hits(lesions: Array) -> tuple[Array, Array]:
+    """Select the pairs of component and lesion (pairs,) from the lesion (components,) of each component, 0 for none."""
+    component = np.flatnonzero(lesions)
+    return component, lesions[component]
 
 
-def _first(labels: Array, count: int) -> Array:
-    """The first pixel of each component (count,); pixels come hottest first."""
+def _first_pixels(labels: Array, count: int) -> Array:
+    """Find the first, which is the hottest, pixel of each component (count,); ``numpy.unique`` would have to sort."""
     first = np.empty(count, dtype=np.int64)
     first[labels[::-1]] = np.arange(len(labels))[::-1]
     return first
 
 
 def _distinct(values: Array) -> int:
-    """How many different whole numbers there are; they are small, so that counting beats sorting."""
+    """Count the distinct values, which are small integers: a histogram is faster than ``numpy.unique``."""
     return int(np.count_nonzero(np.bincount(values)))

@@ -1,4 +1,4 @@
-"""Does a heatmap look where the readers of the image looked?"""
+"""The agreement of a heatmap with the gaze of the image's readers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -20,7 +20,7 @@ UNDEFINED = dict.fromkeys(MEASURES, float("nan"))
 
 
 class GazeParams(Params):
-    """Which densities are gaze, how several readers are taken together, and the settings of ``ecs`` and ``kl``."""
+    """Which densities are gaze, how readers are combined, and the settings of ``ecs`` and ``kl``."""
 
     finding: str = "gaze"
     readers: Readers = "mean"
@@ -35,8 +35,8 @@ class Gaze(Metric[GazeParams]):
     ``correlation`` (Pearson), ``kl`` (divergence of the gaze from the heat, lower is better), ``nss`` (the standardised
     heatmap at the fixations) and ``ecs`` (the share of the most looked-at cells that are among the hottest): Bylinskii
     et al., "What do different evaluation metrics tell us about saliency models?", IEEE Transactions on Pattern Analysis
-    and Machine Intelligence 41 (2019). Every reader's map counts as one, however long he looked; ``nss`` takes all
-    their fixations. ``ceiling_…`` is what a reader's own map reaches against the mean of the others.
+    and Machine Intelligence 41 (2019). Every reader's map is scaled to sum 1, however long the reader looked; ``nss``
+    uses the fixations of all readers. ``ceiling_…`` is the score of a reader's map against the mean of the others.
     """
 
     needs = frozenset({"heatmap", "annotation"})
@@ -44,77 +44,84 @@ class Gaze(Metric[GazeParams]):
     opposite = frozenset({"kl", "ceiling_kl"})
 
     def measure(self, case: Case) -> dict[str, float]:
-        """The four measures and their ceilings; NaN where one is undefined, and a ceiling with a single reader."""
-        heatmap, maps = _heatmap(case), self._maps(case.sample)
+        """Return the four measures and their ceilings; NaN where undefined, as ceilings are with a single reader."""
+        heatmap = _heatmap(case)
+        maps = self._maps(case.sample)
         pixels = {reader: _pixels(case.sample, points) for reader, points in fixations_of(case.sample).items()}
-        found = [self._scores(heatmap, density, places) for density, places in self._references(maps, pixels)]
-        ceilings = [self._ceiling(reader, maps, pixels) for reader in maps if len(maps) > 1] or [UNDEFINED]
-        return averaged(found) | {f"ceiling_{name}": value for name, value in averaged(ceilings).items()}
+        scores = [self._scores(heatmap, density, fixations) for density, fixations in self._references(maps, pixels)]
+        ceilings = [UNDEFINED]
+        if len(maps) > 1:
+            ceilings = [self._ceiling(reader, maps, pixels) for reader in maps]
+        return averaged(scores) | {f"ceiling_{name}": value for name, value in averaged(ceilings).items()}
 
     def expected(self, measure: str) -> float | None:
-        """0 for ``correlation`` and ``nss``, ``top`` of ``grid`` × ``grid`` cells for ``ecs``."""
+        """Return 0 for ``correlation`` and ``nss``, ``top`` over ``grid²`` for ``ecs``, None for other measures."""
         ecs_by_chance = min(1.0, self.params.top / self.params.grid**2)
         return {"correlation": 0.0, "nss": 0.0, "ecs": ecs_by_chance}.get(measure)
 
     def _maps(self, sample: Sample) -> dict[str, Array]:
-        """Reader → map of sum 1; raises ``Undefined`` where there is none."""
-        maps: dict[str, Array] = {}
-        for mark in sample.annotations:
-            if mark.finding == self.params.finding:
-                maps[mark.reader] = maps.get(mark.reader, 0.0) + mark.values.astype(np.float64)
-        if not maps:
+        """Map each reader to a density of sum 1; raises ``Undefined`` where there is none."""
+        durations: dict[str, Array] = {}
+        for annotation in sample.annotations:
+            if annotation.finding == self.params.finding:
+                values = annotation.values.astype(np.float64)
+                durations[annotation.reader] = durations.get(annotation.reader, 0.0) + values
+        if not durations:
             raise Undefined(f"no {self.params.finding} was recorded")
-        seen = {reader: values / values.sum() for reader, values in maps.items() if values.any()}
-        if not seen:
+        maps = {reader: values / values.sum() for reader, values in durations.items() if values.any()}
+        if not maps:
             raise Undefined(f"no {self.params.finding} lies on the image")
-        return seen
+        return maps
 
     def _references(self, maps: Mapping[str, Array], pixels: Mapping[str, Array]) -> list[tuple[Array, Array]]:
-        """The maps that the heatmap is held against, each with its fixations: of all readers, or of each."""
+        """List the maps to compare the heatmap with, and their fixations: of all readers together, or of each."""
         if self.params.readers == "each":
-            return [(density, pixels.get(reader, _nowhere(density))) for reader, density in maps.items()]
+            return [(density, pixels.get(reader, _no_pixels(density))) for reader, density in maps.items()]
         density = together(list(maps.values()), self.params.readers)
         return [(density, _joined(density, pixels.values()))]
 
     def _ceiling(self, reader: str, maps: Mapping[str, Array], pixels: Mapping[str, Array]) -> dict[str, float]:
-        """What a reader's map reaches as a heatmap against the mean of the others."""
-        others = np.mean([density for other, density in maps.items() if other != reader], axis=0)
-        places = [each for other, each in pixels.items() if other != reader]
-        return self._scores(maps[reader], others, _joined(others, places))
+        """Score a reader's map, used as a heatmap, against the mean of the others."""
+        density = np.mean([values for other, values in maps.items() if other != reader], axis=0)
+        fixations = [values for other, values in pixels.items() if other != reader]
+        return self._scores(maps[reader], density, _joined(density, fixations))
 
     def _scores(self, heatmap: Array, density: Array, pixels: Array) -> dict[str, float]:
         if not np.isfinite(heatmap).all():
             return UNDEFINED
-        mass, heat = (cells(values, self.params.grid) for values in (density, heatmap))
-        values = (
-            correlation(heatmap, density),
-            divergence(density, heatmap, self.params.epsilon),
-            scanpath(heatmap, pixels),
-            ecs(mass, heat, self.params.top),
-        )
-        return dict(zip(MEASURES, values))
+        mass = cells(density, self.params.grid)
+        heat = cells(heatmap, self.params.grid)
+        return {
+            "correlation": correlation(heatmap, density),
+            "kl": divergence(density, heatmap, self.params.epsilon),
+            "nss": scanpath(heatmap, pixels),
+            "ecs": ecs(mass, heat, self.params.top),
+        }
 
 
 def _heatmap(case: Case) -> Array:
     assert case.heatmap is not None
-    shape, space = case.heatmap.values.shape, case.sample.space
+    shape = case.heatmap.values.shape
+    space = case.sample.space
     if shape != space:
         raise DataError(f"gaze compares on one grid; the heatmap is {shape}, the annotation {space}.")
     return case.heatmap.values.astype(np.float64)
 
 
 def _pixels(sample: Sample, points: Array) -> Array:
-    """The pixels (n, d) of the sample's grid that hold native points (n, ≥ d); those beside the grid are left out."""
+    """Find the pixels (n, d) of the sample's grid at native points (n, ≥ d); points outside the grid are left out."""
     axes = len(sample.space)
-    affine = np.eye(axes + 1) if sample.geometry is None else sample.geometry.affine
-    places = np.linalg.solve(affine[:-1, :-1], (points[:, :axes] - affine[:-1, -1]).T).T
-    pixels = np.floor(places).astype(int)
+    affine = np.eye(axes + 1)
+    if sample.geometry is not None:
+        affine = sample.geometry.affine
+    positions = np.linalg.solve(affine[:-1, :-1], (points[:, :axes] - affine[:-1, -1]).T).T
+    pixels = np.floor(positions).astype(int)
     return np.asarray(pixels[((pixels >= 0) & (pixels < sample.space)).all(axis=1)])
 
 
-def _nowhere(density: Array) -> Array:
+def _no_pixels(density: Array) -> Array:
     return np.zeros((0, density.ndim), dtype=int)
 
 
 def _joined(density: Array, pixels: Iterable[Array]) -> Array:
-    return np.concatenate([_nowhere(density), *pixels])
+    return np.concatenate([_no_pixels(density), *pixels])

@@ -1,4 +1,4 @@
-"""How alike a heatmap and a map of gaze are: correlation, divergence, and the heat where somebody looked."""
+"""The likeness of a heatmap and a density of gaze: correlation, divergence, and the heat at the fixations."""
 
 import numpy as np
 
@@ -6,22 +6,21 @@ from heatproof.records import Array
 
 
 def correlation(heatmap: Array, density: Array) -> float:
-    """Pearson's correlation of two maps (*space), in [-1, 1]; NaN where one of them is constant.
+    """Compute Pearson's correlation of two maps (*space), in [-1, 1]; NaN where one of them is constant.
 
     >>> round(correlation(np.array([1.0, 2.0, 4.0]), np.array([0.0, 0.0, 1.0])), 6)
     0.944911
     """
     if not (np.ptp(heatmap) and np.ptp(density)):
         return float("nan")
-    one, other = ((values - values.mean()).ravel() for values in (heatmap, density))
-    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+    return float(np.corrcoef(heatmap.ravel(), density.ravel())[0, 1])
 
 
 def divergence(density: Array, heatmap: Array, epsilon: float) -> float:
-    """Kullback and Leibler's divergence in nats, ≥ 0, of a density from the positive part of a heatmap (*space).
+    """Compute the Kullback-Leibler divergence in nats, ≥ 0, of a density from a heatmap's positive part (*space).
 
-    Both are made of sum 1; the heatmap's is mixed with ``epsilon`` of an even one, so that heat may be missing. NaN
-    where one of them has no positive part.
+    Both are divided by their sum; the heatmap is mixed with a share ``epsilon`` of a uniform density, because zero heat
+    at a fixation would make the divergence infinite. NaN where the density or the positive part is zero everywhere.
 
     >>> round(divergence(np.array([1.0, 1.0]), np.array([3.0, 1.0]), 0.0), 6)
     0.143841
@@ -29,15 +28,16 @@ def divergence(density: Array, heatmap: Array, epsilon: float) -> float:
     heat = np.maximum(heatmap, 0)
     if not (heat.any() and density.any()):
         return float("nan")
-    seen = density > 0
-    wanted = (density / density.sum())[seen]
-    found = ((1 - epsilon) * heat / heat.sum() + epsilon / heat.size)[seen]
+    # Not scipy.special.rel_entr, which computes a logarithm for every pixel and takes twice as long.
+    fixated = density > 0
+    observed = (density / density.sum())[fixated]
+    predicted = ((1 - epsilon) * heat / heat.sum() + epsilon / heat.size)[fixated]
     with np.errstate(divide="ignore"):
-        return float(wanted @ np.log(wanted / found))
+        return float(observed @ np.log(observed / predicted))
 
 
 def scanpath(heatmap: Array, pixels: Array) -> float:
-    """The mean of a heatmap (*space), standardised to mean 0 and deviation 1, at pixels (n, d).
+    """Compute the mean of a heatmap (*space), standardised to mean 0 and deviation 1, at pixels (n, d).
 
     NaN without pixels, or where the heatmap is constant.
 

@@ -1,4 +1,4 @@
-"""Registers what a confusion matrix tells of decisions."""
+"""Registers the measures of decisions that follow from a confusion matrix."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,7 @@
-"""What confusion matrices (r, classes, classes), true class by decision, tell: kappa, accuracy and rates per class."""
+"""Kappa, accuracy and rates per class from confusion matrices (r, classes, classes), true class by decision.
+
+scikit-learn computes them from the labels of one resample at a time.
+"""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,7 +15,7 @@ POWERS: Mapping[Weights, int] = {"quadratic": 2, "linear": 1, "equal": 0}
 
 
 def kappa(matrices: Array, weights: Weights = "quadratic") -> Array:
-    """Cohen's weighted kappa (r,) in [-1, 1]; NaN where all cases have one class, and get it.
+    """Compute Cohen's weighted kappa (r,) in [-1, 1]; NaN where all labels and decisions are one class.
 
     Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit",
     Psychological Bulletin 70 (1968).
@@ -23,30 +26,31 @@ def kappa(matrices: Array, weights: Weights = "quadratic") -> Array:
     classes = np.arange(matrices.shape[-1])
     distances = np.abs(classes[:, None] - classes)
     costs = np.where(distances, distances.astype(np.float64) ** POWERS[weights], 0)
-    seen = np.einsum("rij,ij->r", matrices, costs) * matrices.sum(axis=(1, 2))
+    observed = np.einsum("rij,ij->r", matrices, costs) * matrices.sum(axis=(1, 2))
     by_chance = np.einsum("ri,ij,rj->r", matrices.sum(axis=2), costs, matrices.sum(axis=1))
-    return 1 - share(seen, by_chance)
+    return 1 - share(observed, by_chance)
 
 
 def accuracy(matrices: Array) -> Array:
-    """The share of right decisions (r,)."""
+    """Compute the share of right decisions (r,)."""
     return share(np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
 
 
 def rates(matrices: Array) -> dict[str, Array]:
-    """Sensitivity, specificity, precision and F1 of each class against the rest (r, classes); NaN where 0 / 0.
+    """Compute sensitivity, specificity, precision and F1 of each class against the rest (r, classes); NaN for 0 / 0.
 
     >>> {name: values[0, 1].round(4).item() for name, values in rates(np.array([[[4, 2], [1, 3]]])).items()}
     {'sensitivity': 0.75, 'specificity': 0.6667, 'precision': 0.6, 'f1': 0.6667}
     """
-    found = np.diagonal(matrices, axis1=1, axis2=2)
-    missed, alarms = matrices.sum(axis=2) - found, matrices.sum(axis=1) - found
-    spared = matrices.sum(axis=(1, 2))[:, None] - found - missed - alarms
+    true_positives = np.diagonal(matrices, axis1=1, axis2=2)
+    false_negatives = matrices.sum(axis=2) - true_positives
+    false_positives = matrices.sum(axis=1) - true_positives
+    true_negatives = matrices.sum(axis=(1, 2))[:, None] - true_positives - false_negatives - false_positives
     return {
-        "sensitivity": share(found, found + missed),
-        "specificity": share(spared, spared + alarms),
-        "precision": share(found, found + alarms),
-        "f1": share(2 * found, 2 * found + missed + alarms),
+        "sensitivity": share(true_positives, true_positives + false_negatives),
+        "specificity": share(true_negatives, true_negatives + false_positives),
+        "precision": share(true_positives, true_positives + false_positives),
+        "f1": share(2 * true_positives, 2 * true_positives + false_negatives + false_positives),
     }
 
 

@@ -1,4 +1,4 @@
-"""Registers how well heatmaps are placed: pointing game, relevance mass and rank, intersection over union."""
+"""Registers metrics of localization: pointing game, relevance mass and rank, intersection over union."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Intersection over union of the hot pixels of a heatmap, or of a box round them, with the lesions."""
+"""Intersection over union of the lesions with the hot pixels of a heatmap, or with a box around them."""
 
 from typing import Literal, Self
 
@@ -14,10 +14,10 @@ Threshold = Literal["share", "maximum", "absolute"]
 
 
 class IouParams(MaskParams):
-    """Hot is the hottest ``share`` of the pixels, or what reaches a share of the ``maximum`` or an ``absolute`` value.
+    """Hot pixels are the hottest ``share``, or those that reach a share of the ``maximum`` or an ``absolute`` value.
 
-    ``level`` is that share or value. With ``shape: box`` the hot pixels are replaced by the box round the largest
-    region of connected ones.
+    ``level`` is this share or value. With ``shape: box`` the hot pixels are replaced by the box around their largest
+    connected region.
     """
 
     threshold: Threshold = "share"
@@ -32,31 +32,33 @@ class IouParams(MaskParams):
 
 
 class Iou(Localization[IouParams]):
-    """How much do the hot pixels and the lesions have in common, of all that is either?
+    """How large is the intersection of hot pixels and lesions, as a share of their union?
 
     Saporta et al., "Benchmarking saliency methods for chest X-ray interpretation", Nature Machine Intelligence 4
-    (2022); the box round the largest hot region: Zhou et al., "Learning deep features for discriminative
+    (2022); the box around the largest hot region: Zhou et al., "Learning deep features for discriminative
     localization", CVPR 2016.
     """
 
     def area(self, coverage: Array) -> Array:
-        """The mask (*space) bool."""
+        """Return the mask (*space) bool."""
         return mask(coverage, self.params.covered)
 
     def scores(self, heatmap: Array, areas: Array) -> Array:
-        """Intersection over union per mask (m,)."""
-        chosen = hot(heatmap, self.params.threshold, self.params.level)
-        return iou(box(chosen > 0) if self.params.shape == "box" else chosen, areas)
+        """Compute intersection over union per mask (m,)."""
+        hot_pixels = hot(heatmap, self.params.threshold, self.params.level)
+        if self.params.shape == "box":
+            hot_pixels = box(hot_pixels > 0)
+        return iou(hot_pixels, areas)
 
     def chance(self, area: Array) -> dict[str, float]:
-        """Nothing: it is not known in closed form."""
+        """Return nothing: the expected value has no closed form."""
         return {}
 
 
 def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:
-    """How hot each pixel counts (*space) in [0, 1]; a fraction only where pixels are tied for the last places.
+    """Compute how much each pixel counts as hot (*space), in [0, 1]; tied pixels share the last ranks as fractions.
 
-    A heatmap without positive values has no maximum to take a share of, hence no hot pixels.
+    A heatmap without positive values has no hot pixels by a share of its maximum.
 
     >>> hot(np.array([4, 2, 2, 0]), "share", 0.5).tolist(), hot(np.array([4, 2, 2, 0]), "maximum", 0.5).tolist()
     ([1.0, 0.5, 0.5, 0.0], [1.0, 1.0, 1.0, 0.0])
@@ -64,26 +66,28 @@ def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:
     if threshold == "share":
         last, share = cut(heatmap, max(1, round(level * heatmap.size)))
         return np.asarray((heatmap > last) + share * (heatmap == last))
-    least = level * heatmap.max() if threshold == "maximum" else level
-    return np.asarray((heatmap >= least) & (threshold == "absolute" or least > 0), dtype=np.float64)
+    if threshold == "absolute":
+        return np.asarray(heatmap >= level, dtype=np.float64)
+    least = level * heatmap.max()
+    return np.asarray((heatmap >= least) & (least > 0), dtype=np.float64)
 
 
-def box(chosen: Array) -> Array:
-    """The box (*space) bool round the largest region of connected pixels, diagonals included; the first of equals."""
-    regions, count = label(chosen, generate_binary_structure(chosen.ndim, chosen.ndim))
-    drawn = np.zeros(chosen.shape, dtype=bool)
+def box(hot_pixels: Array) -> Array:
+    """Fill the box (*space) bool around the largest (of equals, first) connected region; diagonals connect."""
+    regions, count = label(hot_pixels, generate_binary_structure(hot_pixels.ndim, hot_pixels.ndim))
+    filled = np.zeros(hot_pixels.shape, dtype=bool)
     if count:
         largest = int(np.bincount(regions.ravel())[1:].argmax())
-        drawn[find_objects(regions)[largest]] = True
-    return drawn
+        filled[find_objects(regions)[largest]] = True
+    return filled
 
 
-def iou(chosen: Array, areas: Array) -> Array:
-    """Intersection over union of hot pixels (*space) in [0, 1] with each of several masks (m, *space) bool: (m,).
+def iou(hot_pixels: Array, areas: Array) -> Array:
+    """Compute intersection over union (m,) of hot pixels (*space) in [0, 1] with masks (m, *space) bool.
 
     >>> iou(np.array([1.0, 1.0, 0.0]), np.array([[False, True, True]])).round(3).tolist()
     [0.333]
     """
-    shared = np.array([chosen[area].sum(dtype=np.float64) for area in areas])
+    shared = np.array([hot_pixels[area].sum(dtype=np.float64) for area in areas])
     sizes = np.array([np.count_nonzero(area) for area in areas])
-    return np.asarray(shared / (chosen.sum(dtype=np.float64) + sizes - shared))
+    return np.asarray(shared / (hot_pixels.sum(dtype=np.float64) + sizes - shared))

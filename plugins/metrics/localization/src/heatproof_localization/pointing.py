@@ -10,32 +10,32 @@ from .localization import Localization, MaskParams, mask
 
 
 class PointingParams(MaskParams):
-    """The hottest pixel may miss the mask by less than ``tolerance`` pixels; 0: it must lie in it."""
+    """The hottest pixel may miss the mask by less than ``tolerance`` pixels; 0: it must lie in the mask."""
 
     tolerance: float = Field(0, ge=0, allow_inf_nan=False)
 
 
 class Pointing(Localization[PointingParams]):
-    """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels beside it?
+    """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels away from it?
 
-    Of several hottest pixels the share that hits counts. A random heatmap is expected to reach the share of the
-    image that counts as a hit, which is measured as ``chance``.
+    With several hottest pixels the score is the share that hits. The expected score of a random heatmap, ``chance``, is
+    the share of the image that counts as a hit.
 
     Zhang et al., "Top-down neural attention by excitation backprop", International Journal of Computer Vision 126
     (2018).
     """
 
     def area(self, coverage: Array) -> Array:
-        """The mask and what lies less than ``tolerance`` pixels beside it (*space) bool."""
+        """Return the mask and the pixels less than ``tolerance`` away from it (*space) bool."""
         return widened(mask(coverage, self.params.covered), self.params.tolerance)
 
     def scores(self, heatmap: Array, areas: Array) -> Array:
-        """The share of the hottest pixels that hit, per area (m,)."""
+        """Compute the share of the hottest pixels that hit, per area (m,)."""
         return pointing(heatmap, areas)
 
 
 def pointing(heatmap: Array, areas: Array) -> Array:
-    """The share of the hottest pixels of a heatmap (*space) that lie in each area (m, *space) bool: (m,).
+    """Compute the share (m,) of the hottest pixels of a heatmap (*space) that lie in each area (m, *space) bool.
 
     >>> pointing(np.array([3, 1, 3]), np.array([[1, 1, 0], [0, 1, 0]], dtype=bool)).tolist()
     [0.5, 0.0]
@@ -45,7 +45,7 @@ def pointing(heatmap: Array, areas: Array) -> Array:
 
 
 def widened(area: Array, tolerance: float) -> Array:
-    """An area (*space) bool and every pixel whose centre is less than ``tolerance`` pixels from one of its own.
+    """Add to an area (*space) bool every pixel less than ``tolerance`` pixels, by their centres, away from it.
 
     >>> widened(np.array([True, False, False]), 2).tolist()
     [True, True, False]

@@ -1,4 +1,4 @@
-"""Relevance mass and relevance rank: how much of the heat, and of the hottest pixels, lies on the lesions."""
+"""Relevance mass and relevance rank: the shares of the heat, and of the hottest pixels, that lie on lesions."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -16,54 +16,56 @@ SIGNS: Mapping[Sign, Callable[[Array], Array]] = {
     "signed": lambda heatmap: heatmap,
     "absolute": np.abs,
 }
-"""What of a heatmap counts as relevance."""
+"""The relevance of a heatmap under each sign."""
 
 
 class RelevanceMassParams(LocalizationParams):
-    """``positive`` relevance only, ``signed`` (then the share may leave [0, 1]), or its ``absolute`` size."""
+    """``positive`` relevance only, ``signed`` (the share may then lie outside [0, 1]), or ``absolute`` values."""
 
     sign: Sign = "positive"
 
 
 class RelevanceMass(Localization[RelevanceMassParams]):
-    """The share of all positive relevance that lies on lesions; a pixel counts by the share of it that is marked.
+    """The share of all relevance that lies on lesions; a pixel counts by its marked share.
 
-    A random heatmap is expected to reach the share of the image that is marked, measured as ``chance``.
+    The expected score of a random heatmap, ``chance``, is the marked share of the image.
 
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 81 (2022).
     """
 
     def scores(self, heatmap: Array, areas: Array) -> Array:
-        """The share of the relevance that lies in each area (m,); NaN where there is none."""
+        """Compute the share of the relevance that lies in each area (m,); NaN without relevance."""
         return relevance_mass(heatmap, areas, self.params.sign)
 
     def chance(self, area: Array) -> dict[str, float]:
-        """The share of the image that is marked; not known in closed form for ``signed`` relevance."""
-        return {} if self.params.sign == "signed" else super().chance(area)
+        """Return the marked share of the image; nothing for ``signed`` relevance, which has no closed form."""
+        if self.params.sign == "signed":
+            return {}
+        return super().chance(area)
 
 
 class RelevanceRank(Localization[MaskParams]):
-    """As many of the hottest pixels as the mask has pixels: the share of them that lies in the mask.
+    """Of the k hottest pixels, the share that lies in a mask of k pixels.
 
-    Pixels tied for the last places share them evenly. A random heatmap is expected to reach the share of the image
-    that the mask covers, measured as ``chance``.
+    Pixels tied for the last ranks share them evenly. The expected score of a random heatmap, ``chance``, is the share
+    of the image that the mask covers.
 
     Arras, Osman and Samek, "CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network
     explanations", Information Fusion 81 (2022).
     """
 
     def area(self, coverage: Array) -> Array:
-        """The mask (*space) bool."""
+        """Return the mask (*space) bool."""
         return mask(coverage, self.params.covered)
 
     def scores(self, heatmap: Array, areas: Array) -> Array:
-        """The share of the hottest pixels that lie in each mask (m,)."""
+        """Compute the share of the hottest pixels that lie in each mask (m,)."""
         return relevance_rank(heatmap, areas)
 
 
 def relevance_mass(heatmap: Array, areas: Array, sign: Sign = "positive") -> Array:
-    """The share of the relevance of a heatmap (*space) that lies in each area (m, *space): (m,); NaN where it is 0 / 0.
+    """Compute the share (m,) of a heatmap's relevance (*space) that lies in each area (m, *space); NaN for 0 / 0.
 
     >>> relevance_mass(np.array([3.0, 1.0, -2.0]), np.array([[1, 0, 0], [0, 0.5, 0.5]])).tolist()
     [0.75, 0.125]
@@ -76,7 +78,7 @@ def relevance_mass(heatmap: Array, areas: Array, sign: Sign = "positive") -> Arr
 
 
 def relevance_rank(heatmap: Array, areas: Array) -> Array:
-    """Of the k hottest pixels of a heatmap (*space) the share in a mask of k pixels, per mask (m, *space) bool: (m,).
+    """Compute per mask (m, *space) bool of k pixels the share (m,) of a heatmap's k hottest pixels (*space) in it.
 
     >>> relevance_rank(np.array([3, 1, 1, 0]), np.array([[True, True, False, False]])).tolist()
     [0.75]
