@@ -200,7 +200,7 @@ class Iterative(Explainer[IterativeParams]):
         return values.detach()[0].amax(0).clamp_min(0)
 
     def _mask(self, heatmap: Tensor, field: Tensor) -> Tensor:
-        """The pixels of the field to fill in (h, w) bool: the most salient ones, all ties, and the pixels around them."""
+        """The pixels of the field to fill in (h, w) bool: the most salient ones, all ties, and their surroundings."""
         salient = heatmap[field & (heatmap > 0)]
         if not len(salient):
             return torch.zeros_like(field)
