@@ -1,4 +1,4 @@
-"""The networks of Van Craenendonck et al. 2020 with random weights, and images for them, for the programs beside."""
+"""The networks of Van Craenendonck et al. 2020 with random weights, and random images, for the other benchmarks."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ NETWORKS = {"vgg16": VGG16, "resnet50": ResNet50, "inceptionv3": InceptionV3}
 
 
 def calibrated(name: str, size: int) -> nn.Module:
-    """A network of theirs with random weights, whose BatchNorms know the statistics of random images."""
+    """A network with random weights and the BatchNorm statistics of random images."""
     network = NETWORKS[name](size=size).build().train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
