@@ -86,7 +86,7 @@ class Counting:
         outputs, activations = self.original(batch, *arguments, **settings)
         self.counts[0] += len(outputs)
         if outputs.requires_grad:
-            outputs.register_hook(self.backward)
+            outputs.register_hook(self.backward)  # type: ignore[no-untyped-call]
         return outputs, activations
 
     def backward(self, gradient: torch.Tensor) -> None:

@@ -138,9 +138,10 @@ def by_libraries(network: nn.Module, image: Tensor, samples: int) -> Result:
 
 
 def _path(plain: nn.Module, image: Tensor, samples: int) -> Tensor:
-    return captum.attr.IntegratedGradients(plain).attribute(
+    values: Tensor = captum.attr.IntegratedGradients(plain).attribute(
         image, torch.zeros_like(image), target=0, n_steps=samples, method="riemann_middle", internal_batch_size=1
     )
+    return values
 
 
 def _moments(saliency: Any, noisy: list[Tensor]) -> tuple[Tensor, Tensor]:

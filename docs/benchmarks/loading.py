@@ -96,6 +96,7 @@ def compare(dataset: Dataset, id: str) -> None:
     """Print the times of one image, part by part, and the difference of the results."""
     sample = dataset.load(id)
     prepare = Fundus(size=SIZE)
+    assert sample.geometry is not None
     image = Path(sample.geometry.source)
     masks = [Path(annotation.source) for annotation in sample.annotations if annotation.source]
     turns = {
