@@ -103,7 +103,7 @@ def _packs(node: ast.Assign) -> bool:
 
 
 def _bound(function: Function) -> Iterator[str]:
-    """The names that a function binds in parameters, assignments, loops and comprehensions, outside nested functions."""
+    """The names that a function binds: parameters and targets of assignments, loops and comprehensions."""
     nodes: list[ast.AST] = [function.args, *function.body]
     while nodes:
         node = nodes.pop()
