@@ -1,8 +1,8 @@
-"""Holds every package of the workspace to the one-way rule: ``python .ci/contracts.py [SOURCES]``.
+"""Checks the imports of every package of the workspace with import-linter: ``python .ci/contracts.py [SOURCES]``.
 
-The order of the core's layers stands in the root ``pyproject.toml``. The contracts of plugins and kits follow from the
-folders below ``plugins`` and from the public list of the core, so that a new plugin is held to them without being
-named anywhere. SOURCES is a folder that holds all packages; without it they are imported as installed.
+The order of the core's layers is in the root ``pyproject.toml``. The contracts of plugins and kits follow from the
+folders below ``plugins`` and from the public list of the core, so they cover a new plugin without any change. SOURCES
+is a folder with all packages; by default the installed packages are checked.
 """
 
 import configparser
@@ -17,12 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core/src/heatproof"
 LIBRARIES = ("torchvision", "captum", "zennit", "cv2", "skimage", "timm", "pandas", "pydicom", "nibabel")
-"""What only plugins may need."""
+"""Libraries that only plugins may import."""
 LINT = "import sys; from importlinter.cli import lint_imports_command as main; sys.argv[1:] = {!r}; main()"
 
 
 def packages(*kinds: str) -> list[str]:
-    """The import packages below ``plugins``, or those of some kinds only (``kits``, ``datasets``, …)."""
+    """The import packages below ``plugins``, of all kinds or only of these (``kits``, ``datasets``, …)."""
     folders = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
     return [
         f"heatproof_{folder.name.replace('-', '_')}" for folder in folders if not kinds or folder.parent.name in kinds
@@ -33,11 +33,13 @@ def public() -> tuple[str, ...]:
     """The public list of the core, read without importing it."""
     text = (CORE / "public.py").read_text(encoding="utf-8")
     block = re.search(r"^PUBLIC[^(]*\((.*?)\)", text, re.DOTALL | re.MULTILINE)
-    return tuple(re.findall(r'"([\w.]+)"', block[1])) if block else ()
+    if block is None:
+        return ()
+    return tuple(re.findall(r'"([\w.]+)"', block[1]))
 
 
 def private() -> Iterator[str]:
-    """The modules and packages of the core that are not public, each at the highest level at which all of it is not."""
+    """The modules of the core that are not public; a package stands for its modules if none of them is public."""
     yield from _private(CORE, "heatproof", set(public()))
 
 
@@ -55,10 +57,11 @@ def _private(folder: Path, package: str, allowed: set[str]) -> Iterator[str]:
 
 def contracts() -> dict[str, Mapping[str, str | Sequence[str]]]:
     """Every contract by name, as import-linter reads it."""
-    kits, all_packages = packages("kits"), packages()
+    kits = packages("kits")
+    all_packages = packages()
     plugins = [package for package in all_packages if package not in kits]
     layers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["layers"]
-    found: dict[str, Mapping[str, str | Sequence[str]]] = {
+    rules: dict[str, Mapping[str, str | Sequence[str]]] = {
         "The core imports one way only": {
             "type": "layers", "containers": ["heatproof"], "exhaustive": "true", "layers": layers,
         },
@@ -72,19 +75,19 @@ def contracts() -> dict[str, Mapping[str, str | Sequence[str]]]:
         },
     }  # fmt: skip
     if kits:
-        found["Kits need no plugin"] = {"type": "forbidden", "source_modules": kits, "forbidden_modules": plugins}
-    return found
+        rules["Kits need no plugin"] = {"type": "forbidden", "source_modules": kits, "forbidden_modules": plugins}
+    return rules
 
 
 def written() -> str:
     """The configuration file of import-linter."""
     text = configparser.ConfigParser()
     text["importlinter"] = {
-        "root_packages": _lines(["heatproof", *packages()]), "include_external_packages": "true",
+        "root_packages": _text(["heatproof", *packages()]), "include_external_packages": "true",
         "exclude_type_checking_imports": "true",
     }  # fmt: skip
     for number, (name, contract) in enumerate(contracts().items()):
-        values = {key: value if isinstance(value, str) else _lines(value) for key, value in contract.items()}
+        values = {key: _text(value) for key, value in contract.items()}
         text[f"importlinter:contract:{number}"] = {"name": name, **values}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as stream:
         text.write(stream)
@@ -92,18 +95,23 @@ def written() -> str:
         return stream.read()
 
 
-def _lines(values: Sequence[str]) -> str:
-    return "\n" + "\n".join(values)
+def _text(value: str | Sequence[str]) -> str:
+    """A value as the configuration file has it: a sequence is one line per item."""
+    if isinstance(value, str):
+        return value
+    return "\n" + "\n".join(value)
 
 
 def main(sources: Path | None = None) -> int:
-    """Lint the packages; the exit status of import-linter."""
+    """Check the packages and return the exit status of import-linter."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "importlinter.ini")
         config.write_text(written(), encoding="utf-8")
         words = [sys.executable, "-c", LINT.format(["--config", str(config), "--no-cache"])]
-        path = {"PYTHONPATH": str(sources), "PATH": "", "NO_COLOR": "1"} if sources else None
-        return subprocess.run(words, cwd=sources or folder, env=path, check=False).returncode
+        environment = None
+        if sources is not None:
+            environment = {"PYTHONPATH": str(sources), "PATH": "", "NO_COLOR": "1"}
+        return subprocess.run(words, cwd=sources or folder, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

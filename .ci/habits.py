@@ -1,8 +1,8 @@
-"""Counts habits that make code hard to read and holds them to limits: ``python .ci/habits.py [--list] [PATHS]``.
+"""Counts habits that make code hard to read and compares them with limits: ``python .ci/habits.py [--list] [PATHS]``.
 
-Counted are the functions that give a value a name that says what happened to it, or nothing at all (``found``,
-``one``), assignments that pack several computed values into one line, conditional expressions, and the lines of the
-longest function. The limits hold for sources and for tests, each by itself. ``--list`` names every spot.
+It counts the functions that bind a role word, which is a name that does not say what a value is (``found``, ``one``),
+the assignments that pack several computed values into one line, the conditional expressions, and the lines of the
+longest function. The limits apply to sources and to tests separately. ``--list`` prints every spot.
 """
 
 import argparse
@@ -18,21 +18,21 @@ ROLE_WORDS = frozenset((
     "found", "made", "place", "places", "own", "kept", "told", "wanted", "each", "one", "ones", "given", "held",
     "asked", "taken", "said", "gone", "meant", "seen", "here", "there", "what",
 ))  # fmt: skip
-"""Names that say what happened to a value, or only that there is one, instead of what it is."""
+"""Names that say what happened to a value, or only that it exists, instead of what it is."""
 ROLE_SHARE = 0.03
-"""Most functions, as a share of all, that may bind a role word."""
+"""The largest share of functions that may bind a role word."""
 PACKED = 2.0
-"""Most packed assignments per 1,000 lines."""
+"""The largest number of packed assignments per 1,000 lines."""
 CONDITIONAL = 10.0
-"""Most conditional expressions per 1,000 lines."""
+"""The largest number of conditional expressions per 1,000 lines."""
 LONGEST = 40
-"""Fewer lines than this has every function."""
+"""Every function must have fewer lines than this."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
 class Spot:
-    """One line that counts, and why."""
+    """A line with a habit, and the code or names that show it."""
 
     path: Path
     line: int
@@ -42,7 +42,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Counts:
-    """What some files hold: lines that are not blank, functions, the lines of the longest one, and the spots."""
+    """The counts of some files: lines that are not blank, functions, lines of the longest function, and the spots."""
 
     lines: int
     functions: int
@@ -54,7 +54,7 @@ class Counts:
         return sum(spot.habit == habit for spot in self.spots)
 
     def excesses(self) -> list[str]:
-        """A sentence for each limit that is not kept."""
+        """A sentence for each limit that is exceeded."""
         role = self.number("role word") / max(1, self.functions)
         packed = 1000 * self.number("packed") / max(1, self.lines)
         conditional = 1000 * self.number("conditional") / max(1, self.lines)
@@ -95,7 +95,7 @@ def _spots(path: Path, tree: ast.Module) -> Iterator[Spot]:
 
 
 def _packs(node: ast.Assign) -> bool:
-    """Whether several values are computed, or named, in one assignment; ``a, b = b, a`` and calls are none."""
+    """Whether an assignment packs several values; ``a, b = b, a`` and unpacking one call do not."""
     target = node.targets[0]
     if not isinstance(target, ast.Tuple) or not isinstance(node.value, ast.Tuple):
         return False
@@ -103,7 +103,7 @@ def _packs(node: ast.Assign) -> bool:
 
 
 def _bound(function: Function) -> Iterator[str]:
-    """The names that a function binds: parameters, assignments, loops, comprehensions; nested functions apart."""
+    """The names that a function binds: parameters and targets of assignments, loops and comprehensions."""
     nodes: list[ast.AST] = [function.args, *function.body]
     while nodes:
         node = nodes.pop()
@@ -111,7 +111,7 @@ def _bound(function: Function) -> Iterator[str]:
             yield node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        if not isinstance(node, Function):
+        if not isinstance(node, Function):  # a nested function counts by itself
             nodes.extend(ast.iter_child_nodes(node))
 
 
@@ -126,9 +126,9 @@ def _tracked() -> list[Path]:
 
 
 def main() -> int:
-    """Print the counts of sources and of tests; 1 where a limit is not kept."""
+    """Print the counts of sources and of tests and return 1 if a limit is exceeded, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="name every spot")
+    parser.add_argument("--list", action="store_true", help="print every spot")
     parser.add_argument("paths", nargs="*", type=Path, help="files and folders; all of the repository by default")
     arguments = parser.parse_args()
     chosen = [path.resolve() for path in arguments.paths] or [ROOT]

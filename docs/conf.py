@@ -1,14 +1,17 @@
-"""The documentation site: Sphinx with executed MyST notebooks; no built page asks the network for anything."""
+"""Sphinx settings of the documentation: MyST notebooks are executed, and built pages load nothing from the network."""
 
 import os
 import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
-# The tutorials call `heatproof` as a reader does; it lies beside the Python that builds the site.
+from sphinx.application import Sphinx
+
+# The tutorials call the command `heatproof`, which is installed next to the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-# A notebook's kernel forces colours; what the pages show is what a reader's log file would hold.
+# A notebook's kernel forces colours; the pages show plain text, as a log file would.
 os.environ["TTY_COMPATIBLE"] = "0"
 
 project = "heatproof"
@@ -48,14 +51,14 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars: dict[str, list[str]] = {"index": []}
 
 
-def as_python(app, what, name, obj, options, lines):
-    """Escape the asterisk of shapes such as (n, c, *space), which reStructuredText takes for emphasis."""
+def escape_asterisks(app: Sphinx, kind: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
+    """Escape the asterisk in shapes such as (n, c, *space), which is emphasis in reStructuredText."""
     lines[:] = [re.sub(r"(?<![`*\\])\*(?=\w+[,)\]])", r"\\*", line) for line in lines]
 
 
-def setup(app):
-    """Connect what adapts docstrings."""
-    app.connect("autodoc-process-docstring", as_python)
+def setup(app: Sphinx) -> None:
+    """Connect the function that adapts docstrings."""
+    app.connect("autodoc-process-docstring", escape_asterisks)

@@ -1,4 +1,4 @@
-"""Rewrites the parts of the documentation that follow from the code: commands, laws, modules and plugins.
+"""Writes the parts of the documentation that are generated from the code: commands, laws, modules and plugins.
 
 ``python docs/generated.py`` fills every block between ``<!-- generated: name -->`` and ``<!-- end -->``;
 ``tests/test_docs.py`` fails when a block is out of date.
@@ -20,11 +20,13 @@ from heatproof.registry.catalog import default
 from heatproof.testing import component, dataset, evidence, explainer, metric, model, reader
 
 DOCS = Path(__file__).parent
-CORE, PLUGINS = DOCS.parent / "core/src/heatproof", DOCS.parent / "plugins"
+CORE = DOCS.parent / "core/src/heatproof"
+PLUGINS = DOCS.parent / "plugins"
 DIRECTIVE = re.compile(r"^\.\. auto(?:module|class):: (\S+)$", re.MULTILINE)
 GATHERED = ("heatproof.passes", "heatproof.testing")
-"""Packages whose ``__init__`` offers all that is public of them."""
+"""Packages whose ``__init__`` exports everything public."""
 INHERITED = ("Params", "params", "model_config")
+"""Members of every component, which only the page of the component's base class describes."""
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -32,11 +34,12 @@ def commands() -> str:
     """Every command of this repository with its help, as ``--help`` prints it."""
     settings = cli.cli.context_settings
     top = click.Context(group(), info_name="heatproof", terminal_width=96, max_content_width=96, **settings)
-    return "\n".join(f"## `{asked.command_path}`\n\n```text\n{asked.get_help()}\n```\n" for asked in contexts(top))
+    sections = (f"## `{context.command_path}`\n\n```text\n{context.get_help()}\n```\n" for context in contexts(top))
+    return "\n".join(sections)
 
 
 def group() -> click.Group:
-    """The commands of the core and of this repository's tools, without those of other plugins that are installed."""
+    """The commands of the core and of this repository's tools, without those of other installed plugins."""
     plain = click.Group("heatproof", dict(cli.cli.commands), help=cli.cli.help, params=cli.cli.params)
     for folder in sorted(PLUGINS.glob("tools/*/src/*")):
         add_commands = getattr(import_module(folder.name), "heatproof_commands", None)
@@ -59,11 +62,11 @@ def laws() -> str:
         "Explainers, where the truth is known": evidence.LAWS, "Models": model.LAWS, "Metrics": metric.LAWS,
         "Datasets": dataset.LAWS, "Readers": reader.LAWS,
     }  # fmt: skip
-    return "\n".join(f"### {kind}\n\n{_law_table(found)}\n" for kind, found in kinds.items())
+    return "\n".join(f"### {kind}\n\n{_law_table(functions)}\n" for kind, functions in kinds.items())
 
 
-def _law_table(found: Iterable[Callable[..., None]]) -> str:
-    rows = [(law.__name__.replace("_", " "), _sentences(law.__doc__)) for law in found]
+def _law_table(functions: Iterable[Callable[..., None]]) -> str:
+    rows = [(law.__name__.replace("_", " "), _sentences(law.__doc__)) for law in functions]
     return _table(("check", "what must hold"), rows)
 
 
@@ -73,15 +76,15 @@ def _sentences(docstring: str | None) -> str:
 
 def modules() -> str:
     """The modules and packages of the core with the first line of their docstrings."""
-    found = sorted(path for path in CORE.rglob("*.py") if path.parent == CORE or path.name == "__init__.py")
-    named = {(path.parent if path.name == "__init__.py" else path).stem: path for path in found}
-    docstrings = {name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) for name, path in named.items()}
+    paths = {path.stem: path for path in CORE.glob("*.py") if path.stem != "__init__"}
+    paths |= {path.parent.stem: path for path in CORE.rglob("__init__.py")}
+    docstrings = {name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) for name, path in paths.items()}
     rows = [(f"`{name}`", _sentences((text or "").split("\n\n")[0])) for name, text in sorted(docstrings.items())]
     return _table(("module", "what it does"), rows) + "\n"
 
 
 def layers() -> str:
-    """The modules of the core from the top down, as import-linter's contract has them."""
+    """The modules of the core from the top down, in the order of import-linter's contract."""
     lines = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["layers"]
     return "\n".join(["```text", *(line.replace(" | ", ", ") for line in lines), "```\n"])
 
@@ -92,14 +95,14 @@ def public() -> str:
 
 
 def reference() -> str:
-    """A section for every public module that has no page of its own; hooks have ``docs/hooks.md``."""
+    """A section for every public module that no other page describes; ``docs/hooks.md`` describes the hooks."""
     pages = (page.read_text("utf-8") for page in sorted((DOCS / "interfaces").glob("*.md")))
     described = {"heatproof.hooks", *(name for page in pages for name in DIRECTIVE.findall(page))}
     return "\n".join(_section(name, described) for name in PUBLIC if name not in described)
 
 
 def _section(name: str, described: Set[str]) -> str:
-    """What a public module or package offers, less what another page describes."""
+    """The members of a public module or package, except those that another page describes."""
     modules = [module for module in _modules(name) if module not in described]
     blocks = [
         f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n"
@@ -110,20 +113,22 @@ def _section(name: str, described: Set[str]) -> str:
 
 
 def _hidden(module: str, described: Set[str]) -> list[str]:
-    """The members of a module that stand on another page, and what every component has without defining it."""
-    elsewhere = sorted(one.rpartition(".")[2] for one in described if one.rpartition(".")[0] == module)
+    """The members of a module that another page describes, and those that every component inherits."""
+    elsewhere = sorted(name.removeprefix(f"{module}.") for name in described if name.rpartition(".")[0] == module)
     return elsewhere + [name for name in INHERITED if f"{module}.{name}" != f"{Params.__module__}.Params"]
 
 
 def _modules(name: str) -> list[str]:
-    """A public module, or the modules of a public package that hold what it offers."""
+    """The name of a public module, or the names of the modules in a public package."""
     folder = CORE / Path(*name.split(".")[1:])
-    inner = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__") if folder.is_dir() else []
-    return [name] if not inner or name in GATHERED else [f"{name}.{module}" for module in inner]
+    inner = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    if not inner or name in GATHERED:
+        return [name]
+    return [f"{name}.{module}" for module in inner]
 
 
 def plugins() -> str:
-    """The distributions of this repository with what each registers, then their own READMEs."""
+    """The distributions of this repository with their registered components, followed by their READMEs."""
     return f"{_table(('distribution', 'registers', 'what it is'), map(_row, _distributions()))}\n\n{_readmes()}\n"
 
 
@@ -150,12 +155,12 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
-    made.__name__: made for made in (commands, laws, modules, layers, public, reference, plugins)
+    block.__name__: block for block in (commands, laws, modules, layers, public, reference, plugins)
 }
 
 
 def filled(text: str) -> str:
-    """A page with every generated block made anew."""
+    """A page with every generated block up to date."""
     return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]]()}{match[3]}", text)
 
 

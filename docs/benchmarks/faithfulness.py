@@ -1,10 +1,10 @@
-"""How many passes and seconds faithfulness, robustness and randomization take per map, batched and one by one.
+"""Passes and seconds per heatmap of the faithfulness, robustness and randomization metrics, batched and one by one.
 
-Run it with ``python docs/benchmarks/faithfulness.py``, on a machine with nothing else to do. It measures the gradient's
-map of an image on a toy (16 × 16 pixels) and on ResNet50 with random weights (224 × 224), on the graphics card where
-there is one: with as many images in one pass as the runner would find best, up to 16, and with one. Passes are
-counted and held against those that ``heatproof check`` prices. Randomized models are made before the clock starts,
-which takes the seconds that are printed apart.
+Run it with ``python docs/benchmarks/faithfulness.py`` on a machine with nothing else to do. It measures the gradient
+heatmap of one image on a toy (16 × 16 pixels) and on ResNet50 with random weights (224 × 224), on a GPU if there is
+one: with the fastest number of images per pass, up to 16, and with one image per pass. Passes are counted and compared
+with those that ``heatproof check`` predicts. Randomized models are built by a first measurement, whose seconds are
+printed separately.
 """
 
 import os
@@ -29,7 +29,9 @@ from heatproof.records import Heatmap, Sample
 from heatproof.registry.catalog import default
 from heatproof.testing.toys import Residual
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE = "cpu"
+if torch.cuda.is_available():
+    DEVICE = "cuda"
 TIMED: Mapping[str, Mapping[str, Any]] = {
     "deletion": {"steps": 32},
     "insertion": {"steps": 32},
@@ -41,7 +43,7 @@ TIMED: Mapping[str, Mapping[str, Any]] = {
 
 
 def main() -> None:
-    """Measure both models, print passes and seconds."""
+    """Measure all metrics on both models and print passes and seconds."""
     resnet = default().create("model", "resnet50", {"size": 224})
     assert isinstance(resnet, Model)
     for model, side in ((Residual(), 16), (resnet, 224)):
@@ -54,44 +56,45 @@ def main() -> None:
 
 
 def measure(metric: Metric, model: Model, side: int, rows: int) -> None:
-    """One line for a metric."""
+    """Print passes and seconds of one metric."""
     start = time.perf_counter()
     metric.measure(case(model, side, rows))
     first = time.perf_counter() - start
-    made = case(model, side, rows)
+    measured_case = case(model, side, rows)
     with patch.object(Batch, "forward", Counting()) as counting:
-        metric.measure(made)
+        metric.measure(measured_case)
     batched, single = (min(seconds(metric, case(model, side, count)) for _ in range(2)) for count in (rows, 1))
-    price = metric.cost(model, (side, side), (1, 1))
-    assert counting.counts == list(price), f"{metric.short} takes {counting.counts} passes, priced are {price}."
+    cost = metric.cost(model, (side, side), (1, 1))
+    assert counting.counts == list(cost), f"{metric.short} takes {counting.counts} passes; its cost method says {cost}."
     print(
-        f"  {metric.short:20} {price[0]:4} forward {price[1]:4} backward  batched {batched:7.3f} s  one by one "
+        f"  {metric.short:20} {cost[0]:4} forward {cost[1]:4} backward  batched {batched:7.3f} s  one by one "
         f"{single:7.3f} s  {single / batched:5.2f} times as long  first {first:6.2f} s"
     )
 
 
 class Counting:
-    """Counts the images that pass forward and backward in the place of ``Batch.forward``."""
+    """A replacement of ``Batch.forward`` that counts the images of forward and backward passes."""
 
     def __init__(self) -> None:
-        self.counts, self.forward = [0, 0], Batch.forward
+        self.counts = [0, 0]
+        self.original = Batch.forward
 
     def __get__(self, batch: Batch, kind: type[Batch]) -> Any:
-        return lambda *rest, **settings: self.passed(batch, *rest, **settings)
+        return partial(self.forward, batch)
 
-    def passed(self, batch: Batch, *rest: Any, **settings: Any) -> Any:
-        found, activations = self.forward(batch, *rest, **settings)
-        self.counts[0] += len(found)
-        if found.requires_grad:
-            found.register_hook(self.backward)
-        return found, activations
+    def forward(self, batch: Batch, *arguments: Any, **settings: Any) -> Any:
+        outputs, activations = self.original(batch, *arguments, **settings)
+        self.counts[0] += len(outputs)
+        if outputs.requires_grad:
+            outputs.register_hook(self.backward)  # type: ignore[no-untyped-call]
+        return outputs, activations
 
     def backward(self, gradient: torch.Tensor) -> None:
         self.counts[1] += len(gradient)
 
 
 def case(model: Model, side: int, rows: int) -> Case:
-    """The gradient's map of a random image, with the prediction and the batch that a run would give."""
+    """The gradient heatmap of a random image, with the prediction and the batch of a run."""
     explainer: Any = default().create("explainer", "gradient", {})
     image = np.random.default_rng(0).random((3, side, side)).astype(np.float32)
     batch = Batch(model, ["one"], torch.from_numpy(image)[None].to(DEVICE), [0], rows=rows)
@@ -104,22 +107,22 @@ def case(model: Model, side: int, rows: int) -> Case:
 
 
 def best_rows(model: Model, side: int) -> int:
-    """The number of images per pass that takes the least time for each."""
-    found = {}
+    """The number of images per pass with the least time per image."""
+    times = {}
     for rows in (1, 2, 4, 8, 16):
         images = torch.zeros(rows, 3, side, side, device=DEVICE)
         batches = [Batch(model, list(map(str, range(rows))), images, [0] * rows) for _ in range(3)]
-        found[rows] = min(elapsed(partial(logits, batch)) for batch in batches) / rows
-    return min(found, key=lambda rows: found[rows])
+        times[rows] = min(elapsed(partial(logits, batch)) for batch in batches) / rows
+    return min(times, key=lambda rows: times[rows])
 
 
-def seconds(metric: Metric, made: Case) -> float:
+def seconds(metric: Metric, case: Case) -> float:
     """The seconds of one measurement."""
-    return elapsed(partial(metric.measure, made))
+    return elapsed(partial(metric.measure, case))
 
 
 def elapsed(call: Callable[[], Any]) -> float:
-    """The seconds of a call, with all that it left to the device."""
+    """The seconds of a call, including its work on the device."""
     start = time.perf_counter()
     call()
     if DEVICE == "cuda":

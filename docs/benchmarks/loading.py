@@ -1,24 +1,25 @@
-"""How long a fundus photograph of 4288 × 2848 pixels takes to load, beside the usual path by Pillow and OpenCV.
+"""Time to load a fundus photograph of 4288 × 2848 pixels, compared with the usual code by Pillow and OpenCV.
 
 Run it with ``python docs/benchmarks/loading.py [ROOT]`` on a machine with nothing else to do; ROOT is a download of
-IDRiD. It loads three images with every mask they have, by one thread, and prints milliseconds: decoding and Graham's
+IDRiD. It loads three images with all their masks on one thread and prints milliseconds: decoding and Graham's
 preparation by heatproof and in the usual way (decode by Pillow, resize by area, subtract the blurred image, cut out
-the disc; masks decoded and resized by area), and a prepared sample from the cache. The aims: at most half of the usual
-time for an image with five masks, and under 5 ms from the cache. Seconds of the comparison are the processor's own, so
-that other work on the machine counts less. Then it runs a small config over 16 images: decoded one after the other,
-two at a time, and from the cache; it prints the seconds of all tasks and those spent waiting for samples.
+the disc; decode masks and resize them by area), and reading a prepared sample from the cache. The aims are at most half
+of the usual time for an image with five masks, and under 5 ms from the cache. These times are CPU times, on which other
+work on the machine has less effect. Then it runs a small config over 16 images: decoded one by one, two at a time, and
+from the cache. It prints the seconds of all tasks and the seconds spent waiting for samples.
 """
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sys
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -38,14 +39,18 @@ from heatproof_fundus.photograph import Fundus
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "idrid"
-IMAGES, ROUNDS, SIZE = ("IDRiD_03", "IDRiD_08", "IDRiD_09"), 7, 448
+IMAGES = ("IDRiD_03", "IDRiD_08", "IDRiD_09")
+ROUNDS = 7
+SIZE = 448
 
 
 def main() -> None:
-    """Time both ways in turn, so that other work on the machine meets both."""
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    """Time both ways in turn, so that other work on the machine affects both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT)
+    root = parser.parse_args().root
     if not root.is_dir():
-        print(f"{root} is absent, so nothing is measured; give the folder of an IDRiD download.")
+        print(f"nothing is measured, since there is no folder {root}; pass the folder of an IDRiD download.")
         return
     cv2.setNumThreads(1)
     dataset = default().create("dataset", "idrid", {"root": root, "optic_disc": True})
@@ -71,7 +76,7 @@ def cached(dataset: Dataset, folder: Path) -> None:
 def runs(root: Path, folder: Path) -> None:
     """Print the seconds of runs over 16 images with two threads; the first warms up."""
     data = {"use": "idrid", "root": str(root), "optic_disc": True, "limit": 16}
-    once = {"datasets": [data], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["pointing"]}
+    entries = {"datasets": [data], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["pointing"]}
     ways: dict[str, tuple[int, str | bool]] = {
         "(warming up)": (1, False),
         "one after the other": (1, False),
@@ -80,17 +85,20 @@ def runs(root: Path, folder: Path) -> None:
         "from the cache": (READERS, str(folder / "cache")),
     }
     for number, (name, (readers, cache)) in enumerate(ways.items()):
-        samples.READERS = readers
         output = {"output": str(folder / str(number)), "rows": 2, "device": "cpu", "statistics": {"resamples": 10}}
-        config = from_plain({**once, **output, "threads": 2, "cache": cache}, default())
-        seconds = run(config, default()).seconds
+        config = from_plain({**entries, **output, "threads": 2, "cache": cache}, default())
+        with patch.object(samples, "READERS", readers):
+            seconds = run(config, default()).seconds
         print(f"{name}: {seconds['all']:.2f} s, of which {seconds['decoding']:.2f} s waiting for samples")
 
 
 def compare(dataset: Dataset, id: str) -> None:
-    """Print the times of one image, part by part, and how far the results are apart."""
-    sample, prepare = dataset.load(id), Fundus(size=SIZE)
-    image, masks = Path(sample.geometry.source), [Path(mark.source) for mark in sample.annotations if mark.source]
+    """Print the times of one image, part by part, and the difference of the results."""
+    sample = dataset.load(id)
+    prepare = Fundus(size=SIZE)
+    assert sample.geometry is not None
+    image = Path(sample.geometry.source)
+    masks = [Path(annotation.source) for annotation in sample.annotations if annotation.source]
     turns = {
         "heatproof decodes": lambda: dataset.load(id),
         "heatproof prepares": lambda: prepare(sample),
@@ -98,10 +106,10 @@ def compare(dataset: Dataset, id: str) -> None:
         "usual": lambda: usual(image, masks),
     }
     times = timed(turns)
-    print(f"{id} with {len(masks)} masks: " + "  ".join(f"{name} {shown(each)}" for name, each in times.items()))
+    print(f"{id} with {len(masks)} masks: " + "  ".join(f"{name} {summary(row)}" for name, row in times.items()))
     shares = [statistic(times["heatproof"]) / statistic(times["usual"]) for statistic in (min, np.median)]
     print(f"  heatproof takes {shares[0]:.2f} ({shares[1]:.2f}) of the usual time (aim 0.5)")
-    print(f"  {apart(prepare(sample), usual(image, masks))}")
+    print(f"  {difference(prepare(sample), usual(image, masks))}")
 
 
 def usual(path: Path, masks: list[Path]) -> tuple[Array, list[Array]]:
@@ -120,29 +128,32 @@ def usual(path: Path, masks: list[Path]) -> tuple[Array, list[Array]]:
 
 
 def usual_mask(path: Path, size: tuple[int, int]) -> Array:
-    marked = Image.fromarray((np.asarray(Image.open(path)) > 0) * np.uint8(255))
-    return canvas(np.asarray(marked.resize(size, Image.Resampling.BOX)), 0).astype(np.float32) / 255
+    mask = Image.fromarray((np.asarray(Image.open(path)) > 0) * np.uint8(255))
+    return canvas(np.asarray(mask.resize(size, Image.Resampling.BOX)), 0).astype(np.float32) / 255
 
 
 def canvas(values: Array, fill: int) -> Array:
-    """The values in the middle of a square of ``SIZE``."""
+    """The values in the centre of a square of ``SIZE`` pixels; cropped if they are larger."""
     result = np.full((SIZE, SIZE, *values.shape[2:]), fill, dtype=values.dtype)
-    top, left = (SIZE - values.shape[0]) // 2, (SIZE - values.shape[1]) // 2
-    rows, columns = slice(max(top, 0), max(top, 0) + len(values)), slice(max(left, 0), max(left, 0) + values.shape[1])
+    top = (SIZE - values.shape[0]) // 2
+    left = (SIZE - values.shape[1]) // 2
+    rows = slice(max(top, 0), max(top, 0) + values.shape[0])
+    columns = slice(max(left, 0), max(left, 0) + values.shape[1])
     target = result[rows, columns]
     target[...] = values[max(-top, 0) :, max(-left, 0) :][: target.shape[0], : target.shape[1]]
     return result
 
 
-def apart(sample: Sample, other: tuple[Array, list[Array]]) -> str:
+def difference(sample: Sample, other: tuple[Array, list[Array]]) -> str:
+    """The mean difference of the images, and the largest difference between the sums of two masks."""
     image = np.abs(sample.image - other[0]).mean() * 128
-    marks = [mark.values for mark in sample.annotations if mark.source]
-    mask = max(abs(float(own.sum() / theirs.sum()) - 1) for own, theirs in zip(marks, other[1]))
+    masks = [annotation.values for annotation in sample.annotations if annotation.source]
+    mask = max(abs(float(ours.sum() / theirs.sum()) - 1) for ours, theirs in zip(masks, other[1]))
     return f"images are {image:.2f} grey levels apart on average, masses of masks at most {100 * mask:.1f} %"
 
 
 def timed(turns: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-    """The milliseconds of every call, called in turn, after a round that warms up."""
+    """The milliseconds of every call; all are called in turn, after a round that warms up."""
     times: dict[str, list[float]] = {name: [] for name in turns}
     for round_ in range(ROUNDS + 1):
         for name, call in turns.items():
@@ -153,7 +164,8 @@ def timed(turns: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
     return times
 
 
-def shown(times: list[float]) -> str:
+def summary(times: list[float]) -> str:
+    """The least and the median time."""
     return f"{min(times):.0f} ({np.median(times):.0f})"
 
 

@@ -1,8 +1,8 @@
-"""Memory at the peak of Van Craenendonck et al. 2020's grid on ResNet50: the folded view against the network as it is.
+"""Peak memory of the grid of Van Craenendonck et al. 2020 on ResNet50: the folded view against the unfolded network.
 
 Run it with ``python docs/benchmarks/memory.py [--network resnet50] [--size 448] [--rows 1]``. Each side runs the same
-explainers over the same batch in a process of its own and prints the bytes at the high-water mark beyond what lay in
-memory once the view was made. The aim is at most 0.6 times on ResNet50. Linux only.
+explainers over the same batch in a separate process and prints the rise of memory after the view is built. The aim is
+at most 0.6 times on ResNet50. Linux only.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from heatproof.network.views import Opaque, View
 from heatproof.passes import release_layers
 
 SAMPLES = 2
-"""Of the methods that draw: more of them take longer, and no more memory."""
+"""Draws per method that draws; more would take more time but no more memory."""
 
 
 class Unfolded(NetworkModel):
-    """The network as it is: BatchNorm beside the convolutions, tensors contiguous, frozen as in the folded view."""
+    """The unfolded network: separate BatchNorms and contiguous tensors, frozen like the folded view."""
 
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
-        """The canonical view for every pass."""
+        """The canonical view, for every pass."""
         return super().view(images, inputs, folded=False)
 
 
@@ -39,13 +39,13 @@ KINDS = {"folded": NetworkModel, "unfolded": Unfolded}
 
 
 def resident() -> int:
-    """The bytes of this process that lie in memory."""
+    """The bytes of this process that are in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
-    """The bytes at the peak beyond what lay in memory before: of all methods but LRP, and of the whole grid."""
+    """The rise of memory in bytes, by all methods but LRP and by the whole grid."""
     model = KINDS[kind](network=calibrated(name, size).requires_grad_(False), classes=["grade"])
     explainers = methods(model, SAMPLES)
     requests = [request for explainer in explainers.values() for request in explainer.requests(model)]
@@ -54,24 +54,24 @@ def peaks(kind: str, name: str, size: int, rows: int) -> list[int]:
         model, ids, random_images(rows, size), [0] * rows, layers=model.layers(), requests=requests, rows=rows
     )
     assert isinstance(batch.view, View)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = resident()
     for explainer in explainers.values():
         if explainer.layers(model):
             explainer(batch)
-    release_layers(batch)  # as a run does, which takes those that look at layers first
+    release_layers(batch)  # like a run, in which the explainers that read layers come first
     others = {name: explainer for name, explainer in explainers.items() if not explainer.layers(model)}
-    marks = []
+    rises = []
     for relevance in (False, True):
         for name, explainer in others.items():
             if name.startswith("lrp") == relevance:
                 explainer(batch)
-        marks.append(high_water() - before)
-    return marks
+        rises.append(high_water() - before)
+    return rises
 
 
 def high_water() -> int:
-    """The most bytes of this process that ever lay in memory since the mark was set."""
+    """The most bytes of this process that were in memory since the mark was reset."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
@@ -83,18 +83,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=448)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--kind", choices=KINDS)
-    asked = parser.parse_args()
-    if asked.kind:
+    arguments = parser.parse_args()
+    if arguments.kind:
         torch.manual_seed(0)
-        print(*peaks(asked.kind, asked.network, asked.size, asked.rows))
+        print(*peaks(arguments.kind, arguments.network, arguments.size, arguments.rows))
         return
     words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--kind"]
-    found = {}
+    sizes = {}
     for kind in KINDS:
-        done = subprocess.run([*words, kind], check=True, capture_output=True, text=True)
-        found[kind] = [int(size) for size in done.stdout.split()]
-    for what, folded, unfolded in zip(("without LRP", "whole grid"), found["folded"], found["unfolded"]):
-        print(f"{what}: folded {folded / 1e6:.0f} MB, unfolded {unfolded / 1e6:.0f} MB, ratio {folded / unfolded:.2f}")
+        process = subprocess.run([*words, kind], check=True, capture_output=True, text=True)
+        sizes[kind] = [int(size) for size in process.stdout.split()]
+    for name, folded, unfolded in zip(("without LRP", "whole grid"), sizes["folded"], sizes["unfolded"]):
+        print(f"{name}: folded {folded / 1e6:.0f} MB, unfolded {unfolded / 1e6:.0f} MB, ratio {folded / unfolded:.2f}")
 
 
 if __name__ == "__main__":

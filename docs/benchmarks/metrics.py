@@ -1,13 +1,12 @@
-"""How long the metrics of localization take per 448 × 448 heatmap, beside Quantus where it is installed.
+"""Time of the localization metrics per 448 × 448 heatmap, compared with Quantus if it is installed.
 
 Run it with ``python docs/benchmarks/metrics.py`` on a machine with nothing else to do; without Quantus it prints the
-command that installs it. It measures a batch of heatmaps of three kinds, each with lesions on 3 % of the image, and
+command that installs it. It measures batches of heatmaps of four kinds, each with lesions on 3 % of the image, and
 prints milliseconds per heatmap. The aims: ecs, pointing, relevance_mass and relevance_rank at least 100 times as fast
 as Quantus' equivalents, and froc with 50 thresholds and all its hit rules under 20 ms. Then it summarises
 10,000 resamples of 81 cases with froc.
 
-Quantus asks for a model and predicts with it; here a network of one pooling stands in, so that its metrics' own time is
-measured.
+Quantus needs a model and predicts with it; the model here is a single pooling, to measure the time of the metrics only.
 """
 
 import os
@@ -32,7 +31,11 @@ from heatproof.registry.catalog import default
 
 Array = NDArray[Any]
 
-SIDE, BATCH, LESIONS, ROUNDS = 448, 16, 0.03, 3
+SIDE = 448
+BATCH = 16
+LESIONS = 0.03
+"""The share of the image that lesions cover."""
+ROUNDS = 3
 TIMED: Mapping[str, Mapping[str, Any]] = {
     "ecs": {"weights": {"lesion": 1.0}},
     "pointing": {},
@@ -46,39 +49,41 @@ EQUIVALENTS = {
     "relevance_mass": "RelevanceMassAccuracy",
     "relevance_rank": "RelevanceRankAccuracy",
 }
-"""Metric → class of Quantus; ``ecs`` has none and is held against the fastest of them."""
+"""Metric → class of Quantus; ``ecs`` has no equivalent and is compared with the fastest of them."""
 
 
 def main() -> None:
-    """Time every metric on every kind of heatmap, print the milliseconds."""
-    metrics = {name: made(name, params) for name, params in TIMED.items()}
+    """Time every metric on every kind of heatmap and print the milliseconds."""
+    metrics = {name: create(name, params) for name, params in TIMED.items()}
     masks = [lesions(seed) for seed in range(BATCH)]
     kinds = {"noise": noise, "smooth": smooth, "relu": relu, "cam": cam}
-    own: dict[str, float] = {}
+    slowest: dict[str, float] = {}
     print(f"milliseconds per {SIDE} × {SIDE} heatmap, batch of {BATCH}, best of {ROUNDS}")
     for name, metric in metrics.items():
-        found = {kind: own_time(metric, [draw(seed) for seed in range(BATCH)], masks) for kind, draw in kinds.items()}
-        own[name] = max(found.values())
-        print(f"{name:15} " + "  ".join(f"{kind} {value:7.3f}" for kind, value in found.items()))
-    compare(own, [noise(seed) for seed in range(BATCH)], masks)
+        times = {
+            kind: heatproof_time(metric, [draw(seed) for seed in range(BATCH)], masks) for kind, draw in kinds.items()
+        }
+        slowest[name] = max(times.values())
+        print(f"{name:15} " + "  ".join(f"{kind} {value:7.3f}" for kind, value in times.items()))
+    compare(slowest, [noise(seed) for seed in range(BATCH)], masks)
     summarise(metrics["froc"])
 
 
-def made(name: str, params: Mapping[str, Any]) -> Metric:
+def create(name: str, params: Mapping[str, Any]) -> Metric:
     metric = default().create("metric", name, dict(params))
     assert isinstance(metric, Metric)
     return metric
 
 
-def compare(own: Mapping[str, float], maps: Sequence[Array], masks: Sequence[Array]) -> None:
-    """Quantus' times, and how many times slower they are than the slowest kind of heatmap here."""
+def compare(slowest: Mapping[str, float], maps: Sequence[Array], masks: Sequence[Array]) -> None:
+    """Print Quantus' times, also relative to our times for the slowest kind of heatmap."""
     if find_spec("quantus") is None:
         print("Quantus is not installed, so nothing is compared; install it by: python -m pip install quantus")
         return
-    times = {name: quantus_time(each, maps, masks) for name, each in EQUIVALENTS.items()}
+    times = {name: quantus_time(equivalent, maps, masks) for name, equivalent in EQUIVALENTS.items()}
     times["ecs"] = min(times.values())
     for name, value in sorted(times.items()):
-        print(f"{name:15} Quantus {value:8.2f}  {value / own[name]:6.0f} times as long (aim: 100)")
+        print(f"{name:15} Quantus {value:8.2f}  {value / slowest[name]:6.0f} times as long (aim: 100)")
 
 
 def quantus_time(name: str, maps: Sequence[Array], masks: Sequence[Array]) -> float:
@@ -86,21 +91,22 @@ def quantus_time(name: str, maps: Sequence[Array], masks: Sequence[Array]) -> fl
     metric = getattr(import_module("quantus"), name)(abs=False, normalise=False, disable_warnings=True)
     model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
     images = np.zeros((len(maps), 1, SIDE, SIDE), dtype=np.float32)
-    heat, marks = np.stack(maps)[:, None], np.stack(masks)[:, None] >= 0.5
+    heatmaps = np.stack(maps)[:, None]
+    lesions = np.stack(masks)[:, None] >= 0.5
     labels = np.zeros(len(maps), dtype=int)
 
     def call() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            metric(model=model, x_batch=images, y_batch=labels, a_batch=heat, s_batch=marks, device="cpu")
+            metric(model=model, x_batch=images, y_batch=labels, a_batch=heatmaps, s_batch=lesions, device="cpu")
 
     return 1000 * best(call) / len(maps)
 
 
-def own_time(metric: Metric, maps: Sequence[Array], masks: Sequence[Array]) -> float:
+def heatproof_time(metric: Metric, maps: Sequence[Array], masks: Sequence[Array]) -> float:
     """Milliseconds per heatmap of one of our metrics."""
-    cases = [case(heat, mask) for heat, mask in zip(maps, masks)]
-    return 1000 * best(lambda: [metric.measure(each) for each in cases]) / len(cases)
+    cases = [case(heatmap, mask) for heatmap, mask in zip(maps, masks)]
+    return 1000 * best(lambda: [metric.measure(case) for case in cases]) / len(cases)
 
 
 def summarise(metric: Metric) -> None:
@@ -112,7 +118,7 @@ def summarise(metric: Metric) -> None:
 
 
 def best(call: Callable[[], Any]) -> float:
-    """The seconds of the fastest of some calls, after one that warms up."""
+    """The seconds of the fastest of several calls, after one that warms up."""
     call()
     seconds = []
     for _ in range(ROUNDS):
@@ -122,16 +128,16 @@ def best(call: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def case(heat: Array, mask: Array) -> Case:
+def case(heatmap: Array, mask: Array) -> Case:
     sample = Sample("one", np.zeros((1, SIDE, SIDE), dtype=np.float32), (Annotation("lesion", mask),))
-    return Case(sample, heatmap=Heatmap(heat))
+    return Case(sample, heatmap=Heatmap(heatmap))
 
 
 def lesions(seed: int) -> Array:
-    """Some hundred small lesions with borders that cover pixels in part."""
+    """A few hundred small lesions whose borders cover pixels partly."""
     field = smooth(1000 + seed, sigma=2)
-    marked = (field > np.quantile(field, 1 - LESIONS)).astype(np.float32)
-    return np.asarray(gaussian_filter(marked, 0.5, truncate=2))
+    mask = (field > np.quantile(field, 1 - LESIONS)).astype(np.float32)
+    return np.asarray(gaussian_filter(mask, 0.5, truncate=2))
 
 
 def noise(seed: int) -> Array:

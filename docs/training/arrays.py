@@ -1,4 +1,4 @@
-"""The phantom's eyes on LesionNet's grid as arrays, prepared once and kept in a cache folder."""
+"""The phantom's eyes on LesionNet's grid as arrays, prepared once and stored in a cache folder."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from heatproof_lesionnet.lesionnet import LesionNet
 from heatproof_phantom.phantom import LESIONS, Phantom
 
 POOLED = 4
+"""Rows of the images per row of the arrays of lesions."""
 
 
 @dataclass(frozen=True)
 class Eyes:
-    """Images (n, 3, 448, 448), lesion pixels per 4 × 4 pixels of each finding (n, 4, 112, 112), and grades (n,)."""
+    """Images (n, 3, 448, 448), numbers of lesion pixels per finding in 4 × 4 pixels (n, 4, 112, 112), grades (n,)."""
 
     images: NDArray[np.float16]
     lesions: NDArray[np.float16]
@@ -31,7 +32,7 @@ class Eyes:
 
 
 def prepared(patients: int, split: str, cache: Path, workers: int) -> Eyes:
-    """All eyes of a split of the phantom, drawn and prepared by ``workers`` processes unless the cache has them."""
+    """All eyes of a split of the phantom, generated and prepared by ``workers`` processes unless the cache has them."""
     dataset = Phantom(patients=patients)
     folder = cache / digest([dataset.identity, LesionNet.preparation.identity, split])
     if not (folder / "grades.npy").exists():
@@ -40,14 +41,15 @@ def prepared(patients: int, split: str, cache: Path, workers: int) -> Eyes:
 
 
 def _write(dataset: Phantom, split: str, folder: Path, workers: int) -> None:
-    """Grades are written last: their file tells that the others are complete."""
+    """Write all arrays; the file of grades is last and marks the others as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = dataset.ids(split)
     images = _empty(folder / "images.npy", (len(ids), 3, 448, 448))
     lesions = _empty(folder / "lesions.npy", (len(ids), len(LESIONS), 448 // POOLED, 448 // POOLED))
     with ProcessPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
-        for row, (image, marks) in enumerate(pool.map(partial(_eye, dataset), ids, chunksize=4)):
-            images[row], lesions[row] = image, marks
+        for row, (image, cells) in enumerate(pool.map(partial(_eye, dataset), ids, chunksize=4)):
+            images[row] = image
+            lesions[row] = cells
     np.save(folder / "grades.npy", np.array([dataset.grade(id) for id in ids]))
 
 
@@ -57,13 +59,13 @@ def _empty(path: Path, shape: tuple[int, ...]) -> Any:
 
 def _eye(dataset: Phantom, id: str) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     sample = LesionNet.preparation(dataset.load(id))
-    marks = np.stack([_visible(sample, finding) for finding in LESIONS])
-    cells = marks.reshape(len(marks), 448 // POOLED, POOLED, 448 // POOLED, POOLED).sum(axis=(2, 4))
+    masks = np.stack([_visible(sample, finding) for finding in LESIONS])
+    cells = masks.reshape(len(masks), 448 // POOLED, POOLED, 448 // POOLED, POOLED).sum(axis=(2, 4))
     return sample.image.astype(np.float16), cells.astype(np.float16)
 
 
 def _visible(sample: Sample, finding: str) -> NDArray[np.float32]:
-    """The mask of a finding (448, 448) inside the field that the network sees."""
+    """The mask of a finding (448, 448) inside the field of view."""
     mask = sample.mask(finding)
     assert mask is not None, f"the phantom examines {finding} in every eye"
     return np.asarray(mask * sample.field, dtype=np.float32)

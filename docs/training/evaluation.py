@@ -1,4 +1,4 @@
-"""How well LesionNet grades: numbers over a set of eyes that it did not learn from."""
+"""Measures of LesionNet's grades on a set of eyes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 GRADES = 5
 REFERABLE = 2
+"""The lowest grade with which a patient is referred."""
 
 
 @torch.no_grad()
@@ -26,14 +27,14 @@ def _piece(images: NDArray[Any]) -> Tensor:
 
 @dataclass(frozen=True)
 class Grades:
-    """Logits (n,) beside the true grades (n,)."""
+    """Logits (n,) and true grades (n,)."""
 
     logits: NDArray[np.float64]
     truth: NDArray[np.int64]
 
     @property
     def position(self) -> NDArray[np.float64]:
-        """The predicted place on the scale from 0 to 4."""
+        """The predicted position on the scale from 0 to 4."""
         return (GRADES - 1) / (1 + np.exp(-self.logits))
 
     @property
@@ -43,7 +44,7 @@ class Grades:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """How often each true grade (row) was given each grade (column)."""
+        """The number of eyes per true grade (row) and predicted grade (column)."""
         return np.bincount(GRADES * self.truth + self.predicted, minlength=GRADES**2).reshape(GRADES, GRADES)
 
     @property
@@ -54,7 +55,7 @@ class Grades:
 
     @property
     def accuracy(self) -> float:
-        """The share of eyes given their very grade."""
+        """The share of eyes whose predicted grade is the true one."""
         return float((self.predicted == self.truth).mean())
 
     @property

@@ -1,10 +1,10 @@
-"""Trains LesionNet on the phantom: one command makes the checkpoint that the plugin packages.
+"""Trains LesionNet on the phantom and writes the checkpoint that the plugin packages.
 
     python docs/training/lesionnet.py --out plugins/models/lesionnet/src/heatproof_lesionnet/lesionnet.safetensors
 
-Besides the grade the last map learns which lesion each of its cells holds, from the phantom's exact masks; the head
-that says so is dropped afterwards. No image of a person is used. The same seed, machine and thread count give the same
-checkpoint.
+Besides the grade, the network learns from the phantom's exact masks which lesions each cell of its last map contains;
+the auxiliary head for this is dropped afterwards. No image of a person is used. The same seed, machine and thread count
+give the same checkpoint.
 """
 
 import logging
@@ -27,16 +27,17 @@ from heatproof_phantom.phantom import LESIONS
 
 log = logging.getLogger("lesionnet")
 TOP = 4
+"""The highest grade."""
 SIZE = 448
 CELL = 4
 """Rows of pooled lesion pixels per row of the last map."""
 
 TRACE = 0.5
-"""Lesion pixels that make a cell of the last map hold the finding."""
+"""The number of lesion pixels from which a cell of the last map contains the finding."""
 
 
 class Trainee(nn.Module):
-    """The network and the auxiliary head, which tells the four findings in each cell of the last map."""
+    """The network and the auxiliary head, which predicts the four findings in each cell of the last map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,74 +60,75 @@ def ordinal(logits: Tensor, grades: Tensor) -> Tensor:
 
 
 def dense(findings: Tensor, lesions: Tensor) -> Tensor:
-    """Binary cross-entropy between findings (n, 4, 28, 28) and cells with a trace of that lesion."""
+    """Binary cross-entropy between findings (n, 4, 28, 28) and the cells that contain them."""
     present = (functional.avg_pool2d(lesions, CELL) * CELL**2 >= TRACE).float()
     return functional.binary_cross_entropy_with_logits(findings, present, pos_weight=torch.tensor(3.0))
 
 
-def batches(eyes: Eyes, size: int, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Every eye once in random order, changed at random: images, lesions and grades."""
-    order = random.permutation(len(eyes))
+def batches(eyes: Eyes, size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Every eye once in random order and with random changes: images, lesions and grades."""
+    order = rng.permutation(len(eyes))
     for start in range(0, len(order) - size + 1, size):
         rows = np.sort(order[start : start + size])
         images, lesions = (torch.from_numpy(array[rows]).float() for array in (eyes.images, eyes.lesions))
-        yield *changed(images, lesions, random), torch.from_numpy(eyes.grades[rows])
+        yield *augmented(images, lesions, rng), torch.from_numpy(eyes.grades[rows])
 
 
-def changed(images: Tensor, lesions: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Images and lesions turned, mirrored and zoomed together; contrast, colour and texture of the images changed."""
-    turn = turns(len(images), random)
-    images, lesions = turned(images, turn), turned(lesions, turn)
-    seen = images.abs().amax(1, keepdim=True) > 0
-    images = (images * gain(len(images), random) + texture(len(images), random)).clamp(-1, 1) * seen
+def augmented(images: Tensor, lesions: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Turn, mirror and zoom images and lesions together; change contrast, colour and texture of the images."""
+    matrices = transforms(len(images), rng)
+    images = transformed(images, matrices)
+    lesions = transformed(lesions, matrices)
+    field = images.abs().amax(1, keepdim=True) > 0
+    images = (images * gain(len(images), rng) + texture(len(images), rng)).clamp(-1, 1) * field
     return images.contiguous(memory_format=torch.channels_last), lesions
 
 
-def turned(images: Tensor, turn: Tensor) -> Tensor:
+def transformed(images: Tensor, matrices: Tensor) -> Tensor:
     """Images (n, c, h, w) under affine matrices (n, 2, 3)."""
-    grid = functional.affine_grid(turn, list(images.shape), align_corners=False)
+    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def gain(count: int, random: np.random.Generator) -> Tensor:
-    """Factors (n, 3, 1, 1) of contrast, mostly below 1: photographs of people have less of it than the phantom's."""
-    overall = np.exp(random.uniform(np.log(0.3), np.log(1.3), (count, 1)))
-    colours = random.uniform((0.75, 0.75, 0.3), (1.25, 1.25, 1.1), (count, 3))
+def gain(count: int, rng: np.random.Generator) -> Tensor:
+    """Factors (n, 3, 1, 1) of contrast, mostly below 1: real fundus photographs have less contrast than the phantom."""
+    overall = np.exp(rng.uniform(np.log(0.3), np.log(1.3), (count, 1)))
+    colours = rng.uniform((0.75, 0.75, 0.3), (1.25, 1.25, 1.1), (count, 3))
     return torch.from_numpy(overall * colours).float()[:, :, None, None]
 
 
-def texture(count: int, random: np.random.Generator) -> Tensor:
-    """Grain and mottle (n, 3, 448, 448): normal noise at four scales, each of its own strength."""
+def texture(count: int, rng: np.random.Generator) -> Tensor:
+    """Normal noise (n, 3, 448, 448) at four scales, each with a random strength."""
     total = torch.zeros(count, 3, SIZE, SIZE)
     for scale in (1, 2, 4, 8):
-        strength = random.uniform(0, 0.05, (count, 1, 1, 1)).astype(np.float32)
-        noise = strength * random.standard_normal((count, 3, SIZE // scale, SIZE // scale), dtype=np.float32)
+        strength = rng.uniform(0, 0.05, (count, 1, 1, 1)).astype(np.float32)
+        noise = strength * rng.standard_normal((count, 3, SIZE // scale, SIZE // scale), dtype=np.float32)
         total += functional.interpolate(torch.from_numpy(noise), size=(SIZE, SIZE), mode="bilinear")
     return total
 
 
-def turns(count: int, random: np.random.Generator) -> Tensor:
-    """Affine matrices (n, 2, 3): half of them quarter turns, which resample nothing, half any angle with zoom."""
-    exact = random.random(count) < 0.5
-    angle = np.where(exact, random.integers(0, 4, count) * np.pi / 2, random.uniform(0, 2 * np.pi, count))
-    zoom = np.where(exact, 1, random.uniform(0.9, 1.1, count))
-    mirror = random.choice([-1, 1], count)
+def transforms(count: int, rng: np.random.Generator) -> Tensor:
+    """Affine matrices (n, 2, 3): half are quarter turns without resampling, half any angle with zoom."""
+    exact = rng.random(count) < 0.5
+    angle = np.where(exact, rng.integers(0, 4, count) * np.pi / 2, rng.uniform(0, 2 * np.pi, count))
+    zoom = np.where(exact, 1, rng.uniform(0.9, 1.1, count))
+    mirror = rng.choice([-1, 1], count)
     rows = np.array([[np.cos(angle), -np.sin(angle), 0 * angle], [np.sin(angle), np.cos(angle), 0 * angle]]) * zoom
     rows[:, 0] *= mirror
     return torch.from_numpy(rows.transpose(2, 0, 1)).float()
 
 
 def train(eyes: Eyes, tuning: Eyes, epochs: int, size: int, rate: float, seed: int) -> LesionNetwork:
-    """A network trained for a number of epochs under a one-cycle schedule; the last weights count, none are chosen."""
+    """A network trained for a number of epochs under a one-cycle schedule, with the weights of the last step."""
     torch.manual_seed(seed)
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     trainee = Trainee().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * (len(eyes) // size), pct_start=0.2)
     start = time.monotonic()
     for epoch in range(epochs):
         losses = []
-        for images, lesions, grades in batches(eyes, size, random):
+        for images, lesions, grades in batches(eyes, size, rng):
             logits, findings = trainee(images)
             parts = torch.stack([ordinal(logits, grades), 10 * dense(findings, lesions)])
             optimizer.zero_grad()
@@ -142,7 +144,7 @@ def train(eyes: Eyes, tuning: Eyes, epochs: int, size: int, rate: float, seed: i
 
 
 def held_out(network: LesionNetwork, eyes: Eyes) -> str:
-    """The network's grades of eyes it does not learn from, in one line; it returns to training mode."""
+    """Measures of the network on eyes that it is not trained on, in one line; it returns to training mode."""
     logits = graded(network.eval(), eyes.images)
     network.train()
     return str(Grades(logits, np.asarray(eyes.grades)))

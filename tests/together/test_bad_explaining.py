@@ -417,6 +417,6 @@ def test_a_refinement_whose_mask_covers_everything_is_excluded(runs: Runs, rows:
     for row in rows(measure="combined"):
         if "share=1.0" in row["explainer"]:
             assert row["status"] == "excluded"
-            assert "the mask covers the whole field, so that nothing is left to fill it in from" in row["reason"]
+            assert "the mask covers the whole field, so no pixel is left to fill it in from" in row["reason"]
         else:
             assert row["status"] == "valid"

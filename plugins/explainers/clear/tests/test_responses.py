@@ -1,15 +1,12 @@
-"""Every class's rectified gradient: equal to one class at a time, at one forward and one backward per class."""
-
-from collections import Counter
+"""The rectified gradients of all classes: equal to those of single classes, by one forward and a backward per class."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network.views import View
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Linear, Piecewise, Residual
 from heatproof_clear.responses import responses
@@ -29,7 +26,7 @@ class Graded(Model):
         ).double()  # fmt: skip
 
 
-def batch(model: Model | None = None, count: int = 4, **changes: object) -> Batch:
+def residual_batch(model: Model | None = None, count: int = 4, **changes: object) -> Batch:
     model = model or in_float64(Residual())
     samples = Residual().samples(count)
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples]).double()
@@ -39,38 +36,33 @@ def batch(model: Model | None = None, count: int = 4, **changes: object) -> Batc
 @pytest.mark.parametrize("rule", ["gradient", "guided", "deconv"])
 @pytest.mark.parametrize("toy", [Residual, Piecewise], ids=["residual", "piecewise"])
 def test_every_class_is_as_if_alone(toy, rule):
-    made = batch(in_float64(toy()))
-    found = responses(made, rule)
-    assert found.shape == (4, len(made.model.classes), 3, 16, 16)
-    for target in range(len(made.model.classes)):
-        assert torch.equal(found[:, target], rectified(made.at(targets=[target] * 4), rule))
-    assert not found.requires_grad
+    batch = residual_batch(in_float64(toy()))
+    maps = responses(batch, rule)
+    assert maps.shape == (4, len(batch.model.classes), 3, 16, 16)
+    for target in range(len(batch.model.classes)):
+        assert torch.equal(maps[:, target], rectified(batch.at(targets=[target] * 4), rule))
+    assert not maps.requires_grad
 
 
 def test_one_logit_is_one_class():
-    made = batch(Graded())
-    found = responses(made, "guided")
-    assert found.shape == (4, 1, 3, 16, 16)
-    assert torch.equal(found[:, 0], rectified(made, "guided"))
+    batch = residual_batch(Graded())
+    maps = responses(batch, "guided")
+    assert maps.shape == (4, 1, 3, 16, 16)
+    assert torch.equal(maps[:, 0], rectified(batch, "guided"))
 
 
-def test_all_classes_take_one_forward_and_one_backward_each(monkeypatch):
-    made, counts = batch(rows=2), Counter()
-    forward, backward = View.__call__, torch.autograd.grad
-    assert isinstance(made.view, View)
-    monkeypatch.setattr(View, "__call__", lambda *given, **set: counts.update(["forward"]) or forward(*given, **set))
-    monkeypatch.setattr(
-        torch.autograd, "grad", lambda *given, **set: counts.update(["backward"]) or backward(*given, **set)
-    )
-    first = responses(made, "deconv")
+def test_all_classes_take_one_forward_and_one_backward_each(passed):
+    batch = residual_batch(rows=2)
+    counts = passed(batch)
+    first = responses(batch, "deconv")
     assert counts == {"forward": 2, "backward": 2 * 3}
-    assert responses(made, "deconv") is first
-    assert responses(made, "guided") is not first
+    assert responses(batch, "deconv") is first
+    assert responses(batch, "guided") is not first
 
 
 def test_pieces_give_the_same_maps():
-    whole = responses(batch(), "deconv")
-    torch.testing.assert_close(responses(batch(rows=3), "deconv"), whole, rtol=1e-10, atol=1e-14)
+    whole = responses(residual_batch(), "deconv")
+    torch.testing.assert_close(responses(residual_batch(rows=3), "deconv"), whole, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +74,11 @@ def test_pieces_give_the_same_maps():
 )
 def test_nothing_to_rectify_is_an_error(model, policy, message):
     with pytest.raises(ModelError, match=message):
-        responses(batch(in_float64(model)), "deconv", policy)
+        responses(residual_batch(in_float64(model)), "deconv", policy)
 
 
 def test_a_training_loss_reaches_the_weights():
-    made = batch(differentiable=True)
-    values: Tensor = responses(made, "guided")
-    (found,) = torch.autograd.grad(values.square().sum(), made.model.network.stem.weight)
-    assert float(found.abs().max()) > 0
+    batch = residual_batch(differentiable=True)
+    values = responses(batch, "guided")
+    (gradient,) = torch.autograd.grad(values.square().sum(), batch.model.network.stem.weight)
+    assert float(gradient.abs().max()) > 0

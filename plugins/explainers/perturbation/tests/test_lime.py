@@ -30,15 +30,15 @@ def weighted(weights: Tensor) -> Model:
 
 def quarters(channels: int = 3, noise: float = 0.02) -> Tensor:
     """Images (2, c, 8, 8) of four quarters of different colour, which SLIC and quickshift tell apart."""
-    draw = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(2)
     colours = torch.tensor([[0.1, 0.9, 0.5, 0.3], [0.8, 0.2, 0.4, 0.0]], dtype=torch.float64)
-    made = colours[:, QUARTERS][:, None].expand(2, channels, 8, 8) * torch.linspace(1, 0.5, channels)[:, None, None]
-    return made + noise * torch.rand(2, channels, 8, 8, dtype=torch.float64, generator=draw)
+    images = colours[:, QUARTERS][:, None].expand(2, channels, 8, 8) * torch.linspace(1, 0.5, channels)[:, None, None]
+    return images + noise * torch.rand(2, channels, 8, 8, dtype=torch.float64, generator=generator)
 
 
-def explained(model: Model, made: Tensor, targets: list[int], ids: str = "ab", rows: int | None = None, **settings):
+def explained(model: Model, images: Tensor, targets: list[int], ids: str = "ab", rows: int | None = None, **settings):
     settings = {"segments": 4, "samples": 300} | settings
-    return Lime(**settings)(Batch(model, list(ids)[: len(made)], made, targets, rows=rows))
+    return Lime(**settings)(Batch(model, list(ids)[: len(images)], images, targets, rows=rows))
 
 
 @conforms(
@@ -51,7 +51,7 @@ def test_conformance(check):
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_equal_weights_inside_each_superpixel_get_nothing(channels):
-    """Invariant of 7.12: a superpixel's mean has the same weighted sum as its pixels."""
+    """Switching a superpixel off keeps its weighted sum, since the mean has the same sum as the pixels."""
     weights = torch.tensor([[1.0, 2.0, 3.0, 0.5], [0.3, 4.0, 1.0, 2.0]], dtype=torch.float64)[:, QUARTERS]
     model = weighted(weights[:, None].expand(2, channels, 8, 8))
     explanation = explained(model, quarters(channels), [0, 1])
@@ -61,10 +61,11 @@ def test_equal_weights_inside_each_superpixel_get_nothing(channels):
 
 
 def test_an_additive_model_gets_the_sum_of_each_superpixel():
-    """Invariant of 7.12, off = 0: with 300 samples of 4 superpixels all 16 masks are drawn, and ridge is none."""
-    made, weights = quarters(), torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    explanation = explained(weighted(weights), made, [1, 0], off="zero", ridge=0.0)
-    sums = torch.stack([(weights[target] * image).sum(0) for target, image in zip([1, 0], made)])
+    """For ``off: zero`` without penalty; 300 samples of 4 superpixels contain all 16 masks."""
+    images = quarters()
+    weights = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    explanation = explained(weighted(weights), images, [1, 0], off="zero", ridge=0.0)
+    sums = torch.stack([(weights[target] * image).sum(0) for target, image in zip([1, 0], images)])
     expected = sums.reshape(2, 2, 4, 2, 4).sum((2, 4)).repeat_interleave(4, 1).repeat_interleave(4, 2)
     torch.testing.assert_close(explanation.values[:, 0], expected, rtol=1e-9, atol=0)
     assert explanation.notes == {"superpixels": [4, 4], "degenerate": [0.0, 0.0]}
@@ -73,7 +74,8 @@ def test_an_additive_model_gets_the_sum_of_each_superpixel():
 def test_coefficients_of_all_masks_are_those_of_the_normal_equations():
     masks = np.array(list(itertools.product((0, 1), repeat=5)))
     scores = np.random.default_rng(0).normal(size=32) + masks @ np.arange(5.0)
-    distances = [1 - (mask @ np.ones(5)) / (np.sqrt(mask.sum()) * np.sqrt(5)) if mask.any() else 1.0 for mask in masks]
+    norms = np.sqrt(masks.sum(1)) * np.sqrt(5)
+    distances = 1 - masks.sum(1) / np.maximum(norms, 1)  # no norm of a mask lies between 0 and 1
     weights = np.diag(np.exp(-np.square(distances) / (2 * 0.25**2)))
     design = np.column_stack([masks, np.ones(32)])
     penalty = np.diag([0.7] * 5 + [0.0])
@@ -83,53 +85,57 @@ def test_coefficients_of_all_masks_are_those_of_the_normal_equations():
 
 @pytest.mark.parametrize("off", ["mean", "zero"])
 def test_captum_agrees_with_the_same_masks(off):
-    """Captum's Lime rounds masks, scores and coefficients to float32, hence 1e-4."""
+    """The tolerance is 1e-4, since captum's Lime rounds masks, scores and coefficients to float32."""
     model = in_float64(toys.Residual())
     sample = torch.from_numpy(model.samples(1)[0].image).double()[None]
-    made = Batch(model, ["a"], sample, [1], seed=7)
+    batch = Batch(model, ["a"], sample, [1], seed=7)
     explainer = Lime(segments=12, samples=80, off=off)
     labels = torch.from_numpy(explainer._superpixels(sample[0].numpy()))
     count = int(labels.max()) + 1
     masks = generator(7, "a", "lime").integers(0, 2, (80, count))
     masks[0] = 1
 
-    def drawn(original, **settings):
+    def our_masks(original, **settings):
         yield from torch.from_numpy(masks)[:, None]
 
     def similarity(original, perturbed, mask, **settings):
         distance = 1 - torch.cosine_similarity(mask.double(), torch.ones(1, count, dtype=torch.float64))
         return torch.exp(-distance.square() / (2 * 0.25**2))
 
-    lime = captum.attr.Lime(model.network, SkLearnRidge(alpha=1.0), similarity, drawn)
-    shown = superpixel_means(sample[0], labels)[None] if off == "mean" else 0
-    expected = lime.attribute(sample, baselines=shown, target=1, feature_mask=labels[None, None], n_samples=80)
-    found = explainer(made).values
+    lime = captum.attr.Lime(model.network, SkLearnRidge(alpha=1.0), similarity, our_masks)
+    baselines = {"mean": superpixel_means(sample[0], labels)[None], "zero": 0}
+    expected = lime.attribute(sample, baselines=baselines[off], target=1, feature_mask=labels[None, None], n_samples=80)
+    heatmap = explainer(batch).values
     assert count >= 6
-    assert float((found - expected[:, :1]).abs().max() / expected.abs().max()) <= 1e-4
+    assert float((heatmap - expected[:, :1]).abs().max() / expected.abs().max()) <= 1e-4
 
 
 def test_equal_masks_are_scored_once(monkeypatch):
-    scored, score = [], Batch.score
-    monkeypatch.setattr(
-        Batch, "score", lambda self, images, index: scored.append(len(images)) or score(self, images, index)
-    )
+    counts = []
+    score = Batch.score
+
+    def counted(self, images, index):
+        counts.append(len(images))
+        return score(self, images, index)
+
+    monkeypatch.setattr(Batch, "score", counted)
     model = weighted(torch.ones(1, 3, 8, 8, dtype=torch.float64))
     explained(model, quarters()[:1], [0], rows=5)
-    assert scored == [5, 5, 5, 1]
+    assert counts == [5, 5, 5, 1]
 
 
-def test_draws_are_the_sample_s_own():
+def test_draws_depend_only_on_the_sample():
     model = in_float64(toys.Residual())
-    made = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(3)]).double()
+    images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(3)]).double()
     settings = {"segments": 9, "samples": 30, "off": "zero"}
-    together = explained(model, made, [0, 1, 2], "abc", **settings).values
-    alone = explained(model, made[2:], [2], "c", **settings).values
+    together = explained(model, images, [0, 1, 2], "abc", **settings).values
+    alone = explained(model, images[2:], [2], "c", **settings).values
     torch.testing.assert_close(together[2:], alone, rtol=1e-10, atol=0)
-    renamed = explained(model, made[2:], [2], "d", **settings).values
+    renamed = explained(model, images[2:], [2], "d", **settings).values
     assert not torch.allclose(renamed, alone)
 
 
-def test_superpixel_means_keep_each_mean():
+def test_superpixel_means_are_the_mean_of_each_superpixel():
     image = quarters()[0]
     means = superpixel_means(image, QUARTERS)
     for label in range(4):
@@ -145,15 +151,15 @@ def test_superpixels_are_those_of_scikit_image(segmentation):
         "slic": lambda: slic(scaled, n_segments=30, compactness=20, start_label=0),
         "quickshift": lambda: quickshift(scaled, kernel_size=4, max_dist=200, ratio=0.2),
     }[segmentation]()
-    found = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(pixels)
-    pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist()))
-    assert len(pairs) == found.max() + 1 == len(np.unique(expected)) > 1
+    labels = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(pixels)
+    pairs = set(zip(labels.ravel().tolist(), expected.ravel().tolist()))
+    assert len(pairs) == labels.max() + 1 == len(np.unique(expected)) > 1
 
 
-def test_superpixels_follow_the_shades_of_a_image_without_colours():
+def test_superpixels_follow_the_shades_of_an_image_without_colours():
     disc = np.hypot(*(np.indices((32, 32)) - 13.3)) < 8
-    found = Lime(segments=12)._superpixels(np.stack([disc * 1.0 + 5]))
-    assert all(len(set(disc[found == label])) == 1 for label in range(found.max() + 1))
+    labels = Lime(segments=12)._superpixels(np.stack([disc * 1.0 + 5]))
+    assert all(len(set(disc[labels == label])) == 1 for label in range(labels.max() + 1))
 
 
 def test_superpixels_ignore_the_scale_of_the_prepared_image():
@@ -164,18 +170,19 @@ def test_superpixels_ignore_the_scale_of_the_prepared_image():
     assert sorted(set(expected.ravel())) == list(range(expected.max() + 1))
 
 
-def test_a_constant_image_says_so():
-    model, made = in_float64(toys.Residual()), torch.full((1, 3, 16, 16), 0.4, dtype=torch.float64)
-    explanation = explained(model, made, [0], segments=9)
+def test_a_constant_image_is_degenerate_or_undefined():
+    model = in_float64(toys.Residual())
+    image = torch.full((1, 3, 16, 16), 0.4, dtype=torch.float64)
+    explanation = explained(model, image, [0], segments=9)
     assert explanation.notes["degenerate"] == [1.0]
     with pytest.raises(Undefined, match="quickshift finds only one superpixel in the image"):
-        explained(model, made, [0], segmentation="quickshift")
+        explained(model, image, [0], segmentation="quickshift")
 
 
 def test_a_volume_is_refused():
-    made = Batch(toys.Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
+    volume = Batch(toys.Residual(dimensions=3), ["a"], torch.rand(1, 3, 16, 16, 16), [0])
     with pytest.raises(ModelError, match="2-D images; these have 3 dimensions"):
-        Lime()(made)
+        Lime()(volume)
 
 
 def test_traits_and_passes():

@@ -1,4 +1,4 @@
-"""The scores of replaced windows: those of full forwards, for any network, in pieces that fit the memory."""
+"""The scores of images with a replaced window: equal to those of full forwards, in pieces that fit the memory."""
 
 import itertools
 from collections import Counter
@@ -18,23 +18,28 @@ from heatproof_perturbation.windows import window_scores
 
 
 class Branching(nn.Module):
-    """What fx cannot trace: it looks at its values."""
+    """A network that fx cannot trace, since its forward depends on its values."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+        self.first = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         values = self.first(images)
-        return self.head(values.abs().mean((2, 3)) if values.sum() > -1e9 else values.mean((2, 3)))
+        if values.sum() > -1e9:
+            values = values.abs()
+        return self.head(values.mean((2, 3)))
 
 
 class Two(nn.Module):
-    """Two outputs, of which one is a mask as large as the image, and a further input."""
+    """A network with two outputs, one of them a mask as large as the image, and a second input."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.mask, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 1, 1), nn.Linear(4, 3)
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.mask = nn.Conv2d(4, 1, 1)
+        self.head = nn.Linear(4, 3)
 
     def forward(self, images: Tensor, bias: Tensor) -> dict[str, Tensor]:
         values = self.first(images)
@@ -49,25 +54,29 @@ def network(seed: int = 0) -> nn.Module:
     ).eval()  # fmt: skip
 
 
-def made(model: Model | None = None, count: int = 3, **changes: object) -> Batch:
+def random_batch(model: Model | None = None, count: int = 3, **changes: object) -> Batch:
+    model = model or Model.of(network().double(), "abc")
     images = torch.rand(count, 3, 20, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return Batch(
-        model or Model.of(network().double(), "abc"), list("abcde")[:count], images, [2, 0, 1, 2, 0][:count], **changes
-    )
+    return Batch(model, list("abcde")[:count], images, [2, 0, 1, 2, 0][:count], **changes)
 
 
 @torch.no_grad()
-def expected(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
-    """One full forward of the network itself per image and window."""
+def full_scores(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
+    """The scores by one full forward of the network itself per image and window."""
     scores = []
-    for index, single in enumerate(batch.singles()):
-        for place in itertools.product(*(range(count) for count in windows.shape)):
-            inside = (0, ..., *(slice(span.low[i], span.high[i]) for span, i in zip(windows.spans, place)))
-            image = single.images.clone()
-            image[inside] = replacement.expand_as(batch.images)[index][inside[1:]]
-            outputs = batch.model.forward(image, **single.inputs)["logits"]
-            scores.append(outputs[0, int(single.targets)])
+    indices = list(itertools.product(*(range(count) for count in windows.shape)))
+    replacements = replacement.expand_as(batch.images).split(1)
+    for (single, pixels), index in itertools.product(zip(batch.singles(), replacements), indices):
+        inside = (..., *(slice(span.low[i], span.high[i]) for span, i in zip(windows.spans, index)))
+        image = single.images.clone()
+        image[inside] = pixels[inside]
+        outputs = batch.model.forward(image, **single.inputs)["logits"]
+        scores.append(outputs[0, int(single.targets)])
     return torch.stack(scores).reshape(len(batch), -1)
+
+
+def assert_agree(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 REPLACEMENTS = {
@@ -80,55 +89,68 @@ REPLACEMENTS = {
 @pytest.mark.parametrize("rows", [1, 2, None])
 @pytest.mark.parametrize("name", REPLACEMENTS)
 def test_scores_are_those_of_full_forwards(name, rows):
-    batch, windows = made(rows=rows), Windows.sliding((20, 24), 6, 4)
-    found = window_scores(batch, windows, REPLACEMENTS[name], name)
-    assert found.shape == (3, 5 * 6)
-    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS[name]), rtol=1e-10, atol=1e-12)
+    batch = random_batch(rows=rows)
+    windows = Windows.sliding((20, 24), 6, 4)
+    scores = window_scores(batch, windows, REPLACEMENTS[name], name)
+    assert scores.shape == (3, 5 * 6)
+    assert_agree(scores, full_scores(batch, windows, REPLACEMENTS[name]))
 
 
 def test_a_network_that_cannot_be_traced_runs_in_full():
-    batch, windows = made(Model.of(Branching().double(), "abc"), rows=4), Windows.sliding((20, 24), 7, 5)
+    batch = random_batch(Model.of(Branching().double(), "abc"), rows=4)
+    windows = Windows.sliding((20, 24), 7, 5)
     assert isinstance(batch.view, Opaque)
-    found = window_scores(batch, windows, REPLACEMENTS["images"], "images")
-    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["images"]), rtol=1e-10, atol=1e-12)
+    scores = window_scores(batch, windows, REPLACEMENTS["images"], "images")
+    assert_agree(scores, full_scores(batch, windows, REPLACEMENTS["images"]))
 
 
 @pytest.mark.parametrize("names", [("mask", "logits"), ("logits", "mask")])
 def test_further_inputs_and_outputs(names):
     bias = torch.rand(3, 4, dtype=torch.float64)
-    batch = made(Model.of(Two().double(), "abc", outputs=names), inputs={"bias": bias})
+    batch = random_batch(Model.of(Two().double(), "abc", outputs=names), inputs={"bias": bias})
     windows = Windows.sliding((20, 24), 6, 6)
-    found = window_scores(batch, windows, REPLACEMENTS["colour"], "colour")
-    torch.testing.assert_close(found, expected(batch, windows, REPLACEMENTS["colour"]), rtol=1e-10, atol=1e-12)
+    scores = window_scores(batch, windows, REPLACEMENTS["colour"], "colour")
+    assert_agree(scores, full_scores(batch, windows, REPLACEMENTS["colour"]))
 
 
-def test_an_output_that_the_model_has_not():
+def test_an_output_that_the_model_does_not_have():
     with pytest.raises(ModelError, match="has no output 'masks'; it has logits"):
-        window_scores(made(output="masks"), Windows.sliding((20, 24), 6, 6), torch.zeros(()), 0)
+        window_scores(random_batch(output="masks"), Windows.sliding((20, 24), 6, 6), torch.zeros(()), 0)
 
 
 def test_a_target_outside_the_classes():
-    batch = made().at(targets=[0, 3, 1])
+    batch = random_batch().at(targets=[0, 3, 1])
     with pytest.raises(ModelError, match="target 3 is outside the 3 classes"):
         window_scores(batch, Windows.sliding((20, 24), 6, 6), torch.zeros((), dtype=torch.float64), 0)
 
 
-def test_one_logit_is_every_target():
+def test_a_single_logit_is_every_target():
     single = nn.Sequential(network(), nn.Linear(3, 1)).eval()
-    batch, windows = made(Model.of(single.double(), "a")).at(targets=[4, 0, 0]), Windows.sliding((20, 24), 6, 6)
-    found = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
-    torch.testing.assert_close(
-        found, expected(batch.at(targets=[0, 0, 0]), windows, REPLACEMENTS["constant"]), rtol=1e-10, atol=1e-12
-    )
+    batch = random_batch(Model.of(single.double(), "a")).at(targets=[4, 0, 0])
+    windows = Windows.sliding((20, 24), 6, 6)
+    scores = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
+    assert_agree(scores, full_scores(batch.at(targets=[0, 0, 0]), windows, REPLACEMENTS["constant"]))
 
 
-def test_scores_are_shared_by_equal_windows_and_names(monkeypatch):
+def test_scores_are_shared_by_equal_windows_and_keys(monkeypatch):
     """The forward of each image itself runs once, and no other full forward."""
-    batch, windows = made(count=2), Windows.sliding((20, 24), 6, 4)
+    batch = random_batch(count=2)
+    windows = Windows.sliding((20, 24), 6, 4)
     assert isinstance(batch.view, View)
-    runs, clean, full = Counter(), incremental.Changes._forward, View.__call__
-    monkeypatch.setattr(incremental.Changes, "_forward", lambda *given: runs.update(["clean"]) or clean(*given))
-    monkeypatch.setattr(View, "__call__", lambda *given, **set: runs.update(["full"]) or full(*given, **set))
+    runs = Counter()
+    clean = incremental.Changes._forward
+    full = View.__call__
+
+    def counted_clean(*arguments):
+        runs["clean"] += 1
+        return clean(*arguments)
+
+    def counted_full(*arguments, **settings):
+        runs["full"] += 1
+        return full(*arguments, **settings)
+
+    monkeypatch.setattr(incremental.Changes, "_forward", counted_clean)
+    monkeypatch.setattr(View, "__call__", counted_full)
     for _ in range(3):
         window_scores(batch, windows, REPLACEMENTS["constant"], "constant")
     assert runs == {"clean": 2}
@@ -139,8 +161,9 @@ def test_scores_are_shared_by_equal_windows_and_names(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["boxes", "outputs"])
-def test_out_of_memory_halves_the_windows_at_a_time(monkeypatch, method):
-    sizes, act = [], getattr(incremental.Changes, method)
+def test_out_of_memory_halves_the_number_of_windows(monkeypatch, method):
+    sizes = []
+    act = getattr(incremental.Changes, method)
 
     def limited(self, row, *arguments):
         size = len(range(7)[arguments[-1]])
@@ -150,27 +173,26 @@ def test_out_of_memory_halves_the_windows_at_a_time(monkeypatch, method):
         return act(self, row, *arguments)
 
     windows = Windows.sliding((20, 24), 6, 3)
-    wanted = expected(made(count=1), windows, REPLACEMENTS["constant"])
+    expected = full_scores(random_batch(count=1), windows, REPLACEMENTS["constant"])
     monkeypatch.setattr(incremental.Changes, method, limited)
-    batch = made(count=1, rows=4)
-    found = window_scores(batch, windows, REPLACEMENTS["constant"], 0)
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    batch = random_batch(count=1, rows=4)
+    assert_agree(window_scores(batch, windows, REPLACEMENTS["constant"], 0), expected)
     assert sizes[:6] == [7, 3, 1, 1, 1, 1]
     assert max(sizes[2:]) == 1
     assert batch.budget.halved
-    assert not made().budget.halved
+    assert not random_batch().budget.halved
 
 
-def test_out_of_memory_for_one_window_gets_out(monkeypatch):
+def test_out_of_memory_for_one_window_is_raised(monkeypatch):
     def never(self, *arguments):
         raise torch.OutOfMemoryError("too much")
 
     monkeypatch.setattr(incremental.Changes, "outputs", never)
     with pytest.raises(torch.OutOfMemoryError):
-        window_scores(made(), Windows.sliding((20, 24), 6, 3), REPLACEMENTS["constant"], 0)
+        window_scores(random_batch(), Windows.sliding((20, 24), 6, 3), REPLACEMENTS["constant"], 0)
 
 
-def test_windows_cover_the_image_and_are_cut_off_by_its_far_border():
+def test_windows_cover_the_image_and_end_at_its_far_border():
     windows = Windows.sliding((10, 9), 4, 3)
     assert windows.spans[0].low == (0, 3, 6)
     assert windows.spans[0].high == (4, 7, 10)
@@ -189,10 +211,10 @@ def test_a_window_larger_than_the_image():
         Windows.sliding((40, 28), 32, 16)
 
 
-def test_nothing_is_kept_of_the_graph_and_weights_get_no_gradient():
+def test_scores_have_no_graph_and_weights_get_no_gradient():
     model = Residual()
     images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).requires_grad_()
     batch = Batch(model, list("ab"), images, [0, 1], differentiable=True)
-    found = window_scores(batch, Windows.sliding((16, 16), 4, 4), torch.zeros(()), 0)
-    assert not found.requires_grad
+    scores = window_scores(batch, Windows.sliding((16, 16), 4, 4), torch.zeros(()), 0)
+    assert not scores.requires_grad
     assert all(parameter.grad is None for parameter in model.network.parameters())

@@ -1,4 +1,4 @@
-"""The SmoothGrad family against its vector, plain loops over the draws, captum, and what it shares."""
+"""The SmoothGrad family against an example by hand, plain loops over the draws and captum; its shared passes."""
 
 import pickle
 from collections import Counter
@@ -27,7 +27,7 @@ FAMILY = (SmoothGrad, SmoothGradSquared, VarGrad)
 
 
 class Guided(Explainer):
-    """A base that is no gradient."""
+    """A base that is not the gradient."""
 
     traits = frozenset({"differentiable"})
 
@@ -36,7 +36,7 @@ class Guided(Explainer):
 
 
 class Drawn(Explainer):
-    """A base that draws itself: the noise's product with the gradient."""
+    """A seeded base: the product of the gradient and noise of its own."""
 
     traits = frozenset({"seeded"})
     passes = (2, 2)
@@ -46,7 +46,7 @@ class Drawn(Explainer):
 
 
 class FirstLayer(Explainer):
-    """A base that asks for a layer."""
+    """A base that reads a layer."""
 
     requires = frozenset({"layers"})
 
@@ -72,7 +72,7 @@ class Flat(Explainer[FlatParams]):
 
 
 class Listed(Explainer):
-    """Gives the vector's maps one after the other."""
+    """A base that returns the maps in ``DRAWS`` one after the other."""
 
     def explain(self, batch: Batch) -> Tensor:
         draw = LISTED["calls"]
@@ -84,24 +84,24 @@ LISTED = Counter()
 
 
 def images(count: int = 3, dimensions: int = 2) -> Tensor:
-    draw = torch.Generator().manual_seed(1)
-    return torch.rand(count, 3, *(toys.GRID,) * dimensions, dtype=torch.float64, generator=draw) * torch.arange(
-        1.0, count + 1
-    ).reshape(-1, *(1,) * (dimensions + 1))
+    """Random images with different ranges."""
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(count, 3, *(toys.GRID,) * dimensions, dtype=torch.float64, generator=generator)
+    return values * torch.arange(1.0, count + 1).reshape(-1, *(1,) * (dimensions + 1))
 
 
-def batch(model: Model | None = None, **changes: object) -> Batch:
-    model, made = model or in_float64(toys.Residual()), images()
-    return Batch(model, list("abc"), made, [0, 1, 1], **changes)
+def residual_batch(model: Model | None = None, **changes: object) -> Batch:
+    model = model or in_float64(toys.Residual())
+    return Batch(model, list("abc"), images(), [0, 1, 1], **changes)
 
 
-def plain_loop(made: Batch, samples: int, scale: Tensor | float) -> Tensor:
+def plain_loop(batch: Batch, samples: int, scale: Tensor | float) -> Tensor:
     """The gradient of every noisy copy (draw, n, c, *space), by the network itself."""
     maps = []
     for draw in range(samples):
-        noisy = (made.images + scale * made.noise(draw)).requires_grad_()
-        chosen = made.model.network(noisy).gather(1, made.targets[:, None]).sum()
-        maps.append(torch.autograd.grad(chosen, noisy)[0])
+        noisy = (batch.images + scale * batch.noise(draw)).requires_grad_()
+        scores = batch.model.network(noisy).gather(1, batch.targets[:, None]).sum()
+        maps.append(torch.autograd.grad(scores, noisy)[0])
     return torch.stack(maps)
 
 
@@ -119,29 +119,31 @@ def test_conformance(check):
     ("kind", "expected"),
     [(SmoothGrad, [2, 2 / 3]), (SmoothGradSquared, [14 / 3, 20 / 3]), (VarGrad, [2 / 3, 56 / 9])],
 )
-def test_the_vector_v_sg(kind, expected):
+def test_the_maps_of_an_example_by_hand(kind, expected):
     LISTED.clear()
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3)).double()
     model = toys.Residual()
     model.__dict__["network"] = network.eval()
-    made = Batch(model, ["a"], torch.zeros(1, 1, 1, 2, dtype=torch.float64), [0])
-    found = kind(samples=3, base=Listed())(made).values
-    assert found.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+    batch = Batch(model, ["a"], torch.zeros(1, 1, 1, 2, dtype=torch.float64), [0])
+    heatmap = kind(samples=3, base=Listed())(batch).values
+    assert heatmap.flatten().tolist() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("rows", [None, 2])
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_plain_loop_agrees(relative, rows):
-    made = batch(rows=rows)
-    flat = made.images.flatten(1)
-    scale = (flat.max(1).values - flat.min(1).values)[:, None, None, None] if relative else 1.0
-    maps = plain_loop(made, 6, 0.15 * scale)
+    batch = residual_batch(rows=rows)
+    flat = batch.images.flatten(1)
+    scale = 1.0
+    if relative:
+        scale = (flat.max(1).values - flat.min(1).values)[:, None, None, None]
+    maps = plain_loop(batch, 6, 0.15 * scale)
     settings = {"samples": 6, "relative": relative}
-    expected = maps.mean(0), maps.square().mean(0), maps.var(0, unbiased=False)
-    for kind, one in zip(FAMILY, expected):
-        torch.testing.assert_close(kind(**settings)(made).values, one, rtol=1e-9, atol=1e-12)
+    moments = maps.mean(0), maps.square().mean(0), maps.var(0, unbiased=False)
+    for kind, moment in zip(FAMILY, moments):
+        torch.testing.assert_close(kind(**settings)(batch).values, moment, rtol=1e-9, atol=1e-12)
     error = maps.std(0) / 6**0.5
-    notes = SmoothGrad(**settings)(made).notes["relative_error"]
+    notes = SmoothGrad(**settings)(batch).notes["relative_error"]
     ratio = error.flatten(1).norm(dim=1) / maps.mean(0).flatten(1).norm(dim=1)
     assert notes == pytest.approx(ratio.tolist(), rel=1e-9)
 
@@ -150,82 +152,80 @@ def test_a_plain_loop_agrees(relative, rows):
     ("kind", "name"), [(SmoothGrad, "smoothgrad"), (SmoothGradSquared, "smoothgrad_sq"), (VarGrad, "vargrad")]
 )
 def test_captum_agrees_with_the_same_noise(monkeypatch, kind, name):
-    """Captum draws all copies of an image in a row from the global generator; here it is handed ours."""
-    made, samples = batch(), 5
-    noise = torch.stack([made.noise(draw) for draw in range(samples)], 1).flatten(0, 1)
+    """Captum draws the noise of all copies of an image from torch's global generator, which is replaced by ours."""
+    batch = residual_batch()
+    samples = 5
+    noise = torch.stack([batch.noise(draw) for draw in range(samples)], 1).flatten(0, 1)
     monkeypatch.setattr(torch, "normal", lambda mean, std: noise * std)
-    tunnel = NoiseTunnel(Saliency(made.model.network))
+    tunnel = NoiseTunnel(Saliency(batch.model.network))
     expected = tunnel.attribute(
-        made.images, nt_type=name, nt_samples=samples, stdevs=0.2, target=made.targets, abs=False
+        batch.images, nt_type=name, nt_samples=samples, stdevs=0.2, target=batch.targets, abs=False
     )
-    found = kind(samples=samples, sigma=0.2, relative=False)(made).values
-    assert float((found - expected).abs().max() / expected.abs().max()) <= 1e-8
+    actual = kind(samples=samples, sigma=0.2, relative=False)(batch).values
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
-@pytest.mark.parametrize("base", [None, Guided()], ids=["gradient", "guided"])
-def test_one_copy_without_noise_is_the_base_to_the_bit(base):
-    made = batch()
-    expected = base(made).values if base else gradients(made).images
-    explanation = SmoothGrad(samples=1, sigma=0, base=base)(made)
-    assert torch.equal(explanation.values, expected)
+@pytest.mark.parametrize(("base", "rule"), [(None, "gradient"), (Guided(), "guided")], ids=["gradient", "guided"])
+def test_one_copy_without_noise_is_the_base_to_the_bit(base, rule):
+    batch = residual_batch()
+    explanation = SmoothGrad(samples=1, sigma=0, base=base)(batch)
+    assert torch.equal(explanation.values, rectified(batch, rule))
     assert explanation.notes == {"passes": [1, 1, 1]}
-    assert float(VarGrad(samples=4, sigma=0, base=base)(made).values.abs().max()) == 0
+    assert float(VarGrad(samples=4, sigma=0, base=base)(batch).values.abs().max()) == 0
 
 
 def test_a_linear_model_has_its_gradient_and_no_variance():
-    made = batch(in_float64(toys.Linear()))
-    assert torch.equal(SmoothGrad()(made).values, gradients(made).images)
-    assert float(VarGrad()(made).values.abs().max()) == 0
+    batch = residual_batch(in_float64(toys.Linear()))
+    assert torch.equal(SmoothGrad()(batch).values, gradients(batch).images)
+    assert float(VarGrad()(batch).values.abs().max()) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_vargrad_is_squares_less_the_square(dtype):
-    model = in_float64(toys.Residual()) if dtype == torch.float64 else toys.Residual()
-    made = Batch(model, list("abc"), images().to(dtype), [0, 1, 2])
-    mean, squares, variance = (kind()(made).values for kind in FAMILY)
+    model = toys.Residual()
+    model.network.to(dtype)
+    batch = Batch(model, list("abc"), images().to(dtype), [0, 1, 2])
+    mean, squares, variance = (kind()(batch).values for kind in FAMILY)
     assert float((squares - mean.square() - variance).abs().max() / squares.max()) <= 1e-6
     assert float(variance.min()) >= 0
     assert float(squares.min()) >= 0
 
 
-def test_the_family_shares_its_noisy_gradients(monkeypatch):
-    calls = []
-    backward = torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
-    made = batch()
+def test_the_family_shares_its_noisy_gradients(passed):
+    batch = residual_batch()
+    counts = passed(batch)
     for kind in FAMILY:
-        kind(samples=7)(made)
-    assert len(calls) == 7
-    SmoothGrad(samples=7, sigma=0.2)(made)
-    assert len(calls) == 14
+        kind(samples=7)(batch)
+    assert counts["backward"] == 7
+    SmoothGrad(samples=7, sigma=0.2)(batch)
+    assert counts["backward"] == 14
 
 
-def test_with_a_tolerance_the_family_stops_at_the_same_copies_and_shares_them(monkeypatch):
-    calls = []
-    backward = torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **set: calls.append(1) or backward(*given, **set))
-    made = batch()
-    found = [kind(tolerance=0.12, max_samples=120)(made) for kind in FAMILY]
-    assert found[0].notes == found[1].notes == found[2].notes
-    assert len(set(found[0].notes["passes"])) > 1
-    assert found[0].notes["stopped_by"] == ["tolerance"] * 3
-    assert max(found[0].notes["relative_error"]) <= 0.12
+def test_with_a_tolerance_the_family_stops_at_the_same_copies_and_shares_them(passed):
+    batch = residual_batch()
+    counts = passed(batch)
+    notes, *others = [kind(tolerance=0.12, max_samples=120)(batch).notes for kind in FAMILY]
+    assert others == [notes, notes]
+    assert len(set(notes["passes"])) > 1
+    assert notes["stopped_by"] == ["tolerance"] * 3
+    assert max(notes["relative_error"]) <= 0.12
     # A pass takes up to 3 copies of one sample.
-    assert sum(found[0].notes["passes"]) / 3 <= len(calls) < sum(found[0].notes["passes"])
+    assert sum(notes["passes"]) / 3 <= counts["backward"] < sum(notes["passes"])
 
 
 def test_pairs_agree_with_a_plain_loop_over_opposite_noise():
-    made = batch()
-    flat = made.images.flatten(1)
+    batch = residual_batch()
+    flat = batch.images.flatten(1)
     scale = 0.15 * (flat.max(1).values - flat.min(1).values)[:, None, None, None]
-    both = [plain_loop(made, 3, sign * scale) for sign in (1, -1)]
-    found, squared = (kind(samples=6, antithetic=True)(made) for kind in (SmoothGrad, SmoothGradSquared))
-    maps, means = torch.cat(both), (both[0] + both[1]) / 2
-    torch.testing.assert_close(found.values, maps.mean(0), rtol=1e-9, atol=1e-12)
+    positive, negative = (plain_loop(batch, 3, sign * scale) for sign in (1, -1))
+    mean, squared = (kind(samples=6, antithetic=True)(batch) for kind in (SmoothGrad, SmoothGradSquared))
+    maps = torch.cat([positive, negative])
+    pairs = (positive + negative) / 2
+    torch.testing.assert_close(mean.values, maps.mean(0), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(squared.values, maps.square().mean(0), rtol=1e-9, atol=1e-12)
-    error = (means.std(0) / 3**0.5).flatten(1).norm(dim=1) / maps.mean(0).flatten(1).norm(dim=1)
-    assert found.notes["relative_error"] == pytest.approx(error.tolist(), rel=1e-9)
-    assert found.notes["passes"] == [6, 6, 6]
+    error = (pairs.std(0) / 3**0.5).flatten(1).norm(dim=1) / maps.mean(0).flatten(1).norm(dim=1)
+    assert mean.notes["relative_error"] == pytest.approx(error.tolist(), rel=1e-9)
+    assert mean.notes["passes"] == [6, 6, 6]
 
 
 @pytest.mark.parametrize(
@@ -245,11 +245,12 @@ def test_settings_that_contradict_each_other_are_refused(kind, settings, message
 
 
 def test_a_tolerance_survives_changes_and_copies():
-    made = SmoothGrad(tolerance=0.1, antithetic=True)
-    assert made.with_(sigma=0.2).params.tolerance == 0.1
-    assert pickle.loads(pickle.dumps(made)).identity == made.identity
-    assert made.passes == (1000, 1000)
-    assert len({made.shares, made.with_(antithetic=False).shares, made.with_(tolerance=0.2).shares}) == 3
+    explainer = SmoothGrad(tolerance=0.1, antithetic=True)
+    variants = [explainer, explainer.with_(antithetic=False), explainer.with_(tolerance=0.2)]
+    assert explainer.with_(sigma=0.2).params.tolerance == 0.1
+    assert pickle.loads(pickle.dumps(explainer)).identity == explainer.identity
+    assert explainer.passes == (1000, 1000)
+    assert len({variant.shares for variant in variants}) == 3
 
 
 def test_costs_are_counted_per_copy_and_shared_by_equal_noise():
@@ -268,24 +269,24 @@ def test_traits_and_layers_are_those_of_the_base():
     assert SmoothGrad(base=FirstLayer()).verdict(toys.Linear()).level == "undefined"
 
 
-def test_the_noise_of_a_base_is_not_the_noise_it_is_put_under():
-    """Otherwise the product of gradient and noise would be the same draw twice over."""
-    made = batch(in_float64(toys.Linear()))
-    found = SmoothGrad(samples=1, base=Drawn())(made).values / gradients(made).images
-    weighted = gradients(made).images != 0
-    assert not torch.allclose(found[weighted], made.noise(0)[weighted])
+def test_a_seeded_base_draws_other_noise_than_the_copies():
+    """Otherwise the noise of the image and the base's own noise would be the same draw."""
+    batch = residual_batch(in_float64(toys.Linear()))
+    noise = SmoothGrad(samples=1, base=Drawn())(batch).values / gradients(batch).images
+    weighted = gradients(batch).images != 0
+    assert not torch.allclose(noise[weighted], batch.noise(0)[weighted])
 
 
 def test_a_volume_is_refused_where_the_base_takes_images_only():
     model = toys.Residual(dimensions=3)
-    made = Batch(model, ["a"], images(1, 3).float(), [0])
+    batch = Batch(model, ["a"], images(1, 3).float(), [0])
     with pytest.raises(HeatproofError, match="explains 2-D images; these have 3"):
-        SmoothGrad(samples=2, base=Flat())(made)
+        SmoothGrad(samples=2, base=Flat())(batch)
 
 
 def test_a_constant_image_has_no_range_hence_no_noise():
-    made = batch().at(torch.full_like(images(), 0.5))
-    assert torch.equal(SmoothGrad(samples=3)(made).values, gradients(made).images)
+    batch = residual_batch().at(torch.full_like(images(), 0.5))
+    assert torch.equal(SmoothGrad(samples=3)(batch).values, gradients(batch).images)
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"sigma": -0.1}, {"sigma": float("nan")}, {"base": 3}])

@@ -1,4 +1,4 @@
-"""Registers CLEAR maps."""
+"""Registers the CLEAR response and class maps."""
 
 from collections.abc import Mapping
 

@@ -15,13 +15,13 @@ from heatproof_shared_passes.rectification import ActPolicy, rectification
 from .responses import responses
 
 BACKGROUND = -1
-"""The class of a pixel that no class responds to."""
+"""The class of a pixel to which no class responds."""
 
 
 class ClearParams(Params):
-    """Which of the two maps is the heatmap, how channels are reduced before classes meet, and where the rule acts.
+    """The ``map`` that is the heatmap, and the ``reduction`` of channels before classes are compared.
 
-    ``act_policy``: the activations that the back-projection rectifies, ``all`` or ``relu_only``.
+    ``act_policy`` selects the activations that the back-projection rectifies: ``all`` or ``relu_only``.
     """
 
     map: Literal["response", "class"] = "response"
@@ -30,40 +30,47 @@ class ClearParams(Params):
 
 
 class Clear(Explainer[ClearParams]):
-    """Which class each pixel speaks for most, and how loudly (Kumar, Wong and Taylor 2017).
+    """The class that responds most at each pixel, and its response (Kumar, Wong and Taylor 2017).
 
-    Every class is sent back through the network alone, as by DeconvNet, and its channels are reduced. The response map
-    is the largest of these maps at each pixel; the class map says whose it is: the lowest class where several share it,
-    -1 where it is not positive. Both are the same whatever the target. The map that is not the heatmap is kept; the
-    note ``degenerate`` is 1 where the response is zero everywhere.
+    Each class is projected back through the network separately, as by DeconvNet, and the channels of its map are
+    reduced. The response map is the largest of these maps at each pixel. The class map is the class of that maximum:
+    the lowest class of a tie, and -1 where the maximum is not positive. Both maps are the same for all targets. The map
+    that is not the heatmap is stored beside it. The note ``degenerate`` is 1 if the response is zero everywhere.
     """
 
     @property
     def traits(self) -> frozenset[str]:
-        """One map for all targets; a loss reaches the weights through the response map only."""
-        return frozenset({"targetless", "differentiable"} if self.params.map == "response" else {"targetless"})
+        """Targetless; only the response map is differentiable."""
+        if self.params.map == "response":
+            return frozenset({"targetless", "differentiable"})
+        return frozenset({"targetless"})
 
     def verdict(self, model: Model) -> Verdict:
-        """Exact, approximate or undefined by the model's activations."""
+        """Exact, approximate or undefined, depending on the model's activations."""
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else rectification(model, self.params.act_policy)
+        if verdict.level == "undefined":
+            return verdict
+        return rectification(model, self.params.act_policy)
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """One forward, and a backward for every class."""
-        return 1, 1 if model.head in ("ordinal", "regression") else len(model.classes)
+        """One forward, and one backward per class."""
+        if model.head in ("ordinal", "regression"):
+            return 1, 1
+        return 1, len(model.classes)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""
-        found = responses(batch, "deconv", self.params.act_policy)
-        reduced = REDUCTIONS[self.params.reduction](found.flatten(0, 1)).reshape(*found.shape[:2], *batch.space)
+        gradients = responses(batch, "deconv", self.params.act_policy)
+        reduce = REDUCTIONS[self.params.reduction]
+        reduced = reduce(gradients.flatten(0, 1)).reshape(*gradients.shape[:2], *batch.space)
         response, classes = dominant(reduced)
         maps = {"response": response, "class": classes.to(response)}
         values = maps.pop(self.params.map)[:, None]
-        dark = (response.detach() == 0).flatten(1).all(1)
-        return Explanation(values, {"degenerate": dark.double().tolist()}, maps)
+        degenerate = (response.detach() == 0).flatten(1).all(1)
+        return Explanation(values, {"degenerate": degenerate.double().tolist()}, maps)
 
 
 def dominant(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of each pixel's class maps (n, class, *space), and its class, as (n, *space) each."""
+    """The largest of the class maps (n, class, *space) at each pixel and its class, both (n, *space)."""
     response, classes = maps.max(1)
     return response, torch.where(response > 0, classes, BACKGROUND)

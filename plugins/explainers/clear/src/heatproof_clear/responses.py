@@ -1,4 +1,4 @@
-"""The rectified gradient of every class by itself, from one forward pass."""
+"""The rectified gradients of all classes from one forward pass."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from heatproof_shared_passes.rectified import require_rectified
 
 
 def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
-    """The gradient of every class's score by the images (n, class, c, *space) under a rule; one logit is one class.
+    """The gradients of every class's score by the images (n, class, c, *space) under a rule; one logit is one class.
 
-    One forward and one backward per class, whatever the targets. Raises ``ModelError`` where the rule would act on
-    nothing, since the maps would silently be plain gradients.
+    They take one forward and one backward per class and do not depend on the targets. Raises ``ModelError`` if the rule
+    applies to no activation, since the maps would silently be plain gradients.
     """
 
     def compute() -> Tensor:
@@ -23,7 +23,8 @@ def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor
 
 
 def _responses(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
-    images, cell = leaf(batch), Rectifying(act_policy)
+    images = leaf(batch)
+    cell = Rectifying(act_policy)
     with torch.enable_grad():
         classes = batch.forward(images, cell=cell)[0].unbind(1)
         with cell.under(rule):

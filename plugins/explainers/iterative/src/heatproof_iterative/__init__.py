@@ -1,4 +1,4 @@
-"""Registers iterative saliency map refinement."""
+"""Registers iterative refinement of heatmaps."""
 
 from collections.abc import Mapping
 

@@ -8,18 +8,19 @@ from torch import Tensor
 from heatproof.records import Array
 
 SPAN = 255.0
-"""What an image is stretched to: OpenCV's solver compares gradients with a constant that is meant for 8 bits."""
+"""The range to which an image is scaled: OpenCV's solver compares gradients with a constant meant for 8 bits."""
 
 
 def inpainted(image: Tensor, mask: Tensor, radius: float) -> Tensor:
-    """An image (c, h, w) of any scale with the pixels in ``mask`` (h, w) bool filled in from around (Bertalmio 2001).
+    """Fill in the pixels in ``mask`` (h, w) bool from the pixels around them (Bertalmio et al. 2001).
 
-    Each channel is solved for by itself in float32, not rounded to 8 bits; all other pixels keep their bits. ``radius``
-    in pixels says how far the solver looks. Where the mask leaves no pixel there is nothing to fill in from: the caller
-    must not ask for that.
+    The image (c, h, w) may have any scale. Each channel is inpainted separately in float32, without rounding to 8 bits;
+    all other pixels keep their bits. The solver reads pixels up to ``radius`` pixels away. At least one pixel must lie
+    outside the mask.
     """
     values = image.detach().cpu().double().numpy()
-    low, span = values.min(), np.ptp(values) or 1.0
+    low = values.min()
+    span = np.ptp(values) or 1.0
     hole = mask.cpu().numpy().astype(np.uint8)
     filled = np.stack([_solved((channel - low) / span, hole, radius) for channel in values]) * span + low
     return torch.where(mask, torch.from_numpy(filled).to(image), image)

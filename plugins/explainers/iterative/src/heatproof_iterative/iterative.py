@@ -1,4 +1,4 @@
-"""Iterative saliency map refinement."""
+"""Iterative refinement of heatmaps."""
 
 import math
 from dataclasses import dataclass, field
@@ -23,16 +23,18 @@ from .inpainting import inpainted
 
 Sign = Literal["negative", "positive", "against"]
 GRADED = ("ordinal", "regression")
+"""The heads of models whose classes are grades."""
 
 
 class IterativeParams(Params):
-    """The map under refinement and which part of it counts, the pixels that are filled in, and when it ends.
+    """The map to refine and the part of it that counts, the pixels to fill in, and the end of the loop.
 
-    ``base`` is guided backpropagation where none is given. ``sign``: the ``negative`` part of its map, where darker
+    ``base`` is guided backpropagation by default. ``sign`` selects the ``negative`` part of its map, where darker
     pixels would raise the score, the ``positive`` part, or the positive part of guided backpropagation of minus the
-    score (``against``). Filled in are the ``share`` of the field's pixels with the highest values, or those of at least
-    ``tau`` times the highest, and all within ``dilation`` pixels of them; ``radius`` is the solver's. Map i counts
-    exp(-``decay`` i). Grades up to ``normal`` do not enter the loop, and end it.
+    score (``against``). The most salient pixels are filled in: the ``share`` of the field's pixels with the highest
+    values, or those of at least ``tau`` times the highest value, and all pixels within ``dilation`` pixels of them.
+    ``radius`` is the solver's. Map i has the weight exp(-``decay`` i). The loop runs while the grade is above
+    ``normal``, at most ``max_iter`` times.
     """
 
     base: Explainer | None = None
@@ -56,14 +58,14 @@ class IterativeParams(Params):
 
 
 class Grade(NamedTuple):
-    """A score on the scale of the grades, and the grade that the model reads from it."""
+    """A score on the scale of the grades, and the grade that the model predicts from it."""
 
     score: float
     category: int
 
 
 class Against(Batch):
-    """Samples whose score is minus the target's; it says so for passes on itself, not for batches made of it."""
+    """A batch whose score is minus the target's; batches derived from it have the target's score again."""
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
@@ -77,7 +79,7 @@ class Against(Batch):
 
 @dataclass
 class Refinement:
-    """The images (c, h, w) of one sample with their grades, and what led from each to the next: map and mask (h, w)."""
+    """The images (c, h, w) of one sample with their grades, and the map and mask (h, w) of every step between them."""
 
     images: list[Tensor]
     grades: list[Grade]
@@ -87,63 +89,76 @@ class Refinement:
 
 
 class Iterative(Explainer[IterativeParams]):
-    """Maps of one image whose most salient pixels are filled in again and again (González-Gonzalo et al. 2018).
+    """The weighted sum of maps between which the most salient pixels are filled in (González-Gonzalo et al. 2018).
 
-    While the grade is above ``normal``, the pixels that a map marks are inpainted and the image is explained anew, so
-    that lesions show which others outshone; the result is the sum of the maps, less of each later one (specification
-    7.15). An image that is graded ``normal`` at once is excluded. Every sample is refined by itself: a mask hangs on
-    the last bit of a value, and must not depend on who shares a pass. ``max_iter: 1`` is the map without refinement.
+    While the grade is above ``normal``, the most salient pixels are inpainted and the image is explained again. This
+    reveals lesions that others outshone. Later maps have smaller weights. An image that is graded at most ``normal`` at
+    the start is excluded. Each sample is refined separately: the last bit of a value can change a mask, and must not
+    depend on other samples in the same pass. ``max_iter: 1`` gives the map without refinement.
     """
 
     spaces = frozenset({2})
 
     @property
     def requires(self) -> frozenset[str]:
-        """Those of the base."""
-        return self.params.base.requires if self.params.base else frozenset({"gradients"})
+        """The capabilities that the base needs."""
+        if self.params.base is None:
+            return frozenset({"gradients"})
+        return self.params.base.requires
 
     @property
     def traits(self) -> frozenset[str]:
-        """Seeded where the base is."""
-        return frozenset({"seeded"} & (self.params.base.traits if self.params.base else frozenset()))
+        """Seeded if the base is."""
+        if self.params.base is None:
+            return frozenset()
+        return self.params.base.traits & {"seeded"}
 
     @property
     def passes(self) -> tuple[int, int]:
-        """At most those of the base and one more forward for the grade, ``max_iter`` times."""
-        forwards, backwards = self.params.base.passes if self.params.base else (1, 1)
-        return self.params.max_iter * (forwards + 1), self.params.max_iter * backwards
+        """At most ``max_iter`` times the passes of the base and one forward for the grade."""
+        most = self.params.max_iter
+        if self.params.base is None:
+            return most * 2, most
+        forwards, backwards = self.params.base.passes
+        return most * (forwards + 1), most * backwards
 
     def verdict(self, model: Model) -> Verdict:
-        """Undefined without grades; else the base's, or that of guided backpropagation."""
+        """Undefined without grades; otherwise the verdict of the base, or that of guided backpropagation."""
         if model.head not in GRADED:
             reason = f"{self.short} needs an ordinal or regression head; {model.short} has a {model.head} head"
             return Verdict("undefined", reason)
-        if self.params.normal >= len(model.classes) - 1:
-            reason = f"no grade of {model.short} is above normal: {self.params.normal}; its highest is"
-            return Verdict("undefined", f"{reason} {len(model.classes) - 1}")
-        if self.params.base:
+        highest = len(model.classes) - 1
+        if self.params.normal >= highest:
+            reason = f"no grade of {model.short} is above normal: {self.params.normal}; its highest is {highest}"
+            return Verdict("undefined", reason)
+        if self.params.base is not None:
             return self.params.base.verdict(model)
         verdict = super().verdict(model)
-        return verdict if verdict.level == "undefined" else rectification(model)
+        if verdict.level == "undefined":
+            return verdict
+        return rectification(model)
 
     def layers(self, model: Model) -> tuple[str, ...]:
-        """The base's."""
-        return self.params.base.layers(model) if self.params.base else ()
+        """The layers that the base reads."""
+        if self.params.base is None:
+            return ()
+        return self.params.base.layers(model)
 
     def explain(self, batch: Batch) -> Explanation:
-        """Maps (n, 1, h, w), not negative; raises ``Undefined`` for a sample that does not enter or has no pixel left.
+        """Maps (n, 1, h, w), not negative.
 
-        Kept are the images, masks and maps of every iteration, and the scores, one more than iterations.
+        Stores the images, masks, maps and scores of every iteration, and the last image and its score. Raises
+        ``Undefined`` for a sample whose grade is at most ``normal``, or whose mask covers the whole field.
         """
         grades = graded(batch)
         for grade in grades:
             self._require_entry(grade, batch.model)
-        made = [self._refined(one, grade) for one, grade in zip(batch.singles(), grades)]
-        values = torch.stack([self._summed(one.maps) for one in made])[:, None]
-        return Explanation(values, notes=_notes(made, values), kept=_kept(made))
+        refinements = [self._refined(single, grade) for single, grade in zip(batch.singles(), grades)]
+        values = torch.stack([self._summed(refinement.maps) for refinement in refinements])[:, None]
+        return Explanation(values, notes=_notes(refinements, values), kept=_sequences(refinements))
 
     def inpaint(self, image: Tensor, mask: Tensor) -> Tensor:
-        """The image (c, h, w) with the pixels in ``mask`` (h, w) filled in; a subclass may fill in otherwise."""
+        """The image (c, h, w) with the pixels in ``mask`` (h, w) filled in; a subclass may use another method."""
         return inpainted(image, mask, self.params.radius)
 
     def _require_entry(self, grade: Grade, model: Model) -> None:
@@ -154,87 +169,99 @@ class Iterative(Explainer[IterativeParams]):
             )
 
     def _refined(self, single: Batch, grade: Grade) -> Refinement:
-        made = Refinement([single.images[0]], [grade])
-        at = single.at(single.images, layers=self.layers(single.model))
-        while made.grades[-1].category > self.params.normal and len(made.maps) < self.params.max_iter:
-            made.maps.append(self._saliency(at))
-            made.masks.append(self._mask(made.maps[-1], single.field[0]))
-            if not bool(made.masks[-1].any()):
-                made.stopped = "empty mask"
-                return made
-            at = at.at(self.inpaint(at.images[0], made.masks[-1])[None])
-            made.images.append(at.images[0])
-            made.grades.append(*graded(at))
-        if made.grades[-1].category <= self.params.normal:
-            made.stopped = "category"
-        return made
+        refinement = Refinement([single.images[0]], [grade])
+        current = single.at(single.images, layers=self.layers(single.model))
+        while grade.category > self.params.normal and len(refinement.maps) < self.params.max_iter:
+            heatmap = self._saliency(current)
+            mask = self._mask(heatmap, single.field[0])
+            refinement.maps.append(heatmap)
+            refinement.masks.append(mask)
+            if not bool(mask.any()):
+                refinement.stopped = "empty mask"
+                return refinement
+            current = current.at(self.inpaint(current.images[0], mask)[None])
+            (grade,) = graded(current)
+            refinement.images.append(current.images[0])
+            refinement.grades.append(grade)
+        if grade.category <= self.params.normal:
+            refinement.stopped = "category"
+        return refinement
 
     def _saliency(self, batch: Batch) -> Tensor:
-        """The largest channel of what counts in the map (h, w); never negative."""
-        base, sign = self.params.base, self.params.sign
-        asked = Against.of(batch) if sign == "against" else batch
-        values: Tensor = base(asked).values if base else rectified(asked, "guided")
-        part = -values if sign == "negative" else values
-        return part.detach()[0].amax(0).clamp_min(0)
+        """The largest channel (h, w) of the part of the map that counts; never negative."""
+        if self.params.sign == "against":
+            batch = Against.of(batch)
+        if self.params.base is None:
+            values = rectified(batch, "guided")
+        else:
+            values = self.params.base(batch).values
+        if self.params.sign == "negative":
+            values = -values
+        return values.detach()[0].amax(0).clamp_min(0)
 
-    def _mask(self, heat: Tensor, field: Tensor) -> Tensor:
-        """The pixels of the field that are filled in (h, w) bool: the most salient ones, all ties, and those around."""
-        salient = heat[field & (heat > 0)]
+    def _mask(self, heatmap: Tensor, field: Tensor) -> Tensor:
+        """The pixels of the field to fill in (h, w) bool: the most salient ones, all ties, and their surroundings."""
+        salient = heatmap[field & (heatmap > 0)]
         if not len(salient):
             return torch.zeros_like(field)
-        marked = field & (heat >= self._threshold(salient, int(field.sum())))
-        reach = 2 * self.params.dilation + 1
-        around = functional.max_pool2d(marked[None].to(heat), reach, stride=1, padding=self.params.dilation)[0] > 0
-        if not bool((field & ~around).any()):
+        core = field & (heatmap >= self._threshold(salient, int(field.sum())))
+        width = 2 * self.params.dilation + 1
+        dilated = functional.max_pool2d(core[None].to(heatmap), width, stride=1, padding=self.params.dilation)[0] > 0
+        if not bool((field & ~dilated).any()):
             raise Undefined(
-                "the mask covers the whole field, so that nothing is left to fill it in from; lower share or dilation, "
-                "or raise tau"
+                "the mask covers the whole field, so no pixel is left to fill it in from; lower share or dilation, or "
+                "raise tau"
             )
-        return field & around
+        return field & dilated
 
     def _threshold(self, salient: Tensor, size: int) -> Tensor:
-        """The lowest value that is marked, of a field of ``size`` pixels whose positive values are ``salient``."""
+        """The lowest value to fill in, for a field of ``size`` pixels with the positive values ``salient``."""
         if self.params.tau is not None:
             return self.params.tau * salient.max()
         count = max(1, round(self.params.share * size))
         return salient.topk(min(count, len(salient))).values[-1]
 
     def _summed(self, maps: list[Tensor]) -> Tensor:
-        """The sum of the maps, each weighted exp(-decay i)."""
-        return torch.stack([math.exp(-self.params.decay * step) * heat for step, heat in enumerate(maps)]).sum(0)
+        """The sum of the maps, of which map i has the weight exp(-decay i)."""
+        weighted = [math.exp(-self.params.decay * step) * heatmap for step, heatmap in enumerate(maps)]
+        return torch.stack(weighted).sum(0)
 
 
 def graded(batch: Batch) -> list[Grade]:
-    """The score of each sample on the scale of the grades, and its grade; raises ``ModelError`` where it is not finite.
+    """The score of each sample on the scale of the grades, and its grade.
 
-    An ordinal head's sigmoid s counts as (classes - 1) s.
+    The score of an ordinal head is (classes - 1) times its sigmoid. Raises ``ModelError`` if a score is not finite.
     """
-    model, rows = batch.model, logits(batch).cpu().double()
+    model = batch.model
+    rows = logits(batch).cpu().double()
     if not bool(rows.isfinite().all()):
         raise ModelError(f"the score of {model.short} is not finite; check the image and the weights.")
-    scale = len(model.classes) - 1 if model.head == "ordinal" else 1
+    scale = 1
+    if model.head == "ordinal":
+        scale = len(model.classes) - 1
     predictions = [model.read(row.numpy()) for row in rows]
-    return [Grade(scale * float(made.probabilities[0]), made.decision) for made in predictions]
+    return [Grade(scale * float(prediction.probabilities[0]), prediction.decision) for prediction in predictions]
 
 
-def _notes(made: list[Refinement], values: Tensor) -> dict[str, list[Any]]:
-    """How each refinement went, as columns of the score rows."""
+def _notes(refinements: list[Refinement], values: Tensor) -> dict[str, list[Any]]:
+    """The course of each refinement, as columns of the score rows."""
     return {
-        "iterations": [len(one.maps) for one in made],
-        "stopped": [one.stopped for one in made],
-        "score_before": [one.grades[0].score for one in made],
-        "score_after": [one.grades[-1].score for one in made],
-        "category_before": [one.grades[0].category for one in made],
-        "category_after": [one.grades[-1].category for one in made],
+        "iterations": [len(refinement.maps) for refinement in refinements],
+        "stopped": [refinement.stopped for refinement in refinements],
+        "score_before": [refinement.grades[0].score for refinement in refinements],
+        "score_after": [refinement.grades[-1].score for refinement in refinements],
+        "category_before": [refinement.grades[0].category for refinement in refinements],
+        "category_after": [refinement.grades[-1].category for refinement in refinements],
         "degenerate": (values.flatten(1).amax(1) == 0).double().tolist(),
     }
 
 
-def _kept(made: list[Refinement]) -> dict[str, list[Tensor]]:
-    """The sequences (step, …) of each refinement."""
+def _sequences(refinements: list[Refinement]) -> dict[str, list[Tensor]]:
+    """The images, masks, maps and scores (step, …) of each refinement."""
+    scores = [[grade.score for grade in refinement.grades] for refinement in refinements]
     return {
-        "images": [torch.stack(one.images) for one in made],
-        "masks": [torch.stack(one.masks) for one in made],
-        "maps": [torch.stack(one.maps) for one in made],
-        "scores": [torch.tensor([grade.score for grade in one.grades], dtype=torch.float64) for one in made],
+        "images": [torch.stack(refinement.images) for refinement in refinements],
+        "masks": [torch.stack(refinement.masks) for refinement in refinements],
+        "maps": [torch.stack(refinement.maps) for refinement in refinements],
+        "scores": [torch.tensor(row, dtype=torch.float64) for row in scores],
     }

@@ -1,4 +1,4 @@
-"""Registers explainers that perturb the image."""
+"""Registers the explainers that perturb the image: occlusion and LIME."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A linear model of the score, fitted to the image with superpixels switched off."""
+"""LIME: a linear model of the score, fitted to copies of the image with superpixels switched off."""
 
 from typing import Literal
 
@@ -18,19 +18,17 @@ from heatproof.records import Array, Explanation
 from heatproof.seeding import generator
 
 ROUNDING = 100
-"""Scores that differ by less than so many units of their last place are taken for equal."""
-
-
+"""Scores that differ by at most this number of machine epsilons, relative to the largest, count as equal."""
 QUICKSHIFT = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
 """The settings of LIME's authors."""
 
 
 class LimeParams(Params):
-    """How superpixels are found, what they show when they are off, and how the linear model is fitted.
+    """How superpixels are segmented, what they show when they are off, and how the linear model is fitted.
 
-    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of LIME's authors. ``off``
-    is each superpixel's own mean colour, or zero in prepared units. ``samples`` images are weighted by an exponential
-    kernel of ``kernel_width`` over the cosine distance to the whole image; ``ridge`` is the penalty.
+    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of LIME's authors. ``off`` is
+    each superpixel's mean colour, or zero in prepared units. ``samples`` is the number of copies; they are weighted by
+    an exponential kernel of ``kernel_width`` over the cosine distance to the whole image. ``ridge`` is the penalty.
     """
 
     segmentation: Literal["slic", "quickshift"] = "slic"
@@ -45,10 +43,10 @@ class LimeParams(Params):
 class Lime(Explainer[LimeParams]):
     """What each superpixel adds to the score, by a linear model around the image (Ribeiro et al. 2016).
 
-    Superpixels are switched off at random and the score is fitted to which were on. The first
-    sample is the image itself; equal ones are scored once. Draws depend on the seed and the sample's id only.
-    Notes: the number of ``superpixels`` found, and ``degenerate`` = 1 where none changes the score by more than
-    rounding. An image that is one superpixel has no map.
+    Copies of the image have random superpixels switched off, and their scores are fitted by which superpixels are on.
+    The first copy is the image itself; equal copies are scored once. Draws depend only on the seed and the sample's
+    id. Notes: ``superpixels`` is their number; ``degenerate`` is 1 if all scores are equal up to rounding. An image
+    that is one superpixel has no map.
     """
 
     requires = frozenset()
@@ -56,22 +54,24 @@ class Lime(Explainer[LimeParams]):
 
     @property
     def traits(self) -> frozenset[str]:
-        """Seeded; signed against an image that is zero, for against its own mean a superpixel may add nothing."""
-        return frozenset({"seeded", "signed"} if self.params.off == "zero" else {"seeded"})
+        """Seeded; signed only for ``off: zero``, since a superpixel may add nothing to its own mean."""
+        if self.params.off == "zero":
+            return frozenset({"seeded", "signed"})
+        return frozenset({"seeded"})
 
     @property
     def passes(self) -> tuple[int, int]:
-        """One forward per sample, fewer where samples are equal."""
+        """One forward per copy, fewer if copies are equal."""
         return self.params.samples, 0
 
     def explain(self, batch: Batch) -> Explanation:
-        """Maps (n, 1, *space), constant on each superpixel; raises ``Undefined`` for an image that is one."""
-        maps, counts, silent = zip(*(self._explained(single) for single in batch.singles()))
-        notes = {"superpixels": list(counts), "degenerate": list(silent)}
+        """Maps (n, 1, *space), constant on each superpixel; raises ``Undefined`` for an image of one superpixel."""
+        maps, counts, degenerate = zip(*(self._explained(single) for single in batch.singles()))
+        notes = {"superpixels": list(counts), "degenerate": list(degenerate)}
         return Explanation(torch.stack(maps)[:, None], notes=notes)
 
     def _explained(self, batch: Batch) -> tuple[Tensor, int, float]:
-        """The map (*space) of a batch of one, how many superpixels it has, and 1 if none of them counts."""
+        """The map (*space) of a batch of one, its number of superpixels, and 1 if it is degenerate."""
         labels = self._superpixels(batch.images[0].double().cpu().numpy())
         count = int(labels.max()) + 1
         if count == 1:
@@ -80,38 +80,44 @@ class Lime(Explainer[LimeParams]):
         masks[0] = 1
         scores = self._scores(batch, torch.from_numpy(labels).to(batch.images.device), masks)
         spread = float(np.ptp(scores))
-        silent = spread <= ROUNDING * torch.finfo(batch.images.dtype).eps * float(np.abs(scores).max())
+        degenerate = spread <= ROUNDING * torch.finfo(batch.images.dtype).eps * float(np.abs(scores).max())
         values = coefficients(masks, scores, self.params.kernel_width, self.params.ridge)[labels]
-        return torch.from_numpy(values).to(batch.images), count, float(silent)
+        return torch.from_numpy(values).to(batch.images), count, float(degenerate)
 
     def _superpixels(self, image: Array) -> Array:
-        """Which superpixel (*space) each pixel of an image (c, *space) belongs to: 0, 1, …
+        """The superpixel (*space) that each pixel of an image (c, *space) belongs to: 0, 1, …
 
-        The image is scaled to 0…1 and then, if it has three channels, taken to Lab; others to 0…100, the range of Lab.
+        The image is scaled to 0…1. Three channels are then converted to Lab; other images are scaled to 0…100, the
+        range of Lab.
         """
         scaled = np.moveaxis((image - image.min()) / (np.ptp(image) or 1.0), 0, -1)
-        colours = rgb2lab(scaled) if len(image) == 3 else 100 * scaled
+        colours = 100 * scaled
+        if len(image) == 3:
+            colours = rgb2lab(scaled)
         if self.params.segmentation == "quickshift":
-            found = quickshift(colours, convert2lab=False, **QUICKSHIFT)  # type: ignore[no-untyped-call]
+            labels = quickshift(colours, convert2lab=False, **QUICKSHIFT)  # type: ignore[no-untyped-call]
         else:
             compactness = self.params.compactness / (np.ptp(colours) or 1.0)  # SLIC divides the colours by their range
-            found = slic(colours, self.params.segments, compactness, convert2lab=False, start_label=0)
-        return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+            labels = slic(colours, self.params.segments, compactness, convert2lab=False, start_label=0)
+        return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
     def _scores(self, batch: Batch, labels: Tensor, masks: Array) -> Array:
         """The scores (sample,) of the image with superpixels off where masks (sample, superpixel) are 0."""
-        image, (distinct, whose) = batch.images[0], np.unique(masks, axis=0, return_inverse=True)
-        off = superpixel_means(image, labels) if self.params.off == "mean" else torch.zeros_like(image)
+        image = batch.images[0]
+        distinct, index = np.unique(masks, axis=0, return_inverse=True)
+        off = torch.zeros_like(image)
+        if self.params.off == "mean":
+            off = superpixel_means(image, labels)
         on = torch.from_numpy(distinct.astype(bool)).to(image.device)
         scores = []
         for start in range(0, len(on), batch.rows):
-            shown = torch.where(on[start : start + batch.rows, labels][:, None], image, off)
-            scores.append(batch.score(shown, [0] * len(shown)))
-        return np.asarray(torch.cat(scores).double().cpu().numpy()[whose.reshape(-1)])
+            copies = torch.where(on[start : start + batch.rows, labels][:, None], image, off)
+            scores.append(batch.score(copies, [0] * len(copies)))
+        return np.asarray(torch.cat(scores).double().cpu().numpy()[index.reshape(-1)])
 
 
 def superpixel_means(image: Tensor, labels: Tensor) -> Tensor:
-    """The image (c, *space) in which each pixel has the mean colour of its superpixel."""
+    """The image (c, *space) with each pixel replaced by the mean colour of its superpixel."""
     index = labels.flatten()
     sums = image.new_zeros(len(image), int(index.max()) + 1).index_add_(1, index, image.flatten(1))
     return (sums / index.bincount())[:, labels]
@@ -120,7 +126,7 @@ def superpixel_means(image: Tensor, labels: Tensor) -> Tensor:
 def coefficients(masks: Array, scores: Array, kernel_width: float, ridge: float) -> Array:
     """The weights (superpixel,) of a linear model of the scores (sample,) with intercept, by weighted ridge regression.
 
-    Samples count by exp(-d² / (2 width²)), d = 1 - the cosine between their mask and one that is 1 everywhere.
+    The weight of a sample is exp(-d² / (2 width²)), where d is 1 - the cosine between its mask and the mask of ones.
     """
     distances = 1 - np.sqrt(masks.mean(1))
     weights = np.exp(-np.square(distances) / (2 * kernel_width**2))

@@ -1,4 +1,4 @@
-"""How far the score falls where a patch covers the image."""
+"""Occlusion: how far the score falls when a patch covers the image."""
 
 import math
 from typing import Literal, Self
@@ -19,14 +19,14 @@ from .boxes import Windows
 from .windows import window_scores
 
 ROUNDING = 100
-"""Scores that differ by less than so many units of their last place are taken for equal."""
+"""Scores that differ by at most this number of machine epsilons, relative to the image's score, count as equal."""
 
 
 class OcclusionParams(Params):
-    """The side of the square or cubic ``patch`` and its ``stride`` in pixels, and what the patch shows.
+    """The side of the square or cubic ``patch`` and its ``stride`` in pixels, and the pixels that the patch shows.
 
-    ``value`` is a constant in prepared units, ``mean`` each channel's mean over the image, or ``blur`` the image
-    under a Gaussian of ``sigma`` pixels.
+    ``value`` is a constant in prepared units, ``mean`` (of each channel over the image) or ``blur`` (the image after a
+    Gaussian filter of ``sigma`` pixels).
     """
 
     patch: PositiveInt = 32
@@ -42,35 +42,40 @@ class OcclusionParams(Params):
 
 
 class Occlusion(Explainer[OcclusionParams]):
-    """The score less the score with a patch over the image, at each pixel averaged over the patches that cover it.
+    """The fall of the score when a patch covers the image, averaged at each pixel over the patches that cover it.
 
-    Zeiler and Fergus 2014, in 2-D and 3-D. The score is the target's logit. Patches lie at every
-    multiple of the stride; the last ones are cut off by the far border, so that all of the image is covered.
-    Where no patch changes the score, by more than rounding, the note ``degenerate`` is 1.
+    Zeiler and Fergus 2014, in 2-D and 3-D. The score is the target's logit. Patches lie at every multiple of the
+    stride. They cover the whole image; the far borders cut off the last ones. The note ``degenerate`` is 1 if no patch
+    changes the score by more than rounding.
     """
 
     requires = frozenset()
     traits = frozenset({"signed"})
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """The forward of the image and one per patch, which costs a part of a full one where a box of it changes."""
+        """One forward of the image and one per patch; those of patches may be partial, and cost less than full ones."""
         return 1 + math.prod(self._windows(space).shape), 0
 
     def explain(self, batch: Batch) -> Explanation:
-        """Maps (n, 1, *space); raises ``ModelError`` where the patch is larger than the image."""
-        windows, settings = self._windows(batch.space), self.params
-        named = (settings.value, settings.sigma if settings.value == "blur" else None)
-        own = batch.pick(logits(batch))[:, None]
-        scores = window_scores(batch, windows, self._shown(batch.images), named)
-        rounding = ROUNDING * torch.finfo(scores.dtype).eps * own.abs()
-        silent = ((own - scores).abs() <= rounding).all(1)
-        return Explanation(averaged(own - scores, windows), notes={"degenerate": silent.double().tolist()})
+        """Maps (n, 1, *space); raises ``ModelError`` if the patch is larger than the image."""
+        windows = self._windows(batch.space)
+        clean = batch.pick(logits(batch))[:, None]
+        scores = window_scores(batch, windows, self._replacement(batch.images), self._key())
+        rounding = ROUNDING * torch.finfo(scores.dtype).eps * clean.abs()
+        degenerate = ((clean - scores).abs() <= rounding).all(1)
+        return Explanation(averaged(clean - scores, windows), notes={"degenerate": degenerate.double().tolist()})
 
     def _windows(self, space: tuple[int, ...]) -> Windows:
         return Windows.sliding(space, self.params.patch, self.params.stride)
 
-    def _shown(self, images: Tensor) -> Tensor:
-        """What patches show, broadcasting to the images (n, c, *space)."""
+    def _key(self) -> tuple[object, ...]:
+        """The settings that the replacement depends on."""
+        if self.params.value == "blur":
+            return self.params.value, self.params.sigma
+        return (self.params.value,)
+
+    def _replacement(self, images: Tensor) -> Tensor:
+        """The pixels that patches show, broadcasting to the images (n, c, *space)."""
         value = self.params.value
         if value == "mean":
             return images.mean(tuple(range(2, images.ndim)), keepdim=True)
@@ -79,16 +84,18 @@ class Occlusion(Explainer[OcclusionParams]):
         return images.new_tensor(value)
 
     def _blurred(self, image: Tensor) -> Tensor:
-        made = gaussian(image.cpu().numpy(), self.params.sigma, mode="nearest", channel_axis=0)  # type: ignore[no-untyped-call]
-        return torch.from_numpy(made).to(image)
+        sigma = self.params.sigma
+        blurred = gaussian(image.cpu().numpy(), sigma, mode="nearest", channel_axis=0)  # type: ignore[no-untyped-call]
+        return torch.from_numpy(blurred).to(image)
 
 
 def averaged(values: Tensor, windows: Windows) -> Tensor:
-    """Values (n, window) as maps (n, 1, *space): at each pixel the mean over the windows that hold it."""
+    """Values (n, window) as maps (n, 1, *space): at each pixel the mean over the windows that contain it."""
     maps = values.reshape(len(values), *windows.shape)
     for span in windows.spans:
-        places = torch.arange(span.length)
-        low, high = torch.tensor(span.low)[:, None], torch.tensor(span.high)[:, None]
-        holds = ((low <= places) & (places < high)).to(maps)
-        maps = torch.tensordot(maps, holds / holds.sum(0), dims=([1], [0]))
+        positions = torch.arange(span.length)
+        low = torch.tensor(span.low)[:, None]
+        high = torch.tensor(span.high)[:, None]
+        contains = ((low <= positions) & (positions < high)).to(maps)
+        maps = torch.tensordot(maps, contains / contains.sum(0), dims=([1], [0]))
     return maps[:, None]

@@ -1,4 +1,4 @@
-"""Which nodes of a network compute a box of their output from a box of their inputs, and from which."""
+"""Which nodes of a network compute a box of their output from a box of their inputs, and from which box."""
 
 import operator
 from collections.abc import Collection
@@ -17,12 +17,12 @@ ARITHMETIC = frozenset({
     operator.add, operator.sub, operator.mul, operator.truediv, operator.neg,
     torch.add, torch.sub, torch.mul, torch.div, torch.neg,
 })  # fmt: skip
-"""Modules and functions that compute each value from those at its own place."""
+"""Modules and functions that compute each value from the inputs at the same position."""
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """How a convolution or a pooling reads along one axis; ``after`` is the padding behind the map's end."""
+    """How a convolution or a pooling reads along one axis; ``before`` and ``after`` are the padding of its two ends."""
 
     kernel: int
     stride: int
@@ -31,63 +31,72 @@ class ReceptiveField:
     dilation: int
 
     @property
-    def own(self) -> bool:
-        """Whether every output reads the one input at its own place."""
+    def is_pointwise(self) -> bool:
+        """Whether every output reads only the input at the same position."""
         return (self.kernel, self.stride, self.before, self.after) == (1, 1, 0, 0)
 
     @property
     def width(self) -> int:
-        """From the first to the last input that one output reads, both included."""
+        """The number of inputs from the first to the last that one output reads, both included."""
         return (self.kernel - 1) * self.dilation + 1
 
 
 def receptive_fields(module: nn.Module | None, dimensions: int) -> tuple[ReceptiveField, ...] | None:
     """How a convolution or pooling reads along each axis; None for any other module.
 
-    None also where outputs at the border are computed otherwise: ``ceil_mode``, an average that leaves its padding out.
+    Also None for modules that treat the border differently: ``ceil_mode``, or an average that does not count padding.
     """
-    made: Any = module
+    settings: Any = module
     if isinstance(module, CONVOLUTIONS):
-        special = made.padding_mode != "zeros"
+        special = settings.padding_mode != "zeros"
     elif isinstance(module, MAX_POOLS):
-        special = made.ceil_mode or made.return_indices
+        special = settings.ceil_mode or settings.return_indices
     elif isinstance(module, AVERAGE_POOLS):
-        special = made.ceil_mode or (not made.count_include_pad and any(_each(made.padding, dimensions)))
+        padded = any(_per_axis(settings.padding, dimensions))
+        special = settings.ceil_mode or (padded and not settings.count_include_pad)
     else:
         return None
     if special:
         return None
-    kernel, stride, dilation = (
-        _each(setting, dimensions) for setting in (made.kernel_size, made.stride, getattr(made, "dilation", 1))
-    )
-    before, after = zip(*_paddings(made.padding, kernel, dilation))
+    kernel = _per_axis(settings.kernel_size, dimensions)
+    stride = _per_axis(settings.stride, dimensions)
+    dilation = _per_axis(getattr(settings, "dilation", 1), dimensions)
+    before, after = zip(*_paddings(settings.padding, kernel, dilation))
     return tuple(map(ReceptiveField, kernel, stride, before, after, dilation))
 
 
 def pointwise(node: fx.Node, module: nn.Module | None, maps: Collection[fx.Node], dimensions: int) -> bool:
-    """Whether a node computes each value from those at its own place in ``maps``, and else from what has no place."""
+    """Whether a node computes each value from the same position of ``maps``, and otherwise only from constants.
+
+    A constant is a tensor of the network with one value for all positions.
+    """
     others = (source for source in node.all_input_nodes if source not in maps)
-    if not all(_placeless(source, dimensions) for source in others):
+    if not all(_is_constant(source, dimensions) for source in others):
         return False
     if isinstance(module, Concatenate):
         return module.dim in (1, -dimensions - 1)
     return isinstance(module, POINTWISE) or node.target in ARITHMETIC or _picks_channel(node)
 
 
-def _each(setting: Any, dimensions: int) -> tuple[Any, ...]:
-    return tuple(setting) if isinstance(setting, (tuple, list)) else (setting,) * dimensions
+def _per_axis(setting: Any, dimensions: int) -> tuple[Any, ...]:
+    """A setting of a module as one value per axis."""
+    if isinstance(setting, (tuple, list)):
+        return tuple(setting)
+    return (setting,) * dimensions
 
 
 def _paddings(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The padding before and after each axis, also where it is ``same`` or ``valid``."""
+    """The padding before and after each axis, for numbers, ``same`` and ``valid``."""
+    if padding == "valid":
+        return [(0, 0)] * len(kernel)
     if padding == "same":
         totals = [(size - 1) * step for size, step in zip(kernel, dilation)]
         return [(total // 2, total - total // 2) for total in totals]
-    return [(size, size) for size in _each(0 if padding == "valid" else padding, len(kernel))]
+    return [(size, size) for size in _per_axis(padding, len(kernel))]
 
 
-def _placeless(node: fx.Node, dimensions: int) -> bool:
-    """Whether a node is a tensor of the network with one value for all places, such as a mean per channel."""
+def _is_constant(node: fx.Node, dimensions: int) -> bool:
+    """Whether a node is a tensor of the network with one value for all positions, such as a mean per channel."""
     if node.op != "get_attr" or node.graph.owning_module is None:
         return False
     shape = attribute(node.graph.owning_module, str(node.target)).shape
@@ -95,7 +104,7 @@ def _placeless(node: fx.Node, dimensions: int) -> bool:
 
 
 def _picks_channel(node: fx.Node) -> bool:
-    """Whether a node is part of ``x[:, i].unsqueeze(1)``, as torchvision's InceptionV3 reads its input."""
+    """Whether a node is part of ``x[:, i].unsqueeze(1)``, as in torchvision's InceptionV3."""
     if node.target is torch.unsqueeze:
         (source, *settings) = node.args
         return settings == [1] and isinstance(source, fx.Node) and _picks_channel(source)

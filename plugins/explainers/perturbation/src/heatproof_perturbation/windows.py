@@ -1,4 +1,4 @@
-"""The scores of images of which a window is replaced."""
+"""The scores of images with a window replaced."""
 
 from collections.abc import Hashable
 from functools import partial
@@ -15,13 +15,13 @@ from .boxes import Windows
 from .incremental import Changes, WindowEffects, WindowRow
 
 
-def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Hashable) -> Tensor:
-    """The targets' scores (n, window) of the images where each window in turn shows the replacement's pixels.
+def window_scores(batch: Batch, windows: Windows, replacement: Tensor, key: Hashable) -> Tensor:
+    """The targets' scores (n, window) of the images in which one window at a time shows the replacement's pixels.
 
-    ``replacement`` broadcasts to the images (n, c, *space); ``named`` says what it depends on besides the batch. A
-    window's forward computes anew only what the window changes, and its scores are those of a full forward; full ones
-    are run where the network cannot be traced. Windows are computed together as long as their activations take no more
-    memory than those of ``rows`` images; where memory runs out their number is halved.
+    ``replacement`` broadcasts to the images (n, c, *space); ``key`` names what it depends on besides the batch. The
+    forward of a window computes only what the window changes, with the scores of a full forward; a network that cannot
+    be traced runs in full. As many windows are computed together as their activations fit the memory of those of
+    ``rows`` images; if memory runs out, their number is halved.
     """
 
     @torch.no_grad()
@@ -30,12 +30,12 @@ def window_scores(batch: Batch, windows: Windows, replacement: Tensor, named: Ha
         view = batch.view
         module = view.module
         if view.reason:
-            return torch.stack([_full(single, windows, shown) for single, shown in pairs])
+            return torch.stack([_full(single, windows, pixels) for single, pixels in pairs])
         assert isinstance(module, fx.GraphModule)
         plan = WindowEffects(module, output_of(module.graph, batch.output, view.names), windows)
-        return torch.stack([_incremental(single, plan, shown[None]) for single, shown in pairs])
+        return torch.stack([_incremental(single, plan, pixels[None]) for single, pixels in pairs])
 
-    return batch.once(("window scores", windows, named), compute)
+    return batch.once(("window scores", windows, key), compute)
 
 
 def _incremental(batch: Batch, plan: WindowEffects, replacement: Tensor) -> Tensor:
@@ -43,37 +43,40 @@ def _incremental(batch: Batch, plan: WindowEffects, replacement: Tensor) -> Tens
     changes = Changes(plan, batch.images, replacement, batch.inputs)
     classes = torch.arange(changes.output.shape[1], device=batch.images.device)
     target = int(batch.pick(classes[None]))
-    limits = Budget(plan.windows.shape[-1]), Budget(plan.windows.shape[-1])
-    outputs = [_outputs(changes, row, batch.rows, *limits) for row in plan.rows]
-    batch.budget.halved |= any(limit.halved for limit in limits)
+    boxes_budget = Budget(plan.windows.shape[-1])
+    maps_budget = Budget(plan.windows.shape[-1])
+    outputs = [_outputs(changes, row, batch.rows, boxes_budget, maps_budget) for row in plan.rows]
+    batch.budget.halved |= boxes_budget.halved or maps_budget.halved
     return torch.cat(outputs)[:, target]
 
 
-def _outputs(changes: Changes, row: WindowRow, rows: int, small: Budget, large: Budget) -> Tensor:
-    """The outputs (window, class) of a row: boxes of a piece of it at once, whole maps of parts of the piece."""
-    sizes = changes.boxes_at_once(row, rows), changes.outputs_at_once(row, rows)
+def _outputs(changes: Changes, row: WindowRow, rows: int, boxes_budget: Budget, maps_budget: Budget) -> Tensor:
+    """The outputs (window, class) of a row: cut into pieces for boxes, and each piece into parts for whole maps."""
+    piece_size = changes.boxes_at_once(row, rows)
+    part_size = changes.outputs_at_once(row, rows)
 
     def of_piece(piece: slice) -> Tensor:
         boxes = changes.boxes(row, piece)
         act = partial(changes.outputs, row, piece, boxes)
-        return torch.cat(large.pieced(piece.stop - piece.start, act, sizes[1]))
+        return torch.cat(maps_budget.pieced(piece.stop - piece.start, act, part_size))
 
-    return torch.cat(small.pieced(changes.plan.windows.shape[-1], of_piece, sizes[0]))
+    return torch.cat(boxes_budget.pieced(changes.plan.windows.shape[-1], of_piece, piece_size))
 
 
 def _full(batch: Batch, windows: Windows, replacement: Tensor) -> Tensor:
     """The scores (window,) of a batch of one, by a full forward of each window."""
     scores = []
-    places = list(product(*(range(count) for count in windows.shape)))
-    for start in range(0, len(places), batch.rows):
-        images = [_shown(batch.images[0], windows, place, replacement) for place in places[start : start + batch.rows]]
+    indices = list(product(*(range(count) for count in windows.shape)))
+    for start in range(0, len(indices), batch.rows):
+        piece = indices[start : start + batch.rows]
+        images = [_perturbed(batch.images[0], windows, index, replacement) for index in piece]
         scores.append(batch.score(torch.stack(images), [0] * len(images)))
     return torch.cat(scores)
 
 
-def _shown(image: Tensor, windows: Windows, place: tuple[int, ...], replacement: Tensor) -> Tensor:
-    """A copy of the image (c, *space) that shows the replacement in one window."""
-    inside: Any = (..., *(slice(span.low[index], span.high[index]) for span, index in zip(windows.spans, place)))
-    shown = image.clone()
-    shown[inside] = replacement[inside]
-    return shown
+def _perturbed(image: Tensor, windows: Windows, index: tuple[int, ...], replacement: Tensor) -> Tensor:
+    """A copy of the image (c, *space) with the replacement in one window, given by its index in the grid."""
+    inside: Any = (..., *(slice(span.low[i], span.high[i]) for span, i in zip(windows.spans, index)))
+    perturbed = image.clone()
+    perturbed[inside] = replacement[inside]
+    return perturbed

@@ -1,4 +1,4 @@
-"""Registers explainers from maps of noisy copies."""
+"""Registers the explainers that combine the maps of noisy copies: SmoothGrad, SmoothGrad-Squared and VarGrad."""
 
 from collections.abc import Mapping
 

@@ -16,33 +16,33 @@ from heatproof.seeding import key
 from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative, variant_gradients
 
 START = 16
-"""How many draws are the first whose standard error is believed."""
+"""The smallest number of draws at which the standard error is compared with the tolerance."""
 
 
 class Base(Protocol):
-    """What noise is put under: an explainer."""
+    """An explainer whose maps of noisy copies are combined."""
 
     @property
     def identity(self) -> str:
-        """What its maps depend on."""
+        """The explainer's name, settings and revision, on which its maps depend."""
 
     @property
     def passes(self) -> tuple[int, int]:
-        """Its forward and backward passes per sample."""
+        """The forward and backward passes per sample."""
 
     def layers(self, model: Model) -> tuple[str, ...]:
-        """The layers it asks for."""
+        """The layers that the explainer reads."""
 
     def __call__(self, batch: Batch) -> Explanation:
-        """Its maps."""
+        """The maps of a batch."""
 
 
 @dataclass(frozen=True)
 class Moments:
     """The mean of maps under noise and their variance over the draws (population), both (n, c or 1, *space).
 
-    ``standard_error`` is that of the mean; NaN where there is but one draw, or one antithetic pair. ``samples`` (n,)
-    counts the draws of each sample, ``passes`` (n,) the backward passes that they took.
+    ``standard_error`` is that of the mean; NaN for a single draw or a single antithetic pair. ``samples`` (n,) counts
+    the draws of each sample, ``passes`` (n,) their backward passes.
     """
 
     samples: Tensor
@@ -58,7 +58,7 @@ class Moments:
 
     @property
     def relative_error(self) -> Tensor:
-        """Per sample (n,) the standard error of the mean map relative to it, both as L2 norms; 0 where both are 0."""
+        """The standard error of each mean map (n,) relative to the map, both as L2 norms; 0 where both are 0."""
         return relative(norms(self.standard_error), self.mean)
 
 
@@ -71,37 +71,48 @@ def noise_moments(
     antithetic: bool = False,
     base: Base | None = None,
 ) -> Moments:
-    """Mean and variance of a map over noisy copies of each image; of the plain gradient without a base.
+    """Mean and variance of a base's map over noisy copies of each image; without a base, of the gradient.
 
-    The noise is normal with standard deviation ``sigma``, times the range (max - min) of each image where ``relative``;
-    draw k of a sample depends on the batch's seed, its id and k only, so every explainer sees the same copies. Where
-    ``antithetic``, every other copy has the noise of the one before with the opposite sign. ``samples`` is the number
-    of copies; with a ``Tolerance`` each sample has as many as the standard error of its mean map needs.
+    The noise is normal with standard deviation ``sigma``, times the range (max - min) of each image if ``relative``.
+    Draw k of a sample depends only on the batch's seed, the sample's id and k, so every explainer sees the same copies.
+    If ``antithetic``, every second copy has the noise of the previous one with the opposite sign. ``samples`` is the
+    number of copies; a ``Tolerance`` gives each sample as many as the standard error of its mean map needs. Raises
+    ``PluginError`` for an odd number of antithetic copies.
     """
-    if antithetic and (samples.most if isinstance(samples, Tolerance) else samples) % 2:
+    if antithetic and _most(samples) % 2:
         raise PluginError(f"antithetic draws come in pairs: {samples} must be even.")
 
-    def compute() -> Moments:
-        def made(part: Batch) -> _Copies:
-            scale = sigma * (_range(part.images) if relative else 1.0)
-            return _Copies(part, scale, antithetic, base)
+    def copies(part: Batch) -> _Copies:
+        scale: Tensor | float = sigma
+        if relative:
+            scale = sigma * _range(part.images)
+        return _Copies(part, scale, antithetic, base)
 
+    def compute() -> Moments:
         if isinstance(samples, int):
-            return _moments(made(batch), (samples,))
-        # One sample at a time: when it stops must not depend on the rounding of a pass shared with others.
-        return joined([_moments(made(one), _counts(samples.most), samples.error) for one in batch.singles()])
+            return _moments(copies(batch), (samples,))
+        # Each sample has passes of its own: its number of copies must not depend on how a shared pass rounds.
+        singles = batch.singles()
+        return joined([_moments(copies(single), _counts(samples.most), samples.error) for single in singles])
 
     return batch.once(("noise moments", base and base.identity, samples, sigma, relative, antithetic), compute)
 
 
+def _most(samples: int | Tolerance) -> int:
+    """The largest number of copies of a sample."""
+    if isinstance(samples, Tolerance):
+        return samples.most
+    return samples
+
+
 def _range(images: Tensor) -> Tensor:
-    """The largest value of each image less its smallest, (n, 1, …, 1)."""
+    """The largest minus the smallest value of each image, (n, 1, …, 1)."""
     axes = tuple(range(1, images.ndim))
     return images.amax(axes, keepdim=True) - images.amin(axes, keepdim=True)
 
 
 def _counts(most: int) -> Iterator[int]:
-    """The even numbers of draws at which the error is looked at: each a quarter more than the one before."""
+    """The numbers of draws at which the error is tested, about a quarter more each time; all but ``most`` are even."""
     count = START
     while count < most:
         yield count
@@ -111,7 +122,7 @@ def _counts(most: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class _Copies:
-    """The noisy copies of a batch's images, and the maps of a base, or the gradients, at them."""
+    """The noisy copies of a batch's images, and their maps by a base or, without a base, their gradients."""
 
     batch: Batch
     scale: Tensor | float
@@ -120,50 +131,53 @@ class _Copies:
 
     def image(self, draw: int) -> Tensor:
         """One noisy copy of each image."""
-        number, sign = (draw // 2, (1, -1)[draw % 2]) if self.antithetic else (draw, 1)
-        return self.batch.images + sign * self.scale * self.batch.noise(number)
+        if not self.antithetic:
+            return self.batch.images + self.scale * self.batch.noise(draw)
+        sign = 1 - 2 * (draw % 2)
+        return self.batch.images + sign * self.scale * self.batch.noise(draw // 2)
 
     def maps(self, draws: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The maps of each draw, and the backward passes (n,) that they took."""
+        """The maps of each draw, and their numbers of backward passes (n,)."""
         if self.base is None:
             once = torch.ones(len(self.batch), dtype=torch.long)
             return ((maps, once) for maps in variant_gradients(self.batch, map(self.image, draws)))
         return (self._based(self.base, draw) for draw in draws)
 
     def _based(self, base: Base, draw: int) -> tuple[Tensor, Tensor]:
-        """The base's maps of one draw; a base that draws itself does so by another seed."""
+        """The base's maps of one draw; the draws of a seeded base use another seed than the noise."""
         seed = key(self.batch.seed, "noisy", draw)
-        made = base(self.batch.at(self.image(draw), layers=base.layers(self.batch.model), seed=seed))
-        passes = made.notes.get("passes", [base.passes[1]] * len(self.batch))
-        return made.values, torch.as_tensor(passes, dtype=torch.long)
+        explanation = base(self.batch.at(self.image(draw), layers=base.layers(self.batch.model), seed=seed))
+        passes = explanation.notes.get("passes", [base.passes[1]] * len(self.batch))
+        return explanation.values, torch.as_tensor(passes, dtype=torch.long)
 
 
 def _moments(copies: _Copies, counts: Iterable[int], error: float = 0.0) -> Moments:
-    """The moments at the first of these numbers of draws where no sample has a larger relative error, or the last."""
+    """The moments at the first of these numbers of draws that leaves no sample a larger relative error, or the last."""
     running = _Running(2 if copies.antithetic else 1)
     for count in counts:
         running.extend(copies.maps(range(running.samples, count)))
-        found = running.moments()
-        if not bool((found.relative_error > error).any()):
+        moments = running.moments()
+        if not bool((moments.relative_error > error).any()):
             break
-    return found
+    return moments
 
 
 class _Running:
-    """Moments of a growing number of draws (Welford 1962), of which ``size`` at a time depend on one another."""
+    """Moments of a growing number of draws (Welford 1962) in independent groups of ``size`` draws each."""
 
     def __init__(self, size: int):
-        self.size, self.groups = size, 0
+        self.size = size
+        self.groups = 0
         self.passes = torch.zeros((), dtype=torch.long)
         self.mean = self.between = self.within = torch.zeros(())
 
     @property
     def samples(self) -> int:
-        """How many draws there were."""
+        """The number of draws so far."""
         return self.groups * self.size
 
     def extend(self, draws: Iterator[tuple[Tensor, Tensor]]) -> None:
-        """Take in maps and their passes, one group after the other."""
+        """Add maps and their passes, one group after the other."""
         while group := tuple(islice(draws, self.size)):
             maps, passes = zip(*group)
             self.passes = sum(passes, self.passes)
@@ -181,5 +195,7 @@ class _Running:
         """The moments of the draws so far."""
         variance = (self.size * self.between + self.within) / self.samples
         spread = self.between / self.groups
-        error = (spread / (self.groups - 1)).sqrt() if self.groups > 1 else self.mean * float("nan")
+        error = self.mean * float("nan")
+        if self.groups > 1:
+            error = (spread / (self.groups - 1)).sqrt()
         return Moments(torch.full_like(self.passes, self.samples), self.passes, self.mean, variance, error)

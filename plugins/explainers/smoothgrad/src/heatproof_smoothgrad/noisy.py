@@ -1,4 +1,4 @@
-"""What SmoothGrad, SmoothGrad-Squared and VarGrad share: the moments of a map under noise."""
+"""The common base class of SmoothGrad, SmoothGrad-Squared and VarGrad: a moment of a map over noisy copies."""
 
 from abc import abstractmethod
 from typing import Self, TypeVar
@@ -16,15 +16,15 @@ from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 from .noise import Moments, noise_moments
 
 PLAIN = frozenset({"signed", "differentiable"})
-"""What is true of the gradient, which stands where no base is given."""
+"""The traits of the gradient, which is the map if no base is given."""
 
 
 class NoisyParams(Params):
-    """The explainer under noise (the gradient where none is given), the number of noisy copies and the noise's size.
+    """The ``base`` explainer (by default the gradient), the number of noisy copies (``samples``) and the noise.
 
-    ``sigma`` is the standard deviation as a share of each image's range, or in prepared units where not ``relative``.
-    ``antithetic`` copies come in pairs with opposite noise. With a ``tolerance``, the relative standard error of the
-    mean map that is asked for, each sample has as many copies as it needs instead, but no more than ``max_samples``.
+    ``sigma`` is the standard deviation, as a share of each image's range if ``relative``, otherwise in prepared units.
+    ``antithetic`` copies come in pairs with opposite noise. If ``tolerance`` is set, each sample gets as many copies as
+    the relative standard error of its mean map needs to fall to it, at most ``max_samples``.
     """
 
     base: Explainer | None = None
@@ -37,17 +37,29 @@ class NoisyParams(Params):
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:
-        used, unused = ("samples", "max_samples") if self.tolerance is None else ("max_samples", "samples")
-        if getattr(self, unused) != type(self).model_fields[unused].default:
-            raise ValueError(f"{unused} has no effect {'without' if self.tolerance is None else 'with'} a tolerance")
-        if self.antithetic and getattr(self, used) % 2:
-            raise ValueError(f"antithetic copies come in pairs; {used} must be even, not {getattr(self, used)}")
+        if self.tolerance is None:
+            self._require_default("max_samples", "without a tolerance")
+            self._require_pairs("samples")
+        else:
+            self._require_default("samples", "with a tolerance")
+            self._require_pairs("max_samples")
         return self
+
+    def _require_default(self, name: str, condition: str) -> None:
+        if getattr(self, name) != type(self).model_fields[name].default:
+            raise ValueError(f"{name} has no effect {condition}")
+
+    def _require_pairs(self, name: str) -> None:
+        number = getattr(self, name)
+        if self.antithetic and number % 2:
+            raise ValueError(f"antithetic copies come in pairs; {name} must be even, not {number}")
 
     @property
     def count(self) -> int | Tolerance:
-        """The number of copies, or what decides it."""
-        return self.samples if self.tolerance is None else Tolerance(self.tolerance, self.max_samples)
+        """The number of copies, or the tolerance that decides it."""
+        if self.tolerance is None:
+            return self.samples
+        return Tolerance(self.tolerance, self.max_samples)
 
 
 P = TypeVar("P", bound=NoisyParams, covariant=True)
@@ -56,56 +68,74 @@ P = TypeVar("P", bound=NoisyParams, covariant=True)
 class Noisy(Explainer[P]):
     """A moment of a base explainer's map over noisy copies of the image.
 
-    Copies are drawn by the run's seed, the sample and their number; all moments of one base and noise share them. The
-    note ``relative_error`` is the standard error of the mean map relative to that map, in the L2 norm, whichever moment
-    is asked for; ``passes`` counts the backward passes. With a tolerance ``stopped_by`` says whether it was met or the
-    limit ended the drawing.
+    The noise of a copy depends on the run's seed, the sample and the copy's index; all moments of one base and noise
+    share the copies. The note ``relative_error`` is, for every moment, the standard error of the mean map relative to
+    that map in the L2 norm; ``passes`` counts the backward passes. With a tolerance, the note ``stopped_by`` is
+    ``tolerance`` if it was reached, or else ``limit``.
     """
 
     @property
     def requires(self) -> frozenset[str]:
-        """Those of the base."""
-        return self.params.base.requires if self.params.base else frozenset({"gradients"})
+        """The capabilities that the base needs."""
+        if self.params.base is None:
+            return frozenset({"gradients"})
+        return self.params.base.requires
 
     @property
     def traits(self) -> frozenset[str]:
-        """Seeded; differentiable where the base is."""
-        kept = {"differentiable"} & (self.params.base.traits if self.params.base else PLAIN)
-        return frozenset({"seeded", *kept})
+        """Seeded; differentiable if the base is."""
+        return frozenset({"seeded"}) | (self._base_traits & {"differentiable"})
+
+    @property
+    def _base_traits(self) -> frozenset[str]:
+        """The traits of the base."""
+        if self.params.base is None:
+            return PLAIN
+        return self.params.base.traits
 
     @property
     def passes(self) -> tuple[int, int]:
-        """Those of the base, once per copy (with a tolerance: at most)."""
+        """The passes of the base, once per copy; with a tolerance, for the largest number of copies."""
         settings = self.params
-        forwards, backwards = settings.base.passes if settings.base else (1, 1)
-        copies = settings.samples if settings.tolerance is None else settings.max_samples
+        copies = settings.samples
+        if settings.tolerance is not None:
+            copies = settings.max_samples
+        if settings.base is None:
+            return copies, copies
+        forwards, backwards = settings.base.passes
         return copies * forwards, copies * backwards
 
     @property
     def shares(self) -> str:
-        """The noisy maps, named by all that they depend on."""
+        """The noisy maps, by everything that they depend on."""
         settings = self.params
-        base = settings.base.identity if settings.base else "gradient"
+        base = "gradient"
+        if settings.base is not None:
+            base = settings.base.identity
         return f"noise moments of {base} {settings.count} {settings.sigma} {settings.relative} {settings.antithetic}"
 
     def verdict(self, model: Model) -> Verdict:
-        """The base's."""
-        return self.params.base.verdict(model) if self.params.base else super().verdict(model)
+        """The verdict of the base."""
+        if self.params.base is None:
+            return super().verdict(model)
+        return self.params.base.verdict(model)
 
     def layers(self, model: Model) -> tuple[str, ...]:
-        """The base's."""
-        return self.params.base.layers(model) if self.params.base else ()
+        """The layers that the base reads."""
+        if self.params.base is None:
+            return ()
+        return self.params.base.layers(model)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps of the base's shape (n, c or 1, *space)."""
         settings = self.params
-        found = noise_moments(
+        moments = noise_moments(
             batch, settings.count, settings.sigma, relative=settings.relative, antithetic=settings.antithetic,
             base=settings.base,
         )  # fmt: skip
-        return Explanation(self.moment(found), notes=sampling_notes(found, settings.count))
+        return Explanation(self.moment(moments), notes=sampling_notes(moments, settings.count))
 
     @abstractmethod
-    def moment(self, found: Moments) -> Tensor:
-        """The map that this explainer makes of the moments."""
+    def moment(self, moments: Moments) -> Tensor:
+        """The moment that is this explainer's map."""
         raise NotImplementedError

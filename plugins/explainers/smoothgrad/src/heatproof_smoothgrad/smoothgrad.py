@@ -3,20 +3,20 @@
 from torch import Tensor
 
 from .noise import Moments
-from .noisy import PLAIN, Noisy, NoisyParams
+from .noisy import Noisy, NoisyParams
 
 
 class SmoothGrad(Noisy[NoisyParams]):
     """The mean map over noisy copies of the image (Smilkov et al. 2017).
 
-    On a linear model it is the base map itself; with one copy and no noise it is always.
+    It is the base map itself on a linear model, and on any model with one copy and no noise.
     """
 
     @property
     def traits(self) -> frozenset[str]:
-        """Also signed where the base is."""
-        return super().traits | ({"signed"} & (self.params.base.traits if self.params.base else PLAIN))
+        """Also signed if the base is."""
+        return super().traits | (self._base_traits & {"signed"})
 
-    def moment(self, found: Moments) -> Tensor:
+    def moment(self, moments: Moments) -> Tensor:
         """The mean."""
-        return found.mean
+        return moments.mean

@@ -10,7 +10,7 @@ from .noisy import Noisy, NoisyParams
 
 
 class VarGradParams(NoisyParams):
-    """As for all moments, but copies are independent: those of an antithetic pair are not, which biases a variance."""
+    """The settings of all moments, without antithetic copies: they are not independent, which biases a variance."""
 
     @model_validator(mode="after")
     def _independent(self) -> Self:
@@ -24,9 +24,10 @@ class VarGradParams(NoisyParams):
 class VarGrad(Noisy[VarGradParams]):
     """The variance of the maps over noisy copies of the image (Adebayo et al. 2018); never negative.
 
-    Of the copies as a population: the mean of the squares less the square of the mean. On a linear model it is 0.
+    It is the variance of the copies as a population: the mean of the squares minus the square of the mean. On a linear
+    model it is 0.
     """
 
-    def moment(self, found: Moments) -> Tensor:
+    def moment(self, moments: Moments) -> Tensor:
         """The variance."""
-        return found.variance
+        return moments.variance
