@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread per process, since several share the cores, and a temporary cache.
+"""Settings of all tests: one thread per process, since several share the cores, a temporary cache, slow laws.
 
 The variables are set before heatproof is imported.
 """
@@ -46,3 +46,10 @@ def passed(monkeypatch):
     monkeypatch.setattr(View, "__call__", counted_forward)
     monkeypatch.setattr(torch.autograd, "grad", counted_backward)
     return batch_view_first
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the laws on memory as slow: each calls its explainer up to 200 times."""
+    for item in items:
+        if "memory does not grow" in item.name:
+            item.add_marker(pytest.mark.slow)

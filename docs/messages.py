@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         for kind in (HeatproofError, Undefined):
             kind.__init__ = error_made  # type: ignore[method-assign,assignment]
-        Problem.__init__ = problem_made  # type: ignore[method-assign]
+        Problem.__init__ = problem_made  # type: ignore[method-assign,assignment]
 
 
 def _site(frame: FrameType | None) -> str:

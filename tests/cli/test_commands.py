@@ -303,6 +303,7 @@ def test_interrupted_before_a_run(command: Any, monkeypatch: pytest.MonkeyPatch)
     assert result.stderr == "Stopped.\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_and_ctrl_c(config: Any, tmp_path: Path) -> None:
     slow = config(explainers=[{"use": "slope", "seconds": 0.2}], chunk=1, datasets=[{"use": "images", "count": 400}])
     inner, outer = os.openpty()

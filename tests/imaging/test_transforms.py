@@ -75,6 +75,7 @@ def test_a_lesion_below_one_pixel_keeps_its_mass() -> None:
     assert annotation.values.sum() * (2848 / 448) * (4288 / 448) == pytest.approx(6, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_full_size_photograph_with_four_masks_is_fast() -> None:
     image = np.full((3, 2848, 4288), 90, dtype=np.uint8)
     masks = [Annotation(str(number), np.ones((2848, 4288), dtype=bool)) for number in range(4)]

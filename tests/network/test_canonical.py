@@ -616,6 +616,7 @@ def test_convolutions_are_found_in_order_of_evaluation(build, layers, first, las
     assert (names[0], names[-1]) == (first, last)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("build", "size", "norms"),

@@ -439,6 +439,7 @@ print(*sorted({"torch", "torchvision", "pydantic", "numpy"} & sys.modules.keys()
 """
 
 
+@pytest.mark.slow
 def test_forty_plugins_are_listed_without_torch(tmp_path: Path) -> None:
     for number in range(40):
         install(tmp_path, f"heatproof_fake{number}", f"[heatproof]\nfake{number} = heatproof_fake{number}\n")

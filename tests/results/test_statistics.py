@@ -195,6 +195,7 @@ class TestSummary:
         summarise_cases(counting, {"v": np.arange(7.0)}, PATIENTS, 50, 0.9, 0, interval)
         assert calls == [(rows, 7)]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("interval", ["percentile", "bca"])
     def test_ten_thousand_resamples_of_31_combinations(self, interval: str) -> None:
         values = np.random.default_rng(0).random((31, 5, 81))

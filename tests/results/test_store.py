@@ -366,6 +366,7 @@ def test_a_disk_that_runs_full_keeps_what_it_has(tiny: Path) -> None:
     assert partials(run) == []
 
 
+@pytest.mark.slow
 def test_the_readme_reads_a_run_without_heatproof(ran: object) -> None:
     """The one-liners of the README, on a small run."""
     finished = ran(explainers=["slope", "noted"])

@@ -35,6 +35,7 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_grid_over_several_models_holds_one_network_at_a_time(ran: Any, alive: list[int]) -> None:
     data = [{"use": "images", "split": split, "count": 16} for split in ("tuning", "test")]
     finished = ran(models=MODELS, datasets=data, explainers=["slope", "layered"], metrics=["mass", "drop", "accuracy"])
@@ -44,6 +45,7 @@ def test_a_grid_over_several_models_holds_one_network_at_a_time(ran: Any, alive:
     assert set(alive) == {1}
 
 
+@pytest.mark.slow
 def test_what_a_config_costs_is_estimated_with_one_network_at_a_time(
     parts: Catalog, configured: Any, alive: list[int]
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_same_expected_failures_without_pytest():
     assert {result.name for result in results if result.outcome == "expected"} == set(WRONG)
 
 
+@pytest.mark.slow
 def test_the_decorator_runs_in_a_file_of_a_third_party(pytester_free_run):
     outcome = pytester_free_run(
         "from heatproof.testing import conforms\n"
@@ -140,6 +141,7 @@ def test_every_check_is_named_by_a_sentence_and_described():
             assert check.law.__doc__
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_is_checked_by_the_name_of_its_distribution():
     results = check_plugin("heatproof-baseline")
     assert results

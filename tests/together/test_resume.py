@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
 Ask = Callable[..., Any]

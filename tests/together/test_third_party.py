@@ -11,6 +11,8 @@ import pytest
 
 from heatproof.results.parquet import read_table
 
+pytestmark = pytest.mark.slow
+
 PYPROJECT = """
 [project]
 name = "heatproof-edges"

@@ -54,6 +54,7 @@ def smooth(images: Batch, other: Batch, tolerance: float, antithetic: bool) -> t
     return explanation.notes["relative_error"][0], max(squares, 0) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", [CALM, PEAKED])
 def test_the_error_of_integrated_gradients_in_the_middle_of_eyes(model, id):
     passes, estimate, error = integrated(batch(model, id, 112), 0.05)
@@ -61,6 +62,7 @@ def test_the_error_of_integrated_gradients_in_the_middle_of_eyes(model, id):
     assert passes <= MOST_PASSES[id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_the_error_of_smoothgrad_in_the_middle_of_an_eye(model, antithetic):
     pair = (batch(model, PEAKED, 112, seed) for seed in range(2))

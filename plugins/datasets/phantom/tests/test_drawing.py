@@ -142,6 +142,7 @@ def test_two_heights_show_the_same_scene(graded_eyes):
         assert (large & small).sum() > 0.6 * (large | small).sum()
 
 
+@pytest.mark.slow
 def test_lesion_shares_resemble_idrid(population):
     """Most lesion pixels are haemorrhages and hard exudates, few soft exudates, and fewest microaneurysms."""
     ill = [eye for pair in population[:60] for eye in pair.values() if eye.grade >= 2][:40]

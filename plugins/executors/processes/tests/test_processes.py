@@ -12,6 +12,8 @@ import pytest
 from heatproof_jobs import work
 from heatproof_processes.processes import Processes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def executed(tmp_path: Path) -> Callable[..., Any]:

@@ -416,6 +416,7 @@ def test_memory_does_not_grow_over_200_calls(batch_of):
     assert counts[1] - counts[0] < 200
 
 
+@pytest.mark.slow
 def test_the_rewritten_network_lives_as_long_as_the_view(batch_of):
     batch = batch_of(toys.Residual().build().double(), random_images(), [0, 1])
     Lrp().explain(batch)

@@ -101,6 +101,7 @@ def test_moving_profiles_equals_moving_maps() -> None:
     np.testing.assert_allclose(moved.total(), coverage(frames.total(), grid.edges), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_full_size_map_is_fast_and_its_frames_small() -> None:
     shape = (3056, 2544)
     positions = points(45, shape)

@@ -314,6 +314,7 @@ class TestPartitions:
         assert changed["floor"] > 10
 
 
+@pytest.mark.slow
 def test_a_map_of_448_pixels_takes_at_most_a_millisecond() -> None:
     generator = np.random.default_rng(0)
     heatmap = generator.random((448, 448), dtype=np.float32)

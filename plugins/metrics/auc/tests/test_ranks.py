@@ -38,6 +38,7 @@ def test_vectors(positive: list[int], scores: list[float], area: float) -> None:
     assert point(np.array(scores), np.array(positive)) == pytest.approx(area, abs=5e-9)
 
 
+@pytest.mark.slow
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for seed in range(1000):
@@ -95,6 +96,7 @@ def test_random_scores_reach_one_half() -> None:
     assert np.std(areas) == pytest.approx(error, rel=0.15)
 
 
+@pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
     random = np.random.default_rng(0)
     counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)

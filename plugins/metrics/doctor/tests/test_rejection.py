@@ -72,6 +72,7 @@ class TestVector:
         assert curve[[0, 25, 50, 51, 95, 100]].tolist() == [0, 0, 0, 0.25, 0.25, 0.25]
 
 
+@pytest.mark.slow
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
     random = np.random.default_rng(0)
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
@@ -133,6 +134,7 @@ def test_without_cases() -> None:
     assert np.isnan(auroc).all()
 
 
+@pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
     random = np.random.default_rng(0)
     counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)

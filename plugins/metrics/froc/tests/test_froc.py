@@ -131,6 +131,7 @@ class TestPlainImplementation:
                 for rule, expected in plain(heat, marks, threshold, connectivity, 0.2).items():
                     assert (row[f"{rule}_hits"][step], row[f"{rule}_false_positives"][step]) == expected
 
+    @pytest.mark.slow
     def test_a_thousand_small_images(self) -> None:
         """Small images with few levels, where regions and lesions touch in every way, at every threshold."""
         for seed in range(1000):

@@ -58,6 +58,7 @@ def test_nothing_over_nothing_is_undefined() -> None:
     np.testing.assert_array_equal(shares["f1"], [0.8, 0, np.nan])
 
 
+@pytest.mark.slow
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
     random = np.random.default_rng(0)
     kinds: tuple[tuple[Weights, str | None], ...] = (

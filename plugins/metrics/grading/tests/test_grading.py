@@ -180,6 +180,7 @@ def test_excluded_cases_are_left_out() -> None:
         np.testing.assert_array_equal(values, long[name])
 
 
+@pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
     random = np.random.default_rng(0)
     counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)

@@ -63,6 +63,7 @@ def test_94_convolutions_each_with_its_norm_and_a_relu_that_was_a_function(model
     assert not [module for module in view.module.modules() if isinstance(module, BATCH_NORMS)]
 
 
+@pytest.mark.slow
 def test_views_agree_with_the_network_in_float64():
     model = InceptionV3(size=80)
     model.network.double()
@@ -104,6 +105,7 @@ def test_imagenet_weights_without_network_say_what_to_do(hub):
     assert f"put it at {hub / CACHED}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
     cached = inception_v3(weights=None, init_weights=False).state_dict()
     torch.save(cached, hub / CACHED)

@@ -46,6 +46,7 @@ def test_layers_are_the_convolutions_in_order(model):
     assert model.last_layer == LAYERS[-1]
 
 
+@pytest.mark.slow
 def test_grades_held_out_synthetic_eyes(model):
     phantom = pytest.importorskip("heatproof_phantom.phantom", reason="the phantom dataset is not installed")
     dataset = phantom.Phantom(patients=60, height=512)

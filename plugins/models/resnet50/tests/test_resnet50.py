@@ -50,6 +50,7 @@ def images(size, dtype=torch.float32):
     return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
+@pytest.mark.slow
 def test_last_map_has_14_cells_a_side_at_448(model):
     view = model.view(images(448), {})
     with torch.no_grad():
@@ -78,6 +79,7 @@ def test_all_53_batch_norms_are_folded(model):
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.module.modules())
 
 
+@pytest.mark.slow
 def test_views_agree_with_the_network_in_float64():
     model = ResNet50(size=64)
     model.network.double()

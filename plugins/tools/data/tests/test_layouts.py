@@ -21,6 +21,7 @@ def test_idrid_uses_all_samples_but_the_test_split_for_tuning(tmp_path: Path) ->
     assert (len(dataset.ids("tuning")), len(dataset.ids("test"))) == (16, 4)
 
 
+@pytest.mark.slow
 def test_kaggle_has_three_splits(tmp_path: Path) -> None:
     phantom = Phantom(patients=10, height=64)
     assert write_layout(default(), "kaggle_dr", "phantom", SMALL, None, tmp_path / "new/kaggle") == 20

@@ -18,6 +18,8 @@ from heatproof.registry.discovery import discover
 from heatproof_new.command import KINDS
 from heatproof_new.scaffold import scaffold
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[4]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
 
