@@ -19,11 +19,11 @@ ROLE_WORDS = frozenset((
     "asked", "taken", "said", "gone", "meant", "seen", "here", "there", "what",
 ))  # fmt: skip
 """Names that say what happened to a value, or only that it exists, instead of what it is."""
-ROLE_SHARE = 0.01
+ROLE_SHARE = 0.03
 """The largest share of functions that may bind a role word."""
-PACKED = 1.0
+PACKED = 2.0
 """The largest number of packed assignments per 1,000 lines."""
-CONDITIONAL = 5.0
+CONDITIONAL = 10.0
 """The largest number of conditional expressions per 1,000 lines."""
 LONGEST = 40
 """Every function must have fewer lines than this."""

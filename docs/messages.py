@@ -25,6 +25,7 @@ VARYING = (
     (re.compile(r"(?:/[\w.-]+)*/pytest-of-\w+/pytest-\d+/(?:popen-gw\d+/)?[\w.-]+?\d+(?=[/\s'\",;:)]|$)"), "…"),
     (re.compile(re.escape(str(ROOT)) + r"/?"), ""),
     (re.compile(r"/tmp/[\w.-]+"), "…"),
+    (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
     (re.compile(r"\b0x[0-9a-f]+\b"), "0x…"),
     (re.compile(r"\b[0-9a-f]{16,}\b"), "…"),
 )
@@ -87,6 +88,7 @@ def template(text: str) -> str:
     True
     """
     text = re.sub(r"'[^']*'|\"[^\"]*\"|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}", "…", text)
+    text = re.sub(r"^[\w./:-]+(?=:? )|\b[A-Z]\w*[a-z][A-Z]\w*\b|\b\w*_\w*\b|(?<=: )[\w.]+(?=: )", "…", text)
     text = re.sub(r"[\w.…-]*/[\w./…-]*|[\w-]+\.\w+|\d[\d.,]*", "…", text)
     text = re.sub(r"(?:allowed|did you mean)\b.*", "…", text)
     return re.sub(r"(?:…[\s,:;=]*(?:and |or )?)+", "…", text)

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from heatproof.deprecation import HeatproofDeprecationWarning, deprecated, message
+from heatproof.deprecation import HeatproofDeprecationWarning, deprecated
 
 SENTENCE = "old is deprecated since heatproof 0.2 and will be removed in 0.4; use new."
 
@@ -26,7 +26,7 @@ class Old:
 def scaled(number: int, factor: int | None = None) -> int:
     """Return the number; ``factor`` goes away."""
     if factor is not None:
-        warnings.warn(message("old", "0.2", "0.4", "new"), HeatproofDeprecationWarning, stacklevel=2)
+        warnings.warn(deprecated("old", "0.2", "0.4", "new").message, HeatproofDeprecationWarning, stacklevel=2)
     return number * (factor or 1)
 
 

@@ -179,7 +179,7 @@ def test_a_model_can_be_described_and_pickled() -> None:
 
 
 def test_anything_but_a_network_is_refused() -> None:
-    with pytest.raises(HeatproofError, match="network: Input should be an instance of Module"):
+    with pytest.raises(HeatproofError, match="network: should be an instance of Module"):
         Model.of(torch.relu, "abc")  # type: ignore[arg-type]
 
 

@@ -193,7 +193,7 @@ def test_a_reader_that_cannot_be_made_is_an_error_for_its_files_only(installed: 
     for name in ("a.scan", "a.needy"):
         (tmp_path / name).write_bytes(b"")
     assert level(tmp_path / "a.scan") == 1
-    with pytest.raises(HeatproofError, match=r"Needy: scale: Field required"):
+    with pytest.raises(HeatproofError, match=r"Needy: scale: is missing"):
         read_image(tmp_path / "a.needy")
 
 

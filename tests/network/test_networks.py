@@ -221,7 +221,7 @@ def test_the_verdicts(model):
         verdict = explainer.verdict(model)
         assert verdict.level == "approximate"
         assert "SiLU" in verdict.reason
-        assert "a definition, not a fact" in verdict.reason
+        assert "the rule is published for ReLU" in verdict.reason
     assert DeepLift().verdict(model).level == Lrp().verdict(model).level == "approximate"
     assert "Multiply" in DeepLift().verdict(model).reason
     assert "SiLU" in Lrp().verdict(model).reason

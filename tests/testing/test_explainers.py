@@ -318,7 +318,9 @@ def test_one_map_or_warnings_of_pytest_are_no_growth(sound):
     run(sound.short, [check for check in checks(sound) if check.name == "memory does not grow"])
 
 
-@pytest.mark.parametrize(("fault", "seen"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")])
+@pytest.mark.parametrize(
+    ("fault", "message"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")]
+)
 def test_a_violation_says_how_much_memory_grows(fault, message):
     with pytest.raises(ConformanceError, match=message):
         run(fault.short, [check for check in checks(fault) if check.name == "memory does not grow"])

@@ -244,10 +244,16 @@ def test_the_other_explainers_run_and_the_skipped_one_is_named(runs: Runs, rows:
 # targets
 
 TARGETS = {
-    "above": (3, "residual has no class 3; allowed: left, neither, right, an index below 3, 'predicted' or 'label'"),
+    "above": (
+        3,
+        "residual has no class 3; give 'predicted', 'label', an index below 3 or a class (allowed: left",
+    ),
     "below": (-1, "targets.0: should be greater than or equal to 0"),
     "no index": (1.5, "targets.0: should be a valid integer or should be a valid string (seen: 1.5)"),
-    "no class": ("lfet", "residual has no class 'lfet'; did you mean 'left'?"),
+    "no class": (
+        "lfet",
+        "residual has no class 'lfet'; give 'predicted', 'label', an index below 3 or a class (did you mean 'left'?)",
+    ),
 }
 
 

@@ -129,7 +129,7 @@ SETTINGS = {
     "no root": ({"datasets": ["idrid"]}, ["datasets.0.root", "is missing"]),
     "missing folder": (
         {"datasets": [{"use": "idrid", "root": "/nowhere/at/all"}]},
-        ["/nowhere/at/all", "the folder does not exist; download 'A. Segmentation'"],
+        ["/nowhere/at/all", "does not exist; download 'A. Segmentation'"],
     ),
     "unknown layer": (
         {"explainers": [{"use": "layered", "layer": "blok"}]},
@@ -137,7 +137,7 @@ SETTINGS = {
     ),
     "unknown target": (
         {"explainers": ["slope"], "targets": ["lfet"]},
-        ["regions has no class 'lfet'; did you mean 'left'?"],
+        ["regions has no class 'lfet'; give 'predicted', 'label', an index below 2 or a class (did you mean 'left'?)"],
     ),
     "undefined": ({"explainers": ["demanding"]}, ["undefined because demanding needs attention"]),
     "unbuildable": ({"models": ["regions", "unbuildable"]}, ["checkpoint x.safetensors does not exist; give the path"]),

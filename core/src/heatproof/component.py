@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from typing_extensions import TypeVar
 
 from .digests import digest, file_digest
@@ -180,16 +180,29 @@ def _is_final(member: Any) -> bool:
 
 def misfit(error: HeatproofError | ValueError, component: type[Component] | None) -> PydanticCustomError:
     """Convert an error of a component into one that pydantic locates at the component's description."""
-    reason = str(error)
-    if isinstance(error, ValidationError):
-        reason = problems(error)
+    reason = problems(error) if isinstance(error, ValidationError) else str(error)
     return PydanticCustomError("component", "{reason}", {"reason": reason, "error": error, "component": component})
 
 
+SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown name",
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
+    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
+    "path_type": "should be a path",
+}
+"""Sentences in place of pydantic's Python terms, by type of error."""
+
+
+def sentence(entry: ErrorDetails) -> str:
+    """Return an error of pydantic in plain words."""
+    return SENTENCES.get(entry["type"], entry["msg"].removeprefix("Value error, ").removeprefix("Input "))
+
+
 def problems(error: ValidationError) -> str:
-    """Return pydantic's errors in one line: ``samples: Input should be greater than 0 (seen: -1)``."""
+    """Return pydantic's errors in one line: ``samples: should be greater than 0 (seen: -1)``."""
     return "; ".join(
-        f"{'.'.join(map(str, entry['loc'])) or 'settings'}: {entry['msg']} (seen: {entry['input']!r})"
+        f"{'.'.join(map(str, entry['loc'])) or 'settings'}: {sentence(entry)} (seen: {entry['input']!r})"
         for entry in error.errors()
     )
 

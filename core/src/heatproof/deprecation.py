@@ -7,15 +7,11 @@ class HeatproofDeprecationWarning(FutureWarning):
     """Something that a later version removes; Python shows it to users as well as to developers."""
 
 
-def message(name: str, since: str, removal: str, instead: str) -> str:
-    """Return the sentence of every deprecation; ``since`` and ``removal`` are versions.
+def deprecated(name: str, since: str, removal: str, instead: str) -> marked:
+    """Mark a function or class (PEP 702): each use warns, and type checkers report it.
 
-    >>> message("Dataset.group", "0.2", "0.4", "Dataset.patient")
+    >>> deprecated("Dataset.group", since="0.2", removal="0.4", instead="Dataset.patient").message
     'Dataset.group is deprecated since heatproof 0.2 and will be removed in 0.4; use Dataset.patient.'
     """
-    return f"{name} is deprecated since heatproof {since} and will be removed in {removal}; use {instead}."
-
-
-def deprecated(name: str, since: str, removal: str, instead: str) -> marked:
-    """Mark a function or class (PEP 702): each use warns, and type checkers report it."""
-    return marked(message(name, since, removal, instead), category=HeatproofDeprecationWarning)
+    message = f"{name} is deprecated since heatproof {since} and will be removed in {removal}; use {instead}."
+    return marked(message, category=HeatproofDeprecationWarning)

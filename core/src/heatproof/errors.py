@@ -35,10 +35,16 @@ class Undefined(Exception):
     """
 
 
+MOST = 20  # names that a message lists
+
+
 def near(name: str, allowed: Iterable[str]) -> str:
     """Suggest similar names (``did you mean 'random'?``), or list the allowed ones."""
     names = sorted(allowed)
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
-    return "allowed: " + (", ".join(names) or "none")
+    listed = ", ".join(names[:MOST]) or "none"
+    if len(names) > MOST:
+        listed += f" and {len(names) - MOST} more"
+    return f"allowed: {listed}"

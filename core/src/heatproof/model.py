@@ -121,7 +121,7 @@ class Model(Component[P]):
             reason = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
             raise ModelError(f"no layer of {self.short} can be observed: {reason}.")
         if name not in (*names, "last"):
-            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, [*names, 'last'])}")
+            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, {*names, 'last'})}")
         if name == "last":
             name = self.last_layer
         self.require_layers([name])
@@ -208,8 +208,8 @@ class Model(Component[P]):
             target = self.classes.index(target)
         if isinstance(target, str) or not 0 <= target < len(self.classes):
             raise ModelError(
-                f"{self.short} has no class {target!r}; {near(str(target), self.classes)}, an index below "
-                f"{len(self.classes)}, 'predicted' or 'label'"
+                f"{self.short} has no class {target!r}; give 'predicted', 'label', an index below {len(self.classes)} "
+                f"or a class ({near(str(target), self.classes)})"
             )
         return target
 

@@ -2,18 +2,13 @@
 
 import json
 import os
-from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import HeatproofError, PluginError, near
+from ..errors import HeatproofError, PluginError
 from .terminal import INTERRUPTED, Cli, catalog, console, setting
-
-if TYPE_CHECKING:
-    from ..registry.catalog import Registration
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -55,29 +50,13 @@ def show_(name: str) -> None:
     from .tables import show
 
     out = console()
-    for entry in _require_entries(name):
+    for entry in catalog().require_entries(name):
         component = catalog().load(entry)
         click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
         click.echo(about(component, out.width))
         if component.Params.model_fields:
             click.echo(about(component.Params, out.width))
             show(out, settings_table(component))
-
-
-def _require_entries(name: str) -> "list[Registration]":
-    """Return the components of this name, or of the distribution of this name; raises ``PluginError`` if none are."""
-    entries = _entries(name)
-    if not entries:
-        for plugin in catalog().broken:
-            if plugin.distribution == name:
-                raise PluginError(f"{name} is broken: {plugin.reason}")
-        names = {entry.name for entry in catalog().entries} | {entry.distribution for entry in catalog().entries}
-        raise PluginError(f"nothing is registered as {name!r}; {near(name, names)}")
-    return entries
-
-
-def _entries(name: str) -> "list[Registration]":
-    return [entry for entry in catalog().entries if name in (entry.name, entry.full, entry.distribution)]
 
 
 @cli.command(short_help="Check a config, or a component against the laws of its kind.")
@@ -93,33 +72,17 @@ def check(target: str, overrides: tuple[str, ...]) -> None:
         _show_plan(Path(target), overrides, costs=True)
         click.echo(f"{target} is valid.")
     else:
-        _check_laws(target, overrides)
+        from ..config.components import settings_of
+        from ..testing.kit import checked_lines
+
+        for line in checked_lines(catalog(), target, settings_of(overrides)):
+            click.echo(line)
 
 
 def _is_config(target: str) -> bool:
     path = Path(target)
     named_as_file = path.is_file() or path.suffix in (".yaml", ".yml")
-    return named_as_file or (not _entries(target) and (path.exists() or os.sep in target))
-
-
-def _check_laws(name: str, overrides: tuple[str, ...]) -> None:
-    """Check components against their laws and print the results; raises ``HeatproofError`` if one fails."""
-    from ..config.components import settings_of
-    from ..testing import ConformanceError, check_plugin
-
-    settings = settings_of(overrides)
-    try:
-        results = check_plugin(name, {entry.name: settings for entry in _require_entries(name)})
-    except ConformanceError as error:
-        results = error.results
-    for result in results:
-        click.echo(f"{result.outcome:<8} {result.name}: {result.reason}".removesuffix(": "))
-    counts = Counter(result.outcome for result in results)
-    if counts["failed"]:
-        raise HeatproofError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
-    if not counts["passed"]:
-        raise HeatproofError(f"{name} was not checked, see above; give settings as --set NAME=VALUE.")
-    click.echo(f"{name} passes: {counts['passed']} of {len(results)} checks hold, {counts['skipped']} do not apply.")
+    return named_as_file or (not catalog().entries_of(target) and (path.exists() or os.sep in target))
 
 
 @cli.command(short_help="Show the combinations of a config, run and skipped.")

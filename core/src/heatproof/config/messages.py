@@ -7,17 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..component import sentence
 from ..errors import near
 from .yamlfile import Document, KeyPath, Problem, dotted
-
-SENTENCES = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown name",
-    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
-    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
-    "path_type": "should be a path",
-}
-"""Sentences in place of pydantic's Python terms, by type of error."""
 
 INPUT = reprlib.Repr()
 INPUT.maxstring = INPUT.maxother = 80
@@ -88,7 +80,7 @@ def _keys(data: Any, location: KeyPath, missing: bool) -> KeyPath:
 
 
 def _sentence(entry: ErrorDetails, names: list[str]) -> str:
-    text = SENTENCES.get(entry["type"], entry["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    text = sentence(entry)
     if entry["type"] == "extra_forbidden":
         return f"{text}; {near(str(entry['loc'][-1]), names)}"
     return " ".join(text.split())

@@ -1,7 +1,7 @@
 """Traces a network to one fx graph, and names its outputs."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -29,11 +29,9 @@ class Tracer(fx.Tracer):
         super().__init__()
         self._calls: Counter[str] = Counter()
 
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def call_module(self, m: nn.Module, *arguments: Any, **keywords: Any) -> Any:
         """Call a module of the network, and record the node of its output."""
-        output = super().call_module(m, forward, args, kwargs)
+        output = super().call_module(m, *arguments, **keywords)
         path = self.path_of_module(m)
         self._calls[path] += 1
         if isinstance(output, fx.Proxy):

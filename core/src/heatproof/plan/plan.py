@@ -147,10 +147,8 @@ def source(entry: DatasetEntry) -> Source:
         raise DataError(f"{dataset.short} has no sample {unknown[0]!r} in split {split}; {near(unknown[0], ids)}")
     selected = tuple(dict.fromkeys(entry.ids or ids))[: entry.limit]
     if not selected:
-        raise DataError(
-            f"{dataset.short} has no samples in split {split}; "
-            "check its folder with `heatproof data check`, or choose another split."
-        )
+        advice = "check its folder with `heatproof data check`, or choose another split."
+        raise DataError(f"{dataset.short} has no samples in split {split}; {advice}")
     return Source(dataset, split, selected)
 
 
@@ -183,10 +181,8 @@ def _expanded(
             if verdict.level == "undefined":
                 impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
             else:
-                common = (variant, reduction, seed, verdict, judged)
-                possible += [
-                    Combination(source, model, name, *common, layers=layers, requests=requests) for name in targets
-                ]
+                combination = partial(Combination, source, model, layers=layers, requests=requests)
+                possible += [combination(name, variant, reduction, seed, verdict, judged) for name in targets]
     except HeatproofError as error:
         return [], [Skipped(*names, label(explainer), str(error))]
     except Exception as error:

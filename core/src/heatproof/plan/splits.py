@@ -6,9 +6,6 @@ from typing import Any
 from ..errors import DataError
 from .task import Source
 
-Case = tuple[str, str]
-"""Dataset and id."""
-
 COLUMNS = ("dataset", "split", "case", "patient", "use")
 
 
@@ -31,17 +28,16 @@ def require_apart(sources: Iterable[Source]) -> None:
             first = splits.setdefault((origin, patient), source.split)
             if first != source.split:
                 raise DataError(
-                    f"patient {patient!r} of {dataset.short} is in the splits {first} and {source.split} of this "
-                    "config: settings would be tuned and tested on the same patient; give all entries of a dataset "
-                    "the same shares and seed."
+                    f"patient {patient!r} of {dataset.short} is in the splits {first} and {source.split} of this config, so "
+                    "no split is independent; give all entries of a dataset the same shares and seed."
                 )
 
 
 def rows(reported: Sequence[Source], tuning: Sequence[Source]) -> list[dict[str, Any]]:
     """The rows of ``splits.csv``: the split, patient and use of every case; ``reported``, ``tuning`` or both."""
-    splits: dict[Case, str] = {}
-    patients: dict[Case, str] = {}
-    uses: dict[Case, set[str]] = {}
+    splits: dict[tuple[str, str], str] = {}
+    patients: dict[tuple[str, str], str] = {}
+    uses: dict[tuple[str, str], set[str]] = {}
     for use, sources in (("tuning", tuning), ("reported", reported)):
         for source in sources:
             dataset = source.dataset

@@ -90,6 +90,20 @@ class Catalog:
             raise PluginError(f"{kind} {name!r} is registered by several distributions; write {choices}")
         return matches[0]
 
+    def entries_of(self, name: str) -> list[Registration]:
+        """Return the components of this name, or of the distribution of this name."""
+        return [entry for entry in self.entries if name in (entry.name, entry.full, entry.distribution)]
+
+    def require_entries(self, name: str) -> list[Registration]:
+        """Return what ``entries_of`` does, or raise ``PluginError`` if that is nothing."""
+        if entries := self.entries_of(name):
+            return entries
+        for plugin in self.broken:
+            if plugin.distribution == name:
+                raise PluginError(f"{name} is broken: {plugin.reason}")
+        names = {text for entry in self.entries for text in (entry.name, entry.distribution)}
+        raise PluginError(f"nothing is registered as {name!r}; {near(name, names)}")
+
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""
         try:

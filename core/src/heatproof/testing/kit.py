@@ -1,6 +1,7 @@
 """The functions of the kit: they run the laws of a component as checks, with or without pytest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 from ..component import Component
 from ..config.components import create
 from ..dataset import Dataset
-from ..errors import HeatproofError, PluginError, near
+from ..errors import HeatproofError, PluginError
 from ..explainer import Explainer
 from ..imaging.reader import Reader
 from ..metric import Metric
 from ..model import Model
 from ..records import Sample
+from ..registry.catalog import Catalog, default
 from . import component, dataset, evidence, explainer, metric, model, reader
 from .bench import ExplainerBench
 from .check import Check, ConformanceError, Result, require_known, run
@@ -77,23 +79,33 @@ def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = N
     ``settings`` holds settings by component name; components that lack required settings are skipped. Raises
     ``PluginError`` for an unknown name, ``ConformanceError`` at the end if a check failed.
     """
-    from ..registry.catalog import default
-
     catalog = default()
-    for broken in catalog.broken:
-        if broken.distribution == name:
-            raise PluginError(f"{name} is broken: {broken.reason}")
-    entries = [entry for entry in catalog.entries if name in (entry.distribution, entry.name, entry.full)]
-    if not entries:
-        names = {name for entry in catalog.entries for name in (entry.distribution, entry.name)}
-        raise PluginError(f"no plugin or component is called {name!r}; {near(name, names)}")
     results = []
-    for entry in entries:
+    for entry in catalog.require_entries(name):
         for result in _results_of(catalog, entry, (settings or {}).get(entry.name, {})):
             results.append(replace(result, name=f"{entry.kind} {entry.name}: {result.name}"))
     if not all(result.passed for result in results):
         raise ConformanceError(name, results)
     return results
+
+
+def checked_lines(catalog: Catalog, name: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Check a component or distribution; yield a line per check, then the counts.
+
+    Raises ``HeatproofError`` after the last line if a check failed, or none could be done.
+    """
+    try:
+        results = check_plugin(name, {entry.name: settings for entry in catalog.require_entries(name)})
+    except ConformanceError as error:
+        results = error.results
+    for result in results:
+        yield f"{result.outcome:<8} {result.name}: {result.reason}".removesuffix(": ")
+    counts = Counter(result.outcome for result in results)
+    if counts["failed"]:
+        raise HeatproofError(f"{name} fails {counts['failed']} of {len(results)} checks; see above.")
+    if not counts["passed"]:
+        raise HeatproofError(f"{name} was not checked, see above; give settings as --set NAME=VALUE.")
+    yield f"{name} passes: {counts['passed']} of {len(results)} checks hold, {counts['skipped']} do not apply."
 
 
 def conforms(*subjects: Component, expected: Expected = None, **settings: Any) -> Any:

@@ -248,7 +248,7 @@ def test_without_negative_values_both_equal_the_gradient():
     [
         (nn.ReLU, "all", "exact", ""),
         (nn.ReLU, "relu_only", "exact", ""),
-        (nn.SiLU, "all", "approximate", "SiLU of Sequential the rule is a definition"),
+        (nn.SiLU, "all", "approximate", "the rule is published for ReLU; Sequential has SiLU"),
         (nn.SiLU, "relu_only", "undefined", "its activations are SiLU; act_policy: all"),
         (nn.Identity, "all", "undefined", "it has no activation"),
     ],
