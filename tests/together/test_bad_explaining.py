@@ -231,7 +231,7 @@ def test_a_layer_that_does_not_exist_under_another_explainer(outer: Any, runs: R
 
 def test_a_layer_that_no_name_is_near_to(runs: Runs) -> None:
     sentence = refused(runs("plan", explainers=[{"use": "gradcam", "layer": "features.28"}]))
-    assert "residual has no layer 'features.28'; allowed: block, last, last, stem" in sentence
+    assert "residual has no layer 'features.28'; allowed: block, last, stem" in sentence
 
 
 def test_the_other_explainers_run_and_the_skipped_one_is_named(runs: Runs, rows: Any) -> None:

@@ -27,10 +27,9 @@ def require_apart(sources: Iterable[Source]) -> None:
         for patient in dict.fromkeys(map(dataset.patient, source.ids)):
             first = splits.setdefault((origin, patient), source.split)
             if first != source.split:
-                raise DataError(
-                    f"patient {patient!r} of {dataset.short} is in the splits {first} and {source.split} of this config, so "
-                    "no split is independent; give all entries of a dataset the same shares and seed."
-                )
+                both = f"{first} and {source.split} of this config"
+                advice = "give all entries of a dataset the same shares and seed, or patients are tuned and tested on."
+                raise DataError(f"patient {patient!r} of {dataset.short} is in the splits {both}; {advice}")
 
 
 def rows(reported: Sequence[Source], tuning: Sequence[Source]) -> list[dict[str, Any]]:

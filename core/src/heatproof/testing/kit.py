@@ -73,13 +73,15 @@ def check_reader(subject: Reader, file: Path | None = None, expected: Expected =
     return _checked(Reader, subject, expected, file=file)
 
 
-def check_plugin(name: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Result]:
+def check_plugin(
+    name: str, settings: Mapping[str, Mapping[str, Any]] | None = None, catalog: Catalog | None = None
+) -> list[Result]:
     """Check all components of an installed distribution, or one registered component.
 
-    ``settings`` holds settings by component name; components that lack required settings are skipped. Raises
-    ``PluginError`` for an unknown name, ``ConformanceError`` at the end if a check failed.
+    ``settings`` holds settings by component name; components that lack required settings are skipped. The
+    installed plugins are those of ``catalog``. Raises ``PluginError`` for an unknown name, ``ConformanceError`` at the end if a check failed.
     """
-    catalog = default()
+    catalog = catalog or default()
     results = []
     for entry in catalog.require_entries(name):
         for result in _results_of(catalog, entry, (settings or {}).get(entry.name, {})):
@@ -95,7 +97,7 @@ def checked_lines(catalog: Catalog, name: str, settings: Mapping[str, Any]) -> I
     Raises ``HeatproofError`` after the last line if a check failed, or none could be done.
     """
     try:
-        results = check_plugin(name, {entry.name: settings for entry in catalog.require_entries(name)})
+        results = check_plugin(name, {entry.name: settings for entry in catalog.require_entries(name)}, catalog)
     except ConformanceError as error:
         results = error.results
     for result in results:
