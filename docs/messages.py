@@ -25,7 +25,7 @@ VARYING = (
     (re.compile(r"(?:/[\w.-]+)*/pytest-of-\w+/pytest-\d+/(?:popen-gw\d+/)?[\w.-]+?\d+(?=[/\s'\",;:)]|$)"), "…"),
     (re.compile(re.escape(str(ROOT)) + r"/?"), ""),
     (re.compile(r"/tmp/[\w.-]+"), "…"),
-    (re.compile(re.escape(str(Path.home())) + r"(?=/)"), "~"),
+    (re.compile(r"(?<![\w…])" + re.escape(str(Path.home())) + r"(?=/)"), "~"),
     (re.compile(r"\b0x[0-9a-f]+\b"), "0x…"),
     (re.compile(r"\b[0-9a-f]{16,}\b"), "…"),
 )

@@ -285,7 +285,7 @@ MISTAKE_LINES = [
     "config.yaml:13: explainers.0.base.base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'?",
     "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
     "(seen: 'many')",
-    "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is a metric; "
+    "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is of kind metric; "
     "allowed: plain, random, smooth",
     "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
     "are not allowed, see `heatproof list`",

@@ -273,7 +273,7 @@ def test_names(plugin: Plugin, good: Announcement) -> None:
     ("kind", "name", "message"),
     [
         ("explainer", "plian", "no explainer is named 'plian'; did you mean 'plain'"),
-        ("explainer", "share", "no explainer is named 'share'; 'share' is a metric; allowed: over, plain"),
+        ("explainer", "share", "no explainer is named 'share'; 'share' is of kind metric; allowed: over, plain"),
         ("explainer", "heatproof-god/plain", "did you mean 'heatproof-good/plain'"),
         ("explainer", "toy_classes:Plain", "is not a registered name; import paths are not allowed"),
         ("explainer", "toy_classes.Plain", "is not a registered name; import paths are not allowed"),

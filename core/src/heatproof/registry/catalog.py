@@ -156,9 +156,10 @@ class Catalog:
                     entries.append(Registration(kind, name, source.distribution, source.version, target))
 
     def _raise_unknown(self, kind: str, name: str) -> NoReturn:
-        other_kinds = [f"{name!r} is a {entry.kind}; " for entry in self.entries if name in (entry.name, entry.full)]
+        kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
+        hint = "".join(f"{name!r} is of kind {kind}; " for kind in kinds[:1])
         names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
-        message = f"no {kind} is named {name!r}; {''.join(other_kinds[:1])}{near(name, names)}"
+        message = f"no {kind} is named {name!r}; {hint}{near(name, names)}"
         if self.broken:
             faults = "; ".join(f"{plugin.distribution} {plugin.version}: {plugin.reason}" for plugin in self.broken)
             message += f"; or it belongs to a broken plugin ({faults})"

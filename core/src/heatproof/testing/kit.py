@@ -79,7 +79,8 @@ def check_plugin(
     """Check all components of an installed distribution, or one registered component.
 
     ``settings`` holds settings by component name; components that lack required settings are skipped. The
-    installed plugins are those of ``catalog``. Raises ``PluginError`` for an unknown name, ``ConformanceError`` at the end if a check failed.
+    installed plugins are those of ``catalog``. Raises ``PluginError`` for an unknown name, ``ConformanceError`` at the
+    end if a check failed.
     """
     catalog = catalog or default()
     results = []
