@@ -89,13 +89,13 @@ def test_every_hook_has_a_heading_with_its_exact_signature_and_every_heading_a_h
     assert set(re.findall(r"^### (.*)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)) == specified
 
 
-def test_every_door_of_the_architecture_is_there_and_its_image_shows_every_room():
-    doors = rows(section("architecture.md", "## Which door"))
-    assert len(doors) == 12
-    assert [door for _, door in doors if not (ROOT / door.strip("`")).exists()] == []
+def test_every_path_of_the_architecture_exists_and_its_image_shows_every_package():
+    paths = [path.strip("`") for _, path in rows(section("architecture.md", "## Where to find it"))]
+    assert len(paths) == 12
+    assert [path for path in paths if not (ROOT / path).exists()] == []
     image = (DOCS / "house.svg").read_text(encoding="utf-8")
-    rooms = {path.parent.name for path in (ROOT / "core/src/heatproof").glob("*/__init__.py")}
-    assert [room for room in sorted(rooms) if f">{room}</text>" not in image] == []
+    packages = {path.parent.name for path in (ROOT / "core/src/heatproof").glob("*/__init__.py")}
+    assert [package for package in sorted(packages) if f">{package}</text>" not in image] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
