@@ -180,7 +180,7 @@ ARGUMENTS = {
     "no run": (["report", "/usr"], ["/usr is not a run's folder", "give the output of `heatproof run`"]),
     "no root": (["data", "check", "idrid"], ["idrid: root: is missing"]),
     "no download": (["data", "check", "idrid", "--root", "/usr/local/bin"], ["IDRiD_01.jpg'; download 'A. Segmentat"]),
-    "no dataset": (["data", "check", "gradcam"], ["no dataset is named 'gradcam'; 'gradcam' is a explainer"]),
+    "no dataset": (["data", "check", "gradcam"], ["no dataset is named 'gradcam'; 'gradcam' is of kind explainer"]),
     "no layout": (["data", "write", "phantom", "--root", "x"], ["phantom: root: unknown name"]),
     "a name": (["new", "metric", "My-Metric"], ["'My-Metric' cannot be the name of a component; use lower-case words"]),
 }  # fmt: skip
