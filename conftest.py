@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from urllib.error import URLError
 
 import pytest
 
@@ -46,6 +47,21 @@ def passed(monkeypatch):
     monkeypatch.setattr(View, "__call__", counted_forward)
     monkeypatch.setattr(torch.autograd, "grad", counted_backward)
     return batch_view_first
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The folder of torchvision's downloads, empty, on a machine without network."""
+    import torch
+
+    def unreachable(*arguments, **keywords):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def pytest_collection_modifyitems(items):

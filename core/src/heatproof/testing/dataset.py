@@ -42,6 +42,11 @@ class DatasetBench:
         return [self.dataset.load(id) for id in self.chosen]
 
 
+def counts_of(dataset: Dataset) -> dict[str, tuple[int, int | None]]:
+    """The result of a dataset's ``check`` by what it counts: the count and the expected count."""
+    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
+
+
 def ids_are_unique_and_in_a_fixed_order(bench: DatasetBench) -> None:
     """``ids()`` are non-empty texts, at least one and all different, in the same order in a copy of the dataset."""
     ids = bench.dataset.ids()

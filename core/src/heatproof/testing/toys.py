@@ -285,6 +285,17 @@ def drawn(network: nn.Module, seed: int) -> nn.Module:
     return network
 
 
+def calibrated(network: nn.Module, images: Tensor) -> nn.Module:
+    """Give the BatchNorms of a network the statistics of ``images``; the network is then float64 and in evaluation."""
+    network = network.double().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.momentum = None
+    with torch.no_grad():
+        network(images)
+    return network.eval()
+
+
 def _scaled(name: str, normal: Array) -> Array:
     """Standard normal numbers at the usual scale of a parameter or statistic with this name."""
     if name.endswith("running_var"):

@@ -9,6 +9,7 @@ from PIL import Image
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_aml_cells.aml_cells import AmlCells
 
 LINES = (
@@ -30,10 +31,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: AmlCells) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_cells_and_labels(root: Path) -> None:
     (path,) = root.rglob("BAS_0002.tiff")
     path.rename(path.with_name("BAS_0002.tiff.tiff"))
@@ -44,7 +41,7 @@ def test_cells_and_labels(root: Path) -> None:
     assert image.shape == (3, 7, 9)
     assert image[:, 0, 0].tolist() == [1, 100, 200]
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["samples"], tallies["samples of BAS"]) == ((4, 18_365), (2, 79))
     assert not any(count for count, expected in tallies.values() if expected == 0)
 
@@ -60,14 +57,14 @@ def test_other_readings(root: Path) -> None:
     assert first.ids() == second.ids() == ["BAS_0002", "MYO_0001"]
     assert [first.classes[first.entry(id).label or 0] for id in first.ids()] == ["EOS", "MYO"]
     assert [second.classes[second.entry(id).label or 0] for id in second.ids()] == ["BAS", "MOB"]
-    assert counts(first)["cells without this reading"] == (2, None)
+    assert counts_of(first)["cells without this reading"] == (2, None)
 
 
 def test_types_of_cells_may_be_selected(root: Path) -> None:
     dataset = AmlCells(root=root, cells=("EOS", "LYT", "MON", "MYO"))
     assert dataset.ids() == ["EOS_0001", "MYO_0001"]
     assert dataset.load("MYO_0001").label == AmlCells.classes.index("MYO")
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["cells of types to leave out"] == (2, None)
     # Athanasoula et al. 2022 states these four counts: 424, 3937, 1789 and 3268.
     assert tallies["samples"] == (2, 9418)
@@ -86,7 +83,7 @@ def test_lines_that_are_not_as_published(root: Path) -> None:
     path.write_text("\n".join((*LINES, *extra)), encoding="utf-8-sig")
     dataset = AmlCells(root=root)
     assert dataset.ids() == ["BAS_0001", "BAS_0002", "MYO_0001", "MON_0001"]
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["lines without image or known cell"] == (3, 0)
     assert (tallies["samples listed twice"], tallies["ids with two meanings"]) == ((1, 0), (1, 0))
     assert tallies["missing images"] == (1, 0)
@@ -103,7 +100,7 @@ def test_a_table_in_another_encoding(root: Path, encoding: str) -> None:
 
 def test_damaged_images(root: Path) -> None:
     next(root.rglob("BAS_0001.tiff")).write_bytes(b"no image")
-    assert counts(AmlCells(root=root))["unreadable samples"] == (1, 0)
+    assert counts_of(AmlCells(root=root))["unreadable samples"] == (1, 0)
     with pytest.raises(DataError, match=r"BAS_0001\.tiff is damaged"):
         AmlCells(root=root).load("BAS_0001")
 

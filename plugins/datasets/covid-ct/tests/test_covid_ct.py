@@ -8,6 +8,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_cohorts.image_files import write_image
 from heatproof_covid_ct.covid_ct import CovidCt
 
@@ -37,10 +38,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: CovidCt) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_splits_labels_and_names(root: Path) -> None:
     dataset = CovidCt(root=root)
     assert dataset.ids("train") == [
@@ -56,7 +53,7 @@ def test_splits_labels_and_names(root: Path) -> None:
     assert (dataset.load("a b%3").image == len("a b%3.png")).all()
     assert dataset.patient("7.jpg") == "7.jpg"
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["samples of covid"], tallies["samples of non_covid"]) == ((4, 349), (5, 397))
     assert not any(count for count, expected in tallies.values() if expected == 0)
 
@@ -75,7 +72,7 @@ def test_a_slice_in_two_splits_is_rejected(root: Path) -> None:
     lists(root, "COVID", "test", ["c.png", "a b%3.png", "c.png", "gone.png"])
     dataset = CovidCt(root=root)
     assert "a b%3" not in dataset.ids()
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["ids with two meanings"] == (1, 0)
     assert tallies["samples listed twice"] == (1, 0)
     assert tallies["missing images"] == (1, 0)
@@ -87,7 +84,7 @@ def test_lists_that_are_missing(root: Path) -> None:
     for path in (root / "Data-split").rglob("test*"):
         path.unlink()
     assert CovidCt(root=root).ids("test") == []
-    assert counts(CovidCt(root=root))["missing lists"] == (2, 0)
+    assert counts_of(CovidCt(root=root))["missing lists"] == (2, 0)
     for path in (root / "Data-split").rglob("*.txt"):
         path.unlink()
     with pytest.raises(DataError, match=r"trainCT_COVID\.txt; obtain it from the repository UCSD-AI4H"):
@@ -100,7 +97,7 @@ def test_damaged_images_and_other_encodings(root: Path) -> None:
     for encoding in ("latin-1", "utf-8-sig", "utf-16"):
         path.write_text("é.png", encoding=encoding)
         assert "é" in CovidCt(root=root).ids("tuning")
-    assert counts(CovidCt(root=root))["unreadable samples"] == (1, 0)
+    assert counts_of(CovidCt(root=root))["unreadable samples"] == (1, 0)
 
 
 def test_samples_are_written_and_read_back(tmp_path: Path) -> None:

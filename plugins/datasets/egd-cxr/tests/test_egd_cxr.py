@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_egd_cxr.egd_cxr import SHEET, EgdCxr, reference_division
 from heatproof_egd_cxr.gaze_table import read_gaze
@@ -47,10 +48,6 @@ def root(tmp_path: Path) -> Path:
     classes = ("1,0,0", "0,1,0", "0,0,1")
     rows = [row(number, classes[number // 2]) for number in range(6)]
     return make(tmp_path, rows, [gaze_line(number, 0.5, 0.5) for number in range(6)])
-
-
-def counts(dataset: EgdCxr) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +139,7 @@ def test_gaze_that_cannot_be_used(root: Path) -> None:
         sample = dataset.load(id)
         assert (sample.annotations[0].values.any(), sample.extras["fixations"].shape) == (False, (0, 3))
     assert (dataset.load("d5").annotations, dataset.load("d5").extras["fixations"].shape) == ((), (0, 3))
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["rows of gaze that are no numbers"] == (3, 0)
     rejected = {tally.what: (tally.count, tally.example) for tally in dataset.rejected()}
     assert rejected["rows of gaze that are no numbers"] == (3, "d0")
@@ -183,7 +180,7 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
     make(root, rows, [gaze_line(0, 0.5, 0.5)])
     dataset = EgdCxr(root=root)
     assert dataset.ids() == EgdCxr(root=root, division="reference").ids() == ["d0", "d4", "d8", "d9"]
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["samples listed twice"] == (1, 0)
     assert tallies["ids with two meanings"] == (1, 0)
     assert tallies["rows that cannot be used"] == (7, 0)
@@ -205,7 +202,7 @@ def test_dicom_without_pixels(root: Path) -> None:
     dataset = EgdCxr(root=root)
     with pytest.raises(DataError, match=r"d0\.dcm .*no pixel data"):
         dataset.load("d0")
-    assert counts(dataset)["unreadable samples"] == (1, 0)
+    assert counts_of(dataset)["unreadable samples"] == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["master_sheet.csv", "fixations.csv"])
@@ -233,7 +230,7 @@ def test_the_table_of_raw_gaze(root: Path) -> None:
     (root / "eye_gaze.csv").write_text("\n".join([GAZE, *lines]))
     dataset = EgdCxr(root=root, table="eye_gaze")
     assert len(dataset.load("d0").extras["fixations"]) == 2
-    assert counts(dataset)["rows of eye_gaze"] == (3, 1_498_953)
+    assert counts_of(dataset)["rows of eye_gaze"] == (3, 1_498_953)
     assert dataset.identity != EgdCxr(root=root).identity
 
 
@@ -241,7 +238,7 @@ def test_an_allow_list(root: Path, tmp_path: Path) -> None:
     (tmp_path / "allowed.csv").write_text("dicom_id\nd1\nfiles/p10/p2/s4/d4.dcm,1\nd99\n")
     dataset = EgdCxr(root=root, allow_list=tmp_path / "allowed.csv")
     assert dataset.ids() == ["d1", "d4"]
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["samples"] == (2, 1017)
     assert tallies["rows that are not on the allow-list"] == (4, None)
     assert tallies["names on the allow-list that are not in the sheet"] == (2, None)
@@ -284,7 +281,7 @@ def test_boxes_are_anatomy(root: Path) -> None:
     for id in ("d1", "d2"):
         with pytest.raises(DataError, match="empty, outside of its image"):
             dataset.load(id)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["boxes"], tallies["rows that cannot be used"]) == ((4, 18_405), (1, 0))
 
 

@@ -9,6 +9,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_cohorts.image_files import write_image
 from heatproof_ham10000.ham10000 import FOLDERS, MASKS, Ham10000
 
@@ -32,10 +33,6 @@ def mask(root: Path, number: int, shape: tuple[int, int] = (8, 10)) -> None:
     values = np.zeros((1, *shape), dtype=np.uint8)
     values[:, 2:5, 3:7] = 255
     write_image(values, root / MASKS / f"ISIC_{number:07d}_segmentation.png")
-
-
-def counts(dataset: Ham10000) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_images_of_both_folders(root: Path) -> None:
@@ -79,7 +76,7 @@ def test_masks_annotate_the_lesion(root: Path) -> None:
     assert dataset.load("ISIC_0000001").annotations == ()
     with pytest.raises(DataError, match=r"0000002_segmentation\.png has \(4, 5\) pixels, its image \(8, 10\)"):
         dataset.load("ISIC_0000002")
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["images without a mask"], tallies["unreadable samples"]) == ((58, None), (1, 0))
     assert sum(path.parent.name == MASKS for path in dataset.files()) == 2
 
@@ -99,7 +96,7 @@ def test_tables_in_other_encodings(root: Path, encoding: str) -> None:
 
 
 def test_counts_against_the_published_ones(root: Path) -> None:
-    tallies = counts(Ham10000(root=root))
+    tallies = counts_of(Ham10000(root=root))
     assert (tallies["samples"], tallies["patients"]) == ((60, 10_015), (30, 7_470))
     assert (tallies["samples of nv"], tallies["samples of vasc"]) == ((20, 6705), (0, 142))
 
@@ -107,7 +104,7 @@ def test_counts_against_the_published_ones(root: Path) -> None:
 def test_diagnoses_may_be_selected(root: Path) -> None:
     dataset = Ham10000(root=root, diagnoses=("akiec", "bcc", "bkl", "mel", "nv"))
     assert len(dataset.ids()) == 40
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["rows of diagnoses to leave out"], tallies["samples of df"]) == ((20, None), (0, 0))
     assert dataset.published["samples"] == 9758  # as Athanasoula et al. 2022 states
     for split in dataset.splits:
@@ -126,7 +123,7 @@ def test_rows_that_are_not_as_published(root: Path) -> None:
     (root / "HAM10000_metadata.csv").write_text("\n".join((HEADER, *ROWS, *faulty)), encoding="utf-8-sig")
     dataset = Ham10000(root=root)
     assert len(dataset.ids()) == 60
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["samples listed twice"] == (1, 0)
     assert tallies["ids with two meanings"] == (1, 0)
     assert tallies["rows without image or known diagnosis"] == (2, 0)

@@ -13,6 +13,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_cohorts.image_files import write_image
 from heatproof_fundus.photograph import Fundus
 from heatproof_idrid.idrid import Idrid
@@ -67,12 +68,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: Idrid) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def faults(dataset: Idrid) -> dict[str, int]:
-    return {fault: count for fault, (count, expected) in counts(dataset).items() if expected == 0 and count}
+    return {fault: count for fault, (count, expected) in counts_of(dataset).items() if expected == 0 and count}
 
 
 IDS = ["IDRiD_001_training", "IDRiD_002_training", "IDRiD_001_testing"]
@@ -92,7 +89,7 @@ def test_grades_and_risks(root: Path) -> None:
     assert (loaded[1].image > loaded[2].image).all()
     assert (dataset.classes[4], dataset.findings, dataset.patient(IDS[2])) == ("proliferative", (), IDS[2])
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert [tallies[f"samples{split}"] for split in ("", " in tuning", " in test")] == [(3, 516), (2, 413), (1, 103)]
     assert faults(dataset) == {}
     for inner in (root / B, root / B / B):

@@ -10,6 +10,7 @@ from PIL import Image
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_kaggle_dr.kaggle_dr import KaggleDr
 
 
@@ -27,10 +28,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: KaggleDr) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_splits_grades_and_patients(root: Path) -> None:
     photograph(root / "train/13_left.jpeg", 10)
     dataset = KaggleDr(root=root)
@@ -44,7 +41,7 @@ def test_splits_grades_and_patients(root: Path) -> None:
     np.testing.assert_allclose(sample.image.mean(axis=(1, 2)), [90, 10, 20], atol=2)
     np.testing.assert_allclose(dataset.load("1_left").image[0], 130, atol=2)
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert [tallies[f"samples in {split}"][1] for split in dataset.splits] == [35_126, 10_906, 42_670]
     assert tallies["samples"] == (5, 88_702)
     assert not any(count for count, expected in tallies.values() if expected == 0)
@@ -55,7 +52,7 @@ def test_one_table_is_enough(root: Path) -> None:
     dataset = KaggleDr(root=root)
     assert dataset.ids() == dataset.ids("train")
     assert dataset.ids("tuning") == []
-    assert counts(dataset)["missing tables"] == (1, None)
+    assert counts_of(dataset)["missing tables"] == (1, None)
 
 
 def many(root: Path, patients: int) -> Path:
@@ -131,7 +128,7 @@ def test_rows_that_cannot_be_used_are_counted(root: Path) -> None:
     (root / "retinopathy_solution.csv").write_text("image,level,Usage\n1_left,1,Private\n2_right,3,Secret\n")
     dataset = KaggleDr(root=root)
     assert dataset.ids() == ["10_left", "17_left"]
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["rows that cannot be used"] == (6, 0)
     assert tallies["samples listed twice"] == (1, 0)
     assert tallies["ids with two meanings"] == (2, 0)
@@ -143,7 +140,7 @@ def test_a_patient_in_two_splits_is_rejected(root: Path) -> None:
     )
     dataset = KaggleDr(root=root)
     assert dataset.ids() == ["10_left", "10_right"]
-    assert counts(dataset)["patients in two splits"] == (2, 0)
+    assert counts_of(dataset)["patients in two splits"] == (2, 0)
     assert KaggleDr(root=root, division="pooled").ids() == [
         "10_left",
         "10_right",

@@ -12,6 +12,7 @@ from heatproof.errors import DataError, HeatproofError
 from heatproof.imaging.transforms import windowed
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_lesions.readings import readings
 from heatproof_lidc.lidc import Lidc
@@ -79,10 +80,6 @@ def edit(root: Path, change: Callable[[str], str], patient: int = 1) -> None:
     path.write_text(changed)
 
 
-def counts(dataset: Lidc) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_a_whole_scan(pristine: Path) -> None:
     dataset = Lidc(root=pristine, crop="scan")
     assert len(dataset.ids()) == 4
@@ -105,7 +102,7 @@ def test_nodules_and_their_classes(pristine: Path) -> None:
     assert [id.rpartition("_")[2] for id in ids] == ["1", "2", "1", "1"]
     assert [dataset.load(id).label for id in ids] == [1, 0, 0, 1]
     assert [dataset.load(id).extras["malignancy"] for id in ids] == [14 / 3, 1, 1.5, 5]
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["nodules of mean malignancy 3"] == (1, None)
     assert (tallies["samples of benign"], tallies["samples of malignant"]) == ((2, 620), (2, 616))
     assert (tallies["samples"], tallies["unreadable samples"]) == ((4, 1236), (0, 0))
@@ -165,7 +162,7 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
 def test_nodules_of_few_readers_may_be_unused(pristine: Path) -> None:
     dataset = Lidc(root=pristine, least_readers=3)
     assert [dataset.patient(id)[-1] for id in dataset.ids()] == ["1", "4"]
-    assert counts(dataset)["nodules of fewer readers"] == (3, None)
+    assert counts_of(dataset)["nodules of fewer readers"] == (3, None)
 
 
 def test_an_excluded_outline_is_no_nodule(root: Path) -> None:
@@ -184,7 +181,7 @@ def test_an_excluded_outline_is_no_nodule(root: Path) -> None:
 
 def test_a_nodule_without_ratings_has_no_class(root: Path) -> None:
     edit(root, lambda text: text.replace("<malignancy>1</malignancy>", ""))
-    assert counts(Lidc(root=root))["nodules without malignancy"] == (1, None)
+    assert counts_of(Lidc(root=root))["nodules without malignancy"] == (1, None)
 
 
 def test_outlines_that_enclose_nothing(root: Path) -> None:
@@ -202,7 +199,7 @@ def test_outlines_that_enclose_nothing(root: Path) -> None:
     edit(root, squeeze)
     dataset = Lidc(root=root)
     assert len(dataset.ids()) == 3
-    assert counts(dataset)["outlines that enclose nothing"] == (1, None)
+    assert counts_of(dataset)["outlines that enclose nothing"] == (1, None)
 
 
 def test_series_without_an_xml_or_with_an_invalid_one(root: Path) -> None:
@@ -247,12 +244,12 @@ def test_chest_radiographs_are_unused(root: Path) -> None:
     named = root / "LIDC-IDRI-0002" / "study" / "series"
     named.mkdir(parents=True)
     (named / "a.xml").write_text('<IdriReadMessage xmlns="http://www.nih.gov"/>')
-    assert counts(Lidc(root=root))["chest radiographs"] == (2, None)
+    assert counts_of(Lidc(root=root))["chest radiographs"] == (2, None)
 
 
 def test_a_patient_in_two_folders(root: Path) -> None:
     shutil.copytree(root / "LIDC-IDRI-0001", root / "copy")
-    tallies = counts(Lidc(root=root))
+    tallies = counts_of(Lidc(root=root))
     assert tallies["series that cannot be used"] == (1, 0)
     (reason,) = Lidc(root=root).listing.faults["series that cannot be used"]
     assert "copy" in reason
@@ -262,14 +259,14 @@ def test_a_patient_in_two_folders(root: Path) -> None:
     shutil.move(next(again.iterdir()), root / "LIDC-IDRI-0001" / "again")
     again.rmdir()
     dataset = Lidc(root=root)
-    assert counts(dataset)["series in two folders"] == (1, 0)
+    assert counts_of(dataset)["series in two folders"] == (1, 0)
     assert len(dataset.ids()) == 4
 
 
 def damaged(root: Path) -> str:
     """The error of the first sample, after asserting that both nodules of its scan are unreadable."""
     dataset = Lidc(root=root)
-    assert counts(dataset)["unreadable samples"] == (2, 0)
+    assert counts_of(dataset)["unreadable samples"] == (2, 0)
     with pytest.raises(DataError) as caught:
         dataset.load(dataset.ids()[0])
     assert dataset.load(dataset.ids()[-1]).label == 1
@@ -326,7 +323,7 @@ def test_slices_that_were_not_downloaded(root: Path) -> None:
     for path in folder(root).glob("*.dcm"):
         path.unlink()
     dataset = Lidc(root=root)
-    assert counts(dataset)["missing images"] == (2, 0)
+    assert counts_of(dataset)["missing images"] == (2, 0)
     with pytest.raises(DataError, match=r"\*\.dcm does not exist; obtain it from the collection LIDC-IDRI"):
         dataset.load(dataset.ids()[0])
     skipping = Lidc(root=root, absent="skip")

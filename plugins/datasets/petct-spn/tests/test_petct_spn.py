@@ -8,6 +8,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_cohorts.image_files import write_image
 from heatproof_petct_spn.petct_spn import PetctSpn
 
@@ -21,10 +22,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: PetctSpn) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_classes_patients_and_counts(root: Path) -> None:
     dataset = PetctSpn(root=root, patient="^([0-9]+)_")
     malignant = ["malignant/2_a", "malignant/2_b", "malignant/3_a", "malignant/3_b"]
@@ -34,7 +31,7 @@ def test_classes_patients_and_counts(root: Path) -> None:
     assert (sample.image == 2).all()
     assert PetctSpn(root=root).patient("malignant/2_a") == "malignant/2_a"
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["samples of benign"], tallies["samples of malignant"]) == ((2, 61), (4, 111))
     assert (tallies["samples"], tallies["patients"]) == ((6, 172), (3, None))
     assert not any(count for count, expected in tallies.values() if expected == 0)
@@ -42,7 +39,7 @@ def test_classes_patients_and_counts(root: Path) -> None:
 
 def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
     (root / "Malignant").rename(root / "other")
-    assert counts(PetctSpn(root=root))["missing folders"] == (1, 0)
+    assert counts_of(PetctSpn(root=root))["missing folders"] == (1, 0)
     (root / "benign").rename(root / "another")
     with pytest.raises(
         DataError, match="no folder named benign or malignant; no public source is known, so ask the authors"
@@ -55,7 +52,7 @@ def test_damaged_and_duplicated_images(root: Path) -> None:
     write_image(np.zeros((3, 8, 9), dtype=np.uint8), root / "Malignant/2_a.jpg")
     dataset = PetctSpn(root=root)
     assert "malignant/2_a" not in dataset.ids()
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["unreadable samples"], tallies["ids with two meanings"]) == ((1, 0), (1, 0))
     with pytest.raises(DataError, match=r"1_a\.png is damaged"):
         dataset.load("benign/1_a")

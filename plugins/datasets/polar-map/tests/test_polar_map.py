@@ -8,6 +8,7 @@ import pytest
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_cohorts.image_files import write_image
 from heatproof_polar_map.polar_map import PolarMap
 
@@ -20,10 +21,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def counts(dataset: PolarMap) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
-
-
 def test_classes_patients_and_counts(root: Path) -> None:
     dataset = PolarMap(root=root, patient="^([0-9]+)_")
     assert dataset.ids() == ["normal/1_a", "normal/1_b", "cad/2_a", "cad/2_b", "cad/3_a", "cad/3_b"]
@@ -32,7 +29,7 @@ def test_classes_patients_and_counts(root: Path) -> None:
     assert (sample.image == 2).all()
     assert PolarMap(root=root).patient("cad/2_a") == "cad/2_a"
     check_dataset(dataset)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["samples of normal"], tallies["samples of cad"]) == ((2, 80), (4, 136))
     assert (tallies["samples"], tallies["patients"]) == ((6, 216), (3, None))
     assert not any(count for count, expected in tallies.values() if expected == 0)
@@ -40,7 +37,7 @@ def test_classes_patients_and_counts(root: Path) -> None:
 
 def test_missing_folders_say_that_there_is_no_public_source(root: Path) -> None:
     (root / "CAD").rename(root / "other")
-    assert counts(PolarMap(root=root))["missing folders"] == (1, 0)
+    assert counts_of(PolarMap(root=root))["missing folders"] == (1, 0)
     (root / "normal").rename(root / "another")
     with pytest.raises(DataError, match="no folder named normal or cad; its source is not public, so ask the authors"):
         PolarMap(root=root).ids()
@@ -51,7 +48,7 @@ def test_damaged_and_duplicated_images(root: Path) -> None:
     write_image(np.zeros((3, 8, 9), dtype=np.uint8), root / "CAD/2_a.jpg")
     dataset = PolarMap(root=root)
     assert "cad/2_a" not in dataset.ids()
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert (tallies["unreadable samples"], tallies["ids with two meanings"]) == ((1, 0), (1, 0))
     with pytest.raises(DataError, match=r"1_a\.png is damaged"):
         dataset.load("normal/1_a")

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof.testing import check_dataset
+from heatproof.testing.dataset import counts_of
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_eyetracking.gaze import dwelt, fixations_of
 from heatproof_reflacx.folder import LABELS
@@ -76,10 +77,6 @@ def root(tmp_path: Path) -> Path:
         image = np.full((1, *SHAPE), 1000 * number, dtype=np.uint16)
         write_dicom(image, tmp_path / f"files/p10/s{number}/d{number}.dcm")
     return tmp_path
-
-
-def counts(dataset: Reflacx) -> dict[str, tuple[int, int | None]]:
-    return {tally.what: (tally.count, tally.expected) for tally in dataset.check()}
 
 
 def test_one_sample_per_image(root: Path) -> None:
@@ -175,7 +172,7 @@ def test_fixations_that_cannot_be_used(root: Path) -> None:
         sample = dataset.load(id)
         assert sample.extras["fixations"].shape == (0, 3)
         assert not sample.annotations[0].values.any()
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["fixations without place, duration or resolution"] == (4, 0)
     (rejected,) = [tally for tally in dataset.rejected() if tally.what.startswith("fixations")]
     assert (rejected.count, "metadata_phase_2.csv, line 2" in rejected.example) == (4, True)
@@ -191,7 +188,7 @@ def test_rows_that_cannot_be_used(root: Path) -> None:
           row("P2R5", 1, "0,0,,", "test"), row("P2R6", 7, "0,0,,"))  # fmt: skip
     sheet(root, 3, row("P3R1", 4, "0,0,,", "test", subject="s3"))
     dataset = Reflacx(root=root)
-    tallies = counts(dataset)
+    tallies = counts_of(dataset)
     assert tallies["rows that cannot be used"] == (5, 0)
     assert tallies["readings listed twice"] == (1, 0)
     assert tallies["ids with two meanings"] == (1, 0)
@@ -213,7 +210,7 @@ def test_missing_images_and_files(root: Path) -> None:
         dataset.load("d2")
     with pytest.raises(DataError, match=r"d4\.dcm has \(60, 50\) pixels, but was read at \(60, 60\)"):
         dataset.load("d4")
-    assert (counts(dataset)["missing images"], counts(dataset)["unreadable samples"]) == ((1, 0), (2, 0))
+    assert (counts_of(dataset)["missing images"], counts_of(dataset)["unreadable samples"]) == ((1, 0), (2, 0))
 
 
 def test_dicom_without_pixels(root: Path) -> None:
@@ -249,7 +246,7 @@ def test_missing_tables_and_renamed_columns(root: Path) -> None:
     (root / "main_data/P3R1/fixations.csv").write_text("timestamp,x,y\n")
     with pytest.raises(DataError, match="has no column"):
         dataset.load("d4")
-    assert counts(dataset)["unreadable samples"] == (1, 0), "the check continues"
+    assert counts_of(dataset)["unreadable samples"] == (1, 0), "the check continues"
     reading(root, "P3R1", [gaze_line(5, 5), gaze_line(6, 6) + ",9"])
     with pytest.raises(DataError, match=r"fixations\.csv, line 3: 14 values for 13 columns"):
         dataset.load("d4")

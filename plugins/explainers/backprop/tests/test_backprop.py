@@ -47,13 +47,7 @@ def random_images(count: int = 3, size: int = 16, channels: int = 3) -> Tensor:
 
 def calibrated(network: nn.Module, size: int) -> nn.Module:
     """The network with statistics of random images, in evaluation mode and float64."""
-    network = network.double().train()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        network(random_images(4, size))
-    return network.eval()
+    return toys.calibrated(network, random_images(4, size))
 
 
 def small(activation: type[nn.Module], seed: int = 0) -> nn.Module:

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -30,20 +29,6 @@ class Intruder:
 @pytest.fixture(scope="module")
 def model():
     return ResNet50()
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """The folder of torchvision's downloads, empty, on a machine without network."""
-
-    def unreachable(*arguments, **keywords):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def images(size, dtype=torch.float32):

@@ -1,7 +1,5 @@
 """VGG16: structure against torchvision's network, and weights from a cache."""
 
-from urllib.error import URLError
-
 import pytest
 import torch
 from torch import nn
@@ -17,20 +15,6 @@ CACHED = "vgg16-397923af.pth"
 @pytest.fixture(scope="module")
 def model():
     return VGG16()
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """The folder of torchvision's downloads, empty, on a machine without network."""
-
-    def unreachable(*arguments, **keywords):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def images(size, count=1, dtype=torch.float32):
