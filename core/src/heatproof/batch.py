@@ -138,7 +138,7 @@ class Batch:
     ) -> "Batch":
         """A batch of the same samples with other images (noisy, inpainted), targets, layers or seed.
 
-        It shares no results, but for the logits of unchanged images; new images have no requests.
+        It shares no results except the logits of unchanged images; new images have no requests.
         """
         arguments = {"images": images, "targets": targets, "layers": layers, "seed": seed}
         changes: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
@@ -222,7 +222,7 @@ class Batch:
         return torch.from_numpy(np.stack(draws)).to(self.images)
 
     def _like(self, **changes: Any) -> "Batch":
-        """A batch with the same arguments but for ``changes``; it shares no results."""
+        """A batch with the same arguments except ``changes``; it shares no results."""
         arguments = {name: getattr(self, name) for name in signature(Batch).parameters}
         return Batch(**arguments | {"rows": self.budget} | changes)
 

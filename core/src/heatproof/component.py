@@ -15,7 +15,7 @@ from .errors import DataError, HeatproofError, PluginError
 from .records import Sample
 
 
-def _located(value: Any, info: ValidationInfo) -> Any:
+def _absolute(value: Any, info: ValidationInfo) -> Any:
     """Resolve a relative path against the folder of the config."""
     if not isinstance(value, (str, Path)):
         return value
@@ -23,12 +23,12 @@ def _located(value: Any, info: ValidationInfo) -> Any:
     return Path(os.path.normpath(Path(base, Path(value).expanduser())))
 
 
-Location = Annotated[Path, BeforeValidator(_located)]
-"""A file or folder in Params: relative to the folder of the config; identities contain the digest of a file."""
+Location = Annotated[Path, BeforeValidator(_absolute)]
+"""A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
 
 
 class Params(BaseModel):
-    """The settings of a component: validated and frozen, without unknown names; a value may be a component."""
+    """The settings of a component, validated and frozen; unknown names are errors; a value may be a component."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
 
@@ -58,7 +58,7 @@ class Component(ABC, Generic[P]):
             name = cls.__name__
             raise PluginError(f"{name} sets Params in its body; name them as in Explainer[{name}Params].")
         for base in cls.__dict__.get("__orig_bases__", ()):
-            cls.Params = _argument(base, cls.__name__) or cls.Params
+            cls.Params = _params_class(base, cls.__name__) or cls.Params
         for name in vars(cls):
             owner = next((base for base in cls.__mro__[1:] if _is_final(vars(base).get(name))), None)
             if owner is not None:
@@ -78,7 +78,8 @@ class Component(ABC, Generic[P]):
         ``context`` has ``base``, the folder for relative paths, and the ``catalog``, which creates nested components.
         """
         try:
-            component = cls(**dict(cls.Params.model_validate(dict(params), context=dict(context))))
+            validated = cls.Params.model_validate(dict(params), context=dict(context))
+            component = cls(**dict(validated))
         except (ValidationError, HeatproofError):
             raise
         except Exception as error:
@@ -93,7 +94,7 @@ class Component(ABC, Generic[P]):
 
     @classmethod
     def _converted(cls, value: Any, info: ValidationInfo) -> Any:
-        """Return a component, which the catalog creates if the value is its description in a config."""
+        """Let the catalog of the context convert a description in a config to a component."""
         context = info.context or {}
         if "catalog" not in context:
             return value
@@ -106,14 +107,14 @@ class Component(ABC, Generic[P]):
 
     @property
     def short(self) -> str:
-        """The registered name without its distribution, as tables show it."""
+        """The last part of the name, as tables show it: the registered name without its distribution, or the class."""
         return self.name.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
 
     @property
     def identity(self) -> str:
         """The digest of name, revision, Params, identities of nested components, and contents of files."""
         if "_identity" not in self.__dict__:
-            self.__dict__["_identity"] = digest([self.name, self.revision, self._keyed(), self.content()])
+            self.__dict__["_identity"] = digest([self.name, self.revision, self._identity_params(), self.content()])
         return str(self.__dict__["_identity"])
 
     def content(self) -> str:
@@ -126,9 +127,9 @@ class Component(ABC, Generic[P]):
 
     def with_(self, **changes: Any) -> Self:
         """Return a copy with changed Params, which are validated again."""
-        fresh = type(self)(**dict(self._values()) | changes)
-        fresh.registered = self.registered
-        return fresh
+        copy = type(self)(**dict(self._values()) | changes)
+        copy.registered = self.registered
+        return copy
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -142,8 +143,9 @@ class Component(ABC, Generic[P]):
     def _values(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self.params, name)) for name in type(self.params).model_fields)
 
-    def _keyed(self) -> dict[str, Any]:
-        return {name: mapped(value, _identified) for name, value in self._values()}
+    def _identity_params(self) -> dict[str, Any]:
+        """Return the Params with identities in place of components, and digests in place of files."""
+        return {name: mapped(value, _identity_leaf) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"params": dict(self._values()), "registered": self.registered, "identity": self.identity}
@@ -157,8 +159,8 @@ class Component(ABC, Generic[P]):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
 
 
-def _argument(base: Any, name: str) -> type[Params] | None:
-    """Return the Params of a base such as ``Explainer[SmoothParams]``; for a type variable, its bound."""
+def _params_class(base: Any, name: str) -> type[Params] | None:
+    """Return the type argument of a base such as ``Explainer[SmoothParams]``, or the bound of a type variable."""
     for variable, argument in zip(getattr(get_origin(base), "__parameters__", ()), get_args(base)):
         if not _is_params(getattr(variable, "__bound__", None)):
             continue
@@ -191,7 +193,7 @@ SENTENCES = {
     **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
     "path_type": "should be a path",
 }
-"""Sentences in place of pydantic's Python terms, by type of error."""
+"""Type of a pydantic error → a sentence without Python terms."""
 
 
 def sentence(entry: ErrorDetails) -> str:
@@ -220,7 +222,7 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
-def _identified(value: Any) -> Any:
+def _identity_leaf(value: Any) -> Any:
     if isinstance(value, Component):
         return value.identity
     if not isinstance(value, Path):

@@ -254,8 +254,8 @@ class NetworkModel(Model[NetworkParams]):
         """The settings; the network is described by its class and digest."""
         return super().describe() | {"network": f"{self.short} {self.content()}"}
 
-    def _keyed(self) -> dict[str, Any]:
-        return super()._keyed() | {"network": self.short}
+    def _identity_params(self) -> dict[str, Any]:
+        return super()._identity_params() | {"network": self.short}
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:

@@ -1,5 +1,6 @@
 """The settings of a run, read from YAML and validated; all mistakes are reported at once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,23 +22,23 @@ SELECTION = ("split", "limit", "ids")
 """The keys in an entry of ``datasets:`` that select samples; all others are Params of the dataset."""
 
 LISTS = {"dataset": "datasets", "model": "models", "explainer": "explainers"}
-"""Key in a row of ``combinations:`` → the list with the entry that its value may name."""
+"""Key in a row of ``combinations:`` → the list of the entries that the row may name there."""
 
 
-def _number(value: Any) -> Any:
+def _not_boolean(value: Any) -> Any:
     """Refuse true and false, which pydantic converts to 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("should be a number")
     return value
 
 
-def _device(value: str) -> str:
-    if value not in ("auto", "cpu", "cuda") and not (value.startswith("cuda:") and value[5:].isdecimal()):
+def _known_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("is not a device; allowed: auto, cpu, cuda, cuda:N")
     return value
 
 
-def _reduction(value: str) -> str:
+def _known_reduction(value: str) -> str:
     if value not in REDUCTIONS:
         raise ValueError(f"is not a reduction; {near(value, REDUCTIONS)}")
     return value
@@ -51,7 +52,7 @@ def _nonempty(value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _known_split(value: str | None, info: ValidationInfo) -> str | None:
     try:
-        if "component" in info.data:
+        if "component" in info.data:  # absent if the dataset has an error itself
             info.data["component"].require_split(value)
     except HeatproofError as error:
         raise ValueError(str(error)) from None
@@ -66,11 +67,11 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
     return context["catalog"].build("executor", value, context)
 
 
-Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
-Gigabytes = Annotated[float, Field(gt=0), BeforeValidator(_number)]
-Natural = Annotated[int, Field(ge=0), BeforeValidator(_number)]
-Device = Annotated[str, AfterValidator(_device)]
-Reduction = Annotated[str, AfterValidator(_reduction)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(_not_boolean)]
+Gigabytes = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
+Natural = Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)]
+Device = Annotated[str, AfterValidator(_known_device)]
+Reduction = Annotated[str, AfterValidator(_known_reduction)]
 Target = Annotated[int, Field(strict=True, ge=0)] | str
 
 
@@ -93,7 +94,8 @@ class DatasetEntry(Params):
         if isinstance(value.get("component"), Dataset):
             return value
         selection = {name: value[name] for name in SELECTION if name in value}
-        return {"component": {name: value[name] for name in value if name not in SELECTION}, **selection}
+        params = {name: value[name] for name in value if name not in SELECTION}
+        return {"component": params, **selection}
 
     def describe(self) -> dict[str, Any]:
         """Return this entry in the form of a config."""
@@ -102,7 +104,7 @@ class DatasetEntry(Params):
 
 
 class CombinationEntry(Params):
-    """One explicit combination; a target or reduction of None stands for those of the config."""
+    """One row of ``combinations``; without a target or reduction, it has those of the config."""
 
     dataset: DatasetEntry
     model: Model
@@ -116,7 +118,7 @@ class StatisticsSettings(Params):
 
     resamples: Count = 10_000
     permutations: Count = 10_000
-    confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_number)] = 0.95
+    confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_boolean)] = 0.95
     interval: Literal["percentile", "bca", "parity"] = "percentile"
     correction: Literal["holm", "benjamini_hochberg"] = "holm"
 
@@ -128,7 +130,7 @@ class ReportSettings(Params):
 
 
 class RunConfig(Params):
-    """All settings of a run. The lists are crossed; ``combinations`` adds single rows."""
+    """All settings of a run, which crosses the lists, and adds the rows of ``combinations``."""
 
     output: Location
     seed: Natural = 0
@@ -162,16 +164,14 @@ class RunConfig(Params):
 def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> RunConfig:
     """Read settings from a YAML file, changed by ``a.b=value``; raises ``ConfigError`` with all mistakes.
 
-    Relative paths, also those in ``overrides``, start at the folder of the file.
+    Relative paths, including those in ``overrides``, start at the folder of the file.
     """
     path = Path(path)
     document = yamlfile.read(path)
     for assignment in overrides:
         document.override(assignment)
     if not isinstance(document.data, dict):
-        content = "is empty"
-        if document.data is not None:
-            content = f"holds {document.data!r:.60} and no settings"
+        content = "is empty" if document.data is None else f"holds {document.data!r:.60} and no settings"
         document.complain((), f"{content}; a config is a mapping with datasets, models, explainers and metrics")
         raise _config_error(document.problems)
     document.data.setdefault("output", f"runs/{path.stem}")
@@ -180,6 +180,7 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
 
 def from_plain(data: Mapping[str, Any], catalog: Catalog) -> RunConfig:
     """Read settings from plain data of a script or of ``resolved``; relative paths start at the working folder."""
+    # The copy has plain ``str`` in place of subclasses such as numpy's.
     copied = mapped(data, lambda value: str(value) if isinstance(value, str) else value)
     return _validated(Document("config", copied), catalog, Path.cwd())
 
@@ -200,7 +201,7 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
         config = RunConfig.model_validate(document.data, context=catalog.context(base))
     except ValidationError as error:
         reported = {(problem.origin, problem.path) for problem in document.problems}
-        copied_paths = tuple(f"{dotted(keys)}." for keys in copies)
+        copied_paths = tuple(f"{dotted(keys)}." for keys in copies)  # the last dot keeps row 1 apart from row 10
         for problem in located_problems(error, document, RunConfig, {"component": SELECTION}):
             copied = f"{problem.path}.".startswith(copied_paths)
             if not copied and (problem.origin, problem.path) not in reported:
@@ -216,7 +217,7 @@ def _config_error(problems: Sequence[Problem]) -> ConfigError:
 
 
 def _copy_named_entries(document: Document) -> set[KeyPath]:
-    """Replace names in rows by the entries of the lists; return where: mistakes there are reported in the lists."""
+    """Replace names in rows by the entries of the lists; return the paths, where mistakes of the entries recur."""
     copies: set[KeyPath] = set()
     rows = document.data.get("combinations")
     if not isinstance(rows, list):
@@ -224,11 +225,11 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             continue
-        for part, entries in LISTS.items():
-            matches = _matches(document.data.get(entries), row.get(part))
+        for part, list_name in LISTS.items():
+            matches = _matches(document.data.get(list_name), row.get(part))
             keys = ("combinations", index, part)
             if len(matches) > 1:
-                problem = f"{entries} has {len(matches)} entries of this name (seen: {row[part]!r})"
+                problem = f"{list_name} has {len(matches)} entries of this name (seen: {row[part]!r})"
                 document.complain(keys, f"{problem}; write the entry out here")
             if matches:
                 row[part] = matches[0]
@@ -237,7 +238,7 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
 
 
 def _matches(entries: Any, name: Any) -> list[Any]:
-    """Return the entries of a list that use the component of this name."""
+    """Return the entries of a list that use the component of this name, written with or without its distribution."""
     if not (isinstance(entries, list) and isinstance(name, str)):
         return []
     uses = [entry.get("use") if isinstance(entry, dict) else entry for entry in entries]

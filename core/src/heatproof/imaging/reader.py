@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from ..component import Component, P
 from ..errors import DataError, PluginError
@@ -19,7 +19,7 @@ MAX_PIXELS = 150_000_000
 """Larger images are refused before they are decoded, since a small file may declare any size."""
 PREFERRED = "HEATPROOF_READERS"
 """The environment variable that lists the preferred readers, separated by commas."""
-CORE = "heatproof"
+CORE = "heatproof"  # the distribution of the core's own readers
 DISTRIBUTIONS = {
     ".dcm": "heatproof-dicom", ".dicom": "heatproof-dicom", ".nii": "heatproof-nifti", ".nii.gz": "heatproof-nifti"
 }  # fmt: skip
@@ -54,7 +54,7 @@ class Reader(Component[P]):
 
     @classmethod
     def claimed(cls, path: Path) -> str:
-        """The longest of its suffixes that a file name has, in any case; empty if it has none of them."""
+        """The longest of its suffixes that a file name has, in lower or upper case; empty if it has none of them."""
         name = path.name.lower()
         return max((suffix for suffix in cls.suffixes if name.endswith(suffix)), key=len, default="")
 
@@ -64,33 +64,36 @@ class Reader(Component[P]):
         return any(start[offset : offset + len(signature)] == signature for offset, signature in cls.signatures)
 
 
-Candidate: TypeAlias = "tuple[Registration, type[Reader]]"
+class Candidate(NamedTuple):
+    """An installed reader: its entry in the catalog and its class."""
+
+    entry: "Registration"
+    reader: type[Reader]
 
 
 def reader_of(path: Path) -> Reader:
-    """The reader of a file, or of a folder by its first file that a reader of folders claims.
+    """The reader of a file; the reader of a folder is that of the first file in it that a reader of folders claims.
 
     The longest suffix that a reader claims decides; without one, the first bytes do. Of several readers the first in
     ``HEATPROOF_READERS`` is used; by default, a plugin's reader goes before the core's. Raises ``DataError`` for a file
     that no reader claims, ``PluginError`` for one that several plugins claim.
     """
     candidates = registered()
+    files = [path]
     if path.is_dir():
-        readers_of_folders = [candidate for candidate in candidates if candidate[1].folders]
+        candidates = [candidate for candidate in candidates if candidate.reader.folders]
         files = sorted(file for file in path.iterdir() if file.is_file())
-        claiming = next(filter(None, (_claiming(file, readers_of_folders) for file in files)), [])
-    else:
-        claiming = _claiming(path, candidates)
-    if not claiming:
-        raise _unclaimed(path, candidates)
-    entry, kind = _preferred(path, claiming)
-    reader = kind()
-    reader.registered = entry.full
-    return reader
+    for file in files:
+        if matches := _matches(file, candidates):
+            preferred = _preferred(path, matches)
+            reader = preferred.reader()
+            reader.registered = preferred.entry.full
+            return reader
+    raise _unclaimed(path, candidates)
 
 
 def registered() -> Sequence[Candidate]:
-    """Every installed reader with its entry in the catalog, but for broken ones, which ``heatproof list`` names."""
+    """Every installed reader, except broken ones, which ``heatproof list`` names."""
     from ..registry import catalog
 
     return _loaded(catalog.default())
@@ -102,22 +105,22 @@ def _loaded(catalog: "Catalog") -> Sequence[Candidate]:
     for entry in catalog.entries:
         if entry.kind == "reader":
             with suppress(PluginError):
-                candidates.append((entry, cast(type[Reader], catalog.load(entry))))
+                candidates.append(Candidate(entry, cast(type[Reader], catalog.load(entry))))
     return candidates
 
 
-def _claiming(path: Path, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+def _matches(path: Path, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     """The readers that claim a file, all by the same suffix or else by its first bytes."""
     suffix = max((reader.claimed(path) for _, reader in candidates), key=len, default="")
     if suffix:
-        return [candidate for candidate in candidates if candidate[1].claimed(path) == suffix]
+        return [candidate for candidate in candidates if candidate.reader.claimed(path) == suffix]
     if not path.is_file():
         return []
-    start = _start(path, candidates)
-    return [candidate for candidate in candidates if candidate[1].recognises(start)]
+    start = _first_bytes(path, candidates)
+    return [candidate for candidate in candidates if candidate.reader.recognises(start)]
 
 
-def _start(path: Path, candidates: Sequence[Candidate]) -> bytes:
+def _first_bytes(path: Path, candidates: Sequence[Candidate]) -> bytes:
     """The first bytes of a file, up to the end of the last signature."""
     ends = [offset + len(signature) for _, reader in candidates for offset, signature in reader.signatures]
     try:
@@ -127,14 +130,15 @@ def _start(path: Path, candidates: Sequence[Candidate]) -> bytes:
         raise DataError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
 
 
-def _preferred(path: Path, claiming: Sequence[Candidate]) -> Candidate:
+def _preferred(path: Path, matches: Sequence[Candidate]) -> Candidate:
     """The preferred reader of those that claim a file; raises ``PluginError`` if several are equally preferred."""
-    names = [name.strip() for name in os.environ.get(PREFERRED, "").split(",")]
-    preferred = [reader for name in names for reader in claiming if name in (reader[0].name, reader[0].full)]
-    plugins = [candidate for candidate in claiming if candidate[0].distribution != CORE]
-    remaining = preferred[:1] or plugins or claiming
+    for name in os.environ.get(PREFERRED, "").split(","):
+        for match in matches:
+            if name.strip() in (match.entry.name, match.entry.full):
+                return match
+    remaining = [match for match in matches if match.entry.distribution != CORE] or matches
     if len(remaining) > 1:
-        names = [entry.full for entry, _ in remaining]
+        names = [match.entry.full for match in remaining]
         raise PluginError(
             f"{path} is claimed by the readers {' and '.join(names)}; set the environment variable {PREFERRED} to the "
             f"name of the one to use, such as {names[0]}, or uninstall the others."
@@ -144,7 +148,6 @@ def _preferred(path: Path, claiming: Sequence[Candidate]) -> Candidate:
 
 def _unclaimed(path: Path, candidates: Sequence[Candidate]) -> DataError:
     """The error for a file that no reader claims; it names the distribution that would read it."""
-    suffix = max((suffix for suffix in DISTRIBUTIONS if path.name.lower().endswith(suffix)), key=len, default="")
     if not path.exists():
         return DataError(f"{path} does not exist; download it, or correct the path.")
     if path.is_dir():
@@ -152,11 +155,11 @@ def _unclaimed(path: Path, candidates: Sequence[Candidate]) -> DataError:
             f"{path} is a folder that no installed reader can read as a volume; give a file, or install the reader of "
             f"its files, such as {DISTRIBUTIONS['.dcm']} for slices of CT."
         )
-    if suffix:
-        missing = DISTRIBUTIONS[suffix]
-        return DataError(
-            f"{path} has no reader; install {missing}, which reads {suffix}, or repair it if `heatproof list` names it "
-            "as broken."
-        )
+    for suffix, distribution in DISTRIBUTIONS.items():
+        if path.name.lower().endswith(suffix):
+            return DataError(
+                f"{path} has no reader; install {distribution}, which reads {suffix}, or repair it if `heatproof list` "
+                "names it as broken."
+            )
     allowed = sorted({suffix for _, reader in candidates for suffix in reader.suffixes} | DISTRIBUTIONS.keys())
     return DataError(f"{path} has a format that no installed reader reads; allowed: {', '.join(allowed)}.")

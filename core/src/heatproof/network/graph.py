@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -34,15 +34,16 @@ def attribute(network: nn.Module, path: str) -> Any:
 
 def callee(node: fx.Node) -> str:
     """The name of the function, operator or method that a node calls; empty for any other node."""
-    names = {"call_function": getattr(node.target, "__name__", node.target), "call_method": node.target}
-    return str(names.get(node.op, ""))
+    if node.op == "call_function":
+        return str(getattr(node.target, "__name__", node.target))
+    return str(node.target) if node.op == "call_method" else ""
 
 
 def torch_callee(node: fx.Node) -> str:
     """The name of the method, torch function or Python operator that a node calls; empty for any other node."""
     name = callee(node)
-    owners = (functional, torch, operator)
-    if node.op == "call_function" and all(getattr(owner, name, None) is not node.target for owner in owners):
+    namespaces = (functional, torch, operator)
+    if node.op == "call_function" and all(getattr(space, name, None) is not node.target for space in namespaces):
         return ""
     return name
 
@@ -56,20 +57,19 @@ def reads_shape(node: fx.Node) -> bool:
 
 def only_reader(node: fx.Node) -> fx.Node | None:
     """The only node that reads a node's values, not just its shape; None if several nodes do, or none."""
-    readers = [reader for reader in node.users if not reads_shape(reader)]
-    return readers[0] if len(readers) == 1 else None
+    users = [user for user in node.users if not reads_shape(user)]
+    return users[0] if len(users) == 1 else None
 
 
 def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> list[Any]:
     """The arguments of a graph: the images, then further inputs by name, or their defaults."""
     _, *others = graph.find_nodes(op="placeholder")
-    return [images, *(inputs.get(str(node.target), *node.args) for node in others)]
+    return [images, *(inputs.get(str(node.target), *node.args) for node in others)]  # args hold a default
 
 
 def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
-    """The node of an output; ``names`` are the names of all. Raises ``ModelError`` for any other name."""
+    """The node of one output; ``names`` are those of all outputs. Raises ``ModelError`` for any other ``name``."""
     nodes = named_outputs(graph.output_node().args[0], tuple(names))
     if name not in nodes:
         raise ModelError(f"the network has no output {name!r}; it has {', '.join(nodes)}.")
-    node: fx.Node = nodes[name]
-    return node
+    return cast(fx.Node, nodes[name])

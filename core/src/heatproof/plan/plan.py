@@ -103,9 +103,10 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
     expansions: dict[int, Expansion] = {}
     for model in models.values():
         _require_built(model)
-        for number, row in enumerate(rows):
-            if row[1] is model and not _missing_extras(sources[id(row[0])], model):
-                expansions[number] = _expanded(sources[id(row[0])], *row[1:], config.seed, judged)
+        for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
+            samples = sources[id(entry)]
+            if row_model is model and not _missing_extras(samples, model):
+                expansions[number] = _expanded(samples, model, explainer, target, reduction, config.seed, judged)
         if len(models) > 1:
             model.forget()
     return [expansions[number] for number in sorted(expansions)]

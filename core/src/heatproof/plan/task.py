@@ -1,7 +1,7 @@
 """The parts of a run: sources of samples, combinations, units and tasks.
 
-A *combination* is dataset split × model × target × explainer × reduction. A *unit* is one combination over one chunk of
-ids, and one folder of the store. A *task* is all units of a model and chunk: a worker runs it, and a kill loses it.
+A *combination* is dataset split × model × target × explainer × reduction. A *chunk* is some consecutive ids of a
+source. A *unit* is one combination over one chunk, a *task* all units of a model and chunk, run by one worker.
 """
 
 from collections import Counter
@@ -21,10 +21,10 @@ from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
 
 ASKING = frozenset({"prediction", "model", "explainer"})
-"""Needs of a metric that let it use the model."""
+"""The needs of a metric that make its scores depend on the model."""
 
 LABELLED = "label="
-"""Prefix of a target for the samples that have a certain label, perhaps among others."""
+"""Prefix of the target ``label=CLASS``: samples with this label, where a sample may have several."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Source:
 
     @property
     def key(self) -> tuple[str, str, tuple[str, ...]]:
-        """A key that equals the key of any other source of the same samples."""
+        """A key that is equal for all sources of the same samples."""
         return self.dataset.identity, self.split, self.ids
 
 
@@ -45,8 +45,8 @@ class Source:
 class Combination:
     """One row of the ranking, with the ``layers`` and ``requests`` that its explainer needs of the model.
 
-    For a model-free explainer ``model`` only gives the grid, and the target is empty, unless its heatmaps are
-    ``judged``: a metric asks the model about them.
+    ``judged`` means that a metric asks the model about the heatmaps. If none does, a model-free explainer uses only
+    the grid of ``model``, and the target is empty.
     """
 
     source: Source
@@ -73,12 +73,9 @@ class Combination:
     @cached_property
     def key(self) -> str:
         """The digest of everything that its heatmaps depend on, except the ids."""
-        owner = self.model.identity
-        if self.model_free:
-            owner = self.model.grid
-        return combination_key(
-            self.source.dataset.identity, owner, self.target, self.explainer.identity, self.reduction, self.seed
-        )
+        owner = self.model.grid if self.model_free else self.model.identity
+        dataset = self.source.dataset.identity
+        return combination_key(dataset, owner, self.target, self.explainer.identity, self.reduction, self.seed)
 
     def describe(self) -> dict[str, Any]:
         """The columns that name it in every table, with all settings that change its numbers."""
@@ -115,7 +112,7 @@ class Unit:
     metrics: tuple[Metric, ...]
 
     def scores(self, metric: Metric) -> str:
-        """The key of the unit's scores by a metric; the model is part of it where the metric uses it."""
+        """The key of the unit's scores by a metric; it contains the model if the metric uses the model."""
         if metric.needs & ASKING:
             return score_key(self.key, metric.identity, self.combination.model.identity)
         return score_key(self.key, metric.identity)
@@ -123,9 +120,9 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk, with ``rows`` images per pass, None if still to be measured.
+    """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
 
-    ``layers`` and ``requests`` are the unions over all units, finished or not: a resumed run computes the same bits.
+    ``layers`` and ``requests`` are those of all units, also of finished ones: a resumed run computes the same bits.
     """
 
     source: Source
@@ -146,7 +143,7 @@ class Task:
         return prediction_key(self.source.dataset.identity, self.model.identity, self.ids)
 
     def scores(self, metric: Metric) -> str:
-        """The key of the scores of a metric that needs no heatmap; the seed is part of it where the metric may draw."""
+        """The key of the scores by a metric without heatmaps; it contains the seed if the metric may be random."""
         if metric.needs & {"model", "explainer"}:
             return score_key(self.prediction, metric.identity, self.seed)
         return score_key(self.prediction, metric.identity)
@@ -168,20 +165,20 @@ def label(component: Component) -> str:
     params = component.params
     changed = [
         f"{name}={_text(settings[name])}"
-        for name, entry in type(params).model_fields.items()
-        if getattr(params, name) != entry.default
+        for name, info in type(params).model_fields.items()
+        if getattr(params, name) != info.default
     ]
-    if not changed:
-        return component.short
-    return f"{component.short}({', '.join(changed)})"
+    return f"{component.short}({', '.join(changed)})" if changed else component.short
 
 
 def told_apart(components: Iterable[Component]) -> dict[str, str]:
-    """Identity → a name: the registered one, with its settings where several components share it."""
+    """Identity of each component → its registered name, with its settings if several components have this name."""
     distinct = {component.identity: component for component in components}
     counts = Counter(component.short for component in distinct.values())
-    names = {identity: component.short for identity, component in distinct.items()}
-    return names | {key: label(component) for key, component in distinct.items() if counts[component.short] > 1}
+    names = {}
+    for identity, component in distinct.items():
+        names[identity] = label(component) if counts[component.short] > 1 else component.short
+    return names
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Discovery of installed plugins: the entry points of group ``heatproof``, and the distributions at fault."""
+"""Discovery of installed plugins: the entry points of group ``heatproof``, and the broken distributions."""
 
 import sys
 from collections.abc import Sequence
@@ -33,59 +33,55 @@ class Broken:
 
 
 def discover(path: Sequence[str] | None = None) -> tuple[list[Announcement], list[Broken]]:
-    """Return the plugins on ``path`` (``sys.path``), by distribution and entry, and the distributions at fault."""
+    """Return the plugins on ``path`` (``sys.path``), sorted by distribution and entry, and the broken distributions."""
     folders = list(path or sys.path)
     plugins: dict[tuple[str, str], Announcement] = {}
     broken: dict[str, Broken] = {}
     for distribution in metadata.distributions(path=folders):
-        entries, fault = _read(distribution)
+        entries, fault = _plugin_entries(distribution)
         if not entries and not fault:
             continue
-        name, version = _name(distribution)
+        name, version = _name_and_version(distribution)
         folder = distribution.locate_file("")
         first = next(iter(metadata.distributions(name=name, path=folders)), distribution)
         if first.locate_file("") != folder:
             continue  # an earlier distribution of this name hides it
         if fault:
-            text = f"its entry_points.txt below {folder} is malformed ({fault}); reinstall or remove the distribution"
-            broken.setdefault(name, Broken(name, version, "", text))
-        for entry, target in entries:
+            reason = f"its entry_points.txt below {folder} is malformed ({fault}); reinstall or remove the distribution"
+            broken.setdefault(name, Broken(name, version, "", reason))
+        for entry, value in entries:
+            target = value.partition("[")[0].strip()  # without [extras]
             plugins.setdefault((name, entry), Announcement(entry, target, name, version))
     return [plugins[key] for key in sorted(plugins)], [*broken.values()]
 
 
-def _read(distribution: metadata.Distribution) -> tuple[list[tuple[str, str]], str]:
-    """Return name and target of the plugin entries, and what is malformed in their file; empty if nothing is.
+def _plugin_entries(distribution: metadata.Distribution) -> tuple[list[tuple[str, str]], str]:
+    """Return name and value of the plugin entries, and the error of their file, empty for a well-formed one.
 
     By hand, since ``entrypoints.get_group_all`` raises for all distributions when the file of one is malformed.
     """
     try:
-        text = distribution.read_text("entry_points.txt")
-        if not text:
-            return [], ""
+        text = distribution.read_text("entry_points.txt") or ""
         parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
         parser.add_section(GROUP)
         parser.read_string(text)
         entries = parser.items(GROUP)
-        for name, target in entries:
-            entrypoints.EntryPoint.from_string(target, name)
+        for name, value in entries:
+            entrypoints.EntryPoint.from_string(value, name)
     except Exception as error:
         return _well_formed(distribution), " ".join(str(error).split())
-    return [(name, target.partition("[")[0].strip()) for name, target in entries], ""
+    return entries, ""
 
 
 def _well_formed(distribution: metadata.Distribution) -> list[tuple[str, str]]:
     """Return the entries of a malformed file that importlib, which is less strict, can read."""
     with suppress(Exception):
-        return [
-            (point.name, point.value.partition("[")[0].strip())
-            for point in distribution.entry_points.select(group=GROUP)
-            if entrypoints.entry_point_pattern.match(point.value)
-        ]
+        points = distribution.entry_points.select(group=GROUP)
+        return [(entry.name, entry.value) for entry in points if entrypoints.entry_point_pattern.match(entry.value)]
     return []
 
 
-def _name(distribution: metadata.Distribution) -> tuple[str, str]:
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
     """Return the normalised name (PEP 503) and the version; the folder as name where there is no metadata."""
     fields = distribution.metadata
     if fields is None or fields["Name"] is None:

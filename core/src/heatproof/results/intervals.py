@@ -11,9 +11,10 @@ from ..records import Array
 from .resampling import PARITY_RESAMPLES, sampling
 
 Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
+"""``Metric.summarise``."""
 
 TIE = 1e-10
-"""Values closer than this share of the largest count as equal, as rounding must not decide a test or a rank."""
+"""Values that differ by at most this share of the largest are equal: rounding must not decide a test or a rank."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +70,30 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, confidence: f
     undefined = len(resampled) - len(defined)
     if not len(defined):
         return Interval(np.nan, np.nan, undefined, "no resample has a value")
-    margin = TIE * np.abs(defined).max()
-    below = float(np.mean([defined < value - margin, defined <= value + margin]))
-    reason = _no_bca(below, jackknife, margin)
+    tolerance = TIE * np.abs(defined).max()
+    below = float(np.mean([defined < value - tolerance, defined <= value + tolerance]))  # ties count half
+    reason = _no_bca_reason(below, jackknife, tolerance)
     if reason:
         return Interval(np.nan, np.nan, undefined, reason)
     normal = NormalDist()
     bias = normal.inv_cdf(below)
     acceleration = _acceleration(jackknife)
     tail = (1 - confidence) / 2
-    steps = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
-    if any(acceleration * step >= 1 for step in steps):
+    quantiles = [bias + normal.inv_cdf(share) for share in (tail, 1 - tail)]
+    if any(acceleration * quantile >= 1 for quantile in quantiles):
         return Interval(np.nan, np.nan, undefined, "the acceleration is too large for this confidence")
-    shares = [normal.cdf(bias + step / (1 - acceleration * step)) for step in steps]
+    shares = [normal.cdf(bias + quantile / (1 - acceleration * quantile)) for quantile in quantiles]
     low, high = np.quantile(defined, shares)
     return Interval(float(low), float(high), undefined)
 
 
-def _no_bca(below: float, jackknife: Array, margin: float) -> str:
-    """Why there is no BCa interval; empty if there is one. ``below``: the share of resamples below the value."""
+def _no_bca_reason(below: float, jackknife: Array, tolerance: float) -> str:
+    """The reason why there is no BCa interval, or empty; ``below`` is the share of resamples below the value."""
     if len(jackknife) < 2:
         return "there is only one patient"
     if np.isnan(jackknife).any():
         return "without one of the patients there is no value"
-    if np.ptp(jackknife) <= margin:
+    if np.ptp(jackknife) <= tolerance:
         return "no patient makes a difference to the value"
     if not 0 < below < 1:
         return "all resamples lie on one side of the value"
@@ -109,20 +110,21 @@ def summarise_cases(
     summarise: Summarise, measurements: Mapping[str, Array], patients: Sequence[str], resamples: int,
     confidence: float, seed: int, interval: str = "percentile",
 ) -> dict[str, Summary]:  # fmt: skip
-    """Measure → value and interval of one combination: ``percentile``, ``bca`` or ``parity`` with Watanabe et al. 2022.
+    """Measure → value and interval of one combination; the interval ``parity`` is that of Watanabe et al. 2022.
 
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
     """
-    summarised = summarise(measurements, sampling(tuple(patients), resamples, seed, interval))
-    return {
-        name: _summary(interval, values, resamples, confidence, int(defined_cases(measurements, name).sum()))
-        for name, values in summarised.items()
-        if values.ndim == 1
-    }
+    summaries: dict[str, Summary] = {}
+    counts = sampling(tuple(patients), resamples, seed, interval)
+    for name, values in summarise(measurements, counts).items():
+        if values.ndim == 1:
+            n = int(defined_cases(measurements, name).sum())
+            summaries[name] = _summary(interval, values, resamples, confidence, n)
+    return summaries
 
 
 def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int) -> Summary:
-    """The summary of a measure's values in the rows of a sampling."""
+    """The summary of a measure, from its value in each row of ``sampling``."""
     if kind == "parity":
         return _parity(values[1:], confidence, n)
     value = float(values[0])
@@ -134,7 +136,7 @@ def _summary(kind: str, values: Array, resamples: int, confidence: float, n: int
 
 
 def _parity(resampled: Array, confidence: float, n: int) -> Summary:
-    """Median and percentiles of the first 30 resamples that have a value; undefined ones before them are counted."""
+    """The median and percentiles of the first 30 resamples with a value; counts the undefined ones before the last."""
     defined = np.flatnonzero(~np.isnan(resampled))[:PARITY_RESAMPLES]
     if len(defined) < PARITY_RESAMPLES:
         undefined = len(resampled) - len(defined)
@@ -147,9 +149,8 @@ def _parity(resampled: Array, confidence: float, n: int) -> Summary:
 
 
 def defined_cases(measurements: Mapping[str, Array], measure: str) -> Array:
-    """Whether each case (cases,) has a measure: its measurement, or all measurements if it is made of several."""
+    """Whether each case (cases,) has a measure: its measurement, or all of them if it is computed from several."""
     if measure in measurements:
         measurements = {measure: measurements[measure]}
     missing = [np.isnan(values).any(axis=tuple(range(1, np.ndim(values)))) for values in measurements.values()]
-    defined: Array = ~np.logical_or.reduce(missing)
-    return defined
+    return np.asarray(~np.logical_or.reduce(missing))

@@ -14,7 +14,7 @@ from .resampling import swap_counts
 class PairedTest:
     """The difference a - b of two combinations and its two-sided p, over the cases that are defined in both.
 
-    ``permutations`` counts all swaps if ``exact``, else the random ones.
+    ``permutations`` is the number of all swaps if ``exact``, otherwise of the random ones.
     """
 
     difference: float
@@ -34,24 +34,25 @@ def paired_test(
 ) -> PairedTest:  # fmt: skip
     """Test two combinations on the same cases: a two-sided permutation test that swaps whole patients.
 
-    With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), else the exact share of all swaps; differences
-    within ``TIE`` count as equal. ``UNTESTED`` without a case that is defined in both.
+    With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), otherwise the exact share of all swaps; differences
+    within ``TIE`` are equal. Returns ``UNTESTED`` if no case is defined in both.
     """
     defined = defined_cases(a, measure) & defined_cases(b, measure)
     if not defined.any():
         return UNTESTED
-    tested = np.asarray(patients, dtype=np.str_)[defined]
+    tested_patients = np.asarray(patients, dtype=np.str_)[defined]
     stacked = {name: np.concatenate([np.asarray(a[name])[defined], np.asarray(b[name])[defined]]) for name in a}
-    swaps = swap_counts(tested.tolist(), permutations, seed)
-    first, second = (summarise(stacked, counts)[measure] for counts in (swaps.first, swaps.second))
-    compared = len(first) - (not swaps.exact)
+    swaps = swap_counts(tested_patients.tolist(), permutations, seed)
+    first = summarise(stacked, swaps.first)[measure]
+    second = summarise(stacked, swaps.second)[measure]
+    count = len(first) if swaps.exact else permutations
     difference = float(first[0] - second[0])
-    p = _share_as_large(first, second)
-    return PairedTest(difference, p, compared, swaps.exact, len(tested), len(np.unique(tested)))
+    p = _p_value(first, second)
+    return PairedTest(difference, p, count, swaps.exact, len(tested_patients), len(np.unique(tested_patients)))
 
 
-def _share_as_large(first: Array, second: Array) -> float:
-    """The share of defined rows that differ at least as much as the first row; NaN if the first is undefined."""
+def _p_value(first: Array, second: Array) -> float:
+    """The share of rows whose values differ at least as much as in the first row; NaN if the first is undefined."""
     differences = np.abs(first - second)
     if np.isnan(differences[0]):
         return np.nan
@@ -68,9 +69,9 @@ def holm(p_values: Array) -> Array:
     >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()
     [0.03, 0.06, 0.06, nan]
     """
-    adjusted, order = _ascending(p_values)
-    steps = adjusted[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    adjusted, order = _copy_and_order(p_values)
+    scaled = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return adjusted
 
 
@@ -84,17 +85,17 @@ def benjamini_hochberg(p_values: Array) -> Array:
     [0.03, 0.04, 0.04, nan]
     """
     # ``scipy.stats.false_discovery_control`` refuses NaN and rounds the last digit differently.
-    adjusted, order = _ascending(p_values)
-    steps = adjusted[order] * len(order) / np.arange(1, len(order) + 1)
-    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
+    adjusted, order = _copy_and_order(p_values)
+    scaled = adjusted[order] * len(order) / np.arange(1, len(order) + 1)
+    adjusted[order] = np.minimum.accumulate(scaled[::-1])[::-1]
     return adjusted
 
 
-def _ascending(p_values: Array) -> tuple[Array, Array]:
+def _copy_and_order(p_values: Array) -> tuple[Array, Array]:
     """A copy of the p-values, and the positions of the defined ones, smallest first."""
     copied = np.array(p_values, dtype=np.float64)
     return copied, np.argsort(copied, kind="stable")[: np.count_nonzero(~np.isnan(copied))]
 
 
 CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
-"""Corrections of the p-values that one table shows together, by name."""
+"""Name → correction of the p-values of one table."""

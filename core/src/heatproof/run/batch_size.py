@@ -1,7 +1,8 @@
-"""The number of images per pass, measured on the model and the device."""
+"""The number of images per pass, measured for a model on a device."""
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,20 @@ from ..records import Sample
 from ..results.store import Run
 
 GAIN = 0.9
-"""A larger pass must take less than this share of the time per image, else the smaller one is used."""
+"""A larger pass must take less than this share of the time per image; otherwise the smaller one is used."""
 
 
 def settled_rows(run: Run, task: Task) -> int:
-    """The images per pass of a task: as configured, as settled in the run, or measured and settled now."""
+    """The images per pass of a task: from the config, from the run folder, or measured and written there."""
     rows = known_rows(run, task)
     if rows is not None:
         return rows
-    settled = {"rows": measure_rows(task, task.device), "model": task.model.describe(), "device": task.device}
-    return int(run.settled(_key(task), **settled)["rows"])
+    rows = measure_rows(task, task.device)
+    return int(run.settled(_key(task), rows=rows, model=task.model.describe(), device=task.device)["rows"])
 
 
 def known_rows(run: Run, task: Task) -> int | None:
-    """The images per pass of a task, None if they are neither configured nor settled yet."""
+    """The images per pass of a task, from the config or the run folder; None if neither has them yet."""
     if task.rows is not None or not run.has("execution", _key(task)):
         return task.rows
     return int(run.meta("execution", _key(task))["rows"])
@@ -41,18 +42,18 @@ def _key(task: Task) -> str:
 
 
 def measure_rows(task: Task, device: str) -> int:
-    """The number of images per pass whose double saves less than a tenth of the time per image."""
+    """Double the images per pass as long as this saves more than a tenth of the time per image; return the last."""
     sample = first_readable(task.source, task.model, task.cache)
     if sample is None:
         return 1
     best = float("inf")
     rows = 1
-    for candidate in (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64):
+    candidates = (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
+    for candidate in candidates:
         try:
             seconds = _seconds(task.model, sample, candidate, device) / candidate
         except Exception:
-            # Too large for the memory, or a model that cannot run: the task itself will report it.
-            break
+            break  # too large for the memory, or an error of the model, which the task will report
         if seconds >= GAIN * best:
             break
         best = seconds
@@ -63,25 +64,22 @@ def measure_rows(task: Task, device: str) -> int:
 def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Sample | None:
     """The first sample that can be read and prepared for a model, None if there is none."""
     for id in source.ids:
-        try:
+        with suppress(Exception):  # the scores of this case will report the error
             return prepared(cache).sample(source.dataset, model, id)
-        except Exception:
-            # The case's own row will report the error.
-            continue
     return None
 
 
-def placed(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """A model's further inputs, tensors moved to the device."""
+def on_device(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """A model's further inputs, with tensors moved to the device."""
     return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
 
 
 def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
-    """The seconds of a forward and backward pass over ``rows`` copies of a sample; one row runs twice, to warm up."""
+    """The seconds of a forward and backward pass over ``rows`` copies of a sample."""
     images = torch.from_numpy(np.stack([sample.image] * rows)).to(device)
-    inputs = placed(model.collate([sample] * rows), device)
+    inputs = on_device(model.collate([sample] * rows), device)
     times = []
-    for _ in range(1 + (rows == 1)):
+    for _ in range(2 if rows == 1 else 1):  # the first pass only warms up
         batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)
         start = time.perf_counter()
         gradients(batch)

@@ -1,4 +1,4 @@
-"""The second half of a task: every metric scores the heatmaps read from the store."""
+"""The second half of a task: every metric scores the predictions and heatmaps of the store."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Scoring:
             write_records(folder / "scores.parquet", Score, rows)
 
     def _cases(self, unit: Unit | None) -> Iterator[tuple[Score, Heatmap | Failure | None]]:
-        """Every case as an empty score; those of a unit with the heatmap, or its failure, from the store."""
+        """Every case as an empty score; for a unit with its heatmap from the store, or the failure in place of it."""
         dataset = self.work.task.source.dataset
         if unit is None:
             yield from ((Score(id, dataset.patient(id)), None) for id in self.work.task.ids)
@@ -76,6 +76,7 @@ class Scoring:
         failure = next((entry for entry in needed if isinstance(entry, Failure)), None)
         if failure is None:
             try:
+                # mypy does not infer that sample and heatmap are no failures.
                 return self._measured(metric, score, sample, prediction, heatmap, unit)  # type: ignore[arg-type]
             except Exception as error:
                 failure = self.work.outcome.failure(f"{metric.short} of {score.case}", error)
@@ -88,17 +89,18 @@ class Scoring:
         """The scores of a case that can be measured."""
         predicted = prediction if isinstance(prediction, Prediction) else None
         classes = self.work.task.source.dataset.classes
-        case = Case(sample, predicted, heatmap, **self._answers(metric, sample, prediction, unit), classes=classes)
+        model_parts = self._model_parts(metric, sample, prediction, unit)
+        case = Case(sample, predicted, heatmap, **model_parts, classes=classes)
         with self.work.outcome.clock("metrics"):
             measured = metric.measure(case)
         if not measured:
             raise Undefined(f"{metric.short} measured nothing")
-        return [_filled(score, name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
+        return [_with_value(score, name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
 
-    def _answers(
+    def _model_parts(
         self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
     ) -> dict[str, Any]:
-        """The batch and the function to explain again, for metrics that use the model or the explainer."""
+        """The parts of a case for a metric that uses the model or the explainer, such as its batch."""
         if not metric.needs & {"model", "explainer"}:
             return {}
         batch = self.work.batch([sample])
@@ -107,19 +109,19 @@ class Scoring:
         target = target_of(sample, prediction, unit.combination, self.work.model)
         if isinstance(target, Failure):
             raise Undefined(target.reason)
-        answers: dict[str, Any] = {"batch": batch.at(targets=[target])}
+        parts: dict[str, Any] = {"batch": batch.at(targets=[target])}
         if "explainer" in metric.needs:
-            answers |= {"explain": partial(_again, unit.combination), "traits": unit.combination.explainer.traits}
-        return answers
+            parts |= {"explain": partial(_explain, unit.combination), "traits": unit.combination.explainer.traits}
+        return parts
 
 
-def _again(combination: Combination, batch: Batch) -> Array:
-    """The heatmaps (n, *space) of a batch, computed like the combination's stored ones."""
+def _explain(combination: Combination, batch: Batch) -> Array:
+    """The heatmaps (n, *space) of a batch by the explainer and the reduction of a combination."""
     observed = batch.at(layers=combination.explainer.layers(batch.model))
     return heatmaps(combination.explainer(observed), combination.reduction)
 
 
-def _filled(score: Score, name: str, value: Array) -> Score:
+def _with_value(score: Score, name: str, value: Array) -> Score:
     """A score with the value of one measure: NaN makes it excluded, infinity invalid."""
     if np.isinf(value).any():
         return replace(score, measure=name, status="invalid", reason=f"{name} is infinite")

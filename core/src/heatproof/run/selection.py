@@ -1,4 +1,4 @@
-"""Fill open settings (weights, thresholds) from the tuning split, before the tasks are made, and freeze them."""
+"""Fill open settings, such as thresholds, from the tuning split, and freeze them in ``selection.yaml``."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -33,24 +33,23 @@ class Selection:
     """Identity of a fitted metric → the metric as in the config."""
 
 
-class _Readable:
-    """The prepared samples of the tuning split; unreadable ones are counted and skipped."""
+class _ReadableSamples:
+    """The prepared samples of the tuning split; skips and counts the unreadable ones."""
 
     def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache):
         self.dataset = dataset
         self.model = model
         self.ids = ids
         self.cache = cache
-        self.read = self.unread = 0
+        self.read = self.unreadable = 0
 
     def __iter__(self) -> Iterator[Sample]:
-        self.read = self.unread = 0
+        self.read = self.unreadable = 0
         for id in self.ids:
             try:
                 sample = prepared(self.cache).sample(self.dataset, self.model, id)
             except Exception:
-                # The case's own row will report the error.
-                self.unread += 1
+                self.unreadable += 1
                 continue
             self.read += 1
             yield sample
@@ -62,19 +61,20 @@ class _Readable:
 
 
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
-    """Fill every open metric per dataset and grid: from ``selection.yaml`` if it is frozen there, else from samples."""
+    """Fill every open metric per dataset and grid, from ``selection.yaml`` if it is frozen there, or from samples."""
     frozen = read_yaml(run.folder / FILE, "remove it and run again")
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
+    open_metrics = [metric for metric in plan.metrics if metric.open]
     for source, model, _ in plan.jobs():
-        for metric in (metric for metric in plan.metrics if metric.open):
+        for metric in open_metrics:
             parts = (metric.identity, source.dataset.identity, model.grid)
             key = digest(list(parts))
+            if key not in frozen:
+                frozen[key] = _fill_metric(metric, source.dataset, model, cache)
+                _write(run, frozen)
             if parts not in fitted:
-                if key not in frozen:
-                    frozen[key] = _filled(metric, source.dataset, model, cache)
-                    _write(run, frozen)
                 fitted[parts] = metric.with_(**frozen[key]["filled"])
                 unfilled[fitted[parts].identity] = metric
             if flag := _flag(frozen[key], source):
@@ -82,9 +82,9 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     return Selection(fitted, flags, unfilled)
 
 
-def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
+def _fill_metric(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
     """The entry of ``selection.yaml`` for a metric fitted on the tuning split, or on all samples if there is none."""
-    samples = _Readable(dataset, model, dataset.ids(dataset.tuning), cache)
+    samples = _ReadableSamples(dataset, model, dataset.ids(dataset.tuning), cache)
     if not samples.ids:
         raise DataError(
             f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "
@@ -93,21 +93,20 @@ def _filled(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dic
     try:
         fitted = metric.fit(samples)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, HeatproofError):
-            reason = str(error).rstrip(".")
+        reason = str(error).rstrip(".") if isinstance(error, HeatproofError) else f"{type(error).__name__}: {error}"
         raise PluginError(
             f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} ({reason}); set them in the "
             "config, or leave the metric out."
         ) from error
     return {
         "metric": metric.name, "dataset": dataset.name, "grid": model.grid, "split": dataset.tuning or "all",
-        "samples": samples.read, "unreadable": samples.unread,
+        "samples": samples.read, "unreadable": samples.unreadable,
         "filled": {name: plain(getattr(fitted.params, name)) for name in metric.open},
     }  # fmt: skip
 
 
 def _flag(entry: Mapping[str, Any], source: Source) -> str:
+    """A remark if the samples that filled a metric are also reported; otherwise empty."""
     if entry["split"] not in (source.split, "all") and source.split != "all":
         return ""
     return f"{', '.join(entry['filled'])} filled on the reported split ({entry['samples']} samples)"

@@ -14,7 +14,7 @@ from ..model import Model
 from ..plan.task import Task
 from ..records import Sample
 from ..results.store import Run
-from .batch_size import placed, settled_rows
+from .batch_size import on_device, settled_rows
 from .outcome import Failure, Outcome
 from .residence import resident
 from .samples import Samples
@@ -69,7 +69,7 @@ class Work:
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """A batch of prepared samples on the task's device; its targets are set later."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device)
-        inputs = placed(self.model.collate(samples), self.task.device)
+        inputs = on_device(self.model.collate(samples), self.task.device)
         ids = [sample.id for sample in samples]
         return Batch(
             self.model, ids, images, [0] * len(ids), inputs=inputs, field=fields(samples).to(self.task.device),

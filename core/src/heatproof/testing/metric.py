@@ -24,7 +24,7 @@ from .toys import SIDES, Regions, Slope
 
 CASES = 6
 EXACT = 1e-12
-"""The largest difference of summaries that must agree."""
+"""The largest difference between summaries that must agree."""
 PARTS: Mapping[str, frozenset[str]] = {
     "prediction": frozenset({"prediction"}),
     "heatmap": frozenset({"heatmap"}),
@@ -32,7 +32,7 @@ PARTS: Mapping[str, frozenset[str]] = {
     "explain": frozenset({"explainer"}),
     "traits": frozenset({"explainer"}),
 }
-"""Part of a case → the needs that provide it; one of them suffices."""
+"""Part of a case → the needs of a metric that provide it; any of them suffices."""
 
 
 class MetricBench:
@@ -123,11 +123,11 @@ def what_is_needed_is_declared(bench: MetricBench) -> None:
 
 
 def a_case_is_left_untouched(bench: MetricBench) -> None:
-    """``measure`` does not change sample, prediction and heatmap."""
+    """``measure`` changes neither sample nor prediction nor heatmap."""
     for case in bench.cases():
         before = pickle.dumps((case.sample, case.prediction, case.heatmap))
         bench.measured(case)
-        claim(pickle.dumps((case.sample, case.prediction, case.heatmap)) == before, "the case was written to.")
+        claim(pickle.dumps((case.sample, case.prediction, case.heatmap)) == before, "it changed the case.")
 
 
 def a_case_is_measured_by_itself(bench: MetricBench) -> None:
@@ -139,7 +139,7 @@ def a_case_is_measured_by_itself(bench: MetricBench) -> None:
 
 def odd_cases_are_measured_or_undefined(bench: MetricBench) -> None:
     """Constant heatmaps, empty annotations and no annotations give numbers, NaN or ``Undefined``, no other error."""
-    for case in _odd(bench):
+    for case in _edge_cases(bench):
         row = bench.measured(bench.limited(case)) or {}
         infinite = [name for name, value in row.items() if np.isinf(np.asarray(value, dtype=np.float64)).any()]
         claim(not infinite, f"{', '.join(infinite)} is infinite for a constant heatmap or an empty annotation.")
@@ -162,8 +162,8 @@ def the_annotation_scores_at_least_as_well_as_its_inverse(bench: MetricBench) ->
     if not {"heatmap", "annotation"} <= bench.metric.needs:
         raise NotApplicable("does not compare heatmaps with annotations")
 
-    def value_of(heatmap: Callable[[Array], Array]) -> float:
-        cases = [replace(case, heatmap=Heatmap(heatmap(_union(case.sample)))) for case in bench.cases()]
+    def value_of(transform: Callable[[Array], Array]) -> float:
+        cases = [replace(case, heatmap=Heatmap(transform(_union(case.sample)))) for case in bench.cases()]
         return float(np.nanmean(_summary(bench, bench.table(cases))[bench.metric.primary][0]))
 
     annotation = value_of(lambda mask: mask)
@@ -239,21 +239,21 @@ def _explained(batch: Batch) -> Array:
 
 @contextmanager
 def _counted_passes() -> Iterator[list[int]]:
-    """Count the images in forward and in backward passes of any model."""
+    """Yield the numbers of images in forward and in backward passes of any model, counted while the block runs."""
     counts = [0, 0]
     forward = Batch.forward
 
-    def backward(gradient: Tensor) -> None:
+    def count_backward(gradient: Tensor) -> None:
         counts[1] += len(gradient)
 
-    def counting(batch: Batch, *arguments: Any, **keywords: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def counted_forward(batch: Batch, *arguments: Any, **keywords: Any) -> tuple[Tensor, dict[str, Tensor]]:
         logits, activations = forward(batch, *arguments, **keywords)
         counts[0] += len(logits)
         if logits.requires_grad:
-            logits.register_hook(backward)  # type: ignore[no-untyped-call]
+            logits.register_hook(count_backward)  # type: ignore[no-untyped-call]
         return logits, activations
 
-    with patch.object(Batch, "forward", counting):
+    with patch.object(Batch, "forward", counted_forward):
         yield counts
 
 
@@ -265,7 +265,7 @@ def _same(first: Measurement | None, second: Measurement | None) -> bool:
     )
 
 
-def _odd(bench: MetricBench) -> list[Case]:
+def _edge_cases(bench: MetricBench) -> list[Case]:
     """Edge cases: constant heatmaps, empty annotations, and no annotations."""
     case = bench.full(bench.samples[0])
     space = case.sample.space
@@ -277,14 +277,17 @@ def _odd(bench: MetricBench) -> list[Case]:
 
 
 def _union(sample: Sample) -> Array:
+    """The union of all annotations of a sample."""
     return np.asarray(np.maximum.reduce([annotation.values for annotation in sample.annotations]))
 
 
 def _counts(table: Mapping[str, Array]) -> Array:
-    """Three resamples of the cases: each case once, mixed counts, and one case omitted."""
+    """Three resamples: every case once, mixed counts without the first case, and falling counts without the last."""
     cases = len(next(iter(table.values())))
     mixed = 1 + np.arange(cases) % 3
-    return np.stack([np.ones(cases, dtype=np.int64), mixed - (np.arange(cases) == 0), np.arange(cases)[::-1]])
+    mixed[0] = 0
+    falling = np.arange(cases)[::-1]
+    return np.stack([np.ones(cases, dtype=np.int64), mixed, falling])
 
 
 def _summary(bench: MetricBench, table: Mapping[str, Array]) -> dict[str, Array]:

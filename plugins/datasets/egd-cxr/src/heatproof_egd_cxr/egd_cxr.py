@@ -243,7 +243,10 @@ def reference_division(patients: Sequence[str]) -> dict[str, str]:
     random.Random(42).shuffle(order)
     train = round(0.8 * len(order))
     tuning = train + round(0.5 * (len(order) - train))
-    return {patient: SPLITS[(index >= train) + (index >= tuning)] for index, patient in enumerate(order)}
+    splits: dict[str, str] = {}
+    for split, members in zip(SPLITS, (order[:train], order[train:tuning], order[tuning:])):
+        splits |= dict.fromkeys(members, split)
+    return splits
 
 
 def _problem(row: Row) -> str:

@@ -69,12 +69,12 @@ class Idrid(Dataset[IdridParams]):
         """The digest of these files."""
         return self.part.content()
 
-    def _keyed(self) -> dict[str, Any]:
+    def _identity_params(self) -> dict[str, Any]:
         """The Params of the identity: for part A without the newer ones, to keep earlier results valid."""
-        keyed = super()._keyed()
+        params = super()._identity_params()
         if self.params.part == "segmentation":
-            del keyed["part"], keyed["absent"]
-        return keyed
+            del params["part"], params["absent"]
+        return params
 
     def load(self, id: str) -> Sample:
         """Load one image (3, h, w) uint8 with the annotations, the label or the extras of the part."""

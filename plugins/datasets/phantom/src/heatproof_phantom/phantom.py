@@ -97,10 +97,10 @@ class Phantom(Dataset[PhantomParams]):
             geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )
 
-    def _keyed(self) -> dict[str, Any]:
+    def _identity_params(self) -> dict[str, Any]:
         """The Params that enter the identity: without the default subject, to keep earlier results valid."""
-        keyed = super()._keyed()
-        return {name: value for name, value in keyed.items() if (name, value) != ("subject", "eye")}
+        params = super()._identity_params()
+        return {name: value for name, value in params.items() if (name, value) != ("subject", "eye")}
 
     def _patient(self, id: str) -> tuple[int, str]:
         views = self.subject.views
