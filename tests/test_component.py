@@ -91,7 +91,7 @@ def test_a_component_can_be_pickled_and_changed():
     copy = pickle.loads(pickle.dumps(deep))
     assert (type(copy), copy.params, copy.identity) == (Deep, deep.params, deep.identity)
     assert deep.with_(width=4).params == DepthParams(width=4, depth=7)
-    assert Deep.made({"depth": 7}, {}, "here/deep").params == deep.params
+    assert Deep.create({"depth": 7}, {}, "here/deep").params == deep.params
 
 
 def test_params_in_the_body_are_refused():

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 
 import heatproof_parts
+from heatproof.batch import Batch
+from heatproof.component import Params
 from heatproof.config.settings import from_plain
 from heatproof.errors import ConfigError, DataError, ModelError
+from heatproof.explainer import Explainer
 from heatproof.plan.plan import Plan, make_plan
 from heatproof.plan.task import label
 from heatproof.registry.catalog import Catalog
@@ -386,3 +390,21 @@ def test_scores_depend_on_the_model_only_where_the_metric_asks_it(planned: Plann
 
     assert random_scores("regions", "mass") == random_scores("linear", "mass")
     assert random_scores("regions", "drop") != random_scores("linear", "drop")
+
+
+class ListedParams(Params):
+    """Params with a default that is created anew each time."""
+
+    levels: list[int] = Field(default_factory=lambda: [1, 2])
+
+
+class Listed(Explainer[ListedParams]):
+    """An explainer with such Params."""
+
+    def explain(self, batch: Batch) -> torch.Tensor:
+        return batch.images
+
+
+def test_a_default_that_a_factory_creates_is_no_part_of_a_label() -> None:
+    assert "levels" not in label(Listed())
+    assert label(Listed(levels=[3])).endswith("(levels=[3])")

@@ -72,7 +72,7 @@ class Component(ABC, Generic[P]):
             raise HeatproofError(f"{type(self).__name__}: {problems(error)}") from None
 
     @classmethod
-    def made(cls, params: Mapping[str, Any], context: Mapping[str, Any], registered: str) -> Self:
+    def create(cls, params: Mapping[str, Any], context: Mapping[str, Any], registered: str) -> Self:
         """Create a component from the Params of a config; raises pydantic's ``ValidationError``.
 
         ``context`` has ``base``, the folder for relative paths, and the ``catalog``, which creates nested components.

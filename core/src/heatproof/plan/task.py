@@ -166,7 +166,7 @@ def label(component: Component) -> str:
     changed = [
         f"{name}={_text(settings[name])}"
         for name, info in type(params).model_fields.items()
-        if getattr(params, name) != info.default
+        if getattr(params, name) != info.get_default(call_default_factory=True)
     ]
     return f"{component.short}({', '.join(changed)})" if changed else component.short
 

@@ -117,7 +117,7 @@ class Catalog:
     def create(self, kind: str, name: str, params: Mapping[str, Any], base: Path = Path()) -> "Component":
         """Create a component as ``config.components.create`` does, but raise pydantic's ``ValidationError``."""
         entry = self.resolve(kind, name)
-        return self.load(entry).made(params, self.context(base), entry.full)
+        return self.load(entry).create(params, self.context(base), entry.full)
 
     def context(self, base: Path) -> dict[str, Any]:
         """Return the context for pydantic to validate models with components; equal descriptions share a component."""
@@ -176,7 +176,7 @@ class Catalog:
                 raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and parameters")
             entry = self.resolve(kind, name)
             cls = self.load(entry)
-            return cls.made(params, context, entry.full)
+            return cls.create(params, context, entry.full)
         except (HeatproofError, ValueError) as error:
             raise misfit(error, cls) from None
 
@@ -187,7 +187,7 @@ class Catalog:
         package = type(value).__module__.partition(".")[0]
         for entry in self.entries:
             if re.split("[.:]", entry.target)[0] == package and self.load(entry) is type(value):
-                return type(value).made(dict(value.params), context, entry.full)
+                return type(value).create(dict(value.params), context, entry.full)
         return value
 
 

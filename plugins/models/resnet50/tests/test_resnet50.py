@@ -124,9 +124,9 @@ def test_a_checkpoint_is_loaded_whole_and_counts_by_content(tmp_path):
 
 
 def test_weights_in_a_config_are_found_beside_it(tmp_path):
-    model = ResNet50.made({"weights": "torchvision"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
+    model = ResNet50.create({"weights": "torchvision"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
     assert model.params.weights == "torchvision"
-    model = ResNet50.made({"weights": "own.pt"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
+    model = ResNet50.create({"weights": "own.pt"}, {"base": tmp_path}, "heatproof-resnet50/resnet50")
     assert model.params.weights == tmp_path / "own.pt"
 
 
