@@ -154,7 +154,7 @@ def test_imagenet_weights_without_network_say_what_to_do(hub):
     with pytest.raises(ModelError, match="no route to host") as caught:
         ResNet50(weights="torchvision").build()
     assert f"save it as {hub / CACHED}" in str(caught.value)
-    assert "weights: PATH" in str(caught.value)
+    assert "set weights to the path of a checkpoint" in str(caught.value)
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
