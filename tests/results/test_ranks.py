@@ -28,8 +28,8 @@ def test_cases_of_a_patient_are_averaged() -> None:
 @pytest.mark.parametrize(("blocks", "count", "digits"), [(8, 3, 8), (12, 5, 1), (81, 31, 2), (30, 4, 0)])
 def test_friedman_agrees_with_scipy(blocks: int, count: int, digits: int) -> None:
     """Also with ties."""
-    random = np.random.default_rng(blocks)
-    values = np.round(random.random((blocks, count)) + 0.1 * np.arange(count) / count, digits)
+    generator = np.random.default_rng(blocks)
+    values = np.round(generator.random((blocks, count)) + 0.1 * np.arange(count) / count, digits)
     result = friedman(values, 0.95)
     expected = stats.friedmanchisquare(*values.T)
     assert result.statistic == pytest.approx(expected.statistic, rel=1e-10)
@@ -122,8 +122,8 @@ def test_stability_against_a_plain_loop() -> None:
 
 
 def test_stability_of_two_normals_in_closed_form() -> None:
-    random = np.random.default_rng(3)
-    a, b = (centre + random.normal(size=40_000) for centre in (0.8, 0.0))
+    generator = np.random.default_rng(3)
+    a, b = (centre + generator.normal(size=40_000) for centre in (0.8, 0.0))
     expected = stats.norm.cdf(0.8 / np.sqrt(2))
     result = stability(np.array([0.8, 0.0]), [a, b])
     assert result.best_share[0] == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))

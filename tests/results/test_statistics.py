@@ -98,11 +98,12 @@ class TestBootstrap:
         assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=error)
 
     def test_plain_clustered_bootstrap_agrees(self) -> None:
-        random = np.random.default_rng(5)
-        sizes = random.integers(1, 6, size=15)
-        clusters = [random.normal(loc=random.normal(), size=size) for size in sizes]
+        generator = np.random.default_rng(5)
+        sizes = generator.integers(1, 6, size=15)
+        clusters = [generator.normal(loc=generator.normal(), size=size) for size in sizes]
         plain = [
-            np.concatenate([clusters[drawn] for drawn in random.integers(0, 15, size=15)]).mean() for _ in range(4000)
+            np.concatenate([clusters[drawn] for drawn in generator.integers(0, 15, size=15)]).mean()
+            for _ in range(4000)
         ]
         groups = [f"{patient}" for patient, size in enumerate(sizes) for _ in range(size)]
         ours = mean(np.concatenate(clusters), resample_counts(groups, 4000, seed=0))
@@ -113,10 +114,10 @@ class TestBootstrap:
     def test_coverage_on_patients_of_several_cases(self) -> None:
         """Patients of five near-equal cases: clustered intervals cover the truth, those over cases do not."""
         groups = [f"{patient}" for patient in range(40) for _ in range(5)]
-        random = np.random.default_rng(6)
+        generator = np.random.default_rng(6)
         clustered = unclustered = 0
         for trial in range(200):
-            values = np.repeat(random.normal(size=40), 5) + 0.1 * random.normal(size=200)
+            values = np.repeat(generator.normal(size=40), 5) + 0.1 * generator.normal(size=200)
             result = summarise_cases(means, {"v": values}, groups, 400, 0.95, seed=trial)["v"]
             naive = summarise_cases(means, {"v": values}, singletons(200), 400, 0.95, seed=trial)["v"]
             clustered += result.low <= 0 <= result.high
@@ -235,10 +236,10 @@ class TestAcceleratedIntervals:
         )
 
     def test_patients_agree_with_scipy_on_the_same_resamples(self) -> None:
-        random = np.random.default_rng(1)
-        sizes = random.integers(1, 5, size=18)
+        generator = np.random.default_rng(1)
+        sizes = generator.integers(1, 5, size=18)
         groups = [f"{patient:02}" for patient, size in enumerate(sizes) for _ in range(size)]
-        values = random.exponential(size=len(groups)) + np.repeat(random.exponential(size=18), sizes)
+        values = generator.exponential(size=len(groups)) + np.repeat(generator.exponential(size=18), sizes)
         result = summarise_cases(means, {"v": values}, groups, 1500, 0.9, 2, "bca")["v"]
         sums = np.array([part.sum() for part in np.split(values, np.cumsum(sizes)[:-1])])
         expected = scipy_bca(sums, sizes.astype(float), result.resampled, 0.9)
@@ -366,9 +367,9 @@ class TestSwaps:
 class TestPairedTest:
     @pytest.mark.parametrize("shift", [0.0, 0.4, 1.5])
     def test_exact_p_agrees_with_scipy(self, shift: float) -> None:
-        random = np.random.default_rng(0)
-        a = random.normal(size=9) + shift
-        b = random.normal(size=9)
+        generator = np.random.default_rng(0)
+        a = generator.normal(size=9) + shift
+        b = generator.normal(size=9)
         result = paired_test(means, {"v": a}, {"v": b}, singletons(9), "v", 1000, seed=0)
         theirs = stats.permutation_test(
             (a, b), lambda x, y, axis: x.mean(axis) - y.mean(axis), permutation_type="samples", vectorized=True
@@ -378,9 +379,9 @@ class TestPairedTest:
         assert result.p == pytest.approx(theirs.pvalue)
 
     def test_random_p_agrees_with_the_exact_one(self) -> None:
-        random = np.random.default_rng(1)
-        a = random.normal(size=12) + 0.5
-        b = random.normal(size=12)
+        generator = np.random.default_rng(1)
+        a = generator.normal(size=12) + 0.5
+        b = generator.normal(size=12)
         exact = paired_test(means, {"v": a}, {"v": b}, singletons(12), "v", 4096, seed=0)
         drawn = paired_test(means, {"v": a}, {"v": b}, singletons(12), "v", 4000, seed=0)
         assert (exact.exact, drawn.exact, drawn.permutations) == (True, False, 4000)
@@ -388,9 +389,9 @@ class TestPairedTest:
         assert drawn.p * 4001 == pytest.approx(round(drawn.p * 4001))
 
     def test_patients_against_a_plain_loop(self) -> None:
-        random = np.random.default_rng(2)
-        a = random.normal(size=7) + 0.3
-        b = random.normal(size=7)
+        generator = np.random.default_rng(2)
+        a = generator.normal(size=7) + 0.3
+        b = generator.normal(size=7)
         patients = sorted(set(PATIENTS))
         differences = []
         for signs in itertools.product([1, -1], repeat=len(patients)):
@@ -402,9 +403,9 @@ class TestPairedTest:
         assert (result.cases, result.patients) == (7, 4)
 
     def test_measure_made_of_several_measurements(self) -> None:
-        random = np.random.default_rng(3)
-        total = random.integers(5, 9, size=6).astype(float)
-        a, b = ({"hits": random.integers(0, 5, size=6).astype(float), "total": total} for _ in range(2))
+        generator = np.random.default_rng(3)
+        total = generator.integers(5, 9, size=6).astype(float)
+        a, b = ({"hits": generator.integers(0, 5, size=6).astype(float), "total": total} for _ in range(2))
         a["hits"][2] = np.nan
         result = paired_test(ratio, a, b, singletons(6), "ratio", 100, seed=0)
         rest = [0, 1, 3, 4, 5]
@@ -452,22 +453,22 @@ class TestPairedTest:
     @pytest.mark.parametrize("permutations", [99, 1024])
     def test_false_positive_rate(self, permutations: int) -> None:
         """On patients of two like cases without any difference, p <= 0.1 happens in one trial of ten."""
-        random = np.random.default_rng(5)
+        generator = np.random.default_rng(5)
         groups = [f"{patient}" for patient in range(10) for _ in range(2)]
         positive = 0
         for trial in range(300):
-            effect = np.repeat(random.normal(size=10), 2)
-            a = effect + random.normal(size=20)
-            b = random.normal(size=20)
+            effect = np.repeat(generator.normal(size=10), 2)
+            a = effect + generator.normal(size=20)
+            b = generator.normal(size=20)
             positive += paired_test(means, {"v": a}, {"v": b}, groups, "v", permutations, seed=trial).p <= 0.1
         low, high = stats.binom.ppf([0.001, 0.999], 300, 0.1)
         assert low <= positive <= high
 
     def test_order_of_cases_does_not_matter(self) -> None:
-        random = np.random.default_rng(6)
-        a = random.normal(size=20)
-        b = random.normal(size=20)
-        order = random.permutation(20)
+        generator = np.random.default_rng(6)
+        a = generator.normal(size=20)
+        b = generator.normal(size=20)
+        order = generator.permutation(20)
         groups = singletons(20)
         result = paired_test(means, {"v": a}, {"v": b}, groups, "v", 500, seed=0)
         moved = [groups[position] for position in order]
@@ -498,10 +499,10 @@ class TestHolm:
         assert holm(np.array([0.6, 0.9])) == pytest.approx([1.0, 1.0])
 
     def test_plain_implementation(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for count in range(12):
-            values = np.round(random.random(count) ** 3, 2)
-            values[random.random(count) < 0.2] = np.nan
+            values = np.round(generator.random(count) ** 3, 2)
+            values[generator.random(count) < 0.2] = np.nan
             assert holm(values) == pytest.approx(plain_holm(values.tolist()), nan_ok=True)
 
     def test_input_is_left_alone(self) -> None:
@@ -512,9 +513,9 @@ class TestHolm:
 
 class TestFalseDiscovery:
     def test_scipy_agrees(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for count in range(1, 40):
-            values = np.round(random.random(count) ** 3, 2)
+            values = np.round(generator.random(count) ** 3, 2)
             assert benjamini_hochberg(values) == pytest.approx(stats.false_discovery_control(values))
 
     def test_missing_values_do_not_count(self) -> None:

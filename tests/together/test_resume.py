@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from heatproof.results.store import Run
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv")
 Ask = Callable[..., Any]
 
@@ -36,32 +37,33 @@ def config(output: Path, **settings: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def environment(**more: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"} | more
+def environment(**changes: str) -> dict[str, str]:
+    """The environment variables of a child process."""
+    return os.environ | {"PYTHONPATH": str(FOLDER), "OMP_NUM_THREADS": "1"} | changes
 
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file with the calls of all runs."""
+    """The file to which the parts of all runs write their calls."""
     return tmp_path_factory.mktemp("calls") / "calls.jsonl"
 
 
 @pytest.fixture(scope="module")
 def ask(calls: Path) -> Iterator[Ask]:
-    """Sends a request to the program that forks runs and kills them."""
+    """Send a request to ``heatproof_killed.py``, which forks runs and kills them; returns its answer."""
     with subprocess.Popen(
-        [sys.executable, str(HERE / "heatproof_killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, str(FOLDER / "heatproof_killed.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env=environment(HEATPROOF_PARTS_NOTES=str(calls)),
     ) as program:  # fmt: skip
         assert program.stdin is not None
         assert program.stdout is not None
 
-        def asked(*request: Any) -> Any:
+        def send(*request: Any) -> Any:
             program.stdin.write(json.dumps(request) + "\n")
             program.stdin.flush()
             return json.loads(program.stdout.readline())
 
-        yield asked
+        yield send
         program.stdin.close()
 
 
@@ -75,15 +77,19 @@ def whole(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, flo
 
 
 def tables(folder: Path) -> dict[str, bytes]:
+    """The bytes of each table of a run, by name."""
     return {name: (folder / name).read_bytes() for name in TABLES}
 
 
 def units(folder: Path) -> dict[str, bytes]:
-    files = [path for kind in ("predictions", "heatmaps", "scores") for path in (folder / kind).rglob("*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+    """The bytes of each file of a run's units, by path."""
+    paths: list[Path] = []
+    for kind in ("predictions", "heatmaps", "scores"):
+        paths.extend((folder / kind).rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
 
 
-def same(folder: Path, other: Path) -> None:
+def assert_same(folder: Path, other: Path) -> None:
     """Assert that every table and every unit is the same, and that no partial file remains."""
     assert tables(folder) == tables(other)
     assert units(folder) == units(other)
@@ -91,7 +97,7 @@ def same(folder: Path, other: Path) -> None:
 
 
 STEPS = (["map", 3], ["rename", -5], ["rename", 8], ["table", 2], ["table", -7], ["text", 4], ["map", -2])
-"""Moments in the middle of commits: after the maps but before the case list, before and after a rename, and so on."""
+"""Moments in the middle of commits: a step and the number of its call, before (negative) or after (positive) it."""
 
 
 def test_killed_in_the_middle_of_commits(ask: Ask, whole: tuple[Path, float], tmp_path: Path) -> None:
@@ -99,90 +105,96 @@ def test_killed_in_the_middle_of_commits(ask: Ask, whole: tuple[Path, float], tm
         code, _ = ask("run", config(tmp_path / "run"), moment)
         assert code == -signal.SIGKILL
     assert ask("run", config(tmp_path / "run"), None)[0] == 0
-    same(tmp_path / "run", whole[0])
+    assert_same(tmp_path / "run", whole[0])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_random_moments(ask: Ask, whole: tuple[Path, float], tmp_path: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    killed = 0
+    generator = random.Random(seed)
+    reference, seconds = whole
+    kills = 0
     folder = tmp_path / "run"
-    while killed < 5:
-        code, _ = ask("run", config(folder), draw.uniform(0.05, 0.3) * whole[1])
+    while kills < 5:
+        code, _ = ask("run", config(folder), generator.uniform(0.05, 0.3) * seconds)
         if code == -signal.SIGKILL:
-            killed += 1
+            kills += 1
         else:
-            killed = 0
+            kills = 0
         if code == 0:  # it ended before it was killed: start again
             shutil.rmtree(folder)
     assert ask("run", config(folder), None)[0] == 0
-    same(folder, whole[0])
+    assert_same(folder, reference)
 
 
 @pytest.mark.parametrize("step", [["join", -1], ["join", 1], ["csv", 2], ["csv", -3]])
 def test_killed_while_the_tables_are_written(
     ask: Ask, whole: tuple[Path, float], tmp_path: Path, step: list[Any]
 ) -> None:
-    """All units exist, but not the tables."""
+    """The run starts with all units and without tables."""
     shutil.copytree(whole[0], tmp_path / "run")
     for name in TABLES:
         (tmp_path / "run" / name).unlink()
     assert ask("run", config(tmp_path / "run"), step)[0] == -signal.SIGKILL
     assert ask("run", config(tmp_path / "run"), None)[0] == 0
-    same(tmp_path / "run", whole[0])
+    assert_same(tmp_path / "run", whole[0])
 
 
 def test_shards_at_once_share_a_folder(ask: Ask, whole: tuple[Path, float], tmp_path: Path) -> None:
     codes = ask("shards", config(tmp_path / "run"), 2)
+    # A shard that ends before the others exits with 3: the run is not complete yet.
     assert set(codes) <= {0, 3}
     assert 0 in codes
-    same(tmp_path / "run", whole[0])
+    assert_same(tmp_path / "run", whole[0])
 
 
-def test_shards_settle_measured_rows_together(ask: Ask, tmp_path: Path) -> None:
-    """The first measurement decides for all shards: their parts match, and a resumed run gives the same bits."""
-    ask("shards", config(tmp_path / "run", rows="auto"), 3)
-    first = tables(tmp_path / "run")
-    same_again = units(tmp_path / "run")
-    assert ask("run", config(tmp_path / "run", rows="auto"), None)[0] == 0
-    assert tables(tmp_path / "run") == first
-    assert units(tmp_path / "run") == same_again
-    settled = {
-        json.loads(path.read_text())["rows"] for path in (tmp_path / "run" / "execution").glob("rows-*/unit.json")
-    }
-    rows = json.loads((tmp_path / "run" / "provenance.json").read_text())["rows"]
-    assert set(rows.values()) == settled
+def test_shards_agree_on_measured_rows(ask: Ask, tmp_path: Path) -> None:
+    """The first measurement of ``rows: auto`` counts for all shards, and a resumed run gives the same bytes."""
+    folder = tmp_path / "run"
+    ask("shards", config(folder, rows="auto"), 3)
+    first_tables = tables(folder)
+    first_units = units(folder)
+    assert ask("run", config(folder, rows="auto"), None)[0] == 0
+    assert tables(folder) == first_tables
+    assert units(folder) == first_units
+    measured = {json.loads(path.read_text())["rows"] for path in (folder / "execution").glob("rows-*/unit.json")}
+    rows = json.loads((folder / "provenance.json").read_text())["rows"]
+    assert set(rows.values()) == measured
 
 
 def parallel(output: Path, **settings: Any) -> dict[str, Any]:
+    """The config with an executor of two processes."""
     return config(output, executor={"use": "processes", "workers": 2}, **settings)
 
 
-def test_processes_give_the_same_and_survive_the_death_of_all(
+def test_a_killed_run_of_processes_leaves_no_worker_and_is_resumed(
     ask: Ask, calls: Path, whole: tuple[Path, float], tmp_path: Path
 ) -> None:
-    """The parent is killed after the first commit; its workers end with it, and another run continues."""
+    """The parent is killed after the first scores are committed; its workers end, and another run continues."""
     calls.unlink(missing_ok=True)
     assert ask("run", parallel(tmp_path / "run"), "scores/*/unit.json")[0] == -signal.SIGKILL
-    workers = {call[3] for call in map(json.loads, calls.read_text().splitlines()) if call[0] == "explain"}
+    notes = [json.loads(line) for line in calls.read_text().splitlines()]
+    workers = {note[3] for note in notes if note[0] == "explain"}
     deadline = time.monotonic() + 30
     while any(map(alive, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert ask("run", parallel(tmp_path / "run"), None)[0] == 0
-    same(tmp_path / "run", whole[0])
+    assert_same(tmp_path / "run", whole[0])
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Whether a process runs; a zombie, with the state Z, does not."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        text = Path(f"/proc/{process}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    # The state follows the name of the program, which stands in parentheses.
+    state = text.rpartition(")")[2].split()[0]
+    return state != "Z"
 
 
-def test_a_killed_worker_costs_nothing_and_a_deadly_sample_its_own_task(ask: Ask, tmp_path: Path) -> None:
-    """One sample kills its worker once, another always: the rows of its task fail, and the run ends."""
+def test_a_sample_that_kills_its_worker_once_costs_nothing_and_always_costs_its_task(ask: Ask, tmp_path: Path) -> None:
+    """blob-012 kills its worker once. blob-016 always does: the four samples of its task fail, and the run ends."""
     explainers = [
         {"use": "slope", "on": ["blob-012"], "fault": "kill once", "at": str(tmp_path / "marker")},
         {"use": "slope", "factor": 2.0, "on": ["blob-016"], "fault": "kill"},
@@ -192,12 +204,13 @@ def test_a_killed_worker_costs_nothing_and_a_deadly_sample_its_own_task(ask: Ask
     assert (tmp_path / "marker").read_text() == "killed"
     table = read_table(tmp_path / "run" / "scores.parquet")
     rows = [dict(zip(table, values)) for values in zip(*table.values())]
-    failed = {(row["explainer"], row["case"]) for row in rows if row["status"] == "failed"}
-    lost = [f"blob-{index:03}" for index in range(16, 20)]
-    shown = {row["explainer"] for row in rows}
-    assert len(shown) == 4
-    assert failed == {(explainer, case) for explainer in shown for case in lost}
-    reasons = {row["reason"] for row in rows if row["status"] == "failed"}
+    failures = [row for row in rows if row["status"] == "failed"]
+    lost_cases = [f"blob-{index:03}" for index in range(16, 20)]
+    # "" stands for the metric without heatmaps, and the random baseline is added.
+    names = {row["explainer"] for row in rows}
+    assert len(names) == 4
+    assert {(row["explainer"], row["case"]) for row in failures} == set(product(names, lost_cases))
+    reasons = {row["reason"] for row in failures}
     assert reasons == {"its worker process died 2 times (killed, or out of memory)"}
     assert {row["status"] for row in rows} == {"valid", "failed"}
     assert (tmp_path / "run" / "summary.csv").exists()
@@ -205,7 +218,7 @@ def test_a_killed_worker_costs_nothing_and_a_deadly_sample_its_own_task(ask: Ask
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    """The parts as an installed plugin: a folder on the path with its metadata."""
+    """The metadata that make the parts an installed plugin, in a folder for the path; returns that folder."""
     metadata = tmp_path / "site" / "heatproof_parts-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: heatproof-parts\nVersion: 1.0\n")
@@ -213,13 +226,15 @@ def plugin(tmp_path: Path) -> Path:
     return metadata.parent
 
 
-def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_path: Path, plugin: Path) -> None:
+def test_control_c_stops_a_run_with_advice_and_a_resumed_run_reuses_its_units(
+    ask: Ask, tmp_path: Path, plugin: Path
+) -> None:
     settings = {"explainers": [{"use": "slope", "seconds": 0.4}], "models": ["regions"], "metrics": ["mass"]}
     path = tmp_path / "config.yaml"
     run = Run(tmp_path / "run")
     YAML().dump(config(run.folder, **settings), path)
     command = [sys.executable, "-c", "from heatproof.cli.commands import main; main()", "run", str(path)]
-    env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{HERE}")
+    env = environment(PYTHONPATH=f"{plugin}{os.pathsep}{FOLDER}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as child:
         while not run.keys("scores"):
             assert child.poll() is None, child.communicate()
@@ -234,4 +249,5 @@ def test_control_c_stops_cleanly_says_how_to_go_on_and_goes_on(ask: Ask, tmp_pat
     assert ask("run", config(run.folder, **settings), None)[0] == 0
     after = units(run.folder)
     assert {name: after[name] for name in before} == before
+    # 12 cases of the split, three measures of mass, slope and the random baseline.
     assert len(read_table(run.folder / "scores.parquet")["case"]) == 12 * 3 * 2

@@ -60,7 +60,7 @@ def test_torchvisions_weights_come_without_the_parts_that_are_replaced(monkeypat
 
 
 def test_weights_that_are_not_the_backbones_say_where_the_file_belongs():
-    with pytest.raises(ModelError, match=r"Error\(s\) in loading.*/checkpoints/tiny-1234.pth, or give a checkpoint"):
+    with pytest.raises(ModelError, match=r"Error\(s\) in loading.*/checkpoints/tiny-1234.pth, or set weights to"):
         Tiny(weights="torchvision").build()
 
 

@@ -86,8 +86,8 @@ def shuffled_ties(annotation: list[float], heatmap: list[float], top: int) -> fl
 @pytest.fixture(scope="module")
 def random_cells() -> Array:
     """The cells (2000, 10, 10) of positive random maps whose side, like 448, is no multiple of ten."""
-    random = np.random.default_rng(0)
-    return np.stack([cells(random.random((112, 112), dtype=np.float32), 10) for _ in range(2000)])
+    generator = np.random.default_rng(0)
+    return np.stack([cells(generator.random((112, 112), dtype=np.float32), 10) for _ in range(2000)])
 
 
 class TestVectors:
@@ -151,18 +151,18 @@ class TestCells:
 
 class TestTies:
     def test_every_order_of_two_by_two_cells(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for _ in range(25):
-            annotation, heatmap = random.integers(0, 3, size=(2, 4)).astype(float)
+            annotation, heatmap = generator.integers(0, 3, size=(2, 4)).astype(float)
             annotation[0] += 1
             for top in (1, 2, 3, 4):
                 expected = shuffled_ties(annotation.tolist(), heatmap.tolist(), top)
                 assert ecs(annotation, heatmap, top) == pytest.approx(expected)
 
     def test_every_choice_of_three_by_three_cells(self) -> None:
-        random = np.random.default_rng(1)
+        generator = np.random.default_rng(1)
         for _ in range(20):
-            annotation, heatmap = random.integers(0, 4, size=(2, 9)).astype(float)
+            annotation, heatmap = generator.integers(0, 4, size=(2, 9)).astype(float)
             annotation[0] += 1
             for top in (1, 3, 5, 9, 12):
                 expected = brute_force(annotation.tolist(), heatmap.tolist(), top)
@@ -187,9 +187,9 @@ class TestTies:
             assert ecs(annotation, heatmap, 7) == pytest.approx(expected, rel=1e-12)
 
     def test_stable_is_row_major(self) -> None:
-        random = np.random.default_rng(2)
+        generator = np.random.default_rng(2)
         for _ in range(50):
-            values = random.integers(-2, 3, size=12).astype(float)
+            values = generator.integers(-2, 3, size=12).astype(float)
             first = np.argsort(-values, kind="stable")[:5]
             assert np.flatnonzero(chosen(values, 5, "stable")).tolist() == sorted(first)
 
@@ -213,20 +213,20 @@ class TestTies:
 
 class TestInvariants:
     def test_bounds_and_multiples(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for _ in range(200):
-            annotation = np.maximum(random.normal(size=(5, 5)), 0)
+            annotation = np.maximum(generator.normal(size=(5, 5)), 0)
             count = min(7, np.count_nonzero(annotation))
-            score = ecs(annotation, random.normal(size=(5, 5)), 7)
+            score = ecs(annotation, generator.normal(size=(5, 5)), 7)
             assert 0 <= score <= 1
             assert score * count == pytest.approx(round(score * count))
             assert ecs(annotation, annotation, 7) == 1
 
     def test_all_cells_find_all_lesions(self) -> None:
-        random = np.random.default_rng(1)
-        annotation = np.maximum(random.normal(size=(4, 4)), 0)
+        generator = np.random.default_rng(1)
+        annotation = np.maximum(generator.normal(size=(4, 4)), 0)
         for top in (16, 17, 400):
-            assert ecs(annotation, random.normal(size=(4, 4)), top) == 1
+            assert ecs(annotation, generator.normal(size=(4, 4)), top) == 1
 
     def test_symmetry(self) -> None:
         first, second = np.random.default_rng(2).random((2, 50, 6, 6))
@@ -237,20 +237,20 @@ class TestInvariants:
     @pytest.mark.parametrize("ties", ["expected", "stable"])
     @pytest.mark.parametrize(("scale", "shift"), [(3, 7), (0.01, -2), (1000, 0)])
     def test_scale_and_shift_of_the_heatmap(self, scale: float, shift: float, ties: Ties) -> None:
-        random = np.random.default_rng(3)
+        generator = np.random.default_rng(3)
         for _ in range(30):
-            annotation = cells(random.random((56, 48)) > 0.98, 10)
-            heatmap = random.normal(size=(56, 48))
-            sparse = np.where(random.random((56, 48)) > 0.99, random.random((56, 48)), 0)
+            annotation = cells(generator.random((56, 48)) > 0.98, 10)
+            heatmap = generator.normal(size=(56, 48))
+            sparse = np.where(generator.random((56, 48)) > 0.99, generator.random((56, 48)), 0)
             for values in (heatmap, sparse):
                 moved = cells(scale * values + shift, 10)
                 assert ecs(annotation, moved, 15, ties) == pytest.approx(ecs(annotation, cells(values, 10), 15, ties))
 
     def test_flips_and_transposition_of_both(self) -> None:
-        random = np.random.default_rng(4)
+        generator = np.random.default_rng(4)
         for _ in range(30):
-            annotation = (random.random((45, 53)) > 0.97).astype(float)
-            heatmap = np.where(random.random((45, 53)) > 0.95, random.normal(size=(45, 53)), 0)
+            annotation = (generator.random((45, 53)) > 0.97).astype(float)
+            heatmap = np.where(generator.random((45, 53)) > 0.95, generator.normal(size=(45, 53)), 0)
             score = ecs(cells(annotation, 10), cells(heatmap, 10), 15)
             for moved in (np.flipud, np.fliplr, np.transpose):
                 other = ecs(cells(moved(annotation), 10), cells(moved(heatmap), 10), 15)
@@ -282,8 +282,8 @@ class TestPartitions:
     """At 448 pixels ``floor`` makes 64 cells larger than the others; a positive random map selects these cells."""
 
     def maps(self, count: int) -> Iterator[Array]:
-        random = np.random.default_rng(5)
-        return (random.random((448, 448), dtype=np.float32) for _ in range(count))
+        generator = np.random.default_rng(5)
+        return (generator.random((448, 448), dtype=np.float32) for _ in range(count))
 
     def rates(self, partition: Partition) -> Array:
         shares = [chosen(cells(heatmap, 10, partition), 15).reshape(10, 10) for heatmap in self.maps(250)]

@@ -58,19 +58,19 @@ class TestOneVersusRest:
         assert summary(Auc(), self.cases()) == pytest.approx({"a": 0.875, "b": 0.9375, "c": 0.8125, "auc": 0.875})
 
     def test_against_scikit_learn(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for _ in range(100):
-            labels = random.permutation([*range(3), *random.integers(0, 3, 20)])
-            logits = random.normal(size=(len(labels), 3)).astype(np.float32).astype(float)
+            labels = generator.permutation([*range(3), *generator.integers(0, 3, 20)])
+            logits = generator.normal(size=(len(labels), 3)).astype(np.float32).astype(float)
             actual = summary(Auc(), [case(int(label), row) for label, row in zip(labels, logits)])
             shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             expected = roc_auc_score(labels, shares, multi_class="ovr", average="macro")
             assert actual["auc"] == pytest.approx(expected, abs=1e-9)
 
     def test_sigmoids_rank_by_the_logit(self) -> None:
-        random = np.random.default_rng(1)
-        labels = random.integers(0, 3, 40)
-        logits = random.normal(size=(40, 3))
+        generator = np.random.default_rng(1)
+        labels = generator.integers(0, 3, 40)
+        logits = generator.normal(size=(40, 3))
         actual = summary(Auc(scores="sigmoid"), [case(int(label), row) for label, row in zip(labels, logits)])
         for index, name in enumerate(ABC):
             assert actual[name] == pytest.approx(roc_auc_score(labels == index, logits[:, index]))
@@ -125,9 +125,9 @@ class TestPositive:
         assert measured["auc"] == pytest.approx([0.5, 1], abs=1e-7)
 
     def test_against_scikit_learn(self) -> None:
-        random = np.random.default_rng(2)
-        labels = random.integers(0, 5, 60)
-        logits = random.normal(size=60) * 3
+        generator = np.random.default_rng(2)
+        labels = generator.integers(0, 5, 60)
+        logits = generator.normal(size=60) * 3
         for head, scores in (("ordinal", 1 / (1 + np.exp(-logits))), ("regression", logits)):
             cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
             actual = summary(Auc(positive=REFERABLE), cases)
@@ -136,9 +136,9 @@ class TestPositive:
             assert lower == {"auc": pytest.approx(roc_auc_score(labels < 2, -scores))}
 
     def test_two_classes_with_one_output(self) -> None:
-        random = np.random.default_rng(3)
-        labels = random.integers(0, 2, 30)
-        logits = random.normal(size=30)
+        generator = np.random.default_rng(3)
+        labels = generator.integers(0, 2, 30)
+        logits = generator.normal(size=30)
         cases = [case(int(label), [z], ("a", "b"), ("a", "b"), "sigmoid") for label, z in zip(labels, logits)]
         area = pytest.approx(roc_auc_score(labels, logits))
         assert summary(Auc(), cases) == {"a": area, "b": area, "auc": area}

@@ -51,20 +51,20 @@ def test_vectors(case: Any, area: Any, wald: Any, logit: Any) -> None:
 
 
 def test_a_thousand_random_cases_against_all_pairs() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(1000):
-        upper, lower = random.integers(2, 12, 2)
-        scores = random.integers(0, 9, upper + lower) / 9
+        upper, lower = generator.integers(2, 12, 2)
+        scores = generator.integers(0, 9, upper + lower) / 9
         positive = np.repeat([True, False], [upper, lower])
         result = delong(scores, positive)
         assert (result.auc, result.variance) == pytest.approx(plain(scores, positive), abs=1e-12)
 
 
 def test_the_error_is_near_that_of_the_bootstrap() -> None:
-    random = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     positive = np.repeat([True, False], [150, 250])
-    scores = random.normal(size=400) + positive
-    resampled = auc(scores, positive.astype(float), random.multinomial(400, np.full(400, 1 / 400), size=2000))
+    scores = generator.normal(size=400) + positive
+    resampled = auc(scores, positive.astype(float), generator.multinomial(400, np.full(400, 1 / 400), size=2000))
     assert delong(scores, positive).error == pytest.approx(resampled.std(), rel=0.08)
 
 

@@ -22,11 +22,13 @@ VECTORS = {
 
 def drawn(seed: int, most: int = 60) -> tuple[Array, Array]:
     """Scores with many ties and labels of both kinds."""
-    random = np.random.default_rng(seed)
-    count = int(random.integers(2, most))
+    generator = np.random.default_rng(seed)
+    count = int(generator.integers(2, most))
     positive = np.zeros(count)
-    positive[: random.integers(1, count)] = 1
-    return random.integers(0, 12, count) / 12 + 0.1 * positive * random.integers(0, 2), random.permutation(positive)
+    positive[: generator.integers(1, count)] = 1
+    return generator.integers(0, 12, count) / 12 + 0.1 * positive * generator.integers(0, 2), generator.permutation(
+        positive
+    )
 
 
 def point(scores: Array, positive: Array) -> float:
@@ -47,9 +49,9 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
 
 
 def test_resamples_against_all_pairs() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     scores, positive = drawn(3)
-    counts = random.integers(0, 4, (50, len(scores)))
+    counts = generator.integers(0, 4, (50, len(scores)))
     wins = (np.sign(scores[positive == 1][:, None] - scores[positive == 0]) + 1) / 2
     for area, row in zip(auc(scores, positive, counts), counts):
         pairs = np.outer(row[positive == 1], row[positive == 0])
@@ -88,9 +90,9 @@ def test_undefined_cases_are_left_out() -> None:
 
 def test_random_scores_reach_one_half() -> None:
     """The variance of the statistic without ties is (p + n + 1) / (12 p n)."""
-    random = np.random.default_rng(5)
+    generator = np.random.default_rng(5)
     positive = np.repeat([1.0, 0.0], [30, 50])
-    areas = [point(random.random(80), positive) for _ in range(400)]
+    areas = [point(generator.random(80), positive) for _ in range(400)]
     error = np.sqrt(81 / (12 * 30 * 50))
     assert np.mean(areas) == pytest.approx(0.5, abs=4 * error / 20)
     assert np.std(areas) == pytest.approx(error, rel=0.15)
@@ -98,8 +100,8 @@ def test_random_scores_reach_one_half() -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
-    random = np.random.default_rng(0)
-    counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)
+    generator = np.random.default_rng(0)
+    counts = generator.multinomial(413, np.full(413, 1 / 413), size=10_000)
     start = time.process_time()
-    auc(random.random(413), np.repeat([1.0, 0.0], [100, 313]), counts)
+    auc(generator.random(413), np.repeat([1.0, 0.0], [100, 313]), counts)
     assert time.process_time() - start < 1

@@ -24,9 +24,9 @@ def test_vector(row: tuple[float, ...], expected: tuple[float, float]) -> None:
 
 
 def test_a_thousand_random_rows_against_the_formulas() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(1000):
-        share = random.dirichlet(np.ones(random.integers(2, 9)))
+        share = generator.dirichlet(np.ones(generator.integers(2, 9)))
         squares = float((share**2).sum())
         assert alpha(share) == pytest.approx((1 - squares) / squares, rel=1e-9)
         assert beta(share) == pytest.approx((1 - share.max()) / share.max(), rel=1e-9)

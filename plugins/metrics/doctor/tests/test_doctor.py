@@ -31,10 +31,10 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple
 
 
 def drawn(classes: int, count: int = 200, seed: int = 0) -> tuple[list[Case], Array, Array]:
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     names = tuple("abcdefgh"[:classes])
-    labels = random.integers(0, classes, count)
-    logits = random.normal(size=(count, classes)) * 2
+    labels = generator.integers(0, classes, count)
+    logits = generator.normal(size=(count, classes)) * 2
     logits[np.arange(count), labels] += 1.5
     return [case(int(label), row, names, names) for label, row in zip(labels, logits)], labels, logits
 

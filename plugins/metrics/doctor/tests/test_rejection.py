@@ -20,11 +20,11 @@ DISTRIBUTIONS = np.array([
 WRONG = np.array([0.0, 0, 1, 0, 1, 0])
 
 
-def drawn(random: np.random.Generator, most: int = 40) -> tuple[Array, Array]:
+def drawn(generator: np.random.Generator, most: int = 40) -> tuple[Array, Array]:
     """Statistics with ties, decisions of both kinds."""
-    count = int(random.integers(2, most))
-    wrong = random.permutation(np.arange(count) < random.integers(1, count)).astype(float)
-    return random.integers(0, 10, count) / 7, wrong
+    count = int(generator.integers(2, most))
+    wrong = generator.permutation(np.arange(count) < generator.integers(1, count)).astype(float)
+    return generator.integers(0, 10, count) / 7, wrong
 
 
 def once(count: int) -> Array:
@@ -74,18 +74,18 @@ class TestVector:
 
 @pytest.mark.slow
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for _ in range(1000):
-            statistic, wrong = drawn(random)
+            statistic, wrong = drawn(generator)
             auroc = auroc_and_curve(statistic, wrong, once(len(wrong)))[0]
             assert auroc == pytest.approx(roc_auc_score(wrong, statistic), abs=1e-12)
 
 
 def test_curves_against_a_plain_walk() -> None:
-    random = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     for _ in range(100):
-        statistic, wrong = drawn(random)
+        statistic, wrong = drawn(generator)
         curve = auroc_and_curve(statistic, wrong, once(len(wrong)))[1][0]
         np.testing.assert_allclose(curve, plain_curve(statistic, wrong), atol=1e-12)
 
@@ -98,9 +98,9 @@ def test_a_rate_that_is_reached_exactly_takes_no_more() -> None:
 
 
 def test_resamples_against_cases_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(2)
-    statistic, wrong = drawn(random)
-    counts = random.integers(0, 4, (40, len(wrong)))
+    generator = np.random.default_rng(2)
+    statistic, wrong = drawn(generator)
+    counts = generator.integers(0, 4, (40, len(wrong)))
     counts[0] = 0
     counts[1] = wrong == 0
     monkeypatch.setattr("heatproof_doctor.rejection.BLOCK", 7 * len(wrong))
@@ -136,10 +136,10 @@ def test_without_cases() -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
-    random = np.random.default_rng(0)
-    counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)
-    statistic = random.random(413)
-    wrong = (random.random(413) < 0.3).astype(float)
+    generator = np.random.default_rng(0)
+    counts = generator.multinomial(413, np.full(413, 1 / 413), size=10_000)
+    statistic = generator.random(413)
+    wrong = (generator.random(413) < 0.3).astype(float)
     start = time.process_time()
     auroc_and_curve(statistic, wrong, counts)
     assert time.process_time() - start < 1

@@ -70,11 +70,11 @@ class TestMeasure:
     def test_several_readers(self) -> None:
         """By default the union of the masks counts; ``each`` averages scores, ``majority`` takes what most marked."""
         positions = ([(0, 0)], [(0, 0), (3, 3)], [(3, 3), (3, 0)])
-        marks = tuple(
+        annotations = tuple(
             Annotation("haemorrhages", drawn({"a": pixels})["a"], reader=f"reader{number}")
             for number, pixels in enumerate(positions)
         )
-        several = Case(replace(sample({}), annotations=marks), heatmap=Heatmap(np.array(HEAT, dtype=np.float32)))
+        several = Case(replace(sample({}), annotations=annotations), heatmap=Heatmap(np.array(HEAT, dtype=np.float32)))
 
         def score(readers: str) -> float:
             metric = Ecs(grid=2, top=2, ties="stable", weights={"haemorrhages": 1}, readers=readers)
@@ -103,11 +103,11 @@ class TestMeasure:
         }
 
     def test_whole_against_a_plain_implementation(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         metric = Ecs(grid=4, top=5, weights=WEIGHTS)
         for _ in range(30):
-            masks = {finding: (random.random((20, 16)) > 0.99).astype(np.float32) for finding in WEIGHTS}
-            heat = random.normal(size=(20, 16)).astype(np.float32)
+            masks = {finding: (generator.random((20, 16)) > 0.99).astype(np.float32) for finding in WEIGHTS}
+            heat = generator.normal(size=(20, 16)).astype(np.float32)
             pixels = sum(WEIGHTS[finding] * mask.astype(float) for finding, mask in masks.items())
             lesion, heated = (
                 {(i, j): values[5 * i : 5 * i + 5, 4 * j : 4 * j + 4].sum() for i in range(4) for j in range(4)}
@@ -123,11 +123,11 @@ class TestMeasure:
 
     @pytest.mark.parametrize("factor", [2, 0.37, 1e6])
     def test_only_ratios_of_weights_count(self, factor: float) -> None:
-        random = np.random.default_rng(1)
+        generator = np.random.default_rng(1)
         scaled = {finding: factor * weight for finding, weight in WEIGHTS.items()}
         for _ in range(20):
-            masks = {finding: (random.random((21, 17)) > 0.97).astype(np.float32) for finding in WEIGHTS}
-            example = case(masks, random.normal(size=(21, 17)))
+            masks = {finding: (generator.random((21, 17)) > 0.97).astype(np.float32) for finding in WEIGHTS}
+            example = case(masks, generator.normal(size=(21, 17)))
             assert Ecs(weights=scaled).measure(example) == pytest.approx(Ecs(weights=WEIGHTS).measure(example))
 
     def test_readers_are_united(self) -> None:
@@ -229,9 +229,9 @@ class TestWeights:
         assert [round(fitted[finding], 2) for finding in WEIGHTS] == [1, 1.07, 5.88, 47]
 
     def test_area_coverage_over_several_samples_in_any_order(self) -> None:
-        random = np.random.default_rng(0)
-        samples = [sample({"a": random.random((6, 6)), "b": random.random((6, 6)) / 9}, f"{n}") for n in range(7)]
-        samples.append(sample({"b": random.random((6, 6)).astype(np.float32)}))
+        generator = np.random.default_rng(0)
+        samples = [sample({"a": generator.random((6, 6)), "b": generator.random((6, 6)) / 9}, f"{n}") for n in range(7)]
+        samples.append(sample({"b": generator.random((6, 6)).astype(np.float32)}))
         totals = {"a": 0.0, "b": 0.0}
         for item in samples:
             for annotation in item.annotations:

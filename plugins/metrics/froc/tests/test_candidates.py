@@ -56,11 +56,11 @@ class TestMatched:
 
 
 def test_against_counting_at_every_threshold() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(1000):
-        best = random.integers(0, 8, 6).astype(float)
-        best[random.random(6) < 0.3] = np.nan
-        false = random.integers(0, 8, random.integers(0, 9)).astype(float)
+        best = generator.integers(0, 8, 6).astype(float)
+        best[generator.random(6) < 0.3] = np.nan
+        false = generator.integers(0, 8, generator.integers(0, 9)).astype(float)
         curve = candidate_curve(best, false, 3)
         assert set(curve.thresholds[:-1]) == {*best[~np.isnan(best)], *false}
         for threshold, x, y in zip(curve.thresholds, curve.false_positives, curve.sensitivity):

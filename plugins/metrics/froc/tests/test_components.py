@@ -13,10 +13,16 @@ Array = NDArray[Any]
 
 
 def maps() -> list[Array]:
-    random = np.random.default_rng(0)
-    noise = random.normal(size=(24, 31)).astype(np.float32)
-    coarse = random.integers(0, 40, (17, 9)).astype(np.float32)
-    return [noise, gaussian_filter(noise, 2), coarse, random.normal(size=(6, 7, 8)), gaussian_filter(noise[:, :5], 1)]
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(24, 31)).astype(np.float32)
+    coarse = generator.integers(0, 40, (17, 9)).astype(np.float32)
+    return [
+        noise,
+        gaussian_filter(noise, 2),
+        coarse,
+        generator.normal(size=(6, 7, 8)),
+        gaussian_filter(noise[:, :5], 1),
+    ]
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])

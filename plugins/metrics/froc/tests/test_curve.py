@@ -22,9 +22,9 @@ def plain(x: NDArray[Any], y: NDArray[Any], rate: float, interpolation: str) -> 
 
 @pytest.mark.parametrize("interpolation", ["linear", "step"])
 def test_random_curves_that_fold_back(interpolation: Any) -> None:
-    random = np.random.default_rng(0)
-    x = random.integers(0, 40, (200, 3, 12)) / 4
-    y = random.integers(0, 11, (200, 3, 12)) / 10
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 40, (200, 3, 12)) / 4
+    y = generator.integers(0, 11, (200, 3, 12)) / 10
     rates = (0.1, 0.25, 1, 3.3, 9.75, 20)
     read = sensitivity_at(x, y, rates, interpolation)
     expected = [[[plain(*curve, rate, interpolation) for rate in rates] for curve in zip(*rows)] for rows in zip(x, y)]
@@ -33,9 +33,9 @@ def test_random_curves_that_fold_back(interpolation: Any) -> None:
 
 
 def test_order_of_the_points_does_not_matter() -> None:
-    random = np.random.default_rng(1)
-    x, y = random.random((2, 9)) * 8
-    order = random.permutation(9)
+    generator = np.random.default_rng(1)
+    x, y = generator.random((2, 9)) * 8
+    order = generator.permutation(9)
     assert sensitivity_at(x, y).tolist() == sensitivity_at(x[order], y[order]).tolist()
 
 

@@ -26,14 +26,14 @@ def gaze(values: Array, reader: str = "", finding: str = "gaze") -> Annotation:
     return Annotation(finding, values.astype(np.float32), "density", reader)
 
 
-def case(heat: Any, *marks: Annotation, points: Array | None = None, readers: Any = None, **known: Any) -> Case:
+def case(heat: Any, *annotations: Annotation, points: Array | None = None, readers: Any = None, **known: Any) -> Case:
     heat = np.asarray(heat, dtype=np.float32)
     extras = {}
     if points is not None:
         extras["fixations"] = points
     if readers is not None:
         extras["fixation_readers"] = np.array(readers)
-    sample = Sample("one", np.zeros((1, *heat.shape), dtype=np.float32), marks, extras=extras, **known)
+    sample = Sample("one", np.zeros((1, *heat.shape), dtype=np.float32), annotations, extras=extras, **known)
     return Case(sample, heatmap=Heatmap(heat))
 
 
@@ -173,11 +173,13 @@ class TestReaders:
     HEAT = RANDOM.normal(size=(12, 12)).astype(np.float32).astype(float)
 
     def measured(self, readers: Any, *names: str, **scales: float) -> dict[str, float]:
-        marks = [gaze(self.MAPS[name] * scales.get(name, 1), name) for name in names]
+        annotations = [gaze(self.MAPS[name] * scales.get(name, 1), name) for name in names]
         known = np.isin(list("aaabbbccc"), names)
         points = self.POINTS[known]
         owners = np.array(list("aaabbbccc"))[known]
-        return Gaze(readers=readers, grid=4, top=3).measure(case(self.HEAT, *marks, points=points, readers=owners))
+        return Gaze(readers=readers, grid=4, top=3).measure(
+            case(self.HEAT, *annotations, points=points, readers=owners)
+        )
 
     def single(self, density: Array) -> float:
         return float(pearsonr(self.HEAT.ravel(), density.ravel()).statistic)

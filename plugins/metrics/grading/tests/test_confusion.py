@@ -60,15 +60,15 @@ def test_nothing_over_nothing_is_undefined() -> None:
 
 @pytest.mark.slow
 def test_a_thousand_random_cases_against_scikit_learn() -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     kinds: tuple[tuple[Weights, str | None], ...] = (
         ("quadratic", "quadratic"),
         ("linear", "linear"),
         ("equal", None),
     )
     for turn in range(1000):
-        classes = int(random.integers(2, 6))
-        labels, decisions = random.integers(0, classes, (2, random.integers(8, 60)))
+        classes = int(generator.integers(2, 6))
+        labels, decisions = generator.integers(0, classes, (2, generator.integers(8, 60)))
         counted = matrix(labels, decisions, classes)
         names = list(range(classes))
         ours, theirs = kinds[turn % 3]
@@ -86,9 +86,9 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
 
 
 def test_specificity_is_the_sensitivity_for_all_others() -> None:
-    random = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     for _ in range(50):
-        counted = random.integers(1, 9, (1, 4, 4))
+        counted = generator.integers(1, 9, (1, 4, 4))
         for index in range(4):
             rest = np.delete(counted[0], index, axis=0)
             assert rates(counted)["specificity"][0, index] == pytest.approx(1 - rest[:, index].sum() / rest.sum())

@@ -48,8 +48,8 @@ def summary(metric: Grading, cases: list[Case]) -> dict[str, Any]:
 
 
 def graded(seed: int = 0, count: int = 80) -> tuple[Array, Array]:
-    random = np.random.default_rng(seed)
-    return random.permutation([*range(5), *random.integers(0, 5, count - 5)]), random.normal(size=(count, 5))
+    generator = np.random.default_rng(seed)
+    return generator.permutation([*range(5), *generator.integers(0, 5, count - 5)]), generator.normal(size=(count, 5))
 
 
 @conforms(Grading(), Grading(weights="equal"), Grading(positive=("right",)), Grading(positive=("left",), threshold=0.6))
@@ -101,9 +101,9 @@ def test_resamples_against_cases_repeated() -> None:
 @pytest.mark.parametrize(("head", "threshold"), [("ordinal", 0.375), ("regression", 1.5)])
 def test_one_output_at_a_threshold_on_its_own_scale(head: Head, threshold: float) -> None:
     """The threshold half way between two grades makes the same decisions as the grades."""
-    random = np.random.default_rng(3)
-    labels = random.integers(0, 5, 60)
-    logits = random.normal(size=60) * 2
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 5, 60)
+    logits = generator.normal(size=60) * 2
     cases = [case(int(label), [z], GRADES, GRADES, head) for label, z in zip(labels, logits)]
     by_threshold = summary(Grading(positive=REFERABLE, threshold=threshold), cases)
     by_grade = summary(Grading(positive=REFERABLE), cases)
@@ -182,9 +182,9 @@ def test_excluded_cases_are_left_out() -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_resamples_take_less_than_a_second() -> None:
-    random = np.random.default_rng(0)
-    counts = random.multinomial(413, np.full(413, 1 / 413), size=10_000)
-    measured = {"confusion": np.eye(25)[random.integers(0, 25, 413)]}
+    generator = np.random.default_rng(0)
+    counts = generator.multinomial(413, np.full(413, 1 / 413), size=10_000)
+    measured = {"confusion": np.eye(25)[generator.integers(0, 25, 413)]}
     start = time.process_time()
     Grading().summarise(measured, counts)
     assert time.process_time() - start < 1

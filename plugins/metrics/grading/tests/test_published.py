@@ -41,9 +41,9 @@ def test_rates_alone() -> None:
 
 @pytest.mark.parametrize("digits", [2, 3, 4])
 def test_what_one_table_gives_is_never_contradicted(digits: int) -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(300):
-        table = random.integers(1, 200, (1, 2, 2))
+        table = generator.integers(1, 200, (1, 2, 2))
         measures = {name: round(float(values[0, 1]), digits) for name, values in rates(table).items()}
         overall = round(float(accuracy(table)[0]), digits)
         negatives, positives = table[0].sum(axis=1)

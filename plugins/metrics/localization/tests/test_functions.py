@@ -70,9 +70,9 @@ class TestPointing:
 
     def test_a_thousand_heatmaps(self) -> None:
         for seed in range(1000):
-            random = np.random.default_rng(seed)
-            heat = random.integers(0, 3, (3, 4))
-            areas = random.random((2, 3, 4)) > 0.6
+            generator = np.random.default_rng(seed)
+            heat = generator.integers(0, 3, (3, 4))
+            areas = generator.random((2, 3, 4)) > 0.6
             hottest = [index for index, value in enumerate(heat.ravel().tolist()) if value == heat.max()]
             expected = [sum(area.ravel()[index] for index in hottest) / len(hottest) for area in areas]
             assert pointing(heat, areas).tolist() == pytest.approx(expected)
@@ -80,10 +80,10 @@ class TestPointing:
 
 class TestRank:
     def test_every_way_to_break_ties(self) -> None:
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for _ in range(1000):
-            heat = random.integers(0, 4, (3, 3)).astype(np.float32)
-            area = random.random((3, 3)) > 0.5
+            heat = generator.integers(0, 4, (3, 3)).astype(np.float32)
+            area = generator.random((3, 3)) > 0.5
             area[0, 0] = True
             marked = area.ravel().tolist()
             ways = [[marked[index] for index in way] for way in tops(heat, int(area.sum()))]
@@ -91,9 +91,9 @@ class TestRank:
             assert relevance_rank(heat, area[None])[0] == pytest.approx(expected)
 
     def test_cut(self) -> None:
-        random = np.random.default_rng(1)
+        generator = np.random.default_rng(1)
         for count in range(1, 10):
-            heat = random.integers(0, 4, (3, 3))
+            heat = generator.integers(0, 4, (3, 3))
             last, share = cut(heat, count)
             ways = tops(heat, count)
             assert last == np.sort(heat, axis=None)[-count]
@@ -104,9 +104,9 @@ class TestRank:
 class TestMass:
     def test_pixels_count_by_the_share_that_is_marked(self) -> None:
         for seed in range(1000):
-            random = np.random.default_rng(seed)
-            heat = random.normal(size=(4, 5)).astype(np.float32)
-            areas = random.random((2, 4, 5)).astype(np.float32)
+            generator = np.random.default_rng(seed)
+            heat = generator.normal(size=(4, 5)).astype(np.float32)
+            areas = generator.random((2, 4, 5)).astype(np.float32)
             total = sum(max(0.0, value) for value in heat.ravel().tolist())
             for actual, area in zip(relevance_mass(heat, areas), areas):
                 pairs = zip(heat.ravel().tolist(), area.ravel().tolist())
@@ -149,9 +149,9 @@ class TestIou:
         assert iou(hot(heat, "maximum", 0.5), MASK[None]).tolist() == [0]
 
     def test_counting_pixels(self) -> None:
-        random = np.random.default_rng(0)
-        areas = random.random((4, 6, 7)) > 0.6
-        chosen = random.random((6, 7)) > 0.5
+        generator = np.random.default_rng(0)
+        areas = generator.random((4, 6, 7)) > 0.6
+        chosen = generator.random((6, 7)) > 0.5
         for actual, area in zip(iou(chosen, areas), areas):
             hot_set, area_set = ({*map(tuple, np.argwhere(pixels))} for pixels in (chosen, area))
             assert actual == len(hot_set & area_set) / len(hot_set | area_set)

@@ -56,17 +56,17 @@ class TestOracles:
 
     @pytest.mark.parametrize("metric", ALL[:3], ids=lambda metric: type(metric).__name__)
     def test_random_heatmaps_reach_chance(self, metric: Localization) -> None:
-        random = np.random.default_rng(0)
-        rows = [metric.measure(case(random.random((20, 27)), marked(self.AREA))) for _ in range(400)]
+        generator = np.random.default_rng(0)
+        rows = [metric.measure(case(generator.random((20, 27)), marked(self.AREA))) for _ in range(400)]
         values = np.array([row["combined"] for row in rows])
         assert [row["chance"] for row in rows] == pytest.approx([0.1] * 400)
         assert values.mean() == pytest.approx(0.1, abs=4 * values.std() / np.sqrt(400))
 
     def test_chance_of_what_the_tolerance_accepts(self) -> None:
-        random = np.random.default_rng(1)
+        generator = np.random.default_rng(1)
         metric = Pointing(tolerance=2.5)
         area = drawn((3, 4))
-        rows = [metric.measure(case(random.random((6, 9)), marked(area))) for _ in range(400)]
+        rows = [metric.measure(case(generator.random((6, 9)), marked(area))) for _ in range(400)]
         assert rows[0]["chance"] == pytest.approx(21 / 54)
         assert np.mean([row["combined"] for row in rows]) == pytest.approx(21 / 54, abs=0.1)
 
@@ -76,9 +76,9 @@ class TestOracles:
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_axes_are_not_swapped_and_volumes_work(self, metric: Localization) -> None:
-        random = np.random.default_rng(2)
-        heat = random.random((4, 5, 6))
-        area = random.random((4, 5, 6)) > 0.8
+        generator = np.random.default_rng(2)
+        heat = generator.random((4, 5, 6))
+        area = generator.random((4, 5, 6)) > 0.8
         turned = (2, 0, 1)
         scores = metric.measure(case(heat, marked(area.astype(np.float32))))
         other = metric.measure(case(heat.transpose(turned), marked(area.transpose(turned).astype(np.float32))))
@@ -116,9 +116,9 @@ class TestFindings:
             metric.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "gaze", kind="density")))
 
     def test_anatomy_only_where_it_is_named(self) -> None:
-        marks = marked(drawn((1, 1)), "optic_disc"), marked(drawn((2, 2)), "a")
-        assert "optic_disc" not in Pointing().measure(case(drawn((1, 1)), *marks))
-        scores = Pointing(findings=["optic_disc"]).measure(case(drawn((1, 1)), *marks))
+        annotations = marked(drawn((1, 1)), "optic_disc"), marked(drawn((2, 2)), "a")
+        assert "optic_disc" not in Pointing().measure(case(drawn((1, 1)), *annotations))
+        scores = Pointing(findings=["optic_disc"]).measure(case(drawn((1, 1)), *annotations))
         assert scores["combined"] == scores["optic_disc"] == 1
 
     def test_boxes_are_masks_of_what_they_cover(self) -> None:
@@ -139,16 +139,16 @@ class TestFindings:
 
 
 class TestReaders:
-    MARKS = (
+    ANNOTATIONS = (
         marked(drawn((1, 1), (2, 2)), reader="x"),
         marked(drawn((1, 1)), reader="y"),
         marked(drawn((1, 1), (5, 5)), reader="z"),
         marked(drawn((3, 3)), reader="z", kind="box"),
     )
 
-    def counted(self, readers: Any, *marks: Annotation) -> list[float]:
-        annotations = readings(case(drawn(), *(marks or self.MARKS)).sample, None, readers)
-        return [round(float(reading["lesion"].sum()), 6) for reading in annotations]
+    def counted(self, readers: Any, *annotations: Annotation) -> list[float]:
+        united = readings(case(drawn(), *(annotations or self.ANNOTATIONS)).sample, None, readers)
+        return [round(float(reading["lesion"].sum()), 6) for reading in united]
 
     def test_together_or_each(self) -> None:
         assert self.counted("union") == [4]
@@ -157,27 +157,27 @@ class TestReaders:
         assert self.counted("each") == [2, 1, 3]
 
     def test_majority_of_two_is_both_and_of_four_is_three(self) -> None:
-        assert self.counted("majority", *self.MARKS[:2]) == [1]
+        assert self.counted("majority", *self.ANNOTATIONS[:2]) == [1]
         fourth = marked(drawn((1, 1), (2, 2)), reader="w")
-        assert self.counted("majority", *self.MARKS, fourth) == [1]
-        assert self.counted("majority", *self.MARKS, fourth, marked(drawn((2, 2)), reader="v")) == [2]
+        assert self.counted("majority", *self.ANNOTATIONS, fourth) == [1]
+        assert self.counted("majority", *self.ANNOTATIONS, fourth, marked(drawn((2, 2)), reader="v")) == [2]
 
     def test_the_mean_score_of_each(self) -> None:
         heat = drawn((2, 2), (5, 5))
-        scores = [RelevanceMass().measure(case(heat, mark))["lesion"] for mark in self.MARKS[:3]]
-        together = RelevanceMass(readers="each").measure(case(heat, *self.MARKS[:3]))
+        scores = [RelevanceMass().measure(case(heat, annotation))["lesion"] for annotation in self.ANNOTATIONS[:3]]
+        together = RelevanceMass(readers="each").measure(case(heat, *self.ANNOTATIONS[:3]))
         assert together["lesion"] == together["combined"] == pytest.approx(np.mean(scores)) == pytest.approx(1 / 3)
 
     def test_a_reader_who_marks_nothing_has_no_score(self) -> None:
         nothing = marked(drawn(), reader="w"), marked(drawn(), "other", reader="w")
-        scores = Pointing(readers="each").measure(case(drawn((1, 1)), self.MARKS[0], *nothing))
+        scores = Pointing(readers="each").measure(case(drawn((1, 1)), self.ANNOTATIONS[0], *nothing))
         assert scores["combined"] == scores["lesion"] == 1
         with pytest.raises(Undefined, match="examined and absent: lesion, other"):
             Pointing(readers="each").measure(case(drawn((1, 1)), *nothing))
 
     def test_a_finding_that_one_reader_saw(self) -> None:
-        marks = self.MARKS[0], self.MARKS[1], marked(drawn((4, 4)), "other", reader="y")
-        scores = RelevanceMass(readers="each").measure(case(drawn((4, 4), (2, 2)), *marks))
+        annotations = self.ANNOTATIONS[0], self.ANNOTATIONS[1], marked(drawn((4, 4)), "other", reader="y")
+        scores = RelevanceMass(readers="each").measure(case(drawn((4, 4), (2, 2)), *annotations))
         assert scores["lesion"] == pytest.approx(1 / 4)
         assert scores["other"] == pytest.approx(1 / 2)
         assert scores["combined"] == pytest.approx(1 / 2)

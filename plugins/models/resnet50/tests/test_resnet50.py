@@ -138,8 +138,8 @@ def test_unknown_params_are_refused():
 def test_imagenet_weights_without_network_say_what_to_do(hub):
     with pytest.raises(ModelError, match="no route to host") as caught:
         ResNet50(weights="torchvision").build()
-    assert f"put it at {hub / CACHED}" in str(caught.value)
-    assert "weights: PATH" in str(caught.value)
+    assert f"save it as {hub / CACHED}" in str(caught.value)
+    assert "set weights to the path of a checkpoint" in str(caught.value)
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
@@ -153,7 +153,7 @@ def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
 
 def test_a_cached_file_of_another_network_is_named(hub):
     torch.save(nn.Linear(2, 2).state_dict(), hub / CACHED)
-    with pytest.raises(ModelError, match=r"ImageNet weights cannot be loaded \(Error\(s\) in loading.*put it at"):
+    with pytest.raises(ModelError, match=r"ImageNet weights cannot be loaded \(Error\(s\) in loading.*save it as"):
         ResNet50(weights="torchvision").build()
 
 

@@ -76,7 +76,7 @@ def test_the_seed_alone_decides_random_weights():
 def test_imagenet_weights_without_network_say_what_to_do(hub):
     with pytest.raises(ModelError, match="no route to host") as caught:
         VGG16(weights="torchvision").build()
-    assert f"put it at {hub / CACHED}" in str(caught.value)
+    assert f"save it as {hub / CACHED}" in str(caught.value)
 
 
 def test_imagenet_weights_in_the_cache_are_the_backbone(hub):

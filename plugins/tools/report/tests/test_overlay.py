@@ -68,7 +68,7 @@ def test_findings_keep_their_style() -> None:
     assert both[0].dash != both[1].dash
 
 
-def test_volume_shows_its_fullest_slice() -> None:
+def test_volume_shows_the_slice_with_the_most_annotation() -> None:
     image = np.zeros((1, 5, 16, 16), np.float32)
     image[0, 3, :8] = 1
     mask = np.zeros((5, 16, 16), np.float32)
@@ -77,9 +77,20 @@ def test_volume_shows_its_fullest_slice() -> None:
     values = np.zeros((5, 16, 16), np.float32)
     values[3] = np.arange(16)
     layers = overlay(sample, None, values, ())
-    assert layers.remark.startswith("Slice 4 of 5")
+    assert layers.remark == "Slice 4 of 5, the slice with the most annotation."
     assert decoded(layers.original)[:, :, 0].mean() == pytest.approx(127.5, abs=8)
     assert layers.heat.high == pytest.approx(15)
+
+
+@pytest.mark.parametrize("annotations", [(), (Annotation("spot", np.zeros((5, 16, 16), np.float32)),)])
+def test_volume_without_annotated_pixels_shows_the_slice_with_the_most_heat(
+    annotations: tuple[Annotation, ...],
+) -> None:
+    sample = Sample("a", np.zeros((1, 5, 16, 16), np.float32), annotations)
+    values = np.zeros((5, 16, 16), np.float32)
+    values[1] = -1
+    layers = overlay(sample, None, values, ())
+    assert layers.remark == "Slice 2 of 5, the slice with the most heat."
 
 
 def test_heatmap_of_another_size_is_refused() -> None:

@@ -399,6 +399,21 @@ def test_provenance_methods_and_config(html: str, folder: Path) -> None:
     assert (folder / "config.yaml").read_text() in unescape(html)
 
 
+def test_selected_settings_are_separated(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    entry = {
+        "metric": "inside", "dataset": "images", "grid": "16", "split": "tuning", "samples": 3, "unreadable": 1,
+        "filled": {"weights": [1, 2], "threshold": 0.5},
+    }  # fmt: skip
+    (tmp_path / "run/selection.yaml").write_text(json.dumps({"key": entry}))
+    html = page_of(tmp_path / "run", catalog).read_text()
+    (text,) = re.findall(r"<dt>Settings selected for inside</dt><dd>(.*?)</dd>", html)
+    assert text == (
+        "weights: <code>[1, 2]</code>, threshold: <code>0.5</code> from 3 images of images · tuning "
+        "(1 could not be read)"
+    )
+
+
 def test_synthetic_data_are_flagged(html: str) -> None:
     assert "<strong>Synthetic data.</strong> heatproof-toys/images" in html
     assert html.count('<span class="tag">synthetic</span>') == 2

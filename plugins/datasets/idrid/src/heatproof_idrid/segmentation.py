@@ -19,12 +19,14 @@ from .layout import CODES, FOLDERS, IMAGES, MASKS, SPLITS, Layout, find
 from .settings import IdridParams
 
 PUBLISHED = {"tuning": 54, "test": 27}
+"""Split → the published number of images."""
 PUBLISHED_MASKS = {
     "tuning": {"microaneurysms": 54, "haemorrhages": 53, "hard_exudates": 54, "soft_exudates": 26, "optic_disc": 54},
     "test": {"microaneurysms": 27, "haemorrhages": 27, "hard_exudates": 27, "soft_exudates": 14, "optic_disc": 27},
 }
-IDS = 99
-"""Most samples that the layout can name with two digits."""
+"""Split and finding → the published number of masks."""
+MAX_SAMPLES = 99
+"""The layout numbers its samples with two digits."""
 
 
 class Segmentation(Dataset[IdridParams]):
@@ -47,14 +49,15 @@ class Segmentation(Dataset[IdridParams]):
     def ids(self, split: str | None = None) -> list[str]:
         """Ids such as ``IDRiD_01``; the official training set is the tuning split."""
         self.require_split(split)
-        return sorted(id for id, part in self.layout.splits.items() if split in (None, part))
+        splits = self.layout.splits
+        return sorted(id for id in splits if split in (None, splits[id]))
 
     def files(self) -> Iterable[Path]:
         """The images and masks of part A."""
         return self.layout.files
 
     def content(self) -> str:
-        """The digest of the files and of the examined findings, to which empty folders belong."""
+        """The digest of the files and of the examined findings, since an empty folder of masks changes samples too."""
         return digest([super().content(), sorted(self.layout.examined)])
 
     def load(self, id: str) -> Sample:
@@ -87,13 +90,13 @@ class Segmentation(Dataset[IdridParams]):
         """Compare counts with the published ones and decode every file, which takes about 15 s."""
         counts = [Tally(f"images in {split}", len(self.ids(split)), PUBLISHED[split]) for split in self.splits]
         masks = [
-            Tally(f"masks of {finding} in {split}", self._masks(split, finding), PUBLISHED_MASKS[split][finding])
+            Tally(f"masks of {finding} in {split}", self._mask_count(split, finding), PUBLISHED_MASKS[split][finding])
             for split in self.splits
             for finding in self.findings
         ]
         return counts + masks + self._faults()
 
-    def _masks(self, split: str, finding: str) -> int:
+    def _mask_count(self, split: str, finding: str) -> int:
         return sum((id, finding) in self.layout.masks for id in self.ids(split))
 
     def _faults(self) -> list[Tally]:
@@ -110,9 +113,9 @@ class Segmentation(Dataset[IdridParams]):
             for mask, image in pairs
             if image in shapes and mask in shapes and shapes[mask] != shapes[image]
         ]
-        alone = [str(mask) for mask, image in pairs if image is None]
-        faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without an image": alone}
-        return [Tally(fault, len(cases), 0, *cases[:1]) for fault, cases in faults.items()]
+        orphans = [str(mask) for mask, image in pairs if image is None]
+        faults = {"unreadable files": damaged, "masks of another size": misfits, "masks without an image": orphans}
+        return [Tally(fault, len(messages), 0, *messages[:1]) for fault, messages in faults.items()]
 
     def _shape(self, path: Path) -> tuple[int, ...]:
         """Height and width of an image or a mask; raise ``DataError`` where it cannot be decoded."""
@@ -124,50 +127,56 @@ class Segmentation(Dataset[IdridParams]):
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples in the layout of part A under an empty folder; return their number.
 
-        They are named IDRiD_01 … in order; ``origin.csv`` lists their original ids. The first 54 make the tuning split,
-        unless ``extras["split"]`` names one. Raises ``DataError`` for more than 99 samples, for other findings, and for
-        a finding that was examined in some samples of a split only, because the layout cannot hold them.
+        Samples are named IDRiD_01, IDRiD_02 … in order; ``origin.csv`` lists their original ids. ``extras["split"]``
+        names the split of a sample; by default the first 54 are the tuning split. Raises ``DataError`` for what the
+        layout cannot hold: more than 99 samples, other findings, and different findings within a split.
         """
         require_new(root)
         root.mkdir(parents=True, exist_ok=True)
         origins: list[tuple[str, str, str]] = []
         examined: dict[str, set[str]] = {}
         for number, sample in enumerate(samples, 1):
-            if number > IDS:
-                raise DataError(f"IDRiD's ids have two digits, so at most {IDS} samples can be written; give fewer.")
+            if number > MAX_SAMPLES:
+                raise DataError(
+                    f"IDRiD's ids have two digits, so at most {MAX_SAMPLES} samples can be written; give fewer."
+                )
             default = "tuning" if number <= PUBLISHED["tuning"] else "test"
             split = str(sample.extras.get("split", default))
             self.require_split(split)
-            _require_examined(sample, examined.setdefault(split, set(sample.findings())))
-            _write_sample(sample, f"IDRiD_{number:02d}", root, SPLITS[split])
-            origins.append((f"IDRiD_{number:02d}", sample.id, sample.patient))
+            expected = examined.setdefault(split, set(sample.findings()))
+            _require_examined(sample, expected)
+            id = f"IDRiD_{number:02d}"
+            _write_sample(sample, id, root, SPLITS[split])
+            origins.append((id, sample.id, sample.patient))
         write_table(root / "origin.csv", ("id", "origin", "patient"), origins)
         return len(origins)
 
 
-def _write_sample(sample: Sample, id: str, root: Path, split: str) -> None:
-    write_image(sample.image, root / IMAGES / split / f"{id}.jpg")
+def _write_sample(sample: Sample, id: str, root: Path, split_folder: str) -> None:
+    write_image(sample.image, root / IMAGES / split_folder / f"{id}.jpg")
     for finding in sample.findings():
-        folder = root / MASKS / split / FOLDERS[finding]
+        folder = root / MASKS / split_folder / FOLDERS[finding]
         folder.mkdir(parents=True, exist_ok=True)
         mask = sample.mask(finding)
         if mask is not None and mask.any():
             write_mask(mask, folder / f"{id}_{CODES[finding]}.tif")
 
 
-def _require_examined(sample: Sample, examined: set[str]) -> None:
+def _require_examined(sample: Sample, expected: set[str]) -> None:
+    """Raise ``DataError`` unless a sample was examined for the ``expected`` findings, those of its split."""
     findings = set(sample.findings())
     if unknown := sorted(findings - CODES.keys()):
         raise DataError(f"IDRiD's layout has no finding {unknown[0]!r} ({sample.id}); {near(unknown[0], CODES)}")
-    if findings != examined:
+    if findings != expected:
         raise DataError(
-            f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(examined)}; IDRiD's "
+            f"{sample.id} was examined for {sorted(findings)}, others of its split for {sorted(expected)}; IDRiD's "
             "layout reads a missing mask as absent, so write only samples that were examined for the same findings."
         )
 
 
-def _misfit(mask: Path, shape: tuple[int, ...], image: Path, native: tuple[int, ...]) -> str:
+def _misfit(mask: Path, mask_shape: tuple[int, ...], image: Path, image_shape: tuple[int, ...]) -> str:
+    """The message about a mask with another shape than its image."""
     return (
-        f"{mask} is {' × '.join(map(str, shape))} pixels, its image {image} is {' × '.join(map(str, native))}; "
-        "replace the one that was resized by the published file."
+        f"{mask} is {' × '.join(map(str, mask_shape))} pixels, its image {image} is "
+        f"{' × '.join(map(str, image_shape))}; one of them was resized: replace it with the published file."
     )

@@ -1,4 +1,4 @@
-"""Edge maps: the closed chains of pixels just outside a nodule with which readers outlined it, slice by slice."""
+"""Converts LIDC's edge maps to masks and back: closed chains of pixels just outside a nodule, one per slice."""
 
 from collections.abc import Iterator
 
@@ -8,28 +8,31 @@ from PIL import Image, ImageDraw
 from heatproof.records import Array
 
 CLOCKWISE = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+"""The steps (rows, columns) to the eight neighbours of a pixel, from the right one; a heading is an index in it."""
 Pixel = tuple[int, int]
 
 
 def enclosed(points: Array) -> Array:
-    """The pixels (n, 2) that an edge map (m, 2) of rows and columns encloses, without those of the edge map.
+    """The pixels (n, 2) inside an edge map (m, 2), without the edge map itself; both hold rows and columns.
 
     >>> enclosed(np.array([[0, 1], [1, 2], [2, 1], [1, 0]])).tolist()
     [[1, 1]]
     """
     points = points.astype(np.int64)
-    low = points.min(axis=0)
-    height, width = (points.max(axis=0) - low + 1).tolist()
+    corner = points.min(axis=0)
+    height, width = (points.max(axis=0) - corner + 1).tolist()
     image = Image.new("L", (width, height))
+    # Pillow needs two points, and a single pixel encloses nothing.
     if len(points) > 1:
-        ImageDraw.Draw(image).polygon([(x, y) for y, x in (points - low).tolist()], fill=1, outline=0)
-    return np.asarray(np.argwhere(np.asarray(image)) + low)
+        vertices = [(x, y) for y, x in (points - corner).tolist()]
+        ImageDraw.Draw(image).polygon(vertices, fill=1, outline=0)
+    return np.asarray(np.argwhere(np.asarray(image)) + corner)
 
 
 def edge_maps(mask: Array) -> Iterator[Array]:
-    """The edge maps (m, 2) of the connected parts of a mask (h, w), whose border must be False.
+    """The edge map (m, 2) of each connected region of a mask (h, w); the pixels at the mask's border must be False.
 
-    Edge maps cannot represent holes, nor bays that close when the mask grows by one pixel: both are filled.
+    Edge maps cannot represent holes, nor bays that close when the mask grows by one pixel: reading fills them.
     """
     grown = mask.copy()
     grown[1:] |= mask[:-1]
@@ -37,29 +40,33 @@ def edge_maps(mask: Array) -> Iterator[Array]:
     grown[:, 1:] |= mask[:, :-1]
     grown[:, :-1] |= mask[:, 1:]
     while grown.any():
-        chain = _traced({(row, column) for row, column in np.argwhere(grown).tolist()})
+        chain = _trace({(row, column) for row, column in np.argwhere(grown).tolist()})
         yield chain
         grown[tuple(chain.T)] = False
         grown[tuple(enclosed(chain).T)] = False
 
 
-def _traced(region: set[Pixel]) -> Array:
-    """Trace the border around the first pixel of a region, clockwise (Moore neighbours)."""
-    start = _step(min(region), 0, region)
-    chain = [start[0]]
-    pixel, heading = _step(*start, region)
+def _trace(pixels: set[Pixel]) -> Array:
+    """Trace the outer border of the region with the smallest (row, column), clockwise (Moore-neighbour tracing)."""
+    start = _step(min(pixels), 0, pixels)
+    pixel, heading = start
+    chain = [pixel]
+    pixel, heading = _step(pixel, heading, pixels)
     while (pixel, heading) != start:
         chain.append(pixel)
-        pixel, heading = _step(pixel, heading, region)
+        pixel, heading = _step(pixel, heading, pixels)
     return np.array(chain)
 
 
-def _step(pixel: Pixel, heading: int, region: set[Pixel]) -> tuple[Pixel, int]:
-    """The next pixel of the border and the direction that leads to it; the search begins to the left of the heading."""
-    left = heading // 2 * 2 + 6
-    for turn in range(left, left + 8):
-        down, right = CLOCKWISE[turn % 8]
-        neighbour = (pixel[0] + down, pixel[1] + right)
-        if neighbour in region:
-            return neighbour, turn % 8
+def _step(pixel: Pixel, heading: int, pixels: set[Pixel]) -> tuple[Pixel, int]:
+    """The next pixel of the border, and the heading that leads to it."""
+    row, column = pixel
+    # Search clockwise from the left: 90° left of a straight heading, 135° left of a diagonal one.
+    left = heading // 2 * 2 - 2
+    for turn in range(8):
+        direction = (left + turn) % 8
+        down, right = CLOCKWISE[direction]
+        neighbour = (row + down, column + right)
+        if neighbour in pixels:
+            return neighbour, direction
     return pixel, heading

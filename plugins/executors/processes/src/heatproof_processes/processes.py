@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,9 @@ from pydantic import Field
 
 from heatproof.component import Params
 from heatproof.executor import Done, Executor, Job, Lost, Result, Work, keep_freed_memory, torch_threads
+
+_worker_contexts = ExitStack()
+"""The contexts that stay open for the lifetime of a worker process."""
 
 
 class ProcessesParams(Params):
@@ -32,30 +36,30 @@ class Processes(Executor[Job, Result, ProcessesParams]):
         """Keep every worker busy; call ``lost`` for a task that crashed ``attempts`` workers while it ran alone."""
         waiting = list(enumerate(tasks))
         suspects: set[int] = set()
-        deaths = [0] * len(tasks)
+        crashes = [0] * len(tasks)
         while waiting:
             # After a crash each suspect runs alone: the crash then names its cause and stops no other task.
-            alone = [entry for entry in waiting if entry[0] in suspects]
-            finished, failed = self._round(alone[:1] or waiting, work, done, threads)
-            suspects |= {index for index, _ in failed}
-            if len(failed) == 1:
-                ((index, task),) = failed
-                deaths[index] += 1
-                if deaths[index] >= self.params.attempts:
-                    lost(task, f"its worker process died {deaths[index]} times (killed, or out of memory)")
+            alone = [(index, task) for index, task in waiting if index in suspects][:1]
+            finished, interrupted = self._run_pool(alone or waiting, work, done, threads)
+            suspects |= {index for index, _ in interrupted}
+            if len(interrupted) == 1:
+                ((index, task),) = interrupted
+                crashes[index] += 1
+                if crashes[index] >= self.params.attempts:
+                    lost(task, f"its worker process died {crashes[index]} times (killed, or out of memory)")
                     finished.add(index)
-            waiting = [entry for entry in waiting if entry[0] not in finished]
+            waiting = [(index, task) for index, task in waiting if index not in finished]
 
-    def _round(
+    def _run_pool(
         self, entries: Sequence[tuple[int, Job]], work: Work[Job, Result], done: Done[Job, Result], threads: int
     ) -> tuple[set[int], list[tuple[int, Job]]]:
-        """Run entries in one pool until all are done or the pool breaks.
+        """Run entries, tasks with their index, in one pool until all are done or the pool breaks.
 
-        Returns the indices of finished tasks, and the entries that were running when the pool broke.
+        Returns the indices of the finished tasks, and the entries that were running when the pool broke.
         """
         workers = min(self.params.workers, len(entries))
         pool = ProcessPoolExecutor(workers, _context(work), initializer=_start_worker, initargs=(threads,))
-        queue = list(reversed(entries))
+        queue = deque(entries)
         running: dict[Future[Result], tuple[int, Job]] = {}
         finished: set[int] = set()
 
@@ -68,11 +72,12 @@ class Processes(Executor[Job, Result, ProcessesParams]):
         try:
             while queue or running:
                 while queue and len(running) < workers:
-                    entry = queue.pop()
-                    running[pool.submit(work, entry[1])] = entry
+                    index, task = queue.popleft()
+                    running[pool.submit(work, task)] = (index, task)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     collect(future)
         except BrokenProcessPool:
+            # Tasks that ended before the pool broke are finished.
             for future in wait(running).done:
                 if future.exception() is None:
                     collect(future)
@@ -89,15 +94,13 @@ def _context(work: Callable[..., object]) -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
+    # A functools.partial keeps its function as ``func``.
     context.set_forkserver_preload([getattr(work, "func", work).__module__])
     return context
 
 
-_process = ExitStack()
-"""The contexts that stay open for the lifetime of a worker process."""
-
-
 def _kill(pool: ProcessPoolExecutor) -> None:
+    # ProcessPoolExecutor.kill_workers exists only from Python 3.14 on.
     for process in list((pool._processes or {}).values()):
         process.kill()
 
@@ -107,7 +110,7 @@ def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _process.enter_context(torch_threads(threads))
+    _worker_contexts.enter_context(torch_threads(threads))
 
 
 def _end_with_parent() -> None:

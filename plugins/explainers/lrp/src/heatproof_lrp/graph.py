@@ -8,13 +8,14 @@ from heatproof.network.graph import module_of, of_kind, reads_shape, torch_calle
 from heatproof.network.modules import Multiply
 
 GATES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softmax)
+"""Modules with outputs that weight another input of a product, as in squeeze-and-excitation."""
 ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", "div", "divide", "neg"})
 """Names of operators, functions and methods that add, subtract, multiply, divide or negate."""
 
 
 def image_dependents(graph: fx.Graph) -> set[fx.Node]:
-    """The image and every node with values, not only a shape, that depend on it."""
-    dependents = set(graph.find_nodes(op="placeholder")[:1])
+    """The image, and every node with values that depend on it; a node that reads only its shape does not count."""
+    dependents = _image_node(graph)
     for node in graph.nodes:
         if node.op != "output" and not reads_shape(node) and not dependents.isdisjoint(node.all_input_nodes):
             dependents.add(node)
@@ -23,7 +24,7 @@ def image_dependents(graph: fx.Graph) -> set[fx.Node]:
 
 def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozenset[str]:
     """The names of the layers with weights that read the image, without another such layer in between."""
-    reached = set(network.graph.find_nodes(op="placeholder")[:1])
+    reached = _image_node(network.graph)
     layers = set()
     for node in network.graph.nodes:
         if reached.isdisjoint(node.all_input_nodes) or reads_shape(node):
@@ -41,7 +42,8 @@ def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> s
     if len(layers) != 1:
         return None
     (name,) = layers
-    reached = set(network.graph.find_nodes(op="placeholder")[:1])
+    # Does a path from the image reach the output without this layer?
+    reached = _image_node(network.graph)
     for node in network.graph.nodes:
         is_layer = node.op == "call_module" and node.target == name
         if not is_layer and not reads_shape(node) and not reached.isdisjoint(node.all_input_nodes):
@@ -51,10 +53,15 @@ def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> s
     return name
 
 
+def _image_node(graph: fx.Graph) -> set[fx.Node]:
+    """The first input of the network, as a set of one node."""
+    return set(graph.find_nodes(op="placeholder")[:1])
+
+
 def relevance_source(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:
     """The input that receives all relevance of a product or of arithmetic with constants; None for other nodes.
 
-    Of a product this is the input that is no gate.
+    In a product, this is the first input that is not a gate.
     """
     sources = [source for source in node.all_input_nodes if source in dependents]
     if of_kind(network, node, (Multiply,)):

@@ -16,7 +16,9 @@ from heatproof.network.modules import ACTIVATIONS, Mean
 from .rules import RULES, build_rule
 
 Bound = float | tuple[float, ...]
+"""A bound of pixel values: one number for all channels, or one per channel."""
 Kinds = tuple[type, ...]
+"""Module classes, as ``isinstance`` accepts them."""
 KINDS: Mapping[str, Kinds] = {
     "weighted": (Linear,), "first": (Linear,), "convolution": (Convolution,), "dense": (nn.Linear,),
     "activation": ACTIVATIONS, "average_pool": (AvgPool, Mean), "addition": (Sum,), "batch_norm": (BatchNorm,),
@@ -26,7 +28,7 @@ KINDS: Mapping[str, Kinds] = {
 
 
 class RuleSettings(Params):
-    """Settings of rules. A setting that is left open has the value of the preset, of the composite, or of Zennit.
+    """Settings of rules. A setting that is not given has the value of the preset, of the composite, or of Zennit.
 
     ``epsilon`` is added to the denominators of the epsilon rule, ``stabilizer`` to those of all other rules. ``gamma``
     is the additional weight of positive weights. ``low`` and ``high`` bound the values of prepared images, with one
@@ -41,13 +43,13 @@ class RuleSettings(Params):
     zero_params: Literal["bias"] | None = None
 
     def rule_settings(self) -> dict[str, Any]:
-        """The settings of rules that are not left open, by name."""
-        settings = {name: getattr(self, name, None) for name in SETTINGS}
+        """The settings of rules that are given, by name."""
+        settings = {name: getattr(self, name, None) for name in RULE_SETTINGS}
         return {name: value for name, value in settings.items() if value is not None}
 
 
 class LayerRule(RuleSettings):
-    """The rule of all layers of one ``kind`` that have a ``name`` like the pattern, such as ``features.*``."""
+    """The rule for all layers of one ``kind`` with a name that matches the pattern ``name``, such as ``features.*``."""
 
     rule: str
     kind: str = "any"
@@ -75,11 +77,12 @@ class LayerRule(RuleSettings):
         return build_rule(self.rule, RULES[self.rule], self.rule_settings())
 
 
-SETTINGS = (*RuleSettings.model_fields, "alpha", "beta")
+RULE_SETTINGS = (*RuleSettings.model_fields, "alpha", "beta")
+"""The names of all settings of rules; only a layer map can set ``alpha`` and ``beta``."""
 
 
-def require_known(noun: str, name: str, known: Mapping[str, Any]) -> str:
-    """Return the name if it is a key of ``known``; else raise ``ValueError``, which suggests similar names."""
-    if name not in known:
-        raise ValueError(f"{noun} {name!r} is not known; {near(name, known)}")
+def require_known(field: str, name: str, names: Mapping[str, Any]) -> str:
+    """Return the ``name`` in a field of a config; raise ``ValueError``, with similar names, if it is not a key."""
+    if name not in names:
+        raise ValueError(f"{field} {name!r} is not known; {near(name, names)}")
     return name

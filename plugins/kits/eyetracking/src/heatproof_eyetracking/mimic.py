@@ -1,4 +1,4 @@
-"""The base class of datasets of gaze on chest radiographs of MIMIC-CXR, which is a separate download."""
+"""The base class of datasets with gaze on the chest radiographs of MIMIC-CXR, which are a separate download."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -23,8 +23,9 @@ EXTRAS = ("fixations", "fixation_readers", "gaze_frames")
 class MimicParams(ListedParams):
     """The folder of MIMIC-CXR (``images``, by default root), and the form of the gaze.
 
-    ``scale`` is the scale of the static maps: the plain sum, or an image as a training target. ``frames`` adds a map
-    per fixation, summed with its neighbours up to ``window`` fixations away.
+    ``scale`` sets the values of the static maps: ``sum`` adds up the fixations; ``linear`` and ``viridis_luma`` turn
+    the sum into an image in 0 … 1, a target for training. ``frames`` adds a map per fixation, summed with its
+    neighbours up to ``window`` fixations away.
     """
 
     images: Location | None = None
@@ -59,9 +60,9 @@ class MimicDataset(ListedDataset[P]):
         """Reader → reading of an image (h, w); readers without a recording are left out."""
         raise NotImplementedError
 
-    def image_path(self, listed: str) -> Path:
-        """The path of a file that a table names: its part after the last ``files/``, below the folder of MIMIC-CXR."""
-        below = listed.replace("\\", "/").rpartition("files/")[2]
+    def image_path(self, name: str) -> Path:
+        """The path of an image that a table names: what follows the last ``files/``, below the folder of MIMIC-CXR."""
+        _, _, below = name.replace("\\", "/").rpartition("files/")
         return (self.params.images or self.params.root) / "files" / below
 
     def _entry(self, root: Path, path: Path) -> list[str | int]:
@@ -82,14 +83,16 @@ class MimicDataset(ListedDataset[P]):
         )
 
     def _density(self, reader: str, reading: Reading) -> Annotation:
-        values = SCALES[self.params.scale](reading.frames.total())
+        scale = SCALES[self.params.scale]
+        values = scale(reading.frames.total())
         return Annotation(GAZE, values.astype(np.float32), "density", reader)
 
     def _extras(self, readings: Mapping[str, Reading], shape: tuple[int, ...]) -> dict[str, Array | Frames]:
         points = [reading.points for reading in readings.values()]
+        counts = [len(part) for part in points]
         extras: dict[str, Array | Frames] = {
             "fixations": np.concatenate([np.zeros((0, 3)), *points]),
-            "fixation_readers": np.repeat(np.array(list(readings), dtype=str), list(map(len, points))),
+            "fixation_readers": np.repeat(np.array(list(readings), dtype=str), counts),
         }
         if self.params.frames:
             frames = [reading.frames for reading in readings.values()]
@@ -100,9 +103,9 @@ class MimicDataset(ListedDataset[P]):
 
 
 def write_image(sample: Sample, root: Path, name: str, number: int) -> str:
-    """Write a sample's image as a DICOM radiograph, colours as grey, in a study of its own.
+    """Write a sample's image as a grey DICOM radiograph and return its path below root, as the tables name it.
 
-    Returns its path below root, as the tables name it.
+    As in MIMIC-CXR, the path names a patient and a study by eight digits; each ``number`` has its own.
     """
     path = f"files/p10/p{10_000_000 + number}/s{50_000_000 + number}/{name}.dcm"
     image = sample.image

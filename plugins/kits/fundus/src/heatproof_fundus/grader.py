@@ -17,14 +17,15 @@ from heatproof_checkpoints.checkpoint import load_weights
 from heatproof_fundus.photograph import Fundus
 
 WIDTHS = (512, 128)
+"""Units of the head's hidden layers."""
 DROPOUT = 0.5
 
 
 class GraderParams(Params):
-    """The source of the weights, the seed of random weights, and the size of the canvas in pixels.
+    """The source of the weights, the seed of random weights, and the side of the prepared image in pixels.
 
-    ``weights``: the path of a checkpoint of the whole network; ``torchvision`` for a backbone trained on ImageNet
-    with a random head; none for random weights throughout.
+    ``weights``: the path of a checkpoint of the whole network, or ``torchvision`` for a backbone trained on ImageNet
+    with a random head; without it, all weights are random.
     """
 
     weights: Annotated[Literal["torchvision"] | Location | None, Field(union_mode="left_to_right")] = None
@@ -37,8 +38,8 @@ class Grader(Model[GraderParams]):
 
     The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
     grade / 4 (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the
-    context of diabetic retinopathy lesion detection"; the paper does not state widths and rates). A subclass gives the
-    backbone and torchvision's weights for it; ``replaced`` are the prefixes of torchvision's weights that are not used.
+    context of diabetic retinopathy lesion detection"; the paper does not state widths and rates). A subclass implements
+    ``backbone`` and ``imagenet``, and names the module of its head.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
@@ -46,6 +47,7 @@ class Grader(Model[GraderParams]):
     head_name: ClassVar[str]
     """The name of the head's module in the network."""
     replaced: ClassVar[tuple[str, ...]]
+    """Prefixes of the names of torchvision's weights that are not loaded, such as those of its classifier."""
 
     def __init__(self, **params: Any):
         super().__init__(**params)
@@ -53,34 +55,34 @@ class Grader(Model[GraderParams]):
 
     @abstractmethod
     def backbone(self) -> tuple[nn.Module, int]:
-        """Build torchvision's network with random weights and global average pooling; also its number of features."""
+        """Build torchvision's network, with random weights and global average pooling, and return its feature count."""
         raise NotImplementedError
 
     @abstractmethod
     def imagenet(self) -> Any:
-        """Name torchvision's weights for the backbone: a member of a ``WeightsEnum``."""
+        """Return torchvision's weights for the backbone: a member of a ``WeightsEnum``."""
         raise NotImplementedError
 
     def build(self) -> nn.Module:
         """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` where the weights cannot be loaded."""
-        network = self._random()
+        network = self._random_network()
         weights = self.params.weights
         if weights is None:
             return network
         if weights == "torchvision":
-            return self._pretrained(network)
+            return self._with_imagenet(network)
         return load_weights(network, weights)
 
-    def _random(self) -> nn.Module:
+    def _random_network(self) -> nn.Module:
         """Build the network with weights drawn from the seed; the state of torch's random generator stays the same."""
         with torch.random.fork_rng():
             torch.manual_seed(self.params.seed)
-            network, channels = self.backbone()
-            setattr(network, self.head_name, ordinal_head(channels))
+            network, features = self.backbone()
+            setattr(network, self.head_name, ordinal_head(features))
         return network
 
-    def _pretrained(self, network: nn.Module) -> nn.Module:
-        """Load torchvision's ImageNet weights into the backbone, from its cache or by download; the head stays."""
+    def _with_imagenet(self, network: nn.Module) -> nn.Module:
+        """Load torchvision's weights into the backbone, from torch's cache or by download; the head is unchanged."""
         weights = self.imagenet()
         cached = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rpartition('/')[2]}"
         try:
@@ -90,14 +92,15 @@ class Grader(Model[GraderParams]):
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
                 f"{self.short}: torchvision's ImageNet weights cannot be loaded ({reason}); download {weights.url} "
-                f"elsewhere and put it at {cached}, or give a checkpoint of your own as weights: PATH."
+                f"by hand and save it as {cached}, or set weights to the path of a checkpoint."
             ) from error
         return network
 
     def _with_head(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Join torchvision's weights, without the parts that are replaced, and the head of the network."""
+        """Join the weights of torchvision that are not replaced and those of the network's head."""
+        backbone = {name: value for name, value in state.items() if not name.startswith(self.replaced)}
         head = {name: value for name, value in network.state_dict().items() if name.startswith(f"{self.head_name}.")}
-        return {name: value for name, value in state.items() if not name.startswith(self.replaced)} | head
+        return backbone | head
 
 
 def initialised(network: nn.Module) -> nn.Module:
@@ -110,9 +113,9 @@ def initialised(network: nn.Module) -> nn.Module:
     return network
 
 
-def ordinal_head(channels: int) -> nn.Sequential:
-    """Build the head: features (n, channels) → logits (n, 1)."""
+def ordinal_head(features: int) -> nn.Sequential:
+    """Build the head: (n, features) → logits (n, 1)."""
     layers: list[nn.Module] = []
-    for before, width in pairwise((channels, *WIDTHS)):
-        layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(DROPOUT)]
+    for inputs, outputs in pairwise((features, *WIDTHS)):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(DROPOUT)]
     return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 1))

@@ -1,4 +1,4 @@
-"""The likeness of a heatmap and a density of gaze: correlation, divergence, and the heat at the fixations."""
+"""Compares a heatmap with gaze: correlation and divergence with a density, and the heat at the fixations."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ def correlation(heatmap: Array, density: Array) -> float:
 def divergence(density: Array, heatmap: Array, epsilon: float) -> float:
     """Compute the Kullback-Leibler divergence in nats, ≥ 0, of a density from a heatmap's positive part (*space).
 
-    Both are divided by their sum; the heatmap is mixed with a share ``epsilon`` of a uniform density, because zero heat
-    at a fixation would make the divergence infinite. NaN where the density or the positive part is zero everywhere.
+    Both are divided by their sum. The heatmap is then mixed with a share ``epsilon`` of a uniform density, because zero
+    heat at a fixation makes the divergence infinite. NaN where the density or the positive part is zero everywhere.
 
     >>> round(divergence(np.array([1.0, 1.0]), np.array([3.0, 1.0]), 0.0), 6)
     0.143841
@@ -32,12 +32,13 @@ def divergence(density: Array, heatmap: Array, epsilon: float) -> float:
     fixated = density > 0
     observed = (density / density.sum())[fixated]
     predicted = ((1 - epsilon) * heat / heat.sum() + epsilon / heat.size)[fixated]
+    # Without epsilon, zero heat at a fixation gives infinity.
     with np.errstate(divide="ignore"):
         return float(observed @ np.log(observed / predicted))
 
 
 def scanpath(heatmap: Array, pixels: Array) -> float:
-    """Compute the mean of a heatmap (*space), standardised to mean 0 and deviation 1, at pixels (n, d).
+    """Compute the mean at pixels (n, d) of a heatmap (*space), standardised to mean 0 and standard deviation 1.
 
     NaN without pixels, or where the heatmap is constant.
 
@@ -46,4 +47,5 @@ def scanpath(heatmap: Array, pixels: Array) -> float:
     """
     if not (len(pixels) and np.ptp(heatmap)):
         return float("nan")
-    return float((heatmap[tuple(pixels.T)].mean() - heatmap.mean()) / heatmap.std())
+    fixated = heatmap[tuple(pixels.T)]
+    return float((fixated.mean() - heatmap.mean()) / heatmap.std())

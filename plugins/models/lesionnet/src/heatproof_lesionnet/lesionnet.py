@@ -14,8 +14,8 @@ from heatproof_fundus.photograph import Fundus
 PACKAGED = Path(__file__).with_name("lesionnet.safetensors")
 BLOCKS = ((3, 8, 1), (8, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1))
 """Channels in, channels out and stride of each block of the backbone."""
-
 HIDDEN = 32
+"""Units of the head's hidden layer."""
 
 
 class LesionNetParams(Params):
@@ -25,7 +25,7 @@ class LesionNetParams(Params):
 
 
 class LesionNet(Model[LesionNetParams]):
-    """Grades diabetic retinopathy with eight convolutions; the cells of the last map are 16 pixels wide.
+    """Grades diabetic retinopathy with eight convolutions; one cell of the last map stands for 16 × 16 pixels.
 
     The first convolution keeps all 448 × 448 pixels, so the network can detect a microaneurysm of two pixels. The
     output is one sigmoid unit trained with the ordinal squared error (Beckham and Pal 2016, "A simple squared-error
@@ -53,7 +53,7 @@ class LesionNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(*(_block(*widths) for widths in BLOCKS))
+        self.features = nn.Sequential(*(_block(*block) for block in BLOCKS))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.head = nn.Sequential(nn.Linear(BLOCKS[-1][1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
@@ -68,11 +68,11 @@ class LesionNetwork(nn.Module):
         return logits
 
 
-def _block(channels: int, widened: int, stride: int) -> nn.Sequential:
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict(
-            convolution=nn.Conv2d(channels, widened, 3, stride, padding=1, bias=False),
-            norm=nn.BatchNorm2d(widened),
+            convolution=nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
+            norm=nn.BatchNorm2d(outputs),
             activation=nn.ReLU(),
         )
     )

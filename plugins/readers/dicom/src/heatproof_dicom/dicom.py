@@ -6,20 +6,24 @@ from heatproof.errors import DataError
 from heatproof.imaging.reader import MAX_PIXELS, Reader
 from heatproof.records import Array, Geometry
 
+PREAMBLE = 128
+"""Bytes of any content at the start of a DICOM file."""
+MAGIC = b"DICM"
+
 
 class Dicom(Reader):
     """Reads DICOM files of one frame, and folders with the slices of one CT scan.
 
     CT becomes Hounsfield units + 1024, rounded and clipped at zero. Other grey images use the full range of their type:
     after the modality rescale, the smallest value that the file could store becomes 0 and the largest 255 (up to 8 bits
-    stored) or 65535, inverted for MONOCHROME1. Unsigned values of 8 and 16 bits therefore stay as stored, and so does
-    colour, as RGB. No window is applied. Spacing is in mm, for rows and columns; orientation names the side to which
-    each axis points. Slices are ordered by position, not by file name; other files of the folder are ignored. Masks are
-    true where the stored value is above zero.
+    stored) or 65535; MONOCHROME1 is inverted. Unsigned values of 8 and 16 bits therefore stay as stored. Colour becomes
+    RGB. No window is applied. Spacing is in mm, for rows and columns; orientation names the side to which each axis
+    points. Slices are ordered by position, not by file name; other files of the folder are ignored. Masks are true
+    where the stored value is above zero.
     """
 
     suffixes = (".dcm", ".dicom")
-    signatures = ((128, b"DICM"),)
+    signatures = ((PREAMBLE, MAGIC),)
     folders = True
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
@@ -39,8 +43,8 @@ class Dicom(Reader):
         return decoding.read_mask(path, max_pixels)
 
     def _slices(self, folder: Path) -> list[Path]:
-        return [path for path in sorted(folder.iterdir()) if path.is_file() and self._reads(path)]
+        return [path for path in sorted(folder.iterdir()) if path.is_file() and self._is_dicom(path)]
 
-    def _reads(self, path: Path) -> bool:
+    def _is_dicom(self, path: Path) -> bool:
         with open(path, "rb") as stream:
-            return bool(self.claimed(path)) or self.recognises(stream.read(132))
+            return bool(self.claimed(path)) or self.recognises(stream.read(PREAMBLE + len(MAGIC)))

@@ -1,7 +1,6 @@
 """Shows the costs of a plan as a table in the terminal."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any
 
 from rich.console import Group
@@ -26,9 +25,11 @@ def size(count: float) -> str:
 
 def cost_table(estimates: Iterable[Estimate]) -> Group:
     """Make the table of costs: a row for the heatmaps of each estimate, and a row for each of its metrics."""
-    rows = list(chain.from_iterable(map(_rows, estimates)))
+    rows: list[tuple[Any, ...]] = []
+    for estimate in estimates:
+        rows.extend(_rows(estimate))
     columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
-    title = "Estimated cost: passes over all samples and disk at most, memory for one image in a pass"
+    title = "Estimated cost: upper bounds of passes over all samples and disk space, memory for a pass of one image"
     return table(title, columns, rows, numbers=columns[3:], fold=("for",))
 
 
@@ -37,5 +38,5 @@ def _rows(cost: Estimate) -> Iterator[tuple[Any, ...]]:
         cost.dataset, cost.model, "heatmaps", cost.samples, cost.forwards, cost.backwards, cost.heatmaps,
         size(cost.disk), size(cost.memory),
     )  # fmt: skip
-    for name, passes in cost.metrics.items():
-        yield (cost.dataset, cost.model, name, cost.samples, *passes, None, None, None)
+    for name, (forwards, backwards) in cost.metrics.items():
+        yield (cost.dataset, cost.model, name, cost.samples, forwards, backwards, None, None, None)

@@ -15,14 +15,17 @@ CLASSES = "class"
 NO_CLASS = "#26211d"
 """The colour of pixels without a class."""
 STEPS = 8
-"""The most steps of a sequence that the page shows, the first and the last among them."""
+"""The largest number of steps of a sequence on the page; the first and the last step are among them."""
 SIZE = 224
-"""Pixels of the longer side of a step's image; masks and class maps are not reduced."""
+"""The longer side of images and maps in pixels; masks and class maps keep their size."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One kept array as a row of cells: an image as data URI, or a number as text, for each shown step it has."""
+    """A row of the page with one kept array: a cell per shown step, with an image (data URI) or a number (text).
+
+    ``legend`` holds the colour and the label of each class of a class map.
+    """
 
     name: str
     cells: tuple[str, ...]
@@ -31,12 +34,13 @@ class Strip:
 
 @dataclass(frozen=True)
 class KeptArrays:
-    """The shown steps, the number of all steps, one strip per array, and name and shape of arrays of another form."""
+    """The indices of the shown steps, the number of all steps, a strip per array, and the arrays of other shapes."""
 
     steps: tuple[int, ...]
     count: int
     strips: tuple[Strip, ...]
     others: tuple[str, ...]
+    """Name and shape of each array that is neither images nor maps nor numbers."""
 
 
 def kept_arrays(
@@ -49,34 +53,40 @@ def kept_arrays(
     sequences: dict[str, Array] = {}
     others = []
     for name, array in arrays.items():
-        steps_first = sequence(array, prepared.space)
-        if steps_first is None:
+        values = sequence(array, prepared.space)
+        if values is None:
             others.append(f"{name} {array.shape}")
-        elif len(steps_first):
-            sequences[name] = steps_first
+        elif len(values):
+            sequences[name] = values
     if not sequences and not others:
         return None
     count = max(map(len, sequences.values()), default=0)
     steps = np.unique(np.linspace(0, count - 1, min(count, STEPS)).round().astype(int))
     index = None
     if heatmap.ndim == 3:
-        index = fullest_slice(prepared, heatmap)
-    strips = [_strip(name, values[steps[steps < len(values)]], index, classes) for name, values in sequences.items()]
+        index, _ = fullest_slice(prepared, heatmap)
+    strips = []
+    for name, values in sequences.items():
+        # Arrays may have fewer steps than the longest one.
+        shown = values[steps[steps < len(values)]]
+        strips.append(_strip(name, shown, index, classes))
     return KeptArrays(tuple(map(int, steps)), count, tuple(strips), tuple(others))
 
 
 def sequence(array: Array, space: tuple[int, ...]) -> Array | None:
-    """Put the steps of an array first and cut off the padding of NaN at its end; None for an array of another form."""
+    """Return images, maps or numbers by step, without the steps of NaN that pad the end; None for any other shape."""
     if array.shape == space:
         array = array[None]
-    if array.ndim > 1 and (array.shape[-len(space) :] != space or array.ndim > len(space) + 2):
+    shows_space = array.shape[-len(space) :] == space and array.ndim <= len(space) + 2
+    if array.ndim > 1 and not shows_space:
         return None
-    filled = ~np.isnan(array).reshape(len(array), -1).all(1)
-    return array[: int(np.flatnonzero(filled).max(initial=-1)) + 1]
+    filled = ~np.isnan(array).reshape(len(array), -1).all(axis=1)
+    count = int(np.flatnonzero(filled).max(initial=-1)) + 1
+    return array[:count]
 
 
 def _strip(name: str, values: Array, index: int | None, classes: Sequence[str]) -> Strip:
-    """Draw the shown steps of an array, of volumes the slice at ``index``; all steps share one colour scale."""
+    """Draw the steps of an array with one colour scale; ``index`` is the slice to draw of volumes, None for images."""
     if values.ndim == 1:
         return Strip(name, tuple(f"{value:.3g}" for value in values))
     if index is not None:
@@ -89,7 +99,7 @@ def _strip(name: str, values: Array, index: int | None, classes: Sequence[str]) 
     if np.isin(values, (0, 1)).all():
         masks = 255 * values.astype(np.uint8)
         return Strip(name, tuple(webp(Image.fromarray(mask), lossless=True) for mask in masks))
-    pixels = colours_of(values)[0]
+    pixels, *_ = colours_of(values)
     return Strip(name, tuple(_reduced(_on_black(step)) for step in pixels))
 
 

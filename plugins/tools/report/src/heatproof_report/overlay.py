@@ -75,8 +75,8 @@ def overlay(prepared: Sample, original: Array | None, values: Array, findings: S
         )
     remark = ""
     if values.ndim == 3:
-        index = fullest_slice(prepared, values)
-        remark = f"Slice {index + 1} of {len(values)}, the slice with the most annotation."
+        index, content = fullest_slice(prepared, values)
+        remark = f"Slice {index + 1} of {len(values)}, the slice with the most {content}."
         prepared = _slice(prepared, index)
         values = values[index]
     image = rgb_image(prepared.image) if original is None else Image.fromarray(original)
@@ -162,12 +162,17 @@ def webp(image: Image.Image, **options: Any) -> str:
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def fullest_slice(sample: Sample, values: Array) -> int:
-    """The index of the slice along the first axis with the most annotation, or with the most heat without any."""
-    mass = np.abs(values)
+def fullest_slice(sample: Sample, heatmap: Array) -> tuple[int, str]:
+    """The index of the slice with the most ``annotation``, or ``heat`` where nothing is annotated, and that word.
+
+    Slices lie along the first axis of the heatmap (*space); negative heat counts by its size.
+    """
+    content = "heat"
+    mass = np.abs(heatmap)
     if any(annotation.values.any() for annotation in sample.annotations):
+        content = "annotation"
         mass = np.sum([annotation.values for annotation in sample.annotations], axis=0)
-    return int(mass.sum(axis=(1, 2)).argmax())
+    return int(mass.sum(axis=(1, 2)).argmax()), content
 
 
 def _slice(sample: Sample, index: int) -> Sample:
