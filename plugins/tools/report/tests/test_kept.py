@@ -101,3 +101,8 @@ def test_volumes_show_their_fullest_slice() -> None:
     heatmap[3] = 1
     (strip,) = drawn({"masks": volume}, sample((5, 16, 16)), heatmap).strips
     assert np.array_equal(decoded(strip.cells[1])[..., 0] > 127, volume[1, 3] > 0)
+
+
+def test_a_single_number_is_not_shown() -> None:
+    assert sequence(np.array(3.0), (16, 16)) is None
+    assert sequence(np.full((4, 5), 1.0), (16, 16)) is None

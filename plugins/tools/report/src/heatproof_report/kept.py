@@ -78,7 +78,7 @@ def sequence(array: Array, space: tuple[int, ...]) -> Array | None:
     if array.shape == space:
         array = array[None]
     shows_space = array.shape[-len(space) :] == space and array.ndim <= len(space) + 2
-    if array.ndim > 1 and not shows_space:
+    if array.ndim == 0 or (array.ndim > 1 and not shows_space):
         return None
     filled = ~np.isnan(array).reshape(len(array), -1).all(axis=1)
     count = int(np.flatnonzero(filled).max(initial=-1)) + 1
