@@ -116,7 +116,7 @@ SETTINGS = {
         ["models.0", "import paths are not allowed, see `heatproof list`"],
     ),
     "unknown setting": ({"metrics": [{"use": "ecs", "gird": 3}]}, ["metrics.0.gird: unknown name", "mean 'grid'"]),
-    "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "should be an integer", "seen: 'x'"]),
+    "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "be an integer", "seen: 'x'"]),
     "unknown device": ({"device": "gpu"}, ["device: is not a device", "seen: 'gpu'", "auto, cpu, cuda, cuda:N"]),
     "unknown split": (
         {"datasets": [{"use": "phantom", "split": "tset"}]},

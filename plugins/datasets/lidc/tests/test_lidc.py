@@ -158,7 +158,7 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
     dataset = Lidc(root=pristine, crop="scan", window=(-600, 0))
     expected = np.rint(np.clip((UNITS + 600) / 600, 0, 1) * 65535)
     np.testing.assert_array_equal(dataset.load(dataset.ids()[0]).image[0], expected)
-    with pytest.raises(HeatproofError, match="does not rise .*; give the lower end first"):
+    with pytest.raises(HeatproofError, match=r"does not rise .*; give the lower end first"):
         Lidc(root=pristine, window=(400, -1000))
 
 
