@@ -80,7 +80,7 @@ def test_a_further_type_argument_is_no_setting():
 
 def test_settings_are_validated_by_the_named_class():
     assert Deeper(depth=7).params == DepthParams(width=3, depth=7)
-    with pytest.raises(HeatproofError, match="width: should be a valid integer"):
+    with pytest.raises(HeatproofError, match="width: should be an integer"):
         Deeper(width="broad")
     with pytest.raises(HeatproofError, match="depth: unknown name"):
         Wide(depth=7)
@@ -95,7 +95,9 @@ def test_a_component_can_be_pickled_and_changed():
 
 
 def test_params_in_the_body_are_refused():
-    with pytest.raises(PluginError, match=r"Odd sets Params in its body; name them as in Explainer\[OddParams\]"):
+    with pytest.raises(
+        PluginError, match=r"Odd sets Params in its body; give them to its base, as in Explainer\[OddParams\]"
+    ):
 
         class Odd(Explainer):
             Params = WidthParams
@@ -103,7 +105,7 @@ def test_params_in_the_body_are_refused():
 
 @pytest.mark.parametrize("argument", [int, "WidthParams", Unit])
 def test_a_type_argument_that_is_no_class_of_params_is_refused(argument):
-    with pytest.raises(PluginError, match=r"Odd names .* as its Params; name a class derived from Params"):
+    with pytest.raises(PluginError, match=r"Odd gives its base no Params; give a class derived from Params"):
 
         class Odd(Explainer[argument]):
             pass

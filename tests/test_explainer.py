@@ -201,9 +201,9 @@ def test_writing_into_the_weights_is_refused_and_the_network_is_built_anew():
         (torch.zeros(2, 2, 16, 16), r"returned shape \(2, 2, 16, 16\); allowed: \(2, 1, 16, 16\) or \(2, 3, 16, 16\)"),
         (torch.zeros(1, 3, 16, 16), "returned shape"),
         (torch.zeros(2, 16, 16), "returned shape"),
-        (torch.zeros(2, 3, 16, 16, dtype=torch.float64), "returned torch.float64; the images are torch.float32"),
-        (np.zeros((2, 3, 16, 16), np.float32), "returned ndarray; explain must return a tensor"),
-        (None, "returned NoneType"),
+        (torch.zeros(2, 3, 16, 16, dtype=torch.float64), "returned torch.float64; allowed: torch.float32"),
+        (np.zeros((2, 3, 16, 16), np.float32), r"explain of .* must return a tensor \(got array"),
+        (None, "got None"),
     ],
 )
 def test_values_of_another_form_are_refused(value, message):
@@ -228,7 +228,7 @@ def test_a_model_without_what_is_required_is_undefined():
 
 
 def test_layers_must_be_among_those_of_the_batch():
-    with pytest.raises(PluginError, match="needs the layer 'stem'; give the batch layers="):
+    with pytest.raises(PluginError, match=r"needs the layer 'stem'; give layers\(model\) to the batch"):
         Layered()(new_batch())
     assert Layered()(new_batch(layers=("stem",))).values.shape == (2, 3, 16, 16)
 

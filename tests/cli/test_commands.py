@@ -268,10 +268,10 @@ def test_shards(command: Any, config: Any, tmp_path: Path) -> None:
 def test_strict_fails_for_failed_cases(part: str, command: Any, config: Any) -> None:
     faults = {"explainers": [{"use": "slope", "on": ["blob-009"]}], "metrics": [{"use": "mass", "on": ["blob-009"]}]}
     path = config(**{part: faults[part]})
-    assert "cases are invalid or failed; their rows say why" in printed(command("run", path))
+    assert "; scores.parquet says why" in printed(command("run", path))
     result = command("run", path, "--strict")
     assert result.exit_code == 1
-    assert re.search(r"^Error: \d cases are invalid or failed \(--strict\)", result.stderr, re.MULTILINE)
+    assert re.search(r"^Error: invalid or failed cases: \d \(--strict\)", result.stderr, re.MULTILINE)
 
 
 def test_strict_accepts_undefined_cases(command: Any, config: Any) -> None:

@@ -277,26 +277,24 @@ MISTAKE_LINES = [
     "config.yaml:2: seed: should be greater than or equal to 0 (seen: -1)",
     "config.yaml:3: device: is not a device (seen: 'gpu'); allowed: auto, cpu, cuda, cuda:N",
     "config.yaml:5: datasets.0.limt: unknown name (seen: 3); did you mean 'limit' or 'split'?",
-    "config.yaml:6: datasets.1.side: should be a valid integer, unable to parse string as an integer (seen: 'wide')",
-    "config.yaml:7: datasets.2: should name a registered dataset, or be a mapping with `use: name` and parameters "
+    "config.yaml:6: datasets.1.side: should be an integer (seen: 'wide')",
+    "config.yaml:7: datasets.2: should name a registered dataset, or be a mapping with `use: name` and settings "
     "(seen: {})",
     "config.yaml:8: models.0: no model is named 'nett' (seen: 'nett'); did you mean 'net'?",
     "config.yaml:8: models.1.widht: unknown name (seen: 3); did you mean 'width' or 'weights'?",
     "config.yaml:13: explainers.0.base.base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'?",
-    "config.yaml:14: explainers.0.base.samples: should be a valid integer, unable to parse string as an integer "
-    "(seen: 'many')",
+    "config.yaml:14: explainers.0.base.samples: should be an integer (seen: 'many')",
     "config.yaml:15: explainers.1: no explainer is named 'share' (seen: 'share'); 'share' is of kind metric; "
     "allowed: plain, random, smooth",
     "config.yaml:16: explainers.2: 'os.path:join' is not a registered name (seen: 'os.path:join'); import paths "
     "are not allowed, see `heatproof list`",
     "config.yaml:17: metrics: should be a list (seen: 'share')",
     "config.yaml:18: reductions.0: is not a reduction (seen: 'mx'); did you mean 'max'?",
-    "config.yaml:19: rows: should be 'auto' or should be a valid integer, unable to parse string as an integer "
-    "(seen: 'all')",
+    "config.yaml:19: rows: should be 'auto' or should be an integer (seen: 'all')",
     "config.yaml:20: executor.wrkers: unknown name (seen: 2); did you mean 'workers'?",
     "config.yaml:21: statistics.confidence: should be less than 1 (seen: 2)",
     "config.yaml:21: statistics.resampls: unknown name (seen: 3); did you mean 'resamples'?",
-    "config.yaml:22: seed: this key stands here twice, first in line 2",
+    "config.yaml:22: seed: this key is given twice, first in line 2; keep one",
 ]
 
 
@@ -331,7 +329,7 @@ executor: {use: procesess}
         "config.yaml:2: combinations.0.explainr: unknown name (seen: 'plain'); did you mean 'explainer'?",
         "config.yaml:3: combinations.1.model.weights: should be a path (seen: [1])",
         "config.yaml:3: combinations.1.reduction: is not a reduction (seen: 'mean'); allowed: abs_max, l2, max, sum",
-        "config.yaml:3: combinations.1.target: should be a valid integer or should be a valid string (seen: 1.5)",
+        "config.yaml:3: combinations.1.target: should be an integer or should be text (seen: 1.5)",
         "config.yaml:4: combinations.2: should be a mapping (seen: 'images')",
         "config.yaml:5: executor: no executor is named 'procesess' (seen: {'use': 'procesess'}); "
         "did you mean 'processes'?",
@@ -481,14 +479,14 @@ def test_wrong_overrides_are_reported_with_the_others(tmp_path: Path, catalog: C
     ]
     lines = error_lines(write_config(tmp_path, minimal("chunk: 4\nthreads: x")), catalog, *overrides)
     assert lines == [
-        "--set chunk.size=2: chunk has no part 'size' (seen: 4)",
+        "--set chunk.size=2: chunk has no part 'size' (seen: 4); correct the path",
         "--set models.0.widht=2: models.0.widht: unknown name (seen: 2); did you mean 'width' or 'weights'?",
-        "--set models.3.width=1: models is a list of 1; give an index below that (seen: 3)",
-        "--set models.net.width=1: models is a list of 1; give an index below that (seen: 'net')",
+        "--set models.3.width=1: models is a list of length 1; give an index below that (seen: 3)",
+        "--set models.net.width=1: models is a list of length 1; give an index below that (seen: 'net')",
         "--set rows=[1: not YAML: expected ',' or ']', but got '<stream end>'.",
         "--set sead=1: sead: unknown name (seen: 1); did you mean 'seed'?",
         "--set seed: is not an assignment; write path.to.value=value",
-        "config.yaml:6: threads: should be a valid integer, unable to parse string as an integer (seen: 'x')",
+        "config.yaml:6: threads: should be an integer (seen: 'x')",
     ]
 
 

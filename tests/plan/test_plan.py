@@ -246,7 +246,7 @@ def test_one_logit_is_one_combination_whatever_the_target(planned: Planned) -> N
 def test_labels_need_a_class_in_common(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heatproof_parts.Swapped, "classes", ("up", "down"))
     plan = planned(models=["swapped"], targets=["label", "predicted"])
-    assert "share; they share none" in plan.skipped[0].reason
+    assert "share no class for target 'label'; choose another target" in plan.skipped[0].reason
     assert names(plan)[0][2] == "predicted"
 
 

@@ -363,7 +363,7 @@ def test_wrong_params(good: Announcement) -> None:
     message = str(caught.value)
     for part in (
         "heatproof-good/over: base: no explainer is named 'plian' (seen: 'plian'); did you mean 'plain'",
-        "; more.0.scale: should be a valid number",
+        "; more.0.scale: should be a number",
         "more.1: should name a registered explainer, or be a mapping",
         "named.a: should name a registered explainer, or be a mapping",
     ):

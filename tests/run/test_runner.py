@@ -79,14 +79,14 @@ def test_what_a_dataset_leaves_out_is_told_and_refused_by_a_strict_run(
     monkeypatch.setattr(Images, "rejected", lambda self: result)
     finished = ran()
     sentences = (
-        "images has 2 ids with two meanings, such as b: table, lines 3 and 4",
-        "images has 1 missing images",
+        "ids with two meanings in images: 2, such as b: table, lines 3 and 4",
+        "missing images in images: 1",
     )
     assert finished.rejected == sentences
     assert all(f"rejected: {entry}" in (finished.folder / "log.txt").read_text() for entry in sentences)
     (dataset,) = json.loads((finished.folder / "provenance.json").read_text())["datasets"]
     assert [entry["count"] for entry in dataset["rejected"]] == [2, 1]
-    with pytest.raises(DataError, match=r"images has 2 ids with two meanings, .*\(--strict\)"):
+    with pytest.raises(DataError, match=r"ids with two meanings in images: 2, .*--strict"):
         run(configured(output="elsewhere"), parts, strict=True)
     assert not Path("elsewhere").exists()
 

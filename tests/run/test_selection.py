@@ -114,9 +114,7 @@ def test_samples_that_cannot_be_read_are_left_out_and_counted(ran: Ran) -> None:
 
 def test_if_none_can_be_read_the_error_says_what_to_do(ran: Ran) -> None:
     data = [{"use": "images", "split": "test", "count": 16, "unreadable": TUNING}]
-    with pytest.raises(
-        PluginError, match=r"filled cannot fill brightness from images \(none of the 8 samples in split tuning"
-    ):
+    with pytest.raises(PluginError, match=r"filled cannot fill brightness from images \(no sample in split tuning"):
         ran(metrics=["filled"], datasets=data)
 
 
@@ -132,14 +130,14 @@ def test_a_sentence_within_an_error_does_not_end_it(ran: Ran, monkeypatch: pytes
         raise DataError("it is too dark.")
 
     monkeypatch.setattr(Filled, "fit", fit)
-    with pytest.raises(PluginError, match=r"from images \(it is too dark\); set them in the config, or leave the"):
+    with pytest.raises(PluginError, match=r"from images \(it is too dark\); set the values in the config, or leave"):
         ran(metrics=["filled"])
 
 
 def test_a_metric_that_cannot_fill_is_one_sentence(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Filled, "fit", lambda self, samples: 1 / 0)
     with pytest.raises(
-        PluginError, match=r"cannot fill brightness from images \(ZeroDivisionError: .*set them in the config"
+        PluginError, match=r"cannot fill brightness from images \(ZeroDivisionError: .*set the values in the config"
     ):
         ran(metrics=["filled"])
 

@@ -140,7 +140,7 @@ def test_a_heatmap_with_nan_is_invalid(ran: Ran, whole: dict[str, np.ndarray]) -
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [("shape", r"returned shape \(1, 3, 16, 15\); allowed"), ("note", "the note 'steps' is object")],
+    [("shape", r"returned shape \(1, 3, 16, 15\); allowed"), ("note", "the note 'steps' has type object")],
 )
 def test_a_plugin_that_breaks_its_word_fails_its_cases(ran: Ran, fault: str, reason: str) -> None:
     finished = ran(explainers=[*slope(on=IDS, fault=fault), "noted"])

@@ -130,7 +130,7 @@ def pytester_free_run(tmp_path):
 
 
 def test_only_components_of_a_known_kind_have_checks():
-    with pytest.raises(PluginError, match="Blocks is no dataset, model, explainer, metric or reader"):
+    with pytest.raises(PluginError, match="Blocks is not a dataset, model, explainer, metric or reader"):
         checks(Blocks())
 
 
@@ -167,7 +167,7 @@ def test_the_checks_of_each_kind_return_results():
 
 
 def test_a_component_of_another_kind_is_refused():
-    with pytest.raises(PluginError, match="Slope is no metric"):
+    with pytest.raises(PluginError, match="Slope is not of kind metric"):
         check_metric(Slope())
 
 

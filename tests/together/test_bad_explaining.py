@@ -249,7 +249,7 @@ TARGETS = {
         "residual has no class 3; give 'predicted', 'label', an index below 3 or a class (allowed: left",
     ),
     "below": (-1, "targets.0: should be greater than or equal to 0"),
-    "no index": (1.5, "targets.0: should be a valid integer or should be a valid string (seen: 1.5)"),
+    "no index": (1.5, "targets.0: should be an integer or should be text (seen: 1.5)"),
     "no class": (
         "lfet",
         "residual has no class 'lfet'; give 'predicted', 'label', an index below 3 or a class (did you mean 'left'?)",
@@ -334,7 +334,7 @@ def test_volumes_in_a_method_for_images(runs: Runs, rows: Any) -> None:
     settings = {"datasets": [VOLUMES], "models": [{"use": "residual", "dimensions": 3}]}
     result = runs(**settings, explainers=["lime", "gradient"], metrics=["mass"])
     assert result.exit_code == 0, result.output
-    assert "4 cases are invalid or failed; their rows say why" in result.stdout
+    assert "Invalid or failed cases: 4; scores.parquet says why" in result.stdout
     assert {row["status"] for row in rows(explainer="gradient")} == {"valid"}
     outcomes = {(row["status"], row["reason"]) for row in rows(explainer="lime")}
     assert outcomes == {("failed", "lime explains 2-D images; these have 3 dimensions.")}

@@ -116,7 +116,7 @@ SETTINGS = {
         ["models.0", "import paths are not allowed, see `heatproof list`"],
     ),
     "unknown setting": ({"metrics": [{"use": "ecs", "gird": 3}]}, ["metrics.0.gird: unknown name", "mean 'grid'"]),
-    "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "valid integer", "seen: 'x'"]),
+    "wrong value": ({"metrics": [{"use": "ecs", "grid": "x"}]}, ["metrics.0.grid", "be an integer", "seen: 'x'"]),
     "unknown device": ({"device": "gpu"}, ["device: is not a device", "seen: 'gpu'", "auto, cpu, cuda, cuda:N"]),
     "unknown split": (
         {"datasets": [{"use": "phantom", "split": "tset"}]},
@@ -198,7 +198,7 @@ def test_arguments_that_cannot_be(
 OVERRIDES = {
     "no value": ("foo", ["--set foo: is not an assignment; write path.to.value=value"]),
     "unknown": ("modles=[regions]", ["--set modles=[regions]: modles: unknown name", "did you mean 'models'"]),
-    "index": ("models.7.x=1", ["models is a list of 1; give an index below that"]),
+    "index": ("models.7.x=1", ["models is a list of length 1; give an index below that"]),
     "not YAML": ("seed=[1", ["--set seed=[1", "not YAML"]),
     "wrong": ("chunk=-1", ["--set chunk=-1: chunk: ", "greater than 0", "seen: -1"]),
 }
@@ -232,7 +232,7 @@ def test_a_broken_plugin(command: Any, catalog: Any, config: Configured) -> None
     listed = command("list")
     assert listed.exit_code == 0
     has(listed.stdout, "slope", "heatproof-gone", "No module named 'heatproof_gone'", "[red]ill")
-    has(refused(command("list", "--verify")), "2 plugins are broken")
+    has(refused(command("list", "--verify")), "broken plugins: 2")
     has(refused(command("check", "heatproof-gone")), "heatproof-gone is broken: heatproof_gone does not import")
     has(refused(command("plan", config())), "no dataset is named 'idrid'", "broken plugin (", "heatproof-gone 0.3: ")
 
@@ -304,7 +304,7 @@ CHECKPOINTS = {
     "other keys": (
         "other.safetensors",
         lambda path: save_file({"a": torch.zeros(1)}, path),
-        ["does not fit the network", "1 unknown (such as 'a')", "give a checkpoint of this architecture"],
+        ["does not fit the network", "unknown: 1 (such as 'a')", "give a checkpoint of this architecture"],
     ),
     "other objects": ("list.pt", lambda path: torch.save([1, 2], path), ["holds no state dictionary of tensors"]),
     "code": ("code.pt", code, ["is not a checkpoint that can be loaded safely"]),
@@ -355,14 +355,14 @@ def test_one_bad_file_fails_its_case_only(
     spoil(idrid / name.format(5))
     result = command("run", config())
     assert result.exit_code == 0, result.output
-    assert "cases are invalid or failed; their rows say why" in result.stdout
+    assert "; scores.parquet says why" in result.stdout
     assert "Traceback" not in result.output
     rows = read_table(tmp_path / "run/scores.parquet")
     assert set(rows["status"][rows["case"] != "IDRiD_05"]) == {"valid"}
     assert set(rows["status"][rows["case"] == "IDRiD_05"]) == {"failed"}
     assert all(message in reason and advice in reason for reason in rows["reason"][rows["case"] == "IDRiD_05"])
-    has(refused(command("run", config(), "--strict")), "cases are invalid or failed (--strict)")
-    has(refused(command("data", "check", "idrid", "--root", idrid)), "idrid has 1 ", "see the examples")
+    has(refused(command("run", config(), "--strict")), "invalid or failed cases: ")
+    has(refused(command("data", "check", "idrid", "--root", idrid)), "idrid has faults (", "see the examples")
 
 
 def test_a_file_that_was_replaced_is_computed_on_request(
@@ -421,8 +421,8 @@ def test_no_image_can_be_read(command: Any, config: Configured, idrid: Path, tmp
         truncated(path)
     has(
         refused(command("run", config(metrics=["ecs"]))),
-        "ecs cannot fill weights from idrid (none of the 3 samples in split tuning of idrid can be read; check the ",
-        "); set them in the config",
+        "ecs cannot fill weights from idrid (no sample in split tuning of idrid can be read (tried: 3); check the ",
+        "); set the values in the config",
     )
 
 

@@ -70,5 +70,5 @@ def test_a_first_sample_that_cannot_be_read_does_not_matter(estimated: Callable[
     ids = [f"blob-{index:03}" for index in range(8, 16)]
     (estimate,) = estimated(datasets=[{**data, "unreadable": ids[:1]}], explainers=["slope"])
     assert estimate.samples == 8
-    with pytest.raises(DataError, match="none of the 8 samples of images can be read for regions; check its folder"):
+    with pytest.raises(DataError, match=r"no sample of images can be read for regions \(tried: 8\); check its folder"):
         estimated(datasets=[{**data, "unreadable": ids}], explainers=["slope"])

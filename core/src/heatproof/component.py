@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import TypeVar
 
 from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
+from .messages import in_one_line
 from .records import Sample
 
 
@@ -56,7 +57,7 @@ class Component(ABC, Generic[P]):
         super().__init_subclass__(**options)
         if "Params" in cls.__dict__:
             name = cls.__name__
-            raise PluginError(f"{name} sets Params in its body; name them as in Explainer[{name}Params].")
+            raise PluginError(f"{name} sets Params in its body; give them to its base, as in Explainer[{name}Params].")
         for base in cls.__dict__.get("__orig_bases__", ()):
             cls.Params = _params_class(base, cls.__name__) or cls.Params
         for name in vars(cls):
@@ -69,7 +70,7 @@ class Component(ABC, Generic[P]):
         try:
             self.params = cast(P, self.Params(**params))
         except ValidationError as error:
-            raise HeatproofError(f"{type(self).__name__}: {problems(error)}") from None
+            raise HeatproofError(f"{type(self).__name__}: {in_one_line(error, params, self.Params)}") from None
 
     @classmethod
     def create(cls, params: Mapping[str, Any], context: Mapping[str, Any], registered: str) -> Self:
@@ -84,7 +85,7 @@ class Component(ABC, Generic[P]):
             raise
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{registered} cannot be created with these parameters ({fault})") from error
+            raise PluginError(f"{registered} cannot be created with these settings ({fault})") from error
         component.registered = registered
         return component
 
@@ -166,7 +167,7 @@ def _params_class(base: Any, name: str) -> type[Params] | None:
             continue
         params = getattr(argument, "__bound__", argument)
         if not _is_params(params):
-            raise PluginError(f"{name} names {params!r} as its Params; name a class derived from Params.")
+            raise PluginError(f"{name} gives its base no Params; give a class derived from Params, without quotes.")
         return params
     return None
 
@@ -180,33 +181,12 @@ def _is_final(member: Any) -> bool:
     return bool(getattr(getattr(member, "fget", member), "__final__", False))
 
 
-def misfit(error: HeatproofError | ValueError, component: type[Component] | None) -> PydanticCustomError:
+def misfit(error: HeatproofError | ValueError, component: type[Component] | None, params: Any) -> PydanticCustomError:
     """Convert an error of a component into one that pydantic locates at the component's description."""
-    reason = problems(error) if isinstance(error, ValidationError) else str(error)
+    reason = str(error)
+    if component is not None and isinstance(error, ValidationError):
+        reason = in_one_line(error, params, component.Params)
     return PydanticCustomError("component", "{reason}", {"reason": reason, "error": error, "component": component})
-
-
-SENTENCES = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown name",
-    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
-    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
-    "path_type": "should be a path",
-}
-"""Type of a pydantic error → a sentence without Python terms."""
-
-
-def sentence(entry: ErrorDetails) -> str:
-    """Return an error of pydantic in plain words."""
-    return SENTENCES.get(entry["type"], entry["msg"].removeprefix("Value error, ").removeprefix("Input "))
-
-
-def problems(error: ValidationError) -> str:
-    """Return pydantic's errors in one line: ``samples: should be greater than 0 (seen: -1)``."""
-    return "; ".join(
-        f"{'.'.join(map(str, entry['loc'])) or 'settings'}: {sentence(entry)} (seen: {entry['input']!r})"
-        for entry in error.errors()
-    )
 
 
 def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:

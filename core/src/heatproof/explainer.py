@@ -99,7 +99,7 @@ class Explainer(Component[P]):
         if "model_free" not in self.traits and (missing := sorted(self.requires - model.capabilities)):
             reason = f"{self.short} needs {' and '.join(missing)}, which {model.short} does not offer"
             if "layers" in missing and model.outline.reason:
-                reason += f": it cannot be traced ({model.outline.reason})"
+                reason += f": its network cannot be traced ({model.outline.reason})"
             return Verdict("undefined", reason)
         try:
             model.require_layers(self.layers(model))
@@ -117,7 +117,7 @@ class Explainer(Component[P]):
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
         if missing := sorted(set(self.layers(batch.model)) - set(batch.layers)):
-            raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give the batch layers=layers(model).")
+            raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give layers(model) to the batch.")
         if "model_free" not in self.traits:
             _require_finite(batch)
         with _guard(self, batch):
@@ -130,13 +130,13 @@ class Explainer(Component[P]):
     def _check(self, values: Any, batch: Batch) -> None:
         """Raise ``PluginError`` unless the values have the shape and dtype of the images."""
         if not isinstance(values, Tensor):
-            raise PluginError(f"{self.name} returned {type(values).__name__}; explain must return a tensor.")
+            raise PluginError(f"explain of {self.name} must return a tensor (got {values!r:.40}).")
         shapes = {(len(batch), channels, *batch.space) for channels in (1, batch.images.shape[1])}
         if tuple(values.shape) not in shapes:
             allowed = " or ".join(map(str, sorted(shapes)))
             raise PluginError(f"{self.name} returned shape {tuple(values.shape)}; allowed: {allowed}.")
         if values.dtype != batch.images.dtype:
-            raise PluginError(f"{self.name} returned {values.dtype}; the images are {batch.images.dtype}.")
+            raise PluginError(f"{self.name} returned {values.dtype}; allowed: {batch.images.dtype}.")
 
 
 def _require_finite(batch: Batch) -> None:

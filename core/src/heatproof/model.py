@@ -118,8 +118,8 @@ class Model(Component[P]):
         """The full name of a layer given by name or as ``last``; raises ``ModelError`` if it cannot be observed."""
         names = self.layers()
         if self.outline.reason or not names:
-            reason = f"it cannot be traced ({self.outline.reason})" if self.outline.reason else "it has no convolution"
-            raise ModelError(f"no layer of {self.short} can be observed: {reason}.")
+            reason = self.outline.reason and f"cannot be traced ({self.outline.reason})"
+            raise ModelError(f"no layer of {self.short} can be observed: it {reason or 'has no convolution'}.")
         if name not in (*names, "last"):
             raise ModelError(f"{self.short} has no layer {name!r}; {near(name, {*names, 'last'})}")
         if name == "last":
@@ -132,7 +132,7 @@ class Model(Component[P]):
         """Raise ``ModelError`` unless each name is a module of the network with an observable output."""
         for name in names:
             if name not in self.outline.layers:
-                reason = self.outline.reason or "name one of its named_modules()"
+                reason = self.outline.reason or "name one of network.named_modules()"
                 raise ModelError(f"{self.short} has no module {name!r} whose output can be observed: {reason}.")
 
     @property

@@ -25,7 +25,7 @@ def cli(debug: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: kind, name, distribution, version, broken plugins.")
 @click.option("--verify", is_flag=True, help="Also load every class; exit with an error when a plugin is broken.")
 def list_(as_json: bool, verify: bool) -> None:
-    """List datasets, models, explainers, metrics and executors, and the plugins that are broken."""
+    """List the installed components of every kind, and the plugins that are broken."""
     from .tables import show, table
 
     if verify:
@@ -39,7 +39,7 @@ def list_(as_json: bool, verify: bool) -> None:
         if broken:
             show(console(), table("Broken plugins, set apart", BROKEN, [[*row.values()] for row in broken]))
     if verify and broken:
-        raise PluginError(f"{len(broken)} plugins are broken; update or remove them.")
+        raise PluginError(f"broken plugins: {len(broken)}; update or remove them.")
 
 
 @cli.command("show", short_help="Show what a component is and which settings it takes.")
@@ -144,7 +144,7 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
     click.echo(ending(finished))
     refuse_faults(finished.folder, finished.faults)
     if strict and finished.failures:
-        raise HeatproofError(f"{finished.failures} cases are invalid or failed (--strict); their rows say why.")
+        raise HeatproofError(f"invalid or failed cases: {finished.failures} (--strict); scores.parquet says why.")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -162,7 +162,7 @@ def ending(finished: "Finished") -> str:
     """Return the last line of a run: the number of failed cases, and the paths of tables and pages."""
     failed = "No case failed"
     if finished.failures:
-        failed = f"{finished.failures} cases are invalid or failed; their rows say why"
+        failed = f"Invalid or failed cases: {finished.failures}; scores.parquet says why"
     if not finished.complete:
         return f"{failed}. Other shards are not finished; tables so far: {finished.folder}"
     page = NO_PAGE

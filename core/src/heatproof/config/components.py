@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from ..component import Component
 from ..errors import ConfigError, HeatproofError
+from ..messages import in_one_line
 from ..registry.catalog import Catalog
-from .messages import located_problems
 from .yamlfile import Document
 
 
@@ -22,9 +22,7 @@ def create(catalog: Catalog, kind: str, name: str, params: Mapping[str, Any], ba
         return catalog.create(kind, name, params, base)
     except ValidationError as error:
         entry = catalog.resolve(kind, name)
-        problems = located_problems(error, Document(entry.full, dict(params)), catalog.load(entry).Params, {})
-        sentences = "; ".join(f"{problem.path}: {problem.text}".removeprefix(": ") for problem in problems)
-        raise HeatproofError(f"{entry.full}: {sentences}") from None
+        raise HeatproofError(f"{entry.full}: {in_one_line(error, params, catalog.load(entry).Params)}") from None
 
 
 def settings_of(assignments: Sequence[str]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from ..component import Component, Location, Params, mapped, plain
 from ..dataset import Dataset
 from ..errors import ConfigError, HeatproofError, near
 from ..explainer import REDUCTIONS, Explainer
+from ..messages import KeyPath, dotted, sentences
 from ..metric import Metric
 from ..model import Model
 from ..registry.catalog import Catalog, default
 from . import yamlfile
-from .messages import located_problems
-from .yamlfile import Document, KeyPath, Problem, dotted
+from .yamlfile import Document, Problem
 
 SELECTION = ("split", "limit", "ids")
 """The keys in an entry of ``datasets:`` that select samples; all others are Params of the dataset."""
@@ -202,7 +202,8 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     except ValidationError as error:
         reported = {(problem.origin, problem.path) for problem in document.problems}
         copied_paths = tuple(f"{dotted(keys)}." for keys in copies)  # the last dot keeps row 1 apart from row 10
-        for problem in located_problems(error, document, RunConfig, {"component": SELECTION}):
+        for keys, text in sentences(error, document.data, RunConfig, {"component": SELECTION}).items():
+            problem = Problem(document.origin(keys), dotted(keys), text)
             copied = f"{problem.path}.".startswith(copied_paths)
             if not copied and (problem.origin, problem.path) not in reported:
                 document.problems.append(problem)

@@ -15,9 +15,7 @@ from ruamel.yaml.tokens import TagToken
 
 from ..component import mapped
 from ..errors import ConfigError
-
-KeyPath = tuple[str | int, ...]
-"""Keys and indices from the top of a document to a value."""
+from ..messages import KeyPath, dotted
 
 NODES = 100_000
 CONSTRUCTED = {kind: f"construct_yaml_{kind}" for kind in ("int", "float", "bool", "null")}
@@ -83,11 +81,6 @@ class Document:
         self.problems += [Problem(origin, dotted(keys), problem.text) for problem in value.problems]
         self.origins = {path: line for path, line in self.origins.items() if path[: len(keys)] != keys}
         self.origins[keys] = origin
-
-
-def dotted(keys: KeyPath) -> str:
-    """Return a YAML path in the form of messages: ``models.0.weights``."""
-    return ".".join(map(str, keys))
 
 
 def read(path: Path) -> Document:
@@ -174,7 +167,7 @@ class _Converter:
                 problem = f"a key must be text (seen: {key.value!r}); write it in quotes"
                 self._document.complain((*keys, str(key.value)), problem, self._origin(key))
             elif key.value in values:
-                problem = f"this key stands here twice, first in line {self._document.origin(path).line}"
+                problem = f"this key is given twice, first in line {self._document.origin(path).line}; keep one"
                 self._document.complain(path, problem, self._origin(key))
             else:
                 self._document.origins[path] = self._origin(key)
@@ -221,12 +214,12 @@ def _assigned(value: Any, keys: KeyPath, new: Any, above: KeyPath) -> Any:
     parent = dotted(above) or "the config"
     if isinstance(value, list):
         if not isinstance(key, int) or key >= len(value):
-            raise ValueError(f"{parent} is a list of {len(value)}; give an index below that (seen: {key!r})")
+            raise ValueError(f"{parent} is a list of length {len(value)}; give an index below that (seen: {key!r})")
         return [*value[:key], _assigned(value[key], keys[1:], new, (*above, key)), *value[key + 1 :]]
     if isinstance(value, str):
         value = {"use": value}
     if isinstance(key, int) or not isinstance(value, (Mapping, type(None))):
-        raise ValueError(f"{parent} has no part {key!r} (seen: {value!r})")
+        raise ValueError(f"{parent} has no part {key!r} (seen: {value!r}); correct the path")
     values = value or {}
     return {**values, key: _assigned(values.get(key), keys[1:], new, (*above, key))}
 

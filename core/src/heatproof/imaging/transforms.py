@@ -110,7 +110,7 @@ def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array
     std = params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
         raise DataError(
-            f"{source_of(sample)} has {len(image)} channels, mean has {len(mean)} values and std {len(std)}; "
+            f"channels of {source_of(sample)}: {len(image)}, values of mean: {len(mean)}, of std: {len(std)}; "
             "give one number for all channels, or one per channel."
         )
     per_channel = (-1, *[1] * (image.ndim - 1))

@@ -32,8 +32,8 @@ def compare(view: "View", network: nn.Module, images: Tensor, inputs: Mapping[st
         if not gap <= TOLERANCE.get(images.dtype, 1e-2):
             raise ModelError(
                 f"the traced network's output {name!r} differs from the network's own by {gap:.1e} of its largest "
-                f"value{_first_difference(view, reference, image, inputs)}{_first_in_place(network)}; give the network "
-                "without such a layer."
+                f"value{_first_difference(view, reference, image, inputs)}{_first_in_place(network)}; rewrite its "
+                "forward without such a branch, and without reading a value after it was overwritten in place."
             )
 
 

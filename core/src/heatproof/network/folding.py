@@ -29,7 +29,7 @@ def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[s
     folded.delete_all_unused_submodules()
     folded.recompile()
     if missed := [norm.name for node, norm in pairs(folded) if _mergeable(folded, node, norm)]:
-        raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged into it.")
+        raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged; please report it.")
     folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
     if images.ndim == 4:
         _channels_last(folded)

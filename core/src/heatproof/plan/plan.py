@@ -203,7 +203,7 @@ def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int |
         return [model.classes[model.target(target)]]
     common = [name for name in dataset.classes if name in model.classes]
     if not common:
-        raise ModelError(f"target 'label' needs classes that {dataset.short} and {model.short} share; they share none")
+        raise ModelError(f"{dataset.short} and {model.short} share no class for target 'label'; choose another target")
     if not dataset.multilabel:
         return ["label"]
     return [f"{LABELLED}{name}" for name in common]

@@ -173,12 +173,12 @@ class Catalog:
         cls = None
         try:
             if not isinstance(name, str):
-                raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and parameters")
+                raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and settings")
             entry = self.resolve(kind, name)
             cls = self.load(entry)
             return cls.create(params, context, entry.full)
         except (HeatproofError, ValueError) as error:
-            raise misfit(error, cls) from None
+            raise misfit(error, cls, params) from None
 
     def _register(self, value: "Component", context: Mapping[str, Any]) -> "Component":
         """Return a component without a name, such as the default of a Param, under its registered name."""

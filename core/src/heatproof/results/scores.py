@@ -163,7 +163,7 @@ def _join(connection: duckdb.DuckDBPyConnection, units: list[list[str]]) -> None
     except duckdb.Error as error:
         for path in files:
             read_table(Path(path))
-        raise StoreError(f"the scores of this run cannot be read ({str(error).splitlines()[0]}).") from error
+        raise StoreError(f"the scores of this run cannot be read ({str(error).splitlines()[0]}); run again.") from error
 
 
 @dataclass(frozen=True)

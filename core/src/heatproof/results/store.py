@@ -136,7 +136,7 @@ class Run:
             stored = zarr.open_array(path, mode="r")
             maps = np.asarray(stored[index])
             if stored.nchunks_initialized != stored.nchunks:
-                raise ValueError(f"{stored.nchunks - stored.nchunks_initialized} of {stored.nchunks} maps are missing")
+                raise ValueError(f"maps missing: {stored.nchunks - stored.nchunks_initialized} of {stored.nchunks}")
         except Exception as error:
             raise damaged(path, error) from error
         return maps

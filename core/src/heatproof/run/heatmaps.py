@@ -167,7 +167,7 @@ def _note(name: str, value: Any) -> Any:
     """A note for JSON, which has no infinity and no NaN; raises ``PluginError`` for anything but a number or a word."""
     note = value.item() if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.size else value
     if not isinstance(note, (bool, int, float, str)):
-        raise PluginError(f"the note {name!r} is {type(value).__name__}; allowed: a number or a word per sample")
+        raise PluginError(f"the note {name!r} has type {type(value).__name__}; allowed: a number or a word per sample")
     if isinstance(note, float) and not np.isfinite(note):
         return str(note)
     return note

@@ -55,7 +55,7 @@ def run(
     plan = make_plan(config, catalog)
     rejected = _rejected(plan)
     if strict and rejected:
-        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove it.")
+        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     store = _opened(plan, rejected, shard)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
@@ -63,7 +63,7 @@ def run(
     tasks = _tasks(plan, selection)
     shared = tasks[shard[0] - 1 :: shard[1]]
     if retry:
-        store.log(f"retry: {forget_failures(store, shared)} units with failed cases are removed")
+        store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
@@ -76,7 +76,7 @@ def run(
         for fault in finished.faults:
             store.log(fault)
     spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
-    store.log(f"done: {finished.units} units, {finished.failures} failed cases; seconds {spent}")
+    store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
     return finished
 
 
@@ -87,7 +87,7 @@ def _rejected(plan: Plan) -> tuple[str, ...]:
     for identity, tallies in plan.rejected.items():
         for tally in tallies:
             examples = tally.example and f", such as {tally.example}"
-            sentences.append(f"{names[identity]} has {tally.count} {tally.what}{examples}")
+            sentences.append(f"{tally.what} in {names[identity]}: {tally.count}{examples}")
     return tuple(sentences)
 
 
@@ -96,7 +96,7 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
     store = Run.create(plan.config.output)
     store.sweep()
     write_text(store.folder / "config.yaml", written(resolved(plan.config)))
-    store.log(f"heatproof run: {len(plan.combinations)} combinations, shard {shard[0]} of {shard[1]}")
+    store.log(f"heatproof run: combinations {len(plan.combinations)}, shard {shard[0]} of {shard[1]}")
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
         store.log(f"rejected: {sentence}")

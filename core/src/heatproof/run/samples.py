@@ -84,7 +84,7 @@ class Samples:
                 raise DataError(f"{self.task.source.dataset.short} gave sample {sample.id!r} for the id {id!r}")
             if earlier is not None and sample.image.shape != earlier.image.shape:
                 raise DataError(
-                    f"prepared to {sample.image.shape}, {earlier.id} to {earlier.image.shape}; "
+                    f"the prepared image has shape {sample.image.shape}, that of {earlier.id} {earlier.image.shape}; "
                     f"{self.model.short} must prepare every image to one grid"
                 )
             return sample

@@ -55,8 +55,8 @@ class _ReadableSamples:
             yield sample
         if not self.read:
             raise DataError(
-                f"none of the {len(self.ids)} samples in split {self.dataset.tuning or 'all'} of {self.dataset.short} "
-                "can be read; check the folder with `heatproof data check`"
+                f"no sample in split {self.dataset.tuning or 'all'} of {self.dataset.short} can be read "
+                f"(tried: {len(self.ids)}); check the folder with `heatproof data check`"
             )
 
 
@@ -88,15 +88,15 @@ def _fill_metric(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -
     if not samples.ids:
         raise DataError(
             f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "
-            "which has no sample; give that split a share, or set them in the config."
+            "which has no sample; give that split a share, or set the values in the config."
         )
     try:
         fitted = metric.fit(samples)
     except Exception as error:
         reason = str(error).rstrip(".") if isinstance(error, HeatproofError) else f"{type(error).__name__}: {error}"
         raise PluginError(
-            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} ({reason}); set them in the "
-            "config, or leave the metric out."
+            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} ({reason}); set the values "
+            "in the config, or leave the metric out."
         ) from error
     return {
         "metric": metric.name, "dataset": dataset.name, "grid": model.grid, "split": dataset.tuning or "all",

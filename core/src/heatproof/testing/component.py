@@ -27,7 +27,10 @@ def settings_survive_a_round_trip(bench: Bench) -> None:
     written = json.loads(json.dumps(component.describe(), allow_nan=False))
     again = _reread(component, written)
     claim(again.describe() == component.describe(), f"rebuilt as {again.describe()} from {component.describe()}.")
-    claim(again.identity == component.identity, f"the rebuilt component has another identity than {component!r}.")
+    claim(
+        again.identity == component.identity,
+        f"a component rebuilt from {component!r} has another identity.",
+    )
 
 
 def settings_are_closed(bench: Bench) -> None:
@@ -47,7 +50,7 @@ def pickles_to_the_same_component(bench: Bench) -> None:
     component = bench.component
     copy = pickle.loads(pickle.dumps(component))
     claim(type(copy) is type(component), f"the copy is a {type(copy).__name__}, not a {type(component).__name__}.")
-    claim(copy.identity == component.identity, "the copy has another identity.")
+    claim(copy.identity == component.identity, "the identity of the copy differs.")
     claim(copy.describe() == component.describe(), f"copied as {copy.describe()} from {component.describe()}.")
 
 

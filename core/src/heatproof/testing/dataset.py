@@ -62,7 +62,7 @@ def splits_divide_the_ids(bench: DatasetBench) -> None:
     parts = [id for split in dataset.splits for id in dataset.ids(split)]
     claim(len(set(parts)) == len(parts), f"{len(parts) - len(set(parts))} samples are in more than one split.")
     claim(set(parts) == set(dataset.ids()), "the splits together are not all samples.")
-    claim(dataset.tuning in (None, *dataset.splits), f"the tuning split {dataset.tuning!r} is no split.")
+    claim(dataset.tuning in (None, *dataset.splits), f"the tuning split {dataset.tuning!r} is not a split.")
 
 
 def no_patient_is_in_two_splits(bench: DatasetBench) -> None:
@@ -128,7 +128,7 @@ def loading_twice_gives_the_same_bits(bench: DatasetBench) -> None:
     for first in bench.samples[::-1]:
         second = bench.dataset.load(first.id)
         same = np.array_equal(first.image, second.image) and first.label == second.label
-        claim(same, f"{first.id} has another image or label when loaded again.")
+        claim(same, f"{first.id} has a different image or label when loaded again.")
         pairs = zip(first.annotations, second.annotations, strict=True)
         same = all(np.array_equal(before.values, after.values) for before, after in pairs)
         claim(same, f"{first.id} has other annotations when loaded again.")

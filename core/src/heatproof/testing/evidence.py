@@ -34,7 +34,7 @@ def maps_follow_the_target(bench: ExplainerBench) -> None:
     batch = bench.toy(Regions(dimensions=_dimensions(bench)))
     left, right = (_explained_for(bench, batch, side) for side in range(2))
     if _targetless(bench):
-        claim(torch.equal(left, right), "claims the trait 'targetless', but another target gives another map.")
+        claim(torch.equal(left, right), "claims the trait 'targetless', but another target gives a different map.")
         return
     smallest = min(map(difference, left, right))
     claim(smallest > NEGLIGIBLE, "the map is the same for every target.")

@@ -77,7 +77,7 @@ def notes_hold_one_entry_per_sample(bench: ExplainerBench) -> None:
     explanation = bench.explainer(bench.precise)(bench.batch())
     for name, entries in [*explanation.notes.items(), *explanation.kept.items()]:
         count = len(entries) if hasattr(entries, "__len__") else None
-        claim(count == SAMPLES, f"{name!r} has {count} entries for {SAMPLES} samples.")
+        claim(count == SAMPLES, f"entries of {name!r}: {count}; allowed: {SAMPLES}, one per sample.")
     for name, entries in explanation.notes.items():
         kinds = {type(entry).__name__ for entry in entries if not isinstance(entry, (int, float, str))}
         claim(not kinds, f"note {name!r} holds {', '.join(sorted(kinds))}; allowed: numbers and words.")
@@ -115,7 +115,7 @@ def another_seed_gives_another_map_where_seeded(bench: ExplainerBench) -> None:
     same = torch.equal(bench.explained(bench.batch(seed=0)), bench.explained(bench.batch(seed=1)))
     if "seeded" in _explainer(bench).traits:
         claim(not same, "claims the trait 'seeded', but another seed gives the same map.")
-    claim(same or "seeded" in _explainer(bench).traits, "another seed gives another map; declare the trait 'seeded'.")
+    claim(same or "seeded" in _explainer(bench).traits, "the map depends on the seed; declare the trait 'seeded'.")
 
 
 def a_batch_equals_its_singles(bench: ExplainerBench) -> None:
@@ -166,7 +166,7 @@ def a_pickled_copy_gives_the_same_map(bench: ExplainerBench) -> None:
     explainer = bench.explainer(bench.precise)
     copy = pickle.loads(pickle.dumps(explainer))
     expected = values_of(explainer(bench.batch()))
-    claim(torch.equal(expected, values_of(copy(bench.batch()))), "a pickled copy gives another map.")
+    claim(torch.equal(expected, values_of(copy(bench.batch()))), "a pickled copy gives a different map.")
 
 
 def memory_does_not_grow(bench: ExplainerBench) -> None:

@@ -37,7 +37,7 @@ def checks(subject: Component, **settings: Any) -> list[Check]:
         if isinstance(subject, interface):
             subject_bench = bench(subject, **settings)
             return [Check(law, subject_bench) for law in (*laws, *component.LAWS)]
-    raise PluginError(f"{type(subject).__name__} is no dataset, model, explainer, metric or reader.")
+    raise PluginError(f"{type(subject).__name__} is not a dataset, model, explainer, metric or reader.")
 
 
 def check_explainer(
@@ -135,7 +135,7 @@ def conforms(*subjects: Component, expected: Expected = None, **settings: Any) -
 
 def _checked(interface: type[Component], subject: Component, expected: Expected, **settings: Any) -> list[Result]:
     if not isinstance(subject, interface):
-        raise PluginError(f"{type(subject).__name__} is no {interface.__name__.lower()}.")
+        raise PluginError(f"{type(subject).__name__} is not of kind {interface.__name__.lower()}.")
     return run(subject.short, checks(subject, **settings), expected)
 
 

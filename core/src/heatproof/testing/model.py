@@ -201,7 +201,7 @@ def models_of_one_grid_prepare_alike(bench: ModelBench) -> None:
         raise NotApplicable("no other model has its grid")
     for native, prepared in zip(bench.natives, bench.prepared):
         same = np.array_equal(preparation(native).image, prepared.image)
-        claim(same, "its grid is that of its preparation, but prepare gives another image.")
+        claim(same, "its grid is that of its preparation, but prepare gives a different image.")
 
 
 def targets_are_the_classes(bench: ModelBench) -> None:
@@ -255,7 +255,7 @@ def building_twice_gives_the_same_network(bench: ModelBench) -> None:
     for model in (bench.model.with_(), pickle.loads(pickle.dumps(bench.model))):
         actual = model.network.state_dict()
         differing = [name for name, value in expected.items() if not torch.equal(value, actual[name])]
-        claim(not differing, f"built again, {len(differing)} weights differ, such as {''.join(differing[:1])}.")
+        claim(not differing, f"weights that differ: {len(differing)}, such as {''.join(differing[:1])}.")
 
 
 def the_network_is_a_module_in_evaluation_mode(bench: ModelBench) -> None:

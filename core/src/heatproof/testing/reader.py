@@ -90,7 +90,7 @@ def an_image_has_the_shape_of_its_geometry(bench: ReaderBench) -> None:
 def reading_twice_gives_the_same_bits(bench: ReaderBench) -> None:
     """Another reader with the same settings reads the same image to the bit."""
     again, _ = bench.reader.with_().read_image(bench.file)
-    claim(np.array_equal(again, bench.image[0]), "the image is another when it is read again.")
+    claim(np.array_equal(again, bench.image[0]), "the image differs when it is read again.")
 
 
 def a_mask_lies_on_its_image(bench: ReaderBench) -> None:

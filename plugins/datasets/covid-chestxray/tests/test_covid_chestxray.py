@@ -170,7 +170,7 @@ def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     assert '"COVID-19, ARDS"' in (twin / "metadata.csv").read_text()
     with pytest.raises(DataError, match="is not empty"):
         dataset.write(samples(), twin)
-    with pytest.raises(DataError, match="only hold one class"):
+    with pytest.raises(DataError, match="needs one class index"):
         dataset.write([replace(samples()[0], label=None)], tmp_path / "other")
 
 

@@ -246,7 +246,7 @@ def test_samples_of_part_b_are_written_and_read_back(tmp_path: Path) -> None:
         "IDRiD_001_testing,s1,p1",
     ]
     check_dataset(dataset)
-    with pytest.raises(DataError, match="only hold one class"):
+    with pytest.raises(DataError, match="needs one class index"):
         dataset.write([replace(first, label=None)], tmp_path / "other")
     with pytest.raises(DataError, match="is not empty"):
         dataset.write([first], tmp_path / "twin")

@@ -208,7 +208,7 @@ def test_samples_that_the_layout_cannot_hold_are_refused(tmp_path: Path) -> None
         with pytest.raises(DataError, match="end with _left or _right"):
             dataset.write([replace(eye, id=id)], tmp_path / "a")
     for label in (None, -1, (1, 2)):
-        with pytest.raises(DataError, match="only hold one class"):
+        with pytest.raises(DataError, match="needs one class index"):
             dataset.write([replace(eye, label=label)], tmp_path / f"b{label}")
     with pytest.raises(DataError, match="no split 'private'"):
         dataset.write([replace(eye, extras={"split": "private"})], tmp_path / "c")

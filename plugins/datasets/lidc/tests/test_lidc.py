@@ -155,7 +155,7 @@ def test_the_window_is_a_setting(pristine: Path) -> None:
     dataset = Lidc(root=pristine, crop="scan", window=(-600, 0))
     expected = np.rint(np.clip((UNITS + 600) / 600, 0, 1) * 65535)
     np.testing.assert_array_equal(dataset.load(dataset.ids()[0]).image[0], expected)
-    with pytest.raises(HeatproofError, match="does not rise; give the lower end first"):
+    with pytest.raises(HeatproofError, match=r"does not rise .*; give the lower end first"):
         Lidc(root=pristine, window=(400, -1000))
 
 
@@ -210,7 +210,7 @@ def test_series_without_an_xml_or_with_an_invalid_one(root: Path) -> None:
     dataset = Lidc(root=root)
     assert dataset.ids() == []
     reasons = dataset.listing.faults["series that cannot be used"]
-    expected = ("holds 0 XML files", "declares a DOCTYPE", "cannot be read", "not a LidcReadMessage")
+    expected = ("must hold one XML file", "declares a DOCTYPE", "cannot be read", "not a LidcReadMessage")
     assert len(reasons) == 4
     assert all(part in reason for part, reason in zip(expected, reasons))
 
@@ -292,7 +292,7 @@ def test_a_slice_is_duplicated(root: Path) -> None:
 def test_one_slice_only(root: Path) -> None:
     for path in sorted(folder(root).glob("*.dcm"))[1:]:
         path.unlink()
-    assert "holds 1 slices; at least two" in damaged(root)
+    assert "holds too few slices (1); give at least two" in damaged(root)
 
 
 def test_a_slice_without_pixels(root: Path) -> None:
@@ -353,7 +353,7 @@ def test_samples_that_cannot_be_written(tmp_path: Path) -> None:
         (replace(scan, image=scan.image[:, 0]), r"lidc holds volumes \(1, d, h, w\) of uint16 with a spacing"),
         (replace(scan, patient="a/b"), "cannot be the name of a folder"),
         (replace(scan, annotations=()), r"annotations of readers \[\]"),
-        (replace(scan, extras={}), "reader1 annotates 144 voxels outside of every box"),
+        (replace(scan, extras={}), "voxels of reader1 outside of every box of .*: 144"),
         (replace(scan, annotations=(Annotation("nodule", edge, reader="reader1"),), extras=rated), "at the border"),
     ]
     for number, (sample, message) in enumerate(cases):

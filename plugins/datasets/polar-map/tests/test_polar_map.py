@@ -69,5 +69,5 @@ def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
         dataset.write(samples, tmp_path / "twin")
-    with pytest.raises(DataError, match="only hold one class"):
+    with pytest.raises(DataError, match="needs one class index"):
         dataset.write([Sample("s", image)], tmp_path / "other")

@@ -154,10 +154,10 @@ def test_boxes_of_the_chest(root: Path) -> None:
     expected[6:50, 5:45] = 1
     np.testing.assert_array_equal(chest.values, expected)
     (root / "main_data/P1R4/chest_bounding_box.csv").write_text("xmin,ymin,xmax,ymax\n5,6,5,50\n")
-    with pytest.raises(DataError, match=r"line 2: .* which is no box"):
+    with pytest.raises(DataError, match=r"line 2: .* which is not a box"):
         Reflacx(root=root, chest=True).load("d1")
     (root / "main_data/P1R4/chest_bounding_box.csv").write_text("xmin,ymin,xmax,ymax\n")
-    with pytest.raises(DataError, match="has 0 rows"):
+    with pytest.raises(DataError, match="must have one row with a box \\(got 0\\)"):
         Reflacx(root=root, chest=True).load("d1")
 
 
@@ -235,7 +235,7 @@ def test_encodings(root: Path, encoding: str) -> None:
 def test_missing_tables_and_renamed_columns(root: Path) -> None:
     path = root / "main_data/metadata_phase_2.csv"
     path.write_text(path.read_text().replace("dicom_id", "dicom"))
-    with pytest.raises(DataError, match="has no column 'dicom_id'; did you mean 'dicom'"):
+    with pytest.raises(DataError, match=r"has no column 'dicom_id' \(its columns: .*dicom"):
         Reflacx(root=root).ids()
     path.unlink()
     with pytest.raises(DataError, match=r"phase_2\.csv does not exist; obtain it from .*leave the phase out"):

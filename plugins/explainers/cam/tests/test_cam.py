@@ -69,14 +69,17 @@ ENDINGS = {
     "tuple": lambda network, values: (network.head(values.mean((2, 3))), network.mask(values)),
 }
 OTHER_ENDINGS = {
-    "hidden layer": (lambda network, values: network.head(functional.relu(values.mean((2, 3)))), "layer reads ReLU"),
+    "hidden layer": (lambda network, values: network.head(functional.relu(values.mean((2, 3)))), "the output of ReLU"),
     "grid": (
         lambda network, values: network.head(functional.adaptive_avg_pool2d(values, 2).flatten(1)),
         "output_size=2",
     ),
-    "channels": (lambda network, values: network.head(values.mean(1).flatten(1)), "last linear layer reads Mean"),
-    "window": (lambda network, values: network.head(functional.avg_pool2d(values, 8).flatten(1)), "reads AvgPool2d"),
-    "no pooling": (lambda network, values: network.head(values.flatten(1)), "last linear layer reads ReLU"),
+    "channels": (lambda network, values: network.head(values.mean(1).flatten(1)), "the output of Mean"),
+    "window": (
+        lambda network, values: network.head(functional.avg_pool2d(values, 8).flatten(1)),
+        "AvgPool2d",
+    ),
+    "no pooling": (lambda network, values: network.head(values.flatten(1)), "the output of ReLU"),
     "no layer": (lambda network, values: values.mean((2, 3)), "the output comes from Mean"),
     "sigmoid": (
         lambda network, values: torch.sigmoid(network.head(values.mean((2, 3)))),
@@ -158,9 +161,9 @@ def test_other_endings_are_undefined(ending):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (toys.Regions(), "here the last linear layer reads ReLU"),
+        (toys.Regions(), "here the last linear layer reads the output of ReLU"),
         (toys.Linear(), "needs layers, which Linear does not offer"),
-        (model_of(models.vgg11(), 1000), "here the last linear layer reads ReLU"),
+        (model_of(models.vgg11(), 1000), "here the last linear layer reads the output of ReLU"),
         (model_of(models.squeezenet1_1(), 1000), "here the output comes from AdaptiveAvgPool2d"),
     ],
     ids=["regions", "linear", "vgg11", "squeezenet"],

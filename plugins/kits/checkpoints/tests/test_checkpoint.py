@@ -51,7 +51,7 @@ def test_other_keys_are_named(tmp_path: Path) -> None:
     state = network().state_dict()
     state["classifier.weight"] = state.pop("0.weight")
     torch.save(state, tmp_path / "a.pt")
-    with pytest.raises(ModelError, match=r"1 keys missing \(such as '0.weight'\), 1 unknown \(such as 'classifier.wei"):
+    with pytest.raises(ModelError, match=r"keys missing: 1 \(such as '0.weight'\), unknown: 1 \(such as 'classifier"):
         load_weights(network(), tmp_path / "a.pt")
 
 

@@ -54,8 +54,8 @@ def test_rows_that_do_not_fit_are_left_out_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "has no column 'image'; allowed: none"),
-        ("imag,level\n1,2\n", "has no column 'image'; did you mean 'imag'"),
+        ("", "has no column 'image' .its columns: none"),
+        ("imag,level\n1,2\n", "has no column 'image' .its columns: imag, level"),
         ("image,Image\n1,2\n", "has the column 'image' twice"),
         (b"\xff\xfei", "begins as UTF-16"),
         ("image\n" + "x" * 140_000 + "\n", r"line 2 cannot be read \(field larger"),

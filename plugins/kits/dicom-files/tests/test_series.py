@@ -91,9 +91,9 @@ def test_slices_that_do_not_belong_to_the_scan_are_refused(folder: Path, tags: d
 
 
 def test_one_slice_is_no_series(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"holds 1 slices; at least two"):
+    with pytest.raises(DataError, match=r"holds too few slices \(1\); give at least two"):
         list_series([folder / NAMES[0]])
-    with pytest.raises(DataError, match=r"holds 0 slices"):
+    with pytest.raises(DataError, match=r"holds too few slices \(0\)"):
         list_series([])
 
 

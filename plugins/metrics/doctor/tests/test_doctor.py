@@ -94,7 +94,7 @@ class TestMeasure:
 
     @pytest.mark.parametrize("head", ["ordinal", "regression"])
     def test_one_output_for_many_grades(self, head: Head) -> None:
-        with pytest.raises(Undefined, match="one output for 3 grades is no distribution"):
+        with pytest.raises(Undefined, match="one output for 3 grades is not a distribution"):
             Doctor().measure(case(0, [0.4], head=head))
 
 

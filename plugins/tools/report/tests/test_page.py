@@ -614,5 +614,5 @@ def test_a_kept_array_that_is_damaged_costs_one_case(keeping: Path, catalog: Cat
         html = page_of(keeping, catalog).read_text()
     finally:
         moved.rename(chunks[0])
-    assert "maps are missing" in html
+    assert "maps missing: 1 of" in html
     assert "kept_masks.zarr is damaged" in html

@@ -186,7 +186,7 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
         counts = {id: int(np.isnan(rows[:, :2]).any(axis=1).sum()) for id, rows in self._gaze_by_id.items()}
         broken = [id for id, count in counts.items() if count]
         return (
-            Tally("rows of gaze that are no numbers", sum(counts.values()), 0, *broken[:1]),
+            Tally("rows of gaze that are not numbers", sum(counts.values()), 0, *broken[:1]),
             Tally("lines of gaze that cannot be read", self.gaze.faults, 0),
         )
 
@@ -257,7 +257,7 @@ def _problem(row: Row) -> str:
         pads = [float(row[pad]) for pad in PADS]
         classes = _classes(row)
     except ValueError:
-        return "a border or a class is no number"
+        return "a border or a class is not a number"
     if not (min(pads) >= 0 and min(Screen(*pads).extent) > 0):
         return "the borders leave nothing of the screen"
     if len(classes) != 1:
@@ -279,7 +279,7 @@ def _boxed(row: Row, shape: tuple[int, ...]) -> Annotation:
     try:
         x1, x2, y1, y2 = (float(row[corner]) for corner in BOXES[2:])
     except ValueError:
-        raise DataError(f"{row.source}: a corner is no number; give x1, x2, y1 and y2 in pixels.") from None
+        raise DataError(f"{row.source}: a corner is not a number; give x1, x2, y1 and y2 in pixels.") from None
     values = box((y1, y2), (x1, x2), shape)
     if name is None or not values.any():
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from heatproof.errors import DataError, near
+from heatproof.errors import DataError
 from heatproof.records import Array
 from heatproof_cohorts.tables import DELIMITERS, plain_name
 
@@ -79,7 +79,8 @@ def _column(column: str, header: list[str], path: Path) -> str:
     """The name of a column as the header writes it."""
     matches = [name for name in header if plain_name(name) == plain_name(column)]
     if len(matches) != 1:
-        raise DataError(f"{path} has no column {column!r}, or has it twice; {near(column, filter(None, header))}")
+        columns = ", ".join(filter(None, header)) or "none"
+        raise DataError(f"{path} must have one column {column!r} (its columns: {columns}); rename, add or delete one.")
     return matches[0]
 
 

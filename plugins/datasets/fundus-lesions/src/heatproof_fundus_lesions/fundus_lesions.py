@@ -131,7 +131,7 @@ def _plain(name: str) -> str:
 def _problem(row: Row) -> str:
     """The problem of a row, empty for a sound one."""
     if not row["name"] or Path(row["name"]).is_absolute() or ".." in Path(row["name"]).parts:
-        return f"name {row['name']!r} is no photograph in {IMAGES}/"
+        return f"name {row['name']!r} is not a photograph in {IMAGES}/"
     if row["grade"] not in ("", *"01234"):
         return f"grade {row['grade']!r} is not one of 0–4"
     return ""

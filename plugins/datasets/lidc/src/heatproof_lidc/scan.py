@@ -60,7 +60,7 @@ def read_scan(folder: Path) -> Scan | None:
         return None
     paths = sorted(folder.glob("*.xml"))
     if len(paths) != 1:
-        raise DataError(f"{folder} holds {len(paths)} XML files of annotations, but must hold one; restore the folder.")
+        raise DataError(f"{folder} must hold one XML file of annotations (got {len(paths)}); restore the folder.")
     markup = read_markup(paths[0])
     patient = folder.parent.parent.name
     owner = str(header.get("PatientID") or patient)

@@ -107,7 +107,7 @@ def _add_nodules(session: ElementTree.Element, sample: Sample, mask: Array, read
             _add_outlines(nodule, boxed, sample, heights)
     if remaining.any():
         raise DataError(
-            f"{sample.id}: {reader} annotates {remaining.sum()} voxels outside of every box of extras['ratings']; "
+            f"{sample.id} has voxels of {reader} outside of every box of extras['ratings']: {remaining.sum()}; "
             "give a rating with a box for each nodule."
         )
 

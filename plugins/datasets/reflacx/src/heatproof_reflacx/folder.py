@@ -78,7 +78,7 @@ class Folder:
         """The share of each pixel (h, w) that the box around the chest covers."""
         rows = read_rows(self.path / CHEST, CORNERS)
         if len(rows) != 1:
-            raise DataError(f"{self.path / CHEST} has {len(rows)} rows; it must have one box.")
+            raise DataError(f"{self.path / CHEST} must have one row with a box (got {len(rows)}).")
         left, top, right, bottom = _corners(rows[0])
         return box((top, bottom), (left, right), shape)
 
@@ -111,7 +111,7 @@ def _corners(row: Row) -> tuple[float, ...]:
     corners = tuple(_number(row[name]) for name in CORNERS)
     left, top, right, bottom = corners
     if not (left < right and top < bottom):
-        raise DataError(f"{row.source}: {CORNERS} are {corners}, which is no box; correct them.")
+        raise DataError(f"{row.source}: {', '.join(CORNERS)} are {corners}, which is not a box; correct them.")
     return corners
 
 

@@ -111,7 +111,7 @@ class Reflacx(MimicDataset[ReflacxParams]):
         if not all(row[name] for name in ("id", "image", "dicom_id")) or Path(row["id"]).name != row["id"]:
             return "it names no reading or no image"
         if not all(row[name].removesuffix(".0").isdigit() for name in SIZES):
-            return "the size of its image is no number"
+            return "the size of its image is not a number"
         if self.params.division == "published" and row["split"].lower() not in PARTS:
             return f"split {row['split']!r} is not one of {', '.join(PARTS)}"
         return ""

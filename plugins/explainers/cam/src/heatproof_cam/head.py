@@ -42,7 +42,7 @@ def find_head(module: fx.GraphModule, output: str, names: Sequence[str]) -> Head
         raise ModelError(f"{NEEDED}; here the output comes from {_describe(module, last)}")
     pooling = _skip_reshaping(module, last.all_input_nodes[0])
     if not _is_global(module_of(module, pooling)):
-        raise ModelError(f"{NEEDED}; here the last linear layer reads {_describe(module, pooling)}")
+        raise ModelError(f"{NEEDED}; here the last linear layer reads the output of {_describe(module, pooling)}")
     return Head(pooling.all_input_nodes[0], linear)
 
 

@@ -80,7 +80,7 @@ def noise_moments(
     ``PluginError`` for an odd number of antithetic copies.
     """
     if antithetic and _most(samples) % 2:
-        raise PluginError(f"antithetic draws come in pairs: {samples} must be even.")
+        raise PluginError(f"antithetic draws come in pairs: {_most(samples)} must be even.")
 
     def copies(part: Batch) -> _Copies:
         scale: Tensor | float = sigma

@@ -47,7 +47,7 @@ class NoisyParams(Params):
 
     def _require_default(self, name: str, condition: str) -> None:
         if getattr(self, name) != type(self).model_fields[name].default:
-            raise ValueError(f"{name} has no effect {condition}")
+            raise ValueError(f"{name} has no effect {condition}; leave it out")
 
     def _require_pairs(self, name: str) -> None:
         number = getattr(self, name)

@@ -22,8 +22,8 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
         raise ModelError(
-            f"checkpoint {path} does not fit the network: {len(missing)} keys missing{_example(missing)}, "
-            f"{len(unknown)} unknown{_example(unknown)}; give a checkpoint of this architecture."
+            f"checkpoint {path} does not fit the network: keys missing: {len(missing)}{_example(missing)}, "
+            f"unknown: {len(unknown)}{_example(unknown)}; give a checkpoint of this architecture."
         )
     for name, value in expected.items():
         if value.shape != state[name].shape:

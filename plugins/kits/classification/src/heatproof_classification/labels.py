@@ -31,5 +31,8 @@ def label_of(case: Case) -> int:
 
 def _class_name(case: Case, index: int) -> str:
     if not 0 <= index < len(case.classes):
-        raise DataError(f"label {index} of {case.sample.id} is outside the dataset's {len(case.classes)} classes.")
+        count = len(case.classes)
+        raise DataError(
+            f"label {index} of {case.sample.id} is outside the dataset's {count} classes; allowed: 0 to {count - 1}."
+        )
     return case.classes[index]

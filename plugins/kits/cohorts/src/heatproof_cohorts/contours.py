@@ -66,9 +66,9 @@ def _from_json(path: Path) -> tuple[Contour, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path} is not a list of objects with finding and points ({type(error).__name__}: {reason}); correct it."
-        ) from error
+        if isinstance(error, KeyError):
+            reason = f"an object has no {reason}"
+        raise DataError(f"{path} is not a list of objects with finding and points ({reason}); correct it.") from error
 
 
 def _contour(finding: str, reader: str, corners: Sequence[Any], source: str) -> Contour:

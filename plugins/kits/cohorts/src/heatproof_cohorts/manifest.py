@@ -187,7 +187,7 @@ class ListedDataset(Dataset[P]):
         has one label.
         """
         if not isinstance(sample.label, int) or sample.label < 0:
-            raise DataError(f"{sample.id} has label {sample.label}; {self.short} can only hold one class, as an index.")
+            raise DataError(f"{self.short} needs one class index as the label of {sample.id} (got {sample.label}).")
         return min(sample.label, len(self.classes) - 1)
 
     def name_to_write(self, sample: Sample) -> str:

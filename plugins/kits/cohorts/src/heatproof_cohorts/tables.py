@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heatproof.errors import DataError, near
+from heatproof.errors import DataError
 
 DELIMITERS = (",", ";", "\t")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -138,5 +138,6 @@ def _positions(header: list[str], path: Path, required: Sequence[str], optional:
         if plain.count(plain_name(name)) > 1:
             raise DataError(f"{path} has the column {name!r} twice; delete one of them.")
         if name in required and plain_name(name) not in plain:
-            raise DataError(f"{path} has no column {name!r}; {near(name, filter(None, header))}")
+            columns = ", ".join(filter(None, header)) or "none"
+            raise DataError(f"{path} has no column {name!r} (its columns: {columns}); rename or add it.")
     return {name: plain.index(plain_name(name)) for name in [*required, *optional] if plain_name(name) in plain}

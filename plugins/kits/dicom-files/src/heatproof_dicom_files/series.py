@@ -51,7 +51,9 @@ def list_series(paths: Iterable[Path]) -> Series:
     headers = [_header(path) for path in paths]
     if len(headers) < 2:
         source = next((str(part.path) for _, part in headers), "the series")
-        raise DataError(f"{source} holds {len(headers)} slices; at least two show how far apart slices are.")
+        raise DataError(
+            f"{source} holds too few slices ({len(headers)}); give at least two, to measure their distance."
+        )
     first, first_slice = headers[0]
     for data, part in headers:
         _require_alike(first, data, first_slice.path, part.path)

@@ -23,7 +23,8 @@ def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
     outline = model.outline
     if outline.reason:
         return Verdict(
-            "undefined", f"no activation of {model.short} can be rectified: it cannot be traced ({outline.reason})"
+            "undefined",
+            f"no activation of {model.short} can be rectified: the network cannot be traced ({outline.reason})",
         )
     kinds = {kind.__name__: issubclass(kind, RECTIFIED[act_policy]) for kind in outline.activations}
     others = ", ".join(sorted(kind.__name__ for kind in set(outline.activations) if not issubclass(kind, nn.ReLU)))

@@ -107,7 +107,7 @@ class Doctor(Metric[DoctorParams]):
         count = len(prediction.logits)
         classes = len(prediction.classes)
         if count != classes and (count, classes) != (1, 2):
-            raise Undefined(f"one output for {classes} grades is no distribution over them")
+            raise Undefined(f"one output for {classes} grades is not a distribution over them")
 
     def _weights(self, logits: Array) -> Array:
         """The distribution over the classes (class,), up to a factor."""

@@ -69,7 +69,7 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
             raise Undefined("the heatmap is constant: it cannot be compared with others")
         rows = [similarities(heatmap, self._explained(case, model), field) for model in self.models(case.batch)]
         if not rows:
-            raise Undefined("the model has no weights that could be drawn anew")
+            raise Undefined("the model has no weights that can be drawn again")
         stages = dict(zip(MEASURES, np.transpose(rows)))
         means = {name: _mean(values) for name, values in stages.items()}
         constant = {"constant": float(np.isnan(stages["spearman"]).mean())}

@@ -65,7 +65,7 @@ def _read(path: Path, max_pixels: int) -> tuple[Array, tuple[float, ...]]:
     values = values.reshape(values.shape[:3])
     if np.isnan(values).any():
         raise DataError(
-            f"{path} holds {np.isnan(values).sum():,} voxels that are NaN; fill them, or leave the volume out."
+            f"{path} holds voxels that are NaN ({np.isnan(values).sum():,}); fill them, or leave the volume out."
         )
     return values, spacing
 

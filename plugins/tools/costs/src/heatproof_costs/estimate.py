@@ -57,7 +57,7 @@ def _estimate(
     sample = _first_readable(source, model)
     if sample is None:
         raise DataError(
-            f"none of the {len(source.ids)} samples of {source.dataset.short} can be read for {model.short}; check its "
+            f"no sample of {source.dataset.short} can be read for {model.short} (tried: {len(source.ids)}); check its "
             "folder with `heatproof data check`."
         )
     count = len(source.ids)

@@ -33,17 +33,24 @@ def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     show(console(), tally_table(name, tallies))
     for line in terms(dataset):
         click.echo(line)
-    faults = [f"{tally.count} {tally.what}" for tally in tallies if tally.expected == 0 and tally.count]
+    faults = [f"{tally.what}: {tally.count}" for tally in tallies if tally.expected == 0 and tally.count]
     if faults:
-        raise HeatproofError(f"{name} has {', '.join(faults)}; see the examples in the table.")
+        raise HeatproofError(f"{name} has faults ({', '.join(faults)}); see the examples in the table.")
 
 
 @data.command(short_help="Write samples of one dataset in the layout of another.")
 @click.argument("name")
-@click.option("--from", "source", default="phantom", show_default=True, help="The dataset whose samples are written.")
+@click.option(
+    "--from",
+    "source",
+    default="phantom",
+    show_default=True,
+    metavar="NAME",
+    help="The dataset whose samples are written.",
+)
 @setting("A setting of that dataset, such as patients=27.")
-@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout: part=grading.")
-@click.option("--split", help="Only this split.")
+@click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout, such as part=grading.")
+@click.option("--split", help="Write only this split.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
 def write(
     name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path

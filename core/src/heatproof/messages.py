@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences, with the lines of the wrong values in YAML."""
+"""Pydantic's errors as sentences, by the path of the wrong value."""
 
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
@@ -7,28 +7,53 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..component import sentence
-from ..errors import near
-from .yamlfile import Document, KeyPath, Problem, dotted
+from .errors import near
+
+KeyPath = tuple[str | int, ...]
+"""Keys and indices from the top of a document to a value."""
 
 INPUT = reprlib.Repr()
 INPUT.maxstring = INPUT.maxother = 80
 
+SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown name",
+    "too_short": "has too few entries (minimum: {min_length})",
+    "path_type": "should be a path",
+    "string_type": "should be text",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "should be an integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "should be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "should be true or false"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "should be a list"),
+    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping"),
+}
+"""Sentences in place of pydantic's Python terms, by type of error."""
 
-def located_problems(
-    error: ValidationError, document: Document, model: type[BaseModel], extra: Mapping[str, Collection[str]]
-) -> list[Problem]:
-    """List the problems of a document, one per value; ``extra`` has further names that are allowed below a field."""
-    sentences: dict[KeyPath, list[str]] = {}
+
+def sentences(
+    error: ValidationError, data: Any, model: type[BaseModel], extra: Mapping[str, Collection[str]]
+) -> dict[KeyPath, str]:
+    """Return a sentence for each wrong value of ``data``; ``extra`` has more names that are allowed below a field."""
+    parts: dict[KeyPath, list[str]] = {}
     inputs: dict[KeyPath, str] = {}
     for location, entry, names in _flat(error, model, (), extra):
         missing = entry["type"] == "missing"
-        keys = _keys(document.data, location, missing)
-        sentences.setdefault(keys, []).append(_sentence(entry, names))
+        keys = _keys(data, location, missing)
+        parts.setdefault(keys, []).append(_sentence(entry, names))
         if not missing:
             inputs[keys] = f" (seen: {INPUT.repr(entry['input'])})"
-    texts = {keys: _joined(parts, inputs.get(keys, "")) for keys, parts in sentences.items()}
-    return [Problem(document.origin(keys), dotted(keys), text) for keys, text in texts.items()]
+    return {keys: _joined(texts, inputs.get(keys, "")) for keys, texts in parts.items()}
+
+
+def in_one_line(error: ValidationError, data: Any, model: type[BaseModel]) -> str:
+    """Join the sentences of all wrong values: ``samples: should be greater than 0 (seen: -1)``."""
+    texts = sentences(error, data, model, {})
+    return "; ".join(f"{dotted(keys)}: {text}".removeprefix(": ") for keys, text in texts.items())
+
+
+def dotted(keys: KeyPath) -> str:
+    """Return a YAML path in the form of messages: ``models.0.weights``."""
+    return ".".join(map(str, keys))
 
 
 def _flat(
@@ -70,7 +95,7 @@ def _keys(data: Any, location: KeyPath, missing: bool) -> KeyPath:
     """Reduce a location to keys in the data; pydantic also lists types, such as the members of a union."""
     keys: list[str | int] = []
     for position, key in enumerate(location):
-        in_list = isinstance(data, list) and isinstance(key, int) and key < len(data)
+        in_list = isinstance(data, (list, tuple)) and isinstance(key, int) and key < len(data)
         if in_list or (isinstance(data, Mapping) and key in data):
             data = data[key]
             keys.append(key)
@@ -80,10 +105,10 @@ def _keys(data: Any, location: KeyPath, missing: bool) -> KeyPath:
 
 
 def _sentence(entry: ErrorDetails, names: list[str]) -> str:
-    text = sentence(entry)
+    text = SENTENCES.get(entry["type"], "").format(**entry.get("ctx", {}))
     if entry["type"] == "extra_forbidden":
         return f"{text}; {near(str(entry['loc'][-1]), names)}"
-    return " ".join(text.split())
+    return text or " ".join(entry["msg"].removeprefix("Value error, ").removeprefix("Input ").split())
 
 
 def _joined(sentences: list[str], value: str) -> str:
