@@ -239,7 +239,7 @@ def test_one_bright_pixel_does_not_ask_for_a_huge_canvas() -> None:
 
 def test_mistakes_are_explained() -> None:
     grey = sample(np.ones((1, 8, 8), dtype=np.uint8))
-    with pytest.raises(DataError, match="1 channels, mean has 3 values"):
+    with pytest.raises(DataError, match="channels of IDRiD_07: 1, values of mean: 3"):
         Resize(size=4, mean=(1, 2, 3))(grey)
     with pytest.raises(DataError, match="2 spatial axes"):
         Resize(size=(4, 4, 4))(grey)

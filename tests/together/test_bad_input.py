@@ -344,7 +344,7 @@ FAULTS = {
     "truncated JPEG": (IMAGE, truncated, "IDRiD_05.jpg is damaged (", "; replace it by a fresh copy."),
     "empty JPEG": (IMAGE, lambda path: path.write_bytes(b""), "IDRiD_05.jpg is damaged (", "replace it"),
     "truncated TIFF": (MASK, truncated, "IDRiD_05_EX.tif is damaged (", "; replace it by a fresh copy."),
-    "mask of another size": (MASK, enlarged, "IDRiD_05_EX.tif is 32 × 64 pixels, its image", "replace the one"),
+    "mask of another size": (MASK, enlarged, "IDRiD_05_EX.tif is 32 × 64 pixels, its image", "one of them was resized"),
 }
 
 
