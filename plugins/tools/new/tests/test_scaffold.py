@@ -18,8 +18,6 @@ from heatproof.registry.discovery import discover
 from heatproof_new.command import KINDS
 from heatproof_new.scaffold import scaffold
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[4]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
 
@@ -51,6 +49,7 @@ def test_files(started: Path) -> None:
         ]  # fmt: skip
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         assert project["name"] == f"heatproof-my-{kind}"
+        assert project["dependencies"][0] == "heatproof>=0.1,<0.2"
         assert project["entry-points"] == {"heatproof": {f"my-{kind}": f"heatproof_my_{kind}"}}
 
 
@@ -63,6 +62,7 @@ def test_style(started: Path) -> None:
         assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 def test_installed_they_are_listed_and_pass_their_checks(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(site)
     catalog = Catalog(*discover([str(site)]))
@@ -75,6 +75,7 @@ def test_installed_they_are_listed_and_pass_their_checks(site: Path, monkeypatch
         assert re.search(rf"^my_{kind} passes: \d\d of \d\d checks hold", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_their_own_tests_pass(site: Path, started: Path) -> None:
     tests = [str(path) for path in sorted(started.glob("heatproof-*/tests"))]
     result = subprocess.run(

@@ -13,6 +13,8 @@ from .estimate import Estimate
 def size(count: float) -> str:
     """Format a number of bytes with three significant digits.
 
+    By hand, since ``rich.filesize`` writes ``299.0 MB``, with which the table is too wide for a terminal.
+
     >>> size(2_500_000)
     '2.5 MB'
     """

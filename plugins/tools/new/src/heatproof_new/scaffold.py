@@ -1,10 +1,12 @@
 """Starts plugins: a folder with one component, its pyproject and its conformance test."""
 
 import keyword
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from packaging.version import Version
 
 from heatproof.errors import HeatproofError
 from heatproof_fresh_folders.folder import fresh_folder
@@ -32,7 +34,13 @@ def scaffold(kind: str, name: str, into: Path) -> Path:
     package = f"heatproof_{name}"
     if find_spec(package):
         raise HeatproofError(f"a package {package} is installed already; choose another name.")
-    words = {"kind": kind, "name": name, "package": package, "title": "".join(map(str.title, name.split("_")))}
+    words = {
+        "kind": kind,
+        "name": name,
+        "package": package,
+        "title": "".join(map(str.title, name.split("_"))),
+        "versions": compatible_versions(version("heatproof")),
+    }
     templates = Environment(
         loader=PackageLoader("heatproof_new"), undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -42,6 +50,16 @@ def scaffold(kind: str, name: str, into: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(templates.get_template(_template(kind, file)).render(words), encoding="utf-8")
     return folder
+
+
+def compatible_versions(installed: str) -> str:
+    """Return the requirement that allows the patch versions of the installed minor version.
+
+    >>> compatible_versions("0.3.1")
+    '>=0.3,<0.4'
+    """
+    parsed = Version(installed)
+    return f">={parsed.major}.{parsed.minor},<{parsed.major}.{parsed.minor + 1}"
 
 
 def _template(kind: str, file: str) -> str:
