@@ -223,8 +223,11 @@ class Batch:
 
     def _like(self, **changes: Any) -> "Batch":
         """A batch with the same arguments except ``changes``; it shares no results."""
-        arguments = {name: getattr(self, name) for name in signature(Batch).parameters}
+        arguments = {name: getattr(self, name) for name in ARGUMENTS}
         return Batch(**arguments | {"rows": self.budget} | changes)
+
+
+ARGUMENTS = tuple(signature(Batch).parameters)
 
 
 def fields(samples: Sequence[Sample]) -> Tensor:
