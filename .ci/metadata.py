@@ -7,28 +7,19 @@ differs.
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import tomlkit
+from packaging.requirements import Requirement
 from tomlkit.items import Array
 from tomlkit.toml_document import TOMLDocument
 
+from heatproof_new.scaffold import compatible_versions
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [ROOT / "core/pyproject.toml", *sorted(ROOT.glob("plugins/*/*/pyproject.toml"))]
-REQUIREMENT = re.compile(r"(?P<name>heatproof[\w.-]*)(?:[<>=!~,.\d]*)")
-
-
-def bound(version: str) -> str:
-    """The range of versions that goes with one of this version.
-
-    >>> bound("0.3.1"), bound("2.0.0")
-    ('>=0.3,<0.4', '>=2.0,<2.1')
-    """
-    major, minor = map(int, version.split(".")[:2])
-    return f">={major}.{minor},<{major}.{minor + 1}"
 
 
 def updated(text: str, common: TOMLDocument) -> str:
@@ -43,16 +34,16 @@ def updated(text: str, common: TOMLDocument) -> str:
         project[name] = value
     extras = project.get("optional-dependencies", {})
     for requirements in [project["dependencies"], *extras.values()]:
-        _bind(requirements, bound(shared["version"]))
+        _bind(requirements, compatible_versions(shared["version"]))
     return tomlkit.dumps(document)
 
 
 def _bind(requirements: Array, versions: str) -> None:
     """Bind the distributions of this repository among the requirements."""
     for index, requirement in enumerate(list(requirements)):
-        match = REQUIREMENT.fullmatch(requirement)
-        if match and requirement != match["name"] + versions:
-            requirements[index] = match["name"] + versions
+        name = Requirement(requirement).name
+        if name.partition("-")[0] == "heatproof" and requirement != name + versions:
+            requirements[index] = name + versions
 
 
 def main() -> int:

@@ -1,14 +1,14 @@
 """The page of messages: one example of every error that tests provoke, from modules that are there."""
 
 import re
-from importlib.machinery import SourceFileLoader
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/messages.md"
-messages = SourceFileLoader("messages_program", str(ROOT / "docs/messages.py")).load_module()
+MESSAGES = runpy.run_path(str(ROOT / "docs/messages.py"))
 
 
 @pytest.mark.parametrize(
@@ -20,24 +20,24 @@ messages = SourceFileLoader("messages_program", str(ROOT / "docs/messages.py")).
     ],
 )
 def test_messages_that_differ_in_names_and_numbers_share_a_template(first: str, second: str) -> None:
-    assert messages.template(first) == messages.template(second)
+    assert MESSAGES["template"](first) == MESSAGES["template"](second)
 
 
 def test_other_words_make_another_template() -> None:
-    assert messages.template("unknown metric 'a'") != messages.template("unknown model 'a'")
+    assert MESSAGES["template"]("unknown metric 'a'") != MESSAGES["template"]("unknown model 'a'")
 
 
 def test_a_message_is_collected_once_with_the_shortest_example(tmp_path: Path) -> None:
     for number, names in enumerate((["heatmap", "map"], ["long_name"])):
         lines = [f'{{"site": "heatproof.a", "kind": "DataError", "text": "no {name!r} there"}}\n' for name in names]
         (tmp_path / f"{number}.jsonl").write_text("".join(lines), encoding="utf-8")
-    assert messages.collected(tmp_path) == {"heatproof.a": {"DataError": ["no 'map' there"]}}
-    assert "- no 'map' there" in messages.page(messages.collected(tmp_path))
+    assert MESSAGES["collected"](tmp_path) == {"heatproof.a": {"DataError": ["no 'map' there"]}}
+    assert "- no 'map' there" in MESSAGES["page"](MESSAGES["collected"](tmp_path))
 
 
 def test_paths_of_a_test_run_are_left_out() -> None:
     text = f"/tmp/pytest-of-me/pytest-7/popen-gw1/test_a0/run is full, see {ROOT}/docs/a.md at 0x7f00"
-    assert messages._settled(text) == "…/run is full, see docs/a.md at 0x…"
+    assert MESSAGES["_settled"](text) == "…/run is full, see docs/a.md at 0x…"
 
 
 def test_every_module_of_the_page_is_there() -> None:
