@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ROLE_WORDS = frozenset((
     "found", "made", "place", "places", "own", "kept", "told", "wanted", "each", "one", "ones", "given", "held",
-    "asked", "taken", "said", "gone", "meant", "seen", "here", "there", "what",
+    "asked", "taken", "said", "gone", "meant", "seen", "here", "there", "what", "chosen",
 ))  # fmt: skip
 """Names that say what happened to a value, or only that it exists, instead of what it is."""
 ROLE_SHARE = 0.03
@@ -131,8 +131,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print every spot")
     parser.add_argument("paths", nargs="*", type=Path, help="files and folders; all of the repository by default")
     arguments = parser.parse_args()
-    chosen = [path.resolve() for path in arguments.paths] or [ROOT]
-    paths = [path for path in _tracked() if any(path.is_relative_to(folder) for folder in chosen)]
+    folders = [path.resolve() for path in arguments.paths] or [ROOT]
+    paths = [path for path in _tracked() if any(path.is_relative_to(folder) for folder in folders)]
     failed = False
     for name, in_tests in (("sources", False), ("tests", True)):
         counts = counted([path for path in paths if ("tests" in path.relative_to(ROOT).parts) == in_tests])

@@ -78,13 +78,13 @@ def test_at_without_arguments_is_the_same_batch_anew():
 
 def test_select_takes_ids_images_targets_and_inputs_together():
     inputs = {"age": torch.arange(5), "shared": torch.zeros(3), "word": "x"}
-    chosen = new_batch(inputs=inputs).select([3, 1])
-    assert chosen.ids == ("id-3", "id-1")
-    assert chosen.targets.tolist() == [0, 1]
-    assert chosen.inputs["age"].tolist() == [3, 1]
-    assert chosen.inputs["shared"] is inputs["shared"]
-    assert chosen.inputs["word"] == "x"
-    torch.testing.assert_close(chosen.images, new_batch().images[[3, 1]])
+    selection = new_batch(inputs=inputs).select([3, 1])
+    assert selection.ids == ("id-3", "id-1")
+    assert selection.targets.tolist() == [0, 1]
+    assert selection.inputs["age"].tolist() == [3, 1]
+    assert selection.inputs["shared"] is inputs["shared"]
+    assert selection.inputs["word"] == "x"
+    torch.testing.assert_close(selection.images, new_batch().images[[3, 1]])
 
 
 def test_singles_are_the_samples_one_by_one():

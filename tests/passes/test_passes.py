@@ -76,8 +76,8 @@ def test_logits_are_the_networks_own():
 def test_gradients_of_images_are_those_of_the_network_itself():
     batch = new_batch()
     images = batch.images.clone().requires_grad_()
-    chosen = batch.model.network(images).gather(1, batch.targets[:, None]).sum()
-    (expected,) = torch.autograd.grad(chosen, images)
+    score = batch.model.network(images).gather(1, batch.targets[:, None]).sum()
+    (expected,) = torch.autograd.grad(score, images)
     torch.testing.assert_close(passes.gradients(batch).images, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -104,8 +104,8 @@ def test_a_layer_means_its_tensor_after_norm_and_activation():
         outputs["last"] = torch.relu(network.last_norm(network.last(value)))
         return network.head(outputs["last"].mean((2, 3)))
 
-    chosen = run(batch.images).gather(1, batch.targets[:, None]).sum()
-    expected = torch.autograd.grad(chosen, list(outputs.values()))
+    score = run(batch.images).gather(1, batch.targets[:, None]).sum()
+    expected = torch.autograd.grad(score, list(outputs.values()))
     for (name, activation), gradient in zip(outputs.items(), expected):
         result = passes.gradients(batch).layers[name]
         torch.testing.assert_close(result.activation, activation.detach(), rtol=1e-12, atol=1e-12)

@@ -20,8 +20,8 @@ def test_summary_has_numbers(ran: Ran) -> None:
     rows = [row for row in read_rows(finished.folder / "summary.csv") if row["measure"] == "value"]
     slope, random = sorted(rows, key=lambda row: row["explainer"] == "random")
     table = read_table(finished.folder / "scores.parquet")
-    chosen = (table["explainer"] == slope["explainer"]) & (table["measure"] == "value") & (table["status"] == "valid")
-    values = table["value"][chosen]
+    mask = (table["explainer"] == slope["explainer"]) & (table["measure"] == "value") & (table["status"] == "valid")
+    values = table["value"][mask]
     assert slope["value"] == pytest.approx(values.mean())
     assert (slope["n_valid"], slope["n_failed"]) == (7, 1)
     assert (slope["baseline"], random["baseline"]) == (False, True)

@@ -47,9 +47,9 @@ def scores(folder: Path, explainer: str = "slope", metric: str = "mass") -> list
     return [row for row in rows if row["explainer"].startswith(explainer) and row["metric"] == metric]
 
 
-def statuses(folder: Path, measure: str = "value", **chosen: str) -> dict[str, tuple[str, str]]:
+def statuses(folder: Path, measure: str = "value", **columns: str) -> dict[str, tuple[str, str]]:
     return {
-        row["case"]: (row["status"], row["reason"]) for row in scores(folder, **chosen) if row["measure"] == measure
+        row["case"]: (row["status"], row["reason"]) for row in scores(folder, **columns) if row["measure"] == measure
     }
 
 
@@ -377,8 +377,8 @@ def test_one_of_several_labels_is_explained_where_it_is_given(ran: Ran, monkeypa
     rows = {}
     for target in ("label=left", "label=right"):
         table = read_table(finished.folder / "scores.parquet")
-        chosen = table["target"] == target
-        rows[target] = dict(zip(table["case"][chosen], zip(table["status"][chosen], table["reason"][chosen])))
+        mask = table["target"] == target
+        rows[target] = dict(zip(table["case"][mask], zip(table["status"][mask], table["reason"][mask])))
     for target in rows:
         name = target.removeprefix("label=")
         assert rows[target]["blob-008"] == ("excluded", f"the sample is not labelled {name!r}")
@@ -436,8 +436,8 @@ def test_any_number_of_rows_gives_the_same_to_tolerance(ran: Ran, tmp_path: Path
 
 def test_what_explainers_share_is_freed_with_the_last_of_them(ran: Ran, calls: Any) -> None:
     """They run one after the other, whatever their order in the config, and find nothing kept of the others."""
-    chosen = [("one", 1.0), ("two", 1.0), ("one", 2.0), ("two", 2.0)]
-    ran(explainers=[{"use": "sharing", "pair": pair, "factor": factor} for pair, factor in chosen], rows=8, chunk=8)
+    settings = [("one", 1.0), ("two", 1.0), ("one", 2.0), ("two", 2.0)]
+    ran(explainers=[{"use": "sharing", "pair": pair, "factor": factor} for pair, factor in settings], rows=8, chunk=8)
     noted = calls("made", "sharing")
     assert [call[1:] for call in noted if call[0] == "made"] == [["one"], ["two"]]
     assert [call[1:] for call in noted if call[0] == "sharing"] == [

@@ -97,8 +97,8 @@ def test_it_runs_from_a_config(site: Path, tmp_path: Path) -> None:
     assert "resnet50(size=32) × edges" in text
     scores = read_table(tmp_path / "run/scores.parquet")
     assert set(scores["explainer"]) == {"edges", "random"}
-    chosen = scores["value"][(scores["explainer"] == "edges") & (scores["status"] == "valid")]
-    assert len(chosen)
-    assert np.isfinite(chosen).all()
+    values = scores["value"][(scores["explainer"] == "edges") & (scores["status"] == "valid")]
+    assert len(values)
+    assert np.isfinite(values).all()
     provenance = json.loads((tmp_path / "run/provenance.json").read_text())
     assert provenance["versions"]["heatproof-edges"] == "3.1"

@@ -112,7 +112,7 @@ class Walk(fx.Interpreter):
         module = self.fetch_attr(target)
         if self.cell is None or not isinstance(module, self.cell.kinds):
             return value
-        (values,) = (*arguments, *keywords.values())
+        [values] = [*arguments, *keywords.values()]  # a cell acts on modules of one input
         return self.cell.activated(module, values, value)
 
 

@@ -27,19 +27,19 @@ class DatasetBench:
         return self.dataset
 
     @cached_property
-    def chosen(self) -> list[str]:
+    def checked_ids(self) -> list[str]:
         """The first, a middle and the last id of each split."""
-        chosen: list[str] = []
+        ids_of_splits: list[str] = []
         for split in self.dataset.splits:
             ids = self.dataset.ids(split)
             if ids:
-                chosen += [ids[index] for index in np.linspace(0, len(ids) - 1, LOADED).astype(int)]
-        return list(dict.fromkeys(chosen))
+                ids_of_splits += [ids[index] for index in np.linspace(0, len(ids) - 1, LOADED).astype(int)]
+        return list(dict.fromkeys(ids_of_splits))
 
     @cached_property
     def samples(self) -> list[Sample]:
         """The samples of ``chosen``."""
-        return [self.dataset.load(id) for id in self.chosen]
+        return [self.dataset.load(id) for id in self.checked_ids]
 
 
 def counts_of(dataset: Dataset) -> dict[str, tuple[int, int | None]]:
@@ -77,7 +77,7 @@ def no_patient_is_in_two_splits(bench: DatasetBench) -> None:
 
 def samples_are_the_ones_asked_for(bench: DatasetBench) -> None:
     """A sample has the id that ``load`` was called with and the patient that ``patient`` returns."""
-    for id, sample in zip(bench.chosen, bench.samples):
+    for id, sample in zip(bench.checked_ids, bench.samples):
         claim(sample.id == id, f"load({id!r}) returns the sample {sample.id!r}.")
         patient = bench.dataset.patient(id)
         claim(sample.patient == patient, f"{id!r} has the patient {sample.patient!r}, but patient(id) is {patient!r}.")

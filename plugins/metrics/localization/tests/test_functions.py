@@ -151,15 +151,15 @@ class TestIou:
     def test_counting_pixels(self) -> None:
         generator = np.random.default_rng(0)
         areas = generator.random((4, 6, 7)) > 0.6
-        chosen = generator.random((6, 7)) > 0.5
-        for actual, area in zip(iou(chosen, areas), areas):
-            hot_set, area_set = ({*map(tuple, np.argwhere(pixels))} for pixels in (chosen, area))
+        mask = generator.random((6, 7)) > 0.5
+        for actual, area in zip(iou(mask, areas), areas):
+            hot_set, area_set = ({*map(tuple, np.argwhere(pixels))} for pixels in (mask, area))
             assert actual == len(hot_set & area_set) / len(hot_set | area_set)
 
     def test_box_round_the_largest_region(self) -> None:
-        chosen = np.zeros((6, 8), dtype=bool)
-        chosen[0, 0] = chosen[0, 1] = chosen[2, 3] = chosen[3, 4] = chosen[4, 4] = True
-        assert [tuple(position) for position in np.argwhere(box(chosen))] == [*itertools.product((2, 3, 4), (3, 4))]
+        mask = np.zeros((6, 8), dtype=bool)
+        mask[0, 0] = mask[0, 1] = mask[2, 3] = mask[3, 4] = mask[4, 4] = True
+        assert [tuple(position) for position in np.argwhere(box(mask))] == [*itertools.product((2, 3, 4), (3, 4))]
         assert not box(np.zeros((3, 3), dtype=bool)).any()
 
 

@@ -56,8 +56,8 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             raise DataError(f"{self.params.root} holds no metadata.csv; {self.obtain}.")
         table = read_table(path, ("patientid", "finding", "view", "filename"), ("modality", "folder"))
         sound = [row for row in table.rows if _sound(row)]
-        chosen, unused = self._chosen(sound)
-        entries, faults = gathered(self._entries(chosen, _patients(table.rows)))
+        cohort, unused = self._cohort(sound)
+        entries, faults = gathered(self._entries(cohort, _patients(table.rows)))
         # The published table lists five images twice, with the same labels, so this is no fault.
         unused["samples listed twice"] = faults.pop("samples listed twice")
         faults["rows that are not as the header"] = list(table.faults)
@@ -68,12 +68,12 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
         ]
         return Listing(entries, faults, unused, [path])
 
-    def _chosen(self, rows: Sequence[Row]) -> tuple[list[Row], dict[str, list[str]]]:
+    def _cohort(self, rows: Sequence[Row]) -> tuple[list[Row], dict[str, list[str]]]:
         """The rows to use, and the unused ones by the first rule that excludes them."""
         views = {plain_name(name) for name in self.params.views}
         modalities = {plain_name(name) for name in self.params.modalities}
         unused: dict[str, list[str]] = {"volumes": [], "rows of another modality": [], "rows of another view": []}
-        chosen = []
+        cohort = []
         for row in rows:
             if plain_name(row["folder"]) == "volumes" or VOLUMES.search(row["filename"]):
                 unused["volumes"].append(f"{row.source}: {row['filename']}")
@@ -82,8 +82,8 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             elif plain_name(row["view"]) not in views:
                 unused["rows of another view"].append(f"{row.source}: {row['view'] or 'none'}")
             else:
-                chosen.append(row)
-        return chosen, unused
+                cohort.append(row)
+        return cohort, unused
 
     def _entries(self, rows: Sequence[Row], patients: Mapping[str, str]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:

@@ -16,11 +16,11 @@ def strokes(frame: Frame, tree: Tree) -> tuple[np.ndarray, np.ndarray]:
     reflex = np.zeros_like(cover)
     size = np.ceil(np.maximum(radii, 0.75) + 1.0).astype(int)
     for reach in np.unique(size):
-        chosen = size == reach
+        mask = size == reach
         count = max(1, CHUNK // (2 * reach + 1) ** 2)
-        for start in range(0, int(chosen.sum()), count):
+        for start in range(0, int(mask.sum()), count):
             chunk = slice(start, start + count)
-            stamp(frame, points[chosen][chunk], radii[chosen][chunk], int(reach), cover, reflex)
+            stamp(frame, points[mask][chunk], radii[mask][chunk], int(reach), cover, reflex)
     return cover.reshape(frame.height, frame.width), reflex.reshape(frame.height, frame.width)
 
 

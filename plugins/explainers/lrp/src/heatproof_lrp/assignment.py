@@ -54,8 +54,8 @@ def preset_assignments(name: str, settings: Mapping[str, Any]) -> list[Assignmen
 
     def build(rule: Rule) -> Hook:
         accepted = accepted_settings(RULES[rule.name])
-        chosen = {key: value for key, value in settings.items() if key in accepted}
-        return RULES[rule.name](**chosen | dict(rule.settings))
+        arguments = {key: value for key, value in settings.items() if key in accepted}
+        return RULES[rule.name](**arguments | dict(rule.settings))
 
     assignments = [Assignment(build(preset.convolution), (Convolution,)), Assignment(build(preset.dense), (nn.Linear,))]
     if preset.first is not None:

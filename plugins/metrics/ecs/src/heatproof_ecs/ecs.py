@@ -95,9 +95,9 @@ class Ecs(Metric[EcsParams]):
 
     def _variants(self) -> dict[str, tuple[int, int]]:
         """Map each further measure to its grid and its top cells."""
-        chosen = (self.params.grid, self.params.top)
+        primary = (self.params.grid, self.params.top)
         pairs = product((self.params.grid, *self.params.grids), (self.params.top, *self.params.tops))
-        return {f"combined S={grid} K={top}": (grid, top) for grid, top in pairs if (grid, top) != chosen}
+        return {f"combined S={grid} K={top}": (grid, top) for grid, top in pairs if (grid, top) != primary}
 
     def _row(self, heatmap: Array, masks: Mapping[str, Array]) -> dict[str, float]:
         """Score a heatmap on the masks of one reading."""
