@@ -26,7 +26,7 @@ def test_a_case_is_what_the_model_saw(ran: Ran, parts: Catalog, calls: Any, tmp_
     dataset = results.component("dataset", settings["dataset"])
     fresh = prepare(dataset, results.component("model", settings["model"]), case)
     calls()
-    sample = prepared_sample(results, prediction_units(results, settings), case)
+    sample = prepared_sample(results, prediction_units(results, settings, results.run.keys("heatmaps")), case)
     assert len(calls("load")) == int(not cached)
     assert sample.sample.image.tobytes() == fresh.sample.image.tobytes()
     assert (sample.original is None) == (fresh.original is None)
@@ -37,7 +37,7 @@ def test_what_was_removed_is_said(ran: Ran, parts: Catalog) -> None:
     (ranking,) = rankings(results)
     settings = {**ranking.entries[0].settings, "model": {"use": "heatproof-parts/other"}}
     with pytest.raises(StoreError, match="no predictions of heatproof-parts/other; run the same config again"):
-        prediction_units(results, settings)
+        prediction_units(results, settings, results.run.keys("heatmaps"))
     with pytest.raises(PluginError, match="no metric is named 'other'"):
         about(results, "metric", "other")
     assert about(results, "metric", "mass").endswith(".")

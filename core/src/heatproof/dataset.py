@@ -102,6 +102,13 @@ class Dataset(Component[P]):
         root = self.root()
         return sorted(path for path in root.rglob("*") if path.is_file()) if root else ()
 
+    def files_of(self, id: str) -> Iterable[Path] | None:
+        """The files that ``load(id)`` reads, tables apart, found without decoding; None if it may be any of ``files``.
+
+        A unit is computed again, and a sample prepared again, when the content of one of its files has changed.
+        """
+        return None
+
     def content(self) -> str:
         """The digest of tables (content) and other files (relative path and size)."""
         root = self.root()

@@ -117,7 +117,10 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 @click.option("--shard", default="1/1", metavar="I/N", help="Run part I of N; all parts share the output folder.")
 @click.option("--strict", is_flag=True, help="Fail if a dataset rejects samples or a case fails.")
 @click.option("--retry-failed", is_flag=True, help="Compute units with invalid or failed cases again.")
-def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool) -> None:
+@click.option("--verify-data", is_flag=True, help="Read all files of the samples, also those that look unchanged.")
+def run(
+    config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool, verify_data: bool
+) -> None:  # fmt: skip
     """Run CONFIG, or continue an earlier run of it."""
     part = _shard(shard)
     from ..config.settings import load
@@ -132,11 +135,13 @@ def run(config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retr
     live = Live(console(stderr=True))
     try:
         with live:
-            finished = run_(loaded, catalog(), live, part, retry_failed, strict)
+            finished = run_(loaded, catalog(), live, part, retry_failed, strict, verify_data)
     except KeyboardInterrupt:
         click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
+    if finished.changed:
+        click.echo(finished.changed)
     for fault in finished.rejected:
         click.echo(f"rejected: {fault}")
     for entry in finished.skipped:

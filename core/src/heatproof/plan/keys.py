@@ -10,14 +10,14 @@ def combination_key(dataset: str, owner: str, target: str, explainer: str, reduc
     return digest([dataset, owner, target, explainer, reduction, seed])
 
 
-def heatmap_key(combination: str, ids: Sequence[str]) -> str:
-    """The key of a combination's heatmaps of these samples."""
-    return digest(["heatmaps", combination, list(ids)])
+def heatmap_key(combination: str, ids: Sequence[str], contents: str) -> str:
+    """The key of a combination's heatmaps of these samples; ``contents``: the digest of the samples' files."""
+    return digest(["heatmaps", combination, list(ids), contents])
 
 
-def prediction_key(dataset: str, model: str, ids: Sequence[str]) -> str:
-    """The key of a model's predictions for these samples."""
-    return digest(["predictions", dataset, model, list(ids)])
+def prediction_key(dataset: str, model: str, ids: Sequence[str], contents: str) -> str:
+    """The key of a model's predictions for these samples; ``contents``: the digest of the samples' files."""
+    return digest(["predictions", dataset, model, list(ids), contents])
 
 
 def score_key(scored: str, metric: str, *others: str | int) -> str:

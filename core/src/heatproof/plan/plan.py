@@ -1,8 +1,8 @@
 """The plan of a run, made of a config and a catalog: its combinations and tasks, and what is skipped and why."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import product
 
 from ..chance import NAME
@@ -42,9 +42,13 @@ class Plan:
         datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
         return {identity: dataset.rejected() for identity, dataset in datasets.items()}
 
-    def tasks(self, fitted: Fitted) -> tuple[Task, ...]:
-        """The tasks of every dataset and model, chunk by chunk, with fitted metrics."""
+    def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
+        """The tasks of every dataset and model, chunk by chunk, with fitted metrics.
+
+        ``contents`` returns the digest of the files of samples, ``Contents.of``; without it no file is looked at.
+        """
         tasks: list[Task] = []
+        contents = cache(contents)
         for source, model, combinations in self.jobs():
             layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
             requests = tuple(sorted({request for item in combinations for request in item.requests}))
@@ -55,8 +59,10 @@ class Plan:
             size = self.config.chunk
             for start in range(0, len(source.ids), size):
                 ids = source.ids[start : start + size]
-                units = tuple(Unit(item, heatmap_key(item.key, ids), heatmap_metrics) for item in combinations)
-                tasks.append(Task(source, model, ids, units, other_metrics, layers, requests, self.config.seed))
+                content = contents(source.dataset, *ids)
+                units = tuple(Unit(item, heatmap_key(item.key, ids, content), heatmap_metrics) for item in combinations)
+                task = Task(source, model, ids, units, other_metrics, layers, requests, self.config.seed, content)
+                tasks.append(task)
         return tuple(tasks)
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
@@ -137,7 +143,8 @@ def _without_extras(source: Source, model: Model) -> Skipped:
 
 def source(entry: DatasetEntry) -> Source:
     """The samples of a dataset entry; raises ``DataError`` when there are none."""
-    dataset = entry.component
+    # A dataset remembers what it has read, and a config may be run again after its files have changed.
+    dataset = entry.component.with_()
     split = entry.split or "all"
     ids = dataset.ids(entry.split)
     if len(set(ids)) < len(ids):

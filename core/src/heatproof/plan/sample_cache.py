@@ -22,6 +22,8 @@ from ..imaging.original import original_image
 from ..imaging.reader import PREFERRED, registered
 from ..model import Model
 from ..records import Sample
+from ..stamps import Stamps
+from .contents import Contents
 from .sample_file import DAMAGES, PreparedSample, Unstorable, packed, unpacked
 
 LIMIT = 20.0
@@ -31,6 +33,8 @@ FULL = 0.9
 PRUNE_EVERY = 64
 """Check the cache size on a process's first write and every 64 writes after it."""
 SUFFIX = ".sample"
+DIGESTS = "digests.sqlite"
+"""The file in the user's cache folder that remembers the digests of files by their stamps."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ NOWHERE = Cache()
 class Prepared:
     """The prepared samples in one folder, shared by all processes that use it.
 
-    The keys are those of ``content_key``. A sample is prepared again when its file is damaged, or when a file that its
-    geometry or annotations name has changed. Errors of the cache are not raised but collected in ``messages``.
+    The keys are those of ``content_key``; ``contents`` are those of the samples. A sample is prepared again when its
+    file is damaged. Errors of the cache are not raised but collected in ``messages``.
     """
 
     def __init__(self, cache: Cache):
@@ -56,6 +60,9 @@ class Prepared:
         self.limit = cache.limit * 1e9  # in bytes
         self.messages: list[str] = []
         self._warned: set[str] = set()
+        folder = default_folder()
+        file = folder / DIGESTS if self.folder and folder else None
+        self.contents = Contents(Stamps(file, self._warn))
         self._writable = True
         self._writes = 0
 
@@ -73,16 +80,16 @@ class Prepared:
 
     def keys(self, dataset: Dataset, model: Model, ids: Sequence[str]) -> dict[str, str]:
         """Id → the key of its sample; ids whose samples cannot be cached are absent."""
-        keys = {id: content_key(dataset, model, id) for id in ids if self.folder}
+        keys = {id: content_key(dataset, model, id, self.contents.of(dataset, id)) for id in ids if self.folder}
         return {id: key for id, key in keys.items() if key is not None}
 
     def stored(self, key: str | None) -> PreparedSample | None:
-        """The sample stored under a key; None if there is none, or if its sources have changed."""
+        """The sample stored under a key; None if there is none."""
         if self.folder is None or key is None:
             return None
         path = self.folder / f"{key}{SUFFIX}"
         try:
-            stored, stamps = unpacked(path.read_bytes())
+            stored = unpacked(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -90,8 +97,6 @@ class Prepared:
             return None
         except DAMAGES as error:
             self.messages.append(f"the prepared sample {path} is damaged ({error}); it is prepared again")
-            return None
-        if stamps != _stamps(stored.sample):
             return None
         with suppress(OSError):
             # Another process may have removed the file; a read-only folder is never pruned.
@@ -112,7 +117,7 @@ class Prepared:
             self._warn(f"some prepared samples are not cached: the original image cannot be drawn ({error!r})")
             return
         try:
-            _replace(path, packed(PreparedSample(sample, image), _stamps(sample)))
+            _replace(path, packed(PreparedSample(sample, image)))
             self._writes += 1
             if self._writes % PRUNE_EVERY == 1:
                 prune(path.parent, self.limit)
@@ -156,11 +161,12 @@ def configured(folder: Path | bool, limit: float | None = None) -> Cache:
     return Cache(folder or None, limit)
 
 
-def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
+def content_key(dataset: Dataset, model: Model, id: str, content: str) -> str | None:
     """The digest of everything that a prepared sample depends on; None where that is not known.
 
-    It covers the dataset and its folder, the id, the model's preparation, the source code of all packages that take
-    part, and the versions of their requirements. A dataset must be synthetic, have a root, or override ``content``.
+    It covers the dataset and its folder, the id, the ``content`` of its files, the model's preparation, the source code
+    of all packages that take part, and the versions of their requirements. A dataset must be synthetic, have a root, or
+    override ``content``.
     """
     known = dataset.synthetic or dataset.root() is not None or type(dataset).content is not Dataset.content
     # A model with its own `prepare` may use any of its settings.
@@ -173,7 +179,7 @@ def content_key(dataset: Dataset, model: Model, id: str) -> str | None:
     if not known or None in sources:
         return None
     # The identity does not contain the folders, and one download may lie in two.
-    parts = [dataset.identity, dataset.describe(), str(dataset.root()), id, preparer.identity, sources]
+    parts = [dataset.identity, dataset.describe(), str(dataset.root()), id, content, preparer.identity, sources]
     return digest([*parts, os.environ.get(PREFERRED, "")])
 
 
@@ -208,24 +214,14 @@ def _source(module: str) -> str | None:
     return digest([versions_digest(top), *map(file_digest, files), *kit_sources])
 
 
-def _stamps(sample: Sample) -> dict[str, list[int]]:
-    """Source path → [size, modification time] of a sample's sources; of a folder the sums over it and its files."""
-    origins = [sample.geometry, *sample.annotations]
-    stamps = {}
-    for source in sorted({origin.source for origin in origins if origin is not None and origin.source}):
-        # Not every source is a file.
-        with suppress(OSError, ValueError):
-            states = [path.stat() for path in (Path(source), *Path(source).glob("*"))]
-            stamps[source] = [sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)]
-    return stamps
-
-
 def prune(folder: Path, limit: float) -> None:
     """Remove the least recently used samples of a folder that takes more than ``limit`` bytes."""
     states = []
     for entry in os.scandir(folder):
         # Another process may be pruning too.
         with suppress(FileNotFoundError):
+            if not entry.name.endswith(SUFFIX):
+                continue
             states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
     total = sum(size for _, size, _ in states)
     if total <= limit:
@@ -233,9 +229,8 @@ def prune(folder: Path, limit: float) -> None:
     for _, size, path in sorted(states):
         if total <= FULL * limit:
             return
-        if path.endswith(SUFFIX):
-            Path(path).unlink(missing_ok=True)
-            total -= size
+        Path(path).unlink(missing_ok=True)
+        total -= size
 
 
 def _replace(path: Path, content: bytes) -> None:

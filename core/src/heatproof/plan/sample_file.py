@@ -28,24 +28,23 @@ class Unstorable(Exception):
     """A sample holds a value that cannot be written to a file and read back."""
 
 
-def packed(sample: PreparedSample, stamps: dict[str, list[int]]) -> bytes:
+def packed(sample: PreparedSample) -> bytes:
     """A sample as a safetensors file: its arrays, all else as JSON, and their checksum; raises ``Unstorable``."""
     arrays: list[Array] = []
-    text = json.dumps([_written(sample, arrays), stamps]).encode()
+    text = json.dumps(_written(sample, arrays)).encode()
     tensors = {str(index): _bytes(values) for index, values in enumerate([np.frombuffer(text, np.uint8), *arrays])}
     return save({**tensors, "sum": np.array([_sum(tensors)], dtype=np.uint64)})
 
 
-def unpacked(content: bytes) -> tuple[PreparedSample, dict[str, list[int]]]:
-    """The sample in a file that ``packed`` wrote, and the stamps of its sources; raises one of ``DAMAGES``."""
+def unpacked(content: bytes) -> PreparedSample:
+    """The sample in a file that ``packed`` wrote; raises one of ``DAMAGES``."""
     tensors = load(content)
     if tensors.pop("sum").tolist() != [_sum(tensors)]:
         raise ValueError("its checksum does not match")
-    written, stamps = json.loads(tensors["0"].tobytes())
-    sample = _read(written, tensors)
+    sample = _read(json.loads(tensors["0"].tobytes()), tensors)
     if not isinstance(sample, PreparedSample):
         raise ValueError("it holds no sample")
-    return sample, stamps
+    return sample
 
 
 def _bytes(values: Array) -> Array:

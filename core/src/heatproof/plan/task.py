@@ -122,6 +122,7 @@ class Unit:
 class Task:
     """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
 
+    ``contents`` is the digest of the files of its samples when it was planned, empty without files.
     ``layers`` and ``requests`` are those of all units, also of finished ones: a resumed run computes the same bits.
     """
 
@@ -133,6 +134,7 @@ class Task:
     layers: tuple[str, ...]
     requests: tuple[Request, ...]
     seed: int
+    contents: str = ""
     device: str = "cpu"
     rows: int | None = None
     cache: Cache = NOWHERE
@@ -140,7 +142,7 @@ class Task:
     @cached_property
     def prediction(self) -> str:
         """The key of the predictions over this chunk."""
-        return prediction_key(self.source.dataset.identity, self.model.identity, self.ids)
+        return prediction_key(self.source.dataset.identity, self.model.identity, self.ids, self.contents)
 
     def scores(self, metric: Metric) -> str:
         """The key of the scores by a metric without heatmaps; it contains the seed if the metric may be random."""

@@ -103,7 +103,7 @@ def _commit(work: Work, unit: Unit, results: Mapping[str, Explained | Failure]) 
     explained = {row: entry for row, entry in enumerate(entries) if isinstance(entry, Explained)}
     maps = {row: entry.values for row, entry in explained.items()}
     cases = [_case(id, entry) for id, entry in zip(ids, entries)]
-    meta = unit.combination.describe() | {"ids": list(ids), "cases": cases}
+    meta = unit.combination.describe() | {"ids": list(ids), "cases": cases, "predictions": work.task.prediction}
     with work.run.commit("heatmaps", unit.key, meta) as folder:
         work.run.put_maps(folder, _stacked(len(ids), maps, space))
         for name in dict.fromkeys(chain(*(entry.kept for entry in explained.values()))):

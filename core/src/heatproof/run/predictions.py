@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch
-from ..digests import file_digest
 from ..errors import ModelError
 from ..passes import logits
 from ..plan.sample_cache import prepared
@@ -46,7 +45,7 @@ def commit_predictions(work: Work, predictions: Predictions) -> None:
     rows = [_row(work, id, samples[id], predictions.get(id)) for id in task.ids]
     meta = {
         "dataset": dataset.describe(), "model": work.model.describe(), "findings": dataset.findings,
-        "classes": {"dataset": dataset.classes, "model": work.model.classes}, "files": _files(work),
+        "classes": {"dataset": dataset.classes, "model": work.model.classes}, "ids": task.ids, "files": _files(work),
         "samples": prepared(task.cache).keys(dataset, work.model, task.ids),
         "weights": work.model.weights_digest if predictions else None,
     }  # fmt: skip
@@ -67,15 +66,21 @@ def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction |
 
 
 def _files(work: Work) -> dict[str, str]:
-    """Path → digest of the decoded files; paths within the dataset's root are relative to it."""
-    root = work.task.source.dataset.root()
+    """Path → digest of the files of the samples; paths within the dataset's root are relative to it."""
+    dataset = work.task.source.dataset
     samples = [sample for sample in work.samples.all().values() if isinstance(sample, Sample)]
-    origins = [origin for sample in samples for origin in (sample.geometry, *sample.annotations)]
-    paths = sorted({Path(origin.source) for origin in origins if origin is not None and origin.source})
-    return {_relative(path, root): file_digest(path) for path in paths if path.is_file()}
+    paths = sorted({path for sample in samples for path in dataset.files_of(sample.id) or _sources(sample)})
+    digests = prepared(work.task.cache).contents.stamps.of(paths)
+    return {relative(path, dataset.root()): value for path, value in zip(paths, digests) if value}
 
 
-def _relative(path: Path, root: Path | None) -> str:
+def _sources(sample: Sample) -> set[Path]:
+    origins = (sample.geometry, *sample.annotations)
+    return {Path(origin.source) for origin in origins if origin is not None and origin.source}
+
+
+def relative(path: Path, root: Path | None) -> str:
+    """A path relative to the root that it lies in, any other as it is."""
     if root and path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     return str(path)

@@ -11,13 +11,14 @@ from ..config.yamlfile import written
 from ..errors import DataError
 from ..plan import splits
 from ..plan.plan import Plan, make_plan
-from ..plan.sample_cache import configured
+from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
 from ..results.summary import SummarySettings, results
+from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance
 from .retry import count_failures, forget_failures
@@ -35,6 +36,7 @@ class Finished:
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
     rejected: tuple[str, ...] = ()
+    changed: str = ""
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
@@ -42,12 +44,12 @@ class Finished:
 
 def run(
     config: RunConfig, catalog: Catalog, observer: Observer | None = None, shard: tuple[int, int] = (1, 1),
-    retry: bool = False, strict: bool = False,
+    retry: bool = False, strict: bool = False, verify: bool = False,
 ) -> Finished:  # fmt: skip
     """Run everything that a config asks for, or resume it.
 
     ``shard`` (i, n) runs the i-th of n parts of the tasks; ``retry`` computes units with failed cases again;
-    ``strict`` refuses datasets with rejected files.
+    ``strict`` refuses datasets with rejected files; ``verify`` reads all files again, also those that look unchanged.
     """
     observer = observer or Observer()
     start = time.perf_counter()
@@ -57,10 +59,10 @@ def run(
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     store = _opened(plan, rejected, shard)
-    observer.stage("filling open settings from the tuning split")
-    selection = fill(plan, store, configured(config.cache, config.cache_limit))
+    selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
     tasks = _tasks(plan, selection)
+    changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
@@ -69,6 +71,7 @@ def run(
     observer.stage("writing tables")
     finished = _finish(store, plan, tasks, selection, threads)
     finished.rejected = rejected
+    finished.changed = changed
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         observer.stage("writing the report")
@@ -103,13 +106,26 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
     return store
 
 
+def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selection:
+    """Read the files of samples, whose digest the keys of units contain, and fill the open settings."""
+    cache = configured(plan.config.cache, plan.config.cache_limit)
+    samples = prepared(cache)
+    sources = [*(source for source, _ in plan.pairs), *plan.tuning]
+    samples.contents.read([(source.dataset, source.ids) for source in sources], observer.stage, verify)
+    for message in samples.take_messages():
+        store.log(message)
+    observer.stage("filling open settings from the tuning split")
+    return fill(plan, store, cache)
+
+
 def _tasks(plan: Plan, selection: Selection) -> list[Task]:
     """The tasks with device, cache, and the images per pass if configured."""
     config = plan.config
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    return [replace(task, device=device, cache=cache, rows=rows) for task in plan.tasks(selection.fitted)]
+    tasks = plan.tasks(selection.fitted, prepared(cache).contents.of)
+    return [replace(task, device=device, cache=cache, rows=rows) for task in tasks]
 
 
 def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:

@@ -53,7 +53,21 @@ class Samples:
                 earlier = earlier or sample
                 yield sample
         self._complete = True
+        self._require_unchanged()
         self.outcome.messages += prepared(self.task.cache).take_messages()
+
+    def _require_unchanged(self) -> None:
+        """Raise ``DataError`` if files are not those of the plan, since the keys of all units contain their digest."""
+        dataset = self.task.source.dataset
+        ids = self.task.ids
+        # Where any file may belong to any sample, files of other programs count too, such as those of this run.
+        if dataset.files_of(ids[0]) is None:
+            return
+        if prepared(self.task.cache).contents.of(dataset, *ids) != self.task.contents:
+            raise DataError(
+                f"files of {dataset.short} changed while the run was reading them, among those of {ids[0]} to "
+                f"{ids[-1]}; run the same command again: everything committed so far is kept."
+            )
 
     def _reads(self) -> Iterator[tuple[str, Callable[[], Sample]]]:
         """Yield every id with a function that returns its sample or raises; several threads read at a time."""

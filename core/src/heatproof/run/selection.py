@@ -70,9 +70,10 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     for source, model, _ in plan.jobs():
         for metric in open_metrics:
             parts = (metric.identity, source.dataset.identity, model.grid)
-            key = digest(list(parts))
+            ids = source.dataset.ids(source.dataset.tuning)
+            key = digest([*parts, prepared(cache).contents.of(source.dataset, *ids)])
             if key not in frozen:
-                frozen[key] = _fill_metric(metric, source.dataset, model, cache)
+                frozen[key] = _fill_metric(metric, source.dataset, model, ids, cache)
                 _write(run, frozen)
             if parts not in fitted:
                 fitted[parts] = metric.with_(**frozen[key]["filled"])
@@ -82,9 +83,9 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     return Selection(fitted, flags, unfilled)
 
 
-def _fill_metric(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
-    """The entry of ``selection.yaml`` for a metric fitted on the tuning split, or on all samples if there is none."""
-    samples = _ReadableSamples(dataset, model, dataset.ids(dataset.tuning), cache)
+def _fill_metric(metric: Metric, dataset: Dataset, model: Model, ids: list[str], cache: Cache) -> dict[str, Any]:
+    """The entry of ``selection.yaml`` for a metric fitted on ``ids``: the tuning split, or all if there is none."""
+    samples = _ReadableSamples(dataset, model, ids, cache)
     if not samples.ids:
         raise DataError(
             f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "

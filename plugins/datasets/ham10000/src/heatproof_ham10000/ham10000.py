@@ -107,9 +107,9 @@ class Ham10000(ListedDataset[Ham10000Params]):
     def _mask(self, id: str) -> Path:
         return self.params.root / MASKS / f"{id}_segmentation.png"
 
-    def marks(self) -> Iterable[Path]:
-        """The masks of listed images."""
-        return [path for path in map(self._mask, self.listing.entries) if path.is_file()]
+    def marks(self, id: str) -> Iterable[Path]:
+        """The mask of an image, where there is one."""
+        return filter(Path.is_file, [self._mask(id)])
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
         """The mask of the lesion, where there is one; raise ``DataError`` where its size is not that of the image."""

@@ -65,6 +65,10 @@ class Idrid(Dataset[IdridParams]):
         """The tables, images and masks of the part."""
         return self.part.files()
 
+    def files_of(self, id: str) -> Iterable[Path] | None:
+        """The image, and in part A its masks."""
+        return self.part.files_of(id)
+
     def content(self) -> str:
         """The digest of these files."""
         return self.part.content()

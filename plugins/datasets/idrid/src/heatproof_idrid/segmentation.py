@@ -60,19 +60,32 @@ class Segmentation(Dataset[IdridParams]):
         """The digest of the files and of the examined findings, since an empty folder of masks changes samples too."""
         return digest([super().content(), sorted(self.layout.examined)])
 
-    def load(self, id: str) -> Sample:
-        """Load one image (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
-        path = self.layout.image_paths.get(id)
-        if path is None:
-            raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.image_paths)}")
-        image, geometry = read_image(path)
+    def files_of(self, id: str) -> Iterable[Path]:
+        """The image and the masks of the selected findings."""
+        keys = [(id, finding) for finding in self._selected]
+        return [self._image_path(id), *(self.layout.masks[key] for key in keys if key in self.layout.masks)]
+
+    @property
+    def _selected(self) -> Iterable[str]:
+        """The findings to annotate."""
         findings: list[str] = list(self.params.findings)
         if self.params.optic_disc:
             findings.append("optic_disc")
+        return dict.fromkeys(findings)
+
+    def _image_path(self, id: str) -> Path:
+        path = self.layout.image_paths.get(id)
+        if path is None:
+            raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.image_paths)}")
+        return path
+
+    def load(self, id: str) -> Sample:
+        """Load one image (3, h, w) uint8 with a mask (h, w) bool per finding that was examined."""
+        image, geometry = read_image(self._image_path(id))
         split = self.layout.splits[id]
         annotations = [
             self._annotation(id, finding, geometry.native)
-            for finding in dict.fromkeys(findings)
+            for finding in self._selected
             if (split, finding) in self.layout.examined
         ]
         return Sample(id, image, tuple(annotations), patient=id, geometry=geometry)

@@ -151,6 +151,12 @@ class Lidc(ListedDataset[LidcParams]):
             yield scan.markup.path
             yield from scan.slices
 
+    def files_of(self, id: str) -> Iterable[Path]:
+        """The XML and all slices of the scan."""
+        self.entry(id)
+        scan, _ = self.cases[id]
+        return [scan.markup.path, *scan.slices]
+
     @cached_property
     def _series(self) -> Any:
         """``list_series`` with a cache of the last 16 scans."""

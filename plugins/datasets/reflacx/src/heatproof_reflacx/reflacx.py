@@ -180,10 +180,9 @@ class Reflacx(MimicDataset[ReflacxParams]):
     def _folder(self, row: Row) -> Folder:
         return Folder(self.params.root / "main_data" / row["id"])
 
-    def marks(self) -> Iterable[Path]:
-        """The files of the readings of listed images."""
-        for row in self._listed_rows():
-            yield from self._folder(row).files
+    def marks(self, id: str) -> Iterable[Path]:
+        """The files of the readings of an image."""
+        return chain.from_iterable(self._folder(row).files for row in self.rows[id])
 
     def _listed_rows(self) -> list[Row]:
         """The readings of listed images."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -55,9 +54,9 @@ class MarkedDataset(ListedDataset[P]):
         """The digest of the files, and of classes and findings, which empty folders name too."""
         return digest([super().content(), self.classes, self.findings])
 
-    def marks(self) -> Iterable[Path]:
-        """The masks, densities and contours of listed images."""
-        return chain.from_iterable(map(self.annotation_files.files, self.listing.entries))
+    def marks(self, id: str) -> Iterable[Path]:
+        """The masks, densities and contours of an image."""
+        return self.annotation_files.files(id)
 
     def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
         """Read the annotations of an image, each box by itself; raises ``DataError`` where one does not fit."""

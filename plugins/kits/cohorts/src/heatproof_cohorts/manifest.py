@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,8 +77,8 @@ class ListedDataset(Dataset[P]):
         """Read the annotations of an image (h, w); raises ``DataError`` naming a file that does not fit."""
         return ()
 
-    def marks(self) -> Iterable[Path]:
-        """The files that annotate listed images."""
+    def marks(self, id: str) -> Iterable[Path]:
+        """The files, apart from tables, that annotate an image."""
         return ()
 
     @cached_property
@@ -108,7 +109,12 @@ class ListedDataset(Dataset[P]):
     def files(self) -> Iterable[Path]:
         """The tables, the listed images that exist, and their annotations."""
         paths = [entry.path for entry in self.listing.entries.values() if entry.path.is_file()]
-        return [*self.listing.tables, *dict.fromkeys(paths), *self.marks()]
+        marks = chain.from_iterable(map(self.marks, self.listing.entries))
+        return [*self.listing.tables, *dict.fromkeys(paths), *marks]
+
+    def files_of(self, id: str) -> Iterable[Path]:
+        """The image and its annotations."""
+        return [self.entry(id).path, *self.marks(id)]
 
     def content(self) -> str:
         """The digest of the files and of the contents of the tables, whose names do not count."""

@@ -47,12 +47,12 @@ class Examples:
 
     results: Results
     entry: RankedCombination
-    cases: Sequence[str]
+    rows: Sequence[Row]
 
     @cached_property
     def units(self) -> Sequence[Unit]:
         """The prediction units of the combination; raises ``StoreError`` where there are none."""
-        return prediction_units(self.results, self.entry.settings)
+        return prediction_units(self.results, self.entry.settings, {_unit_of(row) for row in self.rows})
 
     @cached_property
     def predictions(self) -> dict[str, Row]:
@@ -63,7 +63,7 @@ class Examples:
         rows = self.results.query(
             "from read_parquet(?, hive_partitioning=false) where list_contains(?, \"case\") and status = 'valid'",
             [str(unit / "predictions.parquet") for unit in units],
-            list(self.cases),
+            [row["case"] for row in self.rows],
         )
         return {row["case"]: row for row in rows}
 
@@ -82,7 +82,7 @@ class Examples:
         """Add the images and the prediction to an example."""
         unit = self.units[0]
         prepared = prepared_sample(self.results, self.units, example.case)
-        key = PurePosixPath(row["heatmap"]).parts[1]
+        key = _unit_of(row)
         index = int(row["row"])
         heatmap = self.results.run.maps(key, index)
         arrays = self.results.run.kept(key, index)
@@ -115,7 +115,7 @@ def _gallery(results: Results, ranking: Board, entry: RankedCombination, count: 
     by_case: dict[str, dict[str, float | None]] = {}
     for row in rows:
         by_case.setdefault(row["case"], {})[row["measure"]] = row["value"]
-    examples = Examples(results, entry, [row["case"] for row in best + worst])
+    examples = Examples(results, entry, best + worst)
     groups = {
         name: [examples.example(row, by_case[row["case"]]) for row in group]
         for name, group in (("Best", best), ("Worst", worst))
@@ -130,6 +130,11 @@ def scores(results: Results, row: Row) -> list[dict[str, Any]]:
         'where combination = ? and metric = ? and dataset = ? and split = ? order by "case", measure',
         *(row[name] for name in ("combination", "metric", "dataset", "split")),
     )
+
+
+def _unit_of(row: Row) -> str:
+    """The key of the unit of a row's heatmap."""
+    return PurePosixPath(row["heatmap"]).parts[1]
 
 
 def _class_names(row: Row | None, classes: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Reads the samples that a page shows, as their models prepared them, and the metadata of their predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ from heatproof.results.finished import Results
 Unit = Mapping[str, Any]
 
 
-def prediction_units(results: Results, settings: Mapping[str, Any]) -> Sequence[Unit]:
-    """Read the ``unit.json`` of all predictions for the dataset and the model in ``settings``, in the order of keys.
+def prediction_units(results: Results, settings: Mapping[str, Any], heatmaps: Iterable[str]) -> Sequence[Unit]:
+    """Read the ``unit.json`` of the predictions for the dataset and the model in ``settings``, in the order of keys.
+
+    Only those count that belong to one of the units of ``heatmaps``, given by their keys: files of samples may have
+    changed since others were made.
 
     Where the maps of a combination are the same for all models, the model that lent its grid counts. Raises
     ``StoreError`` where the run has no such predictions.
     """
     run = results.run
     model = settings["model"].get("grid_of", settings["model"])
-    units = [run.meta("predictions", key) for key in sorted(run.keys("predictions"))]
+    keys = {run.meta("heatmaps", key)["predictions"] for key in heatmaps}
+    units = [run.meta("predictions", key) for key in sorted(keys) if run.has("predictions", key)]
     matching = [unit for unit in units if (unit["dataset"], unit["model"]) == (settings["dataset"], model)]
     if not matching:
         raise StoreError(f"{run.folder} has no predictions of {model['use']}; run the same config again.")
