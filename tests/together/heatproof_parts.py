@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from heatproof.batch import Batch
 from heatproof.component import Location, Params
+from heatproof.dataset import Dataset
 from heatproof.errors import DataError, ModelError
 from heatproof.explainer import Explainer
 from heatproof.hooks import hookimpl
+from heatproof.imaging.images import read_image, read_mask
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.model import Model
 from heatproof.passes import gradients
-from heatproof.records import Explanation, Sample
+from heatproof.records import Annotation, Explanation, Sample
 from heatproof.testing.toys import GRID, Blobs, BlobsParams, Blocks, Linear, Regions, Residual, ToyParams
 
 NOTES = "HEATPROOF_PARTS_NOTES"
@@ -56,6 +58,44 @@ class Images(Blobs[ImagesParams]):
         if isinstance(label, int):
             label = np.int64(label)  # as datasets that read labels from tables do
         return Sample(**{**vars(sample), "label": label})
+
+
+class ScansParams(Params):
+    """The folder, the suffix of all files, and whether the dataset says which files a sample has."""
+
+    root: Location
+    suffix: str = ".tif"
+    tells: bool = True
+
+
+class Scans(Dataset[ScansParams]):
+    """Grey images in ``images``, with a mask ``left`` each in ``masks``; the ids before ``c`` are for tuning."""
+
+    classes = ("left", "right")
+    findings = ("left",)
+    splits = ("tuning", "test")
+    tuning = "tuning"
+
+    def ids(self, split: str | None = None) -> list[str]:
+        """The names of the images."""
+        names = sorted(path.name for path in (self.params.root / "images").iterdir())
+        ids = [name.removesuffix(self.params.suffix) for name in names]
+        return [id for id in ids if split in (None, self.splits[id >= "c"])]
+
+    def files_of(self, id: str) -> list[Path] | None:
+        """The image and the mask, if the settings let it tell."""
+        return self._paths(id) if self.params.tells else None
+
+    def _paths(self, id: str) -> list[Path]:
+        return [self.params.root / folder / f"{id}{self.params.suffix}" for folder in ("images", "masks")]
+
+    def load(self, id: str) -> Sample:
+        """Load the image, as three channels, and the mask."""
+        note("load", id)
+        image, mask = self._paths(id)
+        values, geometry = read_image(image)
+        annotation = Annotation("left", read_mask(mask), source=str(mask))
+        return Sample(id, np.repeat(values[:1], 3, axis=0), (annotation,), 0, id, geometry)
 
 
 class Swapped(Regions):
@@ -395,7 +435,7 @@ class Drop(Metric):
 @hookimpl
 def heatproof_datasets() -> Mapping[str, str]:
     """Declare the datasets."""
-    return {"images": "heatproof_parts:Images"}
+    return {"images": "heatproof_parts:Images", "scans": "heatproof_parts:Scans"}
 
 
 @hookimpl
