@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,48 @@ class Splitless(Blobs):
         return super().ids(split if split in self.splits else None)
 
 
+class OnDisk(Blobs):
+    """Blobs of which each has a file, which is opened or only named as a source."""
+
+    opens = True
+    named = (Path(__file__),)
+
+    def root(self) -> Path:
+        return Path(__file__).parent
+
+    def files(self) -> tuple[Path, ...]:
+        return self.named
+
+    def files_of(self, id: str) -> tuple[Path, ...] | None:
+        return self.named
+
+    def load(self, id: str) -> Sample:
+        sample = super().load(id)
+        if not self.opens:
+            return replace(sample, geometry=Geometry.identity(sample.space, __file__))
+        Path(__file__).read_bytes()
+        return sample
+
+
+class Unknown(OnDisk):
+    """Where no files of a sample are named, those of all samples count."""
+
+    def files_of(self, id: str) -> None:
+        return None
+
+
+class Forgetful(OnDisk):
+    named = (Path(__file__).with_name("conftest.py"),)
+
+
+class Sourced(Forgetful):
+    opens = False
+
+
+class Lost(Unknown):
+    named = ()
+
+
 def resized(sample: Sample, step: int = 1, factor: float = 1) -> Sample:
     """The sample with every ``step``-th row of its first mask, multiplied by ``factor``."""
     return annotated(sample, values=sample.annotations[0].values[::step] * factor)
@@ -109,10 +152,13 @@ FAULTS = (
     (changing("Grainy", grained), "loading twice gives the same bits"),
     (Accepting(), "what is unknown is refused"),
     (Splitless(), "what is unknown is refused"),
+    (Forgetful(), "files of names the files that load opens"),
+    (Sourced(), "files of names the files that load opens"),
+    (Lost(), "files of names the files that load opens"),
 )
 
 
-@conforms(Blobs(), Blobs(size=32, dimensions=3, count=8))
+@conforms(Blobs(), Blobs(size=32, dimensions=3, count=8), OnDisk(), Unknown())
 def test_sound_datasets_pass_every_check(check):
     check()
 

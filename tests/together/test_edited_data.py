@@ -179,7 +179,7 @@ def test_a_new_metric_never_mixes_two_versions(ran: Ran, settings: Any, data: Pa
     change(data / ".tif" / "masks" / "d.tif")
     metrics = ["mass", {"use": "mass", "scale": 2.0}, "accuracy"]
     second = ran(**settings(), metrics=metrics)
-    fresh = ran(output=str(tmp_path / "fresh"), **settings(), metrics=metrics)
+    fresh = ran(output=str(tmp_path / "fresh"), **{**settings(), "cache": False}, metrics=metrics)
     assert tables(second.folder) == tables(fresh.folder)
 
 
@@ -195,7 +195,7 @@ def test_a_setting_is_filled_again_from_other_tuning_samples(
     renamed(path, (data / ".tif" / "images" / "e.tif").read_bytes())
     second = ran(**settings(split="test"), metrics=["filled"])
     assert len(calls("fit")) == 1
-    fresh = ran(output=str(tmp_path / "fresh"), **settings(split="test"), metrics=["filled"])
+    fresh = ran(output=str(tmp_path / "fresh"), **{**settings(split="test"), "cache": False}, metrics=["filled"])
     assert tables(second.folder) == tables(fresh.folder)
 
 

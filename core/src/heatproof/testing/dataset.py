@@ -1,7 +1,12 @@
 """Laws of datasets: ids, splits and patients, and the content of samples."""
 
-from collections.abc import Callable
-from functools import cached_property
+import os
+import sys
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatch
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +14,7 @@ from ..component import Component
 from ..dataset import Dataset
 from ..errors import DataError
 from ..records import Annotation, Sample
-from .check import claim
+from .check import NotApplicable, claim
 
 LOADED = 3
 """Samples per split that are loaded."""
@@ -148,6 +153,23 @@ def what_is_unknown_is_refused(bench: DatasetBench) -> None:
         claim(False, f"an unknown {kind} is accepted; raise DataError.")
 
 
+def files_of_names_the_files_that_load_opens(bench: DatasetBench) -> None:
+    """``files_of`` names every file below root that ``load`` opens, tables apart; without it ``files`` names them."""
+    dataset = bench.dataset
+    root = dataset.root()
+    if root is None:
+        raise NotApplicable("the dataset has no folder.")
+    # The samples were loaded before, so tables that are read once for all samples are not opened any more.
+    for id in [sample.id for sample in bench.samples]:
+        opened = _opened(partial(dataset.load, id))
+        files = dataset.files_of(id)
+        if files is None:
+            files = dataset.files()
+        unnamed = sorted(path for path in opened - _resolved(files) if path.is_relative_to(root.resolve()))
+        unnamed = [path for path in unnamed if not any(fnmatch(path.name, pattern) for pattern in dataset.tables)]
+        claim(not unnamed, f"load({id!r}) reads {', '.join(map(str, unnamed[:2]))}; name it in files_of.")
+
+
 LAWS: tuple[Callable[[DatasetBench], None], ...] = (
     ids_are_unique_and_in_a_fixed_order,
     splits_divide_the_ids,
@@ -159,7 +181,39 @@ LAWS: tuple[Callable[[DatasetBench], None], ...] = (
     fields_and_geometries_fit_their_image,
     loading_twice_gives_the_same_bits,
     what_is_unknown_is_refused,
+    files_of_names_the_files_that_load_opens,
 )
+
+
+def _opened(load: Callable[[], Sample]) -> set[Path]:
+    """The files that a call opens, in any thread, and those that the sample names as its sources."""
+    paths: set[str] = set()
+    _listeners().append(paths)
+    try:
+        sample = load()
+    finally:
+        _listeners().remove(paths)
+    origins = (sample.geometry, *sample.annotations)
+    paths |= {origin.source for origin in origins if origin is not None and origin.source}
+    return {path for path in _resolved(map(Path, paths)) if path.is_file()}
+
+
+@cache
+def _listeners() -> list[set[str]]:
+    """The sets to which the path of every opened file is added; the hook that does so can never be removed."""
+    listeners: list[set[str]] = []
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if listeners and event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+            for paths in listeners:
+                paths.add(os.fsdecode(arguments[0]))
+
+    sys.addaudithook(note)
+    return listeners
+
+
+def _resolved(paths: Iterable[Path]) -> set[Path]:
+    return {path.resolve() for path in paths}
 
 
 def _claim_annotation(dataset: Dataset, sample: Sample, annotation: Annotation) -> None:
