@@ -358,3 +358,14 @@ def test_the_page_shows_the_samples_that_were_scored(ran: Ran, settings: Any, pa
         )
         np.testing.assert_array_equal(shown.annotations[0].values, fresh.annotations[0].values)
         change(path)
+
+
+def test_the_page_shows_no_file_that_was_not_scored(ran: Ran, settings: Any, parts: Any, data: Path) -> None:
+    results = Results(ran(**{**settings(), "cache": False}).folder, parts)
+    entry = next(entry for entry in rankings(results)[0].entries if not entry.baseline)
+    units = prediction_units(results, entry.settings, results.run.keys("heatmaps"))
+    assert prepared_sample(results, units, "d").sample.id == "d"
+    change(data / ".tif" / "masks" / "d.tif")
+    with pytest.raises(DataError, match=r"masks/d\.tif has changed since this run; run the same config again"):
+        prepared_sample(results, units, "d")
+    assert prepared_sample(results, units, "c").sample.id == "c"

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -36,34 +36,26 @@ class Stamps:
         now = time.time()
         names = [os.path.abspath(path) for path in paths]
         stamps = {name: _stamp(name) for name in names}
-        digests: dict[str, str | None] = {}
         if not fresh:
-            digests = self._remembered(stamps)
-        unread = [name for name in stamps if name not in digests]
-        digests |= {name: _read(name) for name in unread}
-        self._remember({
-            name: (stamps[name], str(digests[name]))
-            for name in unread
-            if digests[name] and _settled(stamps[name], now) and _stamp(name) == stamps[name]
-        })  # fmt: skip
+            self._recall([name for name, stamp in stamps.items() if self._known.get(name, ("",))[0] != stamp])
+        digests: dict[str, str | None] = {}
+        new: dict[str, tuple[str, str]] = {}
+        for name, stamp in stamps.items():
+            known, value = self._known.get(name, ("", None))
+            if fresh or not stamp or known != stamp:
+                value = _read(name)
+                if value and _settled(stamp, now) and _stamp(name) == stamp:
+                    new[name] = (stamp, value)
+            digests[name] = value
+        self._known |= new
+        rows = [(os.fsencode(name), *entry) for name, entry in new.items()]
+        self._query("insert or replace into files values (?, ?, ?)", rows)
         return [digests[name] for name in names]
 
-    def _remembered(self, stamps: Mapping[str, str]) -> dict[str, str | None]:
-        """The digests that are remembered for these stamps."""
-        recalled = self._recalled([name for name in stamps if self._known.get(name, ("",))[0] != stamps[name]])
-        self._known |= {name: entry for name, entry in recalled.items() if entry[0] == stamps[name]}
-        known = {name: self._known.get(name, ("", None)) for name in stamps}
-        return {name: value for name, (stamp, value) in known.items() if stamp == stamps[name] and value}
-
-    def _recalled(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """What the file of SQLite holds of these paths."""
+    def _recall(self, names: Sequence[str]) -> None:
+        """Take what the file of SQLite holds of these paths, whether or not their stamps are as before."""
         rows = self._query("select stamp, digest from files where path = ?", [(os.fsencode(name),) for name in names])
-        return {name: row for name, row in zip(names, rows) if row}
-
-    def _remember(self, entries: Mapping[str, tuple[str, str]]) -> None:
-        self._known |= entries
-        values = [(os.fsencode(name), *entry) for name, entry in entries.items()]
-        self._query("insert or replace into files values (?, ?, ?)", values)
+        self._known |= {name: row for name, row in zip(names, rows) if row}
 
     def _query(self, statement: str, parameters: Sequence[tuple[object, ...]]) -> list[tuple[str, str]]:
         """The first row for each of these parameters, None without one; nothing if the file cannot be used."""

@@ -45,27 +45,19 @@ class Contents:
     def read(
         self, samples: Iterable[tuple[Dataset, Sequence[str]]], report: Callable[[str], None], fresh: bool = False
     ) -> None:
-        """Read all files of these samples that are not remembered; ``fresh`` reads the remembered ones, too."""
-        paths: dict[Path, None] = {}
+        """Read the files of these samples that are not remembered, or all if ``fresh``, and report the progress."""
+        files: dict[Path, None] = {}
         for dataset, ids in samples:
             self._whole.pop(dataset, None)
-            for id in ids:
-                files = dataset.files_of(id)
-                if files is None:
-                    paths |= dict.fromkeys(dataset.files())
-                    break
-                paths |= dict.fromkeys(files)
-        self._read(list(paths), report, fresh)
-
-    def _read(self, paths: Sequence[Path], report: Callable[[str], None], fresh: bool) -> None:
-        """Read files, several at a time, and report the progress while this takes long."""
+            named = [dataset.files_of(id) for id in ids]
+            for paths in [dataset.files()] if None in named else named:
+                files |= dict.fromkeys(paths or ())
+        paths = list(files)
         pool = ThreadPoolExecutor(READERS, "heatproof-reader")
         try:
-            batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-            pending = {pool.submit(self.stamps.of, batch, fresh) for batch in batches}
-            while pending:
-                pending = wait(pending, EVERY).not_done
-                if pending:
-                    report(f"reading files: {max(0, len(paths) - BATCH * len(pending))} of {len(paths)}")
+            starts = range(0, len(paths), BATCH)
+            pending = {pool.submit(self.stamps.of, paths[start : start + BATCH], fresh) for start in starts}
+            while pending := wait(pending, EVERY).not_done:
+                report(f"reading files: {max(0, len(paths) - BATCH * len(pending))} of {len(paths)}")
         finally:
             pool.shutdown(cancel_futures=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from heatproof.digests import digest
 from heatproof.errors import DataError, HeatproofError
 from heatproof.records import Annotation, Sample
+from heatproof.testing import check_dataset
 from heatproof_idrid.idrid import Idrid
 
 REAL = Path(__file__).resolve().parents[4] / "../shared/data/idrid"
@@ -130,6 +131,9 @@ def test_the_optic_disc_and_chosen_findings(root: Path) -> None:
     mask(root, 2, "OD")
     dataset = Idrid(root=root, findings=("haemorrhages",), optic_disc=True)
     assert dataset.load("IDRiD_02").findings() == ("haemorrhages", "optic_disc")
+    assert [path.name for path in dataset.files_of("IDRiD_02") or ()] == ["IDRiD_02.jpg", "IDRiD_02_OD.tif"]
+    assert len(list(Idrid(root=root).files_of("IDRiD_01") or ())) > 2
+    check_dataset(dataset)
     with pytest.raises(HeatproofError, match="findings"):
         Idrid(root=root, findings=("drusen",))
 

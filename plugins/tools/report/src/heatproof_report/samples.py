@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from heatproof.dataset import Dataset
-from heatproof.errors import StoreError
+from heatproof.digests import file_digest
+from heatproof.errors import DataError, StoreError
 from heatproof.imaging.original import original_image
 from heatproof.model import Model
 from heatproof.plan.sample_cache import configured, prepared
@@ -50,7 +51,23 @@ def prepared_sample(results: Results, units: Sequence[Unit], case: str) -> Prepa
         if sample is not None:
             return sample
     dataset = results.component("dataset", units[0]["dataset"])
+    _require_unchanged(dataset, units, case)
     return prepare(dataset, results.component("model", units[0]["model"]), case)
+
+
+def _require_unchanged(dataset: Dataset, units: Sequence[Unit], case: str) -> None:
+    """Raise ``DataError`` if a file of a case is not the one that was scored."""
+    digests: dict[str, str] = {}
+    for unit in units:
+        if case in unit["ids"]:
+            digests |= unit["files"]
+    root = dataset.root()
+    for path in dataset.files_of(case) or ():
+        name = str(path)
+        if root and path.is_relative_to(root):
+            name = path.relative_to(root).as_posix()
+        if name in digests and path.is_file() and file_digest(path) != digests[name]:
+            raise DataError(f"{path} has changed since this run; run the same config again.")
 
 
 def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
