@@ -7,6 +7,7 @@ tells both, and which of them made how many units.
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import distributions
 from typing import Any
 
@@ -101,6 +102,7 @@ def _files(metas: Metas) -> dict[str, Any]:
     return {"decoded": len(files), "digest": digest(files)}
 
 
+@cache
 def versions() -> dict[str, str]:
     """The version of every installed distribution."""
     installed = [distribution.metadata for distribution in distributions()]  # every access parses the metadata again
