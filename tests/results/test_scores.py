@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatproof.errors import StoreError
 from heatproof.metric import Metric
+from heatproof.results.checksums import DamagedUnit
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
 from heatproof.results.resampling import resample_counts
 from heatproof.results.scores import COMBINATION_COLUMNS, ScoredCombination, cases_of, name_of, write_csv, write_scores
@@ -102,7 +102,7 @@ def test_a_damaged_unit_among_many_is_named(run: Run) -> None:
     bad = entry(run, "cam", [row("a", "value", 1.0)])
     path = run.unit("scores", bad.units[0]) / "scores.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(StoreError, match=f"remove the folder {path.parent}"):
+    with pytest.raises(DamagedUnit, match=f"{path} is damaged"):
         write_scores(run, [good, bad])
     assert not (run.folder / "scores.parquet").exists()
 

@@ -14,9 +14,10 @@ import pytest
 import zarr
 
 from heatproof.errors import StoreError
-from heatproof.results import store
+from heatproof.results import partial
+from heatproof.results.checksums import DamagedUnit
 from heatproof.results.parquet import SCORE_COLUMNS, PredictedCase, columns_of, read_table, write_table
-from heatproof.results.store import Run, write_json, write_text
+from heatproof.results.store import Run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -43,7 +44,8 @@ def test_a_unit_appears_only_when_it_is_whole(run: Run) -> None:
         assert not run.unit("heatmaps", "a").exists()
     assert run.has("heatmaps", "a")
     assert run.keys("heatmaps") == {"a"}
-    assert run.meta("heatmaps", "a") == {"key": "a", "ids": ["x"]}
+    meta = run.meta("heatmaps", "a")
+    assert (meta["key"], meta["ids"], list(meta["digests"])) == ("a", ["x"], ["data"])
     assert (run.unit("heatmaps", "a") / "data").read_text() == "half"
     assert partials(run) == []
 
@@ -90,7 +92,7 @@ def test_a_removed_unit_is_gone(run: Run) -> None:
 
 
 def test_sweep_takes_what_dead_processes_of_this_machine_left(run: Run) -> None:
-    host = store.socket.gethostname()
+    host = partial.socket.gethostname()
     dead = dead_process()
     abandoned = [
         run.folder / "heatmaps" / f".partial-{host}-{dead}-abc",
@@ -117,7 +119,7 @@ def test_sweep_takes_what_dead_processes_of_this_machine_left(run: Run) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says so in /proc")
 def test_sweep_takes_what_a_process_left_that_nobody_waited_for(run: Run) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        left = run.folder / "scores" / f".partial-{store.socket.gethostname()}-{child.pid}-abc"
+        left = run.folder / "scores" / f".partial-{partial.socket.gethostname()}-{child.pid}-abc"
         left.mkdir()
         while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
             time.sleep(0.01)
@@ -126,10 +128,10 @@ def test_sweep_takes_what_a_process_left_that_nobody_waited_for(run: Run) -> Non
 
 
 def test_sweep_knows_the_names_that_commit_gives(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.socket, "gethostname", lambda: "node-17-a.cluster")
-    with run.commit("scores", "a", {}) as partial, run.replacing("summary.csv") as file:
+    monkeypatch.setattr(partial.socket, "gethostname", lambda: "node-17-a.cluster")
+    with run.commit("scores", "a", {}) as folder, run.replacing("summary.csv") as file:
         dead = dead_process()
-        renamed = [Path(re.sub(rf"-{os.getpid()}-", f"-{dead}-", str(path))) for path in (partial, file.parent)]
+        renamed = [Path(re.sub(rf"-{os.getpid()}-", f"-{dead}-", str(path))) for path in (folder, file.parent)]
         for path in renamed:
             path.mkdir()
         file.write_text("")
@@ -137,7 +139,7 @@ def test_sweep_knows_the_names_that_commit_gives(run: Run, monkeypatch: pytest.M
             run.folder
         ).sweep()  # sweeps what carries this process's own number, too: nothing of it is under way at a start
         assert [path.exists() for path in renamed] == [False, False]
-        partial.mkdir()
+        folder.mkdir()
         file.parent.mkdir()
         file.touch()
 
@@ -187,18 +189,19 @@ def cut(path: Path) -> None:
 def test_damaged_maps_are_named(run: Run, file: str, damage: object) -> None:
     unit = committed(run)
     damage(unit / file)
-    with pytest.raises(StoreError, match=rf"damaged.*remove the folder {re.escape(str(unit))} and run again"):
+    with pytest.raises(DamagedUnit, match=rf"{re.escape(str(unit / file))} is damaged.*computes this unit again"):
         run.maps("a")
 
 
-def test_a_damaged_unit_is_named(run: Run) -> None:
+def test_a_damaged_unit_is_named_and_written_anew(run: Run) -> None:
     unit = committed(run)
     cut(unit / "unit.json")
-    with pytest.raises(StoreError, match=f"remove the folder {re.escape(str(unit))} and run again"):
+    with pytest.raises(DamagedUnit, match=r"unit.json is damaged \(its checksum does not match\)"):
         run.meta("heatmaps", "a")
     (unit / "unit.json").unlink()
-    with pytest.raises(StoreError, match=rf"{re.escape(str(unit))} is damaged.*remove the folder and run again"):
-        committed(run)
+    committed(run)
+    assert run.maps("a").tobytes() == maps().tobytes()
+    assert "unit.json was damaged (it is missing)" in (run.folder / "log.txt").read_text()
     assert partials(run) == []
 
 
@@ -252,15 +255,15 @@ def test_a_damaged_table_is_named(run: Run) -> None:
         write_table(folder / "scores.parquet", SCORE_COLUMNS, ROWS)
     path = run.unit("scores", "a") / "scores.parquet"
     cut(path)
-    with pytest.raises(StoreError, match=f"remove the folder {re.escape(str(path.parent))} and run again"):
-        read_table(path)
-    write_text(run.folder / "scores.parquet", "no table")
-    with pytest.raises(StoreError, match=r"scores.parquet is damaged .* remove it and run again"):
+    with pytest.raises(DamagedUnit, match=r"scores.parquet is damaged \(its checksum does not match\)"):
+        run.table("scores", "a")
+    run.write("scores.parquet", "no table")
+    with pytest.raises(StoreError, match=r"scores.parquet cannot be read .*; run the same config again"):
         read_table(run.folder / "scores.parquet")
 
 
 def test_files_are_replaced_in_one_step(run: Run) -> None:
-    write_json(run.folder / "provenance.json", {"b": 1, "a": "é"})
+    run.write_json("provenance.json", {"b": 1, "a": "é"})
     assert (run.folder / "provenance.json").read_text(encoding="utf-8") == '{\n "a": "é",\n "b": 1\n}\n'
 
     def fail() -> None:
@@ -279,7 +282,7 @@ def test_others_may_read_a_run_as_the_umask_says(tmp_path: Path) -> None:
     try:
         run = Run.create(tmp_path / "run")
         unit = committed(run)
-        write_text(run.folder / "config.yaml", "")
+        run.write("config.yaml", "")
     finally:
         os.umask(before)
     assert unit.stat().st_mode & 0o777 == 0o755
@@ -318,7 +321,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_earlier_units(run: Run, monkeypa
     written = Path.write_text
 
     def fill(path: Path, *arguments: object, **settings: object) -> int:
-        if "unit.json" in str(path) or ".partial" in path.name:
+        if ".partial" in str(path):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return written(path, *arguments, **settings)
 
@@ -327,7 +330,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_earlier_units(run: Run, monkeypa
         with pytest.raises(StoreError, match=r"No space left on device; make room.*committed so far is kept") as caught:
             committed(run, "b")
         with pytest.raises(StoreError, match="No space left on device"):
-            write_text(run.folder / "config.yaml", "seed: 0")
+            run.write("config.yaml", "seed: 0")
     assert "\n" not in str(caught.value)
     assert run.keys("heatmaps") == {"a"}
     assert run.maps("a").tobytes() == maps().tobytes()

@@ -26,11 +26,13 @@ def read(finished: Any) -> dict[str, Any]:
 
 def test_a_run_says_where_its_numbers_come_from(ran: Ran) -> None:
     result = read(ran(seed=5, metrics=["filled"], explainers=[{"use": "slope", "factor": 3.0}]))
-    assert result["versions"]["torch"] == version("torch")
-    assert (result["seed"], result["device"], result["threads"], result["rows"]) == (5, "cpu", 1, {"regions": 2})
+    (environment,) = result["environments"]
+    assert environment["versions"]["torch"] == version("torch")
+    assert (environment["device"], environment["threads"]) == ("cpu", 1)
+    assert (result["seed"], result["rows"]) == (5, {"regions": 2})
     (model,) = result["models"]
     assert model["use"] == "heatproof-parts/regions"
-    assert model["weights"] == weights_digest(Regions().network)
+    assert model["weights"] == {weights_digest(Regions().network): 2}
     (dataset,) = result["datasets"]
     assert (dataset["split"], dataset["samples"], dataset["synthetic"], dataset["count"]) == ("test", 8, True, 16)
     assert dataset["identity"] == Images(count=16).identity or dataset["identity"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from heatproof.errors import DataError, PluginError, StoreError
+from heatproof.errors import DataError, PluginError
 from heatproof.plan.plan import make_plan
+from heatproof.results.finished import Results
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run.selection import fill
@@ -142,11 +143,23 @@ def test_a_metric_that_cannot_fill_is_one_sentence(ran: Ran, monkeypatch: pytest
         ran(metrics=["filled"])
 
 
-def test_a_damaged_selection_is_named(ran: Ran) -> None:
+@pytest.mark.parametrize("text", ["a: [", "3", ""])
+def test_a_damaged_selection_is_filled_again_and_this_is_said(ran: Ran, calls: Any, text: str) -> None:
+    first = ran(metrics=["filled"])
+    files = [first.folder / name for name in ("selection.yaml", "scores.parquet", "summary.csv")]
+    before = [path.read_bytes() for path in files]
+    calls()
+    (first.folder / "selection.yaml").write_text(text)
+    again = ran(metrics=["filled"])
+    assert len(calls("fit")) == 1
+    assert [path.read_bytes() for path in files] == before
+    log = (again.folder / "log.txt").read_text()
+    assert "its settings are filled again, since" in log
+    assert "selection.yaml was changed or damaged since the run wrote it" in log
+
+
+def test_a_damaged_selection_that_nothing_needs_any_more_is_emptied(ran: Ran, parts: Any) -> None:
     finished = ran(metrics=["filled"])
     (finished.folder / "selection.yaml").write_text("a: [")
-    with pytest.raises(StoreError, match=r"selection.yaml cannot be read"):
-        ran(metrics=["filled"])
-    (finished.folder / "selection.yaml").write_text("3")
-    with pytest.raises(StoreError, match=r"selection.yaml cannot be read"):
-        ran(metrics=["filled"])
+    ran(metrics=["mass"])
+    assert Results(finished.folder, parts).selection == {}

@@ -101,4 +101,4 @@ def test_it_runs_from_a_config(site: Path, tmp_path: Path) -> None:
     assert len(values)
     assert np.isfinite(values).all()
     provenance = json.loads((tmp_path / "run/provenance.json").read_text())
-    assert provenance["versions"]["heatproof-edges"] == "3.1"
+    assert provenance["environments"][0]["versions"]["heatproof-edges"] == "3.1"

@@ -65,6 +65,10 @@ class Live(Observer):
         self.progress.advance(self.task, units)
         self._show(text, f"{self.state}: {text}")
 
+    def notice(self, text: str) -> None:
+        """Print a remark that stays."""
+        self.progress.console.print(Text(cell(text)), soft_wrap=True)
+
     def _show(self, text: str, line: str) -> None:
         """Update the live line, or print a plain one."""
         self.progress.update(self.task, description=cell(text), state=self.state)

@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
+from ruamel.yaml import YAML
 
 from ..config.components import create
-from ..errors import StoreError
 from ..registry.catalog import Catalog
-from .parquet import connect, damaged
+from .parquet import connect
 from .significance import CORRECTIONS
-from .store import Run, read_json, read_yaml
+from .store import Run
 from .summary import SummarySettings
 
 
@@ -34,31 +33,26 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV table, numbers parsed, missing ones NaN; raises ``StoreError`` when it cannot be read."""
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing: the run has not finished; run the same config again.") from None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise StoreError(f"{path} cannot be read ({error}); run the same config again to write it anew.") from error
+    """The rows of a CSV table, numbers parsed, missing ones NaN."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
 
 
 class Results:
-    """A finished run: its tables as rows, its config and its components."""
+    """A finished run: its tables as rows, its config and its components.
+
+    Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
+    """
 
     def __init__(self, folder: Path, catalog: Catalog):
         self.run = Run.open(folder)
-        path = self.run.folder / "summary.csv"
-        self.summary = read_rows(path)
-        if self.summary and "baseline" not in self.summary[0]:
-            raise StoreError(f"{path} is of an earlier version (it has no baseline); run the same config again.")
-        self.comparisons = read_rows(self.run.folder / "comparisons.csv")
-        self.ranks = read_rows(self.run.folder / "ranks.csv")
-        self.skipped: list[dict[str, str]] = read_json(self.run.folder / "skipped.json")["skipped"]
-        self.provenance = read_json(self.run.folder / "provenance.json")
-        self.config = read_yaml(self.run.folder / "config.yaml")
-        self.text = (self.run.folder / "config.yaml").read_text(encoding="utf-8")
+        self.summary = read_rows(self.run.intact("summary.csv"))
+        self.comparisons = read_rows(self.run.intact("comparisons.csv"))
+        self.ranks = read_rows(self.run.intact("ranks.csv"))
+        self.skipped: list[dict[str, str]] = json.loads(self.run.read("skipped.json"))["skipped"]
+        self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
+        self.text = self.run.read("config.yaml")
+        self.config: dict[str, Any] = YAML(typ="safe").load(self.text)
         self.catalog = catalog
         self._components: dict[str, Any] = {}
 
@@ -75,7 +69,14 @@ class Results:
     @cached_property
     def selection(self) -> dict[str, Any]:
         """The settings that were filled from the tuning split, by key."""
-        return read_yaml(self.run.folder / "selection.yaml")
+        if not (self.run.folder / "selection.yaml").exists():
+            return {}
+        return dict(YAML(typ="safe").load(self.run.read("selection.yaml")))
+
+    @cached_property
+    def _scores(self) -> str:
+        """The path of the table of scores."""
+        return str(self.run.intact("scores.parquet"))
 
     @cached_property
     def described(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -90,12 +91,8 @@ class Results:
 
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """The rows that an SQL query of the table ``scores`` gives; ``values`` fill its question marks."""
-        path = self.run.folder / "scores.parquet"
         with connect() as connection:
-            try:
-                connection.read_parquet(str(path), hive_partitioning=False).create_view("scores")
-            except duckdb.Error as error:
-                raise damaged(path, error) from error
+            connection.read_parquet(self._scores, hive_partitioning=False).create_view("scores")
             cursor = connection.execute(sql, values)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row)) for row in cursor.fetchall()]

@@ -60,6 +60,10 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
             if str(error) == "Query interrupted":
                 raise KeyboardInterrupt from error
             raise
+        except (duckdb.FatalException, duckdb.InternalException):
+            # DuckDB refuses every further query of this database, also those of healthy files.
+            _database.cache_clear()
+            raise
 
 
 def write_table(path: Path, columns: Mapping[str, str], rows: Rows) -> None:
@@ -90,12 +94,16 @@ def copy_table(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> 
 
 
 def read_table(path: Path) -> dict[str, Array]:
-    """A Parquet file as one numpy array per column: missing numbers are NaN, missing strings and lists None."""
+    """A Parquet file as one numpy array per column: missing numbers are NaN, missing strings and lists None.
+
+    Raises ``StoreError`` if it cannot be read.
+    """
     try:
         with connect() as connection:
             table = connection.execute("from read_parquet(?, hive_partitioning=false)", [str(path)]).fetchnumpy()
     except duckdb.Error as error:
-        raise damaged(path, error) from error
+        reason = str(error).splitlines()[0]
+        raise StoreError(f"{path} cannot be read ({reason}); run the same config again to write it anew.") from error
     return {name: _plain(values) for name, values in table.items()}
 
 
@@ -106,12 +114,3 @@ def _plain(values: Any) -> Array:
     if values.dtype.kind in "fiu":
         return np.asarray(values.astype(np.float64).filled(np.nan))
     return np.where(values.mask, np.array(None), values.data)
-
-
-def damaged(path: Path, error: Exception) -> StoreError:
-    """The error for a file of the run that cannot be read; it says to remove the file, or its unit's folder."""
-    target = "it"
-    if (path.parent / "unit.json").exists():
-        target = f"the folder {path.parent}"
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return StoreError(f"{path} is damaged ({reason}); remove {target} and run again.")

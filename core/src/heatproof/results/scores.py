@@ -5,19 +5,17 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
 from ..digests import digest
-from ..errors import StoreError
 from ..metric import Metric
 from ..plan.task import ASKING, Combination, Task, label, told_apart
 from ..records import Array
 from .parquet import SCORE_COLUMNS, connect, copy_table, fill_table, read_table, write_table
-from .store import Run, write_text
+from .store import Run
 
 NAME_COLUMNS = ("dataset", "split", "model", "target", "explainer", "reduction")
 COMBINATION_COLUMNS: Mapping[str, str] = {name: "VARCHAR" for name in (
@@ -130,12 +128,15 @@ def _json(value: Any) -> str:
 
 
 def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Array]:
-    """Rebuild ``scores.parquet`` from the committed units in the order of ``ORDER``; returns its columns."""
+    """Rebuild ``scores.parquet`` from the committed units in the order of ``ORDER``; returns its columns.
+
+    Raises ``DamagedUnit`` before a damaged unit is read.
+    """
     units = []
     for entry in scored:
         named = {**entry.columns, "metric": entry.name, "metric_settings": _json(entry.metric.describe())}
         row = [named[name] for name in COMBINATION_COLUMNS]
-        paths = [run.unit("scores", key) / "scores.parquet" for key in entry.units if run.has("scores", key)]
+        paths = [run.verified("scores", key) / "scores.parquet" for key in entry.units if run.has("scores", key)]
         units += [[str(path), *row] for path in paths]
     with run.replacing("scores.parquet") as partial:
         if units:
@@ -153,17 +154,12 @@ def _join(connection: duckdb.DuckDBPyConnection, units: list[list[str]]) -> None
     fill_table(connection, "units", {"filename": "VARCHAR", **COMBINATION_COLUMNS}, units)
     columns = [*(f"units.{name}" for name in COMBINATION_COLUMNS), *(f"scores.{name}" for name in SCORE_COLUMNS)]
     files = sorted({row[0] for row in units})
-    try:
-        connection.execute(
-            f"create temp table joined as select {', '.join(columns)} "
-            "from read_parquet(?, filename=true, hive_partitioning=false) scores "
-            f"join units on scores.filename = units.filename order by {', '.join(ORDER)}",
-            [files],
-        )
-    except duckdb.Error as error:
-        for path in files:
-            read_table(Path(path))
-        raise StoreError(f"the scores of this run cannot be read ({str(error).splitlines()[0]}); run again.") from error
+    connection.execute(
+        f"create temp table joined as select {', '.join(columns)} "
+        "from read_parquet(?, filename=true, hive_partitioning=false) scores "
+        f"join units on scores.filename = units.filename order by {', '.join(ORDER)}",
+        [files],
+    )
 
 
 @dataclass(frozen=True)
@@ -244,7 +240,7 @@ def write_csv(run: Run, name: str, columns: Sequence[str], rows: Iterable[Mappin
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _cell(row[key]) for key in columns} for row in rows)
-    write_text(run.folder / name, text.getvalue())
+    run.write(name, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

@@ -6,36 +6,45 @@ JSON, YAML and CSV. As units appear complete or not at all, a run may be killed,
 
 import json
 import os
-import re
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, TypeVar
 
-import duckdb
 import numpy as np
 import zarr
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from zarr.codecs import BloscCodec
 
+from ..digests import file_digest
 from ..errors import StoreError
 from ..records import Array, UnitKind
-from .parquet import damaged
+from .checksums import UNIT, DamagedUnit, digests_of, sealed, unsealed, verify
+from .parquet import read_table
+from .partial import abandoned, partial_path, reason_of, working, writing
+
+Result = TypeVar("Result")
 
 KINDS: tuple[UnitKind, ...] = ("predictions", "heatmaps", "scores", "execution")
 MAPS = "maps.zarr"
+REPAIRS = 2
+"""How often a damaged unit is computed again: twice, as processes that share the folder may remove it both."""
 
 
 class Run:
-    """The folder of a run and its committed units, by kind and key."""
+    """The folder of a run and its committed units, by kind and key.
 
-    def __init__(self, folder: Path):
+    Units name the ``environment`` that made them, by its digest. ``notice`` is called with each remark for the user.
+    ``discarded`` contains the kind and key of damaged units that were removed.
+    """
+
+    def __init__(self, folder: Path, environment: str = "", notice: Callable[[str], object] = str):
         self.folder = Path(folder)
+        self.environment = environment
+        self.notice = notice
+        self.discarded: set[tuple[str, str]] = set()
 
     @classmethod
     def create(cls, folder: Path) -> "Run":
@@ -44,7 +53,7 @@ class Run:
         with writing(run.folder):
             for kind in KINDS:
                 (run.folder / kind).mkdir(parents=True, exist_ok=True)
-            with _working(run.folder):
+            with working(run.folder):
                 return run
 
     @classmethod
@@ -72,32 +81,88 @@ class Run:
     @contextmanager
     def commit(self, kind: UnitKind, key: str, meta: Mapping[str, Any]) -> Iterator[Path]:
         """Give a folder to fill; it becomes the unit by one rename, unless another process was first."""
-        with writing(self.folder), _working(self.folder / kind) as partial:
+        with writing(self.folder), working(self.folder / kind) as partial:
             yield partial
-            _replace(partial / "unit.json", _json({"key": key, **meta}))
-            _rename(partial, self.unit(kind, key))
+            content = {"key": key, "environment": self.environment, "digests": digests_of(partial), **meta}
+            (partial / UNIT).write_text(sealed(_json(content)), encoding="utf-8")
+            unit = self.unit(kind, key)
+            if unit.exists() and not self.has(kind, key):
+                self.discard(DamagedUnit(unit, UNIT, "it is missing"))
+            _rename(partial, unit)
 
     def meta(self, kind: UnitKind, key: str) -> dict[str, Any]:
-        """The ``meta`` that a unit was committed with."""
-        return read_json(self.unit(kind, key) / "unit.json")
+        """The ``meta`` that a unit was committed with, its environment and digests; raises ``DamagedUnit``."""
+        unit = self.unit(kind, key)
+        try:
+            content = unsealed((unit / UNIT).read_bytes())
+        except (OSError, ValueError) as error:
+            raise DamagedUnit(unit, UNIT, reason_of(error)) from error
+        if content["key"] != key:
+            raise DamagedUnit(unit, UNIT, f"it belongs to the unit {content['key']}")
+        return content
+
+    def verified(self, kind: UnitKind, key: str, *prefixes: str) -> Path:
+        """The folder of a unit after a look at its files, or at those below ``prefixes``; raises ``DamagedUnit``."""
+        verify(self.unit(kind, key), self.meta(kind, key)["digests"], prefixes or ("",))
+        return self.unit(kind, key)
+
+    def table(self, kind: UnitKind, key: str) -> dict[str, Array]:
+        """The columns of a unit of predictions or scores; raises ``DamagedUnit``."""
+        return read_table(self.verified(kind, key) / f"{kind}.parquet")
 
     def settled(self, key: str, **values: Any) -> dict[str, Any]:
         """Commit values that results depend on besides the config; returns those of the first process to do so."""
-        with self.commit("execution", key, values):
-            pass
-        return self.meta("execution", key)
+
+        def settle() -> dict[str, Any]:
+            with self.commit("execution", key, values):
+                pass
+            return self.meta("execution", key)
+
+        return self.repairing(settle)
 
     def remove(self, kind: UnitKind, key: str) -> None:
-        """Remove a unit by one rename; the next run computes it again."""
-        with writing(self.folder):
-            discarded = _partial(self.folder / kind)
+        """Remove a unit by one rename, unless another process did; the next run computes it again."""
+        discarded = partial_path(self.folder / kind)
+        with writing(self.folder), suppress(FileNotFoundError):
             self.unit(kind, key).rename(discarded)
             shutil.rmtree(discarded)
+
+    def discard(self, damage: DamagedUnit) -> None:
+        """Remove a damaged unit, unless another process has computed it again, and say so; then it is missing."""
+        with suppress(DamagedUnit):
+            self.verified(damage.kind, damage.key)
+            return
+        self.remove(damage.kind, damage.key)
+        self.discarded.add((damage.kind, damage.key))
+        self.say(f"{damage.path} was damaged ({damage.reason}); its unit was removed and is computed again")
+
+    def repairing(self, compute: Callable[[], Result]) -> Result:
+        """The result of ``compute``, which is called again without a damaged unit that it came upon.
+
+        Raises ``StoreError`` when a unit is damaged again and again.
+        """
+        counts: Counter[Path] = Counter()
+        while True:
+            try:
+                return compute()
+            except DamagedUnit as damage:
+                counts[damage.path.parent] += 1
+                if counts[damage.path.parent] > REPAIRS:
+                    raise StoreError(
+                        f"{damage.path} was damaged again after it was written anew ({damage.reason}); the disk is at "
+                        "fault: choose another output folder."
+                    ) from damage
+                self.discard(damage)
+
+    def say(self, text: str) -> None:
+        """Say something in the log and to the user."""
+        self.log(text)
+        self.notice(text)
 
     def sweep(self) -> None:
         """Remove the partial files and folders of dead processes of this machine; those of others stay."""
         for partial in [*self.folder.glob(".partial-*"), *self.folder.glob("*/.partial-*")]:
-            if _abandoned(partial):
+            if abandoned(partial):
                 # Another process may be sweeping too.
                 if partial.is_dir():
                     shutil.rmtree(partial, ignore_errors=True)
@@ -113,9 +178,46 @@ class Run:
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
         """Give a path to write; it becomes the run's file ``name`` by one rename."""
-        with writing(self.folder), _working(self.folder) as partial:
+        with writing(self.folder), working(self.folder) as partial:
             yield partial / name
+            checksum = self._checksum(name, partial / name)
+            checksum.parent.mkdir(exist_ok=True)
+            # Before the rename, as others may read the file directly afterwards.
+            checksum.touch()
             os.replace(partial / name, self.folder / name)
+
+    def write(self, name: str, text: str) -> None:
+        """Replace the content of the run's file ``name`` in one step."""
+        with self.replacing(name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON with sorted keys in one step."""
+        self.write(name, _json(value))
+
+    def intact(self, name: str) -> Path:
+        """The path of the run's file ``name``; raises ``StoreError`` if it is not as a run wrote it."""
+        path = self.folder / name
+        try:
+            if self._checksum(name, path).exists():
+                return path
+            problem = "was changed or damaged since the run wrote it"
+        except FileNotFoundError:
+            raise StoreError(f"{path} is missing: the run has not finished; run the same config again.") from None
+        except OSError as error:
+            problem = f"cannot be read ({reason_of(error)})"
+        raise StoreError(f"{path} {problem}; run the same config again to write it anew.")
+
+    def read(self, name: str) -> str:
+        """The text of the run's file ``name``; raises ``StoreError`` if it is not as a run wrote it."""
+        return self.intact(name).read_text(encoding="utf-8")
+
+    def _checksum(self, name: str, path: Path) -> Path:
+        """The empty file that stands for this content of the run's file ``name``.
+
+        Processes that share the folder write their tables at any time; a common list of checksums would lose some.
+        """
+        return self.folder / "checksums" / f"{name}-{file_digest(path)}"
 
     def put_maps(self, unit: Path, maps: Array, name: str = MAPS) -> None:
         """Write maps (n, *space), one map per chunk."""
@@ -129,131 +231,26 @@ class Run:
         for row, values in enumerate(maps):
             stored[row] = values
 
-    def maps(self, key: str, index: int | slice = slice(None), name: str = MAPS) -> Array:
-        """All maps of a heatmap unit, or one of them; raises ``StoreError`` if any is missing or damaged."""
-        path = self.unit("heatmaps", key) / name
-        try:
-            stored = zarr.open_array(path, mode="r")
-            maps = np.asarray(stored[index])
-            if stored.nchunks_initialized != stored.nchunks:
-                raise ValueError(f"maps missing: {stored.nchunks - stored.nchunks_initialized} of {stored.nchunks}")
-        except Exception as error:
-            raise damaged(path, error) from error
-        return maps
+    def maps(self, key: str, index: int | None = None, name: str = MAPS) -> Array:
+        """All maps of a heatmap unit, or one of them; raises ``DamagedUnit`` if one that is read is damaged."""
+        chunks = f"{name}/c/" if index is None else f"{name}/c/{index}/"
+        path = self.verified("heatmaps", key, f"{name}/zarr.json", chunks) / name
+        return np.asarray(zarr.open_array(path, mode="r")[slice(None) if index is None else index])
 
     def kept(self, key: str, index: int) -> dict[str, Array]:
         """The arrays that an explainer kept of one case of a heatmap unit, by name, padded with NaN."""
-        names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
+        files = self.meta("heatmaps", key)["digests"]
+        names = sorted({name for name in (path.split("/")[0] for path in files) if name.startswith("kept_")})
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
-
-
-@contextmanager
-def _working(folder: Path) -> Iterator[Path]:
-    """Create a partial folder within another; it is removed at the end unless it was renamed."""
-    partial = _partial(folder)
-    partial.mkdir()
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _rename(partial: Path, unit: Path) -> None:
     try:
         partial.rename(unit)
-    except OSError as error:
-        if (unit / "unit.json").is_file():
-            return
-        if unit.exists():
-            raise StoreError(f"{unit} is damaged (it has no unit.json); remove the folder and run again.") from error
-        raise
-
-
-def _partial(folder: Path) -> Path:
-    """A new path with the host and process in its name."""
-    return folder / f".partial-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}"
-
-
-def _abandoned(partial: Path) -> bool:
-    """Whether a partial folder belongs to a process of this machine that has ended."""
-    match = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]+", partial.name)
-    if match is None or match[1] != socket.gethostname():
-        return False
-    # A restarted container may give this process an old number; it sweeps before it writes anything itself.
-    return int(match[2]) == os.getpid() or not _running(int(match[2]))
-
-
-def _running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except ProcessLookupError:
-        return False
     except OSError:
-        return True
-    # A killed process remains as a zombie until its parent waits for it, which in a container may never happen.
-    return state != "Z"
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into a ``StoreError`` that says what to do."""
-    try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        raise StoreError(
-            f"cannot write to {folder}: {_reason(error)}; make room, or choose another output folder, and run the same "
-            "command again: everything committed so far is kept."
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The operating system's message, which DuckDB wraps in JSON."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    number = re.search(r'"errno":"(\d+)"', str(error))
-    if number:
-        return os.strerror(int(number[1]))
-    return str(error).splitlines()[0]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file's content in one step."""
-    with writing(path.parent):
-        _replace(path, text)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys in one step."""
-    write_text(path, _json(value))
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = _partial(path.parent)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        if not (unit / UNIT).is_file():
+            raise
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises ``StoreError`` when the file cannot be read."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise damaged(path, error) from error
-
-
-def read_yaml(path: Path, remedy: str = "run the same config again to write it anew") -> dict[str, Any]:
-    """A YAML mapping, empty if there is no file; raises ``StoreError`` with the remedy when it cannot be read."""
-    if not path.is_file():
-        return {}
-    try:
-        return dict(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
-    except (YAMLError, TypeError, ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); {remedy}.") from error

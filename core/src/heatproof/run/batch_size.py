@@ -14,7 +14,7 @@ from ..model import Model
 from ..passes import gradients
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source, Task
-from ..records import Sample
+from ..records import Sample, UnitKind
 from ..results.store import Run
 
 GAIN = 0.9
@@ -23,7 +23,7 @@ GAIN = 0.9
 
 def settled_rows(run: Run, task: Task) -> int:
     """The images per pass of a task: from the config, from the run folder, or measured and written there."""
-    rows = known_rows(run, task)
+    rows = run.repairing(lambda: known_rows(run, task))
     if rows is not None:
         return rows
     rows = measure_rows(task, task.device)
@@ -35,6 +35,11 @@ def known_rows(run: Run, task: Task) -> int | None:
     if task.rows is not None or not run.has("execution", _key(task)):
         return task.rows
     return int(run.meta("execution", _key(task))["rows"])
+
+
+def rows_part(task: Task) -> tuple[UnitKind, str]:
+    """The kind and key of the unit with the measured images per pass of a task."""
+    return "execution", _key(task)
 
 
 def _key(task: Task) -> str:

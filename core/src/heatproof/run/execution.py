@@ -29,6 +29,9 @@ class Observer:
     def advance(self, units: int, failures: int, text: str) -> None:
         """``units`` were committed, with ``failures`` failed cases."""
 
+    def notice(self, text: str) -> None:
+        """The run has a remark for the user, such as a damaged unit that is computed again."""
+
 
 def execute(
     tasks: Sequence[Task], executor: Executor[Task, Outcome], threads: int, run: Run, catalog: Catalog,
@@ -46,6 +49,8 @@ def execute(
             seconds[name] = seconds.get(name, 0.0) + value
         for message in outcome.messages:
             run.log(message)
+        for notice in outcome.notices:
+            observer.notice(notice)
         for unit in outcome.units:
             catalog.call("heatproof_unit_finished", folder=run.folder, unit=unit)
         text = f"{task.source.dataset.short} × {task.model.short}, {len(task.ids)} samples"

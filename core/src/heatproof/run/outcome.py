@@ -22,12 +22,16 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """The units that a task committed, its failed cases, its seconds by kind of work, and messages for the log."""
+    """The units that a task committed, its failed cases, its seconds by kind of work, and messages for the log.
+
+    ``notices`` are remarks for the user, which are in the log already.
+    """
 
     units: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     messages: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     @contextmanager
     def clock(self, kind: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..passes import logits
 from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
-from ..results.parquet import PredictedCase, read_table, write_records
+from ..results.parquet import PredictedCase, write_records
 from .outcome import Failure
 from .targets import label_indices
 from .work import Work
@@ -88,7 +88,7 @@ def relative(path: Path, root: Path | None) -> str:
 
 def stored_predictions(work: Work) -> dict[str, Prediction | Failure]:
     """The predictions of a task by id, read from the store."""
-    table = read_table(work.run.unit("predictions", work.task.prediction) / "predictions.parquet")
+    table = work.run.table("predictions", work.task.prediction)
     rows = (dict(zip(table, values)) for values in zip(*table.values()))
     return {row["case"]: _stored(row, work.model.classes) for row in rows}
 

@@ -1,7 +1,13 @@
-"""The provenance of a run's numbers: versions, weights, data, seed, device and threads."""
+"""The provenance of a run's numbers: versions, weights, data, seed, device and threads.
+
+Every unit names the environment that made it, which is committed once. So a run that is resumed with other versions
+tells both, and which of them made how many units.
+"""
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import distributions
 from typing import Any
 
@@ -12,21 +18,37 @@ from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
 from ..plan.task import Task, label
+from ..records import UnitKind
+from ..results.checksums import DamagedUnit
 from ..results.scores import metrics_of
 from ..results.store import Run
 from .batch_size import known_rows
 
+Metas = Mapping[tuple[UnitKind, str], Mapping[str, Any]]
+"""Kind and key → the ``unit.json`` of every committed unit of a run."""
 
-def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
+
+def settled_environment(run: Run, device: str, threads: int) -> str:
+    """Commit what units are computed with from now on, besides the config; returns its digest."""
+    environment = {
+        "versions": versions(), "python": platform.python_version(), "device": device_name(device), "threads": threads,
+        "system": f"{platform.system()} {platform.machine()}",
+    }  # fmt: skip
+    key = digest(environment)
+    run.settled(_environment_key(key), **environment)
+    return key
+
+
+def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
     """The content of ``provenance.json``, without times and host names; ``rejected``: dataset identity → tallies."""
+    parts = dict.fromkeys(part for task in tasks for part in task.parts())
+    metas = {part: run.meta(*part) for part in parts if run.has(*part)}
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
-        "versions": versions(), "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
+        "environments": _environments(run, metas), "seed": tasks[0].seed,
         "rows": {label(task.model): known_rows(run, task) for task in tasks},
-        "models": [_model(run, model, tasks) for model in models.values()],
+        "models": [_model(model, tasks, metas) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
@@ -35,15 +57,35 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[
             for source in sources.values()
         ],
         "explainers": _described(unit.combination.explainer for task in tasks for unit in task.units),
-        "metrics": _described(metrics_of(tasks)), "files": _files(run, tasks),
+        "metrics": _described(metrics_of(tasks)), "files": _files(metas),
     }  # fmt: skip
 
 
-def _model(run: Run, model: Model, tasks: Sequence[Task]) -> dict[str, Any]:
-    """The settings of a model, with the digest of the weights of its first committed predictions."""
-    keys = [task.prediction for task in tasks if task.model.identity == model.identity]
-    digests = [run.meta("predictions", key)["weights"] for key in keys if run.has("predictions", key)]
-    return {**model.describe(), "identity": model.identity, "weights": next(filter(None, digests), None)}
+def _environment_key(key: str) -> str:
+    return f"environment-{key}"
+
+
+def _environments(run: Run, metas: Metas) -> list[dict[str, Any]]:
+    """The environments of the units with their number, most units first."""
+    counts = Counter(meta["environment"] for meta in metas.values())
+    return [{"digest": key, "units": count, **_environment(run, key)} for key, count in counts.most_common()]
+
+
+def _environment(run: Run, key: str) -> dict[str, Any]:
+    """The versions, device and threads with a digest; only the reason if they cannot be read any more."""
+    try:
+        content = run.meta("execution", _environment_key(key))
+    except DamagedUnit as error:
+        return {"lost": error.reason}
+    return {name: content[name] for name in ("versions", "python", "system", "device", "threads")}
+
+
+def _model(model: Model, tasks: Sequence[Task], metas: Metas) -> dict[str, Any]:
+    """The settings of a model, with the digests of the weights of its committed predictions and their number."""
+    keys = dict.fromkeys(task.prediction for task in tasks if task.model.identity == model.identity)
+    digests = Counter(metas["predictions", key]["weights"] for key in keys if ("predictions", key) in metas)
+    weights = {key: count for key, count in digests.items() if key}
+    return {**model.describe(), "identity": model.identity, "weights": weights}
 
 
 def _described(components: Iterable[Component]) -> list[dict[str, Any]]:
@@ -51,15 +93,16 @@ def _described(components: Iterable[Component]) -> list[dict[str, Any]]:
     return list({component.identity: component.describe() for component in components}.values())
 
 
-def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
+def _files(metas: Metas) -> dict[str, Any]:
     """The number of decoded files, and one digest of their names and contents."""
     files: dict[str, str] = {}
-    for task in tasks:
-        if run.has("predictions", task.prediction):
-            files |= run.meta("predictions", task.prediction)["files"]
+    for (kind, _), meta in metas.items():
+        if kind == "predictions":
+            files |= meta["files"]
     return {"decoded": len(files), "digest": digest(files)}
 
 
+@cache
 def versions() -> dict[str, str]:
     """The version of every installed distribution."""
     installed = [distribution.metadata for distribution in distributions()]  # every access parses the metadata again

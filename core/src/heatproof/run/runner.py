@@ -1,8 +1,9 @@
 """A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from ..plan import splits
 from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
+from ..records import UnitKind
 from ..registry.catalog import Catalog
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
-from ..results.store import Run, write_json, write_text
+from ..results.store import Run
 from ..results.summary import SummarySettings, results
+from .batch_size import rows_part, settled_rows
 from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
-from .provenance import provenance
-from .retry import count_failures, forget_failures
+from .provenance import provenance, settled_environment
+from .retry import count_failures, forget_damaged, forget_failures
 from .selection import Selection, fill
 
 
@@ -58,18 +61,26 @@ def run(
     rejected = _rejected(plan)
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
-    store = _opened(plan, rejected, shard)
+    store = _opened(plan, rejected, shard, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
-    tasks = _tasks(plan, selection)
+    tasks = _tasks(plan, selection, settled_environment(store, device_of(config), threads))
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
+    forget_damaged(store, _parts(store, shared))
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
-    finished = _finish(store, plan, tasks, selection, threads)
+
+    def finish() -> Finished:
+        damaged = _damaged(store, tasks)
+        if damaged:
+            execute(damaged, config.executor, threads, store, catalog, observer)
+        return _finish(store, plan, tasks, selection)
+
+    finished = store.repairing(finish)
     finished.rejected = rejected
     finished.changed = changed
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
@@ -83,6 +94,17 @@ def run(
     return finished
 
 
+def _damaged(store: Run, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks, also those of other shards, that have to compute units again which were damaged during the run."""
+    if not store.discarded:
+        return []
+    forget_damaged(store, _parts(store, tasks))
+    for task in tasks:
+        if rows_part(task) in store.discarded:
+            settled_rows(store, task)
+    return [task for task in tasks if missing(task, store) and not store.discarded.isdisjoint(task.parts())]
+
+
 def _rejected(plan: Plan) -> tuple[str, ...]:
     """A sentence for each tally of rejected files."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
@@ -94,11 +116,21 @@ def _rejected(plan: Plan) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
+def _parts(store: Run, tasks: Sequence[Task]) -> Iterator[tuple[UnitKind, str]]:
+    """The kind and key of everything that tasks commit, and of all predictions, which every report reads."""
+    for key in store.keys("predictions"):
+        yield "predictions", key
+    for task in tasks:
+        yield rows_part(task)
+        yield from task.parts()
+
+
+def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], observer: Observer) -> Run:
     """Create the folder of the run, and write its config and splits."""
     store = Run.create(plan.config.output)
+    store.notice = observer.notice
     store.sweep()
-    write_text(store.folder / "config.yaml", written(resolved(plan.config)))
+    store.write("config.yaml", written(resolved(plan.config)))
     store.log(f"heatproof run: combinations {len(plan.combinations)}, shard {shard[0]} of {shard[1]}")
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
@@ -118,17 +150,17 @@ def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selec
     return fill(plan, store, cache)
 
 
-def _tasks(plan: Plan, selection: Selection) -> list[Task]:
-    """The tasks with device, cache, and the images per pass if configured."""
+def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
+    """The tasks with device, cache, environment, and the images per pass if configured."""
     config = plan.config
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    tasks = plan.tasks(selection.fitted, prepared(cache).contents.of)
-    return [replace(task, device=device, cache=cache, rows=rows) for task in tasks]
+    settled = partial(replace, device=device, cache=cache, rows=rows, environment=environment)
+    return [settled(task) for task in plan.tasks(selection.fitted, prepared(cache).contents.of)]
 
 
-def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
+def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection) -> Finished:
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
@@ -140,7 +172,7 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection,
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
-    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected))
-    write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
+    store.write_json("provenance.json", provenance(store, tasks, plan.rejected))
+    store.write_json("skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
     failures = count_failures(store, tasks, table)
     return Finished(store.folder, sum(map(weight, tasks)), complete, failures, plan.skipped, tables["summary"].rows)

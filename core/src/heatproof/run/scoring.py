@@ -26,6 +26,7 @@ class Scoring:
 
     def __init__(self, work: Work):
         self.work = work
+        self._read: dict[str, Array] = {}
 
     def score(self) -> None:
         """Commit every score unit that is missing."""
@@ -52,15 +53,21 @@ class Scoring:
         if unit is None:
             yield from ((Score(id, dataset.patient(id)), None) for id in self.work.task.ids)
             return
-        maps = self.work.run.maps(unit.key)
+        maps = self._maps(unit.key)
         for row, case in enumerate(self.work.run.meta("heatmaps", unit.key)["cases"]):
             notes = json.dumps(case["notes"], sort_keys=True)
             path = f"heatmaps/{unit.key}/maps.zarr"
             score = Score(case["id"], dataset.patient(case["id"]), notes=notes, heatmap=path, row=row)
             if case["status"] == "valid":
-                yield score, Heatmap(maps[row])
+                yield score, Heatmap(maps[row].copy())
             else:
                 yield score, Failure(case["reason"], case["status"])
+
+    def _maps(self, key: str) -> Array:
+        """The maps of a unit, read once for all of its metrics, which must get copies."""
+        if key not in self._read:
+            self._read = {key: self.work.run.maps(key)}
+        return self._read[key]
 
     @cached_property
     def _predictions(self) -> Predictions:

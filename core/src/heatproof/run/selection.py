@@ -10,14 +10,14 @@ from ruamel.yaml import YAML
 from ..component import plain
 from ..dataset import Dataset
 from ..digests import digest
-from ..errors import DataError, HeatproofError, PluginError
+from ..errors import DataError, HeatproofError, PluginError, StoreError
 from ..metric import Metric
 from ..model import Model
 from ..plan.plan import Fitted, Plan
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
-from ..results.store import Run, read_yaml, write_text
+from ..results.store import Run
 
 FILE = "selection.yaml"
 
@@ -62,7 +62,7 @@ class _ReadableSamples:
 
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     """Fill every open metric per dataset and grid, from ``selection.yaml`` if it is frozen there, or from samples."""
-    frozen = read_yaml(run.folder / FILE, "remove it and run again")
+    frozen = _frozen(run)
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
@@ -81,6 +81,18 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
             if flag := _flag(frozen[key], source):
                 flags[fitted[parts].identity, source.dataset.identity, source.split] = flag
     return Selection(fitted, flags, unfilled)
+
+
+def _frozen(run: Run) -> dict[str, Any]:
+    """The entries of ``selection.yaml``; none, which is said, if it is damaged: filling them again is safe."""
+    if not (run.folder / FILE).exists():
+        return {}
+    try:
+        return dict(YAML(typ="safe").load(run.read(FILE)))
+    except StoreError as error:
+        _write(run, {})
+        run.say(f"its settings are filled again, since {str(error).split(';')[0]}")
+        return {}
 
 
 def _fill_metric(metric: Metric, dataset: Dataset, model: Model, ids: list[str], cache: Cache) -> dict[str, Any]:
@@ -118,4 +130,4 @@ def _write(run: Run, frozen: Mapping[str, Any]) -> None:
     yaml = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.dump(dict(frozen), text)
-    write_text(run.folder / FILE, text.getvalue())
+    run.write(FILE, text.getvalue())

@@ -12,18 +12,31 @@ from .work import Work
 
 def perform(folder: Path, task: Task) -> Outcome:
     """Compute and commit every unit of a task that is missing."""
-    work = Work(Run(folder), task, Outcome())
+    work = _started(folder, task)
     with work.outcome.clock("all"):
-        explain(work)
-        Scoring(work).score()
+        _complete(work)
     return work.outcome
 
 
 def lose(folder: Path, task: Task, reason: str) -> Outcome:
     """Commit all cases of a task that cannot be done as failed, with the reason."""
-    work = Work(Run(folder), task, Outcome())
+    work = _started(folder, task)
     work.samples.fail_all(Failure(reason))
-    explain(work)
-    Scoring(work).score()
+    _complete(work)
     work.outcome.messages.append(f"{task.source.dataset.short} × {task.model.short}: {reason}")
     return work.outcome
+
+
+def _started(folder: Path, task: Task) -> Work:
+    outcome = Outcome()
+    return Work(Run(folder, task.environment, outcome.notices.append), task, outcome)
+
+
+def _complete(work: Work) -> None:
+    """Explain and score what is missing, and what was damaged when it was read."""
+
+    def compute() -> None:
+        explain(work)
+        Scoring(work).score()
+
+    work.run.repairing(compute)

@@ -59,7 +59,7 @@ class Examples:
         """Case → the stored prediction of the combination's model; empty for maps that belong to no model."""
         if not self.entry.row["model"]:
             return {}
-        units = [self.results.run.unit("predictions", unit["key"]) for unit in self.units]
+        units = [self.results.run.verified("predictions", unit["key"]) for unit in self.units]
         rows = self.results.query(
             "from read_parquet(?, hive_partitioning=false) where list_contains(?, \"case\") and status = 'valid'",
             [str(unit / "predictions.parquet") for unit in units],

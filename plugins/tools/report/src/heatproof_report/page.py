@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def render(results: Results) -> str:
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
         datasets=datasets(results),
-        versions=_main_versions(results.provenance["versions"]),
+        written_by=version("heatproof"),
         sections=list(_sections(results)),
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
@@ -65,7 +66,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
+    environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose, main=main_versions)
     environment.globals.update(standing=standing, detail=detail, AUTHORS=AUTHORS)
     return environment
 
@@ -170,8 +171,9 @@ def _summary(results: Results, kind: str, name: str) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def _main_versions(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: version for name, version in versions.items() if name in MAIN or name.startswith("heatproof-")}
+def main_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    """The versions that are always shown, from those of all distributions."""
+    return {name: number for name, number in versions.items() if name in MAIN or name.startswith("heatproof-")}
 
 
 def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
