@@ -64,12 +64,18 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
     """
 
     classes = CLASSES
-    findings = (GAZE, *STRUCTURES)
     splits = SPLITS
     tuning = "tuning"
     citation = "Karargyris et al. 2021, Scientific Data 8:92, doi:10.1038/s41597-021-00863-5 (PhysioNet, credentialed)"
     licence = "PhysioNet Credentialed Health Data License; only for credentialed users who signed its agreement"
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Gaze, and with ``boxes`` the anatomical structures."""
+        if self.params.boxes:
+            return (GAZE, *STRUCTURES)
+        return (GAZE,)
 
     @property
     def published(self) -> Mapping[str, int]:

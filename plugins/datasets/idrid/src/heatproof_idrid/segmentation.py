@@ -37,9 +37,16 @@ class Segmentation(Dataset[IdridParams]):
     annotation.
     """
 
-    findings = tuple(CODES)
     splits = ("tuning", "test")
     tuning = "tuning"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The selected lesions, and the optic disc if it is asked for."""
+        findings: list[str] = list(self.params.findings)
+        if self.params.optic_disc:
+            findings.append("optic_disc")
+        return tuple(dict.fromkeys(findings))
 
     @cached_property
     def layout(self) -> Layout:
@@ -66,13 +73,10 @@ class Segmentation(Dataset[IdridParams]):
         if path is None:
             raise DataError(f"IDRiD under {self.params.root} has no sample {id!r}; {near(id, self.layout.image_paths)}")
         image, geometry = read_image(path)
-        findings: list[str] = list(self.params.findings)
-        if self.params.optic_disc:
-            findings.append("optic_disc")
         split = self.layout.splits[id]
         annotations = [
             self._annotation(id, finding, geometry.native)
-            for finding in dict.fromkeys(findings)
+            for finding in self.findings
             if (split, finding) in self.layout.examined
         ]
         return Sample(id, image, tuple(annotations), patient=id, geometry=geometry)
@@ -92,7 +96,7 @@ class Segmentation(Dataset[IdridParams]):
         masks = [
             Tally(f"masks of {finding} in {split}", self._mask_count(split, finding), PUBLISHED_MASKS[split][finding])
             for split in self.splits
-            for finding in self.findings
+            for finding in CODES
         ]
         return counts + masks + self._faults()
 

@@ -58,8 +58,15 @@ class Phantom(Dataset[PhantomParams]):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """The subject's findings."""
-        return self.subject.findings
+        """The subject's findings; the optional ones if they are asked for."""
+        return tuple(name for name in self.subject.findings if name not in self._hidden)
+
+    @property
+    def _hidden(self) -> tuple[str, ...]:
+        """The findings that are not asked for."""
+        if self.params.optic_disc:
+            return ()
+        return self.subject.optional
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -86,13 +93,10 @@ class Phantom(Dataset[PhantomParams]):
     def load(self, id: str) -> Sample:
         """Draw one image (c, *space), with a mask per finding, all zero where absent."""
         sample = self.subject.draw(*self._patient(id), self.params.seed, self.params.height)
-        hidden: tuple[str, ...] = ()
-        if not self.params.optic_disc:
-            hidden = self.subject.optional
         return replace(
             sample,
             id=id,
-            annotations=tuple(annotation for annotation in sample.annotations if annotation.finding not in hidden),
+            annotations=tuple(annotation for annotation in sample.annotations if annotation.finding in self.findings),
             patient=self.patient(id),
             geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )

@@ -64,7 +64,6 @@ class Reflacx(MimicDataset[ReflacxParams]):
     """
 
     classes = (*LABELS, "No finding")
-    findings = (GAZE, *map(named, LABELS), CHEST)
     splits = SPLITS
     tuning = "tuning"
     citation = (
@@ -72,6 +71,13 @@ class Reflacx(MimicDataset[ReflacxParams]):
     )
     licence = "PhysioNet Credentialed Health Data License; only for credentialed users who signed its agreement"
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Gaze, the labels that ellipses surround, and the chest if it is asked for."""
+        if self.params.chest:
+            return (GAZE, *map(named, LABELS), CHEST)
+        return (GAZE, *map(named, LABELS))
 
     @property
     def published(self) -> Mapping[str, int]:

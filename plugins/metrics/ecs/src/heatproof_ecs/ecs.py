@@ -1,6 +1,6 @@
 """The Explainability Consistency Score of a heatmap against expert lesion masks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from math import fsum
 from typing import Annotated, Literal, Self
@@ -13,7 +13,7 @@ from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.records import Array, Sample
 from heatproof_lesions.agreement import Partition, Ties, cells, ecs
-from heatproof_lesions.readings import Readers, absent, averaged, readings
+from heatproof_lesions.readings import Findings, Readers, absent, averaged, readings
 
 Cells = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -34,7 +34,7 @@ class EcsParams(Params):
     partition: Partition = "area"
     ties: Ties = "expected"
     weights: Literal["masks"] | Mapping[str, Weight] = "masks"
-    findings: tuple[str, ...] | None = None
+    findings: Findings | None = None
 
 
 class Ecs(Metric[EcsParams]):
@@ -51,6 +51,18 @@ class Ecs(Metric[EcsParams]):
 
     needs = frozenset({"heatmap", "annotation"})
     primary = "combined"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the selected findings and those with a listed weight."""
+        return {"findings": (*(self.params.findings or ()), *self._listed)}
+
+    @property
+    def _listed(self) -> Mapping[str, float]:
+        """The weights as listed, none while they are open."""
+        weights = self.params.weights
+        if isinstance(weights, str):
+            return {}
+        return weights
 
     @property
     def open(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The free-response receiver operating characteristic of heatmaps: sensitivity over false positives per image."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import add
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.records import Array
-from heatproof_lesions.readings import Readers, absent, readings
+from heatproof_lesions.readings import Findings, Readers, absent, readings
 
 from .components import components, hottest
 from .curve import RATES, Interpolation, extrapolated, sensitivity_at
@@ -28,7 +28,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class FrocParams(Params):
     """How candidates are cut out of a heatmap, when they hit a lesion, and where the curve is read; see the README."""
 
-    findings: tuple[str, ...] | None = None
+    findings: Findings | None = None
     readers: Readers = "union"
     covered: float = Field(0.5, ge=0, le=1)
     scale: Literal["value", "quantile"] = "value"
@@ -55,6 +55,10 @@ class Froc(Metric[FrocParams]):
 
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the selected findings."""
+        return {"findings": self.params.findings or ()}
 
     def measure(self, case: Case) -> dict[str, float | Array]:
         """Return the case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).

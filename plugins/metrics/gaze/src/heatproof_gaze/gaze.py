@@ -1,6 +1,6 @@
 """The agreement of a heatmap with the gaze of the image's readers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from pydantic import Field
@@ -42,6 +42,10 @@ class Gaze(Metric[GazeParams]):
     needs = frozenset({"heatmap", "annotation"})
     primary = "correlation"
     opposite = frozenset({"kl", "ceiling_kl"})
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the finding, if it was named: datasets without gaze are excluded, not refused."""
+        return {"findings": {self.params.finding} - {GazeParams.model_fields["finding"].default}}
 
     def measure(self, case: Case) -> dict[str, float]:
         """Return the four measures and their ceilings; NaN where undefined, as ceilings are with a single reader."""

@@ -1,6 +1,6 @@
 """The quality of a model's decisions: kappa, accuracy, sensitivity, specificity, precision and F1."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Self
 
 import numpy as np
@@ -47,6 +47,10 @@ class Grading(Metric[GradingParams]):
 
     needs = frozenset({"prediction", "label"})
     primary = "kappa"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the positive classes."""
+        return {"classes": self.params.positive or ()}
 
     def measure(self, case: Case) -> dict[str, Array]:
         """Return ``confusion`` (classes, classes) and, with ``positive``, ``binary`` (2, 2): 1 at label, decision."""
