@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
+from heatproof.component import Seed
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
@@ -29,7 +28,7 @@ class CovidChestxrayParams(ListedParams):
     modalities: tuple[str, ...] = ("X-ray",)
     level: Literal["finding", "family"] = "finding"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class CovidChestxray(ListedDataset[CovidChestxrayParams]):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heatproof.component import Params
+from heatproof.component import Params, Seed
 from heatproof.dataset import Dataset
 from heatproof.errors import DataError
 from heatproof.records import Geometry, Label, Sample
@@ -24,8 +24,8 @@ class PhantomParams(Params):
     192 voxels, and half as deep. ``optic_disc`` adds that finding to eyes.
     """
 
-    patients: int = Field(default=40, ge=1)
-    seed: int = Field(default=0, ge=0)
+    patients: int = Field(default=40, ge=1, le=100_000)
+    seed: Seed = 0
     height: int = Field(default=712, ge=64, le=2848)
     optic_disc: bool = False
     subject: Literal["eye", "chest", "thorax"] = "eye"

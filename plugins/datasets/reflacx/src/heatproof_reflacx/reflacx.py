@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from heatproof.component import Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Label, Sample
@@ -50,7 +51,7 @@ class ReflacxParams(MimicParams):
     chest: bool = False
     division: Literal["published", "shares"] = "published"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class Reflacx(MimicDataset[ReflacxParams]):

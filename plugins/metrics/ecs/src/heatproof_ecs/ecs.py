@@ -15,8 +15,9 @@ from heatproof.records import Array, Sample
 from heatproof_lesions.agreement import Partition, Ties, cells, ecs
 from heatproof_lesions.readings import Findings, Readers, absent, averaged, readings
 
-Cells = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=1000)]
+Cells = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class EcsParams(Params):
@@ -26,14 +27,14 @@ class EcsParams(Params):
     ``combined`` at further numbers of cells, which shows how much the score depends on them.
     """
 
-    grid: Cells = 10
+    grid: Side = 10
     top: Cells = 15
-    grids: tuple[Cells, ...] = ()
-    tops: tuple[Cells, ...] = ()
+    grids: Annotated[tuple[Side, ...], Field(max_length=20)] = ()
+    tops: Annotated[tuple[Cells, ...], Field(max_length=20)] = ()
     readers: Readers = "union"
     partition: Partition = "area"
     ties: Ties = "expected"
-    weights: Literal["masks"] | Mapping[str, Weight] = "masks"
+    weights: Literal["masks"] | Annotated[Mapping[str, Weight], Field(min_length=1)] = "masks"
     findings: Findings | None = None
 
 

@@ -22,7 +22,7 @@ from .steps import RULES, Steps, lesions, steps
 ROWS = 512
 """Resamples per block: few enough for their curves to stay in the processor's cache."""
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class FrocParams(Params):
@@ -32,13 +32,13 @@ class FrocParams(Params):
     readers: Readers = "union"
     covered: float = Field(0.5, ge=0, le=1)
     scale: Literal["value", "quantile"] = "value"
-    thresholds: int = Field(50, ge=2)
+    thresholds: int = Field(50, ge=2, le=10_000)
     cover: float = Field(0.25, gt=0, le=1)
     connectivity: Literal[4, 8] = 8
     least_iou: float = Field(0.5, gt=0, le=1)
-    rates: tuple[Rate, ...] = Field(RATES, min_length=1)
+    rates: tuple[Rate, ...] = Field(RATES, min_length=1, max_length=1000)
     interpolation: Interpolation = "linear"
-    points: int = Field(128, ge=2)
+    points: int = Field(128, ge=2, le=10_000)
 
 
 class Froc(Metric[FrocParams]):

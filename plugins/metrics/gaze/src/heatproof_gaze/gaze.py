@@ -24,8 +24,8 @@ class GazeParams(Params):
 
     finding: str = "gaze"
     readers: Readers = "mean"
-    grid: int = Field(default=10, ge=1)
-    top: int = Field(default=15, ge=1)
+    grid: int = Field(default=10, ge=1, le=1000)
+    top: int = Field(default=15, ge=1, le=1_000_000)
     epsilon: float = Field(default=1e-6, gt=0, lt=1)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
@@ -24,7 +24,7 @@ class GradingParams(Params):
 
     weights: Weights = "quadratic"
     positive: Positive | None = None
-    threshold: float | None = None
+    threshold: float | None = Field(default=None, ge=-1e6, le=1e6)
 
     @model_validator(mode="after")
     def _threshold_has_classes(self) -> Self:
