@@ -20,8 +20,9 @@ from ..results.store import Run, write_json, write_text
 from ..results.summary import SummarySettings, results
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance
-from .retry import count_failures, forget_failures
+from .retry import forget_failures
 from .selection import Selection, fill
+from .validity import Validity, validity
 
 
 @dataclass
@@ -31,13 +32,18 @@ class Finished:
     folder: Path
     units: int
     complete: bool
-    failures: int
+    validity: Validity
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
     rejected: tuple[str, ...] = ()
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> int:
+        """The failed or invalid cases, counted for each combination and metric."""
+        return self.validity.failures
 
 
 def run(
@@ -119,12 +125,15 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection,
     while True:
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, scored)
-        tables = results(cases_of(table, scored), settings)
+        cases = cases_of(table, scored)
+        tables = results(cases, settings)
         for name, result in tables.items():
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
     write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected))
     write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
-    failures = count_failures(store, tasks, table)
-    return Finished(store.folder, sum(map(weight, tasks)), complete, failures, plan.skipped, tables["summary"].rows)
+    counted = validity(store, tasks, cases)
+    for sentence in counted.empty:
+        store.log(f"no valid case: {sentence}")
+    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, tables["summary"].rows)
