@@ -117,7 +117,7 @@ def test_show(command: Any) -> None:
     rows = cells(text)
     assert ["name", "type", "default"] in rows
     assert ["weights", "torchvision or path or none", "none"] in rows
-    assert ["size", "integer > 0", "448"] in rows
+    assert ["size", "integer ≥ 1 ≤ 10000", "448"] in rows
 
 
 def test_show_a_distribution(command: Any) -> None:

@@ -459,6 +459,10 @@ def test_what_a_config_says_of_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
     assert configured(tmp_path / "here", 3.5) == Cache(tmp_path / "here", 3.5)
     monkeypatch.setenv("HEATPROOF_CACHE_LIMIT", "7")
     assert configured(True).limit == 7
+    for text in ("nan", "inf", "-1", "0"):
+        monkeypatch.setenv("HEATPROOF_CACHE_LIMIT", text)
+        with pytest.raises(ConfigError, match=f"is '{text}'; set it to a number of gigabytes"):
+            configured(True)
     monkeypatch.setenv("HEATPROOF_CACHE_LIMIT", "much")
     with pytest.raises(ConfigError, match="number of gigabytes"):
         configured(True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import heatproof_parts
+from heatproof.errors import HeatproofError
 from heatproof.network.views import View
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
@@ -448,3 +449,19 @@ def test_what_explainers_share_is_freed_with_the_last_of_them(ran: Ran, calls: A
 def test_two_reductions_share_one_explanation(ran: Ran, calls: Any) -> None:
     ran(reductions=["max", "sum", "l2"], metrics=[], rows=4)
     assert len(calls("explain")) == 2
+
+
+@pytest.mark.parametrize("part", ["summarise_cases", "paired_test"])
+def test_draws_beyond_the_memory_are_an_error_and_no_empty_values(
+    ran: Any, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """What was measured is kept: the next run only computes the tables."""
+
+    def exhaust(*_: Any, **__: Any) -> Any:
+        raise MemoryError("Unable to allocate 3.49 TiB")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"heatproof.results.summary.{part}", exhaust)
+        with pytest.raises(HeatproofError, match="does not suffice for 50 resamples and 50 permutations; lower these"):
+            ran()
+    assert ran().summary

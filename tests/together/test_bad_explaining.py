@@ -334,7 +334,7 @@ def test_volumes_in_a_method_for_images(runs: Runs, rows: Any) -> None:
     settings = {"datasets": [VOLUMES], "models": [{"use": "residual", "dimensions": 3}]}
     result = runs(**settings, explainers=["lime", "gradient"], metrics=["mass"])
     assert result.exit_code == 0, result.output
-    assert "Invalid or failed cases: 4; scores.parquet says why" in result.stdout
+    assert "Invalid or failed cases, over all combinations and metrics: 4; scores.parquet says why" in result.stdout
     assert {row["status"] for row in rows(explainer="gradient")} == {"valid"}
     outcomes = {(row["status"], row["reason"]) for row in rows(explainer="lime")}
     assert outcomes == {("failed", "lime explains 2-D images; these have 3 dimensions.")}
@@ -349,7 +349,9 @@ def test_methods_for_images_refuse_volumes(name: str, method: Any) -> None:
 
 
 def test_a_patch_that_is_larger_than_the_image(runs: Runs, rows: Any) -> None:
-    assert runs(explainers=[{"use": "occlusion", "patch": 17}]).exit_code == 0
+    result = runs(explainers=[{"use": "occlusion", "patch": 17}])
+    assert result.exit_code == 1
+    assert "nothing is valid: " in result.stderr
     outcomes = {(row["status"], row["reason"]) for row in rows() if row["explainer"] != "random"}
     assert len(outcomes) == 1
     status, reason = outcomes.pop()

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)  # fmt: skip
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import TypeVar
 
@@ -15,23 +23,44 @@ from .errors import DataError, HeatproofError, PluginError
 from .messages import in_one_line
 from .records import Sample
 
+LONGEST_NAME = 255
+LONGEST_PATH = 4096
+LONGEST_TEXT = 1000
+
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
     """Resolve a relative path against the folder of the config."""
     if not isinstance(value, (str, Path)):
         return value
     base = (info.context or {}).get("base", Path())
-    return Path(os.path.normpath(Path(base, Path(value).expanduser())))
+    path = Path(os.path.normpath(Path(base, Path(value).expanduser())))
+    if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(name)) > LONGEST_NAME for name in path.parts):
+        raise ValueError(f"is too long for a path; at most {LONGEST_NAME} bytes per name and {LONGEST_PATH} in all")
+    return path
 
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""The seed of random numbers, of at most 63 bits."""
 
 Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
 
 
 class Params(BaseModel):
-    """The settings of a component, validated and frozen; unknown names are errors; a value may be a component."""
+    """The settings of a component, validated and frozen; a value may be a component.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+    Unknown names, numbers that are not finite, and very long texts are errors. Bound every number above: a count that
+    is too large should be refused, not run for ever.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        str_max_length=LONGEST_TEXT,
+    )
 
 
 P = TypeVar("P", bound=Params, default=Params, covariant=True)

@@ -37,6 +37,8 @@ def sentences(
     parts: dict[KeyPath, list[str]] = {}
     inputs: dict[KeyPath, str] = {}
     for location, entry, names in _flat(error, model, (), extra):
+        if entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]:
+            continue  # pydantic counts the valid entries only, and the others have sentences of their own
         missing = entry["type"] == "missing"
         keys = _keys(data, location, missing)
         parts.setdefault(keys, []).append(_sentence(entry, names))

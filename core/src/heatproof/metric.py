@@ -1,7 +1,7 @@
 """Metrics: they measure single cases, and summarise the measurements of many cases or resamples."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -58,6 +58,13 @@ class Metric(Component[P]):
     def primary(self) -> str:
         """The measure that ranks combinations."""
         return "value"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """The ``findings`` of the dataset and the ``classes`` of the model that Params name; unknown ones are refused.
+
+        Override it in a metric with such Params: a misspelt finding would be left out of the scores without a word.
+        """
+        return {}
 
     @abstractmethod
     def measure(self, case: Case) -> Measurement:

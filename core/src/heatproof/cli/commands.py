@@ -146,8 +146,12 @@ def run(
         click.echo(f"rejected: {fault}")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
+    for sentence in finished.validity.empty:
+        click.echo(f"no valid case: {sentence}")
     click.echo(ending(finished))
     refuse_faults(finished.folder, finished.faults)
+    if finished.complete and finished.validity.nothing:
+        raise HeatproofError(f"nothing is valid: {finished.validity.nothing}. Tables: {finished.folder}")
     if strict and finished.failures:
         raise HeatproofError(f"invalid or failed cases: {finished.failures} (--strict); scores.parquet says why.")
 

@@ -160,9 +160,15 @@ def stopped(live: "Live", folder: Path) -> str:
 
 def ending(finished: "Finished") -> str:
     """Return the last line of a run: the number of failed cases, and the paths of tables and pages."""
+    validity = finished.validity
     failed = "No case failed"
-    if finished.failures:
-        failed = f"Invalid or failed cases: {finished.failures}; scores.parquet says why"
+    if validity.nothing:
+        failed = "No case has a value"
+    elif validity.failures:
+        failed = f"Invalid or failed cases, over all combinations and metrics: {validity.failures}"
+        if validity.ranking < validity.failures:
+            failed += f", {validity.failures - validity.ranking} of them only in measures that do not rank"
+        failed += "; scores.parquet says why"
     if not finished.complete:
         return f"{failed}. Other shards are not finished; tables so far: {finished.folder}"
     page = NO_PAGE

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
-from ..component import Component, Location, Params, mapped, plain
+from ..component import Component, Location, Params, Seed, mapped, plain
 from ..dataset import Dataset
 from ..errors import ConfigError, HeatproofError, near
 from ..explainer import REDUCTIONS, Explainer
@@ -67,9 +67,9 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
     return context["catalog"].build("executor", value, context)
 
 
-Count = Annotated[int, Field(gt=0), BeforeValidator(_not_boolean)]
-Gigabytes = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
-Natural = Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)]
+Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
+Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
+Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]
 Reduction = Annotated[str, AfterValidator(_known_reduction)]
 Target = Annotated[int, Field(strict=True, ge=0)] | str
@@ -81,7 +81,7 @@ class DatasetEntry(Params):
     component: Dataset
     split: Annotated[str | None, AfterValidator(_known_split)] = None
     limit: Count | None = None
-    ids: tuple[str, ...] | None = None
+    ids: Annotated[tuple[str, ...], AfterValidator(_nonempty)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -133,7 +133,7 @@ class RunConfig(Params):
     """All settings of a run, which crosses the lists, and adds the rows of ``combinations``."""
 
     output: Location
-    seed: Natural = 0
+    seed: Annotated[Seed, BeforeValidator(_not_boolean)] = 0
     device: Device = "auto"
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
@@ -145,7 +145,7 @@ class RunConfig(Params):
     rows: Literal["auto"] | Count = "auto"
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
     cache: Location | bool = True
     cache_limit: Gigabytes | None = None
     statistics: StatisticsSettings = StatisticsSettings()

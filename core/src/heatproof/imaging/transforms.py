@@ -2,21 +2,24 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from ..component import Component, P, Params
 from ..errors import DataError
 from ..records import Array, Geometry, Sample, SpatialExtra
 from .area import Grid, averaged, coverage
 
+Side = Annotated[int, Field(ge=1, le=10_000)]
+"""The pixels along one axis of a grid."""
+
 
 class PreparationParams(Params):
     """Optional last steps: repeat a grey image to ``channels`` channels; then compute (image - mean) / std of each."""
 
-    channels: PositiveInt | None = None
+    channels: Annotated[int, Field(ge=1, le=1000)] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
 
@@ -36,7 +39,7 @@ class ResizeParams(PreparationParams):
     White is the largest value of the image's integer ``type``, or the image's ``maximum`` as in Watanabe et al. 2022.
     """
 
-    size: PositiveInt | tuple[PositiveInt, ...]
+    size: Side | tuple[Side, ...]
     fit: Literal["stretch", "pad"] = "stretch"
     white: Literal["type", "maximum"] = "type"
 

@@ -80,6 +80,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
+    _require_known(metrics, pairs)
     reported = list(sources.values())
     tuning: tuple[Source, ...] = ()
     if any(metric.open for metric in metrics):
@@ -126,6 +127,20 @@ def _require_built(model: Model) -> None:
         raise
     except Exception as error:
         raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
+
+
+def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:
+    """Raise ``ConfigError`` for the findings and classes that metrics name and a dataset or model does not have."""
+    problems = []
+    for metric, (source, model) in product(metrics, pairs):
+        for kind, owner in {"findings": source.dataset, "classes": model}.items():
+            known = getattr(owner, kind)
+            for name in metric.names().get(kind, ()):
+                if name not in known:
+                    problem = f"{metric.short} names {name!r}, which is none of the {kind} of {owner.short}"
+                    problems.append(f"{problem}; {near(name, known)}")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
 def _missing_extras(source: Source, model: Model) -> list[str]:
@@ -200,14 +215,13 @@ def _expanded(
 
 def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
     """The targets as tables name them: ``label`` becomes one per class where samples have several labels at once."""
+    named = "predicted" if target in ("predicted", "label") else model.classes[model.target(target)]
     if {"model_free", "targetless"} & explainer.traits and not judged:
         return [""]
     if model.head in ("ordinal", "regression") or len(model.classes) == 1:
         return ["logit"]
-    if target == "predicted":
-        return ["predicted"]
     if target != "label":
-        return [model.classes[model.target(target)]]
+        return [named]
     common = [name for name in dataset.classes if name in model.classes]
     if not common:
         raise ModelError(f"{dataset.short} and {model.short} share no class for target 'label'; choose another target")

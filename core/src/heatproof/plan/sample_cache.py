@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,9 @@ def configured(folder: Path | bool, limit: float | None = None) -> Cache:
     try:
         limit = limit or float(text)
     except ValueError:
-        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {text!r}; set it to a number of gigabytes, such as 20.") from None
+        limit = 0.0
+    if not 0 < limit < inf:
+        raise ConfigError(f"HEATPROOF_CACHE_LIMIT is {text!r}; set it to a number of gigabytes, such as 20.")
     if folder is True:
         return Cache(default_folder(), limit)
     return Cache(folder or None, limit)

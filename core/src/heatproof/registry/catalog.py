@@ -159,7 +159,7 @@ class Catalog:
         kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
         hint = "".join(f"{name!r} is of kind {kind}; " for kind in kinds[:1])
         names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
-        message = f"no {kind} is named {name!r}; {hint}{near(name, names)}"
+        message = f"no {kind} is named {name!r:.80}; {hint}{near(name, names)}"
         if self.broken:
             faults = "; ".join(f"{plugin.distribution} {plugin.version}: {plugin.reason}" for plugin in self.broken)
             message += f"; or it belongs to a broken plugin ({faults})"

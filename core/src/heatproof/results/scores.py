@@ -164,7 +164,7 @@ def _join(connection: duckdb.DuckDBPyConnection, units: list[list[str]]) -> None
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of one combination under one metric; ``overall`` holds the status of each case as a whole."""
+    """The cases of one combination under one metric; ``overall`` holds the status of each case, ``reasons`` why."""
 
     scored: ScoredCombination
     ids: tuple[str, ...]
@@ -172,6 +172,12 @@ class Cases:
     values: Mapping[str, Array]
     statuses: Mapping[str, Sequence[str]]
     overall: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether any case is valid in any measure."""
+        return any("valid" in statuses for statuses in self.statuses.values())
 
 
 def cases_of(table: Mapping[str, Array], scored: Sequence[ScoredCombination]) -> list[Cases]:
@@ -199,6 +205,8 @@ def _cases(scored: ScoredCombination, table: Mapping[str, Array]) -> Cases:
     absent[position[unmeasured]] = table["status"][unmeasured]
     overall = np.full(len(ids), "valid", dtype=object)
     overall[position[invalid]] = table["status"][invalid]
+    reasons = np.full(len(ids), "", dtype=object)
+    reasons[position[invalid]] = table["reason"][invalid]
     values: dict[str, Array] = {}
     statuses: dict[str, list[str]] = {}
     for measure in sorted(set(table["measure"][~unmeasured])):
@@ -208,7 +216,7 @@ def _cases(scored: ScoredCombination, table: Mapping[str, Array]) -> Cases:
         status[position[rows]] = table["status"][rows]
         statuses[measure] = status.tolist()
     patients = tuple(table["patient"][first].tolist())
-    return Cases(scored, tuple(ids.tolist()), patients, values, statuses, overall.tolist())
+    return Cases(scored, tuple(ids.tolist()), patients, values, statuses, overall.tolist(), reasons.tolist())
 
 
 def _column(values: Array, arrays: Array, position: Array, count: int) -> Array:

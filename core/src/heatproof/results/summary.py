@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..config.settings import StatisticsSettings
+from ..errors import HeatproofError
 from ..metric import Metric
 from ..records import Array
 from .intervals import Summary, summarise_cases
@@ -69,7 +70,19 @@ RANK_COLUMNS = (
 
 
 def results(cases: Sequence[Cases], settings: SummarySettings) -> dict[str, ResultTable]:
-    """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``."""
+    """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``.
+
+    Raises ``HeatproofError`` where the draws do not fit into the memory.
+    """
+    try:
+        return _tables(cases, settings)
+    except MemoryError as error:
+        draws = f"{settings.resamples} resamples and {settings.permutations} permutations"
+        advice = "lower these settings of statistics and run again; everything measured is kept."
+        raise HeatproofError(f"the memory does not suffice for {draws}; {advice}") from error
+
+
+def _tables(cases: Sequence[Cases], settings: SummarySettings) -> dict[str, ResultTable]:
     summarised = [_summarised(entry, settings) for entry in cases]
     return {
         "summary": ResultTable(summary_columns(settings.correction), summaries(summarised, settings)),
@@ -91,6 +104,8 @@ def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping
             metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
             settings.interval,
         )  # fmt: skip
+    except MemoryError:
+        raise  # no fault of the metric
     except Exception as error:
         reason = f"{metric.short} cannot summarise these cases ({type(error).__name__}: {error})"
         scored = replace(cases.scored, flag=_joined(cases.scored.flag, reason))

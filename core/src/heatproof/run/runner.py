@@ -24,8 +24,9 @@ from .batch_size import rows_part, settled_rows
 from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance, settled_environment
-from .retry import count_failures, forget_damaged, forget_failures
+from .retry import forget_damaged, forget_failures
 from .selection import Selection, fill
+from .validity import Validity, validity
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Finished:
     folder: Path
     units: int
     complete: bool
-    failures: int
+    validity: Validity
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
     rejected: tuple[str, ...] = ()
@@ -43,6 +44,11 @@ class Finished:
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> int:
+        """The failed or invalid cases, counted for each combination and metric."""
+        return self.validity.failures
 
 
 def run(
@@ -167,12 +173,15 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection)
     while True:
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, scored)
-        tables = results(cases_of(table, scored), settings)
+        cases = cases_of(table, scored)
+        tables = results(cases, settings)
         for name, result in tables.items():
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
     store.write_json("provenance.json", provenance(store, tasks, plan.rejected))
     store.write_json("skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
-    failures = count_failures(store, tasks, table)
-    return Finished(store.folder, sum(map(weight, tasks)), complete, failures, plan.skipped, tables["summary"].rows)
+    counted = validity(store, tasks, cases)
+    for sentence in counted.empty:
+        store.log(f"no valid case: {sentence}")
+    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, tables["summary"].rows)

@@ -95,6 +95,10 @@ def test_rows_of_other_kinds_are_counted(tmp_path: Path) -> None:
     assert tallies["missing images"] == 1
     everything = CovidChestxray(root=tmp_path, views=("pa", "L", "", "axial"), modalities=("X-ray", "CT"))
     assert everything.ids() == ["a", "b", "c", "d"]
+    with pytest.raises(DataError, match=r"no row .* has 'axal' among its views; did you mean 'Axial'\?"):
+        CovidChestxray(root=tmp_path, views=("PA", "axal")).ids()
+    with pytest.raises(DataError, match=r"'MR' among its modalities; allowed: .*CT"):
+        CovidChestxray(root=tmp_path, modalities=("X-ray", "MR")).ids()
 
 
 def test_patients_that_share_an_image_are_one(tmp_path: Path) -> None:

@@ -258,8 +258,9 @@ def test_identity_follows_the_files_of_the_readings(root: Path, tmp_path: Path) 
     assert Reflacx(root=root).identity != before
 
 
-def test_findings_are_named_once() -> None:
-    assert len(set(Reflacx.findings)) == len(Reflacx.findings) == len(LABELS) + 2
+def test_findings_are_named_once(tmp_path: Path) -> None:
+    findings = Reflacx(root=tmp_path, chest=True).findings
+    assert len(set(findings)) == len(findings) == len(LABELS) + 2
     assert named("Pulmonary edema") == "pulmonary_edema"
 
 

@@ -5,8 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
+from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof_cohorts.image_files import write_image
@@ -33,7 +32,7 @@ class AmlCellsParams(ListedParams):
     cells: tuple[Cell, ...] = tuple(PUBLISHED)
     reading: Literal["annotation", "first_reannotation", "second_reannotation"] = "annotation"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class AmlCells(ListedDataset[AmlCellsParams]):

@@ -1,14 +1,13 @@
 """The COVID-19 image data collection: chest radiographs from publications, with their findings."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from heatproof.errors import DataError
+from heatproof.component import Seed
+from heatproof.errors import DataError, near
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
 from heatproof_cohorts.image_files import write_image
@@ -29,7 +28,7 @@ class CovidChestxrayParams(ListedParams):
     modalities: tuple[str, ...] = ("X-ray",)
     level: Literal["finding", "family"] = "finding"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class CovidChestxray(ListedDataset[CovidChestxrayParams]):
@@ -55,6 +54,8 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
         if not path.is_file():
             raise DataError(f"{self.params.root} holds no metadata.csv; {self.obtain}.")
         table = read_table(path, ("patientid", "finding", "view", "filename"), ("modality", "folder"))
+        _require_known("views", self.params.views, {row["view"] for row in table.rows})
+        _require_known("modalities", self.params.modalities, {row["modality"] for row in table.rows})
         sound = [row for row in table.rows if _sound(row)]
         cohort, unused = self._cohort(sound)
         entries, faults = gathered(self._entries(cohort, _patients(table.rows)))
@@ -118,6 +119,14 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             rows.append((sample.patient, findings, "PA", "X-ray", "images", name))
         write_table(root / "metadata.csv", COLUMNS, rows)
         return len(rows)
+
+
+def _require_known(setting: str, names: Sequence[str], values: Set[str]) -> None:
+    """Raise ``DataError`` for a name, other than a default, that no row of the table has."""
+    known = {plain_name(name) for name in (*values, *CovidChestxrayParams.model_fields[setting].default)}
+    for name in names:
+        if plain_name(name) not in known:
+            raise DataError(f"no row of metadata.csv has {name!r} among its {setting}; {near(name, values)}")
 
 
 def _parts(text: str) -> list[str]:

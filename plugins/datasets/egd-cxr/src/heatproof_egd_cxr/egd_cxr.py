@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
-from heatproof.component import Location
+from heatproof.component import Location, Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Sample
@@ -46,12 +46,12 @@ class EgdCxrParams(MimicParams):
     """
 
     table: Literal["fixations", "eye_gaze"] = "fixations"
-    sigma: PositiveFloat = SIGMA
+    sigma: float = Field(default=SIGMA, gt=0, le=10_000)
     boxes: bool = False
     allow_list: Location | None = None
     division: Literal["shares", "reference"] = "shares"
     shares: Shares = Shares(train=0.8, tuning=0.1, test=0.1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class EgdCxr(MimicDataset[EgdCxrParams]):
@@ -64,12 +64,18 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
     """
 
     classes = CLASSES
-    findings = (GAZE, *STRUCTURES)
     splits = SPLITS
     tuning = "tuning"
     citation = "Karargyris et al. 2021, Scientific Data 8:92, doi:10.1038/s41597-021-00863-5 (PhysioNet, credentialed)"
     licence = "PhysioNet Credentialed Health Data License; only for credentialed users who signed its agreement"
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Gaze, and with ``boxes`` the anatomical structures."""
+        if self.params.boxes:
+            return (GAZE, *STRUCTURES)
+        return (GAZE,)
 
     @property
     def published(self) -> Mapping[str, int]:

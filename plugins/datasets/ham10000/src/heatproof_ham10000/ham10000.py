@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
+from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_mask
 from heatproof.records import Annotation, Array, Sample
@@ -29,7 +29,7 @@ class Ham10000Params(ListedParams):
 
     diagnoses: tuple[Diagnosis, ...] = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class Ham10000(ListedDataset[Ham10000Params]):

@@ -37,9 +37,16 @@ class Segmentation(Dataset[IdridParams]):
     annotation.
     """
 
-    findings = tuple(CODES)
     splits = ("tuning", "test")
     tuning = "tuning"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The selected lesions, and the optic disc if it is asked for."""
+        findings: list[str] = list(self.params.findings)
+        if self.params.optic_disc:
+            findings.append("optic_disc")
+        return tuple(dict.fromkeys(findings))
 
     @cached_property
     def layout(self) -> Layout:
@@ -62,16 +69,8 @@ class Segmentation(Dataset[IdridParams]):
 
     def files_of(self, id: str) -> Iterable[Path]:
         """The image and the masks of the selected findings."""
-        keys = [(id, finding) for finding in self._selected]
+        keys = [(id, finding) for finding in self.findings]
         return [self._image_path(id), *(self.layout.masks[key] for key in keys if key in self.layout.masks)]
-
-    @property
-    def _selected(self) -> Iterable[str]:
-        """The findings to annotate."""
-        findings: list[str] = list(self.params.findings)
-        if self.params.optic_disc:
-            findings.append("optic_disc")
-        return dict.fromkeys(findings)
 
     def _image_path(self, id: str) -> Path:
         path = self.layout.image_paths.get(id)
@@ -85,7 +84,7 @@ class Segmentation(Dataset[IdridParams]):
         split = self.layout.splits[id]
         annotations = [
             self._annotation(id, finding, geometry.native)
-            for finding in self._selected
+            for finding in self.findings
             if (split, finding) in self.layout.examined
         ]
         return Sample(id, image, tuple(annotations), patient=id, geometry=geometry)
@@ -105,7 +104,7 @@ class Segmentation(Dataset[IdridParams]):
         masks = [
             Tally(f"masks of {finding} in {split}", self._mask_count(split, finding), PUBLISHED_MASKS[split][finding])
             for split in self.splits
-            for finding in self.findings
+            for finding in CODES
         ]
         return counts + masks + self._faults()
 

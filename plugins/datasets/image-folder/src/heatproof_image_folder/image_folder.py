@@ -6,6 +6,8 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+from pydantic import Field
+
 from heatproof.errors import DataError
 from heatproof.records import Label, Sample
 from heatproof_cohorts.annotation_files import (
@@ -31,7 +33,7 @@ BETWEEN = re.compile(r"[|;]")
 class ImageFolderParams(MarkedParams):
     """The table to read, the classes, and defaults for missing annotations, patients and splits."""
 
-    table: str = "samples.csv"
+    table: str = Field(default="samples.csv", max_length=255)
     classes: tuple[str, ...] = ()
 
 

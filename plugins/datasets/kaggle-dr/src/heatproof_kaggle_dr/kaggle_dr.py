@@ -6,8 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
+from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof_cohorts.image_files import write_image
@@ -26,7 +25,7 @@ class KaggleDrParams(ListedParams):
 
     division: Literal["published", "held_out", "pooled"] = "published"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class KaggleDr(ListedDataset[KaggleDrParams]):

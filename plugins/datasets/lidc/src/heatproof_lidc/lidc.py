@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, require_new
@@ -34,7 +35,7 @@ class LidcParams(ListedParams):
     window: tuple[float, float] = (-1000.0, 400.0)
     least_readers: int = Field(default=1, ge=1, le=4)
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heatproof.component import Params
+from heatproof.component import Params, Seed
 from heatproof.dataset import Dataset
 from heatproof.errors import DataError
 from heatproof.records import Geometry, Label, Sample
@@ -24,8 +24,8 @@ class PhantomParams(Params):
     192 voxels, and half as deep. ``optic_disc`` adds that finding to eyes.
     """
 
-    patients: int = Field(default=40, ge=1)
-    seed: int = Field(default=0, ge=0)
+    patients: int = Field(default=40, ge=1, le=100_000)
+    seed: Seed = 0
     height: int = Field(default=712, ge=64, le=2848)
     optic_disc: bool = False
     subject: Literal["eye", "chest", "thorax"] = "eye"
@@ -58,8 +58,15 @@ class Phantom(Dataset[PhantomParams]):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """The subject's findings."""
-        return self.subject.findings
+        """The subject's findings; the optional ones if they are asked for."""
+        return tuple(name for name in self.subject.findings if name not in self._hidden)
+
+    @property
+    def _hidden(self) -> tuple[str, ...]:
+        """The findings that are not asked for."""
+        if self.params.optic_disc:
+            return ()
+        return self.subject.optional
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -86,13 +93,10 @@ class Phantom(Dataset[PhantomParams]):
     def load(self, id: str) -> Sample:
         """Draw one image (c, *space), with a mask per finding, all zero where absent."""
         sample = self.subject.draw(*self._patient(id), self.params.seed, self.params.height)
-        hidden: tuple[str, ...] = ()
-        if not self.params.optic_disc:
-            hidden = self.subject.optional
         return replace(
             sample,
             id=id,
-            annotations=tuple(annotation for annotation in sample.annotations if annotation.finding not in hidden),
+            annotations=tuple(annotation for annotation in sample.annotations if annotation.finding in self.findings),
             patient=self.patient(id),
             geometry=sample.geometry or Geometry.identity(sample.space, f"phantom seed {self.params.seed} {id}"),
         )

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from heatproof.component import Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Label, Sample
@@ -50,7 +51,7 @@ class ReflacxParams(MimicParams):
     chest: bool = False
     division: Literal["published", "shares"] = "published"
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
 
 class Reflacx(MimicDataset[ReflacxParams]):
@@ -64,7 +65,6 @@ class Reflacx(MimicDataset[ReflacxParams]):
     """
 
     classes = (*LABELS, "No finding")
-    findings = (GAZE, *map(named, LABELS), CHEST)
     splits = SPLITS
     tuning = "tuning"
     citation = (
@@ -72,6 +72,13 @@ class Reflacx(MimicDataset[ReflacxParams]):
     )
     licence = "PhysioNet Credentialed Health Data License; only for credentialed users who signed its agreement"
     obtain = "obtain it from the page 'MIMIC-CXR Database' of PhysioNet, and set images to the folder that holds files/"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Gaze, the labels that ellipses surround, and the chest if it is asked for."""
+        if self.params.chest:
+            return (GAZE, *map(named, LABELS), CHEST)
+        return (GAZE, *map(named, LABELS))
 
     @property
     def published(self) -> Mapping[str, int]:

@@ -23,8 +23,8 @@ _worker_contexts = ExitStack()
 class ProcessesParams(Params):
     """The number of worker processes, and how many workers a task may crash before it counts as lost."""
 
-    workers: int = Field(default=2, ge=1)
-    attempts: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1, le=1000)
+    attempts: int = Field(default=2, ge=1, le=100)
 
 
 class Processes(Executor[Job, Result, ProcessesParams]):

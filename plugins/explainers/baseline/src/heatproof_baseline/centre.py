@@ -14,7 +14,7 @@ from heatproof.explainer import Explainer
 class CentreParams(Params):
     """``sigma``: the standard deviation, relative to the size of the image along each dimension."""
 
-    sigma: float = Field(default=0.25, ge=0.01, allow_inf_nan=False)
+    sigma: float = Field(default=0.25, ge=0.01, le=100)
 
 
 class Centre(Explainer[CentreParams]):

@@ -16,7 +16,7 @@ from .multipliers import exactness, multipliers
 class DeepLiftParams(Params):
     """``baseline``: the value of the constant reference image, in prepared units."""
 
-    baseline: float = Field(default=0.0, allow_inf_nan=False)
+    baseline: float = Field(default=0.0, ge=-1e6, le=1e6)
 
 
 class DeepLift(Explainer[DeepLiftParams]):

@@ -3,7 +3,7 @@
 from typing import Self
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from heatproof.batch import Batch
@@ -23,11 +23,11 @@ class IntegratedGradientsParams(Params):
     error is small enough, but at most ``max_steps``.
     """
 
-    steps: PositiveInt = 64
+    steps: int = Field(default=64, ge=1, le=100_000)
     rule: PathRule = "midpoint"
-    baseline: float = Field(default=0.0, allow_inf_nan=False)
-    tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    max_steps: PositiveInt = 675
+    baseline: float = Field(default=0.0, ge=-1e6, le=1e6)
+    tolerance: float | None = Field(default=None, gt=0, le=1e6)
+    max_steps: int = Field(default=675, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:

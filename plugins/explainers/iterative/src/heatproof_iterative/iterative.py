@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,11 +41,11 @@ class IterativeParams(Params):
     sign: Sign = "negative"
     share: float = Field(default=0.01, gt=0, le=1)
     tau: float | None = Field(default=None, gt=0, le=1)
-    dilation: int = Field(default=1, ge=0)
-    radius: PositiveFloat = 3.0
-    max_iter: PositiveInt = 20
-    decay: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    normal: int = Field(default=1, ge=0)
+    dilation: int = Field(default=1, ge=0, le=1000)
+    radius: float = Field(default=3.0, gt=0, le=1000)
+    max_iter: int = Field(default=20, ge=1, le=10_000)
+    decay: float = Field(default=1.0, ge=0, le=1e6)
+    normal: int = Field(default=1, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _against_guided_backpropagation(self) -> Self:

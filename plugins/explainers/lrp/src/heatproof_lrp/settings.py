@@ -1,9 +1,9 @@
 """The settings of rules, and the entries of a config's layer map."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import NonNegativeFloat, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 from zennit.core import Hook
 from zennit.layer import Sum
@@ -15,6 +15,7 @@ from heatproof.network.modules import ACTIVATIONS, Mean
 
 from .rules import RULES, build_rule
 
+Weight = Annotated[float, Field(ge=0, le=1e12)]
 Bound = float | tuple[float, ...]
 """A bound of pixel values: one number for all channels, or one per channel."""
 Kinds = tuple[type, ...]
@@ -35,11 +36,11 @@ class RuleSettings(Params):
     number for all channels or one per channel. ``zero_params: bias`` ignores biases.
     """
 
-    epsilon: NonNegativeFloat | None = None
-    gamma: NonNegativeFloat | None = None
+    epsilon: Weight | None = None
+    gamma: Weight | None = None
     low: Bound | None = None
     high: Bound | None = None
-    stabilizer: PositiveFloat | None = None
+    stabilizer: Annotated[Weight, Field(gt=0)] | None = None
     zero_params: Literal["bias"] | None = None
 
     def rule_settings(self) -> dict[str, Any]:
@@ -54,8 +55,8 @@ class LayerRule(RuleSettings):
     rule: str
     kind: str = "any"
     name: str = "*"
-    alpha: NonNegativeFloat | None = None
-    beta: NonNegativeFloat | None = None
+    alpha: Weight | None = None
+    beta: Weight | None = None
 
     @field_validator("rule")
     @classmethod

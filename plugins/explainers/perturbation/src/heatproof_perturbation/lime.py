@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from skimage.color import rgb2lab
 from skimage.segmentation import quickshift, slic
 from sklearn.linear_model import Ridge
@@ -32,12 +32,12 @@ class LimeParams(Params):
     """
 
     segmentation: Literal["slic", "quickshift"] = "slic"
-    segments: PositiveInt = 100
-    compactness: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    segments: int = Field(default=100, ge=1, le=100_000)
+    compactness: float = Field(default=10.0, gt=0, le=1e6)
     off: Literal["mean", "zero"] = "mean"
-    samples: int = Field(default=1000, ge=2)
-    kernel_width: float = Field(default=0.25, gt=0, allow_inf_nan=False)
-    ridge: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    samples: int = Field(default=1000, ge=2, le=1_000_000)
+    kernel_width: float = Field(default=0.25, gt=0, le=1e6)
+    ridge: float = Field(default=1.0, ge=0, le=1e6)
 
 
 class Lime(Explainer[LimeParams]):

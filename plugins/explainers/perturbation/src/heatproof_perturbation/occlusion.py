@@ -1,10 +1,10 @@
 """Occlusion: how far the score falls when a patch covers the image."""
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from skimage.filters import gaussian
 from torch import Tensor
 
@@ -29,10 +29,10 @@ class OcclusionParams(Params):
     Gaussian filter of ``sigma`` pixels).
     """
 
-    patch: PositiveInt = 32
-    stride: PositiveInt = 16
-    value: FiniteFloat | Literal["mean", "blur"] = 0.0
-    sigma: PositiveFloat = Field(default=10.0, allow_inf_nan=False)
+    patch: int = Field(default=32, ge=1, le=10_000)
+    stride: int = Field(default=16, ge=1, le=10_000)
+    value: Annotated[float, Field(ge=-1e6, le=1e6)] | Literal["mean", "blur"] = 0.0
+    sigma: float = Field(default=10.0, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _covering(self) -> Self:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Self, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from heatproof.batch import Batch
@@ -28,12 +28,12 @@ class NoisyParams(Params):
     """
 
     base: Explainer | None = None
-    samples: PositiveInt = 25
-    sigma: float = Field(default=0.15, ge=0, allow_inf_nan=False)
+    samples: int = Field(default=25, ge=1, le=100_000)
+    sigma: float = Field(default=0.15, ge=0, le=1e6)
     relative: bool = True
     antithetic: bool = False
-    tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    max_samples: PositiveInt = 1000
+    tolerance: float | None = Field(default=None, gt=0, le=1e6)
+    max_samples: int = Field(default=1000, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:

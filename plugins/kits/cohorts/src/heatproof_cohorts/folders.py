@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field
-
+from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Sample
@@ -22,7 +21,7 @@ class DividedParams(ListedParams):
 
     patient: Pattern | None = None
     shares: Shares = Shares()
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def split_of(self, patient: str) -> str:
         """Draw the split of a patient from the shares and the seed."""

@@ -31,7 +31,7 @@ class MimicParams(ListedParams):
     images: Location | None = None
     scale: Scale = "sum"
     frames: bool = False
-    window: int = Field(default=0, ge=0)
+    window: int = Field(default=0, ge=0, le=100_000)
 
 
 @dataclass(frozen=True)

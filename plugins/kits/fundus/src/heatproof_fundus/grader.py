@@ -7,10 +7,10 @@ from pickle import UnpicklingError
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from heatproof.component import Location, Params
+from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof_checkpoints.checkpoint import load_weights
@@ -29,8 +29,8 @@ class GraderParams(Params):
     """
 
     weights: Annotated[Literal["torchvision"] | Location | None, Field(union_mode="left_to_right")] = None
-    seed: int = Field(default=0, ge=0)
-    size: PositiveInt = 448
+    seed: Seed = 0
+    size: int = Field(default=448, ge=1, le=10_000)
 
 
 class Grader(Model[GraderParams]):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from heatproof.errors import DataError
 from heatproof.imaging.area import Grid, averaged
@@ -22,10 +22,10 @@ class FundusParams(PreparationParams):
     grey, and ``drop_outside_field`` also clears the annotations there.
     """
 
-    size: PositiveInt = 448
+    size: int = Field(default=448, ge=1, le=10_000)
     graham: bool = True
-    scale: PositiveFloat | None = None
-    field_share: float = Field(default=0.9, gt=0)
+    scale: float | None = Field(default=None, gt=0, le=10_000)
+    field_share: float = Field(default=0.9, gt=0, le=10)
     drop_outside_field: bool = False
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from heatproof.records import Array, Sample
 
@@ -15,6 +16,9 @@ ANATOMY = frozenset({
     "upper_mediastinum", "cardiac_silhouette", "trachea",
 })  # fmt: skip
 """Findings that are not lesions (the optic disc; regions of EGD-CXR and REFLACX): used only where named explicitly."""
+
+Findings = Annotated[tuple[str, ...], Field(min_length=1)]
+"""The setting of a metric that selects findings, at least one."""
 
 Readers = Literal["union", "majority", "mean", "each"]
 

@@ -39,6 +39,10 @@ class Auc(Metric[AucParams]):
     needs = frozenset({"prediction", "label"})
     primary = "auc"
 
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the positive classes."""
+        return {"classes": self.params.positive or ()}
+
     def measure(self, case: Case) -> dict[str, Array]:
         """Per measure (each class, or ``auc`` alone) the score and 1 for a positive case, else 0: (2,)."""
         assert case.prediction is not None

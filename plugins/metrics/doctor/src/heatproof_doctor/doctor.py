@@ -30,9 +30,9 @@ class DoctorParams(Params):
     """
 
     distribution: Literal["softmax", "sigmoid"] = "softmax"
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-    gamma: float = Field(1.0, ge=0)
-    epsilon: float = Field(0.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(1.0, gt=0, le=1e6)
+    gamma: float = Field(1.0, ge=0, le=1e12)
+    epsilon: float = Field(0.0, ge=0, le=1e6)
     towards: Literal["certainty", "doubt"] = "certainty"
 
 

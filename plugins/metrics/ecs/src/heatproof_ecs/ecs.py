@@ -1,6 +1,6 @@
 """The Explainability Consistency Score of a heatmap against expert lesion masks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from math import fsum
 from typing import Annotated, Literal, Self
@@ -13,10 +13,11 @@ from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.records import Array, Sample
 from heatproof_lesions.agreement import Partition, Ties, cells, ecs
-from heatproof_lesions.readings import Readers, absent, averaged, readings
+from heatproof_lesions.readings import Findings, Readers, absent, averaged, readings
 
-Cells = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=1000)]
+Cells = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class EcsParams(Params):
@@ -26,15 +27,15 @@ class EcsParams(Params):
     ``combined`` at further numbers of cells, which shows how much the score depends on them.
     """
 
-    grid: Cells = 10
+    grid: Side = 10
     top: Cells = 15
-    grids: tuple[Cells, ...] = ()
-    tops: tuple[Cells, ...] = ()
+    grids: Annotated[tuple[Side, ...], Field(max_length=20)] = ()
+    tops: Annotated[tuple[Cells, ...], Field(max_length=20)] = ()
     readers: Readers = "union"
     partition: Partition = "area"
     ties: Ties = "expected"
-    weights: Literal["masks"] | Mapping[str, Weight] = "masks"
-    findings: tuple[str, ...] | None = None
+    weights: Literal["masks"] | Annotated[Mapping[str, Weight], Field(min_length=1)] = "masks"
+    findings: Findings | None = None
 
 
 class Ecs(Metric[EcsParams]):
@@ -51,6 +52,18 @@ class Ecs(Metric[EcsParams]):
 
     needs = frozenset({"heatmap", "annotation"})
     primary = "combined"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the selected findings and those with a listed weight."""
+        return {"findings": (*(self.params.findings or ()), *self._listed)}
+
+    @property
+    def _listed(self) -> Mapping[str, float]:
+        """The weights as listed, none while they are open."""
+        weights = self.params.weights
+        if isinstance(weights, str):
+            return {}
+        return weights
 
     @property
     def open(self) -> tuple[str, ...]:

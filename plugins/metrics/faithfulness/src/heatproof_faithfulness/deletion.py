@@ -22,9 +22,9 @@ class DeletionParams(FaithfulnessParams):
     pixels, or ``uniform`` noise in the range of each channel.
     """
 
-    steps: int = Field(100, ge=1)
+    steps: int = Field(100, ge=1, le=100_000)
     baseline: Baseline = "mean"
-    sigma: float = Field(5.0, gt=0, allow_inf_nan=False)
+    sigma: float = Field(5.0, gt=0, le=1000)
 
 
 class InsertionParams(DeletionParams):

@@ -18,8 +18,8 @@ from .ranking import finite_heatmap
 class MaxSensitivityParams(Params):
     """Heatmaps of ``samples`` noisy copies are compared; noise is at most ``radius``, in prepared units."""
 
-    samples: int = Field(10, ge=1)
-    radius: float = Field(0.02, gt=0, allow_inf_nan=False)
+    samples: int = Field(10, ge=1, le=100_000)
+    radius: float = Field(0.02, gt=0, le=1e6)
 
 
 class MaxSensitivity(Metric[MaxSensitivityParams]):

@@ -35,7 +35,7 @@ class ModelRandomizationParams(Params):
     """
 
     order: Literal["cascading", "independent"] = "cascading"
-    stages: int | None = Field(10, ge=1)
+    stages: int | None = Field(10, ge=1, le=10_000)
 
 
 class ModelRandomization(Metric[ModelRandomizationParams]):

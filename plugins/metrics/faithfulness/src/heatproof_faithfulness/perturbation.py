@@ -17,7 +17,7 @@ from heatproof.seeding import generator
 
 from .ranking import Ranking, field_of
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Baseline: TypeAlias = Number | Literal["mean", "blur", "uniform"]
 
 

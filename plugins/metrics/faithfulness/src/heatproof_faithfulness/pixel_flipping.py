@@ -18,11 +18,11 @@ class PixelFlippingParams(FaithfulnessParams):
     There are at most ``steps`` (None: until all are replaced). ``baseline`` and ``sigma`` are those of deletion.
     """
 
-    patch: int = Field(9, ge=1)
-    features_in_step: int = Field(1, ge=1)
-    steps: int | None = Field(100, ge=1)
+    patch: int = Field(9, ge=1, le=10_000)
+    features_in_step: int = Field(1, ge=1, le=1_000_000)
+    steps: int | None = Field(100, ge=1, le=100_000)
     baseline: Baseline = "uniform"
-    sigma: float = Field(5.0, gt=0, allow_inf_nan=False)
+    sigma: float = Field(5.0, gt=0, le=1000)
 
 
 class PixelFlipping(Faithfulness[PixelFlippingParams]):

@@ -27,8 +27,8 @@ class RoadParams(FaithfulnessParams):
     ``noise`` is the standard deviation of a normal distribution, in prepared units.
     """
 
-    percentages: tuple[Percentage, ...] = Field((10, 20, 30, 40, 50, 60, 70, 80, 90), min_length=1)
-    noise: float = Field(0.01, ge=0, allow_inf_nan=False)
+    percentages: tuple[Percentage, ...] = Field((10, 20, 30, 40, 50, 60, 70, 80, 90), min_length=1, max_length=1000)
+    noise: float = Field(0.01, ge=0, le=1e6)
 
 
 class Road(Faithfulness[RoadParams]):

@@ -1,6 +1,6 @@
 """The free-response receiver operating characteristic of heatmaps: sensitivity over false positives per image."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import add
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.records import Array
-from heatproof_lesions.readings import Readers, absent, readings
+from heatproof_lesions.readings import Findings, Readers, absent, readings
 
 from .components import components, hottest
 from .curve import RATES, Interpolation, extrapolated, sensitivity_at
@@ -22,23 +22,23 @@ from .steps import RULES, Steps, lesions, steps
 ROWS = 512
 """Resamples per block: few enough for their curves to stay in the processor's cache."""
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class FrocParams(Params):
     """How candidates are cut out of a heatmap, when they hit a lesion, and where the curve is read; see the README."""
 
-    findings: tuple[str, ...] | None = None
+    findings: Findings | None = None
     readers: Readers = "union"
     covered: float = Field(0.5, ge=0, le=1)
     scale: Literal["value", "quantile"] = "value"
-    thresholds: int = Field(50, ge=2)
+    thresholds: int = Field(50, ge=2, le=10_000)
     cover: float = Field(0.25, gt=0, le=1)
     connectivity: Literal[4, 8] = 8
     least_iou: float = Field(0.5, gt=0, le=1)
-    rates: tuple[Rate, ...] = Field(RATES, min_length=1)
+    rates: tuple[Rate, ...] = Field(RATES, min_length=1, max_length=1000)
     interpolation: Interpolation = "linear"
-    points: int = Field(128, ge=2)
+    points: int = Field(128, ge=2, le=10_000)
 
 
 class Froc(Metric[FrocParams]):
@@ -55,6 +55,10 @@ class Froc(Metric[FrocParams]):
 
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the selected findings."""
+        return {"findings": self.params.findings or ()}
 
     def measure(self, case: Case) -> dict[str, float | Array]:
         """Return the case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).

@@ -1,6 +1,6 @@
 """The agreement of a heatmap with the gaze of the image's readers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from pydantic import Field
@@ -24,8 +24,8 @@ class GazeParams(Params):
 
     finding: str = "gaze"
     readers: Readers = "mean"
-    grid: int = Field(default=10, ge=1)
-    top: int = Field(default=15, ge=1)
+    grid: int = Field(default=10, ge=1, le=1000)
+    top: int = Field(default=15, ge=1, le=1_000_000)
     epsilon: float = Field(default=1e-6, gt=0, lt=1)
 
 
@@ -42,6 +42,10 @@ class Gaze(Metric[GazeParams]):
     needs = frozenset({"heatmap", "annotation"})
     primary = "correlation"
     opposite = frozenset({"kl", "ceiling_kl"})
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the finding, if it was named: datasets without gaze are excluded, not refused."""
+        return {"findings": {self.params.finding} - {GazeParams.model_fields["finding"].default}}
 
     def measure(self, case: Case) -> dict[str, float]:
         """Return the four measures and their ceilings; NaN where undefined, as ceilings are with a single reader."""

@@ -1,10 +1,10 @@
 """The quality of a model's decisions: kappa, accuracy, sensitivity, specificity, precision and F1."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
@@ -24,7 +24,7 @@ class GradingParams(Params):
 
     weights: Weights = "quadratic"
     positive: Positive | None = None
-    threshold: float | None = None
+    threshold: float | None = Field(default=None, ge=-1e6, le=1e6)
 
     @model_validator(mode="after")
     def _threshold_has_classes(self) -> Self:
@@ -47,6 +47,10 @@ class Grading(Metric[GradingParams]):
 
     needs = frozenset({"prediction", "label"})
     primary = "kappa"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the positive classes."""
+        return {"classes": self.params.positive or ()}
 
     def measure(self, case: Case) -> dict[str, Array]:
         """Return ``confusion`` (classes, classes) and, with ``positive``, ``binary`` (2, 2): 1 at label, decision."""

@@ -21,7 +21,7 @@ class IouParams(MaskParams):
     """
 
     threshold: Threshold = "share"
-    level: float = Field(0.05, gt=0, allow_inf_nan=False)
+    level: float = Field(0.05, gt=0, le=1e30)
     shape: Literal["pixels", "box"] = "pixels"
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The base of all metrics of localization: findings, readers, exclusions and the score of a random heatmap."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -11,13 +11,13 @@ from heatproof.component import Params
 from heatproof.errors import DataError
 from heatproof.metric import Case, Metric, Undefined
 from heatproof.records import Array
-from heatproof_lesions.readings import Readers, absent, averaged, readings
+from heatproof_lesions.readings import Findings, Readers, absent, averaged, readings
 
 
 class LocalizationParams(Params):
     """Which findings count (None: all but anatomy), and how readers are combined."""
 
-    findings: tuple[str, ...] | None = None
+    findings: Findings | None = None
     readers: Readers = "union"
 
 
@@ -38,6 +38,10 @@ class Localization(Metric[P]):
 
     needs = frozenset({"heatmap", "annotation"})
     primary = "combined"
+
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Return the selected findings."""
+        return {"findings": self.params.findings or ()}
 
     def measure(self, case: Case) -> dict[str, float]:
         """Return ``combined``, ``chance`` and every examined finding (NaN if absent); with ``each``, readers' means."""

@@ -12,7 +12,7 @@ from .localization import Localization, MaskParams, mask
 class PointingParams(MaskParams):
     """The hottest pixel may miss the mask by less than ``tolerance`` pixels; 0: it must lie in the mask."""
 
-    tolerance: float = Field(0, ge=0, allow_inf_nan=False)
+    tolerance: float = Field(0, ge=0, le=10_000)
 
 
 class Pointing(Localization[PointingParams]):
