@@ -18,14 +18,16 @@ SILENCE = 30.0
 class Live(Observer):
     """Shows units, rate, time left and failures; ``console`` decides between a live line and plain ones."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, transient: bool = False):
         self.units = self.done = self.failures = 0
         self.activity = "starting"
         self.since = self.printed = console.get_time()
         text = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         columns = (SpinnerColumn(), text, BarColumn(10), TextColumn("{task.fields[state]}", markup=False))
         plain = not console.is_terminal
-        self.progress = Progress(*columns, console=console, expand=True, disable=plain, speed_estimate_period=math.inf)
+        self.progress = Progress(
+            *columns, console=console, expand=True, disable=plain, speed_estimate_period=math.inf, transient=transient
+        )
         self.task = self.progress.add_task(self.activity, total=None, state="")
         self.ended = threading.Event()
         self.ticker = threading.Thread(target=self._tick, daemon=True)

@@ -58,7 +58,7 @@ def run(
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     store = _opened(plan, rejected, shard)
     observer.stage("filling open settings from the tuning split")
-    selection = fill(plan, store, configured(config.cache, config.cache_limit))
+    selection = fill(plan, store, configured(config.cache, config.cache_limit), observer)
     threads = settled_threads(config, store)
     tasks = _tasks(plan, selection)
     shared = tasks[shard[0] - 1 :: shard[1]]
@@ -67,7 +67,7 @@ def run(
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
-    finished = _finish(store, plan, tasks, selection, threads)
+    finished = _finish(store, plan, tasks, selection, threads, observer)
     finished.rejected = rejected
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
@@ -112,14 +112,16 @@ def _tasks(plan: Plan, selection: Selection) -> list[Task]:
     return [replace(task, device=device, cache=cache, rows=rows) for task in plan.tasks(selection.fitted)]
 
 
-def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
+def _finish(
+    store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int, observer: Observer
+) -> Finished:
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, scored)
-        tables = results(cases_of(table, scored), settings)
+        tables = results(cases_of(table, scored), settings, lambda text: observer.step(f"writing tables: {text}"))
         for name, result in tables.items():
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
