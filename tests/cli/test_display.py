@@ -180,11 +180,55 @@ def test_plain_lines() -> None:
     ]
 
 
+def test_long_silence_outside_a_terminal() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=40, get_time=clock)
+    live = Live(console)
+
+    def wait(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.seconds += 1
+            live.tick()
+
+    live.stage("writing the report")
+    wait(65)
+    live.stage("filling open settings")
+    for number in range(1, 28):
+        live.step(f"filling open settings: {number} of 27 {HOSTILE}")
+        wait(2)
+    live.begin(4, 1)
+    wait(29)
+    live.advance(1, 0, "phantom × net, 8 samples")
+    wait(30)
+    live.step("running phantom × net")
+    wait(59)
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "writing the report",
+        "still writing the report, 30 s",
+        "still writing the report, 60 s",
+        "filling open settings",
+        f"still filling open settings: 15 of 27 {ESCAPED}, 30 s",
+        "4 units, 1 already there",
+        "2/4 units, 2.07/min, 0:00:58 left, 0 failed: phantom × net, 8 samples",
+        "2/4 units, 2.07/min, 0:00:58 left, 0 failed: still running, 30 s",
+        "2/4 units, 2.07/min, 0:00:58 left, 0 failed: still running phantom × net, 60 s",
+    ]
+
+
+def test_the_ticker_ends_with_the_run() -> None:
+    with Live(Console(file=io.StringIO())) as live:
+        assert live.ticker.is_alive()
+    assert not live.ticker.is_alive()
+
+
 def test_a_live_line() -> None:
     clock = Clock()
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, get_time=clock)
     with Live(console) as live:
+        assert not live.ticker.is_alive()
         live.stage(HOSTILE)
+        live.step(f"{HOSTILE}: 1 of 2")
+        assert live.progress.tasks[0].description == f"{ESCAPED}: 1 of 2"
         live.begin(800, 0)
         clock.seconds += 6
         live.advance(20, 1, "[bold]phantom × resnet50 and a name that is longer than the line")

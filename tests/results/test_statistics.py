@@ -2,17 +2,21 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from heatproof.metric import mean
+from heatproof.results import resampling
 from heatproof.results.intervals import bca_interval, percentile_interval, summarise_cases
-from heatproof.results.resampling import leave_one_out, parity_counts, resample_counts, sampling, swap_counts
+from heatproof.results.resampling import parity_counts, piece_sizes, resample_counts, sampling, swap_counts
 from heatproof.results.significance import benjamini_hochberg, holm, paired_test
+from heatproof.seeding import generator
 
 Floats = NDArray[np.float64]
 
@@ -57,10 +61,117 @@ class TestResampling:
 
     def test_shared_counts_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="read-only"):
-            sampling(tuple(PATIENTS), 5, 0, "percentile")[0, 0] = 9
+            next(iter(sampling(tuple(PATIENTS), 5, 0, "percentile")))[0, 0] = 9
 
     def test_no_cases(self) -> None:
         assert resample_counts([], 5, seed=0).shape == (5, 0)
+
+
+def plain_counts(patients: list[str], seed: int, resamples: int, interval: str) -> Floats:
+    """Every case once, the resamples from one undivided draw, and the jackknife, with loops over patients."""
+    names = sorted(set(patients))
+    draws = generator(seed, "bootstrap").integers(0, len(names), size=(resamples, len(names)))
+    rows = [[1] * len(patients)]
+    rows += [[int((row == names.index(patient)).sum()) for patient in patients] for row in draws]
+    if interval == "bca":
+        rows += [[int(patient != name) for patient in patients] for name in names]
+    return np.array(rows)
+
+
+def plain_swaps(patients: list[str], seed: int, permutations: int) -> tuple[Floats, Floats]:
+    """The counts of [a; b] for nobody swapped, then for one undivided draw, with loops over patients."""
+    names = sorted(set(patients))
+    draws = generator(seed, "permutation").integers(0, 2, size=(permutations, len(names)), dtype=np.uint8)
+    swapped = [[0] * len(patients)] + [[row[names.index(patient)] for patient in patients] for row in draws]
+    stays = [[1 - int(moved) for moved in row] for row in swapped]
+    goes = [[int(moved) for moved in row] for row in swapped]
+    return np.hstack([stays, goes]), np.hstack([goes, stays])
+
+
+class TestPieces:
+    """Small pieces and blocks have the numbers of one undivided draw."""
+
+    @pytest.fixture(params=[(2**12, 2**20), (2**12, 40), (2**20, 2**6)], autouse=True)
+    def small(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        for name, value in zip(("PIECE", "BLOCK"), request.param):
+            monkeypatch.setattr(resampling, name, value)
+        resampling._only_piece.cache_clear()
+        yield
+        resampling._only_piece.cache_clear()
+
+    @pytest.mark.parametrize("interval", ["percentile", "bca"])
+    def test_intervals(self, interval: str) -> None:
+        patients = [*PATIENTS, *singletons(30)]
+        pieces = list(sampling(tuple(patients), 300, 4, interval))
+        assert max(map(len, pieces)) < 128 or resampling.PIECE > 2**12
+        assert np.array_equal(np.concatenate(pieces), plain_counts(patients, 4, 300, interval))
+
+    def test_swaps(self) -> None:
+        patients = [*PATIENTS, *singletons(27)]
+        pieces = list(swap_counts(patients, 333, 4).pieces)
+        assert (len(pieces) > 1) == (resampling.PIECE == 2**12)
+        for sides, expected in zip(zip(*pieces), plain_swaps(patients, 4, 333), strict=True):
+            assert np.array_equal(np.concatenate(sides), expected)
+
+    def test_all_swaps(self) -> None:
+        pieces = list(swap_counts(singletons(9), 512, 0).pieces)
+        assert (len(pieces) > 1) == (resampling.PIECE == 2**12)
+        patterns = [tuple(row) for first, _ in pieces for row in first[:, :9]]
+        assert patterns[0] == (1,) * 9
+        assert sorted(patterns) == sorted(itertools.product([0, 1], repeat=9))
+
+    def test_parity_is_never_divided(self) -> None:
+        (counts,) = sampling(tuple(singletons(200)), 10, 4, "parity")
+        assert np.array_equal(counts[1:], parity_counts(singletons(200), 4))
+
+    def test_sizes(self) -> None:
+        for rows, columns in itertools.product([1, 63, 64, 129, 1000, 4097], [0, 1, 3, 64, 1000, 10**6]):
+            sizes = piece_sizes(rows, columns)
+            assert sum(sizes) == rows
+            assert not any(size % 64 for size in sizes[:-1])
+            assert len(sizes) == 1 or min(sizes) >= 64
+            assert max(sizes) * columns <= max(resampling.PIECE, 128 * columns)
+
+
+@pytest.mark.parametrize(("cases", "interval"), [(3000, "percentile"), (2001, "bca"), (2001, "swaps")])
+@pytest.mark.parametrize("measures", [1, 2, 5])
+def test_pieces_do_not_change_the_last_bit(
+    cases: int, interval: str, measures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean over cases has the bits of one product of all rows, on one thread."""
+    patients = tuple(f"{case // 2:04}" for case in range(cases))
+    values = np.random.default_rng(0).normal(size=(2 * cases, measures))
+    values[::7] = np.nan
+
+    def summarised() -> list[Floats]:
+        resampling._only_piece.cache_clear()
+        if interval == "swaps":
+            pieces = list(swap_counts(patients, 1003, 0).pieces)
+            return [np.concatenate([mean(values, counts) for counts in side]) for side in zip(*pieces)]
+        return [np.concatenate([mean(values[:cases], counts) for counts in sampling(patients, 1003, 0, interval)])]
+
+    with threadpool_limits(1, user_api="blas"):
+        whole = summarised()
+        monkeypatch.setattr(resampling, "PIECE", 2**21)
+        pieces = summarised()
+    resampling._only_piece.cache_clear()
+    assert [part.tobytes() for part in pieces] == [part.tobytes() for part in whole]
+
+
+@pytest.mark.parametrize("interval", ["percentile", "bca"])
+def test_memory_does_not_grow_with_resamples_or_patients(interval: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All counts would take 44 MB, the jackknife of ``bca`` another 9 MB."""
+    monkeypatch.setattr(resampling, "PIECE", 2**18)
+    monkeypatch.setattr(resampling, "BLOCK", 2**16)
+    groups = [f"{case // 2}" for case in range(3000)]
+    measurements = {"v": np.random.default_rng(0).random(3000)}
+    tracemalloc.start()
+    try:
+        summarise_cases(means, measurements, groups, 3700, 0.95, 0, interval)
+        paired_test(means, measurements, {"v": 1 - measurements["v"]}, groups, "v", 3700, 0)
+        assert tracemalloc.get_traced_memory()[1] < 16e6
+    finally:
+        tracemalloc.stop()
 
 
 class TestBootstrap:
@@ -288,7 +399,8 @@ class TestAcceleratedIntervals:
 
     def test_each_row_lacks_one_patient(self) -> None:
         values = np.random.default_rng(5).normal(size=len(PATIENTS))
-        for name, result in zip(sorted(set(PATIENTS)), mean(values, leave_one_out(PATIENTS))):
+        (counts,) = sampling(tuple(PATIENTS), 5, 0, "bca")
+        for name, result in zip(sorted(set(PATIENTS)), mean(values, counts[6:]), strict=True):
             assert result == pytest.approx(np.mean([v for v, patient in zip(values, PATIENTS) if patient != name]))
 
 
@@ -345,22 +457,23 @@ class TestSwaps:
     @pytest.mark.parametrize("permutations", [10, 16, 1000])
     def test_whole_patients_change_sides(self, permutations: int) -> None:
         swaps = swap_counts(PATIENTS, permutations, seed=0)
+        ((first, second),) = swaps.pieces
         assert swaps.exact == (permutations >= 16)
-        assert len(swaps.first) == (16 if swaps.exact else permutations + 1)
-        assert np.array_equal(swaps.first + swaps.second, np.ones_like(swaps.first))
-        assert np.array_equal(swaps.first, np.roll(swaps.second, len(PATIENTS), axis=1))
-        unswapped = swaps.first[:, : len(PATIENTS)]
+        assert len(first) == (16 if swaps.exact else permutations + 1)
+        assert np.array_equal(first + second, np.ones_like(first))
+        assert np.array_equal(first, np.roll(second, len(PATIENTS), axis=1))
+        unswapped = first[:, : len(PATIENTS)]
         assert unswapped[0].all()
         for name in set(PATIENTS):
             columns = unswapped[:, [position for position, patient in enumerate(PATIENTS) if patient == name]]
             assert (columns == columns[:, :1]).all()
 
     def test_every_pattern_once(self) -> None:
-        patterns = swap_counts(singletons(5), 32, seed=0).first[:, :5]
+        patterns = next(swap_counts(singletons(5), 32, seed=0).pieces)[0][:, :5]
         assert {tuple(row) for row in patterns} == set(itertools.product([0, 1], repeat=5))
 
     def test_random_patterns_are_even(self) -> None:
-        patterns = swap_counts(singletons(30), 2000, seed=0).first[1:, :30]
+        patterns = next(swap_counts(singletons(30), 2000, seed=0).pieces)[0][1:, :30]
         assert np.abs(patterns.mean(0) - 0.5).max() < 4 * 0.5 / np.sqrt(2000)
 
 
@@ -530,5 +643,5 @@ class TestFalseDiscovery:
 
 
 def test_once_takes_every_case() -> None:
-    counts = sampling(("a", "b", "b"), 5, 0, "percentile")
+    (counts,) = sampling(("a", "b", "b"), 5, 0, "percentile")
     assert mean(np.array([1.0, 2.0, 6.0]), counts)[0] == 3.0

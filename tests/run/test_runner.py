@@ -272,11 +272,15 @@ class Watching(Observer):
 
     def __init__(self) -> None:
         self.stages: list[str] = []
+        self.steps: list[str] = []
         self.begun: list[tuple[int, int]] = []
         self.advanced: list[tuple[int, int, str]] = []
 
     def stage(self, text: str) -> None:
         self.stages.append(text)
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
 
     def begin(self, units: int, done: int) -> None:
         self.begun.append((units, done))
@@ -299,6 +303,17 @@ def test_an_observer_is_told_how_it_goes(parts: Any, configured: Any) -> None:
     ]
     run(configured(**settings), parts, watching)
     assert watching.begun[1] == (4, 4)
+
+
+def test_long_stages_say_how_far_they_are(parts: Any, configured: Any) -> None:
+    watching = Watching()
+    run(configured(explainers=["slope", "layered"], metrics=["filled"]), parts, watching)
+    assert watching.steps == [
+        *(f"filling open settings: {number} of 8 samples of images" for number in range(8)),
+        *(f"writing tables: {number} of 3 combinations" for number in range(3)),
+        *(f"writing tables: {number} of 3 comparisons with chance" for number in range(3)),
+        *(f"writing tables: {number} of 3 pairs" for number in range(3)),
+    ]
 
 
 def test_a_shard_takes_its_share_and_the_last_one_finishes(ran: Ran, calls: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import HeatproofError, PluginError
-from .terminal import INTERRUPTED, Cli, catalog, console, setting
+from .terminal import INTERRUPTED, Cli, catalog, console, setting, working
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -99,12 +99,14 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from .display import plan_table, skipped_table
     from .tables import show
 
-    plan = make_plan(load(config, catalog(), overrides), catalog())
+    with working("planning"):
+        plan = make_plan(load(config, catalog(), overrides), catalog())
     show(console(), plan_table(plan))
     if plan.skipped:
         show(console(), skipped_table(plan))
     if costs:
-        tables, faults = catalog().answers("heatproof_plan_tables", plan=plan)
+        with working("estimating costs"):
+            tables, faults = catalog().answers("heatproof_plan_tables", plan=plan)
         for table in chain(*tables):
             show(console(), table)
         if faults:
@@ -172,7 +174,8 @@ def report(folder: Path) -> None:
 
     results = Results(folder, catalog())
     show_results(console(), results)
-    pages, faults = results.announce()
+    with working("writing the report"):
+        pages, faults = results.announce()
     for page in pages:
         click.echo(f"wrote {page}")
     refuse_faults(folder, faults)

@@ -1,6 +1,7 @@
-"""Progress of a run: one live line in a terminal, one plain line per event elsewhere."""
+"""Progress of a run: one live line in a terminal; elsewhere a plain line per event, and one when nothing else comes."""
 
 import math
+import threading
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -10,25 +11,51 @@ from rich.text import Text
 from ..run.execution import Observer
 from .tables import cell
 
+SILENCE = 30.0
+"""The seconds after which a plain line says what is still going on."""
+
 
 class Live(Observer):
     """Shows units, rate, time left and failures; ``console`` decides between a live line and plain ones."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, transient: bool = False):
         self.units = self.done = self.failures = 0
+        self.activity = "starting"
+        self.since = self.printed = console.get_time()
         text = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         columns = (SpinnerColumn(), text, BarColumn(10), TextColumn("{task.fields[state]}", markup=False))
         plain = not console.is_terminal
-        self.progress = Progress(*columns, console=console, expand=True, disable=plain, speed_estimate_period=math.inf)
-        self.task = self.progress.add_task("starting", total=None, state="")
+        self.progress = Progress(
+            *columns, console=console, expand=True, disable=plain, speed_estimate_period=math.inf, transient=transient
+        )
+        self.task = self.progress.add_task(self.activity, total=None, state="")
+        self.ended = threading.Event()
+        self.ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> "Live":
-        self.progress.start()
+        if self.progress.disable:
+            self.ticker.start()
+        else:
+            self.progress.start()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if not self.progress.disable:
+        self.ended.set()
+        if self.progress.disable:
+            self.ticker.join()
+        else:
             self.progress.stop()
+
+    def _tick(self) -> None:
+        while not self.ended.wait(1):
+            self.tick()
+
+    def tick(self) -> None:
+        """Print what is still going on if nothing was printed for ``SILENCE`` seconds."""
+        now = self.progress.console.get_time()
+        if now - self.printed >= SILENCE:
+            line = f"still {self.activity}, {now - self.since:.0f} s"
+            self._print(": ".join(filter(None, [self.state, line])))
 
     @property
     def state(self) -> str:
@@ -46,6 +73,12 @@ class Live(Observer):
     def stage(self, text: str) -> None:
         """Show what starts now and takes a while."""
         self._show(text, text)
+        self._start(text)
+
+    def step(self, text: str) -> None:
+        """Show how far a stage is: at once in a live line, elsewhere with the next ``tick``."""
+        self.activity = text
+        self.progress.update(self.task, description=cell(text))
 
     def begin(self, units: int, done: int) -> None:
         """Show how many units are planned, and how many of them an earlier run has committed."""
@@ -56,7 +89,8 @@ class Live(Observer):
         text = f"{units} units"
         if done:
             text += f", {done} already there"
-        self.stage(text)
+        self._show(text, text)
+        self._start("running")
 
     def advance(self, units: int, failures: int, text: str) -> None:
         """Show committed units and how many of their cases failed."""
@@ -64,6 +98,12 @@ class Live(Observer):
         self.failures += failures
         self.progress.advance(self.task, units)
         self._show(text, f"{self.state}: {text}")
+        self._start("running")
+
+    def _start(self, activity: str) -> None:
+        """Count the seconds of an activity from now on."""
+        self.activity = activity
+        self.since = self.progress.console.get_time()
 
     def notice(self, text: str) -> None:
         """Print a remark that stays."""
@@ -73,4 +113,9 @@ class Live(Observer):
         """Update the live line, or print a plain one."""
         self.progress.update(self.task, description=cell(text), state=self.state)
         if self.progress.disable:
-            self.progress.console.print(Text(cell(line)), soft_wrap=True)
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        console = self.progress.console
+        self.printed = console.get_time()
+        console.print(Text(cell(line)), soft_wrap=True)

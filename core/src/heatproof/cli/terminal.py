@@ -1,7 +1,8 @@
 """The group of commands, its messages for errors, and helpers for commands of plugins."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +92,16 @@ def console(stderr: bool = False) -> "Console":
     if not target.file.isatty():
         target.width = 400
     return target
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show ``text``, such as ``planning``, while the block runs; outside a terminal only after 30 seconds."""
+    from .progress import Live
+
+    with Live(console(stderr=True), transient=True) as live:
+        live.step(text)
+        yield
 
 
 def setting(text: str) -> Callable[..., Any]:

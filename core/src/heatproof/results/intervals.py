@@ -115,11 +115,14 @@ def summarise_cases(
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
     """
     summaries: dict[str, Summary] = {}
-    counts = sampling(tuple(patients), resamples, seed, interval)
-    for name, values in summarise(measurements, counts).items():
-        if values.ndim == 1:
-            n = int(defined_cases(measurements, name).sum())
-            summaries[name] = _summary(interval, values, resamples, confidence, n)
+    pieces = [
+        {name: values for name, values in summarise(measurements, counts).items() if values.ndim == 1}
+        for counts in sampling(tuple(patients), resamples, seed, interval)
+    ]
+    for name in pieces[0]:
+        values = np.concatenate([piece[name] for piece in pieces])
+        n = int(defined_cases(measurements, name).sum())
+        summaries[name] = _summary(interval, values, resamples, confidence, n)
     return summaries
 
 

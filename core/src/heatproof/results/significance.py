@@ -43,8 +43,8 @@ def paired_test(
     tested_patients = np.asarray(patients, dtype=np.str_)[defined]
     stacked = {name: np.concatenate([np.asarray(a[name])[defined], np.asarray(b[name])[defined]]) for name in a}
     swaps = swap_counts(tested_patients.tolist(), permutations, seed)
-    first = summarise(stacked, swaps.first)[measure]
-    second = summarise(stacked, swaps.second)[measure]
+    values = [[summarise(stacked, side)[measure] for side in sides] for sides in swaps.pieces]
+    first, second = map(np.concatenate, zip(*values))
     count = len(first) if swaps.exact else permutations
     difference = float(first[0] - second[0])
     p = _p_value(first, second)

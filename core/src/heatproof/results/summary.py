@@ -1,11 +1,12 @@
 """The tables of a run: values with intervals, comparisons with chance and between combinations, and ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations as pairs
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..config.settings import StatisticsSettings
 from ..errors import HeatproofError
@@ -23,6 +24,9 @@ PARITY_FLAG = (
     f"{PARITY_SIZES[1]} cases; not comparable with other intervals"
 )
 Row = dict[str, Any]
+Item = TypeVar("Item")
+Step = Callable[[str], None]
+"""Receives how far the statistics are, such as ``3 of 40 pairs``."""
 Summaries = Sequence[tuple[Cases, Mapping[str, Summary]]]
 """The cases of every combination, with their summaries by measure."""
 
@@ -69,26 +73,39 @@ RANK_COLUMNS = (
 )  # fmt: skip
 
 
-def results(cases: Sequence[Cases], settings: SummarySettings) -> dict[str, ResultTable]:
+def _silent(text: str) -> None:
+    """Tell nobody how far the statistics are."""
+
+
+def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _silent) -> dict[str, ResultTable]:
     """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``.
 
     Raises ``HeatproofError`` where the draws do not fit into the memory.
     """
     try:
-        return _tables(cases, settings)
+        # The last bit of a product depends on the number of threads, which must not depend on the machine.
+        with threadpool_limits(1, user_api="blas"):
+            return _tables(cases, settings, step)
     except MemoryError as error:
         draws = f"{settings.resamples} resamples and {settings.permutations} permutations"
         advice = "lower these settings of statistics and run again; everything measured is kept."
         raise HeatproofError(f"the memory does not suffice for {draws}; {advice}") from error
 
 
-def _tables(cases: Sequence[Cases], settings: SummarySettings) -> dict[str, ResultTable]:
-    summarised = [_summarised(entry, settings) for entry in cases]
+def _tables(cases: Sequence[Cases], settings: SummarySettings, step: Step) -> dict[str, ResultTable]:
+    summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
     return {
-        "summary": ResultTable(summary_columns(settings.correction), summaries(summarised, settings)),
-        "comparisons": ResultTable(comparison_columns(settings.correction), comparisons(summarised, settings)),
+        "summary": ResultTable(summary_columns(settings.correction), summaries(summarised, settings, step)),
+        "comparisons": ResultTable(comparison_columns(settings.correction), comparisons(summarised, settings, step)),
         "ranks": ResultTable(RANK_COLUMNS, ranks(summarised, settings)),
     }
+
+
+def _counted(items: Sequence[Item], step: Step, names: str) -> Iterator[Item]:
+    """The items one by one, after a step that says how many are done."""
+    for number, item in enumerate(items):
+        step(f"{number} of {len(items)} {names}")
+        yield item
 
 
 def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping[str, Summary]]:
@@ -116,11 +133,11 @@ def _joined(*remarks: str) -> str:
     return "; ".join(filter(None, remarks))
 
 
-def summaries(summarised: Summaries, settings: SummarySettings) -> list[Row]:
+def summaries(summarised: Summaries, settings: SummarySettings, step: Step = _silent) -> list[Row]:
     """The rows of ``summary.csv``: value, interval, counts, and the comparison with the random baseline."""
     baselines = {(_ground(cases), *_owner(cases)): cases for cases, _ in reversed(summarised) if cases.scored.baseline}
     rows = []
-    for cases, summary_of in summarised:
+    for cases, summary_of in _counted(summarised, step, "comparisons with chance"):
         shared = baselines.get((_ground(cases), "", ""))
         baseline = baselines.get((_ground(cases), *_owner(cases)), shared)
         for measure, summary in summary_of.items():
@@ -183,10 +200,10 @@ def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest,
     }  # fmt: skip
 
 
-def comparisons(summarised: Summaries, settings: SummarySettings) -> list[Row]:
+def comparisons(summarised: Summaries, settings: SummarySettings, step: Step = _silent) -> list[Row]:
     """The rows of ``comparisons.csv``: every pair on the same samples, by the metric's primary measure."""
     rows = []
-    for (a, summary_a), (b, summary_b) in pairs(summarised, 2):
+    for (a, summary_a), (b, summary_b) in _counted([*pairs(summarised, 2)], step, "pairs"):
         metric = a.scored.metric
         measure = metric.primary
         if _family(a) != _family(b) or measure not in summary_a or measure not in summary_b:

@@ -21,7 +21,10 @@ class Observer:
     """Receives the progress of a run; a subclass overrides what it needs."""
 
     def stage(self, text: str) -> None:
-        """A stage of the run starts, described by ``text``."""
+        """A stage of the run starts, described by ``text``, such as ``writing tables``."""
+
+    def step(self, text: str) -> None:
+        """The stage has come to ``text``, such as ``writing tables: 3 of 40``; called as often as there is news."""
 
     def begin(self, units: int, done: int) -> None:
         """``units`` are planned, ``done`` of them are committed already."""

@@ -84,7 +84,7 @@ def run(
         damaged = _damaged(store, tasks)
         if damaged:
             execute(damaged, config.executor, threads, store, catalog, observer)
-        return _finish(store, plan, tasks, selection)
+        return _finish(store, plan, tasks, selection, observer)
 
     finished = store.repairing(finish)
     finished.rejected = rejected
@@ -153,7 +153,7 @@ def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selec
     for message in samples.take_messages():
         store.log(message)
     observer.stage("filling open settings from the tuning split")
-    return fill(plan, store, cache)
+    return fill(plan, store, cache, observer)
 
 
 def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
@@ -166,7 +166,7 @@ def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
     return [settled(task) for task in plan.tasks(selection.fitted, prepared(cache).contents.of)]
 
 
-def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection) -> Finished:
+def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, observer: Observer) -> Finished:
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
@@ -174,7 +174,7 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection)
         complete = not any(missing(task, store) for task in tasks)
         table = write_scores(store, scored)
         cases = cases_of(table, scored)
-        tables = results(cases, settings)
+        tables = results(cases, settings, lambda text: observer.step(f"writing tables: {text}"))
         for name, result in tables.items():
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):

@@ -18,6 +18,7 @@ from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
 from ..results.store import Run
+from .execution import Observer
 
 FILE = "selection.yaml"
 
@@ -36,16 +37,18 @@ class Selection:
 class _ReadableSamples:
     """The prepared samples of the tuning split; skips and counts the unreadable ones."""
 
-    def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache):
+    def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache, observer: Observer):
         self.dataset = dataset
         self.model = model
         self.ids = ids
         self.cache = cache
+        self.observer = observer
         self.read = self.unreadable = 0
 
     def __iter__(self) -> Iterator[Sample]:
         self.read = self.unreadable = 0
-        for id in self.ids:
+        for number, id in enumerate(self.ids):
+            self.observer.step(f"filling open settings: {number} of {len(self.ids)} samples of {self.dataset.short}")
             try:
                 sample = prepared(self.cache).sample(self.dataset, self.model, id)
             except Exception:
@@ -60,8 +63,9 @@ class _ReadableSamples:
             )
 
 
-def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
+def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None = None) -> Selection:
     """Fill every open metric per dataset and grid, from ``selection.yaml`` if it is frozen there, or from samples."""
+    observer = observer or Observer()
     frozen = _frozen(run)
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
@@ -73,7 +77,7 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
             ids = source.dataset.ids(source.dataset.tuning)
             key = digest([*parts, prepared(cache).contents.of(source.dataset, *ids)])
             if key not in frozen:
-                frozen[key] = _fill_metric(metric, source.dataset, model, ids, cache)
+                frozen[key] = _fill_metric(metric, source.dataset, model, ids, cache, observer)
                 _write(run, frozen)
             if parts not in fitted:
                 fitted[parts] = metric.with_(**frozen[key]["filled"])
@@ -95,9 +99,11 @@ def _frozen(run: Run) -> dict[str, Any]:
         return {}
 
 
-def _fill_metric(metric: Metric, dataset: Dataset, model: Model, ids: list[str], cache: Cache) -> dict[str, Any]:
+def _fill_metric(
+    metric: Metric, dataset: Dataset, model: Model, ids: list[str], cache: Cache, observer: Observer
+) -> dict[str, Any]:
     """The entry of ``selection.yaml`` for a metric fitted on ``ids``: the tuning split, or all if there is none."""
-    samples = _ReadableSamples(dataset, model, ids, cache)
+    samples = _ReadableSamples(dataset, model, ids, cache, observer)
     if not samples.ids:
         raise DataError(
             f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "

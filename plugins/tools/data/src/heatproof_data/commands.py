@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from heatproof.cli.terminal import catalog, console, setting
+from heatproof.cli.terminal import catalog, console, setting, working
 from heatproof.errors import HeatproofError
 
 
@@ -29,7 +29,8 @@ def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     if root:
         settings = {"root": str(root)} | settings
     dataset: Any = create(catalog(), "dataset", name, settings)
-    tallies = dataset.check()
+    with working(f"checking {name}"):
+        tallies = dataset.check()
     show(console(), tally_table(name, tallies))
     for line in terms(dataset):
         click.echo(line)
@@ -58,5 +59,6 @@ def write(
     """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
     from .layouts import write_layout
 
-    count = write_layout(catalog(), name, source, overrides, split, root, layout)
+    with working(f"writing samples of {source}"):
+        count = write_layout(catalog(), name, source, overrides, split, root, layout)
     click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")
