@@ -59,7 +59,7 @@ class Explainer(Component[P]):
 
     @cached_property
     def passes(self) -> tuple[int, int]:
-        """Forward and backward passes per sample, for estimates before a run."""
+        """Forward and backward passes per sample for a heatmap by itself, for estimates before a run."""
         return (1, 1)
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
@@ -73,6 +73,15 @@ class Explainer(Component[P]):
         The result of ``batch.once`` with the key ``("shared", shares)`` is freed when the last of them has run.
         """
         return ""
+
+    def sharing(self, model: Model) -> str:
+        """``shares`` on a model; override it where it depends on the model whether the pass can be shared."""
+        return self.shares
+
+    @cached_property
+    def reads_logits(self) -> bool:
+        """Whether ``explain`` needs ``passes.logits``: ``passes`` counts this forward, which a run makes anyway."""
+        return False
 
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:

@@ -94,13 +94,15 @@ def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple
     """Count the forward and backward passes per sample.
 
     Explainers of one target with the same shared pass need it once, and requests that differ only in the last word
-    share a forward pass.
+    share a forward pass. The forward pass of the predictions is not counted.
     """
     costs: dict[tuple[str, object], tuple[int, int]] = {}
     requests: set[tuple[object, ...]] = set()
     for combination in combinations:
         explainer = combination.explainer
-        costs[combination.target, explainer.shares or explainer.identity] = explainer.cost(combination.model, space)
+        forward, backward = explainer.cost(combination.model, space)
+        shared = explainer.sharing(combination.model) or explainer.identity
+        costs[combination.target, shared] = (forward - explainer.reads_logits, backward)
         requests.update((combination.target, *request) for request in combination.requests)
     forwards, backwards = _total(costs.values())
     shared_forwards = len(requests) - len({request[:-1] for request in requests})
