@@ -47,6 +47,11 @@ class Explainer(Component[P]):
         """The numbers of spatial dimensions that the method supports."""
         return frozenset({2, 3})
 
+    @property
+    def supported(self) -> str:
+        """``spaces`` in words, such as ``2-D or 3-D``."""
+        return " or ".join(f"{space}-D" for space in sorted(self.spaces))
+
     @cached_property
     def traits(self) -> frozenset[str]:
         """Properties that the method claims and the conformance kit checks; a subclass may set them as an attribute.
@@ -120,8 +125,7 @@ class Explainer(Component[P]):
     def __call__(self, batch: Batch) -> Explanation:
         """Call ``explain`` and restore the model, its hooks and all random states afterwards, also after an error."""
         if len(batch.space) not in self.spaces:
-            spaces = " or ".join(f"{space}-D" for space in sorted(self.spaces))
-            raise ModelError(f"{self.short} explains {spaces} images; these have {len(batch.space)} dimensions.")
+            raise ModelError(f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions.")
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")

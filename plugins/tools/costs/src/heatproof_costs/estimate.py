@@ -14,6 +14,7 @@ from heatproof.errors import DataError
 from heatproof.metric import Metric
 from heatproof.model import Model
 from heatproof.passes import gradients
+from heatproof.plan.sample_cache import first_readable
 from heatproof.plan.task import Combination, Source, told_apart
 from heatproof.records import Sample
 
@@ -54,7 +55,7 @@ def estimates(plan: "Plan") -> list[Estimate]:
 def _estimate(
     plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
 ) -> Estimate:
-    sample = _first_readable(source, model)
+    sample = first_readable(source.dataset, model, source.ids)
     if sample is None:
         raise DataError(
             f"no sample of {source.dataset.short} can be read for {model.short} (tried: {len(source.ids)}); check its "
@@ -77,17 +78,6 @@ def _estimate(
         memory=peak(model, sample, sorted(layers)),
         metrics={name: (count * forward, count * backward) for name, (forward, backward) in costs.items()},
     )
-
-
-def _first_readable(source: Source, model: Model) -> Sample | None:
-    """The first sample that can be read and prepared for a model."""
-    for id in source.ids:
-        try:
-            return model.prepare(source.dataset.load(id))
-        except Exception:
-            # The run reports the error of this sample.
-            continue
-    return None
 
 
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
