@@ -178,6 +178,28 @@ def test_a_plugin_that_raises_is_skipped(planned: Planned, monkeypatch: pytest.M
     ]
 
 
+def test_a_method_for_2d_images_is_skipped_on_volumes(
+    planned: Planned, calls: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sample is decoded for all methods that do not support every image, and none without such a method."""
+    volumes = [{"use": "images", "split": "test", "count": 16, "dimensions": 3, "size": 32, "unreadable": ["blob-008"]}]
+    models = [{"use": "regions", "dimensions": 3}]
+    assert not planned(datasets=volumes, models=models, explainers=["slope"]).skipped
+    assert calls("load") == []
+    monkeypatch.setattr(heatproof_parts.Noted, "spaces", frozenset({2}))
+    monkeypatch.setattr(heatproof_parts.Sharing, "spaces", frozenset({2}))
+    plan = planned(datasets=volumes, models=models, explainers=["noted", "slope", "sharing"], targets=[0, 1])
+    assert calls("load") == [["load", "blob-008"], ["load", "blob-009"]]
+    reason = "explains 2-D images; those of images as regions prepares them have 3 dimensions"
+    assert [(item.explainer, item.reason) for item in plan.skipped] == [("noted", reason), ("sharing", reason)]
+    assert {item.explainer.short for item in plan.combinations} == {"slope", "random"}
+    assert not planned(explainers=["noted"]).skipped
+    unreadable = [volumes[0] | {"unreadable": [f"blob-{index:03}" for index in range(16)]}]
+    assert not planned(datasets=unreadable, models=models, explainers=["noted"]).skipped
+    with pytest.raises(ConfigError, match=f"no combination of this config can run: {reason}"):
+        planned(datasets=volumes, models=models, explainers=["noted"])
+
+
 def test_a_model_whose_extras_the_dataset_lacks_is_skipped_with_the_reason(
     planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:

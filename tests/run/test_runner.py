@@ -15,12 +15,13 @@ from heatproof.batch import Batch
 from heatproof.dataset import Tally
 from heatproof.errors import DataError, HeatproofError, StoreError
 from heatproof.plan.plan import make_plan
+from heatproof.plan.sample_cache import first_readable
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Announcement
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
 from heatproof.run import batch_size, execution, runner
-from heatproof.run.batch_size import first_readable, measure_rows
+from heatproof.run.batch_size import measure_rows
 from heatproof.run.execution import Observer, device_of
 from heatproof.run.runner import run
 from heatproof.testing.toys import Regions
@@ -227,7 +228,7 @@ def test_a_model_that_cannot_run_gives_failed_rows(ran: Ran, monkeypatch: pytest
 def test_the_first_sample_that_can_be_read(parts: Any, configured: Any) -> None:
     data = [{"use": "images", "split": "test", "count": 16, "unreadable": ["blob-008", "blob-009"]}]
     (task, *_) = make_plan(configured(datasets=data), parts).tasks({})
-    sample = first_readable(task.source, Regions())
+    sample = first_readable(task.source.dataset, Regions(), task.source.ids)
     assert sample is not None
     assert sample.id == "blob-010"
 

@@ -24,7 +24,7 @@ from heatproof.metric import Case, Metric, Undefined
 from heatproof.model import Model
 from heatproof.passes import gradients
 from heatproof.records import Annotation, Explanation, Sample
-from heatproof.testing.toys import GRID, Blobs, BlobsParams, Blocks, Linear, Regions, Residual, ToyParams
+from heatproof.testing.toys import GRID, Blobs, BlobsParams, Blocks, Linear, Regions, Residual, ToyParams, drawn
 
 NOTES = "HEATPROOF_PARTS_NOTES"
 """The environment variable that names the file of calls, one JSON list per line, shared by all processes."""
@@ -128,6 +128,48 @@ class Native(Regions):
         if int(sample.id[-1]) % 2:
             return Sample(**{**vars(prepared), "image": np.pad(prepared.image, ((0, 0), (0, 0), (0, 1)))})
         return prepared
+
+
+class Forked(nn.Module):
+    """Two branches that read the image, and a reader of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(3, 2, 5, padding=2)
+        self.fine = nn.Conv2d(3, 2, 3, padding=1)
+        self.rest = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Flatten())
+        self.reader = nn.Linear(4 * (GRID // 2) ** 2, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, 3, 16, 16) → logits (n, 2)."""
+        values = torch.cat([self.coarse(images), self.fine(images)], 1)
+        logits: Tensor = self.reader(self.rest(values))
+        return logits
+
+
+class Untraced(Forked):
+    """The same network with control flow on values."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, 3, 16, 16) → logits (n, 2)."""
+        logits = super().forward(images)
+        return logits if bool(logits.sum() > 0) else logits * 1
+
+
+class Branched(Regions):
+    """A network in which two layers read the image; random weights."""
+
+    def build(self) -> nn.Module:
+        """The forked network."""
+        return drawn(Forked(), self.params.seed)
+
+
+class Untraceable(Regions):
+    """A network that cannot be traced; random weights."""
+
+    def build(self) -> nn.Module:
+        """The forked network with control flow on values."""
+        return drawn(Untraced(), self.params.seed)
 
 
 class OneLogit(Linear):
@@ -443,9 +485,9 @@ def heatproof_models() -> Mapping[str, str]:
     """Declare the models, the kit's toys among them."""
     models = {
         name.lower(): f"heatproof_parts:{name}"
-        for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Blind")
+        for name in ("Swapped", "Elsewhere", "Native", "Branched", "Untraceable", "OneLogit", "Weighed", "Unbuildable", "Blind")
     }
-    return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
+    return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual", "Graded")}
 
 
 @hookimpl

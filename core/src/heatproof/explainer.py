@@ -47,6 +47,11 @@ class Explainer(Component[P]):
         """The numbers of spatial dimensions that the method supports."""
         return frozenset({2, 3})
 
+    @property
+    def supported(self) -> str:
+        """``spaces`` in words, such as ``2-D or 3-D``."""
+        return " or ".join(f"{space}-D" for space in sorted(self.spaces))
+
     @cached_property
     def traits(self) -> frozenset[str]:
         """Properties that the method claims and the conformance kit checks; a subclass may set them as an attribute.
@@ -59,7 +64,7 @@ class Explainer(Component[P]):
 
     @cached_property
     def passes(self) -> tuple[int, int]:
-        """Forward and backward passes per sample, for estimates before a run."""
+        """Forward and backward passes per sample for a heatmap by itself, for estimates before a run."""
         return (1, 1)
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
@@ -73,6 +78,15 @@ class Explainer(Component[P]):
         The result of ``batch.once`` with the key ``("shared", shares)`` is freed when the last of them has run.
         """
         return ""
+
+    def sharing(self, model: Model) -> str:
+        """``shares`` on a model; override it where it depends on the model whether the pass can be shared."""
+        return self.shares
+
+    @cached_property
+    def reads_logits(self) -> bool:
+        """Whether ``explain`` needs ``passes.logits``: ``passes`` counts this forward, which a run makes anyway."""
+        return False
 
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:
@@ -111,8 +125,7 @@ class Explainer(Component[P]):
     def __call__(self, batch: Batch) -> Explanation:
         """Call ``explain`` and restore the model, its hooks and all random states afterwards, also after an error."""
         if len(batch.space) not in self.spaces:
-            spaces = " or ".join(f"{space}-D" for space in sorted(self.spaces))
-            raise ModelError(f"{self.short} explains {spaces} images; these have {len(batch.space)} dimensions.")
+            raise ModelError(f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions.")
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")

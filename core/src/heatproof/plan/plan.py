@@ -15,6 +15,7 @@ from ..model import Model
 from ..records import Verdict
 from ..registry.catalog import Catalog
 from .keys import heatmap_key
+from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
 
@@ -108,12 +109,14 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
     rows = list(_rows(config))
     models = {id(model): model for _, model in _pairs(config)}
     expansions: dict[int, Expansion] = {}
+    dimensions: dict[Hashable, int] = {}
     for model in models.values():
         _require_built(model)
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
-                expansions[number] = _expanded(samples, model, explainer, target, reduction, config.seed, judged)
+                row = (samples, model, explainer, target, reduction)
+                expansions[number] = _expanded(*row, config.seed, judged, dimensions)
         if len(models) > 1:
             model.forget()
     return [expansions[number] for number in sorted(expansions)]
@@ -189,9 +192,10 @@ def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, i
 
 
 def _expanded(
-    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool
-) -> Expansion:
-    """The combinations of one row that can run, and those that cannot."""
+    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool,
+    dimensions: dict[Hashable, int],
+) -> Expansion:  # fmt: skip
+    """The combinations of one row that can run, and those that cannot; ``dimensions`` are known by samples and grid."""
     names = (source.dataset.short, label(model))
     possible: list[Combination] = []
     impossible: list[Skipped] = []
@@ -201,8 +205,11 @@ def _expanded(
             layers = tuple(variant.layers(model))
             requests = tuple(variant.requests(model))
             verdict = variant.verdict(model)
-            if verdict.level == "undefined":
-                impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
+            reason = f"undefined because {verdict.reason}"
+            if verdict.level != "undefined":
+                reason = _misfit(source, model, variant, dimensions)
+            if reason:
+                impossible.append(Skipped(*names, label(variant), reason))
             else:
                 combination = partial(Combination, source, model, layers=layers, requests=requests)
                 possible += [combination(name, variant, reduction, seed, verdict, judged) for name in targets]
@@ -211,6 +218,26 @@ def _expanded(
     except Exception as error:
         return [], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")]
     return possible, impossible
+
+
+def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hashable, int]) -> str:
+    """Why an explainer does not support the prepared images; empty if it does, or if no image can be read."""
+    if explainer.spaces >= {2, 3}:
+        return ""
+    dimensions = _dimensions(source, model, known)
+    if dimensions in (0, *explainer.spaces):
+        return ""
+    images = f"those of {source.dataset.short} as {model.short} prepares them have {dimensions} dimensions"
+    return f"explains {explainer.supported} images; {images}"
+
+
+def _dimensions(source: Source, model: Model, known: dict[Hashable, int]) -> int:
+    """The number of spatial dimensions of the first sample that can be read; 0 without such a sample."""
+    key = (source.key, model.grid)
+    if key not in known:
+        sample = first_readable(source.dataset, model, source.ids)
+        known[key] = len(sample.space) if sample else 0
+    return known[key]
 
 
 def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:

@@ -141,6 +141,14 @@ def prepared(cache: Cache) -> Prepared:
     return Prepared(cache)
 
 
+def first_readable(dataset: Dataset, model: Model, ids: Sequence[str], cache: Cache = NOWHERE) -> Sample | None:
+    """The first sample that can be read and prepared for a model, None if there is none."""
+    for id in ids:
+        with suppress(Exception):  # the scores of this case will report the error
+            return prepared(cache).sample(dataset, model, id)
+    return None
+
+
 def default_folder() -> Path | None:
     """``$HEATPROOF_CACHE``, or the system's folder for caches; None for a user without a home folder."""
     try:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from ..batch import Batch
 from ..digests import digest
 from ..model import Model
 from ..passes import gradients
-from ..plan.sample_cache import NOWHERE, Cache, prepared
-from ..plan.task import Source, Task
+from ..plan.sample_cache import first_readable
+from ..plan.task import Task
 from ..records import Sample, UnitKind
 from ..results.store import Run
 
@@ -48,7 +47,7 @@ def _key(task: Task) -> str:
 
 def measure_rows(task: Task, device: str) -> int:
     """Double the images per pass as long as this saves more than a tenth of the time per image; return the last."""
-    sample = first_readable(task.source, task.model, task.cache)
+    sample = first_readable(task.source.dataset, task.model, task.source.ids, task.cache)
     if sample is None:
         return 1
     best = float("inf")
@@ -64,14 +63,6 @@ def measure_rows(task: Task, device: str) -> int:
         best = seconds
         rows = candidate
     return rows
-
-
-def first_readable(source: Source, model: Model, cache: Cache = NOWHERE) -> Sample | None:
-    """The first sample that can be read and prepared for a model, None if there is none."""
-    for id in source.ids:
-        with suppress(Exception):  # the scores of this case will report the error
-            return prepared(cache).sample(source.dataset, model, id)
-    return None
 
 
 def on_device(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_each_step_costs_one_pass(monkeypatch):
     )
     IntegratedGradients(steps=9)(product_batch())
     assert len(calls) == 9
-    assert IntegratedGradients(steps=9).passes == (10, 9)
+    assert IntegratedGradients(steps=9).passes == (11, 9)
 
 
 def test_each_sample_takes_as_many_steps_as_its_tolerance_needs():
@@ -194,7 +194,7 @@ def test_notes_hold_passes_gap_and_for_midpoints_the_error():
     assert set(IntegratedGradients(steps=4)(product_batch()).notes) == {"completeness_gap", "passes", "relative_error"}
     assert set(IntegratedGradients(steps=4, rule="left")(product_batch()).notes) == {"completeness_gap", "passes"}
     assert IntegratedGradients(tolerance=1e-6, max_steps=30)(product_batch()).notes["stopped_by"] == ["limit"]
-    assert IntegratedGradients(tolerance=0.05, max_steps=80).passes == (81, 80)
+    assert IntegratedGradients(tolerance=0.05, max_steps=80).passes == (82, 80)
 
 
 @pytest.mark.parametrize(

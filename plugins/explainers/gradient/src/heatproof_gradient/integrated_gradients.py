@@ -63,14 +63,15 @@ class IntegratedGradients(Explainer[IntegratedGradientsParams]):
     """
 
     traits = frozenset({"signed", "complete", "differentiable"})
+    reads_logits = True
 
     @property
     def passes(self) -> tuple[int, int]:
-        """One forward and backward pass per step, at most so with a tolerance, and one forward of the reference."""
+        """A forward and backward per step, at most so with a tolerance, and forwards of image and reference."""
         steps = self.params.steps
         if self.params.tolerance is not None:
             steps = self.params.max_steps
-        return steps + 1, steps
+        return steps + 2, steps
 
     def baseline(self, batch: Batch) -> Tensor:
         """The constant reference images (n, c, *space)."""

@@ -98,6 +98,7 @@ class Iterative(Explainer[IterativeParams]):
     """
 
     spaces = frozenset({2})
+    reads_logits = True
 
     @property
     def requires(self) -> frozenset[str]:
@@ -115,12 +116,20 @@ class Iterative(Explainer[IterativeParams]):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """At most ``max_iter`` times the passes of the base and one forward for the grade."""
-        most = self.params.max_iter
+        """One forward, and at most ``max_iter`` times the passes of the base and a forward for the grade."""
         if self.params.base is None:
-            return most * 2, most
-        forwards, backwards = self.params.base.passes
-        return most * (forwards + 1), most * backwards
+            return self._repeated((1, 1))
+        return self._repeated(self.params.base.passes)
+
+    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
+        """``passes`` with the cost of the base."""
+        if self.params.base is None:
+            return self.passes
+        return self._repeated(self.params.base.cost(model, space))
+
+    def _repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
+        most = self.params.max_iter
+        return 1 + most * (passes[0] + 1), most * passes[1]
 
     def verdict(self, model: Model) -> Verdict:
         """Undefined without grades; otherwise the verdict of the base, or that of guided backpropagation."""

@@ -125,6 +125,13 @@ class Lrp(Explainer[LrpParams]):
         """A key of the relevance above the first layer: explainers with the same key compute it once per batch."""
         return f"lrp {self.params.above()}"
 
+    def sharing(self, model: Model) -> str:
+        """``shares`` if a single layer reads the image; with several of them each explainer computes everything."""
+        network = model.outline.module
+        if network is None or single_first_layer(network, (Linear,)) is None:
+            return ""
+        return self.shares
+
     def verdict(self, model: Model) -> Verdict:
         """Exact, approximate or undefined, depending on the layers of the model."""
         verdict = super().verdict(model)

@@ -51,6 +51,7 @@ class Occlusion(Explainer[OcclusionParams]):
 
     requires = frozenset()
     traits = frozenset({"signed"})
+    reads_logits = True
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
         """One forward of the image and one per patch; those of patches may be partial, and cost less than full ones."""

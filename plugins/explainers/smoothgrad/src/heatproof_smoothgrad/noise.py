@@ -26,8 +26,7 @@ class Base(Protocol):
     def identity(self) -> str:
         """The explainer's name, settings and revision, on which its maps depend."""
 
-    @property
-    def passes(self) -> tuple[int, int]:
+    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
         """The forward and backward passes per sample."""
 
     def layers(self, model: Model) -> tuple[str, ...]:
@@ -79,8 +78,8 @@ def noise_moments(
     number of copies; a ``Tolerance`` gives each sample as many as the standard error of its mean map needs. Raises
     ``PluginError`` for an odd number of antithetic copies.
     """
-    if antithetic and _most(samples) % 2:
-        raise PluginError(f"antithetic draws come in pairs: {_most(samples)} must be even.")
+    if antithetic and most(samples) % 2:
+        raise PluginError(f"antithetic draws come in pairs: {most(samples)} must be even.")
 
     def copies(part: Batch) -> _Copies:
         scale: Tensor | float = sigma
@@ -98,7 +97,7 @@ def noise_moments(
     return batch.once(("noise moments", base and base.identity, samples, sigma, relative, antithetic), compute)
 
 
-def _most(samples: int | Tolerance) -> int:
+def most(samples: int | Tolerance) -> int:
     """The largest number of copies of a sample."""
     if isinstance(samples, Tolerance):
         return samples.most
@@ -147,7 +146,8 @@ class _Copies:
         """The base's maps of one draw; the draws of a seeded base use another seed than the noise."""
         seed = key(self.batch.seed, "noisy", draw)
         explanation = base(self.batch.at(self.image(draw), layers=base.layers(self.batch.model), seed=seed))
-        passes = explanation.notes.get("passes", [base.passes[1]] * len(self.batch))
+        backwards = base.cost(self.batch.model, self.batch.space)[1]
+        passes = explanation.notes.get("passes", [backwards] * len(self.batch))
         return explanation.values, torch.as_tensor(passes, dtype=torch.long)
 
 

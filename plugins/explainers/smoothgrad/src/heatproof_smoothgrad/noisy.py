@@ -13,7 +13,7 @@ from heatproof.model import Model
 from heatproof.records import Explanation, Verdict
 from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
-from .noise import Moments, noise_moments
+from .noise import Moments, most, noise_moments
 
 PLAIN = frozenset({"signed", "differentiable"})
 """The traits of the gradient, which is the map if no base is given."""
@@ -74,6 +74,8 @@ class Noisy(Explainer[P]):
     ``tolerance`` if it was reached, or else ``limit``.
     """
 
+    revision = 2
+
     @property
     def requires(self) -> frozenset[str]:
         """The capabilities that the base needs."""
@@ -96,14 +98,19 @@ class Noisy(Explainer[P]):
     @property
     def passes(self) -> tuple[int, int]:
         """The passes of the base, once per copy; with a tolerance, for the largest number of copies."""
-        settings = self.params
-        copies = settings.samples
-        if settings.tolerance is not None:
-            copies = settings.max_samples
-        if settings.base is None:
-            return copies, copies
-        forwards, backwards = settings.base.passes
-        return copies * forwards, copies * backwards
+        if self.params.base is None:
+            return self._repeated((1, 1))
+        return self._repeated(self.params.base.passes)
+
+    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
+        """``passes`` with the cost of the base."""
+        if self.params.base is None:
+            return self.passes
+        return self._repeated(self.params.base.cost(model, space))
+
+    def _repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
+        copies = most(self.params.count)
+        return copies * passes[0], copies * passes[1]
 
     @property
     def shares(self) -> str:
@@ -113,6 +120,13 @@ class Noisy(Explainer[P]):
         if settings.base is not None:
             base = settings.base.identity
         return f"noise moments of {base} {settings.count} {settings.sigma} {settings.relative} {settings.antithetic}"
+
+    @property
+    def spaces(self) -> frozenset[int]:
+        """The numbers of spatial dimensions that the base supports."""
+        if self.params.base is None:
+            return frozenset({2, 3})
+        return self.params.base.spaces
 
     def verdict(self, model: Model) -> Verdict:
         """The verdict of the base."""

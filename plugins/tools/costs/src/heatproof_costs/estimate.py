@@ -14,6 +14,7 @@ from heatproof.errors import DataError
 from heatproof.metric import Metric
 from heatproof.model import Model
 from heatproof.passes import gradients
+from heatproof.plan.sample_cache import first_readable
 from heatproof.plan.task import Combination, Source, told_apart
 from heatproof.records import Sample
 
@@ -54,7 +55,7 @@ def estimates(plan: "Plan") -> list[Estimate]:
 def _estimate(
     plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
 ) -> Estimate:
-    sample = _first_readable(source, model)
+    sample = first_readable(source.dataset, model, source.ids)
     if sample is None:
         raise DataError(
             f"no sample of {source.dataset.short} can be read for {model.short} (tried: {len(source.ids)}); check its "
@@ -79,28 +80,19 @@ def _estimate(
     )
 
 
-def _first_readable(source: Source, model: Model) -> Sample | None:
-    """The first sample that can be read and prepared for a model."""
-    for id in source.ids:
-        try:
-            return model.prepare(source.dataset.load(id))
-        except Exception:
-            # The run reports the error of this sample.
-            continue
-    return None
-
-
 def passes(combinations: Sequence[Combination], space: tuple[int, ...]) -> tuple[int, int]:
     """Count the forward and backward passes per sample.
 
     Explainers of one target with the same shared pass need it once, and requests that differ only in the last word
-    share a forward pass.
+    share a forward pass. The forward pass of the predictions is not counted.
     """
     costs: dict[tuple[str, object], tuple[int, int]] = {}
     requests: set[tuple[object, ...]] = set()
     for combination in combinations:
         explainer = combination.explainer
-        costs[combination.target, explainer.shares or explainer.identity] = explainer.cost(combination.model, space)
+        forward, backward = explainer.cost(combination.model, space)
+        shared = explainer.sharing(combination.model) or explainer.identity
+        costs[combination.target, shared] = (forward - explainer.reads_logits, backward)
         requests.update((combination.target, *request) for request in combination.requests)
     forwards, backwards = _total(costs.values())
     shared_forwards = len(requests) - len({request[:-1] for request in requests})
