@@ -7,6 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..config.settings import DatasetEntry, RunConfig
+from ..containment import contained
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
 from ..explainer import Explainer
@@ -139,7 +140,8 @@ def source(entry: DatasetEntry) -> Source:
     """The samples of a dataset entry; raises ``DataError`` when there are none."""
     dataset = entry.component
     split = entry.split or "all"
-    ids = dataset.ids(entry.split)
+    with contained(dataset.short):
+        ids = dataset.ids(entry.split)
     if len(set(ids)) < len(ids):
         repeated = next(id for id in ids if ids.count(id) > 1)
         raise DataError(f"{dataset.short} has the id {repeated!r} more than once in split {split}; ids must be unique.")
@@ -175,10 +177,13 @@ def _expanded(
     impossible: list[Skipped] = []
     try:
         targets = _targets(source.dataset, model, explainer, target, judged)
-        for variant in explainer.expand(model):
-            layers = tuple(variant.layers(model))
-            requests = tuple(variant.requests(model))
-            verdict = variant.verdict(model)
+        with contained(explainer.short):
+            variants = list(explainer.expand(model))
+        for variant in variants:
+            with contained(variant.short):
+                layers = tuple(variant.layers(model))
+                requests = tuple(variant.requests(model))
+                verdict = variant.verdict(model)
             if verdict.level == "undefined":
                 impossible.append(Skipped(*names, label(variant), f"undefined because {verdict.reason}"))
             else:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..config.settings import StatisticsSettings
+from ..containment import contained
 from ..metric import Metric
 from ..records import Array
 from .intervals import Summary, summarise_cases
@@ -87,10 +88,11 @@ def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping
     # Watanabe et al. 2022 draw single cases.
     patients = cases.ids if settings.interval == "parity" else cases.patients
     try:
-        return cases, summarise_cases(
-            metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
-            settings.interval,
-        )  # fmt: skip
+        with contained(metric.short):
+            return cases, summarise_cases(
+                metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
+                settings.interval,
+            )  # fmt: skip
     except Exception as error:
         reason = f"{metric.short} cannot summarise these cases ({type(error).__name__}: {error})"
         scored = replace(cases.scored, flag=_joined(cases.scored.flag, reason))
