@@ -178,7 +178,9 @@ def test_global_generators_are_seeded_by_the_batch(source):
 
 
 def test_writing_into_the_images_is_refused():
-    with pytest.raises(PluginError, match="writes into the images"):
+    with pytest.raises(
+        PluginError, match="Doing changes the images of its batch; let it restore them, or work on a copy"
+    ):
         Doing(lambda batch: batch.images.mul_(2))(new_batch())
 
 

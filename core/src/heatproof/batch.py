@@ -14,6 +14,7 @@ from .errors import ModelError
 from .model import Model
 from .network.views import Cell, Opaque, View
 from .records import Sample
+from .seals import Seal, bits, sealed
 from .seeding import generator
 
 Result = TypeVar("Result")
@@ -47,6 +48,31 @@ class Budget:
                 self.rows = (piece.stop - start) // 2
                 self.halved = True
         return results
+
+
+@dataclass(frozen=True)
+class Original:
+    """A tensor of a batch with its seal and a copy of its values."""
+
+    name: str
+    seal: Seal
+    values: Tensor
+
+    @classmethod
+    def of(cls, name: str, tensor: Tensor) -> "Original":
+        """Copy a tensor as it is."""
+        return cls(name, sealed(tensor)[0], tensor.detach().clone())
+
+    def damaged(self) -> bool:
+        """Whether any value has changed."""
+        return self.seal.moved() or not torch.equal(bits(self.seal.tensor, True), bits(self.values, True))
+
+    def restored(self) -> "Original":
+        """Give a tensor that was written to its values back."""
+        if not self.seal.broken():
+            return self
+        self.seal.tensor.data = self.values.clone()
+        return Original.of(self.name, self.seal.tensor)
 
 
 class Batch:
@@ -85,7 +111,11 @@ class Batch:
         self.output = output
         self.differentiable = differentiable
         self._results: dict[Hashable, Any] = {}
+        self._seals: dict[Hashable, list[Seal]] = {}
+        self._damaged: list[Hashable] = []
+        self._originals: list[Original] = []
         self._lock = RLock()
+        self.undisturbed: Callable[[], bool] = lambda: True
         if not len(self.ids) == len(images) == len(self.targets):
             counts = f"{len(self.ids)} ids, {len(images)} images and {len(self.targets)} targets"
             raise ModelError(f"a batch has one image and one target per id; these are {counts}.")
@@ -110,24 +140,75 @@ class Batch:
         return self.model.view(self.images, self.inputs, folded=not self.differentiable)
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """The result of ``compute``, computed once per batch; ``key`` must name all other inputs of the computation."""
+        """The result of ``compute``, computed once per batch; ``key`` must name all other inputs of the computation.
+
+        A result that is computed while an explainer has changed the network or the process is not shared.
+        """
         if self.differentiable:
             return compute()
         with self._lock:
             if key not in self._results:
-                self._results[key] = compute()
+                if not self.undisturbed():
+                    return compute()
+                self._store(key, compute())
             return cast(Result, self._results[key])
+
+    def _store(self, key: Hashable, result: Any) -> None:
+        self._results[key] = result
+        self._seals[key] = sealed(result)
 
     def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
         """Replace a shared result, if it was computed, by ``reduce(result)`` to free memory."""
         with self._lock:
             if key in self._results:
-                self._results[key] = reduce(self._results[key])
+                self._check(key)
+                self._store(key, reduce(self._results[key]))
 
     def forget(self, key: Hashable) -> None:
         """Free a shared result, if it was computed."""
         with self._lock:
+            self._check(key)
             self._results.pop(key, None)
+            self._seals.pop(key, None)
+
+    def results(self) -> dict[Hashable, Any]:
+        """The shared results that were computed and not freed."""
+        with self._lock:
+            return self._results.copy()
+
+    def originals(self) -> list["Original"]:
+        """The tensors of the batch as they were when this was first called."""
+        if not self._originals:
+            named = {"images": self.images, "targets": self.targets, "field": self.field, **self.inputs}
+            self._originals = [Original.of(name, value) for name, value in named.items() if isinstance(value, Tensor)]
+        return self._originals
+
+    def restore(self) -> None:
+        """Restore the batch's own tensors."""
+        self._originals = [original.restored() for original in self._originals]
+
+    def keep(self, results: Mapping[Hashable, Any]) -> None:
+        """Free all shared results except ``results``, and those of them that were written to."""
+        with self._lock:
+            for key in {*self.moved(), *(key for key, value in self._results.items() if results.get(key) is not value)}:
+                self.forget(key)
+
+    def moved(self) -> list[Hashable]:
+        """The keys of shared results with tensors that were written to, as far as their versions show."""
+        with self._lock:
+            return [key for key, seals in self._seals.items() if any(seal.moved() for seal in seals)]
+
+    def damaged(self) -> bool:
+        """Whether a shared result, also one freed since, or a tensor of the batch was written to, by their content."""
+        with self._lock:
+            for key in self._seals:
+                self._check(key)
+            return bool(self._damaged) or any(original.damaged() for original in self._originals)
+
+    def _check(self, key: Hashable) -> None:
+        """Remember the key of a result that was written to."""
+        if any(seal.broken() for seal in self._seals.get(key, ())):
+            self._damaged.append(key)
 
     def at(
         self,
@@ -147,6 +228,7 @@ class Batch:
         batch = self._like(**changes)
         if "logits" in self._results:
             batch._results["logits"] = self._results["logits"]
+            batch._seals["logits"] = self._seals["logits"]
         return batch
 
     def select(self, index: Sequence[int]) -> "Batch":

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import TypeVar
 
+from .containment import contained
 from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
 from .messages import in_one_line
@@ -109,7 +110,8 @@ class Component(ABC, Generic[P]):
         """
         try:
             validated = cls.Params.model_validate(dict(params), context=dict(context))
-            component = cls(**dict(validated))
+            with contained(registered):
+                component = cls(**dict(validated))
         except (ValidationError, HeatproofError):
             raise
         except Exception as error:

@@ -16,6 +16,10 @@ class PluginError(HeatproofError):
     """A plugin that is unknown, ambiguous, broken or of the wrong kind."""
 
 
+class Interference(PluginError):
+    """A plugin changed something that others use; what it returned, and what was computed meanwhile, is not trusted."""
+
+
 class DataError(HeatproofError):
     """A dataset folder, table, image or annotation that cannot be used."""
 

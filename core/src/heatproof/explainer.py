@@ -1,23 +1,18 @@
 """Explainers: they compute heatmaps of a target, under a guard that restores the model and all random states."""
 
-import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Self, final
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .batch import Batch, Request
 from .component import Component, P
 from .errors import DataError, ModelError, PluginError
+from .guard import guarded
 from .model import Model
-from .network.weights import tensors
 from .records import Array, Explanation, Verdict
-from .seeding import key
 
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda values: values.amax(1),
@@ -123,9 +118,14 @@ class Explainer(Component[P]):
 
     @final
     def __call__(self, batch: Batch) -> Explanation:
-        """Call ``explain`` and restore the model, its hooks and all random states afterwards, also after an error."""
+        """Call ``explain`` inside the guard, which restores model, process and random states, also after an error.
+
+        Raises ``Interference`` if weights, images, shared results or the state of the process were changed.
+        """
         if len(batch.space) not in self.spaces:
-            raise ModelError(f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions.")
+            raise ModelError(
+                f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions."
+            )
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")
@@ -133,7 +133,7 @@ class Explainer(Component[P]):
             raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give layers(model) to the batch.")
         if "model_free" not in self.traits:
             _require_finite(batch)
-        with _guard(self, batch):
+        with guarded(self.name, batch, "model_free" in self.traits):
             explanation = self.explain(batch)
         if not isinstance(explanation, Explanation):
             explanation = Explanation(explanation)
@@ -158,72 +158,3 @@ def _require_finite(batch: Batch) -> None:
     if bool(broken.any()):
         id = batch.ids[int(broken.nonzero()[0])]
         raise DataError(f"the image of {id} holds values that are not finite; repair it, or leave it out.")
-
-
-@contextmanager
-def _guard(explainer: Explainer, batch: Batch) -> Iterator[None]:
-    """Restore modules and random states after a call; raise ``PluginError`` for changed images or weights."""
-    networks = [] if "model_free" in explainer.traits else [batch.model.network, batch.view.module]
-    modules = {id(module): module for network in networks for module in network.modules()}
-    states = [(module, _state(module)) for module in modules.values()]
-    versions = [(tensor, tensor._version) for network in networks for tensor in tensors(network)]
-    image_version = batch.images._version
-    try:
-        with _random_states(batch):
-            yield
-    finally:
-        for module, state in states:
-            _restore(module, state)
-    if batch.images._version != image_version:
-        raise PluginError(f"{explainer.name} writes into the images of its batch; work on a copy.")
-    if any(tensor._version != version for tensor, version in versions):
-        batch.model.forget()
-        raise PluginError(f"{explainer.name} changes weights or buffers of the model; work on a copy.")
-
-
-def _state(module: nn.Module) -> tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]:
-    """A module's attributes, the content of its dictionaries, and the gradient of each Parameter."""
-    attributes = module.__dict__.copy()
-    # Most dictionaries of a module are empty, and thousands of copies would set off the garbage collector.
-    contents = {id(value): value.copy() for value in attributes.values() if isinstance(value, dict) and value}
-    gradients = [
-        (parameter, parameter.requires_grad, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
-        for parameter in module._parameters.values()
-        if parameter is not None
-    ]
-    return attributes, contents, gradients
-
-
-def _restore(module: nn.Module, state: tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]) -> None:
-    attributes, contents, gradients = state
-    module.__dict__.clear()
-    module.__dict__.update(attributes)
-    for value in attributes.values():  # the same objects: handles of the user's hooks refer to them
-        if isinstance(value, dict) and (value or id(value) in contents):
-            value.clear()
-            value.update(contents.get(id(value), {}))
-    for parameter, requires, gradient, values in gradients:
-        if parameter.requires_grad != requires:
-            parameter.requires_grad_(requires)
-        if parameter.grad is not gradient:
-            parameter.grad = gradient
-        if gradient is not None:
-            gradient.data.copy_(values)
-
-
-@contextmanager
-def _random_states(batch: Batch) -> Iterator[None]:
-    """Seed the global generators by the batch, and restore their states afterwards."""
-    seed = key(batch.seed, *batch.ids)
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()
-    devices = [batch.images.device] if batch.images.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed % 2**63)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)

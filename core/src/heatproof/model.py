@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from .component import Component, P, Params
+from .containment import contained
 from .digests import digest
 from .errors import ModelError, near
 from .imaging.transforms import Preparation
@@ -81,7 +82,8 @@ class Model(Component[P]):
     @cached_property
     def network(self) -> nn.Module:
         """The result of ``build``, in evaluation mode."""
-        return self.build().eval()
+        with contained(self.short):
+            return self.build().eval()
 
     @cached_property
     def weights_digest(self) -> str:
@@ -174,6 +176,10 @@ class Model(Component[P]):
     def _weights(self) -> list[tuple[int, int]]:
         """The address and the version of every parameter and buffer; they change when the weights are written."""
         return [(tensor.data_ptr(), tensor._version) for tensor in tensors(self.network)]
+
+    def views(self) -> list[View | Opaque]:
+        """The views that were built."""
+        return [view for _, view in self.__dict__.get("_views", {}).values()]
 
     def forget(self) -> None:
         """Drop the network and everything computed from it, also in the model that this is a variant of."""

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Label: TypeAlias = int | tuple[int, ...] | None
 AnnotationKind = Literal["mask", "box", "density"]
 Status = Literal["valid", "excluded", "invalid", "failed"]
 UnitKind = Literal["predictions", "heatmaps", "scores", "execution"]
+Value = TypeVar("Value")
 Level = Literal["exact", "approximate", "undefined"]
 
 
@@ -161,6 +162,21 @@ class Score:
     notes: str = "{}"
     heatmap: str | None = None
     row: int | None = None
+
+
+def read_only(value: Value) -> Value:
+    """A copy of nested records, mappings and sequences, whose arrays share the memory but cannot be written to."""
+    copy: Any = value
+    if isinstance(value, np.ndarray):
+        copy = value.view()
+        copy.setflags(write=False)
+    elif type(value) in (list, tuple):
+        copy = (list, tuple)[isinstance(value, tuple)](map(read_only, copy))
+    elif isinstance(value, Mapping):
+        copy = {name: read_only(entry) for name, entry in value.items()}
+    elif isinstance(value, (Sample, Annotation, Geometry, SpatialExtra, Prediction, Heatmap)):
+        copy = replace(copy, **{field.name: read_only(getattr(copy, field.name)) for field in dataclasses.fields(copy)})
+    return cast(Value, copy)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..containment import contained
 from ..errors import HeatproofError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Cli(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run the command and turn its errors into messages."""
         try:
-            return super().invoke(context)
+            with contained("a plugin"):
+                return super().invoke(context)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:

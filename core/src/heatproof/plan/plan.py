@@ -7,6 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..config.settings import DatasetEntry, RunConfig
+from ..containment import contained
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
 from ..explainer import Explainer
@@ -164,7 +165,8 @@ def source(entry: DatasetEntry) -> Source:
     # A dataset remembers what it has read, and a config may be run again after its files have changed.
     dataset = entry.component.with_()
     split = entry.split or "all"
-    ids = dataset.ids(entry.split)
+    with contained(dataset.short):
+        ids = dataset.ids(entry.split)
     if len(set(ids)) < len(ids):
         repeated = next(id for id in ids if ids.count(id) > 1)
         raise DataError(f"{dataset.short} has the id {repeated!r} more than once in split {split}; ids must be unique.")
@@ -201,10 +203,13 @@ def _expanded(
     impossible: list[Skipped] = []
     try:
         targets = _targets(source.dataset, model, explainer, target, judged)
-        for variant in explainer.expand(model):
-            layers = tuple(variant.layers(model))
-            requests = tuple(variant.requests(model))
-            verdict = variant.verdict(model)
+        with contained(explainer.short):
+            variants = list(explainer.expand(model))
+        for variant in variants:
+            with contained(variant.short):
+                layers = tuple(variant.layers(model))
+                requests = tuple(variant.requests(model))
+                verdict = variant.verdict(model)
             reason = f"undefined because {verdict.reason}"
             if verdict.level != "undefined":
                 reason = _misfit(source, model, variant, dimensions)

@@ -16,6 +16,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from ..component import Component
+from ..containment import contained
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
@@ -73,8 +74,10 @@ class Prepared:
         stored = self.stored(key)
         if stored is not None:
             return stored.sample
-        native = dataset.load(id)
-        sample = model.prepare(native)
+        with contained(dataset.short):
+            native = dataset.load(id)
+        with contained(model.short):
+            sample = model.prepare(native)
         if self.folder and key and self._writable:
             self._write(self.folder / f"{key}{SUFFIX}", native, sample)
         return sample

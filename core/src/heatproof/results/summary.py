@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..config.settings import StatisticsSettings
+from ..containment import contained
 from ..errors import HeatproofError
 from ..metric import Metric
 from ..records import Array
@@ -117,10 +118,11 @@ def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping
     # Watanabe et al. 2022 draw single cases.
     patients = cases.ids if settings.interval == "parity" else cases.patients
     try:
-        return cases, summarise_cases(
-            metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
-            settings.interval,
-        )  # fmt: skip
+        with contained(metric.short):
+            return cases, summarise_cases(
+                metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
+                settings.interval,
+            )  # fmt: skip
     except MemoryError:
         raise  # no fault of the metric
     except Exception as error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..batch import Batch
-from ..errors import PluginError
+from ..errors import Interference, PluginError
 from ..explainer import Explainer, heatmaps
 from ..passes import release_layers
 from ..plan.task import Combination, Unit
@@ -29,6 +29,10 @@ class Explained:
     kept: Mapping[str, Array]
 
 
+Entry = tuple[Unit, dict[str, Explained | Failure]]
+"""A unit with the explanations of some samples by id."""
+
+
 def explain(work: Work) -> None:
     """Predict and explain batch by batch, then commit the predictions and every unit that is missing."""
     missing = [unit for unit in work.task.units if not work.run.has("heatmaps", unit.key)]
@@ -39,17 +43,54 @@ def explain(work: Work) -> None:
     for batch, samples in work.batches():
         with work.outcome.clock("passes"):
             predictions |= predict(work, batch)
-            for unit, explained in _explained(work, batch, samples, predictions, missing):
+            for unit, explained in _trusted(work, batch, samples, predictions, missing):
                 results[unit.key] |= explained
     commit_predictions(work, predictions)
     for unit in missing:
         _commit(work, unit, results[unit.key])
 
 
+def _trusted(
+    work: Work, batch: Batch, samples: Sequence[Sample], predictions: Predictions, missing: Sequence[Unit]
+) -> Iterator[Entry]:
+    """The heatmaps of every missing unit; if an explainer changes what others use, each unit gets a batch of its own.
+
+    The explainer then fails alone, and the heatmaps of the others are the same to the bit as without it.
+    """
+    together = [unit for unit in missing if unit.key not in work.distrusted]
+    alone = [unit for unit in missing if unit.key in work.distrusted]
+    try:
+        yield from _verified(work, batch, samples, predictions, together)
+    except Interference:
+        work.weights.recover()
+        alone = list(missing)
+    for unit in alone:
+        fresh = work.batch(samples)
+        try:
+            yield from _verified(work, fresh, samples, predictions, [unit])
+        except Interference as error:
+            work.weights.recover()
+            work.distrusted.add(unit.key)
+            failure = work.outcome.failure(f"{unit.combination.explainer.short} of {', '.join(fresh.ids)}", error)
+            yield unit, dict.fromkeys(fresh.ids, failure)
+
+
+def _verified(
+    work: Work, batch: Batch, samples: Sequence[Sample], predictions: Predictions, units: Sequence[Unit]
+) -> list[Entry]:
+    """The heatmaps of units that share a batch; raises ``Interference`` if any of them changed what others use."""
+    work.weights.seal()
+    entries = list(_explained(work, batch, samples, predictions, units))
+    names = ", ".join(dict.fromkeys(unit.combination.explainer.short for unit in units))
+    if work.weights.damaged():
+        raise Interference(f"{names} changes weights or buffers of the model; let it work on a copy.")
+    return entries
+
+
 def _explained(
     work: Work, batch: Batch, samples: Sequence[Sample], predictions: Predictions, missing: Sequence[Unit]
-) -> Iterator[tuple[Unit, dict[str, Explained | Failure]]]:
-    """The heatmaps of every missing unit, target by target; units of one target share their batch."""
+) -> Iterator[Entry]:
+    """The heatmaps of some units, target by target; units of one target share their batch."""
     for target in dict.fromkeys(unit.combination.target for unit in missing):
         units = [unit for unit in missing if unit.combination.target == target]
         targeted, failures = _targeted(work, batch, samples, predictions, units[0].combination)
@@ -58,6 +99,9 @@ def _explained(
             if targeted is not None:
                 yield unit, _heatmaps(work, targeted, unit.combination)
                 _free(targeted, unit, later)
+        if targeted is not None and targeted.damaged():
+            names = ", ".join(dict.fromkeys(unit.combination.explainer.short for unit in units))
+            raise Interference(f"{names} changes its batch or shared results; let it work on a copy.")
 
 
 def _targeted(
@@ -159,7 +203,7 @@ def _explanation_of(row: int, explanation: Explanation, values: Array) -> Explai
     notes = {name: _note(name, entry[row]) for name, entry in explanation.notes.items()}
     if not values.any():
         notes["degenerate"] = 1.0
-    arrays = {name: np.asarray(torch.as_tensor(entry[row]).cpu()) for name, entry in explanation.kept.items()}
+    arrays = {name: torch.as_tensor(entry[row]).cpu().numpy().copy() for name, entry in explanation.kept.items()}
     return Explained(values, notes, arrays)
 
 

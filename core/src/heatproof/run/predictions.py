@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch
-from ..errors import ModelError
+from ..errors import Interference, ModelError
 from ..passes import logits
 from ..plan.sample_cache import prepared
+from ..process_state import settled
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, write_records
 from .outcome import Failure
@@ -32,7 +33,13 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
         undefined = Failure("the logits are not finite", "invalid")
         return {id: work.model.read(row) if np.isfinite(row).all() else undefined for id, row in zip(batch.ids, values)}
 
-    return work.divided(batch, act, "prediction", lambda prediction: prediction)
+    def predictions() -> dict[str, Prediction | Failure]:
+        return work.divided(batch, act, "prediction", lambda prediction: prediction)
+
+    try:
+        return settled(work.model.short, predictions)
+    except Interference as error:
+        return dict.fromkeys(batch.ids, work.outcome.failure(f"predictions of {', '.join(batch.ids)}", error))
 
 
 def commit_predictions(work: Work, predictions: Predictions) -> None:

@@ -1,6 +1,6 @@
 """The prepared samples of a task, read once and several at a time; unreadable ones become failures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
@@ -11,6 +11,7 @@ from ..imaging.images import READERS
 from ..model import Model
 from ..plan.sample_cache import prepared
 from ..plan.task import Task
+from ..process_state import Process, settled
 from ..records import Sample
 from .outcome import Failure, Outcome
 
@@ -74,21 +75,33 @@ class Samples:
         load = partial(prepared(self.task.cache).sample, self.task.source.dataset, self.model)
         threads = min(torch.get_num_threads(), READERS, len(self.task.ids) - 1)
         if threads < 2:
-            yield from ((id, partial(load, id)) for id in self.task.ids)
+            yield from self._one_by_one(load, self.task.ids)
             return
         # The first sample is read alone: a dataset reads its tables then, and only once.
         first, *others = self.task.ids
-        yield first, partial(load, first)
+        yield from self._one_by_one(load, [first])
         pool = ThreadPoolExecutor(threads, "heatproof-reader")
         try:
             futures = [pool.submit(load, id) for id in others]
             if self.task.device == "cpu":
                 # Readers and torch must not compete for cores: torch's threads wait for the slowest of them.
+                process = Process()
                 with self.outcome.clock("decoding"):
                     wait(futures)
+                if process.changes():
+                    process.undo()
+                    yield from self._one_by_one(load, others)
+                    return
             yield from ((id, future.result) for id, future in zip(others, futures))
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _one_by_one(
+        self, load: Callable[[str], Sample], ids: Sequence[str]
+    ) -> Iterator[tuple[str, Callable[[], Sample]]]:
+        """Yield ids with functions that read in this thread; a sample whose reading changes the process fails."""
+        name = f"{self.task.source.dataset.short}, prepared for {self.model.short},"
+        yield from ((id, partial(settled, name, partial(load, id))) for id in ids)
 
     def _checked(self, id: str, read: Callable[[], Sample], earlier: Sample | None) -> Sample | Failure:
         """Read a sample and check its id and its grid against an earlier one; a failure if anything is wrong."""

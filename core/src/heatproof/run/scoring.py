@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..batch import Batch
-from ..errors import Undefined
+from ..errors import Interference, Undefined
 from ..explainer import heatmaps
+from ..guard import guarded
 from ..metric import Case, Metric
 from ..plan.task import ASKING, Combination, Unit
-from ..records import Array, Heatmap, Prediction, Sample, Score
+from ..process_state import again, settled
+from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
 from ..results.parquet import write_records
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
@@ -42,7 +44,15 @@ class Scoring:
         run = self.work.run
         if run.has("scores", key):
             return
+        runs_model = bool(metric.needs & {"model", "explainer"})
+        if runs_model:
+            self.work.weights.seal()
         rows = [row for score, heatmap in self._cases(unit) for row in self._rows(metric, score, heatmap, unit)]
+        if runs_model and self.work.weights.damaged():
+            self.work.weights.recover()
+            error = Interference(f"{metric.short} changes weights or buffers of the model; let it work on a copy.")
+            failure = self.work.outcome.failure(metric.short, error)
+            rows = [_without_value(metric, score, failure) for score, _ in self._cases(unit)]
         meta = {"metric": metric.describe(), "heatmaps": unit and unit.key, "predictions": self.work.task.prediction}
         with run.commit("scores", key, meta) as folder:
             write_records(folder / "scores.parquet", Score, rows)
@@ -87,7 +97,7 @@ class Scoring:
                 return self._measured(metric, score, sample, prediction, heatmap, unit)  # type: ignore[arg-type]
             except Exception as error:
                 failure = self.work.outcome.failure(f"{metric.short} of {score.case}", error)
-        return [replace(score, measure=metric.primary, status=failure.status, reason=failure.reason)]
+        return [_without_value(metric, score, failure)]
 
     def _measured(
         self, metric: Metric, score: Score, sample: Sample, prediction: Prediction | Failure,
@@ -96,10 +106,17 @@ class Scoring:
         """The scores of a case that can be measured."""
         predicted = prediction if isinstance(prediction, Prediction) else None
         classes = self.work.task.source.dataset.classes
-        model_parts = self._model_parts(metric, sample, prediction, unit)
-        case = Case(sample, predicted, heatmap, **model_parts, classes=classes)
-        with self.work.outcome.clock("metrics"):
-            measured = metric.measure(case)
+        readable = Case(read_only(sample), read_only(predicted), read_only(heatmap), classes=classes)
+
+        def measure() -> Measurement:
+            case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
+            with self.work.outcome.clock("metrics"):
+                if case.batch is None:
+                    return settled(metric.short, lambda: metric.measure(case))
+                with guarded(metric.short, case.batch):
+                    return metric.measure(case)
+
+        measured = again(measure)
         if not measured:
             raise Undefined(f"{metric.short} measured nothing")
         return [_with_value(score, name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
@@ -120,6 +137,11 @@ class Scoring:
         if "explainer" in metric.needs:
             parts |= {"explain": partial(_explain, unit.combination), "traits": unit.combination.explainer.traits}
         return parts
+
+
+def _without_value(metric: Metric, score: Score, failure: Failure) -> Score:
+    """A score with the reason why there is no value."""
+    return replace(score, measure=metric.primary, status=failure.status, reason=failure.reason)
 
 
 def _explain(combination: Combination, batch: Batch) -> Array:

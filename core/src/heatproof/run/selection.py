@@ -16,6 +16,7 @@ from ..model import Model
 from ..plan.plan import Fitted, Plan
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
+from ..process_state import settled
 from ..records import Sample
 from ..results.store import Run
 from .execution import Observer
@@ -110,7 +111,7 @@ def _fill_metric(
             "which has no sample; give that split a share, or set the values in the config."
         )
     try:
-        fitted = metric.fit(samples)
+        fitted = settled(metric.short, lambda: metric.fit(samples))
     except Exception as error:
         reason = str(error).rstrip(".") if isinstance(error, HeatproofError) else f"{type(error).__name__}: {error}"
         raise PluginError(

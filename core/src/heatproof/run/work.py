@@ -1,7 +1,7 @@
 """A task in execution: its model, its samples, and their batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,14 +10,17 @@ import numpy as np
 import torch
 
 from ..batch import OUT_OF_MEMORY, Batch, fields
+from ..errors import Interference
 from ..model import Model
 from ..plan.task import Task
+from ..process_state import settled
 from ..records import Sample
 from ..results.store import Run
 from .batch_size import on_device, settled_rows
 from .outcome import Failure, Outcome
 from .residence import resident
 from .samples import Samples
+from .weights import Weights
 
 Result = TypeVar("Result")
 
@@ -29,6 +32,13 @@ class Work:
     run: Run
     task: Task
     outcome: Outcome
+    distrusted: set[str] = field(default_factory=set)
+    """The keys of units whose explainers changed what others use; they get batches of their own."""
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights of the model as they were first."""
+        return Weights(self.model)
 
     @cached_property
     def model(self) -> Model:
@@ -69,7 +79,8 @@ class Work:
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """A batch of prepared samples on the task's device; its targets are set later."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device)
-        inputs = on_device(self.model.collate(samples), self.task.device)
+        collated = settled(self.model.short, lambda: self.model.collate(samples))
+        inputs = on_device(collated, self.task.device)
         ids = [sample.id for sample in samples]
         return Batch(
             self.model, ids, images, [0] * len(ids), inputs=inputs, field=fields(samples).to(self.task.device),
@@ -80,9 +91,14 @@ class Work:
         self, batch: Batch, act: Callable[[Batch], Mapping[str, Result]], name: str,
         mark: Callable[[Result | Failure], Result | Failure],
     ) -> dict[str, Result | Failure]:  # fmt: skip
-        """The results of ``act`` by id; if it raises, the batch is halved, and ``mark`` applied if memory ran out."""
+        """The results of ``act`` by id; if it raises, the batch is halved, and ``mark`` applied if memory ran out.
+
+        ``Interference`` is raised: it concerns the whole batch.
+        """
         try:
             return dict(act(batch))
+        except Interference:
+            raise
         except Exception as error:
             if len(batch) == 1:
                 return {batch.ids[0]: self.outcome.failure(f"{name} of {batch.ids[0]}", error)}

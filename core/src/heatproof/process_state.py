@@ -1,0 +1,335 @@
+"""The state of the process that plugin code must leave as it was: it is watched, undone, and its change is named."""
+
+import builtins
+import gc
+import locale
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules import module as modules
+
+from .containment import contained
+from .errors import Interference
+
+Result = TypeVar("Result")
+
+
+class Watch(Protocol):
+    """Something that plugin code must leave as it was."""
+
+    def changes(self) -> list[str]:
+        """The names of what has changed."""
+
+    def undo(self) -> None:
+        """Restore what has changed, as far as that is possible."""
+
+
+TINY = sys.float_info.min
+SETTINGS = tuple(
+    (owner, name)
+    for owner, names in (
+        (torch.backends.cudnn, ("enabled", "benchmark", "deterministic")),
+        (getattr(torch.backends.cudnn, "conv", None), ("fp32_precision",)),
+        (getattr(torch.backends.cudnn, "rnn", None), ("fp32_precision",)),
+        (torch.backends.cuda.matmul, ("fp32_precision", "allow_fp16_reduced_precision_reduction")),
+        (torch.backends.mkldnn, ("enabled", "deterministic")),
+        (getattr(torch.backends.mkldnn, "conv", None), ("fp32_precision",)),
+        (getattr(torch.backends.mkldnn, "matmul", None), ("fp32_precision",)),
+    )
+    for name in names
+    if hasattr(owner, name)
+)
+"""Settings of torch's libraries that change the last bits: the owner and the attribute."""
+
+OWNERS: tuple[Any, ...] = (
+    builtins, torch, torch.Tensor, torch.autograd, torch.linalg, nn, nn.functional, np, np.linalg, np.random, random,
+    *{cls for cls in vars(nn).values() if isinstance(cls, type)},
+)  # fmt: skip
+"""Modules and classes whose functions must not be replaced."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A part of the state: its name in messages, how it is read, and how the value read before is restored."""
+
+    name: str
+    read: Callable[[], Any]
+    restore: Callable[[Any], Any]
+
+
+def _device() -> Any:
+    """The default device; None if none was set, which costs less than setting ``cpu``."""
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return context and context.device
+
+
+def _autocast() -> list[tuple[str, bool, torch.dtype]]:
+    return [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")]
+
+
+def _set_autocast(states: list[tuple[str, bool, torch.dtype]]) -> None:
+    for kind, enabled, dtype in states:
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+
+
+def _set_deterministic(state: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+
+
+def _set_settings(values: list[Any]) -> None:
+    for (owner, name), value in zip(SETTINGS, values):
+        if getattr(owner, name) != value:
+            setattr(owner, name, value)
+
+
+def _hooks() -> dict[str, Any]:
+    """The content of torch's global hooks."""
+    hooks = {name: value for name, value in vars(modules).items() if name.startswith("_global_")}
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in hooks.items()}
+
+
+def _set_hooks(hooks: Mapping[str, Any]) -> None:
+    for name, value in hooks.items():
+        if isinstance(value, dict):  # the same object: the handles of hooks refer to it
+            getattr(modules, name).clear()
+            getattr(modules, name).update(value)
+        else:
+            setattr(modules, name, value)
+
+
+def _set_environment(variables: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def _folder() -> str | None:
+    """The working directory; None if it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
+_copies: dict[tuple[int, int, int], int] = {}  # a descriptor and its file → a copy of the descriptor
+
+
+def _descriptors() -> list[tuple[int, int, int] | None]:
+    """The files of the descriptors 1 and 2, None for a closed one; a copy of each stays open."""
+    return [_descriptor(number) for number in (1, 2)]
+
+
+def _descriptor(number: int) -> tuple[int, int, int] | None:
+    try:
+        state = os.fstat(number)
+    except OSError:
+        return None
+    file = (number, state.st_dev, state.st_ino)
+    if file not in _copies:
+        _copies[file] = os.dup(number)
+    return file
+
+
+def _set_descriptors(files: list[tuple[int, int, int] | None]) -> None:
+    for file in filter(None, files):
+        os.dup2(_copies[file], file[0])
+
+
+def _streams() -> list[tuple[str, Any, bool]]:
+    return [(name, getattr(sys, name), getattr(getattr(sys, name), "closed", False)) for name in ("stdout", "stderr")]
+
+
+def _set_streams(streams: list[tuple[str, Any, bool]]) -> None:
+    """Put the streams back; one that was closed meanwhile is opened again on its descriptor."""
+    for number, (name, stream, closed) in enumerate(streams, 1):
+        if stream is not None and stream.closed and not closed:
+            stream = os.fdopen(number, "w", 1, "utf-8", "backslashreplace", closefd=False)
+        setattr(sys, name, stream)
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.resetwarnings()  # tells Python that the filters have changed
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _set_handlers(handlers: Mapping[int, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _set_collecting(enabled: bool) -> None:
+    (gc.disable, gc.enable)[enabled]()
+
+
+_modes: list[Any] = []  # an inference mode lasts as long as its object
+
+
+def _set_inference(enabled: bool) -> None:
+    _modes.append(torch.inference_mode(enabled))
+    _modes[-1].__enter__()
+
+
+WATCHED = (
+    Watched("the file descriptors of the output", _descriptors, _set_descriptors),
+    Watched("the standard streams", _streams, _set_streams),
+    Watched("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    Watched("the default device", _device, torch.set_default_device),
+    Watched("torch's inference mode", torch.is_inference_mode_enabled, _set_inference),
+    Watched("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    Watched("torch's autocast", _autocast, _set_autocast),
+    Watched(
+        "torch's deterministic mode",
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        _set_deterministic,
+    ),
+    Watched("torch's backends", lambda: [getattr(*setting) for setting in SETTINGS], _set_settings),
+    Watched("torch's handling of tiny numbers", lambda: TINY * 0.5 == 0, torch.set_flush_denormal),
+    Watched(
+        "torch's anomaly mode",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda state: torch.autograd.set_detect_anomaly(*state),
+    ),
+    Watched("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    Watched("torch's global hooks", _hooks, _set_hooks),
+    Watched("numpy's handling of errors", np.geterr, lambda state: np.seterr(**state)),
+    Watched("the environment variables", os.environ.copy, _set_environment),
+    Watched("the working directory", _folder, os.chdir),
+    Watched("the filters of warnings", lambda: list(warnings.filters), _set_filters),
+    Watched("the search path of modules", sys.path.copy, lambda path: sys.path.__setitem__(slice(None), path)),
+    Watched("the garbage collector", gc.isenabled, _set_collecting),
+    Watched("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Watched("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
+    Watched("the handlers of signals", _handlers, _set_handlers),
+)  # fmt: skip
+
+
+class Process:
+    """The state of the process when this object was made, with the members of ``OWNERS`` and of further owners."""
+
+    def __init__(self, owners: Iterable[Any] = ()):
+        self.values = [watched.read() for watched in WATCHED]
+        self.members = [(owner, vars(owner).copy()) for owner in (*OWNERS, *owners)]
+
+    def changes(self) -> list[str]:
+        """The names of the parts that have changed since."""
+        parts = [f"{part.name} of the process" for part, value in zip(WATCHED, self.values) if part.read() != value]
+        return parts + [
+            f"{name} of {owner.__name__}"
+            for owner, members in self.members
+            if not same(vars(owner), members)
+            for name in _replaced(owner, members)
+        ]
+
+    def undo(self) -> None:
+        """Restore everything that has changed since."""
+        for part, value in zip(WATCHED, self.values):
+            if part.read() != value:
+                part.restore(value)
+        for owner, members in self.members:
+            for name in _replaced(owner, members):
+                if name in members:
+                    setattr(owner, name, members[name])
+                else:
+                    delattr(owner, name)
+
+
+def same(members: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether all members are the same objects; a replaced one may be of a class that refuses to be compared."""
+    try:
+        return bool(members == before)
+    except Exception:
+        return False
+
+
+def _replaced(owner: Any, before: Mapping[str, Any]) -> list[str]:
+    """The members that were replaced or deleted, or now hide an inherited method; imports may add other names."""
+    now = vars(owner)
+    replaced = [name for name, member in before.items() if now.get(name, Process) is not member]
+    added = [name for name in now.keys() - before.keys() if isinstance(owner, type)]
+    return replaced + [name for name in added if callable(getattr(owner.__base__, name, None))]
+
+
+@contextmanager
+def random_states(device: torch.device | None = None) -> Iterator[None]:
+    """Restore the global random states afterwards, also those of a GPU."""
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    generators = [torch.default_generator]
+    if device is not None and device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        for generator, state in zip(generators, states):
+            generator.set_state(state)
+
+
+@contextmanager
+def watched(name: str, *watches: Watch, device: torch.device | None = None) -> Iterator[None]:
+    """Contain the plugin code ``name``, and undo what it changes of the things that are watched.
+
+    Raises ``Interference`` that names the changes. Random states are restored silently.
+    """
+    changed: list[str] = []
+    try:
+        try:
+            with random_states(device), contained(name):
+                yield
+        finally:
+            for watch in watches:
+                changed += watch.changes()
+                watch.undo()
+    except Exception as error:
+        if changed:
+            raise _interference(name, changed) from error
+        raise
+    if changed:
+        raise _interference(name, changed)
+
+
+def _interference(name: str, changed: list[str]) -> Interference:
+    listed = ", ".join(changed[:3])
+    if len(changed) > 3:
+        listed += " and others"
+    return Interference(f"{name} changes {listed}; let it restore them, or work on a copy.")
+
+
+def settled(name: str, act: Callable[[], Result]) -> Result:
+    """The result of plugin code that leaves the process as it was, at its second call at the latest.
+
+    A first call may import a library that sets something up: this is undone, and the call is made again.
+    """
+
+    def call() -> Result:
+        with watched(name, Process()):
+            return act()
+
+    return again(call)
+
+
+def again(call: Callable[[], Result]) -> Result:
+    """The result of a watched call; it is made a second time if the first one changed something."""
+    try:
+        return call()
+    except Interference:
+        return call()
