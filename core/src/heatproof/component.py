@@ -1,8 +1,10 @@
 """The base class of datasets, models, explainers and metrics: validated Params, a revision and an identity."""
 
 import os
+import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
@@ -14,6 +16,7 @@ from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
 from .messages import in_one_line
 from .records import Sample
+from .sources import KINDS, described, source
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -50,11 +53,14 @@ class Component(ABC, Generic[P]):
     revision: ClassVar[int] = 1
     """Raise it when results change for equal Params; identities do not contain package versions."""
 
+    _defined: ClassVar[int] = 0
+
     registered: str = ""
     """``distribution/name`` in the catalog; empty for a component created in Python."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls._defined = time.time_ns()
         if "Params" in cls.__dict__:
             name = cls.__name__
             raise PluginError(f"{name} sets Params in its body; give them to its base, as in Explainer[{name}Params].")
@@ -113,10 +119,24 @@ class Component(ABC, Generic[P]):
 
     @property
     def identity(self) -> str:
-        """The digest of name, revision, Params, identities of nested components, and contents of files."""
+        """The digest of name, revision, Params, identities of nested components, contents of files, and the source.
+
+        Code of an installed distribution is no part of it. Computed once; a plan starts by computing it again.
+        """
         if "_identity" not in self.__dict__:
-            self.__dict__["_identity"] = digest([self.name, self.revision, self._identity_params(), self.content()])
+            self.__dict__["_source"] = source(type(self))
+            self.__dict__["_identity"] = digest(self._parts())
         return str(self.__dict__["_identity"])
+
+    def _parts(self) -> list[Any]:
+        """Everything that the identity is the digest of."""
+        parts = [self.name, self.revision, self._identity_params(), self.content()]
+        return [*parts, *filter(None, [self.__dict__["_source"]])]
+
+    def renew(self) -> None:
+        """Forget the identity, also that of nested components, so that it is computed from what there is now."""
+        self.__dict__.pop("_identity", None)
+        renew(self.params)
 
     def content(self) -> str:
         """Return a digest of further inputs, such as a packaged checkpoint; empty if there are none."""
@@ -149,15 +169,26 @@ class Component(ABC, Generic[P]):
         return {name: mapped(value, _identity_leaf) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"params": dict(self._values()), "registered": self.registered, "identity": self.identity}
+        state = {"params": dict(self._values()), "registered": self.registered}
+        return state | {"identity": self.identity, "source": self.__dict__["_source"]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
         self.registered = state["registered"]
-        self.__dict__["_identity"] = state["identity"]
+        self.__dict__ |= {"_identity": state["identity"], "_source": state["source"]}
+        if _source_here(type(self)) != state["source"]:
+            raise PluginError(
+                f"{self.name} was edited since the run started, or is another class in the worker; run again."
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
+
+
+@lru_cache(maxsize=1024)
+def _source_here(kind: type[Component]) -> str:
+    """The source of a class as a worker process has it, computed once."""
+    return source(kind)
 
 
 def _params_class(base: Any, name: str) -> type[Params] | None:
@@ -214,6 +245,16 @@ def _identity_leaf(value: Any) -> Any:
     return file_digest(value)
 
 
+def renew(value: Any) -> None:
+    """Let every component in nested settings compute its identity again from the files, weights and code of now."""
+
+    def leaf(value: Any) -> None:
+        if isinstance(value, Component):
+            value.renew()
+
+    mapped(value, leaf)
+
+
 def plain(value: Any) -> Any:
     """Convert the value of a Param to types that JSON and YAML can write."""
     return mapped(value, _plain_leaf)
@@ -225,3 +266,11 @@ def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _component(value: Component, memo: Any) -> Any:
+    """A component as the source of a class that uses it contains it: its own identity may be in computation."""
+    return ["component", described(type(value), memo), value.registered, described(dict(value.params), memo)]
+
+
+KINDS.append((Component, _component))
