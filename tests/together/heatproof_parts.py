@@ -129,6 +129,18 @@ class Unbuildable(Regions):
         raise ModelError("checkpoint x.safetensors does not exist; give the path of a file.")
 
 
+class Unsteady(Residual):
+    """A faulty model with random weights at every call."""
+
+    def build(self) -> nn.Module:
+        """The residual network with another head each time."""
+        network: Any = super().build()
+        with torch.random.fork_rng():
+            torch.seed()
+            nn.init.normal_(network.head.weight)
+        return network
+
+
 class Blind(Regions):
     """A model with logits that are not finite for some images."""
 
@@ -403,7 +415,7 @@ def heatproof_models() -> Mapping[str, str]:
     """Declare the models, the kit's toys among them."""
     models = {
         name.lower(): f"heatproof_parts:{name}"
-        for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Blind")
+        for name in ("Swapped", "Elsewhere", "Native", "OneLogit", "Weighed", "Unbuildable", "Unsteady", "Blind")
     }
     return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual")}
 

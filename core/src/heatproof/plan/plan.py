@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from itertools import product
 
 from ..chance import NAME
+from ..component import renew
 from ..config.settings import DatasetEntry, RunConfig
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
@@ -14,6 +15,7 @@ from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
 from ..registry.catalog import Catalog
+from ..source_files import refresh
 from .keys import heatmap_key
 from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
@@ -69,6 +71,8 @@ class Plan:
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` if nothing can run, ``ModelError`` if a network cannot be built."""
+    refresh()
+    renew(config)
     entries = [*config.datasets, *(row.dataset for row in config.combinations)]
     sources = {id(entry): source(entry) for entry in entries}
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
@@ -102,7 +106,7 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
     models = {id(model): model for _, model in _pairs(config)}
     expansions: dict[int, Expansion] = {}
     for model in models.values():
-        _require_built(model)
+        model.require_built()
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
@@ -110,16 +114,6 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
         if len(models) > 1:
             model.forget()
     return [expansions[number] for number in sorted(expansions)]
-
-
-def _require_built(model: Model) -> None:
-    """Raise ``ModelError`` for a model whose network cannot be built."""
-    try:
-        _ = model.network
-    except HeatproofError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
 
 
 def _missing_extras(source: Source, model: Model) -> list[str]:

@@ -14,6 +14,7 @@ def perform(folder: Path, task: Task) -> Outcome:
     """Compute and commit every unit of a task that is missing."""
     work = Work(Run(folder), task, Outcome())
     with work.outcome.clock("all"):
+        work.require_network()
         explain(work)
         Scoring(work).score()
     return work.outcome
