@@ -11,7 +11,7 @@ from ..component import Component
 from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
-from ..plan.task import Task, label
+from ..plan.task import Task, labels
 from ..results.scores import metrics_of
 from ..results.store import Run
 from .batch_size import known_rows
@@ -20,12 +20,13 @@ from .batch_size import known_rows
 def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
     """The content of ``provenance.json``, without times and host names; ``rejected``: dataset identity → tallies."""
     models = {task.model.identity: task.model for task in tasks}
+    names = labels(models.values())
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
         "versions": versions(), "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
-        "rows": {label(task.model): known_rows(run, task) for task in tasks},
+        "rows": {names[task.model.identity]: known_rows(run, task) for task in tasks},
         "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
