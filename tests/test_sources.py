@@ -122,12 +122,15 @@ def test_what_cannot_be_told_is_refused(value: Any) -> None:
         of("used", used=value)
 
 
-def test_a_method_that_a_notebook_puts_into_a_class_of_a_file_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_notebook_puts_into_a_class_of_a_file_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = source(Linear)
     monkeypatch.setattr(Linear, "weights", helper(1))
     patched = source(Linear)
     monkeypatch.setattr(Linear, "weights", helper(2))
     assert len({before, patched, source(Linear)}) == 3
+    monkeypatch.undo()
+    monkeypatch.setattr(Linear, "dataset_size", {2: 32})
+    assert source(Linear) != before
     monkeypatch.undo()
     assert source(Linear) == before
 
@@ -256,6 +259,27 @@ def test_a_second_reading_costs_nothing_to_speak_of(plugin: Path) -> None:
     for _ in range(20):
         source(kind)
     assert (time.perf_counter() - start) / 20 < 0.01
+
+
+def test_what_a_constructor_takes_besides_params_counts() -> None:
+    class Given(Component):
+        def __init__(self, function: Any, **params: Any):
+            super().__init__(**params)
+            self._function = function
+
+    assert Given(len).identity == Given(len).identity != Given(max).identity
+    assert len({Given(helper(number)).identity for number in (1, 1, 2)}) == 2
+
+
+def test_a_forward_of_a_single_module_counts() -> None:
+    def model(change: Any) -> Model:
+        network: Any = linear(1.0)
+        if change is not None:
+            network.forward = change.__get__(network)
+        return Model.of(network, "abc")
+
+    identities = [model(change).identity for change in (None, helper(1), helper(1), helper(2))]
+    assert len(set(identities)) == 3
 
 
 def test_the_network_of_a_model_counts_with_its_code_and_settings() -> None:

@@ -4,7 +4,8 @@ import os
 import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
@@ -16,7 +17,7 @@ from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
 from .messages import in_one_line
 from .records import Sample
-from .sources import KINDS, described, source
+from .sources import KINDS, content, described, source
 
 
 def _absolute(value: Any, info: ValidationInfo) -> Any:
@@ -29,6 +30,10 @@ def _absolute(value: Any, info: ValidationInfo) -> Any:
 
 Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
+
+
+INTERNAL = {"params", "registered", "_identity", "_source", "_planned", "_origin", "_views", "_variants"}
+"""Attributes of components that follow from what their identity covers."""
 
 
 class Params(BaseModel):
@@ -54,13 +59,13 @@ class Component(ABC, Generic[P]):
     """Raise it when results change for equal Params; identities do not contain package versions."""
 
     _defined: ClassVar[int] = 0
+    _body: ClassVar[Mapping[str, Any]] = {}
 
     registered: str = ""
     """``distribution/name`` in the catalog; empty for a component created in Python."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._defined = time.time_ns()
         if "Params" in cls.__dict__:
             name = cls.__name__
             raise PluginError(f"{name} sets Params in its body; give them to its base, as in Explainer[{name}Params].")
@@ -71,6 +76,8 @@ class Component(ABC, Generic[P]):
             if owner is not None:
                 advice = f"remove it: the documentation of {owner.__name__} says what may be overridden."
                 raise PluginError(f"{cls.__name__} overrides {owner.__name__}.{name}, which is final; {advice}")
+        cls._defined = time.time_ns()
+        cls._body = dict(vars(cls))
 
     def __init__(self, **params: Any):
         try:
@@ -131,7 +138,16 @@ class Component(ABC, Generic[P]):
     def _parts(self) -> list[Any]:
         """Everything that the identity is the digest of."""
         parts = [self.name, self.revision, self._identity_params(), self.content()]
-        return [*parts, *filter(None, [self.__dict__["_source"]])]
+        return [*parts, *filter(None, [self.__dict__["_source"], self._constructed()])]
+
+    def _constructed(self) -> str:
+        """The digest of the attributes of a component whose constructor takes more than Params; empty for others."""
+        cls = type(self)
+        _, *parameters = signature(cls.__init__).parameters.values()
+        if all(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+            return ""
+        cached = {name for base in cls.__mro__ for name, value in vars(base).items() if type(value) is cached_property}
+        return content(cls, {name: value for name, value in vars(self).items() if name not in {*INTERNAL, *cached}})
 
     def renew(self) -> None:
         """Forget the identity, also that of nested components, so that it is computed from what there is now."""

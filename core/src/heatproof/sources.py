@@ -11,6 +11,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import (
     CellType,
@@ -20,6 +21,7 @@ from types import (
     GetSetDescriptorType,
     MappingProxyType,
     MemberDescriptorType,
+    MethodType,
     ModuleType,
     NoneType,
 )
@@ -59,14 +61,26 @@ def source(kind: type) -> str:
     Raises ``PluginError`` if it uses a value whose content cannot be told, or if its files were edited after it was
     loaded, so that they are not what would run.
     """
-    try:
+    with _refusing(kind):
         parts = [part for base in kind.__mro__ for part in _definition(base, {id(kind): (0, kind)})]
+    return digest(parts) if parts else ""
+
+
+def content(kind: type, values: Mapping[str, Any]) -> str:
+    """Return the digest of the content of values that an object of a class holds; raises ``PluginError``."""
+    with _refusing(kind):
+        return digest(_each(values, {}))
+
+
+@contextmanager
+def _refusing(kind: type) -> Iterator[None]:
+    try:
+        yield
     except Untold as untold:
         raise PluginError(
             f"{kind.__name__} uses {untold.args[0]}, a {untold.args[1]} whose content cannot be told, so results of "
             "different code could not be told apart; make it a Param, or define the class at the top level of a module."
         ) from None
-    return digest(parts) if parts else ""
 
 
 def _definition(kind: type, memo: Memo) -> list[Any]:
@@ -83,7 +97,7 @@ def _definition(kind: type, memo: Memo) -> list[Any]:
     # Of a class without functions it is not known whether the file defines it, or a notebook.
     defined = file in every or (not every and is_released(file) and kind.__module__ != "__main__")
     if defined and (is_released(file) or "<locals>" not in kind.__qualname__):
-        members = {name: members[name] for name in members if _is_patch(file, paths[name])}
+        members = {name: value for name, value in members.items() if _is_patch(kind, name, file, paths[name])}
     return [*files, *_each(members, memo)]
 
 
@@ -95,7 +109,7 @@ def _is_released(kind: type) -> bool:
 
 def _is_member(name: str, value: Any) -> bool:
     """Whether an attribute is one that the body of a class sets, not one that Python or a base class adds."""
-    return any(_functions(value)) or not (name.startswith("__") or name in ("_abc_impl", "_defined"))
+    return any(_functions(value)) or not (name.startswith("__") or name in ("_abc_impl", "_defined", "_body"))
 
 
 def _functions(value: Any) -> Iterator[FunctionType]:
@@ -105,8 +119,11 @@ def _functions(value: Any) -> Iterator[FunctionType]:
         yield from _functions(getattr(value, name))
 
 
-def _is_patch(file: str, paths: set[str]) -> bool:
-    """Whether a function of a class comes from other unreleased code than the file of the class."""
+def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
+    """Whether an attribute was given to a class after its definition, or is a function of other unreleased code."""
+    body = vars(kind).get("_body")
+    if body is not None:
+        return body.get(name, EMPTY) is not vars(kind)[name]
     return any(real(path) != file and not path.startswith(GENERATED) and not is_released(path) for path in paths)
 
 
@@ -224,6 +241,10 @@ def _names(code: CodeType, *operations: str) -> set[str]:
     return names.union(*(_names(inner, *operations) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
+def _method(value: MethodType, memo: Memo) -> Any:
+    return ["method", described(value.__func__, memo), described(value.__self__, memo)]
+
+
 def _inert(value: Any, memo: Memo) -> Any:
     return type(value).__name__
 
@@ -236,6 +257,6 @@ CONTAINERS: Mapping[type, Kind] = {
 }  # fmt: skip
 KINDS: list[tuple[Any, Kind]] = [
     (INERT, _inert), (type, _class), (FunctionType, _function), (CodeType, _code), (ModuleType, _module),
-    (tuple(WRAPPERS), _wrapper), (np.ndarray, _array),
+    (tuple(WRAPPERS), _wrapper), (np.ndarray, _array), (MethodType, _method),
 ]  # fmt: skip
 """How values of a type are described; other modules add theirs. What is in no table is described as pickle would."""

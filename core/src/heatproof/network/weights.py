@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..digests import digest
-from ..sources import KINDS, described, source
+from ..sources import KINDS, content, described, source
 
 
 def tensors(network: nn.Module) -> list[Tensor]:
@@ -31,10 +31,11 @@ def share(module: nn.Module, other: nn.Module) -> None:
 def structure_digest(network: nn.Module) -> str:
     """The digest of everything of a network but its weights: of each module class, settings and unreleased source.
 
-    Settings are the ``extra_repr()`` and all attributes that are numbers or text, or tuples of these.
+    Settings are the ``extra_repr()``, all attributes that are numbers or text, or tuples of these, and a ``forward``
+    that only this module has.
     """
     modules = [
-        [name, type(module).__qualname__, module.extra_repr(), _settings(module)]
+        [name, type(module).__qualname__, module.extra_repr(), _settings(module), _own_forward(module)]
         for name, module in network.named_modules()
     ]
     kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: kind.__qualname__)
@@ -46,6 +47,12 @@ def _settings(module: nn.Module) -> list[list[str]]:
     plain = (bool, int, float, str, tuple)
     settings = [(name, value) for name, value in vars(module).items() if type(value) in plain and name != "training"]
     return [[name, repr(value)] for name, value in sorted(settings) if not isinstance(value, tuple) or _is_plain(value)]
+
+
+def _own_forward(module: nn.Module) -> str:
+    """The digest of a ``forward`` that was put into a module itself; empty if it has that of its class."""
+    forward = vars(module).get("forward")
+    return content(type(module), {"forward": getattr(forward, "__func__", forward)}) if forward else ""
 
 
 def _is_plain(values: tuple[object, ...]) -> bool:
@@ -61,8 +68,8 @@ def weights_digest(network: nn.Module) -> str:
 def _content(tensor: Tensor) -> list[str]:
     """A tensor's dtype, shape and digest of its bytes."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    content = hashlib.blake2b(flat.numpy().data, digest_size=16).hexdigest()
-    return [str(tensor.dtype), str(tuple(tensor.shape)), content]
+    values = hashlib.blake2b(flat.numpy().data, digest_size=16).hexdigest()
+    return [str(tensor.dtype), str(tuple(tensor.shape)), values]
 
 
 def _module(value: nn.Module, memo: Any) -> Any:
