@@ -49,6 +49,9 @@ P = TypeVar("P", bound=Params, default=Params, covariant=True)
 class Component(ABC, Generic[P]):
     """Base class of all interfaces; the identity of a component covers everything that its results depend on.
 
+    Of installed distributions it contains no code: authors raise ``revision``. Code without a release, in a notebook, a
+    script or an editable install, is part of the identity by its source.
+
     A component with settings passes their class to its base: ``class Smooth(Explainer[SmoothParams])``.
     """
 

@@ -66,7 +66,7 @@ class Model(Component[P]):
     ) -> "NetworkModel":
         """A model of an existing network, which is not copied; worker processes can use it if it can be pickled.
 
-        The identity depends on all arguments, and on structure and weights of the network when it is first read.
+        The identity depends on all arguments, and on structure, code and weights of the network when a run is planned.
         """
         return NetworkModel(
             network=network, classes=tuple(classes), preparation=preparation, head=head, outputs=tuple(outputs)
