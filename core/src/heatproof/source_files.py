@@ -68,7 +68,8 @@ def real(path: str) -> str:
 @lru_cache(maxsize=4096)
 def is_released(path: str) -> bool:
     """Whether a file or folder belongs to an installed distribution or to the standard library."""
-    return not PACKAGES.isdisjoint(real(path).split(os.sep)) or real(path).startswith(LIBRARY)
+    absolute = path and real(path)
+    return absolute.startswith(LIBRARY) or not PACKAGES.isdisjoint(absolute.split(os.sep))
 
 
 def tree_with_imports(file: str, defined: int = 0) -> Tree:

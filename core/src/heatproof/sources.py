@@ -27,13 +27,11 @@ from types import (
 )
 from typing import Any
 
-import numpy as np
-
 from .digests import digest
 from .errors import PluginError
 from .source_files import file_of, imported, is_released, real, tree_with_imports
 
-PLAIN = {NoneType, EllipsisType, bool, int, float, complex, str, bytes}
+PLAIN = {NoneType, EllipsisType, bool, int, float, complex, str}
 GENERATED = ("<string>", "<attrs generated")
 """File names of the methods that dataclasses, named tuples and attrs write."""
 HEAP = 1 << 9
@@ -58,8 +56,7 @@ class Untold(Exception):
 def source(kind: type) -> str:
     """Return the digest of the source of a class; empty if only released code defines it.
 
-    Raises ``PluginError`` if it uses a value whose content cannot be told, or if its files were edited after it was
-    loaded, so that they are not what would run.
+    Raises ``PluginError`` if it uses a value whose content cannot be told.
     """
     with _refusing(kind):
         parts = [part for base in kind.__mro__ for part in _definition(base, {id(kind): (0, kind)})]
@@ -90,10 +87,13 @@ def _definition(kind: type, memo: Memo) -> list[Any]:
     file = file_of(kind.__module__)
     members = {name: value for name, value in vars(kind).items() if _is_member(name, value)}
     paths = {name: {function.__code__.co_filename for function in _functions(members[name])} for name in members}
-    every = {real(path) for part in paths.values() for path in part}
+    every = {real(path) for part in paths.values() for path in part if not path.startswith(GENERATED)}
+    if not file and not every and kind.__module__ not in ("__main__", "builtins"):
+        return []  # a type of C
     files = []
     if file and not is_released(file) and (not every or file in every):
-        files = [_files(file, vars(kind).get("_defined", 0), kind.__name__)]
+        files = [_files(file, vars(kind).get("_defined", 0))]
+        members = {name: value for name, value in members.items() if not _is_generated(paths[name])}
     # Of a class without functions it is not known whether the file defines it, or a notebook.
     defined = file in every or (not every and is_released(file) and kind.__module__ != "__main__")
     if defined and (is_released(file) or "<locals>" not in kind.__qualname__):
@@ -104,7 +104,7 @@ def _definition(kind: type, memo: Memo) -> list[Any]:
 def _is_released(kind: type) -> bool:
     if kind.__module__ == "builtins":
         return not kind.__flags__ & HEAP
-    return kind.__module__ in sys.stdlib_module_names or is_released(file_of(kind.__module__) or ".")
+    return kind.__module__ in sys.stdlib_module_names or is_released(file_of(kind.__module__))
 
 
 def _is_member(name: str, value: Any) -> bool:
@@ -119,6 +119,10 @@ def _functions(value: Any) -> Iterator[FunctionType]:
         yield from _functions(getattr(value, name))
 
 
+def _is_generated(paths: set[str]) -> bool:
+    return bool(paths) and all(path.startswith(GENERATED) for path in paths)
+
+
 def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
     """Whether an attribute was given to a class after its definition, or is a function of other unreleased code."""
     body = vars(kind).get("_body")
@@ -127,21 +131,21 @@ def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
     return any(real(path) != file and not path.startswith(GENERATED) and not is_released(path) for path in paths)
 
 
-def _files(file: str, defined: int = 0, name: str = "") -> str:
-    """The digest of a file's code and of all that it imports; ``name`` is that of the class ``defined`` by it."""
+def _files(file: str, defined: int = 0) -> str:
+    """The digest of a file's code and of all that it imports, as a class ``defined`` (ns) by it was loaded.
+
+    Files that were edited later are not what runs: then no other process gets this digest.
+    """
     tree = tree_with_imports(file, defined)
-    if tree.changed > defined > 0:
-        raise PluginError(
-            f"the code of {name} in {file}, or code that it imports, was edited after it was loaded, so it is not what "
-            "would run; load the module again, or run again in a new process."
-        )
-    return tree.digest
+    return digest([tree.digest, defined]) if tree.changed > defined > 0 else tree.digest
 
 
 def described(value: Any, memo: Memo) -> Any:
     """Describe a value by plain ones, which are the same in every process; raises ``Untold``."""
     if type(value) in PLAIN:
         return [type(value).__name__, repr(value)]
+    if type(value) is bytes:  # of arrays, too
+        return ["bytes", hashlib.blake2b(value, digest_size=16).hexdigest()]
     if id(value) in memo:
         return ["again", memo[id(value)][0]]
     if type(value) is not tuple:  # which the compiler may share or not
@@ -183,13 +187,6 @@ def _set(value: Iterable[Any], memo: Memo) -> Any:
 
 def _mapping(value: Mapping[Any, Any], memo: Memo) -> Any:
     return ["mapping", *([described(name, memo), described(entry, memo)] for name, entry in value.items())]
-
-
-def _array(value: Any, memo: Memo) -> Any:
-    if value.dtype.hasobject:
-        return described(value.tolist(), memo)
-    content = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).hexdigest()
-    return ["array", str(value.dtype), list(value.shape), content]
 
 
 def _module(value: ModuleType, memo: Memo) -> Any:
@@ -257,6 +254,6 @@ CONTAINERS: Mapping[type, Kind] = {
 }  # fmt: skip
 KINDS: list[tuple[Any, Kind]] = [
     (INERT, _inert), (type, _class), (FunctionType, _function), (CodeType, _code), (ModuleType, _module),
-    (tuple(WRAPPERS), _wrapper), (np.ndarray, _array), (MethodType, _method),
+    (tuple(WRAPPERS), _wrapper), (MethodType, _method),
 ]  # fmt: skip
 """How values of a type are described; other modules add theirs. What is in no table is described as pickle would."""
