@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from heatproof.component import Component, Location, Params
 from heatproof.config.settings import DatasetEntry, RunConfig, from_plain, load, resolved
@@ -49,7 +50,7 @@ class Net(Model[NetParams]):
             raise ModelError("a width above 100 does not fit; give at most 100")
 
     def build(self) -> Any:
-        raise NotImplementedError
+        return nn.Identity()
 
 
 class Plain(Explainer):

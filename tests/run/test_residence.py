@@ -15,24 +15,26 @@ from heatproof.testing.toys import Linear, Regions, Residual
 from heatproof_costs.estimate import estimates
 
 MODELS = ["regions", "linear", "residual"]
+NETWORKS: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+COUNTS: list[int] = []
+"""Of this module: in the closure of a model's method they would be part of its identity."""
 
 
 @pytest.fixture
 def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many networks were alive, this one counted, whenever one was built."""
-    networks: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-    counts: list[int] = []
+    COUNTS.clear()
     for kind in (Regions, Linear, Residual):
 
         def build(self: Any, built: Callable[[Any], nn.Module] = kind.build) -> nn.Module:
             network = built(self)
-            networks.add(network)
+            NETWORKS.add(network)
             gc.collect()
-            counts.append(len(networks))
+            COUNTS.append(len(NETWORKS))
             return network
 
         monkeypatch.setattr(kind, "build", build)
-    return counts
+    return COUNTS
 
 
 @pytest.mark.slow

@@ -211,6 +211,18 @@ class Unbuildable(Regions):
         raise ModelError("checkpoint x.safetensors does not exist; give the path of a file.")
 
 
+class Unsteady(Residual):
+    """A faulty model with random weights at every call."""
+
+    def build(self) -> nn.Module:
+        """The residual network with another head each time."""
+        network: Any = super().build()
+        with torch.random.fork_rng():
+            torch.seed()
+            nn.init.normal_(network.head.weight)
+        return network
+
+
 class Blind(Regions):
     """A model with logits that are not finite for some images."""
 
@@ -486,17 +498,10 @@ def heatproof_models() -> Mapping[str, str]:
     models = {
         name.lower(): f"heatproof_parts:{name}"
         for name in (
-            "Swapped",
-            "Elsewhere",
-            "Native",
-            "Branched",
-            "Untraceable",
-            "OneLogit",
-            "Weighed",
-            "Unbuildable",
-            "Blind",
+            "Swapped", "Elsewhere", "Native", "Branched", "Untraceable", "OneLogit", "Weighed", "Unbuildable",
+            "Unsteady", "Blind",
         )
-    }
+    }  # fmt: skip
     return models | {
         name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual", "Graded")
     }

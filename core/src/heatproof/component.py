@@ -1,8 +1,11 @@
 """The base class of datasets, models, explainers and metrics: validated Params, a revision and an identity."""
 
 import os
+import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, lru_cache
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
 
@@ -23,6 +26,7 @@ from .digests import digest, file_digest
 from .errors import DataError, HeatproofError, PluginError
 from .messages import in_one_line
 from .records import Sample
+from .sources import KINDS, content, described, source
 
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
@@ -45,6 +49,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
+
+
+INTERNAL = {"params", "registered", "_identity", "_source", "_planned", "_origin", "_views", "_variants"}
+"""Attributes of components that follow from what their identity covers."""
 
 
 class Params(BaseModel):
@@ -71,6 +79,9 @@ P = TypeVar("P", bound=Params, default=Params, covariant=True)
 class Component(ABC, Generic[P]):
     """Base class of all interfaces; the identity of a component covers everything that its results depend on.
 
+    Of installed distributions it contains no code: authors raise ``revision``. Code without a release, in a notebook, a
+    script or an editable install, is part of the identity by its source.
+
     A component with settings passes their class to its base: ``class Smooth(Explainer[SmoothParams])``.
     """
 
@@ -79,6 +90,9 @@ class Component(ABC, Generic[P]):
     params: P
     revision: ClassVar[int] = 1
     """Raise it when results change for equal Params; identities do not contain package versions."""
+
+    _defined: ClassVar[int] = 0
+    _body: ClassVar[Mapping[str, Any]] = {}
 
     registered: str = ""
     """``distribution/name`` in the catalog; empty for a component created in Python."""
@@ -95,6 +109,8 @@ class Component(ABC, Generic[P]):
             if owner is not None:
                 advice = f"remove it: the documentation of {owner.__name__} says what may be overridden."
                 raise PluginError(f"{cls.__name__} overrides {owner.__name__}.{name}, which is final; {advice}")
+        cls._defined = time.time_ns()
+        cls._body = dict(vars(cls))
 
     def __init__(self, **params: Any):
         try:
@@ -144,10 +160,33 @@ class Component(ABC, Generic[P]):
 
     @property
     def identity(self) -> str:
-        """The digest of name, revision, Params, identities of nested components, and contents of files."""
+        """The digest of name, revision, Params, identities of nested components, contents of files, and the source.
+
+        Code of an installed distribution is no part of it. Computed once; a plan starts by computing it again.
+        """
         if "_identity" not in self.__dict__:
-            self.__dict__["_identity"] = digest([self.name, self.revision, self._identity_params(), self.content()])
+            self.__dict__["_source"] = source(type(self))
+            self.__dict__["_identity"] = digest(self._parts())
         return str(self.__dict__["_identity"])
+
+    def _parts(self) -> list[Any]:
+        """Everything that the identity is the digest of."""
+        parts = [self.name, self.revision, self._identity_params(), self.content()]
+        return [*parts, *filter(None, [self.__dict__["_source"], self._constructed()])]
+
+    def _constructed(self) -> str:
+        """The digest of the attributes of a component whose constructor takes more than Params; empty for others."""
+        cls = type(self)
+        _, *parameters = signature(cls.__init__).parameters.values()
+        if all(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+            return ""
+        cached = {name for base in cls.__mro__ for name, value in vars(base).items() if type(value) is cached_property}
+        return content(cls, {name: value for name, value in vars(self).items() if name not in {*INTERNAL, *cached}})
+
+    def renew(self) -> None:
+        """Forget the identity, also that of nested components, so that it is computed from what there is now."""
+        self.__dict__.pop("_identity", None)
+        renew(self.params)
 
     def content(self) -> str:
         """Return a digest of further inputs, such as a packaged checkpoint; empty if there are none."""
@@ -180,15 +219,26 @@ class Component(ABC, Generic[P]):
         return {name: mapped(value, _identity_leaf) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"params": dict(self._values()), "registered": self.registered, "identity": self.identity}
+        state = {"params": dict(self._values()), "registered": self.registered}
+        return state | {"identity": self.identity, "source": self.__dict__["_source"]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
         self.registered = state["registered"]
-        self.__dict__["_identity"] = state["identity"]
+        self.__dict__ |= {"_identity": state["identity"], "_source": state["source"]}
+        if _source_here(type(self)) != state["source"]:
+            raise PluginError(
+                f"{self.name} was edited since the run started, or is another class in the worker; run again."
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
+
+
+@lru_cache(maxsize=1024)
+def _source_here(kind: type[Component]) -> str:
+    """The source of a class as a worker process has it, computed once."""
+    return source(kind)
 
 
 def _params_class(base: Any, name: str) -> type[Params] | None:
@@ -245,6 +295,16 @@ def _identity_leaf(value: Any) -> Any:
     return file_digest(value)
 
 
+def renew(value: Any) -> None:
+    """Let every component in nested settings compute its identity again from the files, weights and code of now."""
+
+    def leaf(value: Any) -> None:
+        if isinstance(value, Component):
+            value.renew()
+
+    mapped(value, leaf)
+
+
 def plain(value: Any) -> Any:
     """Convert the value of a Param to types that JSON and YAML can write."""
     return mapped(value, _plain_leaf)
@@ -256,3 +316,11 @@ def _plain_leaf(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _component(value: Component, memo: Any) -> Any:
+    """A component as the source of a class that uses it contains it: its own identity may be in computation."""
+    return ["component", described(type(value), memo), value.registered, described(dict(value.params), memo)]
+
+
+KINDS.append((Component, _component))

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from .component import Component, P, Params
 from .containment import contained
 from .digests import digest
-from .errors import ModelError, near
+from .errors import HeatproofError, ModelError, near
 from .imaging.transforms import Preparation
 from .network.layers import Outline, outline
 from .network.tracing import named_outputs
 from .network.views import Opaque, View, view
-from .network.weights import network_digest, share, tensors, weights_digest
+from .network.weights import share, structure_digest, tensors, weights_digest
 from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
@@ -67,7 +67,7 @@ class Model(Component[P]):
     ) -> "NetworkModel":
         """A model of an existing network, which is not copied; worker processes can use it if it can be pickled.
 
-        The identity depends on all arguments, and on structure and weights of the network when it is first read.
+        The identity depends on all arguments, and on structure, code and weights of the network when a run is planned.
         """
         return NetworkModel(
             network=network, classes=tuple(classes), preparation=preparation, head=head, outputs=tuple(outputs)
@@ -81,14 +81,59 @@ class Model(Component[P]):
     @final
     @cached_property
     def network(self) -> nn.Module:
-        """The result of ``build``, in evaluation mode."""
+        """The result of ``build``, in evaluation mode; raises ``ModelError`` if it is not the one of the identity."""
         with contained(self.short):
-            return self.build().eval()
+            network = self.build().eval()
+        planned = self.__dict__.get("_planned")
+        if planned is not None:
+            self.__dict__["weights_digest"] = weights_digest(network)
+            if digest([structure_digest(network), self.weights_digest]) != planned:
+                raise ModelError(
+                    f"{self.short}.build() returns another network than for the plan: other weights, settings or code; "
+                    "load them from a checkpoint, or seed them, so that every call and every process gets the same."
+                )
+        return network
+
+    @final
+    def require_built(self) -> None:
+        """Build the network and its digest; raises ``ModelError`` if that is not possible."""
+        try:
+            _ = self.network, self.network_digest
+        except HeatproofError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{self.short} cannot build its network ({type(error).__name__}: {error}).") from error
 
     @cached_property
     def weights_digest(self) -> str:
         """The digest of the network's parameters and buffers."""
         return weights_digest(self.network)
+
+    @property
+    def network_digest(self) -> str:
+        """The digest of the network's weights and structure as the identity contains it, until ``renew``."""
+        if "_planned" not in self.__dict__:
+            self.__dict__["_planned"] = digest([structure_digest(self.network), self.weights_digest])
+        return str(self.__dict__["_planned"])
+
+    def _parts(self) -> list[Any]:
+        reading = [self.classes, self.head, self.outputs, self.preparation and self.preparation.identity]
+        return [*super()._parts(), self.network_digest, *reading]
+
+    def renew(self) -> None:
+        """Forget network and identity: the next ``build`` may return another network, or the same after training."""
+        super().renew()
+        self.forget()
+        self.__dict__.pop("_planned", None)
+        if self.preparation is not None:
+            self.preparation.renew()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"network": self.network_digest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__["_planned"] = state["network"]
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -200,6 +245,7 @@ class Model(Component[P]):
             model = type(self).__new__(type(self))
             model.__dict__ |= {key: value for key, value in vars(self).items() if key not in DERIVED}
             model.__dict__ |= {"network": change(self.network), "_origin": self, "_identity": identity}
+            model.__dict__.pop("_planned", None)
             share(model.network, self.network)
             variants[identity] = weights, model
         return variants[identity][1]
@@ -252,13 +298,9 @@ class NetworkModel(Model[NetworkParams]):
         """The network itself."""
         return self.params.network
 
-    def content(self) -> str:
-        """The digest of the network's structure and weights."""
-        return network_digest(self.params.network)
-
     def describe(self) -> dict[str, Any]:
         """The settings; the network is described by its class and digest."""
-        return super().describe() | {"network": f"{self.short} {self.content()}"}
+        return super().describe() | {"network": f"{self.short} {self.network_digest}"}
 
     def _identity_params(self) -> dict[str, Any]:
         return super()._identity_params() | {"network": self.short}

@@ -93,12 +93,13 @@ def _default(info: "FieldInfo") -> str:
 
 def plan_table(plan: "Plan") -> Group:
     """Make the table of the combinations that will run."""
-    from ..plan.task import label
+    from ..plan.task import labels
 
+    names = labels(component for item in plan.combinations for component in (item.model, item.explainer))
     rows = [
         (item.source.dataset.short, item.source.split, len(item.source.ids),
-         "" if item.model_free else label(item.model), label(item.explainer), item.target, item.reduction,
-         item.verdict.level, item.verdict.reason)
+         "" if item.model_free else names[item.model.identity], names[item.explainer.identity], item.target,
+         item.reduction, item.verdict.level, item.verdict.reason)
         for item in plan.combinations
     ]  # fmt: skip
     columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")

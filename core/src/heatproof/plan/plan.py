@@ -6,6 +6,7 @@ from functools import cache, cached_property, partial
 from itertools import product
 
 from ..chance import NAME
+from ..component import renew
 from ..config.settings import DatasetEntry, RunConfig
 from ..containment import contained
 from ..dataset import Dataset, Tally
@@ -15,6 +16,7 @@ from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
 from ..registry.catalog import Catalog
+from ..source_files import refresh
 from .keys import heatmap_key
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
@@ -77,6 +79,8 @@ class Plan:
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` if nothing can run, ``ModelError`` if a network cannot be built."""
+    refresh()
+    renew(config)
     entries = [*config.datasets, *(row.dataset for row in config.combinations)]
     sources = {id(entry): source(entry) for entry in entries}
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
@@ -112,7 +116,7 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
     expansions: dict[int, Expansion] = {}
     dimensions: dict[Hashable, int] = {}
     for model in models.values():
-        _require_built(model)
+        model.require_built()
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
@@ -121,16 +125,6 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
         if len(models) > 1:
             model.forget()
     return [expansions[number] for number in sorted(expansions)]
-
-
-def _require_built(model: Model) -> None:
-    """Raise ``ModelError`` for a model whose network cannot be built."""
-    try:
-        _ = model.network
-    except HeatproofError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{model.short} cannot build its network ({type(error).__name__}: {error}).") from error
 
 
 def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import DataError
-from .task import Source
+from .task import Source, told_apart
 
 COLUMNS = ("dataset", "split", "case", "patient", "use")
 
@@ -37,13 +37,15 @@ def rows(reported: Sequence[Source], tuning: Sequence[Source]) -> list[dict[str,
     splits: dict[tuple[str, str], str] = {}
     patients: dict[tuple[str, str], str] = {}
     uses: dict[tuple[str, str], set[str]] = {}
+    names = told_apart(source.dataset for source in (*reported, *tuning))
     for use, sources in (("tuning", tuning), ("reported", reported)):
         for source in sources:
             dataset = source.dataset
-            splits |= {(dataset.short, case): split for split in dataset.splits for case in dataset.ids(split)}
+            name = names[dataset.identity]
+            splits |= {(name, case): split for split in dataset.splits for case in dataset.ids(split)}
             for case in source.ids:
-                patients[dataset.short, case] = dataset.patient(case)
-                uses.setdefault((dataset.short, case), set()).add(use)
+                patients[name, case] = dataset.patient(case)
+                uses.setdefault((name, case), set()).add(use)
     return [
         {"dataset": case[0], "split": splits.get(case, ""), "case": case[1], "patient": patients[case],
          "use": " and ".join(sorted(use))}

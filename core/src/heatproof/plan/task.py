@@ -175,13 +175,24 @@ def label(component: Component) -> str:
     return f"{component.short}({', '.join(changed)})" if changed else component.short
 
 
+def labels(components: Iterable[Component]) -> dict[str, str]:
+    """Identity of each component → its label, with the start of the identity where labels are equal: ``net#3f9a1c``.
+
+    Such components differ by their weights, their code or their files.
+    """
+    texts = {component.identity: label(component) for component in components}
+    counts = Counter(texts.values())
+    return {identity: f"{text}#{identity[:6]}" if counts[text] > 1 else text for identity, text in texts.items()}
+
+
 def told_apart(components: Iterable[Component]) -> dict[str, str]:
-    """Identity of each component → its registered name, with its settings if several components have this name."""
+    """Identity of each component → its registered name, or its label if several components have this name."""
     distinct = {component.identity: component for component in components}
     counts = Counter(component.short for component in distinct.values())
-    names = {}
+    names = labels(distinct.values())
     for identity, component in distinct.items():
-        names[identity] = label(component) if counts[component.short] > 1 else component.short
+        if counts[component.short] == 1:
+            names[identity] = component.short
     return names
 
 

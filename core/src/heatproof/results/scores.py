@@ -12,7 +12,7 @@ import numpy as np
 
 from ..digests import digest
 from ..metric import Metric
-from ..plan.task import ASKING, Combination, Task, label, told_apart
+from ..plan.task import ASKING, Combination, Task, label, labels, told_apart
 from ..records import Array
 from .parquet import SCORE_COLUMNS, connect, copy_table, fill_table, read_table, write_table
 from .store import Run
@@ -49,14 +49,17 @@ class ScoredCombination:
 
 def scored_combinations(tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric]) -> list[ScoredCombination]:
     """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it."""
-    datasets = told_apart(task.source.dataset for task in tasks)
     named = {metric.identity: unfilled.get(metric.identity, metric) for metric in metrics_of(tasks)}
-    names = told_apart(named.values())
-    metrics = {identity: names[metric.identity] for identity, metric in named.items()}
+    metrics = told_apart(named.values())
+    names = {
+        **told_apart(task.source.dataset for task in tasks), **labels(task.model for task in tasks),
+        **labels(unit.combination.explainer for task in tasks for unit in task.units),
+        **{identity: metrics[metric.identity] for identity, metric in named.items()},
+    }  # fmt: skip
     scored: dict[tuple[str, str, str], ScoredCombination] = {}
     origins: dict[tuple[str, str, str], str] = {}
     for task in tasks:
-        for origin, entry in _entries(task, flags, datasets, metrics):
+        for origin, entry in _entries(task, flags, names):
             key = (entry.columns["combination"], entry.columns["split"], entry.metric.identity)
             if origins.setdefault(key, origin) == origin:
                 earlier = scored.get(key, entry).units
@@ -72,18 +75,18 @@ def metrics_of(tasks: Sequence[Task]) -> Iterable[Metric]:
             yield from unit.metrics
 
 
-def _entries(
-    task: Task, flags: Flags, datasets: Mapping[str, str], metrics: Mapping[str, str]
-) -> Iterable[tuple[str, ScoredCombination]]:
-    """Every combination × metric of a task, after the key of the combination that was explained."""
+def _entries(task: Task, flags: Flags, names: Mapping[str, str]) -> Iterable[tuple[str, ScoredCombination]]:
+    """Every combination × metric of a task, after the key of the combination that was explained.
+
+    ``names``: identity of a component → its name in the tables.
+    """
     dataset = task.source.dataset.identity
 
     def entry(columns: Mapping[str, str], metric: Metric, key: str, baseline: bool, model: str) -> ScoredCombination:
         flag = flags.get((metric.identity, dataset, task.source.split), "")
-        return ScoredCombination(
-            {**columns, "dataset": datasets[dataset]}, metric, metrics[metric.identity], (key,), baseline, flag,
-            dataset, task.model.grid, model,
-        )  # fmt: skip
+        columns = {**columns, "dataset": names[dataset], "model": model and names[model]}
+        grid = task.model.grid
+        return ScoredCombination(columns, metric, names[metric.identity], (key,), baseline, flag, dataset, grid, model)
 
     for metric in task.metrics:
         columns = _model_columns(task)
@@ -95,7 +98,7 @@ def _entries(
             if combination.model_free:
                 model = ""
             baseline = combination.indifferent and "baseline" in combination.explainer.traits
-            columns = _strings(combination.describe())
+            columns = _strings(combination.describe()) | {"explainer": names[combination.explainer.identity]}
             yield unit.combination.key, entry(columns, metric, unit.scores(metric), baseline, model)
 
 
@@ -182,12 +185,13 @@ class Cases:
 
 def cases_of(table: Mapping[str, Array], scored: Sequence[ScoredCombination]) -> list[Cases]:
     """The cases of every combination × metric that has rows in a table of scores."""
-    positions: dict[tuple[str, str, str], list[int]] = {}
-    for position, key in enumerate(zip(table["combination"], table["split"], table["metric_settings"])):
+    positions: dict[tuple[str, ...], list[int]] = {}
+    names = ("combination", "split", "metric", "metric_settings")
+    for position, key in enumerate(zip(*(table[name] for name in names))):
         positions.setdefault(key, []).append(position)
     cases = []
     for entry in scored:
-        key = (entry.columns["combination"], entry.columns["split"], _json(entry.metric.describe()))
+        key = (entry.columns["combination"], entry.columns["split"], entry.name, _json(entry.metric.describe()))
         if key in positions:
             cases.append(_cases(entry, {name: values[positions[key]] for name, values in table.items()}))
     return cases

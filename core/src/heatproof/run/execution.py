@@ -62,9 +62,11 @@ def execute(
     def lost(task: Task, reason: str) -> None:
         done(task, lose(run.folder, task, reason))
 
-    if pending:
-        executor.run(pending, partial(perform, run.folder), done, lost, threads)
-    free()
+    try:
+        if pending:
+            executor.run(pending, partial(perform, run.folder), done, lost, threads)
+    finally:
+        free()
     return seconds
 
 

@@ -17,7 +17,7 @@ from ..component import Component
 from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
-from ..plan.task import Task, label
+from ..plan.task import Task, labels
 from ..records import UnitKind
 from ..results.checksums import DamagedUnit
 from ..results.scores import metrics_of
@@ -44,10 +44,11 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     parts = dict.fromkeys(part for task in tasks for part in task.parts())
     metas = {part: run.meta(*part) for part in parts if run.has(*part)}
     models = {task.model.identity: task.model for task in tasks}
+    names = labels(models.values())
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
         "environments": _environments(run, metas), "seed": tasks[0].seed,
-        "rows": {label(task.model): known_rows(run, task) for task in tasks},
+        "rows": {names[task.model.identity]: known_rows(run, task) for task in tasks},
         "models": [_model(model, tasks, metas) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,

@@ -41,8 +41,9 @@ class Weights:
         """Build the network again; raises ``ModelError`` if it has other weights than before."""
         self.model.forget()
         self.seals = {}
-        for tensor, values in zip(tensors(self.model.network), self.copies):
-            tensor.data = values.clone()
+        if isinstance(self.model, NetworkModel):
+            for tensor, values in zip(tensors(self.model.params.network), self.copies):
+                tensor.data = values.clone()
         contents = [bits(tensor, True) for tensor in tensors(self.model.network)]
         if len(contents) != len(self.originals) or not all(map(torch.equal, contents, self.originals)):
             raise ModelError(

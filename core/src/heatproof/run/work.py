@@ -14,7 +14,7 @@ from ..errors import Interference
 from ..model import Model
 from ..plan.task import Task
 from ..process_state import settled
-from ..records import Sample
+from ..records import Sample, UnitKind
 from ..results.store import Run
 from .batch_size import on_device, settled_rows
 from .outcome import Failure, Outcome
@@ -23,6 +23,8 @@ from .samples import Samples
 from .weights import Weights
 
 Result = TypeVar("Result")
+RUNNING = frozenset({"model", "explainer"})
+"""The needs of a metric that runs the network."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class Work:
     def model(self) -> Model:
         """The task's model, resident in this process."""
         return resident(self.task.model)
+
+    def require_network(self) -> None:
+        """Build the network if anything that is missing asks it: one that differs from the plan's ends the run."""
+        task = self.task
+        asked: list[tuple[UnitKind, str]] = [
+            ("predictions", task.prediction),
+            *(("heatmaps", unit.key) for unit in task.units),
+        ]
+        asked += [("scores", task.scores(metric)) for metric in task.metrics if metric.needs & RUNNING]
+        for unit in task.units:
+            asked += [("scores", unit.scores(metric)) for metric in unit.metrics if metric.needs & RUNNING]
+        if any(not self.run.has(kind, key) for kind, key in asked):
+            self.model.require_built()
 
     @cached_property
     def samples(self) -> Samples:

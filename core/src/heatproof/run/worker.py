@@ -14,6 +14,7 @@ def perform(folder: Path, task: Task) -> Outcome:
     """Compute and commit every unit of a task that is missing."""
     work = _started(folder, task)
     with work.outcome.clock("all"):
+        work.require_network()
         _complete(work)
     return work.outcome
 
