@@ -136,6 +136,7 @@ class Task:
     device: str = "cpu"
     rows: int | None = None
     cache: Cache = NOWHERE
+    time_limit: float | None = None
 
     @cached_property
     def prediction(self) -> str:

@@ -91,7 +91,8 @@ class Scoring:
         classes = self.work.task.source.dataset.classes
         model_parts = self._model_parts(metric, sample, prediction, unit)
         case = Case(sample, predicted, heatmap, **model_parts, classes=classes)
-        with self.work.outcome.clock("metrics"):
+        key = f"{unit.key if unit else self.work.task.prediction}-{metric.identity}"
+        with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short):
             measured = metric.measure(case)
         if not measured:
             raise Undefined(f"{metric.short} measured nothing")
