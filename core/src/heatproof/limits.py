@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -36,14 +36,11 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
     outside = set(_stack(sys._getframe()))
 
     def expire(number: int, frame: FrameType | None) -> None:
-        if not state["armed"]:
-            return
-        if any(inner.f_code.co_name in ("__enter__", "__exit__") for inner in set(_stack(frame)) - outside):
-            # An exception would prevent that a `with` block cleans up.
+        if state["armed"] and _cleans_up(set(_stack(frame)) - outside):
             signal.setitimer(signal.ITIMER_REAL, 0.01, 1)
-            return
-        state["expired"] = True
-        raise Overtime
+        elif state["armed"]:
+            state["expired"] = True
+            raise Overtime
 
     start = time.monotonic()
     handler = signal.signal(signal.SIGALRM, expire)
@@ -61,10 +58,15 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         state["armed"] = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-        if delay:
-            signal.setitimer(signal.ITIMER_REAL, max(1e-6, delay - (time.monotonic() - start)), interval)
+        if delay:  # of somebody else
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, delay - time.monotonic() + start), interval)
     if state["expired"]:
         raise HeatproofError(message)
+
+
+def _cleans_up(frames: Iterable[FrameType]) -> bool:
+    """Whether code enters or leaves a ``with`` block, where an exception would prevent that it cleans up."""
+    return any(frame.f_code.co_name in ("__enter__", "__exit__") for frame in frames)
 
 
 def _stack(frame: FrameType | None) -> Iterator[FrameType]:

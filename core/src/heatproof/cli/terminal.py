@@ -1,7 +1,8 @@
 """The group of commands, its messages for errors, and helpers for commands of plugins."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,6 +82,16 @@ def catalog() -> "Catalog":
     from ..registry.catalog import default
 
     return default()
+
+
+@contextmanager
+def broken_named() -> Iterator[None]:
+    """Name the broken plugins on stderr when the block has ended, also after an error."""
+    try:
+        yield
+    finally:
+        for plugin in catalog().broken:
+            click.echo(f"broken plugin, set apart: {plugin}", err=True)
 
 
 def console(stderr: bool = False) -> "Console":

@@ -38,12 +38,8 @@ def execute(
     tasks: Sequence[Task], executor: Executor[Task, Outcome], threads: int, run: Run, catalog: Catalog,
     observer: Observer,
 ) -> dict[str, float]:  # fmt: skip
-    """Run the tasks that are not complete, model by model; returns the seconds by kind of work.
-
-    A task that is lost, as it killed its worker processes, runs again part by part: only the culprit fails.
-    """
-    models = list(dict.fromkeys(task.model.identity for task in tasks))
-    pending = sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
+    """Run the tasks that are not complete, and lost ones again part by part; returns the seconds by kind of work."""
+    pending = _pending(tasks, run)
     units = sum(map(weight, tasks))
     observer.begin(units, units - sum(map(weight, pending)))
     seconds: dict[str, float] = {}
@@ -76,6 +72,12 @@ def execute(
     run.forget_overtime()
     free()
     return seconds
+
+
+def _pending(tasks: Sequence[Task], run: Run) -> list[Task]:
+    """The tasks that are not complete, model by model."""
+    models = list(dict.fromkeys(task.model.identity for task in tasks))
+    return sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
 
 
 def _culprits(lost: Losses, run: Run, run_all: Callable[[Sequence[Task]], Losses]) -> Iterator[tuple[Part, str]]:

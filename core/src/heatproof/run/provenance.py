@@ -6,23 +6,27 @@ from importlib.metadata import distributions
 from typing import Any
 
 import torch
+from packaging.utils import canonicalize_name
 
 from ..component import Component
 from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
 from ..plan.task import Task, label
+from ..registry.catalog import Catalog
 from ..results.scores import metrics_of
 from ..results.store import Run
 from .batch_size import known_rows
 
 
-def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]]) -> dict[str, Any]:
+def provenance(
+    run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[str, list[Tally]], catalog: Catalog
+) -> dict[str, Any]:
     """The content of ``provenance.json``, without times and host names; ``rejected``: dataset identity → tallies."""
     models = {task.model.identity: task.model for task in tasks}
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
-        "versions": versions(), "python": platform.python_version(),
+        **plugins(catalog), "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
         "rows": {label(task.model): known_rows(run, task) for task in tasks},
@@ -58,6 +62,14 @@ def _files(run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
         if run.has("predictions", task.prediction):
             files |= run.meta("predictions", task.prediction)["files"]
     return {"decoded": len(files), "digest": digest(files)}
+
+
+def plugins(catalog: Catalog) -> dict[str, Any]:
+    """The plugins that work and the broken ones, and the versions of all distributions but those set apart."""
+    broken = [vars(plugin) for plugin in catalog.broken]
+    apart = {plugin.distribution for plugin in catalog.broken} - catalog.active.keys()
+    installed = {name: version for name, version in versions().items() if canonicalize_name(name) not in apart}
+    return {"versions": installed, "plugins": catalog.active, "broken": broken}
 
 
 def versions() -> dict[str, str]:

@@ -9,11 +9,14 @@ from typing import Any
 from ..config.settings import RunConfig, resolved
 from ..config.yamlfile import written
 from ..errors import DataError
+from ..executor import end_if_unguarded
+from ..limits import exits_are_errors
 from ..plan import splits
 from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
+from ..registry.discovery import Broken
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run, write_json, write_text
@@ -40,6 +43,7 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@exits_are_errors()
 def run(
     config: RunConfig, catalog: Catalog, observer: Observer | None = None, shard: tuple[int, int] = (1, 1),
     retry: bool = False, strict: bool = False,
@@ -49,6 +53,7 @@ def run(
     ``shard`` (i, n) runs the i-th of n parts of the tasks; ``retry`` computes units with failed cases again;
     ``strict`` refuses datasets with rejected files.
     """
+    end_if_unguarded()
     observer = observer or Observer()
     start = time.perf_counter()
     observer.stage("planning")
@@ -56,7 +61,7 @@ def run(
     rejected = _rejected(plan)
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
-    store = _opened(plan, rejected, shard)
+    store = _opened(plan, rejected, shard, catalog.broken)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
     threads = settled_threads(config, store)
@@ -67,7 +72,7 @@ def run(
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
     seconds = execute(shared, config.executor, threads, store, catalog, observer)
     observer.stage("writing tables")
-    finished = _finish(store, plan, tasks, selection, threads)
+    finished = _finish(store, plan, tasks, selection, threads, catalog)
     finished.rejected = rejected
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
@@ -91,7 +96,7 @@ def _rejected(plan: Plan) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
+def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], broken: Sequence[Broken]) -> Run:
     """Create the folder of the run, and write its config and splits."""
     store = Run.create(plan.config.output)
     store.sweep()
@@ -100,6 +105,8 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
         store.log(f"rejected: {sentence}")
+    for plugin in broken:
+        store.log(f"broken plugin, set apart: {plugin}")
     return store
 
 
@@ -109,10 +116,15 @@ def _tasks(plan: Plan, selection: Selection) -> list[Task]:
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    return [replace(task, device=device, cache=cache, rows=rows) for task in plan.tasks(selection.fitted)]
+    return [
+        replace(task, device=device, cache=cache, rows=rows, time_limit=config.time_limit)
+        for task in plan.tasks(selection.fitted)
+    ]
 
 
-def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
+def _finish(
+    store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int, catalog: Catalog
+) -> Finished:
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
@@ -124,7 +136,7 @@ def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection,
             write_csv(store, f"{name}.csv", result.columns, result.rows)
         if complete or any(missing(task, store) for task in tasks):
             break
-    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected))
+    write_json(store.folder / "provenance.json", provenance(store, tasks, threads, plan.rejected, catalog))
     write_json(store.folder / "skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
     failures = count_failures(store, tasks, table)
     return Finished(store.folder, sum(map(weight, tasks)), complete, failures, plan.skipped, tables["summary"].rows)

@@ -68,15 +68,13 @@ class Processes(Executor[Job, Result, ProcessesParams]):
     ) -> tuple[set[int], list[tuple[int, Job]], int]:
         """Run entries, tasks with their index, in one pool until all are done or the pool breaks.
 
-        Returns the indices of the finished tasks, the entries that were running when the pool broke, and how the worker
-        ended that broke it. Raises ``HeatproofError`` if workers do not start, or cannot load a task.
+        Returns the indices of finished tasks, the entries that ran when the pool broke, and the culprit's exit code.
         """
         workers = min(self.params.workers, len(entries))
         pool = ProcessPoolExecutor(workers, _context(work), initializer=_start_worker, initargs=(threads,))
         queue = deque(entries)
         running: dict[Future[Result], tuple[int, Job]] = {}
         finished: set[int] = set()
-        ending = 0
 
         def collect(future: Future[Result]) -> None:
             index, task = running[future]
@@ -97,13 +95,13 @@ class Processes(Executor[Job, Result, ProcessesParams]):
             for future in wait(running).done:
                 if future.exception() is None:
                     collect(future)
-            ending = _ending(pool)
+            return finished, list(running.values()), _ending(pool)
         except BaseException:
             _kill(pool)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        return finished, list(running.values()), ending
+        return finished, [], 0
 
 
 def _context(work: Callable[..., object]) -> BaseContext:
