@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from heatproof.component import Location, Params
 from heatproof.explainer import Explainer
 from heatproof.plan.task import Combination, Source
 from heatproof.records import Verdict
+from heatproof.run.work import Work
 from heatproof_gradient.gradient import Gradient
 from heatproof_phantom.phantom import Phantom
 from heatproof_resnet50.resnet50 import ResNet50
@@ -203,3 +205,20 @@ def test_no_time_has_passed() -> None:
     live.begin(2, 0)
     live.advance(2, 0, "at once")
     assert live.state == "2/2 units, 0 failed"
+
+
+def test_outside_a_terminal_a_run_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(Work, "activity", "slope")
+    with Live(Console(file=stream, width=400), patience=0.2) as live:
+        live.stage("planning")
+        time.sleep(0.7)
+        live.begin(8, 3)
+        time.sleep(0.7)
+    lines = stream.getvalue().splitlines()
+    assert lines.count("planning") == lines.count("8 units, 3 already there") == 1
+    reminders = [re.sub(r"\d s$", "n s", line) for line in lines if line.startswith("still running")]
+    assert set(reminders) == {"still running: planning, slope, n s", "still running: 3 of 8 units, slope, n s"}
+    count = len(lines)
+    time.sleep(0.5)
+    assert len(stream.getvalue().splitlines()) == count

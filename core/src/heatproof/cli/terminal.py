@@ -86,11 +86,11 @@ def catalog() -> "Catalog":
 
 @contextmanager
 def broken_named() -> Iterator[None]:
-    """Name the broken plugins on stderr when the block has ended, also after an error."""
+    """Name the plugins set apart on stderr when the block has ended, also after an error."""
     try:
         yield
     finally:
-        for plugin in catalog().broken:
+        for plugin in catalog().apart:
             click.echo(f"broken plugin, set apart: {plugin}", err=True)
 
 

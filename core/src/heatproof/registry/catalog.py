@@ -59,6 +59,12 @@ class Catalog:
         return tuple(self._plugins.broken)
 
     @property
+    def apart(self) -> tuple[Broken, ...]:
+        """The plugins set apart, with reasons."""
+        working = {(plugin.announcement.distribution, plugin.announcement.entry) for plugin in self._plugins.working}
+        return tuple(plugin for plugin in self.broken if (plugin.distribution, plugin.entry) not in working)
+
+    @property
     def active(self) -> dict[str, str]:
         """The distributions with a plugin that works, and their versions."""
         plugins = [plugin.announcement for plugin in self._plugins.working]

@@ -61,7 +61,7 @@ def run(
     rejected = _rejected(plan)
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
-    store = _opened(plan, rejected, shard, catalog.broken)
+    store = _opened(plan, rejected, shard, catalog.apart)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
     threads = settled_threads(config, store)
