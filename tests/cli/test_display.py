@@ -18,6 +18,7 @@ from heatproof.component import Location, Params
 from heatproof.explainer import Explainer
 from heatproof.plan.task import Combination, Source
 from heatproof.records import Verdict
+from heatproof.run.work import Work
 from heatproof_gradient.gradient import Gradient
 from heatproof_phantom.phantom import Phantom
 from heatproof_resnet50.resnet50 import ResNet50
@@ -247,3 +248,17 @@ def test_no_time_has_passed() -> None:
     live.begin(2, 0)
     live.advance(2, 0, "at once")
     assert live.state == "2/2 units, 0 failed"
+
+
+def test_outside_a_terminal_a_run_says_what_runs_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=400, get_time=clock)
+    live = Live(console)
+    monkeypatch.setattr(Work, "activity", "slope")
+    live.begin(8, 3)
+    clock.seconds += 30
+    live.tick()
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "8 units, 3 already there",
+        "3/8 units, 0 failed: still running slope, 30 s",
+    ]

@@ -1,6 +1,7 @@
 """Executors: where the tasks of a run are executed, and how their processes are set up."""
 
 import ctypes
+import multiprocessing
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 from threadpoolctl import threadpool_limits
 
 from .component import Component, P
+from .limits import leave
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -17,6 +19,8 @@ Work: TypeAlias = Callable[[Job], Result]
 Done: TypeAlias = Callable[[Job, Result], None]
 Lost: TypeAlias = Callable[[Job, str], None]
 
+UNGUARDED = 79
+"""The exit status of a worker process that starts a run while it imports the main script, which has no main guard."""
 MMAP_MAX = -4  # M_MMAP_MAX and M_TRIM_THRESHOLD of glibc's malloc.h
 TRIM_THRESHOLD = -1
 
@@ -42,6 +46,12 @@ class Serial(Executor[Job, Result]):
         with torch_threads(threads):
             for task in tasks:
                 done(task, work(task))
+
+
+def end_if_unguarded() -> None:
+    """End a worker process that runs the main script again instead of importing it; its executor says why."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        leave(UNGUARDED)
 
 
 def keep_freed_memory() -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from ..errors import HeatproofError, PluginError
-from .terminal import INTERRUPTED, Cli, catalog, console, setting, working
+from ..limits import exits_are_errors
+from .terminal import INTERRUPTED, Cli, broken_named, catalog, console, setting, working
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -62,6 +63,8 @@ def show_(name: str) -> None:
 @cli.command(short_help="Check a config, or a component against the laws of its kind.")
 @click.argument("target")
 @setting("Change a setting of the config (a.b=c) or of the component.")
+@exits_are_errors()
+@broken_named()
 def check(target: str, overrides: tuple[str, ...]) -> None:
     """Check a config, or an installed component against the laws of its kind.
 
@@ -120,6 +123,8 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
 @click.option("--strict", is_flag=True, help="Fail if a dataset rejects samples or a case fails.")
 @click.option("--retry-failed", is_flag=True, help="Compute units with invalid or failed cases again.")
 @click.option("--verify-data", is_flag=True, help="Read all files of the samples, also those that look unchanged.")
+@exits_are_errors()
+@broken_named()
 def run(
     config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool, verify_data: bool
 ) -> None:  # fmt: skip

@@ -9,10 +9,12 @@ from rich.table import Column
 from rich.text import Text
 
 from ..run.execution import Observer
+from ..run.work import Work
 from .tables import cell
 
 SILENCE = 30.0
 """The seconds after which a plain line says what is still going on."""
+RUNNING = "running"
 
 
 class Live(Observer):
@@ -54,7 +56,10 @@ class Live(Observer):
         """Print what is still going on if nothing was printed for ``SILENCE`` seconds."""
         now = self.progress.console.get_time()
         if now - self.printed >= SILENCE:
-            line = f"still {self.activity}, {now - self.since:.0f} s"
+            activity = self.activity
+            if activity == RUNNING and Work.activity:
+                activity += f" {Work.activity}"
+            line = f"still {activity}, {now - self.since:.0f} s"
             self._print(": ".join(filter(None, [self.state, line])))
 
     @property
@@ -90,7 +95,7 @@ class Live(Observer):
         if done:
             text += f", {done} already there"
         self._show(text, text)
-        self._start("running")
+        self._start(RUNNING)
 
     def advance(self, units: int, failures: int, text: str) -> None:
         """Show committed units and how many of their cases failed."""
@@ -98,7 +103,7 @@ class Live(Observer):
         self.failures += failures
         self.progress.advance(self.task, units)
         self._show(text, f"{self.state}: {text}")
-        self._start("running")
+        self._start(RUNNING)
 
     def _start(self, activity: str) -> None:
         """Count the seconds of an activity from now on."""

@@ -86,6 +86,16 @@ def catalog() -> "Catalog":
     return default()
 
 
+@contextmanager
+def broken_named() -> Iterator[None]:
+    """Name the plugins set apart on stderr when the block has ended, also after an error."""
+    try:
+        yield
+    finally:
+        for plugin in catalog().apart:
+            click.echo(f"broken plugin, set apart: {plugin}", err=True)
+
+
 def console(stderr: bool = False) -> "Console":
     """Return a console for results or, on stderr, for progress; outside a terminal, lines are not wrapped."""
     from rich.console import Console

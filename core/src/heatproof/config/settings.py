@@ -69,6 +69,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
 
 Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]
 Reduction = Annotated[str, AfterValidator(_known_reduction)]
@@ -146,6 +147,7 @@ class RunConfig(Params):
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
     threads: Annotated[Count, Field(le=1024)] | None = None
+    time_limit: Seconds | None = None
     cache: Location | bool = True
     cache_limit: Gigabytes | None = None
     statistics: StatisticsSettings = StatisticsSettings()

@@ -140,6 +140,7 @@ class Task:
     rows: int | None = None
     cache: Cache = NOWHERE
     environment: str = ""
+    time_limit: float | None = None
 
     @cached_property
     def prediction(self) -> str:

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from .. import hooks
 from ..errors import HeatproofError, PluginError, near
 from .discovery import Announcement, Broken, discover
-from .plugins import Plugin, Plugins, attribute, reason
+from .plugins import Plugin, Plugins, attribute, contained, import_limit, reason
 
 if TYPE_CHECKING:
     from ..component import Component
@@ -57,6 +57,18 @@ class Catalog:
     def broken(self) -> tuple[Broken, ...]:
         """The plugins set apart and those with a failed hook, with reasons."""
         return tuple(self._plugins.broken)
+
+    @property
+    def apart(self) -> tuple[Broken, ...]:
+        """The plugins set apart, with reasons."""
+        working = {(plugin.announcement.distribution, plugin.announcement.entry) for plugin in self._plugins.working}
+        return tuple(plugin for plugin in self.broken if (plugin.distribution, plugin.entry) not in working)
+
+    @property
+    def active(self) -> dict[str, str]:
+        """The distributions with a plugin that works, and their versions."""
+        plugins = [plugin.announcement for plugin in self._plugins.working]
+        return {plugin.distribution: plugin.version for plugin in plugins}
 
     @property
     def entries(self) -> tuple[Registration, ...]:
@@ -106,9 +118,13 @@ class Catalog:
 
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""
+        attribute(hooks.KINDS[entry.kind][1])  # torch and the core need not count as the plugin's time
         try:
-            return self._class(entry)
-        except (Exception, SystemExit) as error:
+            with contained(import_limit()):
+                return self._class(entry)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             why = f"{entry.kind} {entry.name!r} does not load from {entry.target}: {reason(error)}"
             for plugin in [plugin for plugin in self._plugins.working if entry in self._declared[plugin]]:
                 self._plugins.set_apart(plugin, why)
@@ -161,7 +177,7 @@ class Catalog:
         names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
         message = f"no {kind} is named {name!r:.80}; {hint}{near(name, names)}"
         if self.broken:
-            faults = "; ".join(f"{plugin.distribution} {plugin.version}: {plugin.reason}" for plugin in self.broken)
+            faults = "; ".join(map(str, self.broken))
             message += f"; or it belongs to a broken plugin ({faults})"
         raise PluginError(message)
 

@@ -31,6 +31,9 @@ class Broken:
     entry: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}: {self.reason}"
+
 
 def discover(path: Sequence[str] | None = None) -> tuple[list[Announcement], list[Broken]]:
     """Return the plugins on ``path`` (``sys.path``), sorted by distribution and entry, and the broken distributions."""

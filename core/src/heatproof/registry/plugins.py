@@ -1,18 +1,24 @@
 """The plugins of a process: import, exclusion of those at fault, and calls of their hooks one by one."""
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pkgutil import resolve_name
 from typing import Any
 
 import pluggy
 
 from .. import hooks
-from ..errors import PluginError, near
+from ..errors import HeatproofError, PluginError, near
+from ..limits import no_exit, silent_stdout, time_limit
 from .discovery import Announcement, Broken
 
 log = logging.getLogger("heatproof")
+LIMIT = "HEATPROOF_IMPORT_LIMIT"
+"""The environment variable with the seconds after which the import of a plugin is given up."""
 
 
 @dataclass(eq=False)
@@ -42,11 +48,15 @@ class Plugins:
             self.for_each(stage)
 
     def for_each(self, act: Callable[[Plugin], None]) -> None:
-        """Call ``act`` with every working plugin; set a plugin apart if the call raises."""
+        """Call ``act`` with every working plugin; set a plugin apart if the call raises, exits or does not end."""
+        seconds = import_limit()
         for plugin in list(self.working):
             try:
-                act(plugin)
-            except (Exception, SystemExit) as error:
+                with contained(seconds):
+                    act(plugin)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self.set_apart(plugin, reason(error))
 
     def set_apart(self, plugin: Plugin, why: str) -> None:
@@ -69,8 +79,11 @@ class Plugins:
         """Return the value of one plugin's hook as a list, empty for None; raise ``PluginError`` if the hook raises."""
         others = [module for module in self._manager.get_plugins() if module is not plugin.module]
         try:
-            return list(self._manager.subset_hook_caller(hook, others)(**arguments))
-        except (Exception, SystemExit) as error:
+            with no_exit():
+                return list(self._manager.subset_hook_caller(hook, others)(**arguments))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(f"its hook {hook} raised {reason(error)}") from error
 
     def answers(self, hook: str, **arguments: Any) -> tuple[list[Any], list[str]]:
@@ -140,10 +153,27 @@ class Plugins:
         return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
 
 
+@contextmanager
+def contained(seconds: float) -> Iterator[None]:
+    """Bound what the import of a plugin may do: it does not exit, not print to stdout, and ends within a time."""
+    message = f"it is not imported and registered within {seconds:g} s; if it only needs longer, raise {LIMIT}"
+    with silent_stdout(), no_exit(), time_limit(seconds, message):
+        yield
+
+
+def import_limit() -> float:
+    """Return the seconds that the import of a plugin may take; raises ``PluginError`` for a wrong variable."""
+    text = os.environ.get(LIMIT, "60")
+    with suppress(ValueError):
+        if 0 < float(text) < inf:
+            return float(text)
+    raise PluginError(f"the environment variable {LIMIT} is {text!r}; it must be a number of seconds above 0.")
+
+
 def reason(error: BaseException) -> str:
     """Return an exception in one line: its message, with its type unless heatproof or pluggy raised it."""
     text = " ".join(str(error).split())
-    if isinstance(error, (PluginError, pluggy.PluginValidationError)):
+    if isinstance(error, (HeatproofError, pluggy.PluginValidationError)):
         return text
     return f"{type(error).__name__}: {text}"
 

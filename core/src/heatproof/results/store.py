@@ -175,6 +175,15 @@ class Run:
         with writing(self.folder), open(self.folder / "log.txt", "a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {text}\n")
 
+    def overtime(self, key: str) -> Path:
+        """The file that names a unit which took so long that its worker process ended, until the run ends."""
+        return self.folder / f".overtime-{key}"
+
+    def forget_overtime(self) -> None:
+        """Remove the files of ``overtime``."""
+        for path in self.folder.glob(".overtime-*"):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
         """Give a path to write; it becomes the run's file ``name`` by one rename."""

@@ -1,7 +1,7 @@
 """Run the tasks that are not complete, on the device and with the threads of the run."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -13,8 +13,12 @@ from ..plan.task import Task
 from ..registry.catalog import Catalog
 from ..results.store import Run
 from .outcome import Outcome
+from .parts import WAVES, Part
 from .residence import free
 from .worker import lose, perform
+
+Losses = list[tuple[Task, str]]
+"""Tasks that killed their worker processes, with the reasons."""
 
 
 class Observer:
@@ -40,14 +44,13 @@ def execute(
     tasks: Sequence[Task], executor: Executor[Task, Outcome], threads: int, run: Run, catalog: Catalog,
     observer: Observer,
 ) -> dict[str, float]:  # fmt: skip
-    """Run the tasks that are not complete, model by model; returns the seconds by kind of work."""
-    models = list(dict.fromkeys(task.model.identity for task in tasks))
-    pending = sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
+    """Run the tasks that are not complete, and lost ones again part by part; returns the seconds by kind of work."""
+    pending = _pending(tasks, run)
     units = sum(map(weight, tasks))
     observer.begin(units, units - sum(map(weight, pending)))
     seconds: dict[str, float] = {}
 
-    def done(task: Task, outcome: Outcome) -> None:
+    def report(task: Task, outcome: Outcome, units: int) -> None:
         for name, value in outcome.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + value
         for message in outcome.messages:
@@ -56,18 +59,50 @@ def execute(
             observer.notice(notice)
         for unit in outcome.units:
             catalog.call("heatproof_unit_finished", folder=run.folder, unit=unit)
-        text = f"{task.source.dataset.short} × {task.model.short}, {len(task.ids)} samples"
-        observer.advance(weight(task), outcome.failures, text)
+        observer.advance(units, outcome.failures, f"{_named(task)}, {len(task.ids)} samples")
 
-    def lost(task: Task, reason: str) -> None:
-        done(task, lose(run.folder, task, reason))
+    def run_all(tasks: Sequence[Task], whole: bool = True) -> Losses:
+        losses: Losses = []
+        if tasks:
+            executor.run(
+                tasks, partial(perform, run.folder),
+                lambda task, outcome: report(task, outcome, weight(task) if whole else 0),
+                lambda task, reason: losses.append((task, reason)), threads,
+            )  # fmt: skip
+        return losses
 
     try:
-        if pending:
-            executor.run(pending, partial(perform, run.folder), done, lost, threads)
+        run.forget_overtime()
+        lost = run_all(pending)
+        for part, reason in _culprits(lost, run, partial(run_all, whole=False)):
+            report(part.dependent, lose(run.folder, part.dependent, reason), 0)
+        for task, _ in lost:
+            observer.advance(weight(task), 0, _named(task))
+        run.forget_overtime()
     finally:
         free()
     return seconds
+
+
+def _pending(tasks: Sequence[Task], run: Run) -> list[Task]:
+    """The tasks that are not complete, model by model."""
+    models = list(dict.fromkeys(task.model.identity for task in tasks))
+    return sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
+
+
+def _culprits(lost: Losses, run: Run, run_all: Callable[[Sequence[Task]], Losses]) -> Iterator[tuple[Part, str]]:
+    """Run the parts of lost tasks; yields those that are lost again, with reasons that name them."""
+    for task, reason in lost:
+        run.log(f"{_named(task)}: {reason}; its parts run again, each alone")
+    for divide in WAVES:
+        parts = [part for task, _ in lost for part in divide(task) if missing(part.task, run)]
+        for culprit, reason in run_all([part.task for part in parts]):
+            part = next(part for part in parts if part.task is culprit)
+            yield part, f"{reason}; the last thing it ran was {part.name}"
+
+
+def _named(task: Task) -> str:
+    return f"{task.source.dataset.short} × {task.model.short}"
 
 
 def missing(task: Task, run: Run) -> bool:

@@ -97,7 +97,7 @@ def _explained(
         for unit, later in _ordered(units):
             yield unit, {**failures}
             if targeted is not None:
-                yield unit, _heatmaps(work, targeted, unit.combination)
+                yield unit, _heatmaps(work, targeted, unit)
                 _free(targeted, unit, later)
         if targeted is not None and targeted.damaged():
             names = ", ".join(dict.fromkeys(unit.combination.explainer.short for unit in units))
@@ -123,13 +123,14 @@ def _targeted(
     return batch.at(targets=[targets[id] for id in batch.ids]), failures
 
 
-def _heatmaps(work: Work, batch: Batch, combination: Combination) -> dict[str, Explained | Failure]:
+def _heatmaps(work: Work, batch: Batch, unit: Unit) -> dict[str, Explained | Failure]:
     """The explanations of a batch by id, or their failures."""
-    explainer = combination.explainer
+    explainer = unit.combination.explainer
 
     def act(batch: Batch) -> dict[str, Explained | Failure]:
-        explanation = batch.once(_shared_key(explainer), lambda: explainer(batch))
-        values = heatmaps(explanation, combination.reduction)
+        with work.bounded(unit.key, explainer.short):
+            explanation = batch.once(_shared_key(explainer), lambda: explainer(batch))
+        values = heatmaps(explanation, unit.combination.reduction)
         explained = {id: _explanation_of(row, explanation, values[row]) for row, id in enumerate(batch.ids)}
         if batch.budget.halved:
             return {id: _note_split(entry) for id, entry in explained.items()}

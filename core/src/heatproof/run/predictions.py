@@ -24,7 +24,8 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
     """The predictions of a batch by id, or their failures."""
 
     def act(batch: Batch) -> dict[str, Prediction | Failure]:
-        values = logits(batch).cpu().numpy()
+        with work.bounded(work.task.prediction, "prediction"):
+            values = logits(batch).cpu().numpy()
         if len(values) != len(batch):
             raise ModelError(
                 f"{work.model.short} gave logits of shape {values.shape} for {len(batch)} images; it must give one row "

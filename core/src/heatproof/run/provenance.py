@@ -12,6 +12,7 @@ from importlib.metadata import distributions
 from typing import Any
 
 import torch
+from packaging.utils import canonicalize_name
 
 from ..component import Component
 from ..dataset import Tally
@@ -19,6 +20,7 @@ from ..digests import digest
 from ..model import Model
 from ..plan.task import Task, labels
 from ..records import UnitKind
+from ..registry.catalog import Catalog
 from ..results.checksums import DamagedUnit
 from ..results.scores import metrics_of
 from ..results.store import Run
@@ -28,10 +30,10 @@ Metas = Mapping[tuple[UnitKind, str], Mapping[str, Any]]
 """Kind and key → the ``unit.json`` of every committed unit of a run."""
 
 
-def settled_environment(run: Run, device: str, threads: int) -> str:
+def settled_environment(run: Run, catalog: Catalog, device: str, threads: int) -> str:
     """Commit what units are computed with from now on, besides the config; returns its digest."""
     environment = {
-        "versions": versions(), "python": platform.python_version(), "device": device_name(device), "threads": threads,
+        **plugins(catalog), "python": platform.python_version(), "device": device_name(device), "threads": threads,
         "system": f"{platform.system()} {platform.machine()}",
     }  # fmt: skip
     key = digest(environment)
@@ -101,6 +103,14 @@ def _files(metas: Metas) -> dict[str, Any]:
         if kind == "predictions":
             files |= meta["files"]
     return {"decoded": len(files), "digest": digest(files)}
+
+
+def plugins(catalog: Catalog) -> dict[str, Any]:
+    """The plugins that work and the broken ones, and the versions of all distributions but those set apart."""
+    broken = [vars(plugin) for plugin in catalog.broken]
+    apart = {plugin.distribution for plugin in catalog.broken} - catalog.active.keys()
+    installed = {name: version for name, version in versions().items() if canonicalize_name(name) not in apart}
+    return {"versions": installed, "plugins": catalog.active, "broken": broken}
 
 
 @cache

@@ -10,12 +10,15 @@ from typing import Any
 from ..config.settings import RunConfig, resolved
 from ..config.yamlfile import written
 from ..errors import DataError
+from ..executor import end_if_unguarded
+from ..limits import exits_are_errors
 from ..plan import splits
 from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
 from ..records import UnitKind
 from ..registry.catalog import Catalog
+from ..registry.discovery import Broken
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run
@@ -51,6 +54,7 @@ class Finished:
         return self.validity.failures
 
 
+@exits_are_errors()
 def run(
     config: RunConfig, catalog: Catalog, observer: Observer | None = None, shard: tuple[int, int] = (1, 1),
     retry: bool = False, strict: bool = False, verify: bool = False,
@@ -60,6 +64,7 @@ def run(
     ``shard`` (i, n) runs the i-th of n parts of the tasks; ``retry`` computes units with failed cases again;
     ``strict`` refuses datasets with rejected files; ``verify`` reads all files again, also those that look unchanged.
     """
+    end_if_unguarded()
     observer = observer or Observer()
     start = time.perf_counter()
     observer.stage("planning")
@@ -67,10 +72,10 @@ def run(
     rejected = _rejected(plan)
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
-    store = _opened(plan, rejected, shard, observer)
+    store = _opened(plan, rejected, shard, catalog.apart, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
-    tasks = _tasks(plan, selection, settled_environment(store, device_of(config), threads))
+    tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads))
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
     forget_damaged(store, _parts(store, shared))
@@ -131,7 +136,9 @@ def _parts(store: Run, tasks: Sequence[Task]) -> Iterator[tuple[UnitKind, str]]:
         yield from task.parts()
 
 
-def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], observer: Observer) -> Run:
+def _opened(
+    plan: Plan, rejected: Sequence[str], shard: tuple[int, int], broken: Sequence[Broken], observer: Observer
+) -> Run:
     """Create the folder of the run, and write its config and splits."""
     store = Run.create(plan.config.output)
     store.notice = observer.notice
@@ -141,6 +148,8 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], observe
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
         store.log(f"rejected: {sentence}")
+    for plugin in broken:
+        store.log(f"broken plugin, set apart: {plugin}")
     return store
 
 
@@ -162,7 +171,9 @@ def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    settled = partial(replace, device=device, cache=cache, rows=rows, environment=environment)
+    settled = partial(
+        replace, device=device, cache=cache, rows=rows, environment=environment, time_limit=config.time_limit
+    )
     return [settled(task) for task in plan.tasks(selection.fitted, prepared(cache).contents.of)]
 
 

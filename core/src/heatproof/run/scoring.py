@@ -107,10 +107,11 @@ class Scoring:
         predicted = prediction if isinstance(prediction, Prediction) else None
         classes = self.work.task.source.dataset.classes
         readable = Case(read_only(sample), read_only(predicted), read_only(heatmap), classes=classes)
+        key = f"{unit.key if unit else self.work.task.prediction}-{metric.identity}"
 
         def measure() -> Measurement:
             case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
-            with self.work.outcome.clock("metrics"):
+            with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short):
                 if case.batch is None:
                     return settled(metric.short, lambda: metric.measure(case))
                 with guarded(metric.short, case.batch):

@@ -1,16 +1,22 @@
 """A task in execution: its model, its samples, and their batches."""
 
+import multiprocessing
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 
 from ..batch import OUT_OF_MEMORY, Batch, fields
-from ..errors import Interference
+from ..errors import HeatproofError, Interference
+from ..limits import time_limit, worker_ends_after
 from ..model import Model
 from ..plan.task import Task
 from ..process_state import settled
@@ -25,6 +31,8 @@ from .weights import Weights
 Result = TypeVar("Result")
 RUNNING = frozenset({"model", "explainer"})
 """The needs of a metric that runs the network."""
+GRACE = 5.0
+"""Seconds after the time limit until a worker process ends whose code no timer interrupts."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,44 @@ class Work:
     outcome: Outcome
     distrusted: set[str] = field(default_factory=set)
     """The keys of units whose explainers changed what others use; they get batches of their own."""
+    activity: ClassVar[str] = ""
+    """What runs in this process at the moment, for messages."""
 
     @cached_property
     def weights(self) -> Weights:
         """The weights of the model as they were first."""
         return Weights(self.model)
+
+    @cached_property
+    def _spent(self) -> dict[str, float]:
+        """Key of a unit → the seconds that it took so far."""
+        return defaultdict(float)
+
+    @contextmanager
+    def bounded(self, key: str, name: str) -> Iterator[None]:
+        """Bound the seconds that a unit takes, all its batches together; raises ``HeatproofError`` once they are spent.
+
+        In a worker process also C code is bounded: the process ends, and when the task runs again, the unit fails.
+        """
+        Work.activity = name
+        limit = self.task.time_limit
+        if limit is None:
+            yield
+            return
+        message = f"{name} took longer than the time_limit of {limit:g} s"
+        trace = self.run.overtime(key)
+        if self._spent[key] < limit and trace.is_file() and (text := trace.read_text(encoding="utf-8")):
+            self.outcome.messages.append(f"{message}:\n{text.rstrip()}")
+            self._spent[key] = limit
+        remaining = limit - self._spent[key]
+        if remaining <= 0:
+            raise HeatproofError(message)
+        start = time.monotonic()
+        try:
+            with _ended_after(remaining + GRACE, trace), time_limit(remaining, message):
+                yield
+        finally:
+            self._spent[key] += time.monotonic() - start
 
     @cached_property
     def model(self) -> Model:
@@ -126,3 +167,10 @@ class Work:
         if not exhausted:
             return results
         return {id: mark(result) for id, result in results.items()}
+
+
+def _ended_after(seconds: float, trace: Path) -> AbstractContextManager[None]:
+    """End this process after some seconds if it is a worker."""
+    if multiprocessing.parent_process() is None:
+        return nullcontext()
+    return worker_ends_after(seconds, trace)
