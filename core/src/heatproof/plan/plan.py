@@ -77,6 +77,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` if nothing can run, ``ModelError`` if a network cannot be built."""
     entries = [*config.datasets, *(row.dataset for row in config.combinations)]
     sources = {id(entry): source(entry) for entry in entries}
+    _require_distinct([item.dataset for item in sources.values()])
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
@@ -116,6 +117,18 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
         if len(models) > 1:
             model.forget()
     return [expansions[number] for number in sorted(expansions)]
+
+
+def _require_distinct(datasets: Iterable[Dataset]) -> None:
+    """Raise ``ConfigError`` for datasets that differ in their folders alone, since tables could not tell them apart."""
+    first: dict[str, Dataset] = {}
+    for dataset in datasets:
+        settings = first.setdefault(dataset.identity, dataset).describe()
+        different = [name for name, value in dataset.describe().items() if value != settings[name]]
+        if different:
+            folders = f"{settings[different[0]]} and {dataset.describe()[different[0]]}"
+            reason = f"{dataset.short} is listed with two values of {different[0]}, {folders}"
+            raise ConfigError(f"{reason}, where files have the same names and sizes; run one config for each.")
 
 
 def _require_built(model: Model) -> None:
