@@ -1,6 +1,7 @@
 """Files of a dataset that are replaced by others of the same size: no number of theirs stays, and no other one goes."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from ruamel.yaml import YAML
 
 from heatproof import stamps
 from heatproof.config.settings import from_plain
-from heatproof.errors import DataError
+from heatproof.errors import ConfigError, DataError
 from heatproof.imaging.images import read_image, read_mask
 from heatproof.plan import contents
 from heatproof.registry.catalog import Catalog
@@ -181,6 +182,19 @@ def test_a_new_metric_never_mixes_two_versions(ran: Ran, settings: Any, data: Pa
     second = ran(**settings(), metrics=metrics)
     fresh = ran(output=str(tmp_path / "fresh"), **{**settings(), "cache": False}, metrics=metrics)
     assert tables(second.folder) == tables(fresh.folder)
+
+
+def test_two_versions_of_a_download_are_refused_in_one_config(ran: Ran, settings: Any, data: Path) -> None:
+    """They would be one row of the tables, with the numbers of only one of them."""
+    shutil.copytree(data / ".tif", data / "mended")
+    change(data / "mended" / "masks" / "d.tif")
+    entry = settings()["datasets"][0]
+    both = [entry, {**entry, "root": str(data / "mended")}]
+    message = (
+        rf"scans is listed with two values of root, {data}/.tif and {data}/mended, where files have the same names"
+    )
+    with pytest.raises(ConfigError, match=message):
+        ran(**{**settings(), "datasets": both})
 
 
 def test_a_setting_is_filled_again_from_other_tuning_samples(

@@ -10,7 +10,7 @@ from ..digests import digest
 from ..imaging.images import READERS
 from ..stamps import Stamps
 
-BATCH = 16
+BATCH = 8
 """The files that a thread reads before it remembers their digests."""
 EVERY = 10.0
 """The seconds between two reports of progress."""

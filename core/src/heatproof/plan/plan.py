@@ -83,6 +83,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     renew(config)
     entries = [*config.datasets, *(row.dataset for row in config.combinations)]
     sources = {id(entry): source(entry) for entry in entries}
+    _require_distinct([item.dataset for item in sources.values()])
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
@@ -139,6 +140,18 @@ def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Mode
                     problems.append(f"{problem}; {near(name, known)}")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _require_distinct(datasets: Iterable[Dataset]) -> None:
+    """Raise ``ConfigError`` for datasets that differ in their folders alone, since tables could not tell them apart."""
+    first: dict[str, Dataset] = {}
+    for dataset in datasets:
+        settings = first.setdefault(dataset.identity, dataset).describe()
+        different = [name for name, value in dataset.describe().items() if value != settings[name]]
+        if different:
+            folders = f"{settings[different[0]]} and {dataset.describe()[different[0]]}"
+            reason = f"{dataset.short} is listed with two values of {different[0]}, {folders}"
+            raise ConfigError(f"{reason}, where files have the same names and sizes; run one config for each.")
 
 
 def _missing_extras(source: Source, model: Model) -> list[str]:

@@ -154,10 +154,11 @@ def what_is_unknown_is_refused(bench: DatasetBench) -> None:
 
 
 def files_of_names_the_files_that_load_opens(bench: DatasetBench) -> None:
-    """``files_of`` names every file below root that ``load`` opens, tables apart; without it ``files`` names them."""
+    """``files_of``, or ``files`` without it, names all but tables that ``load`` opens below the dataset's folders."""
     dataset = bench.dataset
-    root = dataset.root()
-    if root is None:
+    values = [dataset.root(), *dict(dataset.params).values()]
+    folders = _resolved(value for value in values if isinstance(value, Path))
+    if not folders:
         raise NotApplicable("the dataset has no folder.")
     # The samples were loaded before, so tables that are read once for all samples are not opened any more.
     for id in [sample.id for sample in bench.samples]:
@@ -165,8 +166,8 @@ def files_of_names_the_files_that_load_opens(bench: DatasetBench) -> None:
         files = dataset.files_of(id)
         if files is None:
             files = dataset.files()
-        unnamed = sorted(path for path in opened - _resolved(files) if path.is_relative_to(root.resolve()))
-        unnamed = [path for path in unnamed if not any(fnmatch(path.name, pattern) for pattern in dataset.tables)]
+        opened = {path for path in opened if not any(fnmatch(path.name, pattern) for pattern in dataset.tables)}
+        unnamed = [path for path in sorted(opened - _resolved(files)) if folders.intersection(path.parents)]
         claim(not unnamed, f"load({id!r}) reads {', '.join(map(str, unnamed[:2]))}; name it in files_of.")
 
 
