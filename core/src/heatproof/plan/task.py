@@ -122,7 +122,7 @@ class Unit:
 class Task:
     """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
 
-    ``environment`` is the digest of the versions and the device that its units are computed with.
+    ``environment`` is the key of the versions and the device that its units are computed with.
     ``layers`` and ``requests`` are those of all units, also of finished ones: a resumed run computes the same bits.
     """
 

@@ -407,7 +407,7 @@ def test_every_environment_of_a_resumed_run_is_shown(folder: Path, catalog: Cata
     origin = json.loads((folder / "provenance.json").read_text())
     origin["environments"] += [
         {**origin["environments"][0], "versions": {"torch": "9.8.7", "other": "6.5"}, "units": 3},
-        {"digest": "feed", "units": 2, "lost": "its checksum does not match"},
+        {"key": "feed", "units": 2, "lost": "its checksum does not match"},
     ]
     Run(tmp_path / "run").write_json("provenance.json", origin)
     html = page_of(tmp_path / "run", catalog).read_text()
