@@ -424,7 +424,7 @@ def test_selected_settings_are_separated(folder: Path, catalog: Catalog, tmp_pat
         "metric": "inside", "dataset": "images", "grid": "16", "split": "tuning", "samples": 3, "unreadable": 1,
         "filled": {"weights": [1, 2], "threshold": 0.5},
     }  # fmt: skip
-    Run(tmp_path / "run").write_json("selection.yaml", {"key": entry})
+    Run(tmp_path / "run").write("selection.yaml", json.dumps({"key": entry}))
     html = page_of(tmp_path / "run", catalog).read_text()
     (text,) = re.findall(r"<dt>Settings selected for inside</dt><dd>(.*?)</dd>", html)
     assert text == (
@@ -548,10 +548,9 @@ def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
 
 def test_no_chart_is_drawn_where_no_combination_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "run")
-    summary = tmp_path / "run/summary.csv"
-    with summary.open(newline="") as stream:
+    with (folder / "summary.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    with summary.open("w", newline="") as stream:
+    with Run(tmp_path / "run").replacing("summary.csv") as summary, summary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "value": ""} for row in rows)
