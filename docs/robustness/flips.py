@@ -31,7 +31,8 @@ from heatproof.results.finished import Results
 from heatproof.results.store import KINDS, Run
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Linear, Regions, Slope
-from heatproof_report.page import render
+from heatproof_report.board import boards
+from heatproof_report.cases import galleries
 
 FOLDER_TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv", "splits.csv", "skipped.json")
 TABLES = (*FOLDER_TABLES, "provenance.json", "config.yaml", "selection.yaml")
@@ -62,10 +63,8 @@ def settings(folder: Path, catalog: Catalog, *metrics: str) -> RunConfig:
 def readings(folder: Path, catalog: Catalog) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name and function of everything that is read from a folder: the tables and every unit."""
     store = Run(folder)
-    yield "results", lambda: vars(Results(folder, catalog)) | {"run": None, "catalog": None}
-    yield "selection", lambda: Results(folder, catalog).selection
-    yield "scores", lambda: Results(folder, catalog).query("from scores")
-    yield "splits", lambda: store.read("splits.csv")
+    yield "results", partial(shown, folder, catalog)
+    yield "splits", partial(store.read, "splits.csv")
     for kind in KINDS:
         for key in sorted(store.keys(kind)):
             yield f"{kind} {key}", partial(store.meta, kind, key)
@@ -75,13 +74,22 @@ def readings(folder: Path, catalog: Catalog) -> Iterator[tuple[str, Callable[[],
                 yield f"maps {key}", partial(arrays, store, key)
 
 
+def shown(folder: Path, catalog: Catalog) -> list[object]:
+    """What a page shows of a run, or says is missing: tables, settings and examples."""
+    results = Results(folder, catalog)
+    plain = {name: value for name, value in vars(results).items() if name not in ("run", "catalog", "_components")}
+    examples = [list(map(vars, group)) for board in boards(results) for gallery in galleries(results, board)
+                for group in gallery.groups.values()]  # fmt: skip
+    return [plain, results.selection, results.query("from scores"), examples]
+
+
 def arrays(store: Run, key: str) -> list[object]:
     """The maps of a unit, and the arrays that an explainer kept of each case."""
     maps = store.maps(key)
     return [maps.tobytes(), *(store.kept(key, row) for row in range(len(maps)))]
 
 
-def read_back(folder: Path, catalog: Catalog, page: bool = True) -> dict[str, str]:
+def read_back(folder: Path, catalog: Catalog) -> dict[str, str]:
     """Everything that is read from a folder as text; where it is refused, the message, which names the damage."""
     texts: dict[str, str] = {}
     for name, read in readings(folder, catalog):
@@ -89,8 +97,6 @@ def read_back(folder: Path, catalog: Catalog, page: bool = True) -> dict[str, st
             texts[name] = repr(read())
         except HeatproofError as error:
             texts[name] = f"{error}"
-    if page:
-        texts["page"] = render(Results(folder, catalog))
     return texts
 
 
@@ -160,8 +166,7 @@ class Trial:
         content[bit // 8] ^= 1 << bit % 8
         (self.folder / name).write_bytes(content)
         outcomes: set[str] = set()
-        page = name.startswith(("heatmaps/", "predictions/"))  # only these does a page read besides the tables
-        for reading, text in read_back(self.folder, self.catalog, page).items():
+        for reading, text in read_back(self.folder, self.catalog).items():
             if text != self.texts[reading]:
                 said = any(phrase in text for phrase in DAMAGED)
                 outcomes.add("refused" if said else "silent")

@@ -210,10 +210,10 @@ def test_older_units_keep_their_provenance(ran: Ran, monkeypatch: pytest.MonkeyP
     assert newer["versions"] == provenance.versions()
     assert newer["units"] == 4
     assert {path.parent.name for path in folder.glob("execution/environment-*/unit.json")} == {
-        f"environment-{entry['digest']}" for entry in (older, newer)
+        entry["key"] for entry in (older, newer)
     }
     kept = [json.loads(path.read_text())["environment"] for path in folder.glob("heatmaps/*/unit.json")]
-    assert kept == [first["digest"]] * 4
+    assert kept == [first["key"]] * 4
 
 
 def test_a_lost_environment_is_named_and_stays(ran: Ran, again: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_lost_environment_is_named_and_stays(ran: Ran, again: Ran, monkeypatch
     damaged = path.read_bytes()
     assert again() == ([], folder)
     (lost,) = environments(folder)
-    assert {**lost, "digest": ""} == {"digest": "", "units": 10, "lost": "its checksum does not match"}
+    assert {**lost, "key": ""} == {"key": "", "units": 10, "lost": "its checksum does not match"}
     assert path.read_bytes() == damaged
     (other,) = [entry for entry in folder.glob("execution/environment-*/unit.json") if entry != path]
     flip(other)

@@ -86,7 +86,7 @@ def heatproof_run_started(folder: "Path", config: Mapping[str, Any]) -> None:
 
 @hookspec
 def heatproof_unit_finished(folder: "Path", unit: Mapping[str, Any]) -> None:
-    """React to a committed unit (one combination over one chunk); ``unit`` is the content of its ``unit.json``."""
+    """React to a committed unit (one combination over one chunk); ``unit``: its ``unit.json`` without digests."""
 
 
 @hookspec

@@ -123,7 +123,7 @@ class Task:
     """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
 
     ``contents`` is the digest of the files of its samples when it was planned, empty without files.
-    ``environment`` is the digest of the versions and the device that its units are computed with.
+    ``environment`` is the key of the versions and the device that its units are computed with.
     ``layers`` and ``requests`` are those of all units, also of finished ones: a resumed run computes the same bits.
     """
 

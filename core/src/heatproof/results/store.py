@@ -36,7 +36,7 @@ REPAIRS = 2
 class Run:
     """The folder of a run and its committed units, by kind and key.
 
-    Units name the ``environment`` that made them, by its digest. ``notice`` is called with each remark for the user.
+    Units name the ``environment`` that made them, by its key. ``notice`` is called with each remark for the user.
     ``discarded`` contains the kind and key of damaged units that were removed.
     """
 

@@ -26,23 +26,20 @@ def settled_rows(run: Run, task: Task) -> int:
     if rows is not None:
         return rows
     rows = measure_rows(task, task.device)
-    return int(run.settled(_key(task), rows=rows, model=task.model.describe(), device=task.device)["rows"])
+    _, key = rows_part(task)
+    return int(run.settled(key, rows=rows, model=task.model.describe(), device=task.device)["rows"])
 
 
 def known_rows(run: Run, task: Task) -> int | None:
     """The images per pass of a task, from the config or the run folder; None if neither has them yet."""
-    if task.rows is not None or not run.has("execution", _key(task)):
+    if task.rows is not None or not run.has(*rows_part(task)):
         return task.rows
-    return int(run.meta("execution", _key(task))["rows"])
+    return int(run.meta(*rows_part(task))["rows"])
 
 
 def rows_part(task: Task) -> tuple[UnitKind, str]:
     """The kind and key of the unit with the measured images per pass of a task."""
-    return "execution", _key(task)
-
-
-def _key(task: Task) -> str:
-    return f"rows-{digest([task.model.identity, task.device])}"
+    return "execution", f"rows-{digest([task.model.identity, task.device])}"
 
 
 def measure_rows(task: Task, device: str) -> int:

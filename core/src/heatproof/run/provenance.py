@@ -31,13 +31,13 @@ Metas = Mapping[tuple[UnitKind, str], Mapping[str, Any]]
 
 
 def settled_environment(run: Run, catalog: Catalog, device: str, threads: int) -> str:
-    """Commit what units are computed with from now on, besides the config; returns its digest."""
+    """Commit what units are computed with from now on, besides the config; returns its key."""
     environment = {
         **plugins(catalog), "python": platform.python_version(), "device": device_name(device), "threads": threads,
         "system": f"{platform.system()} {platform.machine()}",
     }  # fmt: skip
-    key = digest(environment)
-    run.settled(_environment_key(key), **environment)
+    key = f"environment-{digest(environment)}"
+    run.settled(key, **environment)
     return key
 
 
@@ -64,20 +64,16 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     }  # fmt: skip
 
 
-def _environment_key(key: str) -> str:
-    return f"environment-{key}"
-
-
 def _environments(run: Run, metas: Metas) -> list[dict[str, Any]]:
     """The environments of the units with their number, most units first."""
     counts = Counter(meta["environment"] for meta in metas.values())
-    return [{"digest": key, "units": count, **_environment(run, key)} for key, count in counts.most_common()]
+    return [{"key": key, "units": count, **_environment(run, key)} for key, count in counts.most_common()]
 
 
 def _environment(run: Run, key: str) -> dict[str, Any]:
-    """The versions, device and threads with a digest; only the reason if they cannot be read any more."""
+    """The versions, device and threads of an environment; the reason if they cannot be read any more."""
     try:
-        content = run.meta("execution", _environment_key(key))
+        content = run.meta("execution", key)
     except DamagedUnit as error:
         return {"lost": error.reason}
     return {name: content[name] for name in ("versions", "python", "system", "device", "threads")}

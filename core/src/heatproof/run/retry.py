@@ -1,16 +1,23 @@
 """Remove units with failed cases, and damaged ones, to compute them again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..plan.task import Task
 from ..records import UnitKind
 from ..results.checksums import DamagedUnit
 from ..results.store import Run
+from .batch_size import rows_part, settled_rows
+from .execution import missing
+
+TABLES: tuple[UnitKind, ...] = ("predictions", "scores")
+"""The kinds of units of which also those of earlier configs are read: for a page, and to try failed cases again."""
 
 
-def forget_damaged(run: Run, parts: Iterable[tuple[UnitKind, str]]) -> None:
-    """Remove the units whose ``unit.json`` or table is damaged; maps are verified when they are read."""
+def forget_damaged(run: Run, tasks: Sequence[Task]) -> None:
+    """Remove damaged units of tasks, and all damaged predictions and scores; maps are verified when they are read."""
+    parts = [(kind, key) for kind in TABLES for key in run.keys(kind)]
+    parts += [part for task in tasks for part in (rows_part(task), *task.parts())]
     for kind, key in dict.fromkeys(parts):
         verify = run.meta if kind == "heatmaps" else run.verified
         if run.unit(kind, key).exists():
@@ -20,6 +27,17 @@ def forget_damaged(run: Run, parts: Iterable[tuple[UnitKind, str]]) -> None:
                 run.discard(damage)
 
 
+def again(run: Run, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks that have to compute units again which were damaged since the start of the run."""
+    if not run.discarded:
+        return []
+    forget_damaged(run, tasks)
+    for task in tasks:
+        if rows_part(task) in run.discarded:
+            settled_rows(run, task)
+    return [task for task in tasks if missing(task, run) and not run.discarded.isdisjoint(task.parts())]
+
+
 def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
     """Remove every unit with a failed case and all scores that depend on it; returns the number of units removed."""
     units = [unit.key for task in tasks for unit in task.units]
@@ -27,7 +45,6 @@ def forget_failures(run: Run, tasks: Sequence[Task]) -> int:
     predictions = {task.prediction for task in tasks if _failed(run, "predictions", task.prediction)}
     planned = {key for task in tasks for kind, key in task.parts() if kind == "scores"}
     scores = {key for key in planned if _failed(run, "scores", key)}
-    forget_damaged(run, [("scores", key) for key in run.keys("scores")])
     for key in run.keys("scores") - scores:
         origin = run.meta("scores", key)
         if origin["heatmaps"] in heatmaps or origin["predictions"] in predictions:

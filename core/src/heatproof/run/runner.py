@@ -1,7 +1,7 @@
 """A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,16 @@ from ..plan import splits
 from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
-from ..records import UnitKind
 from ..registry.catalog import Catalog
 from ..registry.discovery import Broken
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run
 from ..results.summary import SummarySettings, results
-from .batch_size import rows_part, settled_rows
 from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance, settled_environment
-from .retry import forget_damaged, forget_failures
+from .retry import again, forget_damaged, forget_failures
 from .selection import Selection, fill
 from .validity import Validity, validity
 
@@ -69,29 +67,21 @@ def run(
     start = time.perf_counter()
     observer.stage("planning")
     plan = make_plan(config, catalog)
-    rejected = _rejected(plan)
-    if strict and rejected:
-        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
+    rejected = _rejected(plan, strict)
     store = _opened(plan, rejected, shard, catalog.apart, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
     tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads))
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
-    forget_damaged(store, _parts(store, shared))
+    forget_damaged(store, shared)
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
-    seconds = execute(shared, config.executor, threads, store, catalog, observer)
+    compute = partial(execute, executor=config.executor, threads=threads, run=store, catalog=catalog, observer=observer)
+    seconds = compute(shared)
     observer.stage("writing tables")
-
-    def finish() -> Finished:
-        damaged = _damaged(store, tasks)
-        if damaged:
-            execute(damaged, config.executor, threads, store, catalog, observer)
-        return _finish(store, plan, tasks, selection, observer)
-
-    finished = store.repairing(finish)
+    finished = store.repairing(lambda: _finish(store, plan, tasks, selection, compute, observer))
     finished.rejected = rejected
     finished.changed = changed
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
@@ -105,35 +95,17 @@ def run(
     return finished
 
 
-def _damaged(store: Run, tasks: Sequence[Task]) -> list[Task]:
-    """The tasks, also those of other shards, that have to compute units again which were damaged during the run."""
-    if not store.discarded:
-        return []
-    forget_damaged(store, _parts(store, tasks))
-    for task in tasks:
-        if rows_part(task) in store.discarded:
-            settled_rows(store, task)
-    return [task for task in tasks if missing(task, store) and not store.discarded.isdisjoint(task.parts())]
-
-
-def _rejected(plan: Plan) -> tuple[str, ...]:
-    """A sentence for each tally of rejected files."""
+def _rejected(plan: Plan, strict: bool) -> tuple[str, ...]:
+    """A sentence for each tally of rejected files; raises ``DataError`` with the first one in a strict run."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     sentences = []
     for identity, tallies in plan.rejected.items():
         for tally in tallies:
             examples = tally.example and f", such as {tally.example}"
             sentences.append(f"{tally.what} in {names[identity]}: {tally.count}{examples}")
+    if strict and sentences:
+        raise DataError(f"{sentences[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     return tuple(sentences)
-
-
-def _parts(store: Run, tasks: Sequence[Task]) -> Iterator[tuple[UnitKind, str]]:
-    """The kind and key of everything that tasks commit, and of all predictions, which every report reads."""
-    for key in store.keys("predictions"):
-        yield "predictions", key
-    for task in tasks:
-        yield rows_part(task)
-        yield from task.parts()
 
 
 def _opened(
@@ -177,8 +149,13 @@ def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
     return [settled(task) for task in plan.tasks(selection.fitted, prepared(cache).contents.of)]
 
 
-def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, observer: Observer) -> Finished:
+def _finish(
+    store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, compute: Callable[[Sequence[Task]], object],
+    observer: Observer,
+) -> Finished:  # fmt: skip
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
+    if damaged := again(store, tasks):
+        compute(damaged)
     scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
