@@ -13,9 +13,9 @@ from ..batch import OUT_OF_MEMORY, Batch, fields
 from ..errors import Interference
 from ..model import Model
 from ..plan.task import Task
-from ..process_state import settled
 from ..records import Sample
 from ..results.store import Run
+from ..watch import settled
 from .batch_size import on_device, settled_rows
 from .outcome import Failure, Outcome
 from .residence import resident
