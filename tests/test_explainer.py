@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.errors import ModelError, PluginError
+from heatproof.errors import Interference, ModelError, PluginError
 from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.passes import gradients
 from heatproof.records import Explanation
@@ -253,3 +253,74 @@ def test_reductions_in_closed_form():
     values = torch.tensor([[3.0, 1.0], [-4.0, 2.0], [0.0, -2.0]])[None]
     expected = {"max": [3.0, 2.0], "abs_max": [4.0, 2.0], "sum": [-1.0, 1.0], "l2": [5.0, 3.0]}
     assert {name: reduce(values)[0].tolist() for name, reduce in REDUCTIONS.items()} == expected
+
+
+def test_shared_results_that_were_written_to_are_computed_again():
+    batch = new_batch()
+    expected = gradients(batch).images.clone()
+    with pytest.raises(Interference, match="Doing changes the shared gradients; let it restore them, or work on a"):
+        Doing(lambda batch: gradients(batch).images.abs_())(batch)
+    assert torch.equal(gradients(batch).images, expected)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda batch: batch.images.mul_(2),
+        lambda batch: batch.images.data.mul_(2),
+        lambda batch: batch.images.numpy().fill(0),
+        lambda batch: batch.images.resize_(1, 3, 16, 16),
+        lambda batch: setattr(batch, "images", batch.images * 2),
+        lambda batch: batch.images.set_(torch.zeros(1)),
+    ],
+    ids=["in place", "as data", "as an array", "resized", "replaced", "set"],
+)
+def test_images_that_were_written_to_are_restored(act):
+    batch = new_batch()
+    images = batch.images.clone()
+    for _ in range(2):
+        with pytest.raises(Interference, match="changes the images of its batch"):
+            Doing(act)(batch)
+        assert torch.equal(batch.images, images)
+    Doing(lambda batch: None)(batch)
+
+
+def test_a_result_computed_by_a_changed_network_is_not_shared():
+    batch = new_batch()
+    expected = gradients(new_batch()).images
+
+    def patched(batch):
+        batch.view.module.forward = lambda images: images.flatten(1)[:, :3]
+        assert not torch.equal(gradients(batch).images, expected)
+
+    Doing(patched)(batch)
+    assert torch.equal(gradients(batch).images, expected)
+
+
+def test_the_state_of_the_process_is_restored_and_its_change_named():
+    def change(batch):
+        torch.set_default_dtype(torch.float64)
+        np.seterr(all="raise")
+
+    with pytest.raises(Interference, match=r"Doing changes the default dtype of the process, numpy's handling of err"):
+        Doing(change)(new_batch())
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("fail", [SystemExit(0), GeneratorExit(), BaseException("odd")], ids=repr)
+def test_an_exit_is_an_error_of_the_explainer(fail):
+    def leave(batch):
+        raise fail
+
+    with pytest.raises(PluginError, match=f"Doing ended the process .{type(fail).__name__}"):
+        Doing(leave)(new_batch())
+
+
+def test_an_interrupt_passes_and_the_state_is_restored():
+    def leave(batch):
+        torch.set_default_dtype(torch.float64)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Doing(leave)(new_batch())
+    assert torch.get_default_dtype() == torch.float32

@@ -24,7 +24,7 @@ Ran = Callable[..., Any]
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     """The parts, the hostile ones among them, and the executor with worker processes."""
-    names = ("parts", "hostile", "processes")
+    names = ("parts", "deadly", "processes")
     return Catalog([Announcement(name, f"heatproof_{name}", f"heatproof-{name}", "1.0") for name in names])
 
 

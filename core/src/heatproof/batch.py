@@ -14,7 +14,7 @@ from .errors import ModelError
 from .model import Model
 from .network.views import Cell, Opaque, View
 from .records import Sample
-from .seals import Seal, bits, sealed
+from .seals import Original, Seal, sealed
 from .seeding import generator
 
 Result = TypeVar("Result")
@@ -48,31 +48,6 @@ class Budget:
                 self.rows = (piece.stop - start) // 2
                 self.halved = True
         return results
-
-
-@dataclass(frozen=True)
-class Original:
-    """A tensor of a batch with its seal and a copy of its values."""
-
-    name: str
-    seal: Seal
-    values: Tensor
-
-    @classmethod
-    def of(cls, name: str, tensor: Tensor) -> "Original":
-        """Copy a tensor as it is."""
-        return cls(name, sealed(tensor)[0], tensor.detach().clone())
-
-    def damaged(self) -> bool:
-        """Whether any value has changed."""
-        return self.seal.moved() or not torch.equal(bits(self.seal.tensor, True), bits(self.values, True))
-
-    def restored(self) -> "Original":
-        """Give a tensor that was written to its values back."""
-        if not self.seal.broken():
-            return self
-        self.seal.tensor.data = self.values.clone()
-        return Original.of(self.name, self.seal.tensor)
 
 
 class Batch:
@@ -113,6 +88,7 @@ class Batch:
         self._results: dict[Hashable, Any] = {}
         self._seals: dict[Hashable, list[Seal]] = {}
         self._damaged: list[Hashable] = []
+        self._reduced: list[Hashable] = []
         self._originals: list[Original] = []
         self._lock = RLock()
         self.undisturbed: Callable[[], bool] = lambda: True
@@ -142,7 +118,7 @@ class Batch:
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """The result of ``compute``, computed once per batch; ``key`` must name all other inputs of the computation.
 
-        A result that is computed while an explainer has changed the network or the process is not shared.
+        A result is not shared if it is computed while a plugin has changed the network or the process.
         """
         if self.differentiable:
             return compute()
@@ -162,6 +138,7 @@ class Batch:
         with self._lock:
             if key in self._results:
                 self._check(key)
+                self._reduced.append(key)
                 self._store(key, reduce(self._results[key]))
 
     def forget(self, key: Hashable) -> None:
@@ -171,12 +148,12 @@ class Batch:
             self._results.pop(key, None)
             self._seals.pop(key, None)
 
-    def results(self) -> dict[Hashable, Any]:
-        """The shared results that were computed and not freed."""
+    def shared(self) -> tuple[dict[Hashable, Any], list[Hashable]]:
+        """The shared results that were computed and not freed, and the keys of those that were reduced."""
         with self._lock:
-            return self._results.copy()
+            return self._results.copy(), self._reduced.copy()
 
-    def originals(self) -> list["Original"]:
+    def originals(self) -> list[Original]:
         """The tensors of the batch as they were when this was first called."""
         if not self._originals:
             named = {"images": self.images, "targets": self.targets, "field": self.field, **self.inputs}
@@ -201,12 +178,10 @@ class Batch:
     def damaged(self) -> bool:
         """Whether a shared result, also one freed since, or a tensor of the batch was written to, by their content."""
         with self._lock:
-            for key in self._seals:
-                self._check(key)
+            list(map(self._check, self._seals))
             return bool(self._damaged) or any(original.damaged() for original in self._originals)
 
     def _check(self, key: Hashable) -> None:
-        """Remember the key of a result that was written to."""
         if any(seal.broken() for seal in self._seals.get(key, ())):
             self._damaged.append(key)
 

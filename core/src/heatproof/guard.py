@@ -3,22 +3,21 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .batch import ARGUMENTS, Batch
 from .errors import Interference
 from .model import Model
 from .network.views import View, Walk
-from .network.weights import tensors
-from .process_state import Process, same, watched
+from .process_state import Process, same
 from .seeding import key
+from .watch import watched
 
-State = tuple[dict[str, Any], dict[int, Any], list[tuple[Any, ...]]]
-"""A module's attributes, the content of its dictionaries, and the gradient of each Parameter."""
 HARMLESS = "torch's gradient mode of the process"
 """What plugins may change while a shared result is computed: the passes set it themselves."""
 
@@ -35,7 +34,7 @@ def guarded(name: str, batch: Batch, model_free: bool = False) -> Iterator[None]
     modules = list({id(module): module for network in networks for module in network.modules()}.values())
     kinds = {cls for kind in set(map(type, modules)) for cls in kind.__mro__}
     process = Process([Batch, Model, View, Walk, *kinds - {object}])
-    network = Network(batch.model, networks, modules)
+    network = Network(batch.model, modules)
     shared = Shared(batch)
     earlier = batch.undisturbed
     batch.undisturbed = lambda: (
@@ -62,10 +61,15 @@ def _seed(seed: int) -> None:
 class Network:
     """The modules and weights of a model's networks; modules are restored silently."""
 
-    def __init__(self, model: Model, networks: Sequence[nn.Module], modules: Sequence[nn.Module]):
+    def __init__(self, model: Model, modules: Sequence[nn.Module]):
         self.model = model
-        self.states = [(module, _state(module)) for module in modules]
-        self.tensors = [tensor for network in networks for tensor in tensors(network)]
+        self.states = [State.of(module) for module in modules]
+        self.tensors = [
+            tensor
+            for module in modules
+            for tensor in (*module._parameters.values(), *module._buffers.values())
+            if tensor is not None
+        ]
         self.versions = self._versions()
 
     def _versions(self) -> list[tuple[int, int]]:
@@ -77,14 +81,16 @@ class Network:
 
     def disturbed(self) -> bool:
         """Whether an attribute or a hook of a module has changed."""
-        return any(_disturbed(module, state) for module, state in self.states)
+        return any(state.disturbed() for state in self.states)
 
-    def undo(self) -> None:
+    def undo(self) -> list[str]:
         """Restore the modules; a network with other weights is dropped, and built again when it is needed."""
-        for module, state in self.states:
-            _restore(module, state)
-        if self.changes():
+        for state in self.states:
+            state.restore()
+        changed = self.changes()
+        if changed:
             self.model.forget()
+        return changed
 
 
 class Shared:
@@ -94,7 +100,7 @@ class Shared:
         self.batch = batch
         self.arguments = {name: value for name, value in vars(batch).items() if name in ARGUMENTS}
         self.inputs = batch.inputs.copy()
-        self.results = batch.results()
+        self.results, self.reduced = batch.shared()
         batch.originals()
 
     def changes(self) -> list[str]:
@@ -104,55 +110,72 @@ class Shared:
         changed += [original.name for original in batch.originals() if original.seal.broken()]
         if not same(batch.inputs, self.inputs):
             changed.append("inputs")
-        now = batch.results()
-        replaced = [key for key, value in self.results.items() if now.get(key, value) is not value]
+        _, reduced = batch.shared()
         return [f"the {name} of its batch" for name in dict.fromkeys(changed)] + [
             f"the shared {key[0] if isinstance(key, tuple) else key}"
-            for key in dict.fromkeys([*batch.moved(), *replaced])
+            for key in dict.fromkeys([*batch.moved(), *reduced[len(self.reduced) :]])
         ]
 
-    def undo(self) -> None:
+    def undo(self) -> list[str]:
         """Restore arguments and tensors."""
+        changed = self.changes()
+        if not changed:
+            return []
         vars(self.batch).update(self.arguments)
         self.batch.inputs.clear()
         self.batch.inputs.update(self.inputs)
         self.batch.restore()
+        return changed
 
 
-def _state(module: nn.Module) -> State:
-    """Read the state of a module."""
-    attributes = module.__dict__.copy()
-    # Most dictionaries of a module are empty, and thousands of copies would set off the garbage collector.
-    contents = {id(value): value.copy() for value in attributes.values() if isinstance(value, dict) and value}
-    gradients = [
-        (parameter, parameter.requires_grad, parameter.grad, None if parameter.grad is None else parameter.grad.clone())
-        for parameter in module._parameters.values()
-        if parameter is not None
-    ]
-    return attributes, contents, gradients
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
 
 
-def _disturbed(module: nn.Module, state: State) -> bool:
-    """Whether an attribute of a module, or the content of one of its dictionaries, is another object."""
-    attributes, contents, _ = state
-    dictionaries = [value for value in attributes.values() if isinstance(value, dict)]
-    return not same(module.__dict__, attributes) or any(
-        not same(value, contents.get(id(value), {})) for value in dictionaries if value or id(value) in contents
-    )
+@dataclass(frozen=True)
+class State:
+    """A module's attributes, its dictionaries with their content, the empty ones, and the gradients of Parameters."""
 
+    module: nn.Module
+    attributes: dict[str, Any]
+    contents: list[tuple[dict[str, Any], dict[str, Any]]]
+    empty: list[dict[str, Any]]
+    gradients: list[tuple[nn.Parameter, bool, Tensor | None, Tensor | None]]
 
-def _restore(module: nn.Module, state: State) -> None:
-    attributes, contents, gradients = state
-    module.__dict__.clear()
-    module.__dict__.update(attributes)
-    for value in attributes.values():  # the same objects: handles of the user's hooks refer to them
-        if isinstance(value, dict) and (value or id(value) in contents):
-            value.clear()
-            value.update(contents.get(id(value), {}))
-    for parameter, requires, gradient, values in gradients:
-        if parameter.requires_grad != requires:
-            parameter.requires_grad_(requires)
-        if parameter.grad is not gradient:
-            parameter.grad = gradient
-        if gradient is not None:
-            gradient.data.copy_(values)
+    @classmethod
+    def of(cls, module: nn.Module) -> "State":
+        """Read the state of a module."""
+        attributes = module.__dict__.copy()
+        # Most dictionaries of a module are empty, and thousands of copies would set off the garbage collector.
+        dictionaries = [value for value in attributes.values() if isinstance(value, dict)]
+        contents = [(value, value.copy()) for value in dictionaries if value]
+        gradients = [
+            (parameter, parameter.requires_grad, parameter.grad, _clone(parameter.grad))
+            for parameter in module._parameters.values()
+            if parameter is not None
+        ]
+        return cls(module, attributes, contents, [value for value in dictionaries if not value], gradients)
+
+    def disturbed(self) -> bool:
+        """Whether an attribute, or an entry of one of the dictionaries, is another object."""
+        return (
+            any(self.empty)
+            or not same(self.module.__dict__, self.attributes)
+            or not all(same(value, content) for value, content in self.contents)
+        )
+
+    def restore(self) -> None:
+        """Restore the same objects: handles of the user's hooks refer to them."""
+        if self.disturbed():
+            for value, content in [(self.module.__dict__, self.attributes), *self.contents]:
+                value.clear()
+                value.update(content)
+            for value in self.empty:
+                value.clear()
+        for parameter, requires, gradient, values in self.gradients:
+            if parameter.requires_grad != requires:
+                parameter.requires_grad_(requires)
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+            if gradient is not None and values is not None:
+                gradient.data.copy_(values)

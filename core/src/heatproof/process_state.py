@@ -9,31 +9,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import module as modules
-
-from .containment import contained
-from .errors import Interference
-
-Result = TypeVar("Result")
-
-
-class Watch(Protocol):
-    """Something that plugin code must leave as it was."""
-
-    def changes(self) -> list[str]:
-        """The names of what has changed."""
-
-    def undo(self) -> None:
-        """Restore what has changed, as far as that is possible."""
-
 
 TINY = sys.float_info.min
 SETTINGS = tuple(
@@ -237,8 +220,14 @@ class Process:
             for name in _replaced(owner, members)
         ]
 
-    def undo(self) -> None:
-        """Restore everything that has changed since."""
+    def undo(self) -> list[str]:
+        """Restore everything that has changed since, and return the names."""
+        changed = self.changes()
+        if changed:
+            self._restore()
+        return changed
+
+    def _restore(self) -> None:
         for part, value in zip(WATCHED, self.values):
             if part.read() != value:
                 part.restore(value)
@@ -264,72 +253,3 @@ def _replaced(owner: Any, before: Mapping[str, Any]) -> list[str]:
     replaced = [name for name, member in before.items() if now.get(name, Process) is not member]
     added = [name for name in now.keys() - before.keys() if isinstance(owner, type)]
     return replaced + [name for name in added if callable(getattr(owner.__base__, name, None))]
-
-
-@contextmanager
-def random_states(device: torch.device | None = None) -> Iterator[None]:
-    """Restore the global random states afterwards, also those of a GPU."""
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()
-    generators = [torch.default_generator]
-    if device is not None and device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    states = [generator.get_state() for generator in generators]
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        for generator, state in zip(generators, states):
-            generator.set_state(state)
-
-
-@contextmanager
-def watched(name: str, *watches: Watch, device: torch.device | None = None) -> Iterator[None]:
-    """Contain the plugin code ``name``, and undo what it changes of the things that are watched.
-
-    Raises ``Interference`` that names the changes. Random states are restored silently.
-    """
-    changed: list[str] = []
-    try:
-        try:
-            with random_states(device), contained(name):
-                yield
-        finally:
-            for watch in watches:
-                changed += watch.changes()
-                watch.undo()
-    except Exception as error:
-        if changed:
-            raise _interference(name, changed) from error
-        raise
-    if changed:
-        raise _interference(name, changed)
-
-
-def _interference(name: str, changed: list[str]) -> Interference:
-    listed = ", ".join(changed[:3])
-    if len(changed) > 3:
-        listed += " and others"
-    return Interference(f"{name} changes {listed}; let it restore them, or work on a copy.")
-
-
-def settled(name: str, act: Callable[[], Result]) -> Result:
-    """The result of plugin code that leaves the process as it was, at its second call at the latest.
-
-    A first call may import a library that sets something up: this is undone, and the call is made again.
-    """
-
-    def call() -> Result:
-        with watched(name, Process()):
-            return act()
-
-    return again(call)
-
-
-def again(call: Callable[[], Result]) -> Result:
-    """The result of a watched call; it is made a second time if the first one changed something."""
-    try:
-        return call()
-    except Interference:
-        return call()

@@ -39,6 +39,31 @@ def sealed(value: Any, exact: bool = False) -> list[Seal]:
     return [Seal(tensor, form(tensor), bits(tensor, exact), exact) for tensor in leaves(value)]
 
 
+@dataclass(frozen=True)
+class Original:
+    """A tensor of a batch with its seal and a copy of its values."""
+
+    name: str
+    seal: Seal
+    values: Tensor
+
+    @classmethod
+    def of(cls, name: str, tensor: Tensor) -> "Original":
+        """Copy a tensor as it is."""
+        return cls(name, sealed(tensor)[0], tensor.detach().clone())
+
+    def damaged(self) -> bool:
+        """Whether any value has changed."""
+        return self.seal.moved() or not torch.equal(bits(self.seal.tensor, True), bits(self.values, True))
+
+    def restored(self) -> "Original":
+        """Give a tensor that was written to its values back."""
+        if not self.seal.broken():
+            return self
+        self.seal.tensor.data = self.values.clone()
+        return Original.of(self.name, self.seal.tensor)
+
+
 def form(tensor: Tensor) -> tuple[Any, ...]:
     """The memory, version, shape and dtype of a tensor."""
     version = 0 if tensor.is_inference() else tensor._version

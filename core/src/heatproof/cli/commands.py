@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
 
@@ -29,10 +31,11 @@ def list_(as_json: bool, verify: bool) -> None:
     """List the installed components of every kind, and the plugins that are broken."""
     from .tables import show, table
 
-    if verify:
-        catalog().verify()
-    components = [{name: getattr(entry, name) for name in COMPONENT} for entry in catalog().entries]
-    broken = [{name: getattr(plugin, name) for name in BROKEN} for plugin in catalog().broken]
+    with redirect_stdout(sys.stderr):  # what plugins print is no part of the table
+        if verify:
+            catalog().verify()
+        components = [{name: getattr(entry, name) for name in COMPONENT} for entry in catalog().entries]
+        broken = [{name: getattr(plugin, name) for name in BROKEN} for plugin in catalog().broken]
     if as_json:
         click.echo(json.dumps({"components": components, "broken": broken}, indent=1))
     else:
@@ -141,7 +144,7 @@ def run(
     loaded = load(config, catalog(), overrides)
     live = Live(console(stderr=True))
     try:
-        with live:
+        with live, redirect_stdout(sys.stderr):
             finished = run_(loaded, catalog(), live, part, retry_failed, strict, verify_data)
     except KeyboardInterrupt:
         click.echo(stopped(live, loaded.output), err=True)

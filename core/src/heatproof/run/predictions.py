@@ -10,9 +10,9 @@ from ..batch import Batch
 from ..errors import Interference, ModelError
 from ..passes import logits
 from ..plan.sample_cache import prepared
-from ..process_state import settled
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, write_records
+from ..watch import settled
 from .outcome import Failure
 from .targets import label_indices
 from .work import Work

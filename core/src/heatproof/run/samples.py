@@ -11,8 +11,9 @@ from ..imaging.images import READERS
 from ..model import Model
 from ..plan.sample_cache import prepared
 from ..plan.task import Task
-from ..process_state import Process, settled
+from ..process_state import Process
 from ..records import Sample
+from ..watch import settled
 from .outcome import Failure, Outcome
 
 

@@ -14,9 +14,9 @@ from ..explainer import heatmaps
 from ..guard import guarded
 from ..metric import Case, Metric
 from ..plan.task import ASKING, Combination, Unit
-from ..process_state import again, settled
 from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
 from ..results.parquet import write_records
+from ..watch import again, settled
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
 from .targets import target_of

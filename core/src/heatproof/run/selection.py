@@ -16,9 +16,9 @@ from ..model import Model
 from ..plan.plan import Fitted, Plan
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
-from ..process_state import settled
 from ..records import Sample
 from ..results.store import Run
+from ..watch import settled
 from .execution import Observer
 
 FILE = "selection.yaml"

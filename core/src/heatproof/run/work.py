@@ -19,9 +19,9 @@ from ..errors import HeatproofError, Interference
 from ..limits import time_limit, worker_ends_after
 from ..model import Model
 from ..plan.task import Task
-from ..process_state import settled
 from ..records import Sample, UnitKind
 from ..results.store import Run
+from ..watch import settled
 from .batch_size import on_device, settled_rows
 from .outcome import Failure, Outcome
 from .residence import resident

@@ -1,0 +1,93 @@
+"""Watches over plugin code: what it changes is undone, and named."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from .containment import contained
+from .errors import Interference
+from .process_state import Process
+
+Result = TypeVar("Result")
+
+
+class Watch(Protocol):
+    """Something that plugin code must leave as it was."""
+
+    def changes(self) -> list[str]:
+        """The names of what has changed."""
+
+    def undo(self) -> list[str]:
+        """Restore what has changed, as far as that is possible, and return what ``changes`` would have."""
+
+
+@contextmanager
+def random_states(device: torch.device | None = None) -> Iterator[None]:
+    """Restore the global random states afterwards, also those of a GPU."""
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    generators = [torch.default_generator]
+    if device is not None and device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        for generator, state in zip(generators, states):
+            generator.set_state(state)
+
+
+@contextmanager
+def watched(name: str, *watches: Watch, device: torch.device | None = None) -> Iterator[None]:
+    """Contain the plugin code ``name``, and undo what it changes of the things that are watched.
+
+    Raises ``Interference`` that names the changes. Random states are restored silently.
+    """
+    changed: list[str] = []
+    try:
+        try:
+            with random_states(device), contained(name):
+                yield
+        finally:
+            for watch in watches:
+                changed += watch.undo()
+    except Exception as error:
+        if changed:
+            raise _interference(name, changed) from error
+        raise
+    if changed:
+        raise _interference(name, changed)
+
+
+def _interference(name: str, changed: list[str]) -> Interference:
+    listed = ", ".join(changed[:3])
+    if len(changed) > 3:
+        listed += " and others"
+    return Interference(f"{name} changes {listed}; let it restore them, or work on a copy.")
+
+
+def settled(name: str, act: Callable[[], Result]) -> Result:
+    """The result of plugin code that leaves the process as it was, at its second call at the latest.
+
+    A first call may import a library that sets something up: this is undone, and the call is made again.
+    """
+
+    def call() -> Result:
+        with watched(name, Process()):
+            return act()
+
+    return again(call)
+
+
+def again(call: Callable[[], Result]) -> Result:
+    """The result of a watched call; it is made a second time if the first one changed something."""
+    try:
+        return call()
+    except Interference:
+        return call()
