@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -145,6 +146,13 @@ class Run:
         """The arrays that an explainer kept of one case of a heatmap unit, by name, padded with NaN."""
         names = sorted(path.name for path in self.unit("heatmaps", key).glob("kept_*.zarr"))
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ``StoreError`` unless a run can be written to ``folder``, which is not created."""
+    for path in (folder, *(folder / kind for kind in KINDS)):
+        with writing(folder), TemporaryFile(dir=next(part for part in (path, *path.parents) if part.exists())):
+            pass
 
 
 @contextmanager

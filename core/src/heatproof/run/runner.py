@@ -16,12 +16,12 @@ from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
-from ..results.store import Run, write_json, write_text
+from ..results.store import Run, require_writable, write_json, write_text
 from ..results.summary import SummarySettings, results
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance
 from .retry import forget_failures
-from .selection import Selection, fill
+from .selection import Selection, fill, require_tuning
 from .validity import Validity, validity
 
 
@@ -58,10 +58,8 @@ def run(
     observer = observer or Observer()
     start = time.perf_counter()
     observer.stage("planning")
-    plan = make_plan(config, catalog)
+    plan = ready(config, catalog, strict)
     rejected = _rejected(plan)
-    if strict and rejected:
-        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     store = _opened(plan, rejected, shard)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
@@ -84,6 +82,19 @@ def run(
     spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
     store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
     return finished
+
+
+def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
+    """The plan of a config that can start; raises everything that a run refuses before its first pass."""
+    device_of(config)
+    configured(config.cache, config.cache_limit)
+    require_writable(config.output)
+    plan = make_plan(config, catalog)
+    require_tuning(plan, config.output)
+    rejected = _rejected(plan)
+    if strict and rejected:
+        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
+    return plan
 
 
 def _rejected(plan: Plan) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -62,7 +64,7 @@ class _ReadableSamples:
 
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     """Fill every open metric per dataset and grid, from ``selection.yaml`` if it is frozen there, or from samples."""
-    frozen = read_yaml(run.folder / FILE, "remove it and run again")
+    frozen = _frozen(run.folder)
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
@@ -82,14 +84,26 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE) -> Selection:
     return Selection(fitted, flags, unfilled)
 
 
+def require_tuning(plan: Plan, folder: Path) -> None:
+    """Raise ``DataError`` for a metric to fill from a split without samples, ``StoreError`` for a damaged selection."""
+    _frozen(folder)
+    for metric, (source, _, _) in product((metric for metric in plan.metrics if metric.open), plan.jobs()):
+        dataset = source.dataset
+        if not dataset.ids(dataset.tuning):
+            raise DataError(
+                f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of "
+                f"{dataset.short}, which has no sample; give that split a share, or set the values in the config."
+            )
+
+
+def _frozen(folder: Path) -> dict[str, Any]:
+    """The entries of ``selection.yaml``, none before the first metric is filled."""
+    return read_yaml(folder / FILE, "remove it and run again")
+
+
 def _fill_metric(metric: Metric, dataset: Dataset, model: Model, cache: Cache) -> dict[str, Any]:
     """The entry of ``selection.yaml`` for a metric fitted on the tuning split, or on all samples if there is none."""
     samples = _ReadableSamples(dataset, model, dataset.ids(dataset.tuning), cache)
-    if not samples.ids:
-        raise DataError(
-            f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "
-            "which has no sample; give that split a share, or set the values in the config."
-        )
     try:
         fitted = metric.fit(samples)
     except Exception as error:
