@@ -12,6 +12,7 @@ import duckdb
 from ..config.components import create
 from ..errors import StoreError
 from ..registry.catalog import Catalog
+from ..spreadsheet import literal
 from .parquet import connect, damaged
 from .significance import CORRECTIONS
 from .store import Run, read_json, read_yaml
@@ -37,7 +38,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a CSV table, numbers parsed, missing ones NaN; raises ``StoreError`` when it cannot be read."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+            return [
+                {name: TYPES.get(name, literal)(text) for name, text in row.items()} for row in csv.DictReader(stream)
+            ]
     except FileNotFoundError:
         raise StoreError(f"{path} is missing: the run has not finished; run the same config again.") from None
     except (OSError, ValueError, TypeError, csv.Error) as error:
