@@ -6,12 +6,16 @@ import sys
 from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import HeatproofError, PluginError
 from ..limits import exits_are_errors
 from .terminal import INTERRUPTED, Cli, broken_named, catalog, console, setting, working
+
+if TYPE_CHECKING:
+    from ..plan.plan import Plan
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -66,16 +70,22 @@ def show_(name: str) -> None:
 @cli.command(short_help="Check a config, or a component against the laws of its kind.")
 @click.argument("target")
 @setting("Change a setting of the config (a.b=c) or of the component.")
+@click.option("--strict", is_flag=True, help="Fail if a dataset rejects samples, as run --strict does.")
 @exits_are_errors()
 @broken_named()
-def check(target: str, overrides: tuple[str, ...]) -> None:
+def check(target: str, overrides: tuple[str, ...], strict: bool) -> None:
     """Check a config, or an installed component against the laws of its kind.
 
     TARGET is a config file, or the name of a component or distribution. A config is validated and its combinations are
-    listed with their costs; nothing is run.
+    listed with their costs; whatever a run would refuse before its first pass is refused. Nothing is run.
     """
     if _is_config(target):
-        _show_plan(Path(target), overrides, costs=True)
+        from ..config.settings import load
+        from ..run.runner import ready
+
+        with working("planning"):
+            plan = ready(load(Path(target), catalog(), overrides), catalog(), strict)
+        _show_plan(plan, costs=True)
         click.echo(f"{target} is valid.")
     else:
         from ..config.components import settings_of
@@ -96,17 +106,18 @@ def _is_config(target: str) -> bool:
 @setting("Change a setting of the config (a.b=c).")
 def plan(config: Path, overrides: tuple[str, ...]) -> None:
     """Show the combinations of CONFIG that will run, and those that will be skipped."""
-    _show_plan(config, overrides, costs=False)
-
-
-def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from ..config.settings import load
     from ..plan.plan import make_plan
-    from .display import plan_table, skipped_table
-    from .tables import show
 
     with working("planning"):
         plan = make_plan(load(config, catalog(), overrides), catalog())
+    _show_plan(plan, costs=False)
+
+
+def _show_plan(plan: "Plan", costs: bool) -> None:
+    from .display import plan_table, skipped_table
+    from .tables import show
+
     show(console(), plan_table(plan))
     if plan.skipped:
         show(console(), skipped_table(plan))

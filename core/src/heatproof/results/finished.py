@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from ..config.components import create
 from ..registry.catalog import Catalog
+from ..spreadsheet import literal
 from .parquet import connect
 from .significance import CORRECTIONS
 from .store import Run
@@ -35,7 +36,7 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a CSV table, numbers parsed, missing ones NaN."""
     with open(path, newline="", encoding="utf-8") as stream:
-        return [{name: TYPES.get(name, str)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+        return [{name: TYPES.get(name, literal)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
 
 
 class Results:

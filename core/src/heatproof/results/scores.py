@@ -14,6 +14,7 @@ from ..digests import digest
 from ..metric import Metric
 from ..plan.task import ASKING, Combination, Task, label, labels, told_apart
 from ..records import Array
+from ..spreadsheet import neutral
 from .parquet import SCORE_COLUMNS, connect, copy_table, fill_table, read_table, write_table
 from .store import Run
 
@@ -247,13 +248,17 @@ def name_of(columns: Mapping[str, str]) -> str:
 
 
 def write_csv(run: Run, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV in one step; NaN becomes an empty field."""
+    """Write rows as CSV in one step; NaN becomes an empty field, and text that looks like a formula plain text."""
+    lines = [columns, *([_cell(row[key]) for key in columns] for row in rows)]
+    run.write(name, "".join(map(_line, lines)))
+
+
+def _line(cells: Sequence[Any]) -> str:
+    """A line of a CSV file; the end of line of RFC 4180 has cells with a carriage return quoted, too."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(row[key]) for key in columns} for row in rows)
-    run.write(name, text.getvalue())
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: Any) -> Any:
-    return "" if isinstance(value, float) and np.isnan(value) else value
+    return "" if isinstance(value, float) and np.isnan(value) else neutral(value)

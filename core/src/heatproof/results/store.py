@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -251,6 +252,13 @@ class Run:
         files = self.meta("heatmaps", key)["digests"]
         names = sorted({name for name in (path.split("/")[0] for path in files) if name.startswith("kept_")})
         return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ``StoreError`` unless a run can be written to ``folder``, which is not created."""
+    for path in (folder, *(folder / kind for kind in KINDS)):
+        with writing(folder), TemporaryFile(dir=next(part for part in (path, *path.parents) if part.exists())):
+            pass
 
 
 def _rename(partial: Path, unit: Path) -> None:

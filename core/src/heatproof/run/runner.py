@@ -20,13 +20,13 @@ from ..registry.catalog import Catalog
 from ..registry.discovery import Broken
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
-from ..results.store import Run
+from ..results.store import Run, require_writable
 from ..results.summary import SummarySettings, results
 from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
-from .selection import Selection, fill
+from .selection import Selection, fill, require_tuning
 from .validity import Validity, validity
 
 
@@ -66,8 +66,8 @@ def run(
     observer = observer or Observer()
     start = time.perf_counter()
     observer.stage("planning")
-    plan = make_plan(config, catalog)
-    rejected = _rejected(plan, strict)
+    plan = ready(config, catalog, strict)
+    rejected = _rejected(plan)
     store = _opened(plan, rejected, shard, catalog.apart, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
@@ -95,7 +95,18 @@ def run(
     return finished
 
 
-def _rejected(plan: Plan, strict: bool) -> tuple[str, ...]:
+def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
+    """The plan of a config that can start; raises everything that a run refuses before its first pass."""
+    device_of(config)
+    configured(config.cache, config.cache_limit)
+    require_writable(config.output)
+    plan = make_plan(config, catalog)
+    require_tuning(plan)
+    _rejected(plan, strict)
+    return plan
+
+
+def _rejected(plan: Plan, strict: bool = False) -> tuple[str, ...]:
     """A sentence for each tally of rejected files; raises ``DataError`` with the first one in a strict run."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     sentences = []

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -88,6 +89,17 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
     return Selection(fitted, flags, unfilled)
 
 
+def require_tuning(plan: Plan) -> None:
+    """Raise ``DataError`` for a metric to fill from a split without samples."""
+    for metric, (source, _, _) in product((metric for metric in plan.metrics if metric.open), plan.jobs()):
+        dataset = source.dataset
+        if not dataset.ids(dataset.tuning):
+            raise DataError(
+                f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of "
+                f"{dataset.short}, which has no sample; give that split a share, or set the values in the config."
+            )
+
+
 def _frozen(run: Run) -> dict[str, Any]:
     """The entries of ``selection.yaml``; none, which is said, if it is damaged: filling them again is safe."""
     if not (run.folder / FILE).exists():
@@ -105,11 +117,6 @@ def _fill_metric(
 ) -> dict[str, Any]:
     """The entry of ``selection.yaml`` for a metric fitted on ``ids``: the tuning split, or all if there is none."""
     samples = _ReadableSamples(dataset, model, ids, cache, observer)
-    if not samples.ids:
-        raise DataError(
-            f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of {dataset.short}, "
-            "which has no sample; give that split a share, or set the values in the config."
-        )
     try:
         fitted = settled(metric.short, lambda: metric.fit(samples))
     except Exception as error:

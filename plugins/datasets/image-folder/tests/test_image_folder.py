@@ -308,3 +308,18 @@ def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
     check_dataset(dataset)
     with pytest.raises(DataError, match="is not empty"):
         dataset.write(samples, tmp_path / "twin")
+
+
+def test_names_that_look_like_formulas_are_neutral_in_the_tables_and_come_back(tmp_path: Path) -> None:
+    """A spreadsheet would run them; the files of images keep their names."""
+    image = np.zeros((3, 4, 4), np.uint8)
+    box = Annotation("@scar", np.ones((4, 4), np.float32), "box")
+    samples = [Sample(id, image, (box,), 0, patient=f"+{id}") for id in ("=a", "-1", "plain")]
+    ImageFolder(root=tmp_path, classes=("=ill",)).write(samples, tmp_path)
+    rows = (tmp_path / "samples.csv").read_text().splitlines()[1:]
+    assert rows[0] == "images/=a.png,'=ill,'+=a,,'=a"
+    assert "images/=a.png,'@scar,0,0,4,4" in (tmp_path / "boxes.csv").read_text()
+    dataset = ImageFolder(root=tmp_path)
+    assert (dataset.classes, dataset.findings, sorted(dataset.ids())) == (("=ill",), ("@scar",), ["-1", "=a", "plain"])
+    assert dataset.patient("=a") == "+=a"
+    assert dataset.load("-1").findings() == ("@scar",)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from heatproof.errors import DataError
-from heatproof_cohorts.tables import read_lines, read_table, write_table
+from heatproof_cohorts.tables import read_lines, read_rows, read_table, write_table
 
 
 def table(folder: Path, content: str | bytes) -> Path:
@@ -82,3 +82,13 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     write_table(tmp_path / "new/t.csv", ("id", "text"), [(1, "a, b"), ("ü", 'say "x"')])
     rows = read_table(tmp_path / "new/t.csv", ("id", "text")).rows
     assert [(row["id"], row["text"]) for row in rows] == [("1", "a, b"), ("ü", 'say "x"')]
+
+
+def test_a_published_table_is_written_as_it_is_and_an_own_one_neutral(tmp_path: Path) -> None:
+    """Other programs read a published layout; numbers do not change in either."""
+    write_table(tmp_path / "published.csv", ("id", "value"), [("-1_left", -0.5)])
+    assert (tmp_path / "published.csv").read_text() == "id,value\n-1_left,-0.5\n"
+    write_table(tmp_path / "own.csv", ("id", "value"), [("-1_left", -0.5)], neutralised=True)
+    assert (tmp_path / "own.csv").read_text() == "id,value\n'-1_left,-0.5\n"
+    assert [row["id"] for row in read_rows(tmp_path / "own.csv", ("id",), neutralised=True)] == ["-1_left"]
+    assert [row["id"] for row in read_rows(tmp_path / "own.csv", ("id",))] == ["'-1_left"]

@@ -53,7 +53,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
     def _table(self) -> Table:
         path = self.params.root / TABLE
         if path.is_file():
-            return read_table(path, COLUMNS[:1], COLUMNS[1:])
+            return read_table(path, COLUMNS[:1], COLUMNS[1:], neutralised=True)
         empty = dict.fromkeys(COLUMNS, "")
         rows = [Row(empty | {"name": name}, str(paths[0])) for name, paths in self._images.items()]
         return Table(tuple(rows), (), "")
@@ -115,7 +115,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
             if len(readers) == 1:
                 reader = readers.pop()
             rows.append((name, grade, sample.patient, reader))
-        write_table(root / TABLE, COLUMNS, rows)
+        write_table(root / TABLE, COLUMNS, rows, neutralised=True)
         folder.close()
         return len(rows)
 

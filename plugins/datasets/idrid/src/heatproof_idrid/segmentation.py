@@ -160,7 +160,7 @@ class Segmentation(Dataset[IdridParams]):
             id = f"IDRiD_{number:02d}"
             _write_sample(sample, id, root, SPLITS[split])
             origins.append((id, sample.id, sample.patient))
-        write_table(root / "origin.csv", ("id", "origin", "patient"), origins)
+        write_table(root / "origin.csv", ("id", "origin", "patient"), origins, neutralised=True)
         return len(origins)
 
 

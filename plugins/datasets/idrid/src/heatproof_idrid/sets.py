@@ -175,7 +175,7 @@ class Sets(ListedDataset[IdridParams]):
         for (kind, split), lines in rows.items():
             write_table(root / self.folder / kind.path(split), kind.columns, lines)
         originals = list(chain.from_iterable(origins.values()))
-        write_table(root / "origin.csv", ("id", "origin", "patient"), originals)
+        write_table(root / "origin.csv", ("id", "origin", "patient"), originals, neutralised=True)
         return len(originals)
 
 

@@ -61,7 +61,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     def _table(self) -> Table:
         path = self.params.root / self.params.table
         if path.is_file() or self.params.table != ImageFolderParams.model_fields["table"].default:
-            return read_table(path, COLUMNS[:1], COLUMNS[1:])
+            return read_table(path, COLUMNS[:1], COLUMNS[1:], neutralised=True)
         return Table(tuple(_rows(self.params.root)), (), "utf-8")
 
     @cached_property
@@ -133,7 +133,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
             if "split" in sample.extras:
                 split = self.split_to_write(sample)
             rows.append((folder.add(sample, name), classes, sample.patient, split, name))
-        write_table(root / self.params.table, COLUMNS, rows)
+        write_table(root / self.params.table, COLUMNS, rows, neutralised=True)
         folder.close()
         return len(rows)
 

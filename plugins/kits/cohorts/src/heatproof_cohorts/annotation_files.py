@@ -84,7 +84,7 @@ class AnnotationFiles:
         if not path.is_file():
             return {}
         boxes: dict[str, list[Row]] = {}
-        for row in read_rows(path, ("file", "finding", *CORNERS)):
+        for row in read_rows(path, ("file", "finding", *CORNERS), neutralised=True):
             boxes.setdefault(row["file"], []).append(row)
         return boxes
 
@@ -250,7 +250,7 @@ class MarkedFolder:
     def close(self) -> None:
         """Write the table of boxes, if there are any."""
         if self._boxes:
-            write_table(self.root / BOXES, ("file", "finding", *CORNERS), self._boxes)
+            write_table(self.root / BOXES, ("file", "finding", *CORNERS), self._boxes, neutralised=True)
 
 
 def _write_maps(annotations: Sequence[Annotation], name: str, root: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heatproof.errors import DataError
+from heatproof.spreadsheet import literal, neutral
 
 DELIMITERS = (",", ";", "\t")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -33,13 +34,15 @@ class Table:
     encoding: str
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = (), comment: str = "") -> Table:
+def read_table(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), comment: str = "", neutralised: bool = False
+) -> Table:  # fmt: skip
     """Read columns of a table, values stripped; a missing optional column is empty in every row.
 
     Names match regardless of case, blanks, hyphens and underscores (`` url``, ``Patient ID``). Values are separated by
     commas, semicolons or tabs. The encoding is UTF-8, UTF-16 with a byte order mark, or else Latin-1. Empty rows, lines
     that begin with ``comment`` and empty values beyond the header are ignored. Raises ``DataError`` where the file or a
-    required column is missing.
+    required column is missing. ``neutralised`` undoes what ``write_table`` does by this name.
     """
     text, encoding = _decoded(path)
     lines = _lines(text, path, _delimiter(text, [*required, *optional], comment), comment)
@@ -54,13 +57,17 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
             faults.append(f"{source}: {len(values)} values for {len(header)} columns; quote values with commas.")
             continue
         columns = {name: values[position] for name, position in positions.items() if position < len(values)}
+        if neutralised:
+            columns = {name: literal(value) for name, value in columns.items()}
         rows.append(Row(dict.fromkeys(optional, "") | columns, source))
     return Table(tuple(rows), tuple(faults), encoding)
 
 
-def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> tuple[Row, ...]:
+def read_rows(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), neutralised: bool = False
+) -> tuple[Row, ...]:  # fmt: skip
     """Read a table like ``read_table``; raises ``DataError`` also for a single row that cannot be read."""
-    table = read_table(path, required, optional)
+    table = read_table(path, required, optional, neutralised=neutralised)
     if table.faults:
         raise DataError(table.faults[0])
     return table.rows
@@ -72,11 +79,19 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
     return [(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and rows with commas, in UTF-8."""
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], neutralised: bool = False
+) -> None:  # fmt: skip
+    """Write a header and rows with commas, in UTF-8.
+
+    ``neutralised`` makes text that a spreadsheet would run as a formula plain text. Tables of a published layout are
+    written as they are: other programs read them, too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([columns, *rows])
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows([neutral(value) if neutralised else value for value in row] for row in rows)
 
 
 def plain_name(name: str) -> str:
