@@ -1,5 +1,6 @@
 """Limits on the code of plugins: they interrupt it where this does no harm, and leave the process as it was."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -93,6 +95,21 @@ def test_a_with_block_is_left_completely() -> None:
     with pytest.raises(HeatproofError, match="too slow"), time_limit(0.2, "too slow"):
         work()
     assert steps == ["restored"]
+
+
+def test_a_limit_keeps_nothing_of_its_callers_alive() -> None:
+    """Their tensors must be free at once, not when the garbage collector runs."""
+
+    def work() -> Any:
+        value = HeatproofError("something large")
+        with time_limit(5, "too slow"):
+            return weakref.ref(value)
+
+    gc.disable()
+    try:
+        assert work()() is None
+    finally:
+        gc.enable()
 
 
 def test_another_thread_is_not_interrupted() -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -33,10 +33,9 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         yield
         return
     state = {"armed": True, "expired": False}
-    outside = set(_stack(sys._getframe()))
 
     def expire(number: int, frame: FrameType | None) -> None:
-        if state["armed"] and _cleans_up(set(_stack(frame)) - outside):
+        if state["armed"] and _cleans_up(frame):
             signal.setitimer(signal.ITIMER_REAL, 0.01, 1)
         elif state["armed"]:
             state["expired"] = True
@@ -64,16 +63,13 @@ def time_limit(seconds: float, message: str) -> Iterator[None]:
         raise HeatproofError(message)
 
 
-def _cleans_up(frames: Iterable[FrameType]) -> bool:
+def _cleans_up(frame: FrameType | None) -> bool:
     """Whether code enters or leaves a ``with`` block, where an exception would prevent that it cleans up."""
-    return any(frame.f_code.co_name in ("__enter__", "__exit__") for frame in frames)
-
-
-def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    """A frame and those of its callers."""
     while frame is not None:
-        yield frame
+        if frame.f_code.co_name in ("__enter__", "__exit__"):
+            return True
         frame = frame.f_back
+    return False
 
 
 @contextmanager
