@@ -23,6 +23,7 @@ import pytest
 import torch
 from torch import nn
 
+from heatproof import source_files
 from heatproof.component import Component, Params
 from heatproof.errors import PluginError
 from heatproof.model import Model
@@ -260,13 +261,26 @@ def test_a_worker_compares_the_source(plugin: Path, tmp_path: Path) -> None:
     assert "PluginError: heatproof_edited:Mine was edited since the run started" in result.stderr
 
 
-def test_a_second_reading_costs_nothing_to_speak_of(plugin: Path) -> None:
+def test_files_are_looked_at_once_per_plan_and_read_when_they_changed(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source(loaded().Mine)
+    looked: list[str] = []
+    read: list[Path] = []
+    look = source_files._text
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(source_files, "_text", lambda path: looked.append(path) or look(path))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
     kind = loaded().Mine
     source(kind)
-    start = time.perf_counter()
-    for _ in range(20):
-        source(kind)
-    assert (time.perf_counter() - start) / 20 < 0.01
+    assert len(looked) == len(set(looked)) > 3
+    source(kind)
+    assert len(looked) == len(set(looked))
+    assert read == []
+    edit(plugin / "heatproof_edited_helper.py", "factor = 2\n")
+    refresh()
+    source(kind)
+    assert read == [plugin / "heatproof_edited_helper.py"]
 
 
 def test_what_a_constructor_takes_besides_params_counts() -> None:

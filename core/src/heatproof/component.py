@@ -4,7 +4,7 @@ import os
 import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
@@ -226,19 +226,13 @@ class Component(ABC, Generic[P]):
         self.__init__(**state["params"])  # type: ignore[misc]
         self.registered = state["registered"]
         self.__dict__ |= {"_identity": state["identity"], "_source": state["source"]}
-        if _source_here(type(self)) != state["source"]:
+        if source(type(self)) != state["source"]:
             raise PluginError(
                 f"{self.name} was edited since the run started, or is another class in the worker; run again."
             )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
-
-
-@lru_cache(maxsize=1024)
-def _source_here(kind: type[Component]) -> str:
-    """The source of a class as a worker process has it, computed once."""
-    return source(kind)
 
 
 def _params_class(base: Any, name: str) -> type[Params] | None:
