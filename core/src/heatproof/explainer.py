@@ -88,6 +88,15 @@ class Explainer(Component[P]):
         """Whether ``explain`` needs ``passes.logits``: ``passes`` counts this forward, which a run makes anyway."""
         return False
 
+    @cached_property
+    def memory(self) -> float:
+        """The most memory of its passes relative to what autograd keeps of a gradient pass, for estimates."""
+        return 2.0
+
+    def stored(self, image: Array) -> int:
+        """The most bytes that an explanation of an image (c, *space) keeps beside the heatmap, for estimates."""
+        return 0
+
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:
         """Values (n, c or 1, *space) in the dtype of ``batch.images``; positive values are evidence for the target.
@@ -125,7 +134,9 @@ class Explainer(Component[P]):
     def __call__(self, batch: Batch) -> Explanation:
         """Call ``explain`` and restore the model, its hooks and all random states afterwards, also after an error."""
         if len(batch.space) not in self.spaces:
-            raise ModelError(f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions.")
+            raise ModelError(
+                f"{self.short} explains {self.supported} images; these have {len(batch.space)} dimensions."
+            )
         verdict = self.verdict(batch.model)
         if verdict.level == "undefined":
             raise ModelError(f"{verdict.reason}.")

@@ -96,6 +96,7 @@ def plan(config: Path, overrides: tuple[str, ...]) -> None:
 def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     from ..config.settings import load
     from ..plan.plan import make_plan
+    from ..run.memory import most_rows
     from .display import plan_table, skipped_table
     from .tables import show
 
@@ -104,6 +105,7 @@ def _show_plan(config: Path, overrides: tuple[str, ...], costs: bool) -> None:
     if plan.skipped:
         show(console(), skipped_table(plan))
     if costs:
+        most_rows(plan)  # refuses a bound that is too small, as a run does
         tables, faults = catalog().answers("heatproof_plan_tables", plan=plan)
         for table in chain(*tables):
             show(console(), table)

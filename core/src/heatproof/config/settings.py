@@ -32,6 +32,13 @@ def _not_boolean(value: Any) -> Any:
     return value
 
 
+def _without_unit(value: Any) -> Any:
+    """The number of gigabytes in a text such as ``4 GB``."""
+    if isinstance(value, str):
+        return re.sub(r"\s*GB\s*$", "", value, flags=re.IGNORECASE)
+    return _not_boolean(value)
+
+
 def _known_device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("is not a device; allowed: auto, cpu, cuda, cuda:N")
@@ -69,6 +76,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
 
 Count = Annotated[int, Field(gt=0), BeforeValidator(_not_boolean)]
 Gigabytes = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
+Memory = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_without_unit)]
 Natural = Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]
 Reduction = Annotated[str, AfterValidator(_known_reduction)]
@@ -143,6 +151,7 @@ class RunConfig(Params):
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(_nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
     rows: Literal["auto"] | Count = "auto"
+    memory: Memory | None = None
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
     threads: Count | None = None

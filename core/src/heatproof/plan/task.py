@@ -120,7 +120,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
+    """All units of a model and chunk, with ``rows`` images per pass, None until they are measured, at most ``most``.
 
     ``layers`` and ``requests`` are those of all units, also of finished ones: a resumed run computes the same bits.
     """
@@ -135,6 +135,7 @@ class Task:
     seed: int
     device: str = "cpu"
     rows: int | None = None
+    most: int | None = None
     cache: Cache = NOWHERE
 
     @cached_property

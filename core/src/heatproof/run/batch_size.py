@@ -22,22 +22,29 @@ GAIN = 0.9
 
 def settled_rows(run: Run, task: Task) -> int:
     """The images per pass of a task: from the config, from the run folder, or measured and written there."""
-    rows = known_rows(run, task)
+    rows = task.rows or known_rows(run, task.model, task.device)
     if rows is not None:
         return rows
     rows = measure_rows(task, task.device)
-    return int(run.settled(_key(task), rows=rows, model=task.model.describe(), device=task.device)["rows"])
+    return int(
+        run.settled(_key(task.model, task.device), rows=rows, model=task.model.describe(), device=task.device)["rows"]
+    )
 
 
-def known_rows(run: Run, task: Task) -> int | None:
-    """The images per pass of a task, from the config or the run folder; None if neither has them yet."""
-    if task.rows is not None or not run.has("execution", _key(task)):
-        return task.rows
-    return int(run.meta("execution", _key(task))["rows"])
+def known_rows(run: Run, model: Model, device: str) -> int | None:
+    """The images per pass of a model that a run has settled; None if it has not yet."""
+    if not run.has("execution", _key(model, device)):
+        return None
+    return int(run.meta("execution", _key(model, device))["rows"])
 
 
-def _key(task: Task) -> str:
-    return f"rows-{digest([task.model.identity, task.device])}"
+def _key(model: Model, device: str) -> str:
+    return f"rows-{digest([model.identity, device])}"
+
+
+def candidates(device: str) -> tuple[int, ...]:
+    """The numbers of images per pass that are measured."""
+    return (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
 
 
 def measure_rows(task: Task, device: str) -> int:
@@ -47,8 +54,9 @@ def measure_rows(task: Task, device: str) -> int:
         return 1
     best = float("inf")
     rows = 1
-    candidates = (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
-    for candidate in candidates:
+    for candidate in candidates(device):
+        if task.most is not None and candidate > task.most:
+            break
         try:
             seconds = _seconds(task.model, sample, candidate, device) / candidate
         except Exception:

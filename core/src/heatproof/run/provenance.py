@@ -25,7 +25,7 @@ def provenance(run: Run, tasks: Sequence[Task], threads: int, rejected: Mapping[
         "versions": versions(), "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": device_name(tasks[0].device), "threads": threads, "seed": tasks[0].seed,
-        "rows": {label(task.model): known_rows(run, task) for task in tasks},
+        "rows": {label(task.model): task.rows or known_rows(run, task.model, task.device) for task in tasks},
         "models": [_model(run, model, tasks) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,

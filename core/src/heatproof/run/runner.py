@@ -1,8 +1,9 @@
 """A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..results.scores import cases_of, scored_combinations, write_csv, write_sco
 from ..results.store import Run, write_json, write_text
 from ..results.summary import SummarySettings, results
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
+from .memory import most_rows
 from .provenance import provenance
 from .retry import count_failures, forget_failures
 from .selection import Selection, fill
@@ -56,11 +58,12 @@ def run(
     rejected = _rejected(plan)
     if strict and rejected:
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
+    most = most_rows(plan)
     store = _opened(plan, rejected, shard)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, configured(config.cache, config.cache_limit))
     threads = settled_threads(config, store)
-    tasks = _tasks(plan, selection)
+    tasks = _tasks(plan, selection, most)
     shared = tasks[shard[0] - 1 :: shard[1]]
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
@@ -103,13 +106,14 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int]) -> Run:
     return store
 
 
-def _tasks(plan: Plan, selection: Selection) -> list[Task]:
-    """The tasks with device, cache, and the images per pass if configured."""
+def _tasks(plan: Plan, selection: Selection, most: Mapping[str, int]) -> list[Task]:
+    """The tasks with device, cache, and the images per pass if configured; ``most`` are those that fit by model."""
     config = plan.config
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    return [replace(task, device=device, cache=cache, rows=rows) for task in plan.tasks(selection.fitted)]
+    settled = partial(replace, device=device, cache=cache, rows=rows)
+    return [settled(task, most=most.get(task.model.identity)) for task in plan.tasks(selection.fitted)]
 
 
 def _finish(store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, threads: int) -> Finished:
