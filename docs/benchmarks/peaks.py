@@ -77,11 +77,8 @@ def main() -> None:
             words = [sys.executable, "-W", "ignore", __file__, "--kind", kind, "--configs", name]
             process = subprocess.run(words, check=True, capture_output=True, text=True, env=dict(os.environ))
             sizes[kind] = json.loads(process.stdout.splitlines()[-1]) / 1e9
-        ratio = sizes["estimated"] / sizes["measured"]
-        print(
-            f"{name}: measured {sizes['measured']:.2f} GB, estimated {sizes['estimated']:.2f} GB, {ratio:.2f}",
-            flush=True,
-        )
+        figures = ", ".join(f"{kind} {size:.2f} GB" for kind, size in sizes.items())
+        print(f"{name}: {figures}, ratio {sizes['estimated'] / sizes['measured']:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,32 +83,46 @@ def test_memory_is_that_of_the_images_per_pass_of_the_run(
     configured: Callable[..., Any], parts: Any, ran: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the config, those that the run has settled, or else the most that it will measure."""
-    each = demand(configured, parts)
+    needed = demand(configured, parts)
     plan = make_plan(configured(rows="auto"), parts)
-    assert (fitting_rows(plan, each), fitting_rows(make_plan(configured(rows=3), parts), each)) == (4, 3)
+    assert (fitting_rows(plan, needed), fitting_rows(make_plan(configured(rows=3), parts), needed)) == (4, 3)
     monkeypatch.setattr("heatproof.run.batch_size.measure_rows", lambda task, device: 2)
     ran(rows="auto")
-    assert fitting_rows(plan, each) == 2
+    assert fitting_rows(plan, needed) == 2
 
 
 def test_a_bound_limits_the_images_per_pass_and_is_refused_where_none_fits(
     configured: Callable[..., Any], parts: Any, ran: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each = demand(configured, parts)
-    between = (each.total(2) + each.total(4)) / 2e9
+    needed = demand(configured, parts)
+    between = (needed.total(2) + needed.total(4)) / 2e9
     monkeypatch.setattr("heatproof.run.batch_size._seconds", lambda model, sample, rows, device: 1.0)
     finished = ran(rows="auto", memory=f"{between!r} GB")
     (settled,) = (finished.folder / "execution").glob("rows-*/unit.json")
     assert json.loads(settled.read_text())["rows"] == 2
-    refused = (
-        f"images × regions takes about {each.total(1) / 1e9:.2f} GB with images per pass: 1, more than memory: 0.1 GB"
-    )
+    least = f"{needed.total(1) / 1e9:.2f} GB"
+    refused = f"images × regions takes about {least} with images per pass: 1, more than memory: 0.1 GB"
     with pytest.raises(HeatproofError, match=refused):
         ran(rows="auto", memory=0.1, output=str(finished.folder / "other"))
     assert not (finished.folder / "other").exists()
     with pytest.raises(HeatproofError, match="images per pass: 4, more than memory"):
         most_rows(make_plan(configured(rows=4, memory=between), parts))
     assert most_rows(make_plan(configured(rows=4), parts)) == {}
+
+
+def test_check_and_run_refuse_a_bound_with_one_sentence(command: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"output: {tmp_path / 'run'}\ndatasets: [{{use: images, split: test, count: 8}}]\nmodels: [regions]\n"
+        "explainers: [slope]\nmetrics: [mass]\ndevice: cpu\ncache: false\nmemory: 100 GB\n"
+    )
+    assert command("check", config).exit_code == 0
+    outputs = [command(word, config, "--set", "memory=0.1") for word in ("check", "run")]
+    sentences = [line for result in outputs for line in result.output.splitlines() if line.startswith("Error")]
+    assert [result.exit_code for result in outputs] == [1, 1]
+    assert len(sentences) == 2
+    assert sentences[0] == sentences[1]
+    assert "more than memory: 0.1 GB; raise it, or lower chunk" in sentences[0]
 
 
 @pytest.mark.parametrize("value", [0, -1, "much", "4 MB", True, float("inf"), "nan"])

@@ -68,8 +68,8 @@ def fitting_rows(plan: Plan, demand: Demand) -> int:
         return max(fitting)
     needed = f"takes about {demand.total(min(counts)) / 1e9:.2f} GB with images per pass: {min(counts)}"
     raise HeatproofError(
-        f"{demand.source.dataset.short} × {demand.model.short} {needed}, more than memory: {config.memory:g} GB; raise it, "
-        "or lower chunk, the size of images, or the number of explainers, layers or workers."
+        f"{demand.source.dataset.short} × {demand.model.short} {needed}, more than memory: {config.memory:g} GB; "
+        "raise it, or lower chunk, the size of images, or the number of explainers, layers or workers."
     )
 
 
@@ -84,16 +84,16 @@ def demand_of(plan: Plan, source: Source, model: Model, combinations: Sequence[C
     most = max((row.explainer.memory for row in combinations), default=1.0)
     chunk = min(config.chunk, len(source.ids))
     heatmap = int(np.prod(sample.space)) * 4
-    held = chunk * (_bytes(sample) + sum(heatmap + row.explainer.stored(sample.image) for row in combinations))
+    stored = chunk * (_bytes(sample) + sum(heatmap + row.explainer.stored(sample.image) for row in combinations))
     native = sample.geometry.native if sample.geometry else sample.space
     decoding = min(READERS, chunk) * 8 * len(sample.image) * int(np.prod(native))
     image = int(max(2 * graph + observed, most * graph)) + 4 * targets * sample.image.nbytes
     workers = min(getattr(config.executor.params, "workers", 1), -(-len(source.ids) // chunk))
-    return Demand(source, model, BASE + 3 * weights + held + decoding, image, workers, sample.space)
+    return Demand(source, model, BASE + 2 * weights + stored + decoding, image, workers, sample.space)
 
 
 def _pass(model: Model, sample: Sample, layers: list[str]) -> tuple[int, int, int]:
-    """The bytes of the weights, of what autograd keeps in a pass over one image, and of the observed layers."""
+    """The bytes of the weights in both views, of what autograd keeps of one image, and of the observed layers."""
     stored: dict[int, int] = {}
 
     def record(tensor: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def _pass(model: Model, sample: Sample, layers: list[str]) -> tuple[int, int, in
         stored.pop(tensor.untyped_storage().data_ptr(), None)
     observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in result.layers.values())
     distinct = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in weights}
-    return sum(distinct.values()) // 2, sum(stored.values()), observed
+    return sum(distinct.values()), sum(stored.values()), observed
 
 
 def _bytes(sample: Sample) -> int:
