@@ -12,6 +12,7 @@ import torch
 from heatproof.errors import ConfigError, DataError, HeatproofError
 from heatproof.plan.plan import make_plan
 from heatproof.run.memory import BASE, Demand, demand_of, fitting_rows, most_rows
+from heatproof.testing.toys import Regions
 from heatproof_costs.estimate import estimates
 
 
@@ -63,7 +64,9 @@ def demand(configured: Callable[..., Any], parts: Any, **settings: Any) -> Deman
     return estimate
 
 
-def test_memory_grows_with_what_the_run_holds(configured: Callable[..., Any], parts: Any) -> None:
+def test_memory_grows_with_what_the_run_holds(
+    configured: Callable[..., Any], parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the images per pass, the heatmaps of a chunk, the observed layers, what explanations keep, and workers."""
     alone = demand(configured, parts)
     assert alone.fixed >= BASE
@@ -74,8 +77,15 @@ def test_memory_grows_with_what_the_run_holds(configured: Callable[..., Any], pa
     layered = demand(configured, parts, explainers=[{"use": "layered", "layer": "all"}])
     assert layered.image >= alone.image + 2 * (2 * 16 * 16 + 2 * 8 * 8) * 4
     assert demand(configured, parts, chunk=2).fixed < alone.fixed
-    many = replace(alone, processes=3)
-    assert many.total(2) == 3 * alone.total(2) + BASE
+    for workers in (1, 3):
+        assert replace(alone, workers=workers).total(2) == workers * alone.total(2) + BASE
+    monkeypatch.setattr("heatproof_parts.Mass.copies", lambda metric, model: 3)
+    weights = 2 * sum(value.nbytes for value in Regions().network.state_dict().values())
+    assert demand(configured, parts).fixed == alone.fixed + 3 * weights
+    monkeypatch.setattr("heatproof_parts.Slope.memory", 10.0)
+    assert demand(configured, parts).image > alone.image
+    monkeypatch.setattr("heatproof_parts.Slope.stored", lambda explainer, image: 1000)
+    assert demand(configured, parts, metrics=[]).fixed == alone.fixed + 4 * (1000 - 16 * 16 * 4)
     assert torch.is_grad_enabled()
 
 

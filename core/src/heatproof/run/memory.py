@@ -36,12 +36,12 @@ class Demand:
     model: Model
     fixed: int
     image: int
-    processes: int
+    workers: int
     space: tuple[int, ...]
 
     def total(self, rows: int) -> int:
-        """The bytes of all processes with this number of images per pass; workers have a parent process."""
-        return self.processes * (self.fixed + rows * self.image) + BASE * (self.processes > 1)
+        """The bytes of all processes with this number of images per pass; ``workers`` have a parent process."""
+        return max(1, self.workers) * (self.fixed + rows * self.image) + BASE * (self.workers > 0)
 
 
 def most_rows(plan: Plan) -> dict[str, int]:
@@ -88,8 +88,9 @@ def demand_of(plan: Plan, source: Source, model: Model, combinations: Sequence[C
     native = sample.geometry.native if sample.geometry else sample.space
     decoding = min(READERS, chunk) * 8 * len(sample.image) * int(np.prod(native))
     image = int(max(2 * graph + observed, most * graph)) + 4 * targets * sample.image.nbytes
-    workers = min(getattr(config.executor.params, "workers", 1), -(-len(source.ids) // chunk))
-    return Demand(source, model, BASE + 2 * weights + stored + decoding, image, workers, sample.space)
+    workers = min(getattr(config.executor.params, "workers", 0), -(-len(source.ids) // chunk))
+    copies = 2 + sum(metric.copies(model) for metric in plan.metrics)
+    return Demand(source, model, BASE + copies * weights + stored + decoding, image, workers, sample.space)
 
 
 def _pass(model: Model, sample: Sample, layers: list[str]) -> tuple[int, int, int]:

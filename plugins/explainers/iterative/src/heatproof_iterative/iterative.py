@@ -108,6 +108,13 @@ class Iterative(Explainer[IterativeParams]):
         return self.params.base.requires
 
     @property
+    def memory(self) -> float:
+        """That of the base."""
+        if self.params.base is None:
+            return 2.0
+        return self.params.base.memory
+
+    @property
     def traits(self) -> frozenset[str]:
         """Seeded if the base is."""
         if self.params.base is None:
