@@ -495,16 +495,13 @@ def heatproof_datasets() -> Mapping[str, str]:
 @hookimpl
 def heatproof_models() -> Mapping[str, str]:
     """Declare the models, the kit's toys among them."""
-    models = {
-        name.lower(): f"heatproof_parts:{name}"
-        for name in (
-            "Swapped", "Elsewhere", "Native", "Branched", "Untraceable", "OneLogit", "Weighed", "Unbuildable",
-            "Unsteady", "Blind",
-        )
-    }  # fmt: skip
-    return models | {
-        name.lower(): f"heatproof.testing.toys:{name}" for name in ("Linear", "Regions", "Residual", "Graded")
-    }
+    names = (
+        "Swapped", "Elsewhere", "Native", "Branched", "Untraceable", "OneLogit", "Weighed", "Unbuildable", "Unsteady",
+        "Blind",
+    )  # fmt: skip
+    models = {name.lower(): f"heatproof_parts:{name}" for name in names}
+    toys = ("Linear", "Regions", "Residual", "Graded")
+    return models | {name.lower(): f"heatproof.testing.toys:{name}" for name in toys}
 
 
 @hookimpl

@@ -83,6 +83,15 @@ class Explainer(Component[P]):
         """Whether ``explain`` needs ``passes.logits``: ``passes`` counts this forward, which a run makes anyway."""
         return False
 
+    @cached_property
+    def memory(self) -> float:
+        """The most memory of its passes relative to what autograd keeps of a gradient pass, for estimates."""
+        return 2.0
+
+    def stored(self, image: Array) -> int:
+        """The most bytes that an explanation of an image (c, *space) keeps beside the heatmap, for estimates."""
+        return 0
+
     @abstractmethod
     def explain(self, batch: Batch) -> Tensor | Explanation:
         """Values (n, c or 1, *space) in the dtype of ``batch.images``; positive values are evidence for the target.

@@ -91,6 +91,10 @@ class Metric(Component[P]):
         """The most forward and backward passes per case, for estimates; ``explanation`` are those of one heatmap."""
         return (0, 0)
 
+    def copies(self, model: Model) -> int:
+        """The most copies of the network's weights that it keeps, for estimates of memory."""
+        return 0
+
     def expected(self, measure: str) -> float | None:
         """The expected value of a random heatmap, where it is known in closed form."""
         return None

@@ -115,6 +115,7 @@ def plan(config: Path, overrides: tuple[str, ...]) -> None:
 
 
 def _show_plan(plan: "Plan", costs: bool) -> None:
+    from ..run.memory import most_rows
     from .display import plan_table, skipped_table
     from .tables import show
 
@@ -123,6 +124,7 @@ def _show_plan(plan: "Plan", costs: bool) -> None:
         show(console(), skipped_table(plan))
     if costs:
         with working("estimating costs"):
+            most_rows(plan)  # refuses a bound that is too small, as a run does
             tables, faults = catalog().answers("heatproof_plan_tables", plan=plan)
         for table in chain(*tables):
             show(console(), table)

@@ -32,6 +32,13 @@ def _not_boolean(value: Any) -> Any:
     return value
 
 
+def _without_unit(value: Any) -> Any:
+    """The number of gigabytes in a text such as ``4 GB``."""
+    if isinstance(value, str):
+        return re.sub(r"\s*GB\s*$", "", value, flags=re.IGNORECASE)
+    return _not_boolean(value)
+
+
 def _known_device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("is not a device; allowed: auto, cpu, cuda, cuda:N")
@@ -69,6 +76,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
 
 Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
+Memory = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_without_unit)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]
@@ -144,6 +152,7 @@ class RunConfig(Params):
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(_nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
     rows: Literal["auto"] | Count = "auto"
+    memory: Memory | None = None
     chunk: Count = 16
     executor: Annotated[Any, BeforeValidator(_executor)] = "serial"
     threads: Annotated[Count, Field(le=1024)] | None = None

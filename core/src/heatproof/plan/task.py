@@ -120,7 +120,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """All units of a model and chunk, with ``rows`` images per pass, None until they are measured.
+    """All units of a model and chunk, with ``rows`` images per pass, None until they are measured, at most ``most``.
 
     ``contents`` is the digest of the files of its samples when it was planned, empty without files.
     ``environment`` is the key of the versions and the device that its units are computed with.
@@ -138,6 +138,7 @@ class Task:
     contents: str = ""
     device: str = "cpu"
     rows: int | None = None
+    most: int | None = None
     cache: Cache = NOWHERE
     environment: str = ""
     time_limit: float | None = None

@@ -22,24 +22,29 @@ GAIN = 0.9
 
 def settled_rows(run: Run, task: Task) -> int:
     """The images per pass of a task: from the config, from the run folder, or measured and written there."""
-    rows = run.repairing(lambda: known_rows(run, task))
+    rows = task.rows or run.repairing(lambda: known_rows(run, task.model, task.device))
     if rows is not None:
         return rows
     rows = measure_rows(task, task.device)
-    _, key = rows_part(task)
+    _, key = rows_part(task.model, task.device)
     return int(run.settled(key, rows=rows, model=task.model.describe(), device=task.device)["rows"])
 
 
-def known_rows(run: Run, task: Task) -> int | None:
-    """The images per pass of a task, from the config or the run folder; None if neither has them yet."""
-    if task.rows is not None or not run.has(*rows_part(task)):
-        return task.rows
-    return int(run.meta(*rows_part(task))["rows"])
+def known_rows(run: Run, model: Model, device: str) -> int | None:
+    """The images per pass of a model that a run has settled; None if it has not yet."""
+    if not run.has(*rows_part(model, device)):
+        return None
+    return int(run.meta(*rows_part(model, device))["rows"])
 
 
-def rows_part(task: Task) -> tuple[UnitKind, str]:
-    """The kind and key of the unit with the measured images per pass of a task."""
-    return "execution", f"rows-{digest([task.model.identity, task.device])}"
+def rows_part(model: Model, device: str) -> tuple[UnitKind, str]:
+    """The kind and key of the unit with the measured images per pass of a model."""
+    return "execution", f"rows-{digest([model.identity, device])}"
+
+
+def candidates(device: str) -> tuple[int, ...]:
+    """The numbers of images per pass that are measured."""
+    return (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
 
 
 def measure_rows(task: Task, device: str) -> int:
@@ -49,8 +54,9 @@ def measure_rows(task: Task, device: str) -> int:
         return 1
     best = float("inf")
     rows = 1
-    candidates = (1, 2, 4) if torch.device(device).type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
-    for candidate in candidates:
+    for candidate in candidates(device):
+        if task.most is not None and candidate > task.most:
+            break
         try:
             seconds = _seconds(task.model, sample, candidate, device) / candidate
         except Exception:

@@ -50,7 +50,7 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
         "environments": _environments(run, metas), "seed": tasks[0].seed,
-        "rows": {names[task.model.identity]: known_rows(run, task) for task in tasks},
+        "rows": {names[task.model.identity]: task.rows or known_rows(run, task.model, task.device) for task in tasks},
         "models": [_model(model, tasks, metas) for model in models.values()],
         "datasets": [
             {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,

@@ -17,7 +17,7 @@ TABLES: tuple[UnitKind, ...] = ("predictions", "scores")
 def forget_damaged(run: Run, tasks: Sequence[Task]) -> None:
     """Remove damaged units of tasks, and all damaged predictions and scores; maps are verified when they are read."""
     parts = [(kind, key) for kind in TABLES for key in run.keys(kind)]
-    parts += [part for task in tasks for part in (rows_part(task), *task.parts())]
+    parts += [part for task in tasks for part in (rows_part(task.model, task.device), *task.parts())]
     for kind, key in dict.fromkeys(parts):
         verify = run.meta if kind == "heatmaps" else run.verified
         if run.unit(kind, key).exists():
@@ -33,7 +33,7 @@ def again(run: Run, tasks: Sequence[Task]) -> list[Task]:
         return []
     forget_damaged(run, tasks)
     for task in tasks:
-        if rows_part(task) in run.discarded:
+        if rows_part(task.model, task.device) in run.discarded:
             settled_rows(run, task)
     return [task for task in tasks if missing(task, run) and not run.discarded.isdisjoint(task.parts())]
 

@@ -1,7 +1,7 @@
 """A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..results.store import Run, require_writable
 from ..results.summary import SummarySettings, results
 from .changes import changes
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
+from .memory import most_rows
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
 from .selection import Selection, fill, require_tuning
@@ -68,10 +69,11 @@ def run(
     observer.stage("planning")
     plan = ready(config, catalog, strict)
     rejected = _rejected(plan)
+    most = most_rows(plan)
     store = _opened(plan, rejected, shard, catalog.apart, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
-    tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads))
+    tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads), most)
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
     forget_damaged(store, shared)
@@ -148,8 +150,8 @@ def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selec
     return fill(plan, store, cache, observer)
 
 
-def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
-    """The tasks with device, cache, environment, and the images per pass if configured."""
+def _tasks(plan: Plan, selection: Selection, environment: str, most: Mapping[str, int]) -> list[Task]:
+    """The tasks with all that does not follow from the plan; ``most``: model → the images per pass that fit."""
     config = plan.config
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
@@ -157,7 +159,8 @@ def _tasks(plan: Plan, selection: Selection, environment: str) -> list[Task]:
     settled = partial(
         replace, device=device, cache=cache, rows=rows, environment=environment, time_limit=config.time_limit
     )
-    return [settled(task) for task in plan.tasks(selection.fitted, prepared(cache).contents.of)]
+    tasks = plan.tasks(selection.fitted, prepared(cache).contents.of)
+    return [settled(task, most=most.get(task.model.identity)) for task in tasks]
 
 
 def _finish(

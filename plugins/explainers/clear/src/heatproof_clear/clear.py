@@ -9,7 +9,7 @@ from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.model import Model
-from heatproof.records import Explanation, Verdict
+from heatproof.records import Array, Explanation, Verdict
 from heatproof_shared_passes.rectification import ActPolicy, rectification
 
 from .responses import responses
@@ -57,6 +57,10 @@ class Clear(Explainer[ClearParams]):
         if model.head in ("ordinal", "regression"):
             return 1, 1
         return 1, len(model.classes)
+
+    def stored(self, image: Array) -> int:
+        """The other map."""
+        return int(image[0].nbytes)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""

@@ -15,7 +15,7 @@ from heatproof.errors import ModelError, Undefined
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.passes import logits
-from heatproof.records import Explanation, Verdict
+from heatproof.records import Array, Explanation, Verdict
 from heatproof_shared_passes.rectification import rectification
 from heatproof_shared_passes.rectified import rectified
 
@@ -108,6 +108,13 @@ class Iterative(Explainer[IterativeParams]):
         return self.params.base.requires
 
     @property
+    def memory(self) -> float:
+        """That of the base."""
+        if self.params.base is None:
+            return 2.0
+        return self.params.base.memory
+
+    @property
     def traits(self) -> frozenset[str]:
         """Seeded if the base is."""
         if self.params.base is None:
@@ -152,6 +159,10 @@ class Iterative(Explainer[IterativeParams]):
         if self.params.base is None:
             return ()
         return self.params.base.layers(model)
+
+    def stored(self, image: Array) -> int:
+        """The images, and a map and a mask of one byte per pixel for each step."""
+        return int(image.nbytes + self.params.max_iter * (image.nbytes + image[0].nbytes + image[0].size))
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, h, w), not negative.

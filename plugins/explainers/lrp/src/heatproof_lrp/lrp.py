@@ -112,6 +112,7 @@ class Lrp(Explainer[LrpParams]):
     """
 
     revision = 2
+    memory = 3.5  # a rule keeps the input of its layer, and runs the layer several times
 
     @property
     def traits(self) -> frozenset[str]:

@@ -84,6 +84,13 @@ class Noisy(Explainer[P]):
         return self.params.base.requires
 
     @property
+    def memory(self) -> float:
+        """That of the base."""
+        if self.params.base is None:
+            return 2.0
+        return self.params.base.memory
+
+    @property
     def traits(self) -> frozenset[str]:
         """Seeded; differentiable if the base is."""
         return frozenset({"seeded"}) | (self._base_traits & {"differentiable"})

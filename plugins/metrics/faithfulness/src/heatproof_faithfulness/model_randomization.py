@@ -58,6 +58,10 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
         count = len(self.groups(model))
         return count * explanation[0], count * explanation[1]
 
+    def copies(self, model: Model) -> int:
+        """One per stage, at most: equal weights of the stages share memory."""
+        return len(self.groups(model))
+
     def measure(self, case: Case) -> dict[str, float | Array]:
         """Return each similarity's mean and values by stage (stage,); raises ``Undefined`` for a constant heatmap."""
         if "model_free" in case.traits:

@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from heatproof.batch import Batch
 from heatproof.errors import DataError
 from heatproof.metric import Metric
 from heatproof.model import Model
-from heatproof.passes import gradients
-from heatproof.plan.sample_cache import first_readable
 from heatproof.plan.task import Combination, Source, told_apart
-from heatproof.records import Sample
+from heatproof.run.memory import demand_of, fitting_rows
 
 if TYPE_CHECKING:
     from heatproof.plan.plan import Plan
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of one dataset and model: passes over all samples, bytes on disk, peak memory in bytes for one image.
+    """The cost of one dataset and model: passes over all samples, bytes on disk, and of the run's memory at its peak.
 
     ``metrics`` holds, by name, the forward and backward passes of metrics that run the model or the explainer.
     """
@@ -55,17 +49,16 @@ def estimates(plan: "Plan") -> list[Estimate]:
 def _estimate(
     plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
 ) -> Estimate:
-    sample = first_readable(source.dataset, model, source.ids)
-    if sample is None:
+    demand = demand_of(plan, source, model, combinations)
+    if demand is None:
         raise DataError(
             f"no sample of {source.dataset.short} can be read for {model.short} (tried: {len(source.ids)}); check its "
             "folder with `heatproof data check`."
         )
     count = len(source.ids)
     heatmaps = count * len(combinations)
-    forwards, backwards = passes(combinations, sample.space)
-    layers = set(chain.from_iterable(combination.layers for combination in combinations))
-    costs = scoring(plan.metrics, model, combinations, sample.space)
+    forwards, backwards = passes(combinations, demand.space)
+    costs = scoring(plan.metrics, model, combinations, demand.space)
     return Estimate(
         dataset=names[source.dataset.identity],
         model=names[model.identity],
@@ -74,8 +67,8 @@ def _estimate(
         backwards=count * backwards,
         heatmaps=heatmaps,
         # Uncompressed float32: heatmaps of noise-like methods hardly compress.
-        disk=heatmaps * int(np.prod(sample.space)) * 4,
-        memory=peak(model, sample, sorted(layers)),
+        disk=heatmaps * int(np.prod(demand.space)) * 4,
+        memory=demand.total(fitting_rows(plan, demand)),
         metrics={name: (count * forward, count * backward) for name, (forward, backward) in costs.items()},
     )
 
@@ -121,22 +114,3 @@ def scoring(
             scored = explanations
         totals[names[metric.identity]] = _total(metric.cost(model, space, explanation) for explanation in scored)
     return {name: total for name, total in totals.items() if any(total)}
-
-
-def peak(model: Model, sample: Sample, layers: list[str]) -> int:
-    """Measure the bytes of the weights and of all tensors that one gradient pass over one image keeps."""
-    sizes: dict[int, int] = {}
-
-    def record(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    images = torch.from_numpy(sample.image)[None]
-    batch = Batch(model, [sample.id], images, [0], inputs=model.collate([sample]), layers=layers)
-    view = batch.view
-    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
-        result = gradients(batch)
-    observed = sum(layer.activation.nbytes + layer.gradient.nbytes for layer in result.layers.values())
-    weights = [*model.network.state_dict().values(), *view.module.state_dict().values()]
-    return int(sum(tensor.nbytes for tensor in weights) + sum(sizes.values()) + observed)

@@ -31,7 +31,7 @@ def cost_table(estimates: Iterable[Estimate]) -> Group:
     for estimate in estimates:
         rows.extend(_rows(estimate))
     columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
-    title = "Estimated cost: upper bounds of passes over all samples and disk space, memory for a pass of one image"
+    title = "Estimated cost: upper bounds of passes over all samples and disk space, peak memory of all processes"
     return table(title, columns, rows, numbers=columns[3:], fold=("for",))
 
 
