@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from heatproof.containment import no_exit
 from heatproof.errors import HeatproofError, PluginError
-from heatproof.limits import exits_are_errors, no_exit, silent_stdout, time_limit
+from heatproof.limits import exits_are_errors, silent_stdout, time_limit
 
 
 def hang() -> None:

@@ -168,8 +168,7 @@ class Trial:
         outcomes: set[str] = set()
         for reading, text in read_back(self.folder, self.catalog).items():
             if text != self.texts[reading]:
-                said = any(phrase in text for phrase in DAMAGED)
-                outcomes.add("refused" if said else "silent")
+                outcomes.add("refused" if any(phrase in text for phrase in DAMAGED) else "silent")
         metric = "pointing" if name.startswith("heatmaps/") else ""
         self.repeat(*filter(None, [metric]))
         log = (self.folder / "log.txt").read_bytes()[len(self.files["log.txt"]) :].decode()

@@ -104,9 +104,9 @@ def test_a_damaged_heatmap_is_explained_again_when_it_is_scored(
     calls()
     (notice,), _ = again(metrics=TWICE)
     assert notice.startswith(f"{damaged}/maps.zarr/c/2/0/0 was damaged (its checksum does not match)")
-    made = calls("explain", "measure")
-    assert len({tuple(call[2]) for call in made if call[0] == "explain"}) == 2  # two batches of one chunk
-    assert {call[2] for call in made if call[0] == "measure"} == {2.0}
+    repeated = calls("explain", "measure")
+    assert len({tuple(call[2]) for call in repeated if call[0] == "explain"}) == 2  # two batches of one chunk
+    assert {call[2] for call in repeated if call[0] == "measure"} == {2.0}
     assert tables(folder) == expected
 
 
@@ -212,8 +212,8 @@ def test_older_units_keep_their_provenance(ran: Ran, monkeypatch: pytest.MonkeyP
     assert {path.parent.name for path in folder.glob("execution/environment-*/unit.json")} == {
         entry["key"] for entry in (older, newer)
     }
-    kept = [json.loads(path.read_text())["environment"] for path in folder.glob("heatmaps/*/unit.json")]
-    assert kept == [first["key"]] * 4
+    keys = [json.loads(path.read_text())["environment"] for path in folder.glob("heatmaps/*/unit.json")]
+    assert keys == [first["key"]] * 4
 
 
 def test_a_lost_environment_is_named_and_stays(ran: Ran, again: Ran, monkeypatch: pytest.MonkeyPatch) -> None:

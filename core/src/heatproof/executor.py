@@ -11,7 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 from threadpoolctl import threadpool_limits
 
 from .component import Component, P
-from .limits import leave
+from .containment import leave
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -13,10 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from . import containment
+from .containment import no_exit
 from .errors import HeatproofError, PluginError
-
-leave = os._exit
-"""The function itself, which is replaced in the blocks of ``no_exit``."""
 
 
 class Overtime(BaseException):
@@ -85,24 +84,6 @@ def worker_ends_after(seconds: float, trace: Path) -> Iterator[None]:
 
 
 @contextmanager
-def no_exit() -> Iterator[None]:
-    """Let ``os._exit`` raise ``SystemExit``, as ``sys.exit`` does; processes that the block forks may end."""
-    process = os.getpid()
-    before = os._exit
-
-    def refuse(status: int) -> None:
-        if os.getpid() != process:
-            leave(status)
-        raise SystemExit(f"os._exit({status})")
-
-    os._exit = refuse  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        os._exit = before
-
-
-@contextmanager
 def exits_are_errors() -> Iterator[None]:
     """Raise ``PluginError`` if code of a plugin tries to end this process."""
     process = os.getpid()
@@ -113,7 +94,7 @@ def exits_are_errors() -> Iterator[None]:
         if os.getpid() != process:
             raise
         lines = traceback.extract_tb(error.__traceback__)
-        caller = next(line for line in reversed(lines) if line.filename != __file__)
+        caller = next(line for line in reversed(lines) if line.filename not in (__file__, containment.__file__))
         reason = f"{caller.filename}:{caller.lineno} tried to end the process (SystemExit: {error})"
         raise PluginError(f"{reason}; update or remove this plugin.") from error
 

@@ -12,8 +12,9 @@ from typing import Any
 import pluggy
 
 from .. import hooks
+from ..containment import no_exit
 from ..errors import HeatproofError, PluginError, near
-from ..limits import no_exit, silent_stdout, time_limit
+from ..limits import silent_stdout, time_limit
 from .discovery import Announcement, Broken
 
 log = logging.getLogger("heatproof")

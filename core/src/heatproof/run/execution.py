@@ -53,12 +53,7 @@ def execute(
     def report(task: Task, outcome: Outcome, units: int) -> None:
         for name, value in outcome.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + value
-        for message in outcome.messages:
-            run.log(message)
-        for notice in outcome.notices:
-            observer.notice(notice)
-        for unit in outcome.units:
-            catalog.call("heatproof_unit_finished", folder=run.folder, unit=unit)
+        _report(outcome, run, catalog, observer)
         observer.advance(units, outcome.failures, f"{_named(task)}, {len(task.ids)} samples")
 
     def run_all(tasks: Sequence[Task], whole: bool = True) -> Losses:
@@ -82,6 +77,16 @@ def execute(
     finally:
         free()
     return seconds
+
+
+def _report(outcome: Outcome, run: Run, catalog: Catalog, observer: Observer) -> None:
+    """Log the messages of a task, pass its notices on, and let plugins react to its units."""
+    for message in outcome.messages:
+        run.log(message)
+    for notice in outcome.notices:
+        observer.notice(notice)
+    for unit in outcome.units:
+        catalog.call("heatproof_unit_finished", folder=run.folder, unit=unit)
 
 
 def _pending(tasks: Sequence[Task], run: Run) -> list[Task]:

@@ -89,12 +89,17 @@ def run(
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         observer.stage("writing the report")
-        finished.pages, finished.faults = Results(store.folder, catalog).announce()
-        for fault in finished.faults:
-            store.log(fault)
+        _announce(finished, store, catalog)
     spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
     store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
     return finished
+
+
+def _announce(finished: Finished, store: Run, catalog: Catalog) -> None:
+    """Let plugins react to a complete run, as by a page."""
+    finished.pages, finished.faults = Results(store.folder, catalog).announce()
+    for fault in finished.faults:
+        store.log(fault)
 
 
 def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:

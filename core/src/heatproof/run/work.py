@@ -91,14 +91,12 @@ class Work:
     def require_network(self) -> None:
         """Build the network if anything that is missing asks it: one that differs from the plan's ends the run."""
         task = self.task
-        asked: list[tuple[UnitKind, str]] = [
-            ("predictions", task.prediction),
-            *(("heatmaps", unit.key) for unit in task.units),
-        ]
-        asked += [("scores", task.scores(metric)) for metric in task.metrics if metric.needs & RUNNING]
+        parts: list[tuple[UnitKind, str]] = [("predictions", task.prediction)]
+        parts += [("heatmaps", unit.key) for unit in task.units]
+        parts += [("scores", task.scores(metric)) for metric in task.metrics if metric.needs & RUNNING]
         for unit in task.units:
-            asked += [("scores", unit.scores(metric)) for metric in unit.metrics if metric.needs & RUNNING]
-        if any(not self.run.has(kind, key) for kind, key in asked):
+            parts += [("scores", unit.scores(metric)) for metric in unit.metrics if metric.needs & RUNNING]
+        if any(not self.run.has(kind, key) for kind, key in parts):
             self.model.require_built()
 
     @cached_property
