@@ -165,6 +165,12 @@ class Adding(Summary):
         return np.where(counts.any(1), counts @ values, np.nan)
 
 
+class Pooling(Summary):
+    def total(self, values: Array, counts: Array) -> Array:
+        pooled = np.nanmean(mean(values, counts)) if counts.any() else np.nan
+        return np.where(counts.any(1), pooled, np.nan)
+
+
 class Zero(Summary):
     def total(self, values: Array, counts: Array) -> Array:
         return np.nan_to_num(mean(values, counts))
@@ -185,6 +191,7 @@ FAULTS = (
     (First(), "the order of cases does not matter"),
     (Ignoring(), "counts say how often a case occurs"),
     (Adding(), "doubled counts change nothing"),
+    (Pooling(), "a resample is summarised by itself"),
     (Zero(), "a resample without cases has no value"),
 )
 

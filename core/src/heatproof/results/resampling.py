@@ -6,10 +6,10 @@ Counts (rows, cases) come in pieces of bounded size. ``Metric.summarise`` values
 Pieces depend on the numbers of rows and cases only, and change no number: draws go on where those of the piece before
 ended, and every row of a matrix product has the bits that it has in the undivided product. OpenBLAS sums the last rows,
 and those of small matrices, in another order, so only the last piece is no multiple of ``ALIGNED``, and none is small.
+Every case occurs in a piece of 64 rows, except with a probability below 1e-12: a metric may ignore cases that do not.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,17 +30,6 @@ ALIGNED = 64
 """The rows of a piece are a multiple of this, except for the last piece."""
 BLOCK = 2**20
 """Draws at once: few enough for the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Swaps:
-    """Swaps of patients between two combinations [a; b], all that there are if ``exact``.
-
-    ``pieces`` are the counts (rows, 2 n) of both after the swaps; the very first row swaps nobody.
-    """
-
-    pieces: Iterator[tuple[Array, Array]]
-    exact: bool
 
 
 def sampling(patients: tuple[str, ...], resamples: int, seed: int, interval: str) -> Iterable[Array]:
@@ -133,13 +122,8 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[Array]:
     return (_counts(rng.integers(0, count, size=(len(rows), count)), count) for rows in _numbers(resamples, count))
 
 
-def parity_counts(ids: Sequence[str], seed: int) -> Array:
-    """How often each case occurs (draws, cases) when 55 to 60 single cases are drawn, as in Watanabe et al. 2022."""
-    count, position = numbered(ids)
-    return _parity(count, seed)[:, position]
-
-
 def _parity(count: int, seed: int) -> Array:
+    """How often each case occurs (draws, count) when 55 to 60 single cases are drawn, as in Watanabe et al. 2022."""
     rng = generator(seed, "parity")
     fewest, most = PARITY_SIZES
     sizes = rng.integers(fewest, most + 1, size=PARITY_DRAWS)
@@ -162,14 +146,17 @@ def numbered(patients: Sequence[str]) -> tuple[int, Array]:
     return len(names), position
 
 
-def swap_counts(patients: Sequence[str], permutations: int, seed: int) -> Swaps:
-    """The swaps of patients between [a; b]: all of them, or ``permutations`` random ones if there are more."""
+def swap_counts(patients: Sequence[str], permutations: int, seed: int) -> tuple[Iterator[tuple[Array, Array]], bool]:
+    """Swaps of patients between combinations [a; b]: all that there are, or ``permutations`` random ones if fewer.
+
+    Returns the counts (rows, 2 n) of both after the swaps, in pieces, and whether these are all swaps. The very first
+    row swaps nobody.
+    """
     count, position = numbered(patients)
     exact = 2**count <= permutations
     rows = 2**count if exact else permutations + 1
-    blocks = _swapped(count, permutations, exact, seed)
-    pieces = regrouped(blocks, piece_sizes(rows, 2 * len(patients)))
-    return Swaps((_sides(swapped[:, position]) for swapped in pieces), exact)
+    pieces = regrouped(_swapped(count, permutations, exact, seed), piece_sizes(rows, 2 * len(patients)))
+    return (_sides(swapped, position) for swapped in pieces), exact
 
 
 def _swapped(count: int, permutations: int, exact: bool, seed: int) -> Iterator[Array]:
@@ -183,7 +170,7 @@ def _swapped(count: int, permutations: int, exact: bool, seed: int) -> Iterator[
         yield rng.integers(0, 2, size=(len(rows), count), dtype=np.uint8).astype(bool)
 
 
-def _sides(swapped: Array) -> tuple[Array, Array]:
-    """The counts (rows, 2 n) of both combinations for swapped cases (rows, n)."""
-    sides = [(swapped == moved).astype(np.int32) for moved in (False, True)]
+def _sides(swapped: Array, position: Array) -> tuple[Array, Array]:
+    """The counts (rows, 2 n) of both combinations for swaps (rows, patients) and each case's position (n,) in them."""
+    sides = [(swapped == moved)[:, position].astype(np.int32) for moved in (False, True)]
     return np.hstack(sides), np.hstack(sides[::-1])

@@ -42,13 +42,13 @@ def paired_test(
         return UNTESTED
     tested_patients = np.asarray(patients, dtype=np.str_)[defined]
     stacked = {name: np.concatenate([np.asarray(a[name])[defined], np.asarray(b[name])[defined]]) for name in a}
-    swaps = swap_counts(tested_patients.tolist(), permutations, seed)
-    values = [[summarise(stacked, side)[measure] for side in sides] for sides in swaps.pieces]
+    pieces, exact = swap_counts(tested_patients.tolist(), permutations, seed)
+    values = [[summarise(stacked, side)[measure] for side in sides] for sides in pieces]
     first, second = map(np.concatenate, zip(*values))
-    count = len(first) if swaps.exact else permutations
+    count = len(first) if exact else permutations
     difference = float(first[0] - second[0])
     p = _p_value(first, second)
-    return PairedTest(difference, p, count, swaps.exact, len(tested_patients), len(np.unique(tested_patients)))
+    return PairedTest(difference, p, count, exact, len(tested_patients), len(np.unique(tested_patients)))
 
 
 def _p_value(first: Array, second: Array) -> float:

@@ -209,6 +209,15 @@ def doubled_counts_change_nothing(bench: MetricBench) -> None:
     _claim_alike(bench.metric.summarise(table, counts), bench.metric.summarise(table, 2 * counts))
 
 
+def a_resample_is_summarised_by_itself(bench: MetricBench) -> None:
+    """A resample has the same summary, to 1e-12, beside any other resamples, if every case occurs in some of them."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)
+    divided = [bench.metric.summarise(table, counts[[0, row]]) for row in range(len(counts))]
+    joined = {name: np.stack([summary[name][1] for summary in divided]) for name in divided[0]}
+    _claim_alike(bench.metric.summarise(table, counts), joined)
+
+
 def a_resample_without_cases_has_no_value(bench: MetricBench) -> None:
     """A resample with zero counts only gives NaN, not an error or a number."""
     table = bench.table(bench.cases())
@@ -229,6 +238,7 @@ LAWS: tuple[Callable[[MetricBench], None], ...] = (
     the_order_of_cases_does_not_matter,
     counts_say_how_often_a_case_occurs,
     doubled_counts_change_nothing,
+    a_resample_is_summarised_by_itself,
     a_resample_without_cases_has_no_value,
 )
 
