@@ -22,7 +22,7 @@ from heatproof.results import scores as tables
 from heatproof.run import runner
 
 STEPS = {
-    "map": (store.Run, "put_maps"), "table": (parquet, "copy_table"), "text": (store.Run, "write"),
+    "map": (store.Run, "put_maps"), "table": (parquet, "copy_table"), "text": (store, "sealed"),
     "rename": (store, "_rename"), "join": (tables, "copy_table"), "csv": (runner, "write_csv"),
 }  # fmt: skip
 
