@@ -7,6 +7,7 @@ from typing import Any
 from heatproof.registry.catalog import Catalog
 from heatproof.results.finished import Results
 from heatproof.results.ranking import rankings
+from heatproof.results.store import Run
 
 Ran = Callable[..., Any]
 
@@ -24,8 +25,8 @@ def test_the_best_comes_first_and_the_baseline_is_flagged(ran: Ran, parts: Catal
 
 def test_no_name_makes_a_baseline(ran: Ran, parts: Catalog) -> None:
     folder: Path = ran(explainers=["slope"]).folder
-    path = folder / "summary.csv"
-    path.write_text(path.read_text().replace(",random,", ",noise,"))
+    text = (folder / "summary.csv").read_text()
+    Run(folder).write("summary.csv", text.replace(",random,", ",noise,"))
     (ranking,) = rankings(Results(folder, parts))
     assert [entry.name for entry in ranking.entries if entry.baseline] == ["noise"]
 

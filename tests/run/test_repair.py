@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from heatproof.errors import StoreError
@@ -248,21 +247,3 @@ def test_the_weights_of_a_model_are_those_of_its_units(ran: Ran, monkeypatch: py
     ran()
     (model,) = json.loads((folder / "provenance.json").read_text())["models"]
     assert model["weights"] == {"feed": 1, store.meta("predictions", second)["weights"]: 1}
-
-
-def test_metrics_cannot_spoil_the_heatmap_of_each_other(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from heatproof_parts import Mass
-
-    expected = tables(ran(metrics=TWICE, output=str(tmp_path / "other")).folder)
-    measure = Mass.measure
-
-    def spoiling(self: Any, case: Any) -> Any:
-        measured = measure(self, case)
-        case.heatmap.values[...] = np.nan
-        return measured
-
-    monkeypatch.setattr(Mass, "measure", spoiling)
-    folder = ran(metrics=TWICE).folder
-    assert tables(folder) == expected

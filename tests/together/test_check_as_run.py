@@ -66,12 +66,6 @@ def test_a_limit_of_the_cache_that_is_no_number(both: Callable[..., str], monkey
     assert "HEATPROOF_CACHE_LIMIT is 'much'" in both(cache=True)
 
 
-def test_a_damaged_selection(both: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "selection.yaml").write_text("a: [")
-    assert "selection.yaml" in both(metrics=["filled"])
-
-
 def test_a_patient_in_two_splits(both: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Images, "patient", lambda self, id: "one")
     assert "patient 'one' of images is in the splits" in both(metrics=["filled"])
