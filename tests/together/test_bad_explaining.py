@@ -420,7 +420,7 @@ def test_masks_that_cover_everything_give_the_score_of_chance(runs: Runs, rows: 
 def test_a_refinement_whose_mask_covers_everything_is_excluded(runs: Runs, rows: Any) -> None:
     usual = {"use": "iterative", "max_iter": 2}
     all_of_it = {"use": "iterative", "share": 1.0, "dilation": 16}
-    assert runs(models=["graded"], explainers=[usual, all_of_it]).exit_code == 0
+    assert runs(models=["heatproof-odd/graded"], explainers=[usual, all_of_it]).exit_code == 0
     for row in rows(measure="combined"):
         if "share=1.0" in row["explainer"]:
             assert row["status"] == "excluded"
