@@ -147,6 +147,10 @@ def _set_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
 
 
+def _set_path(path: list[str]) -> None:
+    sys.path[:] = path
+
+
 def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -192,10 +196,10 @@ WATCHED = (
     Watched("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Watched("torch's global hooks", _hooks, _set_hooks),
     Watched("numpy's handling of errors", np.geterr, lambda state: np.seterr(**state)),
-    Watched("the environment variables", os.environ.copy, _set_environment),
+    Watched("the environment variables", lambda: dict(os.environ), _set_environment),
     Watched("the working directory", _folder, os.chdir),
     Watched("the filters of warnings", lambda: list(warnings.filters), _set_filters),
-    Watched("the search path of modules", sys.path.copy, lambda path: sys.path.__setitem__(slice(None), path)),
+    Watched("the search path of modules", lambda: list(sys.path), _set_path),
     Watched("the garbage collector", gc.isenabled, _set_collecting),
     Watched("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Watched("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),

@@ -64,6 +64,14 @@ class Work:
         In a worker process also C code is bounded: the process ends, and when the task runs again, the unit fails.
         """
         Work.activity = name
+        try:
+            with self._limited(key, name):
+                yield
+        finally:
+            Work.activity = ""
+
+    @contextmanager
+    def _limited(self, key: str, name: str) -> Iterator[None]:
         limit = self.task.time_limit
         if limit is None:
             yield
