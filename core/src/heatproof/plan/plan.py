@@ -47,7 +47,7 @@ class Plan:
         return {identity: dataset.rejected() for identity, dataset in datasets.items()}
 
     def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
-        """The tasks of every dataset and model in chunks; ``contents``, as ``Contents.of``, digests files of samples."""
+        """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []
         contents = cache(contents)
         for source, model, combinations in self.jobs():
