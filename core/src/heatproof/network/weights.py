@@ -44,20 +44,19 @@ def structure_digest(network: nn.Module) -> str:
 
 def _settings(module: nn.Module) -> list[list[str]]:
     """The names and values of a module's plain attributes, except of its mode."""
-    settings = [(name, value) for name, value in vars(module).items() if _is_plain(value) and name != "training"]
-    return [[name, repr(value)] for name, value in sorted(settings)]
-
-
-def _is_plain(value: object) -> bool:
-    if type(value) is tuple:
-        return all(map(_is_plain, value))
-    return isinstance(value, (bool, int, float, str))
+    plain = (bool, int, float, str, tuple)
+    settings = [(name, value) for name, value in vars(module).items() if type(value) in plain and name != "training"]
+    return [[name, repr(value)] for name, value in sorted(settings) if not isinstance(value, tuple) or _is_plain(value)]
 
 
 def _own_forward(module: nn.Module) -> str:
     """The digest of a ``forward`` that was put into a module itself; empty if it has that of its class."""
     forward = vars(module).get("forward")
     return content(type(module), {"forward": getattr(forward, "__func__", forward)}) if forward else ""
+
+
+def _is_plain(values: tuple[object, ...]) -> bool:
+    return all(isinstance(value, (bool, int, float, str)) for value in values)
 
 
 def weights_digest(network: nn.Module) -> str:
