@@ -51,7 +51,7 @@ Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
 
 
-INTERNAL = {"params", "registered", "_identity", "_source", "_planned", "_origin", "_views", "_variants"}
+INTERNAL = {"params", "registered", "_identity", "_source", "_origin", "_views", "_variants"}
 """Attributes of components that follow from what their identity covers."""
 
 
@@ -160,10 +160,7 @@ class Component(ABC, Generic[P]):
 
     @property
     def identity(self) -> str:
-        """The digest of name, revision, Params, identities of nested components, contents of files, and the source.
-
-        Code of an installed distribution is no part of it. Computed once; a plan starts by computing it again.
-        """
+        """The digest of name, revision, Params, nested identities, files and source; computed again for each plan."""
         if "_identity" not in self.__dict__:
             self.__dict__["_source"] = source(type(self))
             self.__dict__["_identity"] = digest(self._parts())

@@ -84,7 +84,7 @@ class Model(Component[P]):
         """The result of ``build``, in evaluation mode; raises ``ModelError`` if it is not the one of the identity."""
         with contained(self.short):
             network = self.build().eval()
-        planned = self.__dict__.get("_planned")
+        planned = self.__dict__.get("network_digest")
         if planned is not None:
             self.__dict__["weights_digest"] = weights_digest(network)
             if digest([structure_digest(network), self.weights_digest]) != planned:
@@ -109,12 +109,10 @@ class Model(Component[P]):
         """The digest of the network's parameters and buffers."""
         return weights_digest(self.network)
 
-    @property
+    @cached_property
     def network_digest(self) -> str:
         """The digest of the network's weights and structure as the identity contains it, until ``renew``."""
-        if "_planned" not in self.__dict__:
-            self.__dict__["_planned"] = digest([structure_digest(self.network), self.weights_digest])
-        return str(self.__dict__["_planned"])
+        return digest([structure_digest(self.network), self.weights_digest])
 
     def _parts(self) -> list[Any]:
         reading = [self.classes, self.head, self.outputs, self.preparation and self.preparation.identity]
@@ -124,7 +122,7 @@ class Model(Component[P]):
         """Forget network and identity: the next ``build`` may return another network, or the same after training."""
         super().renew()
         self.forget()
-        self.__dict__.pop("_planned", None)
+        self.__dict__.pop("network_digest", None)
         if self.preparation is not None:
             self.preparation.renew()
 
@@ -133,7 +131,7 @@ class Model(Component[P]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__["_planned"] = state["network"]
+        self.__dict__["network_digest"] = state["network"]
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -245,7 +243,7 @@ class Model(Component[P]):
             model = type(self).__new__(type(self))
             model.__dict__ |= {key: value for key, value in vars(self).items() if key not in DERIVED}
             model.__dict__ |= {"network": change(self.network), "_origin": self, "_identity": identity}
-            model.__dict__.pop("_planned", None)
+            model.__dict__.pop("network_digest", None)
             share(model.network, self.network)
             variants[identity] = weights, model
         return variants[identity][1]

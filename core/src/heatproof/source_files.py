@@ -12,7 +12,8 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,24 +33,22 @@ class Text(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The ``*.py`` below a root: their digest, the imported names, and when they changed last and were read (ns)."""
+    """The ``*.py`` below a root: their digest, the roots they import, and when they changed last and were read (ns)."""
 
     digest: str
-    names: frozenset[str]
+    imports: frozenset[Path]
     changed: int
     read: int
 
 
 _texts: dict[str, Text] = {}
 _trees: dict[Path, Tree] = {}
-_joined: dict[Path, Tree] = {}
-_released_names: set[str] = set()
 
 
 def refresh() -> None:
     """Look for edited files again when the next digest is asked for."""
     _trees.clear()
-    _joined.clear()
+    imported.cache_clear()
 
 
 def file_of(module: str) -> str:
@@ -72,50 +71,35 @@ def is_released(path: str) -> bool:
     return absolute.startswith(LIBRARY) or not PACKAGES.isdisjoint(absolute.split(os.sep))
 
 
-def tree_with_imports(file: str, defined: int = 0) -> Tree:
-    """The tree of a file with those of all unreleased code that it imports, directly or not, as one.
+def code_digest(file: str, defined: int = 0) -> str:
+    """The digest of a file's tree and of all unreleased code that it imports, directly or not.
 
-    It is read again if the code that asks was ``defined`` (ns) after the last reading.
+    For code that was ``defined`` (ns) before one of these files was edited, no other process gets this digest: the
+    files are not what runs.
     """
-    root = _root(Path(file))
-    if root not in _joined or _joined[root].read < defined:
-        trees = {}
-        todo = [root]
-        while todo:
-            path = todo.pop()
-            if path not in trees:
-                trees[path] = _tree(path, defined)
-                todo += [other for name in trees[path].names for other in _imported(name, path)]
-        content = digest(sorted(tree.digest for tree in trees.values()))
-        changed = max(tree.changed for tree in trees.values())
-        _joined[root] = Tree(content, frozenset(), changed, min(tree.read for tree in trees.values()))
-    return _joined[root]
+    trees: dict[Path, Tree] = {}
+    todo = {_root(Path(file))}
+    while todo:
+        trees |= {root: _tree(root, defined) for root in todo}
+        todo = {root for tree in trees.values() for root in tree.imports} - set(trees)
+    content = digest(sorted(tree.digest for tree in trees.values()))
+    changed = max(tree.changed for tree in trees.values())
+    return digest([content, defined]) if changed > defined > 0 else content
 
 
+@cache
 def imported(name: str) -> list[Path]:
     """The roots of a package or module that is imported by this name; none if it is released or cannot be found."""
-    if name in sys.stdlib_module_names or name in _released_names:
-        return []
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        return []
+    spec = None
+    if name not in sys.stdlib_module_names:
+        with suppress(ImportError, ValueError, AttributeError):
+            spec = importlib.util.find_spec(name)
     if spec is None:
         return []
-    paths = list(spec.submodule_search_locations or [])
+    paths = spec.submodule_search_locations or []
     if spec.origin and os.path.isfile(spec.origin):
         paths = [str(_root(Path(real(spec.origin))))]
-    roots = [Path(path) for path in paths if not is_released(path)]
-    if not roots:
-        _released_names.add(name)
-    return roots
-
-
-def _imported(name: str, root: Path) -> list[Path]:
-    """As ``imported``; an empty name is an import relative to a file that is in no package."""
-    if name:
-        return imported(name)
-    return [root.parent] if root.is_file() else []
+    return [Path(path) for path in paths if not is_released(path)]
 
 
 @lru_cache(maxsize=4096)
@@ -128,13 +112,17 @@ def _root(file: Path) -> Path:
 
 
 def _tree(root: Path, defined: int) -> Tree:
+    """The tree of a root, read again if the code that asks was ``defined`` (ns) after the last reading."""
     if root not in _trees or _trees[root].read < defined:
         now = time.time_ns()
         texts = {path.relative_to(root.parent).as_posix(): _text(str(path)) for path in _paths(root)}
         content = digest({name: text.digest for name, text in texts.items()})
-        names = frozenset().union(*(text.names for text in texts.values()))
+        names = frozenset[str]().union(*(text.names for text in texts.values()))
+        imports = {other for name in names for other in imported(name)}
+        if "" in names and root.is_file():  # relative to a file that is in no package
+            imports.add(root.parent)
         changed = max((max(text.stamp[1:3]) for text in texts.values()), default=0)
-        _trees[root] = Tree(content, names, changed, now)
+        _trees[root] = Tree(content, frozenset(imports), changed, now)
     return _trees[root]
 
 

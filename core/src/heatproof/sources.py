@@ -10,28 +10,17 @@ import functools
 import hashlib
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import (
-    CellType,
-    CodeType,
-    EllipsisType,
-    FunctionType,
-    GetSetDescriptorType,
-    MappingProxyType,
-    MemberDescriptorType,
-    MethodType,
-    ModuleType,
-    NoneType,
-)
 from typing import Any
 
 from .digests import digest
 from .errors import PluginError
-from .source_files import file_of, imported, is_released, real, tree_with_imports
+from .source_files import code_digest, file_of, imported, is_released, real
 
-PLAIN = {NoneType, EllipsisType, bool, int, float, complex, str}
+PLAIN = {types.NoneType, types.EllipsisType, bool, int, float, complex, str}
 GENERATED = ("<string>", "<attrs generated")
 """File names of the methods that dataclasses, named tuples and attrs write."""
 HEAP = 1 << 9
@@ -42,6 +31,7 @@ WRAPPERS: Mapping[type, tuple[str, ...]] = {
     type(functools.lru_cache(len)): ("__wrapped__",),
 }  # fmt: skip
 """Wrapper of functions → the attributes that hold them."""
+PARTS: Mapping[type, tuple[str, ...]] = {**WRAPPERS, types.MethodType: ("__func__", "__self__")}
 
 Memo = dict[int, tuple[int, Any]]
 """The id of a described value → its number, and the value itself, so that no other gets its id meanwhile."""
@@ -82,18 +72,18 @@ def _refusing(kind: type) -> Iterator[None]:
 
 def _definition(kind: type, memo: Memo) -> list[Any]:
     """What one class of an MRO adds: its files, and the members that these do not define."""
-    if _is_released(kind) and kind.__module__ in {"builtins", *sys.stdlib_module_names}:
+    if _is_released(kind) and kind.__module__ in sys.stdlib_module_names:
         return []
     file = file_of(kind.__module__)
     members = {name: value for name, value in vars(kind).items() if _is_member(name, value)}
-    paths = {name: {function.__code__.co_filename for function in _functions(members[name])} for name in members}
-    every = {real(path) for part in paths.values() for path in part if not path.startswith(GENERATED)}
+    paths = {name: _paths(value) for name, value in members.items()}
+    every = set[str]().union(*paths.values())
     if not file and not every and kind.__module__ not in ("__main__", "builtins"):
         return []  # a type of C
     files = []
     if file and not is_released(file) and (not every or file in every):
-        files = [_files(file, vars(kind).get("_defined", 0))]
-        members = {name: value for name, value in members.items() if not _is_generated(paths[name])}
+        files = [code_digest(file, vars(kind).get("_defined", 0))]
+        members = {name: value for name, value in members.items() if paths[name] or not any(_functions(value))}
     # Of a class without functions it is not known whether the file defines it, or a notebook.
     defined = file in every or (not every and is_released(file) and kind.__module__ != "__main__")
     if defined and (is_released(file) or "<locals>" not in kind.__qualname__):
@@ -112,15 +102,17 @@ def _is_member(name: str, value: Any) -> bool:
     return any(_functions(value)) or not (name.startswith("__") or name in ("_abc_impl", "_defined", "_body"))
 
 
-def _functions(value: Any) -> Iterator[FunctionType]:
-    if isinstance(value, FunctionType):
+def _functions(value: Any) -> Iterator[types.FunctionType]:
+    if isinstance(value, types.FunctionType):
         yield value
     for name in WRAPPERS.get(type(value), ()):
         yield from _functions(getattr(value, name))
 
 
-def _is_generated(paths: set[str]) -> bool:
-    return bool(paths) and all(path.startswith(GENERATED) for path in paths)
+def _paths(value: Any) -> set[str]:
+    """The files of the functions in a value, except of generated ones."""
+    names = [function.__code__.co_filename for function in _functions(value)]
+    return {real(name) for name in names if not name.startswith(GENERATED)}
 
 
 def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
@@ -128,16 +120,7 @@ def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
     body = vars(kind).get("_body")
     if body is not None:
         return body.get(name, EMPTY) is not vars(kind)[name]
-    return any(real(path) != file and not path.startswith(GENERATED) and not is_released(path) for path in paths)
-
-
-def _files(file: str, defined: int = 0) -> str:
-    """The digest of a file's code and of all that it imports, as a class ``defined`` (ns) by it was loaded.
-
-    Files that were edited later are not what runs: then no other process gets this digest.
-    """
-    tree = tree_with_imports(file, defined)
-    return digest([tree.digest, defined]) if tree.changed > defined > 0 else tree.digest
+    return any(path != file and not is_released(path) for path in paths)
 
 
 def described(value: Any, memo: Memo) -> Any:
@@ -189,13 +172,13 @@ def _mapping(value: Mapping[Any, Any], memo: Memo) -> Any:
     return ["mapping", *([described(name, memo), described(entry, memo)] for name, entry in value.items())]
 
 
-def _module(value: ModuleType, memo: Memo) -> Any:
+def _module(value: types.ModuleType, memo: Memo) -> Any:
     file = file_of(value.__name__)
-    return ["module", value.__name__, *([_files(file)] if file and not is_released(file) else [])]
+    return ["module", value.__name__, *([code_digest(file)] if file and not is_released(file) else [])]
 
 
-def _wrapper(value: Any, memo: Memo) -> Any:
-    return [type(value).__name__, *(described(getattr(value, name), memo) for name in WRAPPERS[type(value)])]
+def _parts(value: Any, memo: Memo) -> Any:
+    return [type(value).__name__, *(described(getattr(value, name), memo) for name in PARTS[type(value)])]
 
 
 def _class(value: type, memo: Memo) -> Any:
@@ -203,14 +186,14 @@ def _class(value: type, memo: Memo) -> Any:
     return ["class", name, *(part for base in value.__mro__ for part in _definition(base, memo))]
 
 
-def _code(value: CodeType, memo: Memo) -> Any:
+def _code(value: types.CodeType, memo: Memo) -> Any:
     counts = [value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags]
     names = [value.co_names, value.co_varnames, value.co_freevars]
     content = [value.co_code.hex(), value.co_exceptiontable.hex(), *names]
     return ["code", *counts, *content, *(described(constant, memo) for constant in value.co_consts)]
 
 
-def _function(value: FunctionType, memo: Memo) -> Any:
+def _function(value: types.FunctionType, memo: Memo) -> Any:
     """A function by its name if it is released, by its files, or by its code and what this uses; with its closure."""
     code = value.__code__
     module = value.__globals__.get("__name__", "")
@@ -218,42 +201,36 @@ def _function(value: FunctionType, memo: Memo) -> Any:
     parts: list[Any] = [module]
     if not is_released(path):
         parts = [described([value.__defaults__, value.__kwdefaults__], memo)]
-        parts += [_files(path)] if path == file_of(module) else [described(code, memo), *_used(value, memo)]
+        parts += [code_digest(path)] if path == file_of(module) else [described(code, memo), *_used(value, memo)]
     cells = dict(zip(code.co_freevars, value.__closure__ or ()))
     filled = {name: cell.cell_contents for name, cell in cells.items() if cell != EMPTY}
     return ["function", value.__qualname__, *parts, *_each(filled, memo)]
 
 
-def _used(value: FunctionType, memo: Memo) -> list[Any]:
+def _used(value: types.FunctionType, memo: Memo) -> list[Any]:
     """The globals that a function uses, and the digests of unreleased code that it imports."""
     names = _names(value.__code__, "LOAD_GLOBAL", "LOAD_NAME")
     used = {name: value.__globals__[name] for name in names if name in value.__globals__}
     roots = [root for name in _names(value.__code__, "IMPORT_NAME") for root in imported(name.partition(".")[0])]
-    return [*_each(used, memo), *sorted(_files(str(root)) for root in roots)]
+    return [*_each(used, memo), *sorted(code_digest(str(root)) for root in roots)]
 
 
-def _names(code: CodeType, *operations: str) -> set[str]:
+def _names(code: types.CodeType, *operations: str) -> set[str]:
     """The names that the code, and the code inside it, loads or imports by these operations."""
     names = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
-    return names.union(*(_names(inner, *operations) for inner in code.co_consts if isinstance(inner, CodeType)))
+    return names.union(*(_names(inner, *operations) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
-def _method(value: MethodType, memo: Memo) -> Any:
-    return ["method", described(value.__func__, memo), described(value.__self__, memo)]
-
-
-def _inert(value: Any, memo: Memo) -> Any:
-    return type(value).__name__
-
-
-EMPTY = CellType()
-INERT = (type(threading.Lock()), type(threading.RLock()), ContextVar, MemberDescriptorType, GetSetDescriptorType)
+EMPTY = types.CellType()
+INERT = (
+    type(threading.Lock()), type(threading.RLock()), ContextVar, types.MemberDescriptorType, types.GetSetDescriptorType,
+)  # fmt: skip
 """Types that take no part in a result."""
 CONTAINERS: Mapping[type, Kind] = {
-    list: _sequence, tuple: _sequence, set: _set, frozenset: _set, dict: _mapping, MappingProxyType: _mapping,
+    list: _sequence, tuple: _sequence, set: _set, frozenset: _set, dict: _mapping, types.MappingProxyType: _mapping,
 }  # fmt: skip
 KINDS: list[tuple[Any, Kind]] = [
-    (INERT, _inert), (type, _class), (FunctionType, _function), (CodeType, _code), (ModuleType, _module),
-    (tuple(WRAPPERS), _wrapper), (MethodType, _method),
+    (INERT, lambda value, memo: type(value).__name__), (type, _class), (types.FunctionType, _function),
+    (types.CodeType, _code), (types.ModuleType, _module), (tuple(PARTS), _parts),
 ]  # fmt: skip
 """How values of a type are described; other modules add theirs. What is in no table is described as pickle would."""

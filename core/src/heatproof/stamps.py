@@ -37,25 +37,22 @@ class Stamps:
         names = [os.path.abspath(path) for path in paths]
         stamps = {name: _stamp(name) for name in names}
         if not fresh:
-            self._recall([name for name, stamp in stamps.items() if self._known.get(name, ("",))[0] != stamp])
+            unknown = [name for name, stamp in stamps.items() if self._known.get(name, ("",))[0] != stamp]
+            rows = self._query("select stamp, digest from files where path = ?", [(os.fsencode(n),) for n in unknown])
+            self._known |= {name: row for name, row in zip(unknown, rows) if row}
         digests: dict[str, str | None] = {}
         new: dict[str, tuple[str, str]] = {}
         for name, stamp in stamps.items():
             known, value = self._known.get(name, ("", None))
-            if fresh or not stamp or known != stamp:
+            if fresh or known != stamp:
                 value = _read(name)
                 if value and _settled(stamp, now) and _stamp(name) == stamp:
                     new[name] = (stamp, value)
             digests[name] = value
         self._known |= new
-        rows = [(os.fsencode(name), *entry) for name, entry in new.items()]
-        self._query("insert or replace into files values (?, ?, ?)", rows)
+        entries = [(os.fsencode(name), *entry) for name, entry in new.items()]
+        self._query("insert or replace into files values (?, ?, ?)", entries)
         return [digests[name] for name in names]
-
-    def _recall(self, names: Sequence[str]) -> None:
-        """Take what the file of SQLite holds of these paths, whether or not their stamps are as before."""
-        rows = self._query("select stamp, digest from files where path = ?", [(os.fsencode(name),) for name in names])
-        self._known |= {name: row for name, row in zip(names, rows) if row}
 
     def _query(self, statement: str, parameters: Sequence[tuple[object, ...]]) -> list[tuple[str, str]]:
         """The first row for each of these parameters, None without one; nothing if the file cannot be used."""

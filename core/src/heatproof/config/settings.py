@@ -36,7 +36,7 @@ def _without_unit(value: Any) -> Any:
     """The number of gigabytes in a text such as ``4 GB``."""
     if isinstance(value, str):
         return re.sub(r"\s*GB\s*$", "", value, flags=re.IGNORECASE)
-    return _not_boolean(value)
+    return value
 
 
 def _known_device(value: str) -> str:
@@ -76,7 +76,7 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
 
 Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
-Memory = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_without_unit)]
+Memory = Annotated[Gigabytes, BeforeValidator(_without_unit)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
 Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]

@@ -47,10 +47,7 @@ class Plan:
         return {identity: dataset.rejected() for identity, dataset in datasets.items()}
 
     def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
-        """The tasks of every dataset and model, chunk by chunk, with fitted metrics.
-
-        ``contents`` returns the digest of the files of samples, ``Contents.of``; without it no file is looked at.
-        """
+        """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []
         contents = cache(contents)
         for source, model, combinations in self.jobs():
@@ -130,14 +127,13 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
 
 def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:
     """Raise ``ConfigError`` for the findings and classes that metrics name and a dataset or model does not have."""
-    problems = []
+    problems: list[str] = []
     for metric, (source, model) in product(metrics, pairs):
         for kind, owner in {"findings": source.dataset, "classes": model}.items():
             known = getattr(owner, kind)
-            for name in metric.names().get(kind, ()):
-                if name not in known:
-                    problem = f"{metric.short} names {name!r}, which is none of the {kind} of {owner.short}"
-                    problems.append(f"{problem}; {near(name, known)}")
+            unknown = [name for name in metric.names().get(kind, ()) if name not in known]
+            reason = f"which is none of the {kind} of {owner.short}"
+            problems += [f"{metric.short} names {name!r}, {reason}; {near(name, known)}" for name in unknown]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
@@ -147,11 +143,10 @@ def _require_distinct(datasets: Iterable[Dataset]) -> None:
     first: dict[str, Dataset] = {}
     for dataset in datasets:
         settings = first.setdefault(dataset.identity, dataset).describe()
-        different = [name for name, value in dataset.describe().items() if value != settings[name]]
-        if different:
-            folders = f"{settings[different[0]]} and {dataset.describe()[different[0]]}"
-            reason = f"{dataset.short} is listed with two values of {different[0]}, {folders}"
-            raise ConfigError(f"{reason}, where files have the same names and sizes; run one config for each.")
+        for name, value in dataset.describe().items():
+            if value != settings[name]:
+                reason = f"{dataset.short} is listed with two values of {name}, {settings[name]} and {value}"
+                raise ConfigError(f"{reason}, where files have the same names and sizes; run one config for each.")
 
 
 def _missing_extras(source: Source, model: Model) -> list[str]:
@@ -236,20 +231,14 @@ def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hash
     """Why an explainer does not support the prepared images; empty if it does, or if no image can be read."""
     if explainer.spaces >= {2, 3}:
         return ""
-    dimensions = _dimensions(source, model, known)
-    if dimensions in (0, *explainer.spaces):
-        return ""
-    images = f"those of {source.dataset.short} as {model.short} prepares them have {dimensions} dimensions"
-    return f"explains {explainer.supported} images; {images}"
-
-
-def _dimensions(source: Source, model: Model, known: dict[Hashable, int]) -> int:
-    """The number of spatial dimensions of the first sample that can be read; 0 without such a sample."""
     key = (source.key, model.grid)
     if key not in known:
         sample = first_readable(source.dataset, model, source.ids)
         known[key] = len(sample.space) if sample else 0
-    return known[key]
+    if known[key] in (0, *explainer.spaces):
+        return ""
+    images = f"those of {source.dataset.short} as {model.short} prepares them have {known[key]} dimensions"
+    return f"explains {explainer.supported} images; {images}"
 
 
 def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:

@@ -234,9 +234,8 @@ def prune(folder: Path, limit: float) -> None:
     for entry in os.scandir(folder):
         # Another process may be pruning too.
         with suppress(FileNotFoundError):
-            if not entry.name.endswith(SUFFIX):
-                continue
-            states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+            if entry.name.endswith(SUFFIX):
+                states.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
     total = sum(size for _, size, _ in states)
     if total <= limit:
         return

@@ -191,11 +191,8 @@ def told_apart(components: Iterable[Component]) -> dict[str, str]:
     """Identity of each component → its registered name, or its label if several components have this name."""
     distinct = {component.identity: component for component in components}
     counts = Counter(component.short for component in distinct.values())
-    names = labels(distinct.values())
-    for identity, component in distinct.items():
-        if counts[component.short] == 1:
-            names[identity] = component.short
-    return names
+    short = {identity: component.short for identity, component in distinct.items() if counts[component.short] == 1}
+    return labels(distinct.values()) | short
 
 
 def _text(value: Any) -> str:

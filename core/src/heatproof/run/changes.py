@@ -21,9 +21,9 @@ def changes(run: Run, tasks: Sequence[Task]) -> str:
     for key in run.keys("predictions") - {task.prediction for task in tasks}:
         with suppress(StoreError, KeyError):  # a unit of earlier files may be damaged, or of an earlier version
             meta = run.meta("predictions", key)
-            samples = digest([meta["dataset"], meta["model"], meta["ids"]])
-            if files := _changed(new[samples], meta["files"]):
-                changed[samples] = new[samples]
+            task = new[digest([meta["dataset"], meta["model"], meta["ids"]])]
+            if files := _changed(task, meta["files"]):
+                changed[task.prediction] = task
                 examples.update(files)
     if not changed:
         return ""

@@ -34,11 +34,8 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
         undefined = Failure("the logits are not finite", "invalid")
         return {id: work.model.read(row) if np.isfinite(row).all() else undefined for id, row in zip(batch.ids, values)}
 
-    def predictions() -> dict[str, Prediction | Failure]:
-        return work.divided(batch, act, "prediction", lambda prediction: prediction)
-
     try:
-        return settled(work.model.short, predictions)
+        return settled(work.model.short, lambda: work.divided(batch, act, "prediction", lambda prediction: prediction))
     except Interference as error:
         return dict.fromkeys(batch.ids, work.outcome.failure(f"predictions of {', '.join(batch.ids)}", error))
 

@@ -16,6 +16,9 @@ from ..records import Sample
 from ..watch import settled
 from .outcome import Failure, Outcome
 
+Reading = Callable[[], Sample]
+"""Returns a sample, or raises the error of its reading."""
+
 
 class Samples:
     """The samples of a task as its model prepares them, by id and in order."""
@@ -71,7 +74,7 @@ class Samples:
                 f"{ids[-1]}; run the same command again: everything committed so far is kept."
             )
 
-    def _reads(self) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    def _reads(self) -> Iterator[tuple[str, Reading]]:
         """Yield every id with a function that returns its sample or raises; several threads read at a time."""
         load = partial(prepared(self.task.cache).sample, self.task.source.dataset, self.model)
         threads = min(torch.get_num_threads(), READERS, len(self.task.ids) - 1)
@@ -89,22 +92,19 @@ class Samples:
                 process = Process()
                 with self.outcome.clock("decoding"):
                     wait(futures)
-                if process.changes():
-                    process.undo()
+                if process.undo():
                     yield from self._one_by_one(load, others)
                     return
             yield from ((id, future.result) for id, future in zip(others, futures))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _one_by_one(
-        self, load: Callable[[str], Sample], ids: Sequence[str]
-    ) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    def _one_by_one(self, load: Callable[[str], Sample], ids: Sequence[str]) -> Iterator[tuple[str, Reading]]:
         """Yield ids with functions that read in this thread; a sample whose reading changes the process fails."""
         name = f"{self.task.source.dataset.short}, prepared for {self.model.short},"
         yield from ((id, partial(settled, name, partial(load, id))) for id in ids)
 
-    def _checked(self, id: str, read: Callable[[], Sample], earlier: Sample | None) -> Sample | Failure:
+    def _checked(self, id: str, read: Reading, earlier: Sample | None) -> Sample | Failure:
         """Read a sample and check its id and its grid against an earlier one; a failure if anything is wrong."""
         try:
             sample = read()
