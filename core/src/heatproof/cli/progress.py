@@ -77,8 +77,7 @@ class Live(Observer):
 
     def stage(self, text: str) -> None:
         """Show what starts now and takes a while."""
-        self._show(text, text)
-        self._start(text)
+        self._show(text, text, text)
 
     def step(self, text: str) -> None:
         """Show how far a stage is: at once in a live line, elsewhere with the next ``tick``."""
@@ -95,7 +94,6 @@ class Live(Observer):
         if done:
             text += f", {done} already there"
         self._show(text, text)
-        self._start(RUNNING)
 
     def advance(self, units: int, failures: int, text: str) -> None:
         """Show committed units and how many of their cases failed."""
@@ -103,24 +101,19 @@ class Live(Observer):
         self.failures += failures
         self.progress.advance(self.task, units)
         self._show(text, f"{self.state}: {text}")
-        self._start(RUNNING)
-
-    def _start(self, activity: str) -> None:
-        """Count the seconds of an activity from now on."""
-        self.activity = activity
-        self.since = self.progress.console.get_time()
 
     def notice(self, text: str) -> None:
         """Print a remark that stays."""
         self.progress.console.print(Text(cell(text)), soft_wrap=True)
 
-    def _show(self, text: str, line: str) -> None:
-        """Update the live line, or print a plain one."""
+    def _show(self, text: str, line: str, activity: str = RUNNING) -> None:
+        """Update the live line, or print a plain one; count the seconds of ``activity`` from now on."""
+        self.activity = activity
+        self.since = self.progress.console.get_time()
         self.progress.update(self.task, description=cell(text), state=self.state)
         if self.progress.disable:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        console = self.progress.console
-        self.printed = console.get_time()
-        console.print(Text(cell(line)), soft_wrap=True)
+        self.printed = self.progress.console.get_time()
+        self.notice(line)

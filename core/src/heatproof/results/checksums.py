@@ -4,7 +4,6 @@ A ``unit.json`` starts with the checksum of its remaining text, and its ``digest
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +13,6 @@ from ..errors import StoreError
 from ..records import UnitKind
 
 UNIT = "unit.json"
-HEAD = '{{\n "checksum": "{}",'
-CHECKED = re.compile(r'\{\n "checksum": "([0-9a-f]{32})",')
 
 
 class DamagedUnit(StoreError):
@@ -34,14 +31,14 @@ class DamagedUnit(StoreError):
 
 def sealed(text: str) -> str:
     """A JSON object in lines, with the checksum of its text as its first entry."""
-    return HEAD.format(digest(text)) + text[1:]
+    return f'{{\n "checksum": "{digest(text)}",{text[1:]}'
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
     """The JSON object that ``sealed`` made the text of; raises ``ValueError`` if a byte is another."""
     text = content.decode()
-    head = CHECKED.match(text)
-    if head is None or digest("{" + text[head.end() :]) != head[1]:
+    _, _, rest = text.partition(",")
+    if text != sealed("{" + rest):
         raise ValueError("its checksum does not match")
     return dict(json.loads(text))
 

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from ..config.components import create
 from ..registry.catalog import Catalog
 from ..spreadsheet import literal
@@ -53,7 +51,7 @@ class Results:
         self.skipped: list[dict[str, str]] = json.loads(self.run.read("skipped.json"))["skipped"]
         self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
         self.text = self.run.read("config.yaml")
-        self.config: dict[str, Any] = YAML(typ="safe").load(self.text)
+        self.config = self.run.mapping("config.yaml")
         self.catalog = catalog
         self._components: dict[str, Any] = {}
 
@@ -70,9 +68,7 @@ class Results:
     @cached_property
     def selection(self) -> dict[str, Any]:
         """The settings that were filled from the tuning split, by key."""
-        if not (self.run.folder / "selection.yaml").exists():
-            return {}
-        return dict(YAML(typ="safe").load(self.run.read("selection.yaml")))
+        return self.run.mapping("selection.yaml")
 
     @cached_property
     def _scores(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import zarr
+from ruamel.yaml import YAML
 from zarr.codecs import BloscCodec
 
 from ..digests import file_digest
@@ -72,11 +73,11 @@ class Run:
 
     def has(self, kind: UnitKind, key: str) -> bool:
         """Whether a unit is committed."""
-        return (self.unit(kind, key) / "unit.json").is_file()
+        return (self.unit(kind, key) / UNIT).is_file()
 
     def keys(self, kind: UnitKind) -> set[str]:
         """The keys of all committed units of a kind."""
-        names = (path.parent.name for path in (self.folder / kind).glob("*/unit.json"))
+        names = (path.parent.name for path in (self.folder / kind).glob(f"*/{UNIT}"))
         return {name for name in names if not name.startswith(".")}
 
     @contextmanager
@@ -89,7 +90,11 @@ class Run:
             unit = self.unit(kind, key)
             if unit.exists() and not self.has(kind, key):
                 self.discard(DamagedUnit(unit, UNIT, "it is missing"))
-            _rename(partial, unit)
+            try:
+                partial.rename(unit)
+            except OSError:
+                if not self.has(kind, key):
+                    raise
 
     def meta(self, kind: UnitKind, key: str) -> dict[str, Any]:
         """The ``meta`` that a unit was committed with, its environment and digests; raises ``DamagedUnit``."""
@@ -222,6 +227,12 @@ class Run:
         """The text of the run's file ``name``; raises ``StoreError`` if it is not as a run wrote it."""
         return self.intact(name).read_text(encoding="utf-8")
 
+    def mapping(self, name: str) -> dict[str, Any]:
+        """The mapping in the run's YAML file ``name``, empty without this file; raises ``StoreError`` as ``read``."""
+        if not (self.folder / name).exists():
+            return {}
+        return dict(YAML(typ="safe").load(self.read(name)))
+
     def _checksum(self, name: str, path: Path) -> Path:
         """The empty file that stands for this content of the run's file ``name``.
 
@@ -250,8 +261,8 @@ class Run:
     def kept(self, key: str, index: int) -> dict[str, Array]:
         """The arrays that an explainer kept of one case of a heatmap unit, by name, padded with NaN."""
         files = self.meta("heatmaps", key)["digests"]
-        names = sorted({name for name in (path.split("/")[0] for path in files) if name.startswith("kept_")})
-        return {name[len("kept_") : -len(".zarr")]: self.maps(key, index, name) for name in names}
+        names = sorted({path.split("/")[0] for path in files if path.startswith("kept_")})
+        return {name.removeprefix("kept_").removesuffix(".zarr"): self.maps(key, index, name) for name in names}
 
 
 def require_writable(folder: Path) -> None:
@@ -259,14 +270,6 @@ def require_writable(folder: Path) -> None:
     for path in (folder, *(folder / kind for kind in KINDS)):
         with writing(folder), TemporaryFile(dir=next(part for part in (path, *path.parents) if part.exists())):
             pass
-
-
-def _rename(partial: Path, unit: Path) -> None:
-    try:
-        partial.rename(unit)
-    except OSError:
-        if not (unit / UNIT).is_file():
-            raise
 
 
 def _json(value: Any) -> str:

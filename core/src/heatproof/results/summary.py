@@ -79,27 +79,21 @@ def _silent(text: str) -> None:
 
 
 def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _silent) -> dict[str, ResultTable]:
-    """The tables of a run by name: ``summary``, ``comparisons`` and ``ranks``.
-
-    Raises ``HeatproofError`` where the draws do not fit into the memory.
-    """
+    """The tables of a run by name; raises ``HeatproofError`` where the draws do not fit into the memory."""
+    correction = settings.correction
     try:
         # The last bit of a product depends on the number of threads, which must not depend on the machine.
         with threadpool_limits(1, user_api="blas"):
-            return _tables(cases, settings, step)
+            summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
+            return {
+                "summary": ResultTable(summary_columns(correction), summaries(summarised, settings, step)),
+                "comparisons": ResultTable(comparison_columns(correction), comparisons(summarised, settings, step)),
+                "ranks": ResultTable(RANK_COLUMNS, ranks(summarised, settings)),
+            }
     except MemoryError as error:
         draws = f"{settings.resamples} resamples and {settings.permutations} permutations"
         advice = "lower these settings of statistics and run again; everything measured is kept."
         raise HeatproofError(f"the memory does not suffice for {draws}; {advice}") from error
-
-
-def _tables(cases: Sequence[Cases], settings: SummarySettings, step: Step) -> dict[str, ResultTable]:
-    summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
-    return {
-        "summary": ResultTable(summary_columns(settings.correction), summaries(summarised, settings, step)),
-        "comparisons": ResultTable(comparison_columns(settings.correction), comparisons(summarised, settings, step)),
-        "ranks": ResultTable(RANK_COLUMNS, ranks(summarised, settings)),
-    }
 
 
 def _counted(items: Sequence[Item], step: Step, names: str) -> Iterator[Item]:

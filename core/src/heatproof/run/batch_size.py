@@ -32,9 +32,8 @@ def settled_rows(run: Run, task: Task) -> int:
 
 def known_rows(run: Run, model: Model, device: str) -> int | None:
     """The images per pass of a model that a run has settled; None if it has not yet."""
-    if not run.has(*rows_part(model, device)):
-        return None
-    return int(run.meta(*rows_part(model, device))["rows"])
+    part = rows_part(model, device)
+    return int(run.meta(*part)["rows"]) if run.has(*part) else None
 
 
 def rows_part(model: Model, device: str) -> tuple[UnitKind, str]:

@@ -27,10 +27,7 @@ BASE = 800_000_000
 
 @dataclass(frozen=True)
 class Demand:
-    """The bytes that a dataset and model take: ``fixed`` in each process, and ``image`` per image of a pass.
-
-    ``space`` is that of a prepared image.
-    """
+    """Bytes of a dataset and model: ``fixed`` per process, ``image`` per image; ``space`` of a prepared image."""
 
     source: Source
     model: Model
@@ -47,11 +44,14 @@ class Demand:
 def most_rows(plan: Plan) -> dict[str, int]:
     """Model identity → the most images per pass below the bound; empty without a bound, which needs no estimate."""
     most: dict[str, int] = {}
-    jobs = plan.jobs() if plan.config.memory is not None else []
+    if plan.config.memory is None:
+        return most
+    jobs = plan.jobs()
     for source, model, combinations in jobs:
         demand = demand_of(plan, source, model, combinations)
         if demand is not None:
-            most[model.identity] = min(fitting_rows(plan, demand), most.get(model.identity, fitting_rows(plan, demand)))
+            rows = fitting_rows(plan, demand)
+            most[model.identity] = min(rows, most.get(model.identity, rows))
         if len(jobs) > 1:
             model.forget()
     return most

@@ -22,10 +22,7 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """The units that a task committed, its failed cases, its seconds by kind of work, and messages for the log.
-
-    ``notices`` are remarks for the user, which are in the log already.
-    """
+    """Committed units, failed cases, seconds by kind of work, messages for the log, and notices for the user."""
 
     units: list[dict[str, Any]] = field(default_factory=list)
     failures: int = 0

@@ -1,7 +1,6 @@
 """The provenance of a run's numbers: versions, weights, data, seed, device and threads.
 
-Every unit names the environment that made it, which is committed once. So a run that is resumed with other versions
-tells both, and which of them made how many units.
+Every unit names its environment, which is committed once: a resumed run tells all, with the number of units of each.
 """
 
 import platform

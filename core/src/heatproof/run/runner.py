@@ -17,7 +17,6 @@ from ..plan.plan import Plan, make_plan
 from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
-from ..registry.discovery import Broken
 from ..results.finished import Results
 from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
 from ..results.store import Run, require_writable
@@ -70,7 +69,7 @@ def run(
     plan = ready(config, catalog, strict)
     rejected = _rejected(plan)
     most = most_rows(plan)
-    store = _opened(plan, rejected, shard, catalog.apart, observer)
+    store = _opened(plan, rejected, shard, catalog, observer)
     selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
     tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads), most)
@@ -109,26 +108,23 @@ def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
     require_writable(config.output)
     plan = make_plan(config, catalog)
     require_tuning(plan)
-    _rejected(plan, strict)
+    if strict and (rejected := _rejected(plan)):
+        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     return plan
 
 
-def _rejected(plan: Plan, strict: bool = False) -> tuple[str, ...]:
-    """A sentence for each tally of rejected files; raises ``DataError`` with the first one in a strict run."""
+def _rejected(plan: Plan) -> tuple[str, ...]:
+    """A sentence for each tally of rejected files."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     sentences = []
     for identity, tallies in plan.rejected.items():
         for tally in tallies:
             examples = tally.example and f", such as {tally.example}"
             sentences.append(f"{tally.what} in {names[identity]}: {tally.count}{examples}")
-    if strict and sentences:
-        raise DataError(f"{sentences[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     return tuple(sentences)
 
 
-def _opened(
-    plan: Plan, rejected: Sequence[str], shard: tuple[int, int], broken: Sequence[Broken], observer: Observer
-) -> Run:
+def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog: Catalog, observer: Observer) -> Run:
     """Create the folder of the run, and write its config and splits."""
     store = Run.create(plan.config.output)
     store.notice = observer.notice
@@ -138,7 +134,7 @@ def _opened(
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
         store.log(f"rejected: {sentence}")
-    for plugin in broken:
+    for plugin in catalog.apart:
         store.log(f"broken plugin, set apart: {plugin}")
     return store
 
@@ -161,11 +157,13 @@ def _tasks(plan: Plan, selection: Selection, environment: str, most: Mapping[str
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
-    settled = partial(
-        replace, device=device, cache=cache, rows=rows, environment=environment, time_limit=config.time_limit
-    )
-    tasks = plan.tasks(selection.fitted, prepared(cache).contents.of)
-    return [settled(task, most=most.get(task.model.identity)) for task in tasks]
+    return [
+        replace(
+            task, device=device, cache=cache, rows=rows, environment=environment, time_limit=config.time_limit,
+            most=most.get(task.model.identity),
+        )
+        for task in plan.tasks(selection.fitted, prepared(cache).contents.of)
+    ]  # fmt: skip
 
 
 def _finish(

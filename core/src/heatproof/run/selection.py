@@ -18,6 +18,7 @@ from ..plan.plan import Fitted, Plan
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
+from ..results.scores import Flags
 from ..results.store import Run
 from ..watch import settled
 from .execution import Observer
@@ -30,22 +31,22 @@ class Selection:
     """The fitted metrics, and remarks on metrics that were filled from a reported split."""
 
     fitted: Fitted
-    flags: Mapping[tuple[str, str, str], str]
-    """(metric identity, dataset identity, split) → the remark."""
+    flags: Flags
     unfilled: Mapping[str, Metric]
     """Identity of a fitted metric → the metric as in the config."""
 
 
+@dataclass
 class _ReadableSamples:
     """The prepared samples of the tuning split; skips and counts the unreadable ones."""
 
-    def __init__(self, dataset: Dataset, model: Model, ids: list[str], cache: Cache, observer: Observer):
-        self.dataset = dataset
-        self.model = model
-        self.ids = ids
-        self.cache = cache
-        self.observer = observer
-        self.read = self.unreadable = 0
+    dataset: Dataset
+    model: Model
+    ids: list[str]
+    cache: Cache
+    observer: Observer
+    read: int = 0
+    unreadable: int = 0
 
     def __iter__(self) -> Iterator[Sample]:
         self.read = self.unreadable = 0
@@ -72,26 +73,25 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
-    open_metrics = [metric for metric in plan.metrics if metric.open]
-    for source, model, _ in plan.jobs():
-        for metric in open_metrics:
-            parts = (metric.identity, source.dataset.identity, model.grid)
-            ids = source.dataset.ids(source.dataset.tuning)
-            key = digest([*parts, prepared(cache).contents.of(source.dataset, *ids)])
-            if key not in frozen:
-                frozen[key] = _fill_metric(metric, source.dataset, model, ids, cache, observer)
-                _write(run, frozen)
-            if parts not in fitted:
-                fitted[parts] = metric.with_(**frozen[key]["filled"])
-                unfilled[fitted[parts].identity] = metric
-            if flag := _flag(frozen[key], source):
-                flags[fitted[parts].identity, source.dataset.identity, source.split] = flag
+    for (source, model, _), metric in product(plan.jobs(), [metric for metric in plan.metrics if metric.open]):
+        dataset = source.dataset
+        parts = (metric.identity, dataset.identity, model.grid)
+        ids = dataset.ids(dataset.tuning)
+        key = digest([*parts, prepared(cache).contents.of(dataset, *ids)])
+        if key not in frozen:
+            frozen[key] = _fill_metric(metric, _ReadableSamples(dataset, model, ids, cache, observer))
+            _write(run, frozen)
+        if parts not in fitted:
+            fitted[parts] = metric.with_(**frozen[key]["filled"])
+            unfilled[fitted[parts].identity] = metric
+        if flag := _flag(frozen[key], source):
+            flags[fitted[parts].identity, dataset.identity, source.split] = flag
     return Selection(fitted, flags, unfilled)
 
 
 def require_tuning(plan: Plan) -> None:
     """Raise ``DataError`` for a metric to fill from a split without samples."""
-    for metric, (source, _, _) in product((metric for metric in plan.metrics if metric.open), plan.jobs()):
+    for metric, (source, _, _) in product([metric for metric in plan.metrics if metric.open], plan.jobs()):
         dataset = source.dataset
         if not dataset.ids(dataset.tuning):
             raise DataError(
@@ -102,21 +102,17 @@ def require_tuning(plan: Plan) -> None:
 
 def _frozen(run: Run) -> dict[str, Any]:
     """The entries of ``selection.yaml``; none, which is said, if it is damaged: filling them again is safe."""
-    if not (run.folder / FILE).exists():
-        return {}
     try:
-        return dict(YAML(typ="safe").load(run.read(FILE)))
+        return run.mapping(FILE)
     except StoreError as error:
         _write(run, {})
         run.say(f"its settings are filled again, since {str(error).split(';')[0]}")
         return {}
 
 
-def _fill_metric(
-    metric: Metric, dataset: Dataset, model: Model, ids: list[str], cache: Cache, observer: Observer
-) -> dict[str, Any]:
-    """The entry of ``selection.yaml`` for a metric fitted on ``ids``: the tuning split, or all if there is none."""
-    samples = _ReadableSamples(dataset, model, ids, cache, observer)
+def _fill_metric(metric: Metric, samples: _ReadableSamples) -> dict[str, Any]:
+    """The entry of ``selection.yaml`` for a metric fitted on samples: the tuning split, or all if there is none."""
+    dataset = samples.dataset
     try:
         fitted = settled(metric.short, lambda: metric.fit(samples))
     except Exception as error:
@@ -126,7 +122,7 @@ def _fill_metric(
             "in the config, or leave the metric out."
         ) from error
     return {
-        "metric": metric.name, "dataset": dataset.name, "grid": model.grid, "split": dataset.tuning or "all",
+        "metric": metric.name, "dataset": dataset.name, "grid": samples.model.grid, "split": dataset.tuning or "all",
         "samples": samples.read, "unreadable": samples.unreadable,
         "filled": {name: plain(getattr(fitted.params, name)) for name in metric.open},
     }  # fmt: skip

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..plan.task import Task
 from ..results.scores import Cases, name_of
 from ..results.store import Run
@@ -30,22 +28,23 @@ class Validity:
 
 def validity(run: Run, tasks: Sequence[Task], cases: Sequence[Cases]) -> Validity:
     """Count the cases of a run's tables, and of the heatmaps that no metric scores."""
-    unscored = [heatmap_cases(run, unit.key) for task in tasks for unit in task.units if not unit.metrics]
-    faulty = sum(_faults(case["status"] for case in heatmaps) for heatmaps in unscored)
+    units = [unit.key for task in tasks for unit in task.units if not unit.metrics]
+    unscored = [case for key in units for case in heatmap_cases(run, key)]
+    faulty = _faults(case["status"] for case in unscored)
     failures = sum(_faults(entry.overall) for entry in cases) + faulty
     ranking = sum(_faults(entry.statuses.get(entry.scored.metric.primary, entry.overall)) for entry in cases) + faulty
-    empty = tuple(map(_sentence, (entry for entry in cases if not entry.valid)))
     compared = [entry for entry in cases if not entry.scored.baseline] or cases
-    nothing = ""
-    if compared and not any(entry.valid for entry in compared):
-        nothing = _commonest([reason for entry in compared for reason in entry.reasons])
-    elif not cases and any(unscored) and not any(case["status"] == "valid" for part in unscored for case in part):
-        nothing = _commonest([case["reason"] for part in unscored for case in part])
-    return Validity(failures, ranking, empty, nothing)
+    reasons = [reason for entry in compared for reason in entry.reasons]
+    valid = any(entry.valid for entry in compared)
+    if not cases:
+        reasons = [case["reason"] for case in unscored]
+        valid = any(case["status"] == "valid" for case in unscored)
+    nothing = _commonest(reasons) if reasons and not valid else ""
+    return Validity(failures, ranking, tuple(_sentence(entry) for entry in cases if not entry.valid), nothing)
 
 
 def _faults(statuses: Iterable[str]) -> int:
-    return int(np.isin(list(statuses), FAULTS).sum())
+    return sum(status in FAULTS for status in statuses)
 
 
 def _sentence(cases: Cases) -> str:
