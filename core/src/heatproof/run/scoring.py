@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..watch import again, settled
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
 from .targets import target_of
-from .work import Work
+from .work import RUNNING, Work
 
 
 class Scoring:
@@ -28,7 +28,8 @@ class Scoring:
 
     def __init__(self, work: Work):
         self.work = work
-        self._read: dict[str, Array] = {}
+        # Read once for all metrics of a unit, which must get copies.
+        self._maps = lru_cache(maxsize=1)(work.run.maps)
 
     def score(self) -> None:
         """Commit every score unit that is missing."""
@@ -44,7 +45,7 @@ class Scoring:
         run = self.work.run
         if run.has("scores", key):
             return
-        runs_model = bool(metric.needs & {"model", "explainer"})
+        runs_model = bool(metric.needs & RUNNING)
         if runs_model:
             self.work.weights.seal()
         rows = [row for score, heatmap in self._cases(unit) for row in self._rows(metric, score, heatmap, unit)]
@@ -72,12 +73,6 @@ class Scoring:
                 yield score, Heatmap(maps[row].copy())
             else:
                 yield score, Failure(case["reason"], case["status"])
-
-    def _maps(self, key: str) -> Array:
-        """The maps of a unit, read once for all of its metrics, which must get copies."""
-        if key not in self._read:
-            self._read = {key: self.work.run.maps(key)}
-        return self._read[key]
 
     @cached_property
     def _predictions(self) -> Predictions:
@@ -126,7 +121,7 @@ class Scoring:
         self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
     ) -> dict[str, Any]:
         """The parts of a case for a metric that uses the model or the explainer, such as its batch."""
-        if not metric.needs & {"model", "explainer"}:
+        if not metric.needs & RUNNING:
             return {}
         batch = self.work.batch([sample])
         if unit is None:
