@@ -19,11 +19,8 @@ Result = TypeVar("Result")
 class Watch(Protocol):
     """Something that plugin code must leave as it was."""
 
-    def changes(self) -> list[str]:
-        """The names of what has changed."""
-
     def undo(self) -> list[str]:
-        """Restore what has changed, as far as that is possible, and return what ``changes`` would have."""
+        """Restore what has changed, as far as that is possible, and return the names."""
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from ..explainer import heatmaps
 from ..guard import guarded
 from ..metric import Case, Metric
 from ..plan.task import ASKING, Combination, Unit
+from ..process_state import Process
 from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
 from ..results.parquet import write_records
-from ..watch import again, settled
+from ..watch import again, watched
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
 from .targets import target_of
@@ -106,11 +107,9 @@ class Scoring:
 
         def measure() -> Measurement:
             case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
-            with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short):
-                if case.batch is None:
-                    return settled(metric.short, lambda: metric.measure(case))
-                with guarded(metric.short, case.batch):
-                    return metric.measure(case)
+            guard = guarded(metric.short, case.batch) if case.batch else watched(metric.short, Process())
+            with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short), guard:
+                return metric.measure(case)
 
         measured = again(measure)
         if not measured:
