@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from threading import RLock
 from typing import Any, TypeVar, cast
@@ -85,11 +86,9 @@ class Batch:
         self.seed = seed
         self.output = output
         self.differentiable = differentiable
-        self._results: dict[Hashable, Any] = {}
-        self._seals: dict[Hashable, list[Seal]] = {}
-        self._damaged: list[Hashable] = []
-        self._reduced: list[Hashable] = []
-        self._originals: list[Original] = []
+        self._results: dict[Hashable, tuple[Any, list[Seal]]] = {}
+        self._damaged = False
+        self.reduced: list[Hashable] = []
         self._lock = RLock()
         self.undisturbed: Callable[[], bool] = lambda: True
         if not len(self.ids) == len(images) == len(self.targets):
@@ -126,64 +125,58 @@ class Batch:
             if key not in self._results:
                 if not self.undisturbed():
                     return compute()
-                self._store(key, compute())
-            return cast(Result, self._results[key])
-
-    def _store(self, key: Hashable, result: Any) -> None:
-        self._results[key] = result
-        self._seals[key] = sealed(result)
+                result = compute()
+                self._results[key] = result, sealed(result)
+            return cast(Result, self._results[key][0])
 
     def release(self, key: Hashable, reduce: Callable[[Any], Any]) -> None:
         """Replace a shared result, if it was computed, by ``reduce(result)`` to free memory."""
         with self._lock:
             if key in self._results:
                 self._check(key)
-                self._reduced.append(key)
-                self._store(key, reduce(self._results[key]))
+                self.reduced.append(key)
+                result = reduce(self._results[key][0])
+                self._results[key] = result, sealed(result)
 
     def forget(self, key: Hashable) -> None:
         """Free a shared result, if it was computed."""
         with self._lock:
             self._check(key)
             self._results.pop(key, None)
-            self._seals.pop(key, None)
 
-    def shared(self) -> tuple[dict[Hashable, Any], list[Hashable]]:
-        """The shared results that were computed and not freed, and the keys of those that were reduced."""
+    def shared(self) -> dict[Hashable, Any]:
+        """The shared results that were computed and not freed."""
         with self._lock:
-            return self._results.copy(), self._reduced.copy()
+            return {key: result for key, (result, _) in self._results.items()}
 
+    @cached_property
     def originals(self) -> list[Original]:
-        """The tensors of the batch as they were when this was first called."""
-        if not self._originals:
-            named = {"images": self.images, "targets": self.targets, "field": self.field, **self.inputs}
-            self._originals = [Original.of(name, value) for name, value in named.items() if isinstance(value, Tensor)]
-        return self._originals
-
-    def restore(self) -> None:
-        """Restore the batch's own tensors."""
-        self._originals = [original.restored() for original in self._originals]
+        """The tensors of the batch as they were when this was first read."""
+        named = {"images": self.images, "targets": self.targets, "field": self.field, **self.inputs}
+        return [Original.of(name, value) for name, value in named.items() if isinstance(value, Tensor)]
 
     def keep(self, results: Mapping[Hashable, Any]) -> None:
         """Free all shared results except ``results``, and those of them that were written to."""
         with self._lock:
-            for key in {*self.moved(), *(key for key, value in self._results.items() if results.get(key) is not value)}:
+            others = [key for key, result in self.shared().items() if results.get(key) is not result]
+            for key in {*others, *self.moved()}:
                 self.forget(key)
 
     def moved(self) -> list[Hashable]:
         """The keys of shared results with tensors that were written to, as far as their versions show."""
         with self._lock:
-            return [key for key, seals in self._seals.items() if any(seal.moved() for seal in seals)]
+            return [key for key, (_, seals) in self._results.items() if any(seal.moved() for seal in seals)]
 
     def damaged(self) -> bool:
         """Whether a shared result, also one freed since, or a tensor of the batch was written to, by their content."""
         with self._lock:
-            list(map(self._check, self._seals))
-            return bool(self._damaged) or any(original.damaged() for original in self._originals)
+            for key in self._results:
+                self._check(key)
+            return self._damaged or any(original.damaged() for original in self.originals)
 
     def _check(self, key: Hashable) -> None:
-        if any(seal.broken() for seal in self._seals.get(key, ())):
-            self._damaged.append(key)
+        _, seals = self._results.get(key, (None, []))
+        self._damaged |= any(seal.broken() for seal in seals)
 
     def at(
         self,
@@ -203,7 +196,6 @@ class Batch:
         batch = self._like(**changes)
         if "logits" in self._results:
             batch._results["logits"] = self._results["logits"]
-            batch._seals["logits"] = self._seals["logits"]
         return batch
 
     def select(self, index: Sequence[int]) -> "Batch":

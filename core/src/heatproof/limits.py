@@ -1,6 +1,7 @@
 """Limits on the code of plugins: its time, its exits, and the streams that it prints to."""
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 import sys
@@ -73,7 +74,10 @@ def _cleans_up(frame: FrameType | None) -> bool:
 
 @contextmanager
 def worker_ends_after(seconds: float, trace: Path) -> Iterator[None]:
-    """End a worker process after ``seconds``, whatever it is doing; ``trace`` then has its traceback."""
+    """End this process after ``seconds`` if it is a worker, whatever it is doing; ``trace`` then has its traceback."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
     with trace.open("w", encoding="utf-8") as stream:
         faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
         try:
@@ -86,13 +90,10 @@ def worker_ends_after(seconds: float, trace: Path) -> Iterator[None]:
 @contextmanager
 def exits_are_errors() -> Iterator[None]:
     """Raise ``PluginError`` if code of a plugin tries to end this process."""
-    process = os.getpid()
     try:
         with no_exit():
             yield
     except SystemExit as error:
-        if os.getpid() != process:
-            raise
         lines = traceback.extract_tb(error.__traceback__)
         caller = next(line for line in reversed(lines) if line.filename not in (__file__, containment.__file__))
         reason = f"{caller.filename}:{caller.lineno} tried to end the process (SystemExit: {error})"

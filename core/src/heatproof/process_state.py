@@ -9,8 +9,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,21 +22,12 @@ from torch import nn
 from torch.nn.modules import module as modules
 
 TINY = sys.float_info.min
-SETTINGS = tuple(
-    (owner, name)
-    for owner, names in (
-        (torch.backends.cudnn, ("enabled", "benchmark", "deterministic")),
-        (getattr(torch.backends.cudnn, "conv", None), ("fp32_precision",)),
-        (getattr(torch.backends.cudnn, "rnn", None), ("fp32_precision",)),
-        (torch.backends.cuda.matmul, ("fp32_precision", "allow_fp16_reduced_precision_reduction")),
-        (torch.backends.mkldnn, ("enabled", "deterministic")),
-        (getattr(torch.backends.mkldnn, "conv", None), ("fp32_precision",)),
-        (getattr(torch.backends.mkldnn, "matmul", None), ("fp32_precision",)),
-    )
-    for name in names
-    if hasattr(owner, name)
-)
-"""Settings of torch's libraries that change the last bits: the owner and the attribute."""
+BACKENDS = (
+    "cudnn.enabled", "cudnn.benchmark", "cudnn.deterministic", "cudnn.conv.fp32_precision", "cudnn.rnn.fp32_precision",
+    "cuda.matmul.fp32_precision", "cuda.matmul.allow_fp16_reduced_precision_reduction",
+    "mkldnn.enabled", "mkldnn.deterministic", "mkldnn.conv.fp32_precision", "mkldnn.matmul.fp32_precision",
+)  # fmt: skip
+"""Settings of torch's libraries that change the last bits; not every version of torch has all of them."""
 
 OWNERS: tuple[Any, ...] = (
     builtins, torch, torch.Tensor, torch.autograd, torch.linalg, nn, nn.functional, np, np.linalg, np.random, random,
@@ -67,14 +61,19 @@ def _set_autocast(states: list[tuple[str, bool, torch.dtype]]) -> None:
         torch.set_autocast_dtype(kind, dtype)
 
 
-def _set_deterministic(state: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+def _backends() -> dict[str, Any]:
+    values = {}
+    for path in BACKENDS:
+        with suppress(AttributeError):
+            values[path] = attrgetter(path)(torch.backends)
+    return values
 
 
-def _set_settings(values: list[Any]) -> None:
-    for (owner, name), value in zip(SETTINGS, values):
-        if getattr(owner, name) != value:
-            setattr(owner, name, value)
+def _set_backends(values: Mapping[str, Any]) -> None:
+    for path, value in values.items():
+        if attrgetter(path)(torch.backends) != value:
+            owner, _, name = path.rpartition(".")
+            setattr(attrgetter(owner)(torch.backends), name, value)
 
 
 def _hooks() -> dict[str, Any]:
@@ -86,16 +85,9 @@ def _hooks() -> dict[str, Any]:
 def _set_hooks(hooks: Mapping[str, Any]) -> None:
     for name, value in hooks.items():
         if isinstance(value, dict):  # the same object: the handles of hooks refer to it
-            getattr(modules, name).clear()
-            getattr(modules, name).update(value)
+            refill(getattr(modules, name), value)
         else:
             setattr(modules, name, value)
-
-
-def _set_environment(variables: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - variables.keys():
-        del os.environ[name]
-    os.environ.update(variables)
 
 
 def _folder() -> str | None:
@@ -109,24 +101,21 @@ def _folder() -> str | None:
 _copies: dict[tuple[int, int, int], int] = {}  # a descriptor and its file → a copy of the descriptor
 
 
-def _descriptors() -> list[tuple[int, int, int] | None]:
-    """The files of the descriptors 1 and 2, None for a closed one; a copy of each stays open."""
-    return [_descriptor(number) for number in (1, 2)]
+def _descriptors() -> list[tuple[int, int, int]]:
+    """The files of those descriptors of 1 and 2 that are open; a copy of each stays open."""
+    files = []
+    for number in (1, 2):
+        with suppress(OSError):
+            state = os.fstat(number)
+            file = (number, state.st_dev, state.st_ino)
+            if file not in _copies:
+                _copies[file] = os.dup(number)
+            files.append(file)
+    return files
 
 
-def _descriptor(number: int) -> tuple[int, int, int] | None:
-    try:
-        state = os.fstat(number)
-    except OSError:
-        return None
-    file = (number, state.st_dev, state.st_ino)
-    if file not in _copies:
-        _copies[file] = os.dup(number)
-    return file
-
-
-def _set_descriptors(files: list[tuple[int, int, int] | None]) -> None:
-    for file in filter(None, files):
+def _set_descriptors(files: list[tuple[int, int, int]]) -> None:
+    for file in files:
         os.dup2(_copies[file], file[0])
 
 
@@ -161,10 +150,6 @@ def _set_handlers(handlers: Mapping[int, Any]) -> None:
             signal.signal(number, handler)
 
 
-def _set_collecting(enabled: bool) -> None:
-    (gc.disable, gc.enable)[enabled]()
-
-
 _modes: list[Any] = []  # an inference mode lasts as long as its object
 
 
@@ -184,9 +169,9 @@ WATCHED = (
     Watched(
         "torch's deterministic mode",
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
-        _set_deterministic,
+        lambda state: torch.use_deterministic_algorithms(state[0], warn_only=state[1]),
     ),
-    Watched("torch's backends", lambda: [getattr(*setting) for setting in SETTINGS], _set_settings),
+    Watched("torch's backends", _backends, _set_backends),
     Watched("torch's handling of tiny numbers", lambda: TINY * 0.5 == 0, torch.set_flush_denormal),
     Watched(
         "torch's anomaly mode",
@@ -196,11 +181,13 @@ WATCHED = (
     Watched("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Watched("torch's global hooks", _hooks, _set_hooks),
     Watched("numpy's handling of errors", np.geterr, lambda state: np.seterr(**state)),
-    Watched("the environment variables", lambda: dict(os.environ), _set_environment),
+    Watched(
+        "the environment variables", lambda: dict(os.environ), lambda variables: refill(os.environ, variables)
+    ),
     Watched("the working directory", _folder, os.chdir),
     Watched("the filters of warnings", lambda: list(warnings.filters), _set_filters),
     Watched("the search path of modules", lambda: list(sys.path), _set_path),
-    Watched("the garbage collector", gc.isenabled, _set_collecting),
+    Watched("the garbage collector", gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
     Watched("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Watched("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
     Watched("the handlers of signals", _handlers, _set_handlers),
@@ -212,38 +199,44 @@ class Process:
 
     def __init__(self, owners: Iterable[Any] = ()):
         self.values = [watched.read() for watched in WATCHED]
-        self.members = [(owner, vars(owner).copy()) for owner in (*OWNERS, *owners)]
+        self.members = {owner: vars(owner).copy() for owner in (*OWNERS, *owners)}
 
     def changes(self) -> list[str]:
         """The names of the parts that have changed since."""
-        parts = [f"{part.name} of the process" for part, value in zip(WATCHED, self.values) if part.read() != value]
-        return parts + [
-            f"{name} of {owner.__name__}"
-            for owner, members in self.members
-            if not same(vars(owner), members)
-            for name in _replaced(owner, members)
-        ]
+        return [name for name, _ in self._changed()]
 
     def undo(self) -> list[str]:
         """Restore everything that has changed since, and return the names."""
-        changed = self.changes()
-        if changed:
-            self._restore()
-        return changed
+        changed = list(self._changed())
+        for _, restore in changed:
+            restore()
+        return [name for name, _ in changed]
 
-    def _restore(self) -> None:
+    def _changed(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """The name of each part that has changed, and what restores it."""
         for part, value in zip(WATCHED, self.values):
             if part.read() != value:
-                part.restore(value)
-        for owner, members in self.members:
-            for name in _replaced(owner, members):
-                if name in members:
-                    setattr(owner, name, members[name])
-                else:
-                    delattr(owner, name)
+                yield f"{part.name} of the process", partial(part.restore, value)
+        for owner, members in self.members.items():
+            if not same(vars(owner), members):
+                for name in _replaced(owner, members):
+                    yield f"{name} of {owner.__name__}", partial(_set_member, owner, name, members)
 
 
-def same(members: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+def _set_member(owner: Any, name: str, members: Mapping[str, Any]) -> None:
+    if name in members:
+        setattr(owner, name, members[name])
+    else:
+        delattr(owner, name)
+
+
+def refill(members: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Restore the members of a mapping that others refer to."""
+    members.clear()
+    members.update(before)
+
+
+def same(members: Any, before: Any) -> bool:
     """Whether all members are the same objects; a replaced one may be of a class that refuses to be compared."""
     try:
         return bool(members == before)

@@ -94,14 +94,15 @@ def leaves(value: Any) -> Iterator[Tensor]:
         plain = value.dtype.kind in "fiub" and value.dtype.isnative and value.itemsize <= 8
         if plain and value.flags.writeable and min(value.strides, default=1) > 0:
             yield torch.from_numpy(value)
-    elif isinstance(value, Mapping):
-        yield from _all(value.values())
-    elif isinstance(value, (list, tuple)):
-        yield from _all(value)
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _all(getattr(value, field.name) for field in fields(value))
+    for part in _parts(value):
+        yield from leaves(part)
 
 
-def _all(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        yield from leaves(value)
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, (list, tuple)):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in fields(value)]
+    return ()

@@ -1,6 +1,7 @@
 """Watches over plugin code: what it changes is undone, and named."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -18,11 +19,8 @@ Result = TypeVar("Result")
 class Watch(Protocol):
     """Something that plugin code must leave as it was."""
 
-    def changes(self) -> list[str]:
-        """The names of what has changed."""
-
     def undo(self) -> list[str]:
-        """Restore what has changed, as far as that is possible, and return what ``changes`` would have."""
+        """Restore what has changed, as far as that is possible, and return the names."""
 
 
 @contextmanager
@@ -49,27 +47,14 @@ def watched(name: str, *watches: Watch, device: torch.device | None = None) -> I
 
     Raises ``Interference`` that names the changes. Random states are restored silently.
     """
-    changed: list[str] = []
     try:
-        try:
-            with random_states(device), contained(name):
-                yield
-        finally:
-            for watch in watches:
-                changed += watch.undo()
-    except Exception as error:
-        if changed:
-            raise _interference(name, changed) from error
-        raise
-    if changed:
-        raise _interference(name, changed)
-
-
-def _interference(name: str, changed: list[str]) -> Interference:
-    listed = ", ".join(changed[:3])
-    if len(changed) > 3:
-        listed += " and others"
-    return Interference(f"{name} changes {listed}; let it restore them, or work on a copy.")
+        with random_states(device), contained(name):
+            yield
+    finally:
+        changed = [change for watch in watches for change in watch.undo()]
+        if changed and not isinstance(sys.exception(), KeyboardInterrupt):
+            listed = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
+            raise Interference(f"{name} changes {listed}; let it restore them, or work on a copy.")
 
 
 def settled(name: str, act: Callable[[], Result]) -> Result:

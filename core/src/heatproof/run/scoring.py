@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from ..explainer import heatmaps
 from ..guard import guarded
 from ..metric import Case, Metric
 from ..plan.task import ASKING, Combination, Unit
+from ..process_state import Process
 from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
 from ..results.parquet import write_records
-from ..watch import again, settled
+from ..watch import again, watched
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
 from .targets import target_of
-from .work import Work
+from .work import RUNNING, Work
 
 
 class Scoring:
@@ -28,7 +29,8 @@ class Scoring:
 
     def __init__(self, work: Work):
         self.work = work
-        self._read: dict[str, Array] = {}
+        # Read once for all metrics of a unit, which must get copies.
+        self._maps = lru_cache(maxsize=1)(work.run.maps)
 
     def score(self) -> None:
         """Commit every score unit that is missing."""
@@ -44,7 +46,7 @@ class Scoring:
         run = self.work.run
         if run.has("scores", key):
             return
-        runs_model = bool(metric.needs & {"model", "explainer"})
+        runs_model = bool(metric.needs & RUNNING)
         if runs_model:
             self.work.weights.seal()
         rows = [row for score, heatmap in self._cases(unit) for row in self._rows(metric, score, heatmap, unit)]
@@ -72,12 +74,6 @@ class Scoring:
                 yield score, Heatmap(maps[row].copy())
             else:
                 yield score, Failure(case["reason"], case["status"])
-
-    def _maps(self, key: str) -> Array:
-        """The maps of a unit, read once for all of its metrics, which must get copies."""
-        if key not in self._read:
-            self._read = {key: self.work.run.maps(key)}
-        return self._read[key]
 
     @cached_property
     def _predictions(self) -> Predictions:
@@ -111,11 +107,9 @@ class Scoring:
 
         def measure() -> Measurement:
             case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
-            with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short):
-                if case.batch is None:
-                    return settled(metric.short, lambda: metric.measure(case))
-                with guarded(metric.short, case.batch):
-                    return metric.measure(case)
+            guard = guarded(metric.short, case.batch) if case.batch else watched(metric.short, Process())
+            with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short), guard:
+                return metric.measure(case)
 
         measured = again(measure)
         if not measured:
@@ -126,7 +120,7 @@ class Scoring:
         self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
     ) -> dict[str, Any]:
         """The parts of a case for a metric that uses the model or the explainer, such as its batch."""
-        if not metric.needs & {"model", "explainer"}:
+        if not metric.needs & RUNNING:
             return {}
         batch = self.work.batch([sample])
         if unit is None:

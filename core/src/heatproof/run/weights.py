@@ -1,7 +1,5 @@
 """The weights of a task's network: whether a plugin wrote to them, in any way, and how they come back."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +14,7 @@ class Weights:
 
     def __init__(self, model: Model):
         self.model = model
-        self.seals: dict[int, list[Seal]] = {}
+        self.seals: dict[nn.Module, list[Seal]] = {}
         self.originals = [bits(tensor, True) for tensor in tensors(model.network)]
         self.copies: list[Tensor] = []
         if isinstance(model, NetworkModel):
@@ -24,14 +22,8 @@ class Weights:
 
     def seal(self) -> None:
         """Seal the network and the views that are not sealed yet."""
-        networks = {id(network): network for network in self._networks()}
-        self.seals = {
-            key: self.seals.get(key) or sealed(tensors(network), exact=True) for key, network in networks.items()
-        }
-
-    def _networks(self) -> Iterator[nn.Module]:
-        yield self.model.network
-        yield from (view.module for view in self.model.views())
+        networks = [self.model.network, *(view.module for view in self.model.views())]
+        self.seals = {network: self.seals.get(network) or sealed(tensors(network), exact=True) for network in networks}
 
     def damaged(self) -> bool:
         """Whether a sealed weight or buffer has changed."""

@@ -1,14 +1,12 @@
 """A task in execution: its model, its samples, and their batches."""
 
-import multiprocessing
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -19,7 +17,7 @@ from ..errors import HeatproofError, Interference
 from ..limits import time_limit, worker_ends_after
 from ..model import Model
 from ..plan.task import Task
-from ..records import Sample, UnitKind
+from ..records import Sample
 from ..results.store import Run
 from ..watch import settled
 from .batch_size import on_device, settled_rows
@@ -44,6 +42,8 @@ class Work:
     outcome: Outcome
     distrusted: set[str] = field(default_factory=set)
     """The keys of units whose explainers changed what others use; they get batches of their own."""
+    spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Key of a unit → the seconds that it took so far."""
     activity: ClassVar[str] = ""
     """What runs in this process at the moment, for messages."""
 
@@ -51,11 +51,6 @@ class Work:
     def weights(self) -> Weights:
         """The weights of the model as they were first."""
         return Weights(self.model)
-
-    @cached_property
-    def _spent(self) -> dict[str, float]:
-        """Key of a unit → the seconds that it took so far."""
-        return defaultdict(float)
 
     @contextmanager
     def bounded(self, key: str, name: str) -> Iterator[None]:
@@ -78,18 +73,18 @@ class Work:
             return
         message = f"{name} took longer than the time_limit of {limit:g} s"
         trace = self.run.overtime(key)
-        if self._spent[key] < limit and trace.is_file() and (text := trace.read_text(encoding="utf-8")):
+        if self.spent[key] < limit and trace.is_file() and (text := trace.read_text(encoding="utf-8")):
             self.outcome.messages.append(f"{message}:\n{text.rstrip()}")
-            self._spent[key] = limit
-        remaining = limit - self._spent[key]
+            self.spent[key] = limit
+        remaining = limit - self.spent[key]
         if remaining <= 0:
             raise HeatproofError(message)
         start = time.monotonic()
         try:
-            with _ended_after(remaining + GRACE, trace), time_limit(remaining, message):
+            with worker_ends_after(remaining + GRACE, trace), time_limit(remaining, message):
                 yield
         finally:
-            self._spent[key] += time.monotonic() - start
+            self.spent[key] += time.monotonic() - start
 
     @cached_property
     def model(self) -> Model:
@@ -99,12 +94,10 @@ class Work:
     def require_network(self) -> None:
         """Build the network if anything that is missing asks it: one that differs from the plan's ends the run."""
         task = self.task
-        parts: list[tuple[UnitKind, str]] = [("predictions", task.prediction)]
-        parts += [("heatmaps", unit.key) for unit in task.units]
-        parts += [("scores", task.scores(metric)) for metric in task.metrics if metric.needs & RUNNING]
-        for unit in task.units:
-            parts += [("scores", unit.scores(metric)) for metric in unit.metrics if metric.needs & RUNNING]
-        if any(not self.run.has(kind, key) for kind, key in parts):
+        scores = {task.scores(metric): metric for metric in task.metrics}
+        scores |= {unit.scores(metric): metric for unit in task.units for metric in unit.metrics}
+        missing = [key for kind, key in task.parts() if not self.run.has(kind, key)]
+        if any(key not in scores or scores[key].needs & RUNNING for key in missing):
             self.model.require_built()
 
     @cached_property
@@ -173,10 +166,3 @@ class Work:
         if not exhausted:
             return results
         return {id: mark(result) for id, result in results.items()}
-
-
-def _ended_after(seconds: float, trace: Path) -> AbstractContextManager[None]:
-    """End this process after some seconds if it is a worker."""
-    if multiprocessing.parent_process() is None:
-        return nullcontext()
-    return worker_ends_after(seconds, trace)
