@@ -401,3 +401,15 @@ def test_attributes_that_a_component_gets_later_count_and_travel() -> None:
         assert not hasattr(copy, "_cache")
         copy.renew()
         assert copy.identity == changed.identity
+
+
+def test_a_file_beside_the_code_of_a_package_counts_but_not_what_runs_write(tmp_path: Path) -> None:
+    package = tmp_path / "mine"
+    (package / "runs").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    digests = []
+    for name in ("runs/log.txt", "table.json", "table.json"):
+        digests.append(source_files.tree_with_imports(str(package / "__init__.py")).digest)
+        (package / name).write_text(f"import numpy{len(digests)}")
+        refresh()
+    assert digests[0] == digests[1] != digests[2]
