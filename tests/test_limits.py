@@ -138,6 +138,19 @@ def test_exits_become_errors_and_the_process_goes_on(leave: Any, text: str) -> N
     assert os._exit is before
 
 
+def test_a_reader_that_has_gone_is_no_fault_of_a_plugin() -> None:
+    """As of ``heatproof run … | head``."""
+
+    def print_table() -> None:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit), exits_are_errors():
+        print_table()
+
+
 def test_a_process_that_the_block_forks_may_end() -> None:
     """As those of a ``DataLoader`` do."""
     with exits_are_errors(), no_exit():

@@ -320,3 +320,96 @@ def test_the_network_of_a_model_counts_with_its_code_and_settings() -> None:
     ]
     assert identities[0] == identities[1]
     assert len(set(identities)) == 3
+
+
+class Held(nn.Module):
+    """A network with settings that are no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = [1.0]
+        self.table = {"gain": 1.0}
+        self.activation: Callable[..., Any] = torch.relu
+        self.weight_map = torch.ones(2)
+        self.array = np.ones(2)
+        self.attention: Any = None
+
+    def forward(self, images: Any) -> Any:
+        """The mean of the images."""
+        self.attention = images * 2
+        return images.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda network: network.scales.append(2.0),
+        lambda network: network.table.update(gain=2.0),
+        lambda network: setattr(network, "activation", torch.sin),
+        lambda network: network.weight_map.mul_(2),
+        lambda network: network.array.__setitem__(0, 3),
+        lambda network: network.register_forward_hook(lambda module, inputs, output: output * 2),
+    ],
+)
+def test_everything_that_a_network_holds_counts(change: Callable[[Any], Any]) -> None:
+    network = Held()
+    identity = Model.of(network, "abc").identity
+    assert Model.of(Held(), "abc").identity == identity
+    change(network)
+    assert Model.of(network, "abc").identity != identity
+
+
+def _nothing(module: nn.Module, inputs: Any, output: Any) -> None:
+    """A hook."""
+
+
+def test_what_passes_leave_in_a_network_and_the_numbers_of_hooks_do_not_count() -> None:
+    networks = Held(), Held()
+    for network in networks:
+        network.register_forward_hook(_nothing)
+    with torch.inference_mode():
+        networks[0](torch.ones(1, 3, 2, 2))
+    assert len({Model.of(network, "abc").identity for network in networks}) == 1
+
+
+def test_a_network_with_what_cannot_be_told_is_refused_but_recurrent_and_traced_ones_are_not() -> None:
+    network = Held()
+    network.attention = sys.stderr
+    with pytest.raises(PluginError, match=r"Held uses attention, a .* whose content cannot be told.*remove it"):
+        _ = Model.of(network, "abc").identity
+    assert Model.of(nn.LSTM(3, 4), "abc").identity
+    assert Model.of(torch.fx.symbolic_trace(nn.Sequential(nn.ReLU())), "abc").identity
+
+
+def test_a_method_that_a_class_gets_from_its_own_file_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = [lambda self, images: images.sum((2, 3)), lambda self, images: images.amax((2, 3))]
+    identities = [Model.of(Held(), "abc").identity]
+    for method in methods:
+        monkeypatch.setattr(Held, "forward", method)
+        identities.append(Model.of(Held(), "abc").identity)
+    assert len(set(identities)) == 3
+
+
+def test_attributes_that_a_component_gets_later_count_and_travel() -> None:
+    plain: Any = Linear()
+    changed: Any = Linear()
+    changed.gain = 2.0
+    changed._cache = 3.0
+    assert plain.identity != changed.identity
+    for copy in (changed.with_(), pickle.loads(pickle.dumps(changed))):
+        assert copy.gain == 2.0
+        assert not hasattr(copy, "_cache")
+        copy.renew()
+        assert copy.identity == changed.identity
+
+
+def test_a_file_beside_the_code_of_a_package_counts_but_not_what_runs_write(tmp_path: Path) -> None:
+    package = tmp_path / "mine"
+    (package / "runs").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    digests = []
+    for name in ("runs/log.txt", "table.json", "table.json"):
+        digests.append(source_files.code_digest(str(package / "__init__.py")))
+        (package / name).write_text(f"import numpy{len(digests)}")
+        refresh()
+    assert digests[0] == digests[1] != digests[2]

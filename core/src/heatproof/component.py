@@ -4,7 +4,7 @@ import os
 import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
@@ -169,16 +169,18 @@ class Component(ABC, Generic[P]):
     def _parts(self) -> list[Any]:
         """Everything that the identity is the digest of."""
         parts = [self.name, self.revision, self._identity_params(), self.content()]
-        return [*parts, *filter(None, [self.__dict__["_source"], self._constructed()])]
+        attributes = self._attributes()
+        return [*parts, *filter(None, [self.__dict__["_source"], attributes and content(type(self), attributes)])]
 
-    def _constructed(self) -> str:
-        """The digest of the attributes of a component whose constructor takes more than Params; empty for others."""
+    def _attributes(self) -> dict[str, Any]:
+        """The attributes besides the Params; private ones are caches, unless the constructor takes more than Params."""
         cls = type(self)
+        held = {name: value for name, value in vars(self).items() if name not in INTERNAL}
+        attributes = {name: held[name] for name in held if type(getattr(cls, name, None)) is not cached_property}
         _, *parameters = signature(cls.__init__).parameters.values()
         if all(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-            return ""
-        cached = {name for base in cls.__mro__ for name, value in vars(base).items() if type(value) is cached_property}
-        return content(cls, {name: value for name, value in vars(self).items() if name not in {*INTERNAL, *cached}})
+            return {name: value for name, value in attributes.items() if not name.startswith("_")}
+        return attributes
 
     def renew(self) -> None:
         """Forget the identity, also that of nested components, so that it is computed from what there is now."""
@@ -196,7 +198,7 @@ class Component(ABC, Generic[P]):
     def with_(self, **changes: Any) -> Self:
         """Return a copy with changed Params, which are validated again."""
         copy = type(self)(**dict(self._values()) | changes)
-        copy.registered = self.registered
+        copy.__dict__ = self._attributes() | vars(copy) | {"registered": self.registered}
         return copy
 
     @property
@@ -216,20 +218,27 @@ class Component(ABC, Generic[P]):
         return {name: mapped(value, _identity_leaf) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"params": dict(self._values()), "registered": self.registered}
+        attributes = {"registered": self.registered, **self._attributes()}
+        state = {"params": dict(self._values()), "attributes": attributes}
         return state | {"identity": self.identity, "source": self.__dict__["_source"]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
-        self.registered = state["registered"]
-        self.__dict__ |= {"_identity": state["identity"], "_source": state["source"]}
-        if source(type(self)) != state["source"]:
+        self.__dict__ |= state["attributes"] | {"_identity": state["identity"], "_source": state["source"]}
+        # A class that counts its calls is another one afterwards, but it was the same when it arrived.
+        if state["source"] not in (_arrived(type(self)), source(type(self))):
             raise PluginError(
                 f"{self.name} was edited since the run started, or is another class in the worker; run again."
             )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
+
+
+@lru_cache(maxsize=256)
+def _arrived(kind: type[Component]) -> str:
+    """The source of a class when this process first got a component of it from another."""
+    return source(kind)
 
 
 def _params_class(base: Any, name: str) -> type[Params] | None:

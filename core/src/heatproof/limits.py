@@ -94,6 +94,8 @@ def exits_are_errors() -> Iterator[None]:
         with no_exit():
             yield
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            raise  # rich ends a command whose reader has gone, such as ``head``
         lines = traceback.extract_tb(error.__traceback__)
         caller = next(line for line in reversed(lines) if line.filename not in (__file__, containment.__file__))
         reason = f"{caller.filename}:{caller.lineno} tried to end the process (SystemExit: {error})"

@@ -25,7 +25,7 @@ PACKAGES = {"site-packages", "dist-packages"}
 
 
 class Text(NamedTuple):
-    """A file of code: size, times and inode when it was read, the digest of its content, the names it imports."""
+    """A file of code or beside it: size, times and inode when it was read, the digest of its content, its imports."""
 
     stamp: tuple[int, ...]
     digest: str
@@ -33,7 +33,7 @@ class Text(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The ``*.py`` below a root: their digest, the roots they import, and when they changed last and were read (ns)."""
+    """The code below a root and the files beside it: digest, imported roots, times of last change and reading (ns)."""
 
     digest: str
     imports: frozenset[Path]
@@ -131,7 +131,8 @@ def _paths(root: Path) -> Iterator[Path]:
         yield root
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in PACKAGES and not name.startswith((".", "__pycache__"))]
-        yield from (Path(folder, name) for name in names if name.endswith(".py"))
+        if any(name.endswith(".py") for name in names):  # other folders may hold data, or what runs write
+            yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _text(path: str) -> Text:
@@ -140,7 +141,7 @@ def _text(path: str) -> Text:
     stamp = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
     if path not in _texts or _texts[path].stamp != stamp:
         content = Path(path).read_bytes()
-        lines = [single or several for single, several in IMPORT.findall(content)]
+        lines = [single or several for single, several in IMPORT.findall(content if path.endswith(".py") else b"")]
         words = [part.split()[0].decode() for line in lines for part in line.split(b",") if part.strip()]
         names = frozenset(word.partition(".")[0] for word in words)
         _texts[path] = Text(stamp, hashlib.blake2b(content, digest_size=16).hexdigest(), names)

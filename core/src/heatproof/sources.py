@@ -53,10 +53,10 @@ def source(kind: type) -> str:
     return digest(parts) if parts else ""
 
 
-def content(kind: type, values: Mapping[str, Any]) -> str:
-    """Return the digest of the content of values that an object of a class holds; raises ``PluginError``."""
+def content(kind: type, values: Mapping[str, Any], known: Iterable[Any] = ()) -> str:
+    """Return the digest of values that an object holds; ``known`` ones count by position. Raises ``PluginError``."""
     with _refusing(kind):
-        return digest(_each(values, {}))
+        return digest(_each(values, {id(value): (number, value) for number, value in enumerate(known)}))
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _refusing(kind: type) -> Iterator[None]:
     except Untold as untold:
         raise PluginError(
             f"{kind.__name__} uses {untold.args[0]}, a {untold.args[1]} whose content cannot be told, so results of "
-            "different code could not be told apart; make it a Param, or define the class at the top level of a module."
+            "different code could not be told apart; remove it, make it a Param, or define the class in a module."
         ) from None
 
 
@@ -87,7 +87,7 @@ def _definition(kind: type, memo: Memo) -> list[Any]:
     # Of a class without functions it is not known whether the file defines it, or a notebook.
     defined = file in every or (not every and is_released(file) and kind.__module__ != "__main__")
     if defined and (is_released(file) or "<locals>" not in kind.__qualname__):
-        members = {name: value for name, value in members.items() if _is_patch(kind, name, file, paths[name])}
+        members = {name: value for name, value in members.items() if _is_patch(kind, name, file)}
     return [*files, *_each(members, memo)]
 
 
@@ -115,12 +115,15 @@ def _paths(value: Any) -> set[str]:
     return {real(name) for name in names if not name.startswith(GENERATED)}
 
 
-def _is_patch(kind: type, name: str, file: str, paths: set[str]) -> bool:
+def _is_patch(kind: type, name: str, file: str) -> bool:
     """Whether an attribute was given to a class after its definition, or is a function of other unreleased code."""
     body = vars(kind).get("_body")
     if body is not None:
         return body.get(name, EMPTY) is not vars(kind)[name]
-    return any(path != file and not is_released(path) for path in paths)
+    others = {function.__code__.co_filename for function in _functions(vars(kind)[name])
+              if real(function.__code__.co_filename) != file
+              or not function.__qualname__.startswith(f"{kind.__qualname__}.")}  # fmt: skip
+    return any(not path.startswith(GENERATED) and not is_released(path) for path in others)
 
 
 def described(value: Any, memo: Memo) -> Any:
@@ -201,7 +204,8 @@ def _function(value: types.FunctionType, memo: Memo) -> Any:
     parts: list[Any] = [module]
     if not is_released(path):
         parts = [described([value.__defaults__, value.__kwdefaults__], memo)]
-        parts += [code_digest(path)] if path == file_of(module) else [described(code, memo), *_used(value, memo)]
+        parts += [code_digest(path)] if path == file_of(module) else _used(value, memo)
+        parts += [described(code, memo)]
     cells = dict(zip(code.co_freevars, value.__closure__ or ()))
     filled = {name: cell.cell_contents for name, cell in cells.items() if cell != EMPTY}
     return ["function", value.__qualname__, *parts, *_each(filled, memo)]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..containment import contained
 from ..errors import HeatproofError
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ class Cli(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run the command and turn its errors into messages."""
         try:
-            with contained("a plugin"):
-                return super().invoke(context)
+            return super().invoke(context)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:

@@ -4,10 +4,14 @@ import hashlib
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..digests import digest
 from ..sources import KINDS, content, described, source
+
+STRUCTURE = {"training", "_parameters", "_buffers", "_modules", "_flat_weight_refs"}
+"""Attributes of modules that are no settings."""
+HOOKS = {name for name, value in vars(nn.Module()).items() if "_hooks" in name and isinstance(value, dict)}
 
 
 def tensors(network: nn.Module) -> list[Tensor]:
@@ -31,32 +35,28 @@ def share(module: nn.Module, other: nn.Module) -> None:
 def structure_digest(network: nn.Module) -> str:
     """The digest of everything of a network but its weights: of each module class, settings and unreleased source.
 
-    Settings are the ``extra_repr()``, all attributes that are numbers or text, or tuples of these, and a ``forward``
-    that only this module has.
+    Settings are the ``extra_repr()``, and all attributes and hooks of a module by value.
     """
+    known = list(network.modules())
     modules = [
-        [name, type(module).__qualname__, module.extra_repr(), _settings(module), _own_forward(module)]
+        [name, type(module).__qualname__, module.extra_repr(), content(type(module), _settings(module), known)]
         for name, module in network.named_modules()
     ]
-    kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: kind.__qualname__)
+    kinds = sorted({type(module) for module in known}, key=lambda kind: kind.__qualname__)
     return digest([modules, [source(kind) for kind in kinds]])
 
 
-def _settings(module: nn.Module) -> list[list[str]]:
-    """The names and values of a module's plain attributes, except of its mode."""
-    plain = (bool, int, float, str, tuple)
-    settings = [(name, value) for name, value in vars(module).items() if type(value) in plain and name != "training"]
-    return [[name, repr(value)] for name, value in sorted(settings) if not isinstance(value, tuple) or _is_plain(value)]
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """What a module holds besides its mode, weights and children; hooks without their numbers, which processes count.
+
+    Tensors that a pass has left, such as attention, are no settings.
+    """
+    values = {name: value for name, value in vars(module).items() if name not in STRUCTURE and not _is_result(value)}
+    return values | {name: [*values[name].values()] for name in values if name in HOOKS}
 
 
-def _own_forward(module: nn.Module) -> str:
-    """The digest of a ``forward`` that was put into a module itself; empty if it has that of its class."""
-    forward = vars(module).get("forward")
-    return content(type(module), {"forward": getattr(forward, "__func__", forward)}) if forward else ""
-
-
-def _is_plain(values: tuple[object, ...]) -> bool:
-    return all(isinstance(value, (bool, int, float, str)) for value in values)
+def _is_result(value: Any) -> bool:
+    return value is None or (isinstance(value, Tensor) and (value.is_inference() or value.grad_fn is not None))
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -74,8 +74,11 @@ def _content(tensor: Tensor) -> list[str]:
 
 def _module(value: nn.Module, memo: Any) -> Any:
     """A network as the source of a class that uses it contains it."""
-    state = {name: entry for name, entry in vars(value).items() if name != "training"}
+    state = _settings(value) | {name: vars(value)[name] for name in ("_parameters", "_buffers", "_modules")}
     return ["network", described(type(value), memo), described(state, memo)]
 
 
-KINDS.extend([(Tensor, lambda value, memo: ["tensor", *_content(value)]), (nn.Module, _module)])
+KINDS.extend([
+    (Tensor, lambda value, memo: ["tensor", *_content(value)]), (nn.Module, _module),
+    (fx.Graph, lambda value, memo: ["graph", str(value)]),
+])  # fmt: skip
