@@ -95,6 +95,12 @@ class Model(Component[P]):
         return network
 
     @final
+    @property
+    def built(self) -> bool:
+        """Whether this object holds its network."""
+        return "network" in vars(self)
+
+    @final
     def require_built(self) -> None:
         """Build the network and its digest; raises ``ModelError`` if that is not possible."""
         try:

@@ -108,20 +108,22 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
 
 
 def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) -> list[Expansion]:
-    """The expansion of every row of a config, in order; networks are built one after the other and freed again."""
+    """The expansion of every row of a config, in order; of the networks, built one after the other, the last stays."""
     rows = list(_rows(config))
     models = {id(model): model for _, model in _pairs(config)}
     expansions: dict[int, Expansion] = {}
     dimensions: dict[Hashable, int] = {}
+    earlier: Model | None = None
     for model in models.values():
+        if earlier is not None:
+            earlier.forget()
+        earlier = model
         model.require_built()
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
                 row = (samples, model, explainer, target, reduction)
                 expansions[number] = _expanded(*row, config.seed, judged, dimensions)
-        if len(models) > 1:
-            model.forget()
     return [expansions[number] for number in sorted(expansions)]
 
 

@@ -90,9 +90,10 @@ def _report(outcome: Outcome, run: Run, catalog: Catalog, observer: Observer) ->
 
 
 def _pending(tasks: Sequence[Task], run: Run) -> list[Task]:
-    """The tasks that are not complete, model by model."""
-    models = list(dict.fromkeys(task.model.identity for task in tasks))
-    return sorted((task for task in tasks if missing(task, run)), key=lambda task: models.index(task.model.identity))
+    """The tasks that are not complete, model by model; first those of the model whose network the plan has built."""
+    models = {task.model.identity: task.model for task in tasks}
+    order = sorted(models, key=lambda identity: not models[identity].built)
+    return sorted((task for task in tasks if missing(task, run)), key=lambda task: order.index(task.model.identity))
 
 
 def _culprits(lost: Losses, run: Run, run_all: Callable[[Sequence[Task]], Losses]) -> Iterator[tuple[Part, str]]:

@@ -39,11 +39,11 @@ def estimates(plan: "Plan") -> list[Estimate]:
     jobs = list(plan.jobs())
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
     costs = []
-    for source, model, combinations in jobs:
+    for source, model, combinations in reversed(jobs):  # the network of the last model is built already
         costs.append(_estimate(plan, names, source, model, combinations))
         if len(jobs) > 1:
             model.forget()
-    return costs
+    return costs[::-1]
 
 
 def _estimate(
