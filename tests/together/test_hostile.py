@@ -97,7 +97,7 @@ def harms_no_other(act: str, rows: Rows, expected: Rows) -> None:
             assert row["status"] == "valid", row["reason"]
         else:
             assert row["status"] == "failed"
-            assert act == "raises" or "hostile" in row["reason"], row["reason"]
+            assert act in ("raises", "replaces_a_reduction") or "hostile" in row["reason"], row["reason"]
 
 
 @pytest.mark.parametrize("act", sorted(MEASURING))
@@ -146,5 +146,5 @@ def test_an_exit_in_a_dataset_fails_its_sample(scores: Callable[..., Rows], expe
 def test_an_exit_in_a_preparation_fails_its_sample(scores: Callable[..., Rows], expected: Rows) -> None:
     rows = scores(models=["unprepared"])
     reasons = {row["reason"] for row in rows if row["case"].endswith("5")}
-    assert reasons == {"unprepared ended the process (SystemExit 0); let it return, or raise an error"}
+    assert reasons == {"unprepared ended the process (SystemExit os._exit(0)); let it return, or raise an error"}
     assert {row["status"] for row in rows if not row["case"].endswith("5")} == {"valid"}
