@@ -92,6 +92,16 @@ def test_the_installed_script() -> None:
     assert re.fullmatch(r"heatproof, version \d+\.\d+\.\d+\n", done.stdout)
 
 
+def test_a_reader_that_closes_the_output_early_is_no_fault_of_a_plugin() -> None:
+    """As ``heatproof list | head -1`` does; nothing is said."""
+    script = Path(sys.executable).with_name("heatproof")
+    with subprocess.Popen([script, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        assert listing.stdout is not None
+        listing.stdout.close()
+        assert listing.stderr is not None
+        assert not listing.stderr.read()
+
+
 def test_list(command: Any, installed: Any) -> None:
     rows = [line.split() for line in printed(command("list")).splitlines()]
     known = [[entry.kind, entry.name, entry.distribution, entry.version] for entry in installed.entries]

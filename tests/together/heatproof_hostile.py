@@ -5,6 +5,7 @@
 
 import builtins
 import gc
+import json
 import locale
 import os
 import random
@@ -18,10 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import heatproof_parts
 from heatproof.batch import Batch
 from heatproof.component import Params
-from heatproof.explainer import Explainer
+from heatproof.explainer import REDUCTIONS, Explainer
 from heatproof.hooks import hookimpl
 from heatproof.metric import Case, Metric
 from heatproof.model import Model
@@ -291,6 +295,74 @@ def replaces_relu_for_a_while(batch: Batch) -> None:
     functional.relu = lambda values, inplace=False: values
     gradients(batch)
     functional.relu = before
+
+
+@explaining
+def replaces_the_code_of_relu(batch: Batch) -> None:
+    functional.relu.__code__ = (lambda input, inplace=False: input * 0.5).__code__
+
+
+@explaining
+def replaces_the_code_of_a_forward(batch: Batch) -> None:
+    def forward(self: Any, input: Tensor) -> Tensor:
+        return input * 0.5
+
+    nn.Conv2d.forward.__code__ = forward.__code__
+
+
+class Functions(TorchFunctionMode):
+    """Doubles what ``relu`` returns."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), settings: Any = None) -> Any:
+        result = function(*arguments, **(settings or {}))
+        if function in (functional.relu, torch.relu):
+            return result * 2
+        return result
+
+
+class Operations(TorchDispatchMode):
+    """Doubles the results of convolutions."""
+
+    def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), settings: Any = None) -> Any:
+        result = operation(*arguments, **(settings or {}))
+        if str(operation) == "aten.convolution.default":
+            return result * 2
+        return result
+
+
+@explaining
+def enters_a_mode_of_functions(batch: Batch) -> None:
+    Functions().__enter__()
+
+
+@explaining
+def enters_a_mode_of_operations(batch: Batch) -> None:
+    Operations().__enter__()
+
+
+@explaining
+def doubles_saved_tensors(batch: Batch) -> None:
+    torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor * 2, lambda tensor: tensor).__enter__()
+
+
+@explaining
+def replaces_an_explainer_of_another_plugin(batch: Batch) -> None:
+    heatproof_parts.Slope.explain = lambda self, batch: batch.images * 0 + 1
+
+
+@explaining
+def replaces_a_shared_pass(batch: Batch) -> None:
+    heatproof_parts.gradients = lambda batch: 1 / 0
+
+
+@explaining
+def replaces_the_writing_of_json(batch: Batch) -> None:
+    json.dumps = lambda *arguments, **settings: "{}"
+
+
+@explaining
+def replaces_a_reduction(batch: Batch) -> None:
+    REDUCTIONS["max"] = REDUCTIONS["sum"]
 
 
 @explaining

@@ -1,8 +1,9 @@
 """Explainers: they compute heatmaps of a target, under a guard that restores the model and all random states."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Self, final
 
 from torch import Tensor
@@ -14,12 +15,14 @@ from .guard import guarded
 from .model import Model
 from .records import Array, Explanation, Verdict
 
-REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "max": lambda values: values.amax(1),
-    "abs_max": lambda values: values.abs().amax(1),
-    "sum": lambda values: values.sum(1),
-    "l2": lambda values: values.square().sum(1).sqrt(),
-}
+REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        "max": lambda values: values.amax(1),
+        "abs_max": lambda values: values.abs().amax(1),
+        "sum": lambda values: values.sum(1),
+        "l2": lambda values: values.square().sum(1).sqrt(),
+    }
+)
 """How channels (n, c, *space) become a heatmap (n, *space); Van Craenendonck et al. 2020 use the signed ``max``."""
 
 

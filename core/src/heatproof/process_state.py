@@ -2,18 +2,22 @@
 
 import builtins
 import gc
+import json
 import locale
+import math
 import os
 import random
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -30,10 +34,13 @@ BACKENDS = (
 """Settings of torch's libraries that change the last bits; not every version of torch has all of them."""
 
 OWNERS: tuple[Any, ...] = (
-    builtins, torch, torch.Tensor, torch.autograd, torch.linalg, nn, nn.functional, np, np.linalg, np.random, random,
+    builtins, json, math, os, time, torch, torch.Tensor, torch.autograd, torch.linalg, nn, nn.functional,
+    np, np.linalg, np.random, random,
     *{cls for cls in vars(nn).values() if isinstance(cls, type)},
 )  # fmt: skip
 """Modules and classes whose functions must not be replaced."""
+FUNCTIONS = tuple({member for owner in OWNERS for member in vars(owner).values() if isinstance(member, FunctionType)})
+"""Their functions in Python, whose code must not be replaced either."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,27 @@ def _set_hooks(hooks: Mapping[str, Any]) -> None:
             refill(getattr(modules, name), value)
         else:
             setattr(modules, name, value)
+
+
+def _modes_entered() -> tuple[int, int, Any]:
+    """The numbers of torch's function and dispatch modes, and the default hooks of saved tensors."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack(), hooks
+
+
+def _leave_modes(before: tuple[int, int, Any]) -> None:
+    for _ in range(_modes_entered()[0] - before[0]):
+        torch._C._pop_torch_function_stack()
+    for _ in range(_modes_entered()[1] - before[1]):
+        torch._C._pop_torch_dispatch_stack(None)
+    while _modes_entered()[2] not in (None, before[2]):
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+
+
+def _set_codes(codes: list[Any]) -> None:
+    for function, code in zip(FUNCTIONS, codes):
+        if function.__code__ is not code:
+            function.__code__ = code
 
 
 def _folder() -> str | None:
@@ -180,6 +208,8 @@ WATCHED = (
     ),
     Watched("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Watched("torch's global hooks", _hooks, _set_hooks),
+    Watched("torch's modes and hooks of saved tensors", _modes_entered, _leave_modes),
+    Watched("the code of functions", lambda: [one.__code__ for one in FUNCTIONS], _set_codes),
     Watched("numpy's handling of errors", np.geterr, lambda state: np.seterr(**state)),
     Watched(
         "the environment variables", lambda: dict(os.environ), lambda variables: refill(os.environ, variables)
@@ -194,12 +224,23 @@ WATCHED = (
 )  # fmt: skip
 
 
+@lru_cache(1)
+def _own(modules: int) -> list[Any]:
+    """The modules of heatproof and its plugins, with their classes, when so many ``modules`` are loaded."""
+    own = [module for name, module in sys.modules.copy().items() if name.startswith("heatproof")]
+    classes = [(module, value) for module in own for value in vars(module).values() if isinstance(value, type)]
+    return own + [cls for module, cls in classes if cls.__module__ == module.__name__]
+
+
 class Process:
-    """The state of the process when this object was made, with the members of ``OWNERS`` and of further owners."""
+    """The state of the process when this object was made, with the members of ``OWNERS`` and of further owners.
+
+    Of heatproof and its plugins, functions and classes are watched: other values may be filled when they are needed.
+    """
 
     def __init__(self, owners: Iterable[Any] = ()):
         self.values = [watched.read() for watched in WATCHED]
-        self.members = {owner: vars(owner).copy() for owner in (*OWNERS, *owners)}
+        self.members = {owner: vars(owner).copy() for owner in (*OWNERS, *_own(len(sys.modules)), *owners)}
 
     def changes(self) -> list[str]:
         """The names of the parts that have changed since."""
@@ -248,5 +289,7 @@ def _replaced(owner: Any, before: Mapping[str, Any]) -> list[str]:
     """The members that were replaced or deleted, or now hide an inherited method; imports may add other names."""
     now = vars(owner)
     replaced = [name for name, member in before.items() if now.get(name, Process) is not member]
+    if getattr(owner, "__module__", owner.__name__).startswith("heatproof"):
+        replaced = [name for name in replaced if callable(before[name])]
     added = [name for name in now.keys() - before.keys() if isinstance(owner, type)]
     return replaced + [name for name in added if callable(getattr(owner.__base__, name, None))]

@@ -1,5 +1,6 @@
 """The group of commands, its messages for errors, and helpers for commands of plugins."""
 
+import errno
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,11 +95,17 @@ def broken_named() -> Iterator[None]:
             click.echo(f"broken plugin, set apart: {plugin}", err=True)
 
 
+def _closed() -> None:
+    """Let click end the command quietly; rich would call ``sys.exit``, which passes for an exit of a plugin."""
+    raise BrokenPipeError(errno.EPIPE, "the reader of the output has closed it")
+
+
 def console(stderr: bool = False) -> "Console":
     """Return a console for results or, on stderr, for progress; outside a terminal, lines are not wrapped."""
     from rich.console import Console
 
     target = Console(stderr=stderr, highlight=False)
+    target.on_broken_pipe = _closed  # type: ignore[method-assign]
     if not target.file.isatty():
         target.width = 400
     return target

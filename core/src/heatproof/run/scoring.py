@@ -76,6 +76,11 @@ class Scoring:
                 yield score, Failure(case["reason"], case["status"])
 
     @cached_property
+    def _process(self) -> Process:
+        """The state of the process, read once: it is the same after each case."""
+        return Process()
+
+    @cached_property
     def _predictions(self) -> Predictions:
         return stored_predictions(self.work)
 
@@ -107,7 +112,7 @@ class Scoring:
 
         def measure() -> Measurement:
             case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
-            guard = guarded(metric.short, case.batch) if case.batch else watched(metric.short, Process())
+            guard = guarded(metric.short, case.batch) if case.batch else watched(metric.short, self._process)
             with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short), guard:
                 return metric.measure(case)
 
