@@ -100,7 +100,8 @@ def test_what_is_not_trained_is_reused(ran: Ran, calls: Any) -> None:
 def test_a_network_of_random_weights_is_refused(ran: Ran, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"unsteady.build\(\) returns another network than for the plan"):
         ran(models=["unsteady", AtHand()])
-    assert not [*(tmp_path / "run" / "scores").glob("*")]
+    units = [json.loads(path.read_text()) for path in tmp_path.glob("run/*/*/unit.json")]
+    assert "unsteady" not in str([unit.get("model") for unit in units])
 
 
 @pytest.mark.slow

@@ -212,10 +212,10 @@ class Swallows(Plain):
 class Moody(Plain):
     def __init__(self, **params: object):
         super().__init__(**params)
-        self.mood = random.uniform(1, 2)
+        self._mood = random.uniform(1, 2)
 
     def explain(self, batch: Batch) -> Tensor:
-        return gradients(batch).images * self.mood
+        return gradients(batch).images * self._mood
 
 
 class Keeps(Plain):

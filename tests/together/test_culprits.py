@@ -86,6 +86,7 @@ def test_a_hanging_explainer_fails_and_the_others_go_on(ran: Ran) -> None:
     assert f"hostile of blob-008: {late}" in log
 
 
+@pytest.mark.slow
 def test_a_hanging_metric_fails_and_the_others_go_on(ran: Ran) -> None:
     finished = ran(explainers=["slope"], metrics=["mass", judge("sleep")], time_limit=3, chunk=8)
     late = "judge took longer than the time_limit of 3 s"
@@ -94,6 +95,7 @@ def test_a_hanging_metric_fails_and_the_others_go_on(ran: Ran) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_unit_has_the_time_for_all_its_batches_together(ran: Ran) -> None:
     """Two batches of two seconds per unit: the second one exceeds three seconds."""
     finished = ran(explainers=[{"use": "slope", "seconds": 2}], time_limit=3)

@@ -213,6 +213,7 @@ def test_a_setting_is_filled_again_from_other_tuning_samples(
     assert tables(second.folder) == tables(fresh.folder)
 
 
+@pytest.mark.slow
 def test_workers_serve_nothing_old(settings: Any, data: Path, tmp_path: Path) -> None:
     usual = {"explainers": ["slope"], "metrics": ["mass"], "rows": 2, "threads": 1, "device": "cpu", **settings()}
     workers = {"use": "processes", "workers": 2}

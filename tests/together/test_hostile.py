@@ -121,6 +121,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", OUTPUT)
 def test_no_explainer_silences_the_command_line(act: str, tmp_path: Path, expected: Rows) -> None:
     """The tables appear on stdout and the run ends well, whatever happens to the streams."""

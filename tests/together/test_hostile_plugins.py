@@ -86,6 +86,7 @@ def broken(output: str) -> dict[str, str]:
     return {plugin["distribution"]: plugin["reason"] for plugin in json.loads(output)["broken"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "reason"), AT_IMPORT.values(), ids=AT_IMPORT)
 def test_a_plugin_that_does_not_import_is_set_apart(called: Called, source: str, reason: str) -> None:
     result = called(source, "list", "--json", HEATPROOF_IMPORT_LIMIT="2")
@@ -94,6 +95,7 @@ def test_a_plugin_that_does_not_import_is_set_apart(called: Called, source: str,
     assert "phantom" in [entry["name"] for entry in json.loads(result.stdout)["components"]]
 
 
+@pytest.mark.slow
 def test_what_a_plugin_prints_goes_to_stderr(called: Called) -> None:
     result = called(PRINTS, "list", "--json")
     assert "loud" in [entry["name"] for entry in json.loads(result.stdout)["components"]]

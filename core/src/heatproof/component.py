@@ -4,7 +4,7 @@ import os
 import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
@@ -225,20 +225,13 @@ class Component(ABC, Generic[P]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["params"])  # type: ignore[misc]
         self.__dict__ |= state["attributes"] | {"_identity": state["identity"], "_source": state["source"]}
-        # A class that counts its calls is another one afterwards, but it was the same when it arrived.
-        if state["source"] not in (_arrived(type(self)), source(type(self))):
+        if source(type(self)) != state["source"]:
             raise PluginError(
                 f"{self.name} was edited since the run started, or is another class in the worker; run again."
             )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values())})"
-
-
-@lru_cache(maxsize=256)
-def _arrived(kind: type[Component]) -> str:
-    """The source of a class when this process first got a component of it from another."""
-    return source(kind)
 
 
 def _params_class(base: Any, name: str) -> type[Params] | None:

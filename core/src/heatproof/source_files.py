@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from .digests import digest
 
@@ -43,11 +44,14 @@ class Tree(NamedTuple):
 
 _texts: dict[str, Text] = {}
 _trees: dict[Path, Tree] = {}
+classes: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+"""The digests of classes that were asked for since the last ``refresh``."""
 
 
 def refresh() -> None:
-    """Look for edited files again when the next digest is asked for."""
+    """Look for edited files and changed classes again when the next digest is asked for."""
     _trees.clear()
+    classes.clear()
     imported.cache_clear()
 
 

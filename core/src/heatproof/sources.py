@@ -18,7 +18,7 @@ from typing import Any
 
 from .digests import digest
 from .errors import PluginError
-from .source_files import code_digest, file_of, imported, is_released, real
+from .source_files import classes, code_digest, file_of, imported, is_released, real
 
 PLAIN = {types.NoneType, types.EllipsisType, bool, int, float, complex, str}
 GENERATED = ("<string>", "<attrs generated")
@@ -46,11 +46,14 @@ class Untold(Exception):
 def source(kind: type) -> str:
     """Return the digest of the source of a class; empty if only released code defines it.
 
-    Raises ``PluginError`` if it uses a value whose content cannot be told.
+    It is as it was when it was first asked for since the last ``refresh``, which starts every plan. Raises
+    ``PluginError`` if it uses a value whose content cannot be told.
     """
-    with _refusing(kind):
-        parts = [part for base in kind.__mro__ for part in _definition(base, {id(kind): (0, kind)})]
-    return digest(parts) if parts else ""
+    if kind not in classes:
+        with _refusing(kind):
+            parts = [part for base in kind.__mro__ for part in _definition(base, {id(kind): (0, kind)})]
+        classes[kind] = digest(parts) if parts else ""
+    return classes[kind]
 
 
 def content(kind: type, values: Mapping[str, Any], known: Iterable[Any] = ()) -> str:
