@@ -19,11 +19,11 @@ class DamagedUnit(StoreError):
     """A unit of a run with a file that is missing, unreadable or changed since it was committed."""
 
     def __init__(self, unit: Path, file: str, reason: str):
-        super().__init__(unit, file, reason)
         self.kind = cast(UnitKind, unit.parent.name)
         self.key = unit.name
         self.path = unit / file
         self.reason = reason
+        super().__init__(unit, file, reason)
 
     def __str__(self) -> str:
         return f"{self.path} is damaged ({self.reason}); run the same config again: it computes this unit again."
