@@ -123,7 +123,11 @@ def log(folder: Path) -> str:
     return (folder / "log.txt").read_text()
 
 
-@pytest.mark.parametrize(("suffix", "kind", "edit"), CASES, ids=[f"{a} {b} {c.__name__}" for a, b, c in CASES])
+@pytest.mark.parametrize(
+    ("suffix", "kind", "edit"),
+    [pytest.param(*case, marks=() if number % 4 == 0 else pytest.mark.slow) for number, case in enumerate(CASES)],
+    ids=[f"{suffix} {kind} {edit.__name__}" for suffix, kind, edit in CASES],
+)
 def test_a_replaced_file_makes_its_chunk_new(
     ran: Ran, settings: Any, calls: Any, data: Path, tmp_path: Path, suffix: str, kind: str, edit: Edit
 ) -> None:

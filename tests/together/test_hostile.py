@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,26 @@ def culprits(rows: Rows) -> Rows:
     return [row for row in rows if "hostile" in row["explainer"] or row["metric"] == "meddling"]
 
 
-@pytest.mark.parametrize("act", sorted(EXPLAINING.keys() - {*OUTPUT}))
+QUICK = frozenset({
+    "raises", "exits", "exits_at_once", "writes_gradients", "writes_images", "writes_layers", "writes_weights_as_data",
+    "hooks_all_modules", "replaces_relu", "sets_the_dtype", "draws", "forgets_gradients",
+})  # fmt: skip
+"""One act of each kind, which the fast tests try."""
+
+
+def acts(names: Iterable[str]) -> Iterator[Any]:
+    """Yield names of acts, of which only the quick ones are not marked slow."""
+    for name in sorted(names):
+        yield pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("act", acts(EXPLAINING.keys() - {*OUTPUT}))
 def test_an_explainer_harms_no_other(act: str, scores: Callable[..., Rows], expected: Rows) -> None:
     """It runs between explainers that share gradients and layers with it."""
     harms_no_other(act, scores(explainers=["layered", {"use": "hostile", "act": act}, "slope", SLOPE]), expected)
 
 
-@pytest.mark.parametrize(
-    "act", sorted(act for act in EXPLAINING if "gradients" in act or "while" in act or "lay" in act)
-)
+@pytest.mark.parametrize("act", acts(act for act in EXPLAINING if "gradients" in act or "while" in act or "lay" in act))
 def test_an_explainer_that_runs_first_harms_no_other(act: str, scores: Callable[..., Rows], expected: Rows) -> None:
     """It is the first to ask for the shared gradients."""
     harms_no_other(act, scores(explainers=[{"use": "hostile", "act": act}, "layered", "slope", SLOPE]), expected)

@@ -139,6 +139,7 @@ def test_passes_of_heatmaps_are_those_of_the_price(ran: Callable[..., Any], mode
     require_price(name, counted, priced)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "name"), cases())
 def test_passes_of_metrics_are_those_of_the_price(ran: Callable[..., Any], model: str, name: str) -> None:
     counted, priced = ran(model, EXPLAINERS[name], METRICS)
