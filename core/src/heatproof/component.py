@@ -175,8 +175,9 @@ class Component(ABC, Generic[P]):
     def _attributes(self) -> dict[str, Any]:
         """The attributes besides the Params; private ones are caches, unless the constructor takes more than Params."""
         cls = type(self)
-        held = {name: value for name, value in vars(self).items() if name not in INTERNAL}
-        attributes = {name: held[name] for name in held if type(getattr(cls, name, None)) is not cached_property}
+        names = [name for name in vars(self) if name not in INTERNAL]
+        computed = {name for name in names if type(getattr(cls, name, None)) is cached_property}
+        attributes = {name: vars(self)[name] for name in names if name not in computed}
         _, *parameters = signature(cls.__init__).parameters.values()
         if all(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
             return {name: value for name, value in attributes.items() if not name.startswith("_")}

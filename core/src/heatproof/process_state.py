@@ -227,9 +227,9 @@ WATCHED = (
 @lru_cache(1)
 def _own(modules: int) -> list[Any]:
     """The modules of heatproof and its plugins, with their classes, when so many ``modules`` are loaded."""
-    own = [module for name, module in sys.modules.copy().items() if name.startswith("heatproof")]
-    classes = [(module, value) for module in own for value in vars(module).values() if isinstance(value, type)]
-    return own + [cls for module, cls in classes if cls.__module__ == module.__name__]
+    loaded = [module for name, module in sys.modules.copy().items() if name.startswith("heatproof")]
+    classes = [(module, value) for module in loaded for value in vars(module).values() if isinstance(value, type)]
+    return loaded + [cls for module, cls in classes if cls.__module__ == module.__name__]
 
 
 class Process:
