@@ -61,7 +61,7 @@ class Stamps:
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A connection per query survives forks and threads; a power failure may cost digests, no more.
-            with self._lock, closing(sqlite3.connect(self.file, PATIENCE)) as connection, connection:
+            with self._lock, closing(sqlite3.connect(self.file, timeout=PATIENCE)) as connection, connection:
                 connection.execute("pragma synchronous = off")
                 connection.execute(TABLE)
                 return [connection.execute(statement, values).fetchone() for values in parameters]
