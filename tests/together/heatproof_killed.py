@@ -23,7 +23,7 @@ from heatproof.run import runner
 
 STEPS = {
     "map": (store.Run, "put_maps"), "table": (parquet, "copy_table"), "text": (store, "sealed"),
-    "rename": (store, "_rename"), "join": (tables, "copy_table"), "csv": (runner, "write_csv"),
+    "rename": (Path, "rename"), "join": (tables, "copy_table"), "csv": (runner, "write_csv"),
 }  # fmt: skip
 
 

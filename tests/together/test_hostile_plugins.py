@@ -119,7 +119,7 @@ def test_run_and_check_name_a_broken_plugin(called: Called, tmp_path: Path, word
     assert f"broken plugin, set apart: {sentence}" in result.stderr
     if words == ("run",):
         assert sentence in (tmp_path / "run" / "log.txt").read_text()
-        provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+        (provenance,) = json.loads((tmp_path / "run" / "provenance.json").read_text())["environments"]
         assert provenance["plugins"]["heatproof-parts"] == "1.0"
         assert "heatproof-hostile-plugin" not in provenance["plugins"] | provenance["versions"]
         assert {plugin["distribution"]: plugin["reason"] for plugin in provenance["broken"]} == {

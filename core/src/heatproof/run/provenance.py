@@ -25,6 +25,8 @@ from ..results.scores import metrics_of
 from ..results.store import Run
 from .batch_size import known_rows
 
+ENVIRONMENT = ("versions", "plugins", "broken", "python", "system", "device", "threads")
+"""The parts of an environment."""
 Metas = Mapping[tuple[UnitKind, str], Mapping[str, Any]]
 """Kind and key → the ``unit.json`` of every committed unit of a run."""
 
@@ -70,12 +72,12 @@ def _environments(run: Run, metas: Metas) -> list[dict[str, Any]]:
 
 
 def _environment(run: Run, key: str) -> dict[str, Any]:
-    """The versions, device and threads of an environment; the reason if they cannot be read any more."""
+    """The parts of an environment; the reason if they cannot be read any more."""
     try:
         content = run.meta("execution", key)
     except DamagedUnit as error:
         return {"lost": error.reason}
-    return {name: content[name] for name in ("versions", "python", "system", "device", "threads")}
+    return {name: content[name] for name in ENVIRONMENT}
 
 
 def _model(model: Model, tasks: Sequence[Task], metas: Metas) -> dict[str, Any]:
