@@ -20,7 +20,10 @@ from ..records import UnitKind, Verdict
 from .keys import combination_key, prediction_key, score_key
 from .sample_cache import NOWHERE, Cache
 
-ASKING = frozenset({"prediction", "model", "explainer"})
+RUNNING = frozenset({"model", "explainer"})
+"""The needs of a metric that runs the network."""
+
+ASKING = RUNNING | {"prediction"}
 """The needs of a metric that make its scores depend on the model."""
 
 LABELLED = "label="
@@ -150,7 +153,7 @@ class Task:
 
     def scores(self, metric: Metric) -> str:
         """The key of the scores by a metric without heatmaps; it contains the seed if the metric may be random."""
-        if metric.needs & {"model", "explainer"}:
+        if metric.needs & RUNNING:
             return score_key(self.prediction, metric.identity, self.seed)
         return score_key(self.prediction, metric.identity)
 

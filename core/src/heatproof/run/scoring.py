@@ -13,7 +13,7 @@ from ..errors import Interference, Undefined
 from ..explainer import heatmaps
 from ..guard import guarded
 from ..metric import Case, Metric
-from ..plan.task import ASKING, Combination, Unit
+from ..plan.task import ASKING, RUNNING, Combination, Unit
 from ..process_state import Process
 from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
 from ..results.parquet import write_records
@@ -21,7 +21,7 @@ from ..watch import again, watched
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
 from .targets import target_of
-from .work import RUNNING, Work
+from .work import Work
 
 
 class Scoring:

@@ -16,7 +16,7 @@ from ..batch import OUT_OF_MEMORY, Batch, fields
 from ..errors import HeatproofError, Interference
 from ..limits import time_limit, worker_ends_after
 from ..model import Model
-from ..plan.task import Task
+from ..plan.task import RUNNING, Task
 from ..records import Sample
 from ..results.store import Run
 from ..watch import settled
@@ -27,8 +27,6 @@ from .samples import Samples
 from .weights import Weights
 
 Result = TypeVar("Result")
-RUNNING = frozenset({"model", "explainer"})
-"""The needs of a metric that runs the network."""
 GRACE = 5.0
 """Seconds after the time limit until a worker process ends whose code no timer interrupts."""
 

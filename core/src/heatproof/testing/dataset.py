@@ -43,7 +43,7 @@ class DatasetBench:
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """The samples of ``chosen``."""
+        """The samples of ``checked_ids``."""
         return [self.dataset.load(id) for id in self.checked_ids]
 
 
