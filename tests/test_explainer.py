@@ -146,6 +146,7 @@ def test_each_act_does_change_something_without_the_guard(act):
 def test_hooks_of_the_user_stay_and_can_still_be_removed():
     batch = new_batch()
     assert batch.view.merged
+    assert batch.model.outline.layers
     calls = []
     handle = batch.model.network.stem.register_forward_hook(lambda *arguments: calls.append(1))
     Doing(unhook)(batch)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from heatproof.batch import Batch
 from heatproof.model import NetworkModel
-from heatproof.network.views import Opaque, View
+from heatproof.network.opaque import Opaque
+from heatproof.network.views import View
 from heatproof.passes import release_layers
 
 SAMPLES = 2

@@ -256,7 +256,7 @@ def test_a_layer_that_does_not_exist_is_undefined():
     for kind in (GradCam(layer="nowhere"), GradCam(layer="last")):
         verdict = kind.verdict(Named())
         assert verdict.level == "undefined"
-        assert "Named has no module 'nowhere' whose output can be observed" in verdict.reason
+        assert "Named has no layer 'nowhere' whose output can be observed" in verdict.reason
     assert "has no layer 'elsewhere'" in GradCam(layer="elsewhere").verdict(Named()).reason
     with pytest.raises(ModelError, match="has no module 'nowhere' whose output"):
         gradients(Batch(Named(), ["a", "b"], images(), [0, 1], layers=["nowhere"]))
@@ -271,29 +271,39 @@ class Branching(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         values = self.layer(values).mean((2, 3))
-        return values if values.sum() > 0 else -values
+        return values if values.isfinite().all() else -values
 
 
 class Untraceable(Named):
     def build(self) -> nn.Module:
-        return Branching()
+        return Branching().double()
 
     def layers(self) -> tuple[str, ...]:
         return ("layer",)
 
 
-def test_layers_of_a_network_that_cannot_be_traced_are_undefined():
+def test_hooks_observe_the_layers_of_a_network_that_cannot_be_traced():
     model = Untraceable()
-    assert model.capabilities == {"gradients"}
-    verdict = GradCam(layer="layer").verdict(model)
-    assert verdict.level == "undefined"
-    assert model.outline.reason in verdict.reason
-    with pytest.raises(ModelError, match="no layer of Untraceable can be observed: it cannot be traced"):
-        model.layer("layer")
+    assert model.outline.reason
+    assert model.capabilities == {"gradients", "layers"}
+    explainer = GradCam(layer="last")
+    assert explainer.verdict(model).level == "exact"
+    inputs = images()
+    batch = Batch(model, ["a", "b"], inputs, [0, 2], layers=explainer.layers(model))
+    values = model.network.layer(inputs)
+    sign = model.network(inputs)[0, 0] / values.mean((2, 3))[0, 0]
+    weights = torch.zeros(2, 3, 1, 1, dtype=values.dtype)
+    weights[0, 0] = weights[1, 2] = sign.detach() / values[0, 0].numel()
+    heat = (weights * values).sum(1, keepdim=True).relu()
+    expected = nn.functional.interpolate(heat, size=(32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(explainer(batch).values, expected.detach(), rtol=1e-8, atol=1e-14)
+    assert not model.network.layer._forward_hooks
 
 
 def test_a_layer_without_spatial_axes_is_refused_with_a_reason():
-    with pytest.raises(ModelError, match=r"'fc' of Named has shape \(2, 3\), not \(n, channel, \*space\)"):
+    with pytest.raises(
+        ModelError, match=r"'fc' of Named has shape \(2, 3\), which is no grid over 2 images of 32 × 32"
+    ):
         gradients(Batch(Named(), ["a", "b"], images(), [0, 1], layers=["fc"]))
 
 

@@ -284,7 +284,7 @@ def test_a_network_that_cannot_be_traced_has_a_reason_and_a_gradient(build):
         verdict = explainer.verdict(model)
         assert verdict.level == "undefined"
         assert model.outline.reason in verdict.reason
-    assert GradCam().verdict(model).level == "undefined"
+    assert GradCam().verdict(model).level == "exact"
 
 
 # rounding
@@ -320,5 +320,6 @@ def test_rounding_errors_in_float32_are_accepted():
 
 def test_a_wrong_view_is_refused_in_float32_too():
     torch.manual_seed(0)
-    with pytest.raises(ModelError, match="output 'logits' differs from the network's own"):
-        view(Cancelling(wrong=True).eval(), ("logits",), random_images(16).float(), {}, folded=True)
+    opaque = view(Cancelling(wrong=True).eval(), ("logits",), random_images(16).float(), {}, folded=True)
+    assert isinstance(opaque, Opaque)
+    assert "the output 'logits' (by " in opaque.reason

@@ -144,7 +144,7 @@ def test_a_training_loss_reaches_the_trained_parameters():
 
 
 def test_a_layer_that_serves_another_output_has_no_gradient():
-    batch = new_batch(model=Aside())
+    batch = new_batch(model=Aside(), layers=["first", "side", "last"])
     layers = passes.gradients(batch).layers
     assert set(layers) == {"first", "side", "last"}
     assert float(layers["side"].gradient.abs().max()) == 0

@@ -237,7 +237,6 @@ FAULTS = (
     (Overexposed(), "models of one grid prepare alike"),
     (Stubborn(), "targets are the classes"),
     (Secretive(), "collating reads only the extras that are declared"),
-    (with_network(Disguised), "views equal the network"),
     (with_network(Cuts), "gradients reach the image"),
     (DrawnAnew(), "building twice gives the same network"),
 )

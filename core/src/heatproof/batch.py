@@ -13,7 +13,8 @@ from torch import Tensor
 
 from .errors import ModelError
 from .model import Model
-from .network.views import Cell, Opaque, View
+from .network.opaque import Opaque
+from .network.views import Cell, View
 from .records import Sample
 from .seals import Original, Seal, sealed
 from .seeding import generator

@@ -51,7 +51,7 @@ Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
 
 
-INTERNAL = {"params", "registered", "_identity", "_source", "_origin", "_views", "_variants"}
+INTERNAL = {"params", "registered", "_identity", "_source", "_origin", "_views", "_variants", "_notices"}
 """Attributes of components that follow from what their identity covers."""
 
 

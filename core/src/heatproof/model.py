@@ -1,7 +1,7 @@
 """Models: a network with the preparation, the classes and the reading of its outputs that its authors meant."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, final
 
@@ -13,10 +13,12 @@ from .containment import contained
 from .digests import digest
 from .errors import HeatproofError, ModelError, near
 from .imaging.transforms import Preparation
-from .network.layers import Outline, outline
+from .network.examples import examples
+from .network.layers import Outline, observed, outline
+from .network.opaque import Opaque
 from .network.tracing import named_outputs
-from .network.views import Opaque, View, view
-from .network.weights import share, structure_digest, tensors, weights_digest
+from .network.views import View, view
+from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
 from .records import Array, Prediction, Sample
 
 Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
@@ -81,9 +83,12 @@ class Model(Component[P]):
     @final
     @cached_property
     def network(self) -> nn.Module:
-        """The result of ``build``, in evaluation mode; raises ``ModelError`` if it is not the one of the identity."""
+        """The result of ``build``, in evaluation mode; raises ``ModelError`` if it is not the one of the identity.
+
+        Wrappers for several devices and for compilation are taken off.
+        """
         with contained(self.short):
-            network = self.build().eval()
+            network = unwrapped(self.build()).eval()
         planned = self.__dict__.get("network_digest")
         if planned is not None:
             self.__dict__["weights_digest"] = weights_digest(network)
@@ -142,39 +147,62 @@ class Model(Component[P]):
     @cached_property
     def capabilities(self) -> frozenset[str]:
         """What explainers may require: ``gradients``, and ``layers`` if layers can be observed."""
-        if self.layers() and not self.outline.reason:
+        if self.layers() or self.outline.last or (self.outline.reason and self.outline.layers):
             return frozenset({"gradients", "layers"})
         return frozenset({"gradients"})
 
     def layers(self) -> tuple[str, ...]:
-        """The layers that explainers may observe, in order of evaluation: the convolutions.
+        """The layers of ``layer: all``, in order of evaluation: the convolutions on a grid over the image, no gates.
 
         A subclass may name any module by its path in the network; ``name__2`` is the module's second call. The name of
-        a convolution stands for the output of the chain convolution → BatchNorm → activation.
+        a convolution stands for the output of the chain convolution → normalisation → activation; in a network that
+        cannot be traced, for the convolution's own output.
         """
-        return self.outline.convolutions
+        return self.outline.grids
 
     @final
     @cached_property
     def outline(self) -> Outline:
-        """The network's layers and activations, or the reason why it cannot be traced."""
-        return outline(self.network)
+        """The network's layers and activations, or the reason why no copy of it can be rewritten."""
+        extended = type(self).collate is not Model.collate
+        result = outline(self.network, self.outputs, () if extended else self._examples(), extended)
+        if result.example is None or result.reason:
+            return result
+        refusal = self.view(result.example, {}).reason
+        return observed(self.network, self.outputs, [result.example], refusal) if refusal else result
+
+    def _examples(self) -> Iterator[Tensor]:
+        """Random images (1, c, *space) that the network may take."""
+        params = self.preparation and self.preparation.params
+        return examples(self.network, getattr(params, "channels", None), self.size)
+
+    @cached_property
+    def size(self) -> int | tuple[int, ...] | None:
+        """The size of prepared images, one number or one per axis, by default that of the preparation.
+
+        Where it is unknown, shapes in a network are learnt with images of usual sizes.
+        """
+        size: int | tuple[int, ...] | None = getattr(self.preparation and self.preparation.params, "size", None)
+        return size
 
     @property
     def last_layer(self) -> str:
-        """The last of ``layers()``: by default, the backbone's last convolution."""
-        return self.layers()[-1]
+        """The layer whose grid is pooled on the way to the first output; raises ``ModelError`` if there is none.
+
+        Sums, concatenations, normalisations and activations before the pooling are part of it. Where a subclass names
+        the layers, it is the last of them.
+        """
+        if type(self).layers is not Model.layers:
+            return self.layers()[-1]
+        if not self.outline.last:
+            raise ModelError(f"{self.short} has no last layer: {self.outline.unpooled}; name a layer.")
+        return self.outline.last
 
     def layer(self, name: str) -> str:
         """The full name of a layer given by name or as ``last``; raises ``ModelError`` if it cannot be observed."""
-        names = self.layers()
-        if self.outline.reason or not names:
-            reason = self.outline.reason and f"cannot be traced ({self.outline.reason})"
-            raise ModelError(f"no layer of {self.short} can be observed: it {reason or 'has no convolution'}.")
-        if name not in (*names, "last"):
-            raise ModelError(f"{self.short} has no layer {name!r}; {near(name, {*names, 'last'})}")
-        if name == "last":
-            name = self.last_layer
+        if not self.outline.layers:
+            raise ModelError(f"no layer of {self.short} can be observed: {self.outline.reason or 'it has none'}.")
+        name = self.last_layer if name == "last" else name
         self.require_layers([name])
         return name
 
@@ -183,8 +211,8 @@ class Model(Component[P]):
         """Raise ``ModelError`` unless each name is a module of the network with an observable output."""
         for name in names:
             if name not in self.outline.layers:
-                reason = self.outline.reason or "name one of network.named_modules()"
-                raise ModelError(f"{self.short} has no module {name!r} whose output can be observed: {reason}.")
+                allowed = near(name, {*self.outline.layers, "last"})
+                raise ModelError(f"{self.short} has no layer {name!r} whose output can be observed; {allowed}")
 
     @property
     def grid(self) -> str:
@@ -211,12 +239,14 @@ class Model(Component[P]):
     def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
         """The view of the network for images of this shape, dtype and device; built again if the weights changed."""
         views: dict[Any, tuple[Any, View | Opaque]] = self.__dict__.setdefault("_views", {})
-        key = (folded, images.dtype, images.device, tuple(images.shape[1:]))
+        key = (folded, images.dtype, images.device, tuple(images.shape[1:]), frozenset(inputs))
         if any(tensor.device != images.device for tensor in tensors(self.network)):
             self.network.to(images.device)
         weights = self._weights() if folded else None
         if key not in views or views[key][0] != weights:
             built = view(self.network, self.outputs, images, inputs, folded)
+            if built.notice:
+                self.__dict__.setdefault("_notices", {})[f"{self.short} {built.notice}"] = True
             if self._origin is not None:
                 share(built.module, self._origin.view(images, inputs, folded).module)
             views[key] = weights, built
@@ -229,6 +259,10 @@ class Model(Component[P]):
     def views(self) -> list[View | Opaque]:
         """The views that were built."""
         return [view for _, view in self.__dict__.get("_views", {}).values()]
+
+    def notices(self) -> list[str]:
+        """What a user should know of the views that were built, also of those that were dropped since."""
+        return list(self.__dict__.get("_notices", ()))
 
     def forget(self) -> None:
         """Drop the network and everything computed from it, also in the model that this is a variant of."""
@@ -255,7 +289,10 @@ class Model(Component[P]):
         return variants[identity][1]
 
     def spatial(self, layer: str, values: Tensor) -> Tensor:
-        """Activations or gradients of a layer as (n, channel, *space)."""
+        """Activations or gradients of a layer as (n, channel, *space).
+
+        By default unchanged: values (n, *space, channel), and tokens of square patches in rows, become a grid later.
+        """
         return values
 
     def target(self, target: str | int) -> int:

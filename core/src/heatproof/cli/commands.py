@@ -122,6 +122,8 @@ def _show_plan(plan: "Plan", costs: bool) -> None:
     show(console(), plan_table(plan))
     if plan.skipped:
         show(console(), skipped_table(plan))
+    for notice in plan.notices:
+        click.echo(notice)
     if costs:
         with working("estimating costs"):
             most_rows(plan)  # refuses a bound that is too small, as a run does

@@ -1,7 +1,8 @@
-"""Compares a rewritten network with the original on random images, and names the first node that differs."""
+"""Compares a rewritten network with the original on a random image, and names the first node that differs."""
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,32 +19,128 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 """The largest difference of outputs relative to the largest value, by dtype."""
 
 
-@torch.no_grad()
-def compare(view: "View", network: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> None:
-    """Raise ``ModelError`` if a view and its network differ on a random image of the shape of ``images``."""
-    rng = torch.Generator().manual_seed(0)
-    image = torch.randn(images[:1].shape, generator=rng, dtype=torch.float64).to(images)
-    inputs = {name: value[:1] if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    reference = _reference(network, images.dtype)
-    expected = named_outputs(reference(image, **inputs), view.names)
-    actual, _ = view(image, inputs)
-    for name, value in expected.items():
-        gap = _gap(actual[name], value)
-        if not gap <= TOLERANCE.get(images.dtype, 1e-2):
+@dataclass(frozen=True)
+class Trial:
+    """A random image beside another one, and the outputs that a network gives for the first when it is alone.
+
+    ``network`` is the ``origin`` in the dtype of the images. ``inputs`` are those of one image.
+    """
+
+    origin: nn.Module
+    network: nn.Module
+    names: tuple[str, ...]
+    images: Tensor
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Tensor]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, network: nn.Module, names: tuple[str, ...], images: Tensor, inputs: Mapping[str, Any]) -> "Trial":
+        """A trial with images and inputs like these.
+
+        The images themselves are used where the network gives no finite outputs for random ones. Raises ``ModelError``
+        if an image has other outputs in a second run, or beside another image, and what the network raises.
+        """
+        reference = converted(network, images.dtype)
+        random = _random(images)
+        real = torch.cat([images[:1], images[:1] / 2]).contiguous()
+        failure: Exception | None = None
+        trial: Trial | None = None
+        for pair in (random, real):
+            trial = cls(network, reference, names, pair, _of_first(inputs, len(images)), {})
+            try:
+                trial = replace(trial, outputs=trial.run(reference, 1))
+            except Exception as error:
+                failure = error
+                trial = None
+                continue
+            if all(value.isfinite().all() for value in trial.outputs.values()):
+                break
+        if trial is None:
+            assert failure is not None
+            raise failure
+        return trial._alone()
+
+    def run(self, network: nn.Module, count: int) -> dict[str, Tensor]:
+        """The tensors of real numbers among the outputs of a network for the first ``count`` images."""
+        outputs = named_outputs(network(self.images[:count].clone(), **self.repeated(count)), self.names)
+        return {name: value for name, value in outputs.items() if _is_real(value)}
+
+    def repeated(self, count: int) -> dict[str, Any]:
+        """The inputs of the first image, for ``count`` images."""
+        return {name: _repeated(value, count) for name, value in self.inputs.items()}
+
+    def _alone(self) -> "Trial":
+        """This trial, with one image where the network takes no two; raises ``ModelError`` as ``of`` does."""
+        differing = self.differing(self.run(self.network, 1))
+        if differing:
             raise ModelError(
-                f"the traced network's output {name!r} differs from the network's own by {gap:.1e} of its largest "
-                f"value{_first_difference(view, reference, image, inputs)}{_first_in_place(network)}; rewrite its "
-                "forward without such a branch, and without reading a value after it was overwritten in place."
+                f"the network is not deterministic: its output {differing} differs between two runs on the same image; "
+                "switch off dropout and other random steps in evaluation mode."
             )
+        try:
+            outputs = self.run(self.network, 2)
+        except Exception:
+            return replace(self, images=self.images[:1])  # it runs on single images only
+        differing = self._couples(outputs)
+        if differing:
+            raise ModelError(
+                f"the network couples the images of a batch: its output {differing} for an image differs beside "
+                f"another one{_first_coupling(self.network)}; give it running statistics, or normalise each image "
+                "by itself."
+            )
+        return self
+
+    @torch.no_grad()
+    def refusal(self, view: "View") -> str:
+        """Why a view is not the network: how it fails, or the output and the node that differ; empty if it agrees."""
+        inputs = self.repeated(len(self.images))
+        try:
+            outputs = named_outputs(view.module(*arguments(view.module.graph, self.images, inputs)), self.names)
+        except Exception as error:
+            return f"its copy fails with {type(error).__name__}: {_first_line(error)}"
+        differing = self.differing(outputs)
+        if not differing:
+            return ""
+        return (
+            f"the output {differing} of its copy differs{self._first_difference(view)}{_first_in_place(self.network)}"
+        )
+
+    def differing(self, outputs: Mapping[str, Any]) -> str:
+        """The first output that differs for the first image, and by how much; empty if none does."""
+        for name, expected in self.outputs.items():
+            gap = _gap(outputs[name][: len(expected)], expected)
+            if expected.isfinite().all() and not gap <= TOLERANCE.get(self.images.dtype, 1e-2):
+                return f"{name!r} (by {gap:.1e} of its largest value)"
+        return ""
+
+    def in_float64(self) -> "Trial":
+        """The same trial in float64."""
+        network = converted(self.origin, torch.float64)
+        floats = {name: value.double() for name, value in self.inputs.items() if _is_real(value)}
+        precise = Trial(self.origin, network, self.names, self.images.double(), {**self.inputs, **floats}, {})
+        return replace(precise, outputs=precise.run(network, 1))
+
+    def _couples(self, outputs: Mapping[str, Tensor]) -> str:
+        """The first of the ``outputs`` for two images that rounding does not explain; empty if there is none."""
+        differing = self.differing(outputs)
+        if differing and self.images.dtype != torch.float64:
+            precise = self.in_float64()
+            return precise.differing(precise.run(precise.network, 2))
+        return differing
+
+    def _first_difference(self, view: "View") -> str:
+        """A clause that names the first node with another value in the view than in the traced network."""
+        inputs = self.repeated(len(self.images))
+        expected = _values(fx.GraphModule(self.network, traced(self.network, view.omitted)), self.images, inputs)
+        for name, value in _values(view.module, self.images, inputs).items():
+            original = expected.get(view.merged.get(name, name))
+            if original is not None and not _gap(value, original) <= TOLERANCE.get(self.images.dtype, 1e-2):
+                return f"; the first node that differs is {name!r}"
+        return "; no node differs, so tracing took another branch of the network's code"
 
 
-def _gap(actual: Tensor, expected: Tensor) -> float:
-    """The largest difference relative to the largest expected value."""
-    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return float((actual - expected).abs().max() / scale)
-
-
-def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def converted(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network itself if it has this dtype, otherwise a converted copy."""
     parameter = next(network.parameters(), None)
     if parameter is None or parameter.dtype == dtype:
@@ -51,20 +148,43 @@ def _reference(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy.deepcopy(network).to(dtype)
 
 
-def _first_difference(view: "View", reference: nn.Module, images: Tensor, inputs: Mapping[str, Any]) -> str:
-    """A clause that names the first node with another value in the view than in the traced reference."""
-    expected = _values(fx.GraphModule(reference, traced(reference)), images, inputs)
-    for name, value in _values(view.module, images, inputs).items():
-        original = expected.get(view.merged.get(name, name))
-        if original is not None and not _gap(value, original) <= TOLERANCE.get(images.dtype, 1e-2):
-            return f"; the first node that differs is {name!r}"
-    return "; no node differs, so tracing took another branch of the network's code"
+def _random(images: Tensor) -> Tensor:
+    """Two random images like these."""
+    rng = torch.Generator().manual_seed(0)
+    random = torch.randn((2, *images.shape[1:]), generator=rng, dtype=torch.float64)
+    return random.to(images)
+
+
+def _of_first(inputs: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """The inputs of the first of ``size`` images."""
+    return {name: value[:1] if _has_rows(value, size) else value for name, value in inputs.items()}
+
+
+def _repeated(value: Any, count: int) -> Any:
+    """An input of one image for ``count`` images."""
+    return torch.cat([value] * count) if _has_rows(value, 1) else value
+
+
+def _has_rows(value: Any, size: int) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == size
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0
+
+
+def _gap(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference relative to the largest expected value."""
+    if not expected.numel():
+        return 0.0
+    scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
+    return float((actual - expected).abs().max() / scale)
 
 
 def _values(module: fx.GraphModule, images: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     """The floating-point tensors that nodes compute, by node name."""
     interpreter = _Copies(module)
-    interpreter.run(*arguments(module.graph, images, inputs))
+    interpreter.run(*arguments(module.graph, images.clone(), inputs))
     return interpreter.copies
 
 
@@ -86,3 +206,15 @@ class _Copies(fx.Interpreter):
 def _first_in_place(network: nn.Module) -> str:
     names = (name for name, module in network.named_modules() if getattr(module, "inplace", False))
     return next((f"; the first layer that works in place is {name!r}" for name in names), "")
+
+
+def _first_coupling(network: nn.Module) -> str:
+    """A clause that names the first normalisation by the statistics of the batch."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            return f", as {name!r} normalises by the statistics of the batch"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), "without a message")

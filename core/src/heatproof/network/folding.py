@@ -14,9 +14,10 @@ from .modules import BATCH_NORMS, CONVOLUTIONS
 from .tracing import OBSERVED
 
 
-def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[str, str]]:
+def fold(module: fx.GraphModule, images: Tensor, channels_last: bool = True) -> tuple[fx.GraphModule, dict[str, str]]:
     """A frozen copy with BatchNorms merged into convolutions, in the dtype and on the device of ``images``.
 
+    Pictures go through it in ``channels_last`` memory, which is faster, unless that is switched off.
     The second result maps each convolution to the BatchNorm merged into it (node names). A BatchNorm stays if it has no
     running statistics or if its convolution has other readers. Raises ``ModelError`` if one was not merged by mistake.
     """
@@ -31,9 +32,15 @@ def fold(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[s
     if missed := [norm.name for node, norm in pairs(folded) if _mergeable(folded, node, norm)]:
         raise ModelError(f"BatchNorm {missed[0]!r} follows a convolution, but was not merged; please report it.")
     folded.to(device=images.device, dtype=images.dtype).requires_grad_(False)
-    if images.ndim == 4:
+    if channels_last and images.ndim == 4:
         _channels_last(folded)
     return folded.eval(), merged
+
+
+def freeze(module: fx.GraphModule, images: Tensor) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A frozen copy in the dtype and on the device of ``images``, with nothing merged."""
+    frozen = copy.deepcopy(module).to(device=images.device, dtype=images.dtype).requires_grad_(False)
+    return frozen.eval(), {}
 
 
 def _channels_last(module: fx.GraphModule) -> None:

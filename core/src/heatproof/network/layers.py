@@ -1,21 +1,28 @@
 """The outline of a network: its layers by the names of its modules, and its activations."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
-from .canonical import UNTRACEABLE, canonical, reason_of
+from .canonical import canonical, reason_of
 from .graph import of_kind
-from .modules import ACTIVATIONS, CONVOLUTIONS
-from .tracing import OBSERVED
+from .grids import PASSIVE_MODULES, Shape, ancestors, gates, has_grid, neck, shapes_of
+from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
+from .opaque import Recorder
+from .rewriting import AS_MODULE
+from .tracing import OBSERVED, named_outputs, optional
 
 
 @dataclass(frozen=True)
 class Outline:
     """A network's convolutions by name and its classes of activation, in order of evaluation.
 
-    ``layers`` are all modules with an observable output, ``module`` is the canonical network, and ``reason`` says why a
-    network cannot be traced.
+    ``layers`` are all names with an observable output. ``grids`` are the convolutions on the way to an output whose
+    values lie on a grid over the image, without gates. ``last`` is the layer with the grid that is pooled, or empty
+    for the reason ``unpooled``. ``module`` is the canonical network, and ``reason`` says why a network cannot be
+    traced. ``example`` is an image that the network takes, if it is known.
     """
 
     convolutions: tuple[str, ...] = ()
@@ -23,20 +30,141 @@ class Outline:
     reason: str = ""
     module: fx.GraphModule | None = None
     layers: frozenset[str] = frozenset()
+    grids: tuple[str, ...] = ()
+    last: str = ""
+    unpooled: str = "the size of its images is unknown, so set the model's size"
+    example: Tensor | None = None
 
 
-def outline(network: nn.Module) -> Outline:
-    """The outline of a network."""
+def outline(
+    network: nn.Module, outputs: tuple[str, ...] = ("logits",), examples: Iterable[Tensor] = (), extended: bool = False
+) -> Outline:
+    """The outline of a network; ``examples`` are images (1, c, *space) of which it takes one.
+
+    An ``extended`` network gets its further inputs in a run; others have their defaults.
+    """
     try:
-        module = canonical(network)
-    except UNTRACEABLE as error:
-        return Outline(reason=reason_of(error))
-    convolutions = [str(node.target) for node in module.graph.nodes if of_kind(module, node, CONVOLUTIONS)]
+        module = canonical(network, () if extended else optional(network))
+    except Exception as error:
+        return observed(network, outputs, examples, reason_of(error))
+    convolutions = [node for node in module.graph.nodes if of_kind(module, node, CONVOLUTIONS)]
     activations = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
-    kinds = tuple(type(module.get_submodule(str(node.target))) for node in activations)
-    return Outline(tuple(convolutions), kinds, module=module, layers=frozenset(layers_of(module)))
+    names = tuple(str(node.target) for node in convolutions)
+    plain = Outline(
+        names, tuple(type(module.get_submodule(str(node.target))) for node in activations), module=module,
+        layers=frozenset(layers_of(module)), grids=names,
+    )  # fmt: skip
+    for image, shapes in _runs(module, examples):
+        return _with_grids(plain, module, outputs, image, shapes)
+    return plain
 
 
 def layers_of(module: fx.GraphModule) -> dict[str, str]:
-    """The node that holds the output of each module, by module name; for a convolution, the end of its chain."""
-    return {name: node.name for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
+    """The node that holds the output of each module, by module name; for a convolution, the end of its chain.
+
+    A value that is no module's output has the name of its node.
+    """
+    layers = {name: node.name for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
+    calls = [node for node in module.graph.nodes if node.op.startswith("call") and not node.meta.get(OBSERVED)]
+    unnamed = [node.name for node in calls if node.op != "call_module" or str(node.target).endswith(AS_MODULE)]
+    return {**{name: name for name in unnamed}, **layers}
+
+
+def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Tensor], reason: str) -> Outline:
+    """The outline of a network that is not traced for a ``reason``: the modules that hooks observe."""
+    modules = dict(network.named_modules())
+    for image in examples:
+        try:
+            with torch.enable_grad(), Recorder(network) as recorder:
+                result = named_outputs(network(image.clone().requires_grad_().clone()), outputs)
+        except Exception:
+            continue
+        values = {name: value for name, value in recorder.observed.items() if _depends(value)}
+        names = [name for name in _on_path(values, result) if has_grid(tuple(values[name].shape), _space(image))]
+        kinds = {name: modules[name.partition("__")[0]] for name in values}
+        convolutions = tuple(name for name in values if isinstance(kinds[name], CONVOLUTIONS))
+        grids = tuple(name for name in convolutions if name in names)
+        last, unpooled = _last_observed(values, names, kinds)
+        return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image)
+    return Outline(reason=reason, layers=frozenset(name for name in modules if name))
+
+
+def _space(image: Tensor) -> Shape:
+    return tuple(image.shape[2:])
+
+
+def _depends(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.requires_grad
+
+
+def _on_path(values: dict[str, Tensor], outputs: dict[str, Tensor]) -> list[str]:
+    """The names of the values that the first output depends on."""
+    output = next(iter(outputs.values()))
+    if not values or not _depends(output):
+        return []
+    gradients = torch.autograd.grad(output.sum(), list(values.values()), allow_unused=True)
+    return [name for name, gradient in zip(values, gradients) if gradient is not None]
+
+
+def _last_observed(values: dict[str, Tensor], names: list[str], kinds: dict[str, nn.Module]) -> tuple[str, str]:
+    """The last module whose values on a grid are pooled, and why there is none; no tokens may be computed after it."""
+    passive = (*PASSIVE_MODULES, *POOLS)
+    passed = [values[name] for name in names if isinstance(kinds[name], passive)]
+    computed = [name for name in names if not any(_equal(values[name], value) for value in passed)]
+    if not computed:
+        return "", "no module of it gives values on a grid over the image that the output depends on"
+    last = computed[-1]
+    order = list(values)
+    for name in order[order.index(last) + 1 :]:
+        wide = [size for size in values[name].shape[1:] if size > 1]
+        if len(wide) > 1 and name not in names and not isinstance(kinds[name], passive):
+            return "", f"after {last!r} it computes on values that are no grid, such as those of {name!r}"
+    return last, ""
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first, second)
+
+
+def _runs(module: fx.GraphModule, examples: Iterable[Tensor]) -> Iterator[tuple[Tensor, dict[fx.Node, Shape]]]:
+    """The examples that a network takes, with the shapes of what it computes from them."""
+    for image in examples:
+        try:
+            shapes = shapes_of(module, image)
+        except Exception:
+            continue
+        yield image, shapes
+
+
+def _with_grids(
+    plain: Outline, module: fx.GraphModule, outputs: tuple[str, ...], image: Tensor, shapes: dict[fx.Node, Shape]
+) -> Outline:
+    """An outline with what the shapes of an example tell: the convolutions on a grid, and the last grid."""
+    space = _space(image)
+    explained = _explained(module, outputs, shapes)
+    path = {node for output in explained for node in ancestors(output)}
+    left_out = gates(module)
+    ends = {name: node for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
+    grids = tuple(
+        name for name in plain.convolutions if ends[name] in path - left_out and has_grid(shapes[ends[name]], space)
+    )
+    if not explained:
+        return replace(plain, grids=grids, unpooled=f"it has no output {outputs[0]!r}", example=image)
+    pooled = neck(module, explained[0], shapes)
+    if pooled.node is None:
+        return replace(plain, grids=grids, unpooled=pooled.reason, example=image)
+    return replace(plain, grids=grids, last=_name_of(pooled.node, plain.convolutions), unpooled="", example=image)
+
+
+def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx.Node, Shape]) -> list[fx.Node]:
+    """The nodes of the outputs (n, class), the first output of the network first."""
+    nodes = named_outputs(module.graph.output_node().args[0], outputs)
+    first = nodes.pop(outputs[0], None)
+    others = [node for node in nodes.values() if isinstance(node, fx.Node) and len(shapes.get(node, ())) == 2]
+    return [first, *others] if isinstance(first, fx.Node) else others
+
+
+def _name_of(node: fx.Node, convolutions: tuple[str, ...]) -> str:
+    """The name of a layer: of a convolution at the end of whose chain it is, else of the outermost module."""
+    names = node.meta.get(OBSERVED, [])
+    return next((name for name in names if name in convolutions), next(reversed(names), node.name))

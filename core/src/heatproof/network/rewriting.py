@@ -39,6 +39,9 @@ JOINING: Mapping[str, type[nn.Module]] = {
 }  # fmt: skip
 """Function, operator or method that joins several tensors to one → the equivalent module."""
 
+AS_MODULE = "_as_module"
+"""The end of the path of a module that replaces a function."""
+
 DROPPED = ("input", "inplace", "training")
 
 
@@ -102,9 +105,9 @@ def _module(node: fx.Node, network: nn.Module) -> tuple[str, nn.Module | None]:
     if called in PARAMETRIC:
         return _with_parameters(node, called, network)
     if called in JOINING:
-        return f"{node.name}_as_module", _joining(node, called)
+        return f"{node.name}{AS_MODULE}", _joining(node, called)
     kind = FUNCTIONS.get(called.replace("_", ""))
-    return f"{node.name}_as_module", _from_settings(node, kind)
+    return f"{node.name}{AS_MODULE}", _from_settings(node, kind)
 
 
 def _source(node: fx.Node) -> Any:
@@ -144,8 +147,8 @@ def _with_parameters(node: fx.Node, called: str, network: nn.Module) -> tuple[st
     owner = next(iter(paths.values())).rpartition(".")[0]
     tensors = {name: attribute(network, path) for name, path in paths.items()}
     if called == "batch_norm":
-        return f"{node.name}_as_module", _batch_norm(network.get_submodule(owner), tensors, settings)
-    return owner or f"{node.name}_as_module", _weighted(called, tensors, settings)
+        return f"{node.name}{AS_MODULE}", _batch_norm(network.get_submodule(owner), tensors, settings)
+    return owner or f"{node.name}{AS_MODULE}", _weighted(called, tensors, settings)
 
 
 def _weighted(called: str, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:

@@ -1,7 +1,8 @@
 """Traces a network to one fx graph, and names its outputs."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -44,12 +45,23 @@ def numbered(name: str, call: int) -> str:
     return name if call == 1 else f"{name}__{call}"
 
 
-def traced(network: nn.Module) -> fx.Graph:
-    """The network's graph in evaluation mode; tracing copies the training flag into calls of functional dropout."""
+def traced(network: nn.Module, omitted: Iterable[str] = ()) -> fx.Graph:
+    """The network's graph in evaluation mode; tracing copies the training flag into calls of functional dropout.
+
+    Inputs that are ``omitted`` have their defaults, as in a call without them.
+    """
     flags = {module: module.training for module in network.modules()}
     network.eval()
+    parameters = signature(network.forward).parameters
     try:
-        return Tracer().trace(network)
+        return Tracer().trace(network, {name: parameters[name].default for name in omitted})
     finally:
         for module, training in flags.items():
             module.training = training
+
+
+def optional(network: nn.Module, inputs: Iterable[str] = ()) -> tuple[str, ...]:
+    """The further inputs of a network that have a default and are not among ``inputs``."""
+    names = {*inputs}
+    _, *others = signature(network.forward).parameters.values()
+    return tuple(item.name for item in others if item.default is not Parameter.empty and item.name not in names)

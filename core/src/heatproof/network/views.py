@@ -4,20 +4,23 @@ The *canonical* view shares the trained Parameters (for training losses and exac
 frozen copy with BatchNorm merged into convolutions in float64 and channels_last memory, for every inference pass.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx, nn
 
 from ..errors import ModelError
-from .canonical import UNTRACEABLE, canonical, reason_of
-from .equivalence import compare
-from .folding import fold
+from .canonical import canonical, reason_of
+from .equivalence import Trial
+from .folding import fold, freeze
 from .graph import arguments
 from .layers import layers_of
 from .modules import ModuleClass
-from .tracing import named_outputs
+from .opaque import Opaque, real_tensor
+from .tracing import named_outputs, optional
 
 
 class Cell(Protocol):
@@ -29,40 +32,25 @@ class Cell(Protocol):
         """The module's output ``activated`` for the input ``values``, with another backward if the rule changes it."""
 
 
-class Opaque:
-    """A network that fx cannot trace: it runs unchanged, and its layers cannot be observed."""
-
-    layers: Mapping[str, str] = {}
-
-    def __init__(self, network: nn.Module, names: tuple[str, ...], reason: str):
-        self.module = network
-        self.names = names
-        self.reason = reason
-
-    def __call__(
-        self, images: Tensor, inputs: Mapping[str, Any], capture: Iterable[str] = (), cell: Cell | None = None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The outputs by name, and no activations; raises ``ModelError`` for a layer or a cell."""
-        if missing := list(capture):
-            raise ModelError(f"layer {missing[0]!r} cannot be observed: the network cannot be traced ({self.reason}).")
-        if cell is not None:
-            raise ModelError(f"no rule can change its layers: the network cannot be traced ({self.reason}).")
-        return named_outputs(self.module(images, **inputs), self.names), {}
-
-
 class View:
     """A traced network in its canonical or folded form; a call returns outputs and activations.
 
-    ``merged`` maps the node of a convolution to the node of the BatchNorm merged into it.
+    ``merged`` maps the node of a convolution to the node of the BatchNorm merged into it. ``omitted`` are the inputs
+    of the network that have their defaults. ``notice`` is what a user should know of the view, or empty.
     """
 
     reason = ""
 
-    def __init__(self, module: fx.GraphModule, names: tuple[str, ...], merged: Mapping[str, str] | None = None):
+    def __init__(
+        self, module: fx.GraphModule, names: tuple[str, ...], merged: Mapping[str, str] = MappingProxyType({}),
+        omitted: tuple[str, ...] = (), notice: str = "",
+    ):  # fmt: skip
         self.module = module
         self.names = names
         self.layers = layers_of(module)
-        self.merged = merged or {}
+        self.merged = merged
+        self.omitted = omitted
+        self.notice = notice
 
     def __call__(
         self, images: Tensor, inputs: Mapping[str, Any], capture: Iterable[str] = (), cell: Cell | None = None
@@ -71,14 +59,14 @@ class View:
 
         A ``cell`` replaces the backward of its kinds of module for this forward pass only.
         """
-        values = arguments(self.module.graph, images, inputs)
+        values = arguments(self.module.graph, images.contiguous(), inputs)
         names = list(capture)
         if not names and cell is None:
             return named_outputs(self.module(*values), self.names), {}
         nodes = {name: self._node(name) for name in names}
         walk = Walk(self.module, frozenset(nodes.values()), cell)
         outputs = named_outputs(walk.run(*values), self.names)
-        return outputs, {name: _tensor(name, walk.observed[node]) for name, node in nodes.items()}
+        return outputs, {name: real_tensor(name, walk.observed[node]) for name, node in nodes.items()}
 
     def _node(self, layer: str) -> str:
         """The node that holds a layer's output; raises ``ModelError`` if there is none."""
@@ -116,40 +104,48 @@ class Walk(fx.Interpreter):
         return self.cell.activated(module, values, value)
 
 
-def _tensor(layer: str, value: Any) -> Tensor:
-    """The output of a layer; raises ``ModelError`` unless it is a tensor of real numbers."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return value
-    kind = getattr(value, "dtype", type(value).__name__)
-    raise ModelError(f"layer {layer!r} gives {kind}; only a tensor of real numbers can be observed, so name another.")
+Form = Callable[[fx.GraphModule, Tensor], tuple[fx.GraphModule, dict[str, str]]]
+FORMS: Mapping[str, Form] = {
+    "": fold,
+    "in contiguous instead of channels_last memory": partial(fold, channels_last=False),
+    "with BatchNorm as layers of their own": freeze,
+}
+"""The forms of a folded view, the fastest first, in words for users whose network does not get the first."""
 
 
 def view(
     network: nn.Module, names: tuple[str, ...], images: Tensor, inputs: Mapping[str, Any], folded: bool
 ) -> View | Opaque:
-    """A view of ``network`` for images of this shape, dtype and device, compared with it on a random image.
+    """The fastest view of ``network`` with its outputs for images of this shape, dtype and device.
 
-    Raises ``ModelError`` naming the first node that differs if the outputs differ by more than rounding errors.
+    Raises ``ModelError`` if the network couples the images of a batch or is not deterministic.
     """
+    trial = Trial.of(network, names, images, inputs)
+    omitted = optional(network, inputs)
     try:
-        module = canonical(network)
-    except UNTRACEABLE as error:
-        return Opaque(network, names, reason_of(error))
-    merged: Mapping[str, str] = {}
-    if folded:
-        module, merged = fold(module, images)
-    result = View(module, names, merged)
-    try:
-        compare(result, network, images, inputs)
-    except ModelError:
-        if images.dtype == torch.float64:
-            raise
+        module = canonical(network, omitted)
+    except Exception as error:
+        return Opaque(trial.network, names, reason_of(error))
+    if not folded:
+        result = View(module, names, omitted=omitted)
+        refusal = trial.refusal(result)
+        return Opaque(trial.network, names, refusal) if refusal else result
+    refusal = ""
+    for words, form in FORMS.items():
+        copy, merged = form(module, images)
+        notice = words and f"runs {words}, which takes longer: {refusal}"
+        result = View(copy, names, merged, omitted, notice)
+        refusal = trial.refusal(result)
         # Rounding in a deep network can exceed the tolerance in float32; in float64 only a wrong rewrite can.
-        view(network, names, images.double(), _in_float64(inputs), folded)
-    return result
+        if not refusal or not _refusal_in_float64(trial, form, module, omitted):
+            return result
+    return Opaque(trial.network, names, refusal)
 
 
-def _in_float64(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs, with floating-point tensors converted to float64."""
-    floats = {name: value for name, value in inputs.items() if isinstance(value, Tensor) and value.is_floating_point()}
-    return {**inputs, **{name: value.double() for name, value in floats.items()}}
+def _refusal_in_float64(trial: Trial, form: Form, module: fx.GraphModule, omitted: tuple[str, ...]) -> str:
+    """Why a form of the network is not the network in float64; empty if it agrees."""
+    if trial.images.dtype == torch.float64:
+        return "it was compared in float64"
+    precise = trial.in_float64()
+    copy, merged = form(module, precise.images)
+    return precise.refusal(View(copy, precise.names, merged, omitted))

@@ -24,6 +24,14 @@ def tensors(network: nn.Module) -> list[Tensor]:
     ]
 
 
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside wrappers for several devices (``DataParallel``) and for compilation (``torch.compile``)."""
+    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return unwrapped(network.module)
+    original = network._modules.get("_orig_mod")
+    return network if original is None else unwrapped(original)
+
+
 def share(module: nn.Module, other: nn.Module) -> None:
     """Let the tensors of a module share memory with equal tensors of the same name in another module."""
     originals = dict([*other.named_parameters(), *other.named_buffers()])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..errors import ModelError
+from ..network.grids import on_grid
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,17 @@ def _require_dependent(batch: Batch, activations: Mapping[str, Tensor]) -> None:
 
 def _spatial(batch: Batch, layer: str, values: Tensor) -> Tensor:
     """A layer's values as (n, channel, *space), by ``Model.spatial``; raises ``ModelError`` for any other shape."""
-    values = batch.model.spatial(layer, values)
-    if len(values) != len(batch) or values.ndim != batch.images.ndim:
+    spatial = batch.model.spatial(layer, values)
+    grid: Tensor | None = spatial
+    if spatial is values:  # the model leaves it to us
+        grid = on_grid(values, batch.space)
+    if grid is None or len(grid) != len(batch) or grid.ndim != batch.images.ndim:
         raise ModelError(
-            f"layer {layer!r} of {batch.model.short} has shape {tuple(values.shape)}, not (n, channel, *space) with "
-            f"n = {len(batch)} and {len(batch.space)} dimensions of space; let the model's spatial(layer, values) make "
-            "a grid of it, or name another layer."
+            f"layer {layer!r} of {batch.model.short} has shape {tuple(spatial.shape)}, which is no grid over "
+            f"{len(batch)} images of {' × '.join(map(str, batch.space))}; let the model's spatial(layer, values) make "
+            "a grid (n, channel, *space) of it, or name another layer."
         )
-    return values
+    return grid
 
 
 def leaf(batch: Batch) -> Tensor:

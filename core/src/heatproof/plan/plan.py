@@ -46,6 +46,11 @@ class Plan:
         datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
         return {identity: dataset.rejected() for identity, dataset in datasets.items()}
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the networks, such as one that cannot be traced."""
+        return tuple(dict.fromkeys(notice for _, model in self.pairs for notice in model.notices()))
+
     def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
         """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []

@@ -165,6 +165,12 @@ class Run:
         self.log(text)
         self.notice(text)
 
+    def say_once(self, text: str) -> None:
+        """Say something unless the log of this run has it, whichever process wrote it."""
+        log = self.folder / "log.txt"
+        if not log.is_file() or f" {text}\n" not in log.read_text(encoding="utf-8", errors="replace"):
+            self.say(text)
+
     def sweep(self) -> None:
         """Remove the partial files and folders of dead processes of this machine; those of others stay."""
         for partial in [*self.folder.glob(".partial-*"), *self.folder.glob("*/.partial-*")]:

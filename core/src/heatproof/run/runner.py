@@ -136,6 +136,8 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog
         store.log(f"rejected: {sentence}")
     for plugin in catalog.apart:
         store.log(f"broken plugin, set apart: {plugin}")
+    for notice in plan.notices:
+        store.say_once(notice)
     return store
 
 

@@ -16,6 +16,8 @@ def perform(folder: Path, task: Task) -> Outcome:
     with work.outcome.clock("all"):
         work.require_network()
         _complete(work)
+    for notice in work.model.notices():
+        work.run.say_once(notice)
     return work.outcome
 
 

@@ -50,7 +50,7 @@ def layers_belong_to_the_model(bench: ExplainerBench) -> None:
     """Every explainer that this one expands to has its class and observes layers of the model."""
     for explainer in _expanded(bench):
         claim(type(explainer) is type(bench.component), f"expands to {type(explainer).__name__}.")
-        unknown = set(explainer.layers(bench.model)) - set(bench.model.layers())
+        unknown = set(explainer.layers(bench.model)) - bench.model.outline.layers
         claim(not unknown, f"asks for layers {sorted(unknown)}, which the model does not have.")
 
 

@@ -13,7 +13,7 @@ from ..batch import Batch
 from ..component import Component
 from ..errors import ModelError
 from ..model import Model
-from ..network.views import Opaque
+from ..network.opaque import Opaque
 from ..passes import gradients
 from ..records import Array, Sample
 from .bench import difference, in_float64
@@ -182,15 +182,18 @@ def readings_decide_on_a_class(bench: ModelBench) -> None:
 def layers_can_be_observed(bench: ModelBench) -> None:
     """Every layer can be observed and, by ``spatial``, is (n, channel, *space); unknown layers are refused.
 
-    The last layer is among them. The law does not apply to a model without the capability ``layers``.
+    So can the last layer, if the model has one. The law does not apply to a model without the capability ``layers``.
     """
     model = bench.model
     if "layers" not in model.capabilities:
         raise NotApplicable("the model offers no layers")
-    claim(model.last_layer in model.layers(), f"the last layer {model.last_layer!r} is not among the layers.")
+    last = (model.last_layer,) if model.outline.last else ()
+    model.require_layers(last)
     for name in model.layers():
         claim(model.layer(name) == name, f"layer({name!r}) returns {model.layer(name)!r}.")
-    gradients(bench.batch(model))  # raises an error for a layer that cannot be observed
+    gradients(
+        bench.batch(model).at(layers=(*model.layers(), *last))
+    )  # raises an error for a layer that cannot be observed
     claim(_refused(lambda: model.layer("no such layer")), "a layer that does not exist is accepted.")
 
 

@@ -147,6 +147,7 @@ class Toy(Model[P]):
 
     classes: tuple[str, ...] = SIDES
     preparation = Blocks()
+    size = GRID
     dataset_size: ClassVar[dict[int, int]] = {2: 64, 3: 32}
 
     def samples(self, count: int = 4) -> list[Sample]:

@@ -45,8 +45,8 @@ def test_last_map_has_14_cells_a_side_at_448(model):
     assert activations["layer4.2.conv3"].shape == (1, 2048, 14, 14)
 
 
-def test_the_backbones_last_convolution_is_the_last_evaluated(model):
-    assert model.last_layer == "layer4.2.conv3"
+def test_the_last_layer_is_the_sum_that_is_pooled(model):
+    assert model.last_layer == "layer4"
     assert len(model.layers()) == 53
 
 
