@@ -96,7 +96,7 @@ class Trial:
         """Why a view is not the network: how it fails, or the output and the node that differ; empty if it agrees."""
         inputs = self.repeated(len(self.images))
         try:
-            outputs = named_outputs(view.module(*arguments(view.module.graph, self.images, inputs)), self.names)
+            outputs = named_outputs(_run(fx.Interpreter(view.module), self.images, inputs), self.names)
         except Exception as error:
             return f"its copy fails with {type(error).__name__}: {_first_line(error)}"
         differing = self.differing(outputs)
@@ -184,8 +184,14 @@ def _gap(actual: Tensor, expected: Tensor) -> float:
 def _values(module: fx.GraphModule, images: Tensor, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     """The floating-point tensors that nodes compute, by node name."""
     interpreter = _Copies(module)
-    interpreter.run(*arguments(module.graph, images.clone(), inputs))
+    _run(interpreter, images.clone(), inputs)
     return interpreter.copies
+
+
+def _run(interpreter: fx.Interpreter, images: Tensor, inputs: Mapping[str, Any]) -> Any:
+    """The result of a graph, without the report that fx prints of a failure."""
+    interpreter.extra_traceback = False
+    return interpreter.run(*arguments(interpreter.graph, images, inputs))
 
 
 class _Copies(fx.Interpreter):

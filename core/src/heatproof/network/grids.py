@@ -179,12 +179,10 @@ def _leaves_grid(node: fx.Node, path: set[fx.Node], grids: set[fx.Node]) -> bool
 
 def _before_pooling(module: fx.GraphModule, node: fx.Node, shapes: Mapping[fx.Node, Shape], space: Shape) -> fx.Node:
     """The node whose grid the last poolings read; what only passes values on is passed over too."""
-    while of_kind(module, node, (*PASSIVE_MODULES, *POOLS)) or callee(node) in PASSIVE_CALLS:
-        earlier = node.all_input_nodes[0]
-        if not _is_grid(earlier, shapes, space):
-            break
-        node = earlier
-    return node
+    earlier = node
+    while of_kind(module, earlier, (*PASSIVE_MODULES, *POOLS)) or callee(earlier) in PASSIVE_CALLS:
+        earlier = earlier.all_input_nodes[0]
+    return earlier if _is_grid(earlier, shapes, space) else node
 
 
 def _named(node: fx.Node) -> str:

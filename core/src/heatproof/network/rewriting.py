@@ -52,6 +52,7 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
     numbers = _numbers(graph)
     for node in list(graph.nodes):
         _not_in_place(node)
+        _not_by_memory(node)
         if node.op != "call_module" and not numbers.isdisjoint({node, *node.all_input_nodes}):
             continue
         name, module = _module(node, network)
@@ -192,6 +193,12 @@ def _not_in_place(node: fx.Node) -> None:
             node.target = getattr(functional, plain, getattr(torch, plain, node.target))
     if node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
+
+
+def _not_by_memory(node: fx.Node) -> None:
+    """Replace ``view``, which fails on values in channels_last memory, by ``reshape``; the view as a dtype stays."""
+    if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+        node.target = "reshape"
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -28,8 +28,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
     """The network inside wrappers for several devices (``DataParallel``) and for compilation (``torch.compile``)."""
     if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return unwrapped(network.module)
-    original = network._modules.get("_orig_mod")
-    return network if original is None else unwrapped(original)
+    original = getattr(network, "_orig_mod", None)
+    return unwrapped(original) if isinstance(original, nn.Module) else network
 
 
 def share(module: nn.Module, other: nn.Module) -> None:
