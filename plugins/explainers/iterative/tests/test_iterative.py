@@ -199,6 +199,13 @@ def test_the_share_counts_pixels_of_the_field(share, count):
     assert int(explanation.kept["masks"][0].sum()) == count
 
 
+def test_a_share_of_the_pixels():
+    """The product of floats for 0.575 of 100 is below 57.5."""
+    heat = torch.arange(1.0, 101).reshape(10, 10)
+    mask = Iterative(share=0.575, dilation=0)._mask(heat, torch.ones(10, 10, dtype=torch.bool))
+    assert int(mask.sum()) == 58
+
+
 def test_ties_are_filled_in_together():
     heat = torch.zeros(20, 20)
     heat[3, 3] = heat[7, 8] = heat[15, 2] = 1.0

@@ -127,7 +127,7 @@ class TestSecondImplementation:
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for y, x in np.argwhere(field):
             groups.setdefault((y // patch, x // patch), []).append((y, x))
-        order = sorted(groups.values(), key=lambda group: -sum(HEAT[position] for position in group))
+        order = sorted(groups.values(), key=lambda group: -np.mean([HEAT[position] for position in group]))
         total = -(-(-(-6 // patch) * -(-7 // patch)) // at_once)
         length = min(total, steps or total)
         images = [
@@ -142,6 +142,17 @@ class TestSecondImplementation:
             areas([step / length for step in range(length + 1)], expected), rel=1e-12
         )
         assert result["aopc"] == pytest.approx(np.mean([expected[0] - value for value in expected]), abs=1e-14)
+
+    @pytest.mark.parametrize("value", [0.1, 3.0])
+    def test_patches_cut_by_the_border_are_as_relevant_as_others(self, case: Any, value: float) -> None:
+        """On a constant heatmap all patches tie, so their order is drawn; 224 pixels leave a border of 8 beside 9s."""
+        heat = np.full((224, 224), np.float32(value))
+        cut = patches(heat.shape, 9) % 25 == 24
+        ranks = [ranking(case(Sum(), heat[None], heat, id=str(id)), 9).ranks[cut].mean() for id in range(4)]
+        assert np.mean(ranks) == pytest.approx(312, abs=60)
+        heat[-8:] = np.float32(value) * 1.01
+        order = ranking(case(Sum(), heat[None], heat), 9)
+        assert sorted(np.unique(order.ranks[-8:])) == list(range(25))
 
     def test_uniform_noise_lies_in_the_range_of_each_channel(self, case: Any, passes: Any) -> None:
         image = IMAGE * np.array([1.0, 5.0]).reshape(2, 1, 1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from heatproof.seeding import generator
 from heatproof_faithfulness.imputation import imputed, system
+from heatproof_faithfulness.ranking import ranking
 from heatproof_faithfulness.road import Road
 
 Array = NDArray[Any]
@@ -114,6 +115,14 @@ class TestRoad:
             assert result[name] == pytest.approx(expected, rel=1e-10)
             assert result[f"{name}_same"].tolist() == [float((value > 0) == same) for value in expected]
         assert result["value"] == pytest.approx(result["lerf"].mean() - result["morf"].mean())
+
+    @pytest.mark.parametrize(("percentage", "count"), [(2.3, 2300), (100 / 3, 33_333), (5.1999, 5199)])
+    def test_a_share_of_the_pixels(self, case: Any, percentage: float, count: int) -> None:
+        """The product of floats for 2.3 % of 100,000 is below 2,300."""
+        image = RANDOM.random((1, 250, 400))
+        example = case(Weighted((1, 250, 400)), image, RANDOM.normal(size=(250, 400)))
+        variants = Road(percentages=(percentage,), noise=0.5).removing(example.batch, ranking(example))
+        assert int((variants(slice(1))[0, 0] != example.batch.images[0, 0]).sum()) == count
 
     def test_random_and_constant_heatmaps_reach_0(self, case: Any) -> None:
         image = 1 + RANDOM.random((1, 7, 8))

@@ -11,6 +11,7 @@ import torch
 from captum.metrics import sensitivity_max
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
@@ -180,19 +181,34 @@ class TestSimilarity:
         assert np.isnan(spearman(np.ones(5), np.arange(5)))
 
     def test_structural_similarity(self) -> None:
-        """Compare with Wang's formula in each window of 7 × 7 pixels, mirrored at the border, by plain loops."""
+        """Compare with Wang's formula in each window of 7 × 7 pixels within the grid, by plain loops."""
         first = RANDOM.normal(size=(9, 10))
         second = RANDOM.normal(size=(9, 10))
         field = RANDOM.random((9, 10)) > 0.5
-        scaled = [np.pad(np.abs(values) / np.abs(values).max(), 3, mode="symmetric") for values in (first, second)]
+        scaled = [np.abs(values) / np.abs(values).max() for values in (first, second)]
         scores = []
-        for y, x in np.argwhere(field):
+        for y, x in np.argwhere(field[3:-3, 3:-3]):
             a, b = (values[y : y + 7, x : x + 7].ravel() for values in scaled)
             covariance = np.cov(a, b)
             top = (2 * a.mean() * b.mean() + 0.01**2) * (2 * covariance[0, 1] + 0.03**2)
             bottom = (a.mean() ** 2 + b.mean() ** 2 + 0.01**2) * (np.trace(covariance) + 0.03**2)
             scores.append(top / bottom)
         assert ssim(first, second, field) == pytest.approx(np.mean(scores), rel=1e-10)
+
+    @pytest.mark.parametrize("shape", [(20, 31), (9, 8, 11), (4, 9)])
+    def test_structural_similarity_of_scikit_image(self, shape: tuple[int, ...]) -> None:
+        pair = np.abs(RANDOM.normal(size=(2, *shape)))
+        first, second = (values / values.max() for values in pair)
+        window = min(7, (min(shape) - 1) // 2 * 2 + 1)
+        expected = structural_similarity(first, second, data_range=1.0, win_size=window)
+        assert ssim(*pair, np.ones(shape, dtype=bool)) == pytest.approx(expected, rel=1e-12)
+        border = np.zeros(shape, dtype=bool)
+        border[(0,) * len(shape)] = True
+        assert np.isnan(ssim(*pair, border))
+
+    def test_a_grid_without_a_window_has_no_structural_similarity(self) -> None:
+        pair = RANDOM.normal(size=(2, 2, 9))
+        assert np.isnan(ssim(*pair, np.ones((2, 9), dtype=bool)))
 
     def test_scale_does_not_matter_and_sign_does(self) -> None:
         heatmap = RANDOM.normal(size=(16, 16))

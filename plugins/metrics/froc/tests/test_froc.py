@@ -215,6 +215,11 @@ class TestOracles:
         assert scores["overlap"][0] == 0
         assert scores["extrapolated"][0] == 1
 
+    def test_a_share_of_the_pixels(self) -> None:
+        """The product of floats for 0.29 of 100 is below 29."""
+        heat = np.random.default_rng(0).permutation(100).reshape(10, 10)
+        assert Froc(cover=0.29).measure(case(heat, heat > 98))["threshold"].min() == 71
+
     def test_scaled_heatmaps_are_the_same(self) -> None:
         images = [noisy(seed) for seed in range(4)]
         original = summary(Froc(), [case(heat, mask) for heat, mask in images])

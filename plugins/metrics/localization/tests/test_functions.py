@@ -137,6 +137,10 @@ class TestIou:
         assert [tuple(position) for position in np.argwhere(hot_pixels)] == pixels
         assert set(np.unique(hot_pixels)) <= {0, 1}
 
+    def test_a_share_of_the_pixels(self) -> None:
+        """The product of floats for 0.575 of 100 is below 57.5."""
+        assert hot(np.arange(100.0), "share", 0.575).sum() == 58
+
     def test_ties_are_shared(self) -> None:
         hot_pixels = hot(np.array([[3.0, 1, 1], [1, 0, 0]]), "share", 0.5)
         assert hot_pixels.ravel().tolist() == pytest.approx([1, 2 / 3, 2 / 3, 2 / 3, 0, 0])

@@ -97,6 +97,7 @@ class Iterative(Explainer[IterativeParams]):
     depend on other samples in the same pass. ``max_iter: 1`` gives the map without refinement.
     """
 
+    revision = 2
     spaces = frozenset({2})
     reads_logits = True
 
@@ -238,7 +239,8 @@ class Iterative(Explainer[IterativeParams]):
         """The lowest value to fill in, for a field of ``size`` pixels with the positive values ``salient``."""
         if self.params.tau is not None:
             return self.params.tau * salient.max()
-        count = max(1, round(self.params.share * size))
+        # Rounded first: the product of floats for 0.575 of 100 is below 57.5.
+        count = max(1, round(round(self.params.share * size, 6)))
         return salient.topk(min(count, len(salient))).values[-1]
 
     def _summed(self, maps: list[Tensor]) -> Tensor:

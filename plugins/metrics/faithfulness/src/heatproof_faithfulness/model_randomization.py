@@ -49,6 +49,7 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
     Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
     """
 
+    revision = 2
     needs = frozenset({"heatmap", "explainer"})
     higher_is_better = False
     primary = "absolute_spearman"

@@ -28,6 +28,8 @@ class PixelFlippingParams(FaithfulnessParams):
 class PixelFlipping(Faithfulness[PixelFlippingParams]):
     """How does the score fall while an image is flipped patch by patch, most relevant first?
 
+    The relevance of a patch is the mean of the heatmap over its pixels within the field; by a sum, patches cut by the
+    border would come last.
     ``curve`` starts with the image itself and stays constant once all patches are replaced. ``value`` is the area under
     the curve over a width of 1: the smaller the better. ``aopc``, the area over the curve, is the mean fall of the
     score.
@@ -37,6 +39,7 @@ class PixelFlipping(Faithfulness[PixelFlippingParams]):
     deep neural network has learned", IEEE Transactions on Neural Networks and Learning Systems 28 (2017).
     """
 
+    revision = 2
     higher_is_better = False
     opposite = frozenset({"aopc"})
 

@@ -27,9 +27,10 @@ class Ranking:
 
 
 def ranking(case: Case, patch: int = 1) -> Ranking:
-    """Rank the patches of an image by the sum of the heatmap over their pixels within the field.
+    """Rank the patches of an image by the mean of the heatmap over their pixels within the field.
 
-    Ties are broken in an order drawn by seed and id, the same for every heatmap: a constant heatmap ranks at random.
+    By a sum, patches that the border cuts would have less relevance only because they have fewer pixels. Ties are
+    broken in an order drawn by seed and id, the same for every heatmap: a constant heatmap ranks at random.
     """
     heatmap = finite_heatmap(case)
     field = examined_field(case.sample)
@@ -37,7 +38,8 @@ def ranking(case: Case, patch: int = 1) -> Ranking:
     # Numbered from 0: some patches may lie outside the field.
     patch_numbers, numbers = np.unique(patches(heatmap.shape, patch)[field], return_inverse=True)
     count = len(patch_numbers)
-    relevance = np.bincount(numbers, weights=heatmap[field])
+    # Exact for equal float32 values, which must tie whatever the size of their patches.
+    relevance = np.bincount(numbers, weights=heatmap[field]) / np.bincount(numbers)
     tie_breaks = generator(case.batch.seed, case.sample.id, "ties").permutation(count)
     ranks = np.empty(count, dtype=np.int64)
     ranks[np.lexsort((tie_breaks, -relevance))] = np.arange(count)

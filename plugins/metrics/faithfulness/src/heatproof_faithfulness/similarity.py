@@ -26,16 +26,20 @@ def spearman(first: Array, second: Array) -> float:
 def ssim(first: Array, second: Array, field: Array) -> float:
     """Compute the mean structural similarity (Wang et al. 2004) of two heatmaps' absolute values over the field.
 
+    As in scikit-image, only pixels whose window lies within the grid count; NaN if the field has none of them, and
+    where the grid is too narrow for a window of three pixels.
     Heatmaps are (*space). Each is divided by its largest absolute value, to lie in [0, 1]; NaN for a heatmap of zeros.
     Structural similarity is defined for brightness, which has no sign: a heatmap and its negative may be equal to it.
     """
     first = np.abs(first)
     second = np.abs(second)
-    if not (first.any() and second.any()):
-        return float("nan")
     shortest = min(first.shape)
+    if shortest < 3 or not (first.any() and second.any()):
+        return float("nan")
     # The window must be odd and fit into the grid.
     window = min(WINDOW, shortest - 1 + shortest % 2)
     compare: Any = structural_similarity
     _, local = compare(first / first.max(), second / second.max(), data_range=1.0, win_size=window, full=True)
-    return float(local[field].mean())
+    inner = (slice(window // 2, -(window // 2)),) * first.ndim
+    compared = local[inner][field[inner]]
+    return float(compared.mean()) if compared.size else float("nan")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import reduce
+from math import floor
 from operator import add
 from typing import Annotated, Literal
 
@@ -53,6 +54,7 @@ class Froc(Metric[FrocParams]):
     pulmonary nodules in computed tomography scans: the ANODE09 study", Medical Image Analysis 14 (2010).
     """
 
+    revision = 2
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
 
@@ -72,7 +74,9 @@ class Froc(Metric[FrocParams]):
         if not any(annotations):
             raise Undefined(absent(case.sample, annotations))
         per_reading = [lesions(_union(masks), params.covered, params.connectivity) for masks in annotations]
-        hot = hottest(heatmap, int(params.cover * heatmap.size), params.thresholds)
+        # Rounded first: the product of floats for 0.29 of 100 is below 29.
+        most = floor(round(params.cover * heatmap.size, 6))
+        hot = hottest(heatmap, most, params.thresholds)
         regions = list(components(hot, heatmap.shape, params.connectivity))
         total = reduce(add, [steps(hot, regions, marked, params.least_iou) for marked in per_reading])
         thresholds = hot.thresholds

@@ -39,6 +39,8 @@ class Iou(Localization[IouParams]):
     localization", CVPR 2016.
     """
 
+    revision = 2
+
     def area(self, coverage: Array) -> Array:
         """Return the mask (*space) bool."""
         return mask(coverage, self.params.covered)
@@ -64,7 +66,8 @@ def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:
     ([1.0, 0.5, 0.5, 0.0], [1.0, 1.0, 1.0, 0.0])
     """
     if threshold == "share":
-        last, share = cut(heatmap, max(1, round(level * heatmap.size)))
+        # Rounded first: the product of floats for 0.575 of 100 is below 57.5.
+        last, share = cut(heatmap, max(1, round(round(level * heatmap.size, 6))))
         return np.asarray((heatmap > last) + share * (heatmap == last))
     if threshold == "absolute":
         return np.asarray(heatmap >= level, dtype=np.float64)
