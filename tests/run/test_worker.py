@@ -16,6 +16,7 @@ from heatproof.errors import HeatproofError
 from heatproof.network.views import View
 from heatproof.results.parquet import read_table
 from heatproof.results.store import Run
+from heatproof.run.predictions import _stored
 from heatproof.testing.toys import Linear, Regions
 from heatproof_parts import Images
 
@@ -407,6 +408,16 @@ def test_predictions_are_stored_with_labels(ran: Ran) -> None:
         assert row["probabilities"] == pytest.approx(logits.softmax(0).tolist(), rel=1e-5)
         assert row["decision"] == int(logits.argmax())
         assert row["label"].tolist() == [int(id[-3:]) % 2]
+
+
+def test_a_stored_prediction_names_the_head_unless_the_model_reads_its_outputs_itself() -> None:
+    class Reading(Regions):
+        def read(self, logits: Any) -> Any:
+            return super().read(-logits)
+
+    row = {"status": "valid", "logits": [0.0, 1.0], "probabilities": [0.3, 0.7], "decision": 1}
+    heads = [_stored(row, model).head for model in (Regions(), Reading())]
+    assert heads == ["softmax", None]
 
 
 def test_a_metric_may_ask_the_model(ran: Ran) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,9 +19,8 @@ from .network.opaque import Opaque
 from .network.tracing import named_outputs
 from .network.views import View, view
 from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
-from .records import Array, Prediction, Sample
+from .records import Array, Head, Prediction, Sample
 
-Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
 DERIVED = ("network", "outline", "capabilities", "weights_digest", "_views", "_variants")
 """Attributes of a model that are computed from its network."""
 
@@ -309,7 +308,7 @@ class Model(Component[P]):
     def read(self, logits: Array) -> Prediction:
         """Read logits (class,) as probabilities and a decision, by the model's head."""
         probabilities, decision = READERS[self.head](np.asarray(logits, dtype=np.float64), len(self.classes))
-        return Prediction(np.asarray(logits), self.classes, probabilities, decision)
+        return Prediction(np.asarray(logits), self.classes, probabilities, decision, self.head)
 
 
 class NetworkParams(Params):

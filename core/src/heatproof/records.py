@@ -17,6 +17,8 @@ Status = Literal["valid", "excluded", "invalid", "failed"]
 UnitKind = Literal["predictions", "heatmaps", "scores", "execution"]
 Value = TypeVar("Value")
 Level = Literal["exact", "approximate", "undefined"]
+Head = Literal["softmax", "sigmoid", "ordinal", "regression"]
+"""How the logits of a model become probabilities and a decision."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's output for one sample: logits (class,), probabilities (class,), and the decided class as an index."""
+    """A model's output for one sample: logits (class,), probabilities (class,), and the decided class as an index.
+
+    ``head`` is how the probabilities follow from the logits; None if the model reads its outputs in a way of its own.
+    """
 
     logits: Array
     classes: tuple[str, ...]
     probabilities: Array
     decision: int
+    head: Head | None = None
 
 
 @dataclass(frozen=True)

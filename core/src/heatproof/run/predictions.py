@@ -8,6 +8,7 @@ import numpy as np
 
 from ..batch import Batch
 from ..errors import Interference, ModelError
+from ..model import Model
 from ..passes import logits
 from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
@@ -95,10 +96,13 @@ def stored_predictions(work: Work) -> dict[str, Prediction | Failure]:
     """The predictions of a task by id, read from the store."""
     table = work.run.table("predictions", work.task.prediction)
     rows = (dict(zip(table, values)) for values in zip(*table.values()))
-    return {row["case"]: _stored(row, work.model.classes) for row in rows}
+    return {row["case"]: _stored(row, work.model) for row in rows}
 
 
-def _stored(row: Mapping[str, Any], classes: tuple[str, ...]) -> Prediction | Failure:
+def _stored(row: Mapping[str, Any], model: Model) -> Prediction | Failure:
     if row["status"] != "valid":
         return Failure(row["reason"], row["status"])
-    return Prediction(np.asarray(row["logits"]), classes, np.asarray(row["probabilities"]), int(row["decision"]))
+    # A subclass that reads logits itself need not do what its head says.
+    head = model.head if type(model).read is Model.read else None
+    probabilities = np.asarray(row["probabilities"])
+    return Prediction(np.asarray(row["logits"]), model.classes, probabilities, int(row["decision"]), head)

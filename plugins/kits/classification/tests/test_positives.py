@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.records import Prediction
-from heatproof_classification.positives import support
+from heatproof.model import READERS
+from heatproof.records import Head, Prediction
+from heatproof_classification.positives import log_odds, support
 
 GRADES = ("none", "mild", "severe")
 
@@ -38,3 +39,18 @@ def test_one_output_cannot_separate_a_class_in_the_middle() -> None:
 def test_an_unknown_class_is_named() -> None:
     with pytest.raises(DataError, match=r"the model has no class 'sever'; did you mean 'severe'\?"):
         support(prediction(0.75), ["sever"])
+
+
+@pytest.mark.parametrize("names", [["mild"], ["mild", "severe"], ["none", "severe"]])
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_log_odds_are_those_of_the_support(names: list[str], head: Head) -> None:
+    for logits in np.random.default_rng(0).normal(size=(20, 3)) * 3:
+        probabilities, decision = READERS[head](logits, 3)
+        read = Prediction(logits, GRADES, probabilities, decision, head)
+        total = 1 if head == "softmax" else len(names)
+        share = support(read, names) / total
+        assert log_odds(read, names) == pytest.approx(np.log(share / (1 - share)), rel=1e-9, abs=1e-9)
+
+
+def test_of_a_model_that_reads_its_outputs_itself_the_support_is_ranked() -> None:
+    assert log_odds(prediction(0.625, 0.25, 0.125), ["mild", "severe"]) == 0.375

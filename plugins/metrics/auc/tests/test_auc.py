@@ -28,7 +28,7 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = ABC, known: tuple
     sample = Sample("one", np.zeros((1, 2, 2)), label=label)
     logits = np.array(logits, dtype=np.float32)
     probabilities, decision = READERS[head](logits.astype(float), len(classes))
-    return Case(sample, Prediction(logits, classes, probabilities, decision), classes=known)
+    return Case(sample, Prediction(logits, classes, probabilities, decision, head), classes=known)
 
 
 def table(metric: Auc, cases: list[Case]) -> dict[str, Array]:
@@ -50,7 +50,7 @@ class TestOneVersusRest:
     def cases(self) -> list[Case]:
         """Cases with exactly these probabilities; logits would break a tie by rounding."""
         cases = [case(label, row) for label, row in zip((0, 1, 2, 0, 1, 2), PROBABILITIES)]
-        return [replace(entry, prediction=replace(entry.prediction, probabilities=np.array(row)))
+        return [replace(entry, prediction=replace(entry.prediction, probabilities=np.array(row), head=None))
                 for entry, row in zip(cases, PROBABILITIES)]  # fmt: skip
 
     def test_vector(self) -> None:
@@ -109,6 +109,13 @@ class TestLabels:
         assert [row[1] for row in Auc().measure(case((), [1, 2, 3])).values()] == [0, 0, 0]
         assert Auc(positive=("b", "c")).measure(case((0, 2), [1, 2, 3]))["auc"][1] == 1
 
+    def test_a_finding_that_the_model_has_not(self) -> None:
+        """It says nothing about the classes of the model: the case counts for each of them."""
+        cases = [case(label, [z, -z], ("a", "b"), head="sigmoid") for label, z in
+                 zip([(0, 2), (1, 2), (0,), (), (2,)], (3, 1, -2, 2, 0))]  # fmt: skip
+        assert [row[1] for row in table(Auc(), cases)["a"]] == [1, 0, 1, 0, 0]
+        assert summary(Auc(), cases)["a"] == roc_auc_score([1, 0, 1, 0, 0], [3, 1, -2, 2, 0])
+
     def test_no_label(self) -> None:
         with pytest.raises(Undefined, match="no label"):
             Auc().measure(case(None, [1, 2, 3]))
@@ -121,8 +128,8 @@ class TestLabels:
 
 class TestPositive:
     def test_their_probabilities_together(self) -> None:
-        measured = Auc(positive=("b", "c")).measure(case(1, np.log([0.5, 0.2, 0.3])))
-        assert measured["auc"] == pytest.approx([0.5, 1], abs=1e-7)
+        measured = Auc(positive=("b", "c")).measure(case(1, np.log([0.6, 0.15, 0.25])))
+        assert measured["auc"] == pytest.approx([np.log(0.4 / 0.6), 1], abs=1e-7)
 
     def test_against_scikit_learn(self) -> None:
         generator = np.random.default_rng(2)
@@ -157,6 +164,43 @@ class TestPositive:
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(HeatproofError, match=f"Auc: .*{next(iter(wrong))}"):
             Auc(**wrong)
+
+
+class TestRounding:
+    """Probabilities near 0 and 1 are equal floats where the logits differ; the larger logit must win."""
+
+    @pytest.mark.parametrize(
+        ("head", "classes", "lower", "higher", "positive"),
+        [
+            ("softmax", ("a", "b"), [0, 40], [0, 45], ("b",)), ("softmax", ("a", "b"), [40, 0], [45, 0], ("a",)),
+            ("softmax", ABC, [0, 1, 50], [0, 1, 60], ("c",)), ("softmax", ABC, [0, 1, 50], [1, 0, 60], ("b", "c")),
+            ("sigmoid", ABC, [-40, 0, 0], [-38, 0, 0], ("a",)), ("sigmoid", ABC, [0, 38, 41], [0, 39, 41], ("b", "c")),
+            ("sigmoid", ABC, [-800, -820, 0], [-799, -820, 0], ("a", "b")), ("sigmoid", ("a", "b"), [40], [45], ("b",)),
+            ("ordinal", GRADES, [-40], [-38], REFERABLE), ("ordinal", GRADES, [40], [38], GRADES[:2]),
+            ("regression", GRADES, [1e-20], [0], GRADES[:2]),
+        ],
+    )  # fmt: skip
+    def test_what_was_not_rounded_is_ranked(
+        self, head: Head, classes: tuple[str, ...], lower: list[float], higher: list[float], positive: tuple[str, ...]
+    ) -> None:
+        labels = (classes.index(positive[0]), next(index for index, name in enumerate(classes) if name not in positive))
+        cases = [case(label, logits, classes, classes, head) for label, logits in zip(labels, (higher, lower))]
+        assert summary(Auc(positive=positive), cases)["auc"] == 1
+        assert summary(Auc(positive=positive), cases[::-1])["auc"] == 1
+        same = [case(label, lower, classes, classes, head) for label in labels]
+        assert summary(Auc(positive=positive), same)["auc"] == 0.5
+
+    def test_a_shift_of_all_logits_under_a_softmax_is_a_tie(self) -> None:
+        cases = [case(label, logits) for label, logits in ((0, [1, 2, 3.5]), (1, [11, 12, 13.5]))]
+        assert summary(Auc(positive=("a",)), cases)["auc"] == 0.5
+
+    def test_sigmoids_of_a_softmax_head(self) -> None:
+        cases = [case(label, [z, 0, 0]) for label, z in ((0, 45), (1, 40))]
+        assert summary(Auc(scores="sigmoid", positive=("a",)), cases)["auc"] == 1
+
+    def test_a_softmax_without_another_class(self) -> None:
+        with pytest.raises(Undefined, match="no class besides a, b, c"):
+            Auc(positive=ABC).measure(case(0, [1, 2, 3]))
 
 
 def test_expected() -> None:

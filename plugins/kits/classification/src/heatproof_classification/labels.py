@@ -9,17 +9,18 @@ from heatproof.metric import Case
 def labels_of(case: Case) -> tuple[int, ...]:
     """Translate the sample's labels into indices of the prediction's classes.
 
-    Raises ``Undefined`` where the sample has no label or the model has no such class, and ``DataError`` for a label
-    outside the dataset's classes.
+    Of several labels those that the model has no class for are left out: they say nothing about its classes. Raises
+    ``Undefined`` where the sample has no label, or a single one without a class of the model, and ``DataError`` for a
+    label outside the dataset's classes.
     """
     assert case.prediction is not None
     if case.sample.label is None:
         raise Undefined("the sample has no label")
     names = [_class_name(case, int(index)) for index in np.atleast_1d(case.sample.label)]
-    missing = [name for name in names if name not in case.prediction.classes]
-    if missing:
-        raise Undefined(f"the model has no class {missing[0]!r}")
-    return tuple(case.prediction.classes.index(name) for name in names)
+    known = [name for name in names if name in case.prediction.classes]
+    if not known and not np.ndim(case.sample.label):
+        raise Undefined(f"the model has no class {names[0]!r}")
+    return tuple(case.prediction.classes.index(name) for name in known)
 
 
 def label_of(case: Case) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
-from heatproof.records import Array, Prediction
+from heatproof.records import Array
 from heatproof_classification.labels import labels_of
-from heatproof_classification.positives import Positive, support
+from heatproof_classification.positives import Positive, log_odds
 
 from .ranks import auc
 
@@ -18,7 +18,7 @@ from .ranks import auc
 class AucParams(Params):
     """Which scores are ranked, and which classes are positive (None: each class against the rest).
 
-    ``scores``: the probabilities of the model's head, or the ``sigmoid`` of each logit.
+    ``scores``: the probabilities of the model's head, or the ``sigmoid`` of each logit, both by their log odds.
     """
 
     scores: Literal["probabilities", "sigmoid"] = "probabilities"
@@ -36,6 +36,7 @@ class Auc(Metric[AucParams]):
     Radiology 143 (1982).
     """
 
+    revision = 2
     needs = frozenset({"prediction", "label"})
     primary = "auc"
 
@@ -44,12 +45,17 @@ class Auc(Metric[AucParams]):
         return {"classes": self.params.positive or ()}
 
     def measure(self, case: Case) -> dict[str, Array]:
-        """Per measure (each class, or ``auc`` alone) the score and 1 for a positive case, else 0: (2,)."""
-        assert case.prediction is not None
-        prediction = self._scored(case.prediction)
+        """Per measure (each class, or ``auc`` alone) the score and 1 for a positive case, else 0: (2,).
+
+        The score is the log odds, since probabilities near 0 and 1 round to equal values.
+        """
+        prediction = case.prediction
+        assert prediction is not None
+        if self.params.scores == "sigmoid":
+            prediction = replace(prediction, head="sigmoid")
         labels = {prediction.classes[index] for index in labels_of(case)}
         return {
-            measure: np.array([support(prediction, positive), not labels.isdisjoint(positive)], dtype=np.float64)
+            measure: np.array([log_odds(prediction, positive), not labels.isdisjoint(positive)], dtype=np.float64)
             for measure, positive in self._positives(case.classes, prediction.classes).items()
         }
 
@@ -61,13 +67,6 @@ class Auc(Metric[AucParams]):
     def expected(self, measure: str) -> float:
         """Return one half for every measure."""
         return 0.5
-
-    def _scored(self, prediction: Prediction) -> Prediction:
-        """Return the prediction with the scores to rank as its probabilities."""
-        if self.params.scores == "probabilities":
-            return prediction
-        logits = np.asarray(prediction.logits, dtype=np.float64)
-        return replace(prediction, probabilities=0.5 * (1 + np.tanh(0.5 * logits)))
 
     def _positives(self, labelled: Collection[str], predicted: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Map each measure to its positive classes."""
