@@ -301,6 +301,31 @@ def test_another_correction_has_columns_of_its_own(run: Run) -> None:
         assert actual == pytest.approx(expected.tolist(), nan_ok=True)
 
 
+def test_tests_swap_exchangeable_measurements(run: Run) -> None:
+    """A metric that compares cases with each other: p must not depend on the scale of a combination's values."""
+
+    class Best(Mass):
+        """The value of the best case over the mean of all."""
+
+        def summarise(self, measurements: Any, counts: Any) -> dict[str, Any]:
+            values = measurements["value"]
+            return {"value": np.where(counts > 0, values, 0).max(1) / (counts @ values / counts.sum(1))}
+
+        def exchangeable(self, measurements: Any) -> dict[str, Any]:
+            return {"value": measurements["value"] / measurements["value"].mean()}
+
+    rows = {}
+    for scale in (1, 1000):
+        values = VALUES | {"cam": [scale * value for value in VALUES["cam"]]}
+        entries = [entry(run, name, [row(case, "value", value) for case, value in zip("abcd", values[name])], Best())
+                   for name in ("slope", "cam", "random")]  # fmt: skip
+        summary, compared = tables(pivoted(run, entries))
+        cam = next(line for line in summary if line["explainer"] == "cam")
+        rows[scale] = [cam["p_random"], cam["difference_to_random"]]
+        rows[scale] += [value for line in compared for value in (line["p"], line["difference"])]
+    assert rows[1000] == pytest.approx(rows[1])
+
+
 def test_ranks_are_those_of_the_summary(run: Run) -> None:
     table = results(pivoted(run, mass(run)), SETTINGS)["ranks"]
     first, second = table.rows

@@ -146,6 +146,11 @@ class Scalar(Summary):
         return mean(values, counts)[0]
 
 
+class Rescaling(Inside):
+    def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {name: 2 * values for name, values in measurements.items()}
+
+
 class Elsewhere(Inside):
     primary = "score"
 
@@ -193,6 +198,7 @@ FAULTS = (
     (Adding(), "doubled counts change nothing"),
     (Pooling(), "a resample is summarised by itself"),
     (Zero(), "a resample without cases has no value"),
+    (Rescaling(), "exchangeable measurements have the same summary"),
 )
 
 

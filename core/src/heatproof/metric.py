@@ -87,6 +87,15 @@ class Metric(Component[P]):
             for (name, values), part in zip(measurements.items(), parts)
         }
 
+    def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The measurements of a combination on a scale that it shares with others; their summary must not change.
+
+        A paired test swaps cases between two combinations. A metric that compares the values of different cases, by
+        ranks or at common thresholds, returns ranks here: else p depends on the scale of the values, which the measure
+        ignores. ``measurements`` are those of ``summarise``.
+        """
+        return measurements
+
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """The most forward and backward passes per case, for estimates; ``explanation`` are those of one heatmap."""
         return (0, 0)

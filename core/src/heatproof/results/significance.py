@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,14 +26,21 @@ class PairedTest:
     patients: int
 
 
+Exchangeable: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+"""``Metric.exchangeable``."""
+
 UNTESTED = PairedTest(np.nan, np.nan, 0, False, 0, 0)
 
 
 def paired_test(
     summarise: Summarise, a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str], measure: str,
-    permutations: int, seed: int,
+    permutations: int, seed: int, exchangeable: Exchangeable = dict,
 ) -> PairedTest:  # fmt: skip
     """Test two combinations on the same cases: a two-sided permutation test that swaps whole patients.
+
+    ``exchangeable`` brings the measurements of either one to a common scale, such as their ranks (Venkatraman and Begg,
+    "A distribution-free procedure for comparing receiver operating characteristic curves from a paired experiment",
+    Biometrika 83, 1996).
 
     With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), otherwise the exact share of all swaps; differences
     within ``TIE`` are equal. Returns ``UNTESTED`` if no case is defined in both.
@@ -41,9 +49,10 @@ def paired_test(
     if not defined.any():
         return UNTESTED
     tested_patients = np.asarray(patients, dtype=np.str_)[defined]
-    stacked = {name: np.concatenate([np.asarray(a[name])[defined], np.asarray(b[name])[defined]]) for name in a}
+    sides = [exchangeable({name: np.asarray(side[name])[defined] for name in a}) for side in (a, b)]
+    stacked = {name: np.concatenate([side[name] for side in sides]) for name in sides[0]}
     pieces, exact = swap_counts(tested_patients.tolist(), permutations, seed)
-    values = [[summarise(stacked, side)[measure] for side in sides] for sides in pieces]
+    values = [[summarise(stacked, counts)[measure] for counts in swapped] for swapped in pieces]
     first, second = map(np.concatenate, zip(*values))
     count = len(first) if exact else permutations
     difference = float(first[0] - second[0])

@@ -179,7 +179,9 @@ def _test(cases: Cases, other: Cases | None, measure: str, settings: SummarySett
     if not shared or (measure in cases.values and measure not in shared):
         return None
     a, b = ({name: side.values[name] for name in shared} for side in (cases, other))
-    return paired_test(metric.summarise, a, b, cases.patients, measure, settings.permutations, settings.seed)
+    return paired_test(
+        metric.summarise, a, b, cases.patients, measure, settings.permutations, settings.seed, metric.exchangeable
+    )
 
 
 def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest, settings: SummarySettings) -> Row:

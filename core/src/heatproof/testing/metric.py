@@ -226,6 +226,14 @@ def a_resample_without_cases_has_no_value(bench: MetricBench) -> None:
     claim(not valued, f"{', '.join(valued)} has a value although no case occurs.")
 
 
+def exchangeable_measurements_have_the_same_summary(bench: MetricBench) -> None:
+    """The measurements that a paired test swaps between combinations have the same summary to 1e-12."""
+    table = bench.table(bench.cases())
+    counts = _counts(table)
+    exchangeable = bench.metric.exchangeable(table)
+    _claim_alike(bench.metric.summarise(table, counts), bench.metric.summarise(exchangeable, counts))
+
+
 LAWS: tuple[Callable[[MetricBench], None], ...] = (
     measures_are_numbers,
     what_is_needed_is_declared,
@@ -240,6 +248,7 @@ LAWS: tuple[Callable[[MetricBench], None], ...] = (
     doubled_counts_change_nothing,
     a_resample_is_summarised_by_itself,
     a_resample_without_cases_has_no_value,
+    exchangeable_measurements_have_the_same_summary,
 )
 
 

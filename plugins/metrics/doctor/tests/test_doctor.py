@@ -14,6 +14,7 @@ from heatproof.errors import HeatproofError
 from heatproof.metric import Case, Undefined
 from heatproof.model import READERS, Head, Model
 from heatproof.records import Label, Prediction, Sample
+from heatproof.results.significance import paired_test
 from heatproof.testing import conforms
 from heatproof_doctor.doctor import Doctor
 
@@ -49,6 +50,13 @@ def summary(metric: Doctor, cases: list[Case]) -> dict[str, Any]:
     return {name: values[0] for name, values in measures.items()}
 
 
+def shown(scores: dict[str, float]) -> dict[str, float]:
+    """The statistics, after a check that their logarithms are theirs."""
+    for name in ("alpha", "beta"):
+        assert np.exp(scores[f"log_{name}"]) == pytest.approx(scores[name])
+    return {name: scores[name] for name in ("alpha", "beta", "wrong")}
+
+
 @conforms(Doctor(), Doctor(distribution="sigmoid", gamma=0.5), Doctor(temperature=1.5),
           Doctor(epsilon=0.01), Doctor(epsilon=0.01, towards="doubt", distribution="sigmoid"))  # fmt: skip
 def test_conformance(check: Any) -> None:
@@ -58,27 +66,45 @@ def test_conformance(check: Any) -> None:
 class TestMeasure:
     def test_softmax_of_the_logits(self) -> None:
         scores = Doctor().measure(case(1, np.log([0.7, 0.2, 0.1])))
-        assert scores == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 1})
+        assert shown(scores) == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 1})
         assert Doctor().measure(case(0, np.log([0.7, 0.2, 0.1])))["wrong"] == 0
 
     def test_temperature_divides_the_logits(self) -> None:
         scores = Doctor(temperature=2).measure(case(0, 2 * np.log([0.7, 0.2, 0.1])))
-        assert scores == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 0})
+        assert shown(scores) == pytest.approx({"alpha": 0.85185185, "beta": 0.42857143, "wrong": 0})
 
     def test_normalised_sigmoids(self) -> None:
         """Sigmoids .75, .6, .15 are divided by their sum 1.5, to .5, .4, .1."""
         shares = np.array([0.75, 0.6, 0.15])
         scores = Doctor(distribution="sigmoid").measure(case(0, np.log(shares / (1 - shares)), head="sigmoid"))
-        assert scores == pytest.approx({"alpha": (1 - 0.42) / 0.42, "beta": 1, "wrong": 0})
+        assert shown(scores) == pytest.approx({"alpha": (1 - 0.42) / 0.42, "beta": 1, "wrong": 0})
 
     @pytest.mark.parametrize("distribution", ["softmax", "sigmoid"])
     def test_one_logit_of_two_classes(self, distribution: Any) -> None:
         """The sigmoid of the logit is .9, the distribution (.1, .9)."""
         scores = Doctor(distribution=distribution).measure(case(0, [np.log(9)], ABC[:2], head="sigmoid"))
-        assert scores == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
+        assert shown(scores) == pytest.approx({"alpha": 0.21951220, "beta": 0.11111111, "wrong": 1})
 
     def test_extreme_logits(self) -> None:
-        assert Doctor().measure(case(0, [2000.0, -2000.0, 0.0])) == {"alpha": 0, "beta": 0, "wrong": 0}
+        scores = Doctor().measure(case(0, [2000.0, -2000.0, 0.0]))
+        assert scores == {"alpha": 0, "beta": 0, "log_alpha": -2000 + np.log(2), "log_beta": -2000, "wrong": 0}
+
+    @pytest.mark.parametrize(
+        ("settings", "logits"),
+        [
+            ({}, [[0, 800], [0, 900]]), ({"temperature": 0.01}, [[0, 40, 1], [0, 45, 1]]),
+            ({"distribution": "sigmoid"}, [[-45, -40, -99], [-50, -40, -99]]),
+        ],
+    )  # fmt: skip
+    def test_statistics_that_underflow_are_ranked(self, settings: dict[str, Any], logits: list[list[float]]) -> None:
+        names = ABC[: len(logits[0])]
+        cases = [case(label, row, names, names) for label, row in zip((0, 1), logits)]
+        scores = summary(Doctor(**settings), cases)
+        assert scores["alpha_auroc"] == scores["beta_auroc"] == 1
+
+    def test_the_only_class(self) -> None:
+        with pytest.raises(Undefined, match="only class"):
+            Doctor().measure(case(0, [1], ("a",), ("a",)))
 
     def test_decisions_and_labels_meet_by_name(self) -> None:
         turned = ("c", "b", "x", "a")
@@ -141,6 +167,19 @@ class TestSummarise:
         long = Doctor().summarise(longer, np.ones((1, 201), int))
         for name, values in short.items():
             np.testing.assert_array_equal(values, long[name])
+
+
+@pytest.mark.parametrize("measure", ["alpha_auroc", "beta_frr_at_95"])
+def test_a_paired_test_ignores_the_calibration(measure: str) -> None:
+    """A temperature changes every statistic, but of two classes no rank."""
+    first = table(Doctor(), drawn(2, 60)[0])
+    ids = [str(number) for number in range(60)]
+    tests = []
+    for temperature in (1.0, 0.1):
+        second = table(Doctor(temperature=temperature), drawn(2, 60, seed=1)[0])
+        tests.append(paired_test(Doctor().summarise, first, second, ids, measure, 300, 0, Doctor().exchangeable))
+    assert tests[0] == tests[1]
+    assert 0 < tests[0].p <= 1
 
 
 def test_expected() -> None:

@@ -11,6 +11,7 @@ from heatproof.errors import DataError, HeatproofError
 from heatproof.metric import Case, Undefined
 from heatproof.records import Annotation, Heatmap, Sample
 from heatproof.results.intervals import summarise_cases
+from heatproof.results.significance import paired_test
 from heatproof.testing import conforms
 from heatproof_froc.curve import RATES, sensitivity_at
 from heatproof_froc.froc import Froc
@@ -227,6 +228,19 @@ class TestOracles:
         assert original.keys() == scaled.keys()
         for name, values in original.items():
             assert scaled[name].tolist() == values.tolist()
+
+    def test_a_paired_test_ignores_the_scale(self) -> None:
+        first, second = (table(Froc(), [case(*noisy(seed, shape=(16, 16))) for seed in seeds])
+                         for seeds in (range(12), range(12, 24)))  # fmt: skip
+        ids = [str(number) for number in range(12)]
+        results = []
+        for scale in (1, 1e-3, 1e3):
+            scaled = {**second, "threshold": scale * second["threshold"] - 5}
+            test = paired_test(Froc().summarise, first, scaled, ids, "overlap", 200, 0, Froc().exchangeable)
+            results.append((test.p, test.difference))
+        assert results == [results[0]] * 3
+        quantile = Froc(scale="quantile")
+        assert quantile.exchangeable(first) is first
 
     def test_quantiles_ignore_the_scale_of_each_image(self) -> None:
         images = [noisy(seed) for seed in range(4)]

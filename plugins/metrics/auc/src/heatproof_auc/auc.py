@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from scipy.stats import rankdata
 
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
@@ -64,6 +65,10 @@ class Auc(Metric[AucParams]):
         areas = {name: auc(values[:, 0], values[:, 1], counts) for name, values in measurements.items()}
         return areas | {self.primary: np.mean(list(areas.values()), axis=0)}
 
+    def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return ranks in place of the scores."""
+        return {name: _ranked(values) for name, values in measurements.items()}
+
     def expected(self, measure: str) -> float:
         """Return one half for every measure."""
         return 0.5
@@ -73,3 +78,8 @@ class Auc(Metric[AucParams]):
         if self.params.positive is not None:
             return {self.primary: self.params.positive}
         return {name: (name,) for name in predicted if name in labelled}
+
+
+def _ranked(values: Array) -> Array:
+    """Replace the scores of a class (cases, 2) by their ranks; equal scores share their mean rank."""
+    return np.column_stack([rankdata(values[:, 0], nan_policy="omit"), values[:, 1]])

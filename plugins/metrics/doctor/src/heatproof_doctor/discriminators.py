@@ -1,34 +1,43 @@
-"""Statistics of how doubtful the decision of a distribution over classes is.
+"""Statistics of how doubtful the decision of a distribution over classes is, as logarithms.
 
-Both are 0 for certainty and C - 1 for C equal classes. They depend on ratios only: the weights (class,) need not sum to
-one. They avoid the difference 1 - p, whose rounding would make almost certain decisions equal.
+The statistics are 0 for certainty and C - 1 for C equal classes. They avoid the difference 1 - p, whose rounding would
+make almost certain decisions equal; of the logarithms, even the smallest do not underflow.
 """
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from heatproof.records import Array
 
+def log_alpha(logs: Tensor) -> Tensor:
+    """log((1 - g) / g) (n,) from log-probabilities (n, class), g the sum of their squares.
 
-def alpha(weights: Array) -> float:
-    """(1 - g) / g with g the sum of squared probabilities: the odds that two draws from it differ.
+    (1 - g) / g is the odds that two draws from the distribution differ.
 
-    >>> round(alpha(np.array([0.7, 0.2, 0.1])), 8)
-    0.85185185
+    >>> round(log_alpha(torch.tensor([[0.7, 0.2, 0.1]]).double().log()).exp().item(), 6)
+    0.851852
     """
-    others = 1 - np.eye(len(weights))
-    return float(weights @ others @ weights / (weights @ weights))
+    return torch.logsumexp(logs + _others(logs), dim=1) - torch.logsumexp(2 * logs, dim=1)
 
 
-def beta(weights: Array) -> float:
-    """(1 - p) / p with p the largest probability: the odds that the decision is wrong.
+def log_beta(logs: Tensor) -> Tensor:
+    """log((1 - p) / p) (n,) from log-probabilities (n, class), p the largest probability.
 
-    >>> round(beta(np.array([0.7, 0.2, 0.1])), 8)
-    0.42857143
+    (1 - p) / p is the odds that the decision is wrong.
+
+    >>> round(log_beta(torch.tensor([[0.7, 0.2, 0.1]]).double().log()).exp().item(), 6)
+    0.428571
     """
-    ordered = np.sort(weights)
-    return float(ordered[:-1].sum() / ordered[-1])
+    largest = logs.argmax(1, keepdim=True)
+    return (_others(logs) - logs).gather(1, largest)[:, 0]
 
 
-DISCRIMINATORS: Mapping[str, Callable[[Array], float]] = {"alpha": alpha, "beta": beta}
+def _others(logs: Tensor) -> Tensor:
+    """The log-probability (n, class) of all other classes together, without the difference 1 - p."""
+    diagonal = torch.eye(logs.shape[1], dtype=torch.bool, device=logs.device)
+    return logs[:, None, :].masked_fill(diagonal, -torch.inf).logsumexp(2)
+
+
+DISCRIMINATORS: Mapping[str, Callable[[Tensor], Tensor]] = {"alpha": log_alpha, "beta": log_beta}
+"""Name → logarithm of the statistic."""

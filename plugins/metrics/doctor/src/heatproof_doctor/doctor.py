@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import Field
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
@@ -49,6 +51,7 @@ class Doctor(Metric[DoctorParams]):
     Granese et al., "DOCTOR: A simple method for detecting misclassification errors", NeurIPS (2021).
     """
 
+    revision = 2
     primary = "alpha_auroc"
     opposite = frozenset({"alpha_frr", "alpha_frr_at_95", "beta_frr", "beta_frr_at_95"})
 
@@ -60,14 +63,24 @@ class Doctor(Metric[DoctorParams]):
         return frozenset({"prediction", "label"})
 
     def measure(self, case: Case) -> dict[str, float]:
-        """Return ``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label."""
+        """Return ``alpha`` and ``beta`` in [0, classes - 1], and ``wrong``: 1 where the decision is not the label.
+
+        Their logarithms ``log_alpha`` and ``log_beta`` are ranked, because the statistics themselves may underflow.
+        """
         label = label_of(case)
         prediction = case.prediction
         assert prediction is not None
         self._require_distribution(prediction)
         logits = self._logits(case, prediction)
-        statistics = {name: statistic(self._weights(logits[name])) for name, statistic in DISCRIMINATORS.items()}
-        return statistics | {"wrong": float(prediction.decision != label)}
+        logs = {
+            name: float(statistic(self._logarithms(torch.from_numpy(logits[name])[None])))
+            for name, statistic in DISCRIMINATORS.items()
+        }
+        return {
+            **{name: float(np.exp(log)) for name, log in logs.items()},
+            **{f"log_{name}": log for name, log in logs.items()},
+            "wrong": float(prediction.decision != label),
+        }
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """Count with ``epsilon`` one forward for both statistics, and a backward and a forward for each."""
@@ -82,12 +95,16 @@ class Doctor(Metric[DoctorParams]):
         counts = counts[:, defined]
         summary: dict[str, Array] = {}
         for name in DISCRIMINATORS:
-            statistic = measurements[name][defined]
-            auroc, curve = auroc_and_curve(statistic, wrong, counts)
-            frr, trr = rates(statistic, wrong, counts, self.params.gamma)
+            auroc, curve = auroc_and_curve(measurements[f"log_{name}"][defined], wrong, counts)
+            frr, trr = rates(measurements[name][defined], wrong, counts, self.params.gamma)
             measures = {"auroc": auroc, "frr": frr, "trr": trr, "frr_at_95": curve[:, 95], "curve": curve}
             summary |= {f"{name}_{measure}": values for measure, values in measures.items()}
         return summary
+
+    def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the ranks of what is ranked; the statistics themselves are only compared with ``gamma``."""
+        ranks = {f"log_{name}": _ranks(measurements[f"log_{name}"]) for name in DISCRIMINATORS}
+        return {**measurements, **ranks}
 
     def expected(self, measure: str) -> float | None:
         """Return one half for either AUROC, None for other measures."""
@@ -106,22 +123,19 @@ class Doctor(Metric[DoctorParams]):
     def _require_distribution(self, prediction: Prediction) -> None:
         count = len(prediction.logits)
         classes = len(prediction.classes)
+        if classes < 2:
+            raise Undefined("a decision for the only class cannot be doubted")
         if count != classes and (count, classes) != (1, 2):
             raise Undefined(f"one output for {classes} grades is not a distribution over them")
 
-    def _weights(self, logits: Array) -> Array:
-        """The distribution over the classes (class,), up to a factor."""
-        if self.params.distribution == "sigmoid" and len(logits) > 1:
-            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-        if len(logits) == 1:
-            logits = np.array([0.0, logits[0]])
-        scaled = logits / self.params.temperature
-        return np.asarray(np.exp(scaled - scaled.max()))
-
     def _logarithms(self, logits: Tensor) -> Tensor:
-        """The same distribution as log-probabilities (n, class)."""
+        """The distribution over the classes as log-probabilities (n, class)."""
         if self.params.distribution == "sigmoid" and logits.shape[1] > 1:
             return functional.logsigmoid(logits).log_softmax(1)
         if logits.shape[1] == 1:
             logits = functional.pad(logits, (1, 0))
         return (logits / self.params.temperature).log_softmax(1)
+
+
+def _ranks(values: Array) -> Array:
+    return np.asarray(rankdata(values, nan_policy="omit"))

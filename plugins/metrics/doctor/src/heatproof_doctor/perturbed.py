@@ -8,25 +8,7 @@ from torch import Tensor
 from heatproof.batch import Batch
 from heatproof.records import Array
 
-
-def doubt_alpha(logs: Tensor) -> Tensor:
-    """log((1 - g) / g) from log-probabilities (n, class), g the sum of their squares."""
-    return torch.logsumexp(logs + _others(logs), dim=1) - torch.logsumexp(2 * logs, dim=1)
-
-
-def doubt_beta(logs: Tensor) -> Tensor:
-    """log((1 - p) / p) from log-probabilities (n, class), p the largest probability."""
-    largest = logs.argmax(1, keepdim=True)
-    return (_others(logs) - logs).gather(1, largest)[:, 0]
-
-
-def _others(logs: Tensor) -> Tensor:
-    """The log-probability (n, class) of all other classes together, without the difference 1 - p."""
-    diagonal = torch.eye(logs.shape[1], dtype=torch.bool, device=logs.device)
-    return logs[:, None, :].masked_fill(diagonal, -torch.inf).logsumexp(2)
-
-
-DOUBTS: Mapping[str, Callable[[Tensor], Tensor]] = {"alpha": doubt_alpha, "beta": doubt_beta}
+from .discriminators import DISCRIMINATORS
 
 
 def perturbed_logits(
@@ -41,7 +23,7 @@ def perturbed_logits(
     images = batch.images.detach().requires_grad_()
     with torch.enable_grad():
         logs = logarithms(batch.forward(images)[0])
-        signs = {name: _sign(doubt(logs), images) for name, doubt in DOUBTS.items()}
+        signs = {name: _sign(doubt(logs), images) for name, doubt in DISCRIMINATORS.items()}
     if not doubting:
         epsilon = -epsilon
     with torch.no_grad():

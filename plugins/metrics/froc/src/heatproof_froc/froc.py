@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.stats import rankdata
 
 from heatproof.component import Params
 from heatproof.errors import DataError
@@ -116,6 +117,13 @@ class Froc(Metric[FrocParams]):
             "extrapolated": beyond,
             **{f"{rule}_curve": curve for rule, curve in curves.items()},
         }
+
+    def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the ranks of the thresholds that are values; quantiles are on one scale already."""
+        if self.params.scale == "quantile":
+            return measurements
+        thresholds = measurements["threshold"]
+        return {**measurements, "threshold": rankdata(thresholds, nan_policy="omit").reshape(thresholds.shape)}
 
     def _read(self, false_positives: Array, sensitivity: Array) -> tuple[Array, Array]:
         """Read the sensitivity (r, rules, rates) off curves (r, rules, points), and the share of extrapolation (r,)."""
