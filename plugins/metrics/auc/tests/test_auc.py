@@ -41,7 +41,10 @@ def summary(metric: Auc, cases: list[Case]) -> dict[str, float]:
     return {name: float(values[0]) for name, values in measures.items()}
 
 
-@conforms(Auc(), Auc(scores="sigmoid"), Auc(positive=("right",)))
+@conforms(
+    Auc(), Auc(scores="sigmoid"), Auc(positive=("right",)), Auc(average="weighted"), Auc(average="micro", max_fpr=0.4),
+    Auc(against="pairs", average="weighted"), Auc(positive=("right",), max_fpr=0.3),
+)  # fmt: skip
 def test_conformance(check: Any) -> None:
     check()
 
@@ -160,7 +163,7 @@ class TestPositive:
         with pytest.raises(DataError, match="no class 'modrate'; did you mean 'moderate'"):
             Auc(positive=("modrate",)).measure(case(1, [0.2], GRADES, GRADES, "ordinal"))
 
-    @pytest.mark.parametrize("wrong", [{"positive": ()}, {"scores": "logits"}, {"average": "macro"}])
+    @pytest.mark.parametrize("wrong", [{"positive": ()}, {"scores": "logits"}, {"average": "samples"}, {"max_fpr": 0}])
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(HeatproofError, match=f"Auc: .*{next(iter(wrong))}"):
             Auc(**wrong)
