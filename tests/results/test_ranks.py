@@ -98,6 +98,24 @@ def test_critical_difference_as_published() -> None:
     assert friedman(values, 0.90).critical_difference == pytest.approx(2.291 * np.sqrt(4 * 5 / (6 * 14)), abs=5e-4)
 
 
+def test_nemenyi_of_scikit_posthocs() -> None:
+    """The example of ``posthoc_nemenyi_friedman``; the values are those of scikit-posthocs 0.17.1."""
+    values = np.array([[31, 27, 24], [31, 28, 31], [45, 29, 46], [21, 18, 48], [42, 36, 46], [32, 17, 40]])
+    first, second, third = 0.14553486869064602, 0.8322292181161419, 0.03760991481961706
+    expected = [[1, first, second], [first, 1, third], [second, third, 1]]
+    assert friedman(values, 0.95).p_nemenyi == pytest.approx(np.array(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_nemenyi_at_the_critical_difference(confidence: float) -> None:
+    values = np.random.default_rng(4).random((20, 7))
+    values[:, 0] += 0.5
+    result = friedman(values, confidence)
+    gaps = np.abs(result.mean_ranks[:, None] - result.mean_ranks)
+    assert np.array_equal(result.p_nemenyi < 1 - confidence, gaps > result.critical_difference)
+    assert 0 < (gaps > result.critical_difference).sum() < 42
+
+
 def test_stability_against_a_plain_loop() -> None:
     generator = np.random.default_rng(2)
     values = np.array([0.5, 0.7, 0.6])

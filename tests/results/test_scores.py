@@ -13,11 +13,12 @@ import pytest
 from heatproof.metric import Metric
 from heatproof.results.checksums import DamagedUnit
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
+from heatproof.results.rank_rows import ranked
 from heatproof.results.resampling import resample_counts
 from heatproof.results.scores import COMBINATION_COLUMNS, ScoredCombination, cases_of, name_of, write_csv, write_scores
-from heatproof.results.significance import benjamini_hochberg, holm
+from heatproof.results.significance import CORRECTIONS, holm
 from heatproof.results.store import Run
-from heatproof.results.summary import SummarySettings, comparisons, ranks, results, summaries, summary_columns
+from heatproof.results.summary import SummarySettings, comparisons, results, summaries, summary_columns
 from heatproof_parts import Area, Mass
 
 SETTINGS = SummarySettings(resamples=40, permutations=1000, confidence=0.9, seed=3)
@@ -289,15 +290,16 @@ def test_the_seed_decides_the_resamples(run: Run) -> None:
     assert first == again != other
 
 
-def test_another_correction_has_columns_of_its_own(run: Run) -> None:
+@pytest.mark.parametrize("correction", ["benjamini_hochberg", "benjamini_yekutieli"])
+def test_another_correction_has_columns_of_its_own(run: Run, correction: str) -> None:
     cases = pivoted(run, mass(run))
-    result = results(cases, SETTINGS.model_copy(update={"correction": "benjamini_hochberg"}))
+    result = results(cases, SETTINGS.model_copy(update={"correction": correction}))
     for name, p in (("summary", "p_random"), ("comparisons", "p")):
         rows = result[name].rows
         assert set(rows[0]) == set(result[name].columns)
         assert f"{p}_holm" not in rows[0]
-        expected = benjamini_hochberg(np.array([row[p] for row in rows]))
-        actual = [row[f"{p}_benjamini_hochberg"] for row in rows]
+        expected = CORRECTIONS[correction](np.array([row[p] for row in rows]))
+        actual = [row[f"{p}_{correction}"] for row in rows]
         assert actual == pytest.approx(expected.tolist(), nan_ok=True)
 
 
@@ -336,6 +338,15 @@ def test_ranks_are_those_of_the_summary(run: Run) -> None:
     assert (first["mean_rank"], first["friedman"], first["p_friedman"]) == (1.5, 0, 1)
     assert first["best_share"] + second["best_share"] == pytest.approx(1)
     assert first["best_share"] > 0.5
+
+
+def test_nemenyi_in_both_tables(run: Run) -> None:
+    tables = results(pivoted(run, mass(run)), SETTINGS)
+    pairs = {frozenset((row["a"], row["b"])): row["p_nemenyi"] for row in tables["comparisons"].rows}
+    best, other = tables["ranks"].rows
+    assert pairs.pop(frozenset((best["name"], other["name"]))) == pytest.approx(1)
+    assert np.isnan(list(pairs.values())).all()
+    assert (best["p_nemenyi"], other["p_nemenyi"]) == pytest.approx((1, 1))
 
 
 def test_wins_are_shares_of_the_resamples(run: Run) -> None:
@@ -432,4 +443,4 @@ def test_models_are_compared_by_metrics_of_predictions(ran: Callable[..., Any]) 
     assert [(line["model"], line["explainer"], line["n_valid"]) for line in finished.summary] == [
         ("regions", "", 8), ("linear", "", 8)
     ]  # fmt: skip
-    assert summaries([], SETTINGS) == comparisons([], SETTINGS) == ranks([], SETTINGS) == []
+    assert summaries([], SETTINGS) == comparisons([], [], SETTINGS) == ranked([], 0.95) == []

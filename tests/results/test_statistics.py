@@ -15,7 +15,7 @@ from heatproof.metric import mean
 from heatproof.results import resampling
 from heatproof.results.intervals import bca_interval, percentile_interval, summarise_cases
 from heatproof.results.resampling import piece_sizes, resample_counts, sampling, swap_counts
-from heatproof.results.significance import benjamini_hochberg, holm, paired_test
+from heatproof.results.significance import benjamini_hochberg, benjamini_yekutieli, holm, paired_test
 from heatproof.seeding import generator
 
 Floats = NDArray[np.float64]
@@ -636,12 +636,16 @@ class TestFalseDiscovery:
         for count in range(1, 40):
             values = np.round(generator.random(count) ** 3, 2)
             assert benjamini_hochberg(values) == pytest.approx(stats.false_discovery_control(values))
+            assert benjamini_yekutieli(values) == pytest.approx(stats.false_discovery_control(values, method="by"))
 
     def test_missing_values_do_not_count(self) -> None:
         values = np.array([np.nan, 0.02, 0.5, np.nan, 0.03])
         expected = stats.false_discovery_control(values[[1, 2, 4]])
         assert benjamini_hochberg(values) == pytest.approx([np.nan, *expected[:2], np.nan, expected[2]], nan_ok=True)
-        assert np.isnan(benjamini_hochberg(np.full(2, np.nan))).all()
+        expected = stats.false_discovery_control(values[[1, 2, 4]], method="by")
+        assert benjamini_yekutieli(values) == pytest.approx([np.nan, *expected[:2], np.nan, expected[2]], nan_ok=True)
+        for adjust in (benjamini_hochberg, benjamini_yekutieli):
+            assert np.isnan(adjust(np.full(2, np.nan))).all()
 
     def test_never_above_holm(self) -> None:
         values = np.random.default_rng(1).random(50) ** 4

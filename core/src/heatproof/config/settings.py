@@ -129,7 +129,7 @@ class StatisticsSettings(Params):
     permutations: Count = 10_000
     confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_boolean)] = 0.95
     interval: Literal["percentile", "bca", "parity"] = "percentile"
-    correction: Literal["holm", "benjamini_hochberg"] = "holm"
+    correction: Literal["holm", "benjamini_hochberg", "benjamini_yekutieli"] = "holm"
 
 
 class ReportSettings(Params):

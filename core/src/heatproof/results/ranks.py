@@ -16,7 +16,8 @@ from .resampling import numbered
 class Friedman:
     """Friedman's test over ``blocks`` patients: each combination's mean rank (combinations,), 1 for the best.
 
-    Two mean ranks further apart than the critical difference differ by Nemenyi's test.
+    Two mean ranks further apart than the critical difference differ by Nemenyi's test, whose p-values of all pairs are
+    ``p_nemenyi`` (combinations, combinations).
     """
 
     mean_ranks: Array
@@ -24,6 +25,7 @@ class Friedman:
     p: float
     critical_difference: float
     blocks: int
+    p_nemenyi: Array
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def friedman(values: Array, confidence: float) -> Friedman:
     """Friedman's test on values (patients, combinations), larger is better; patients with a missing value are left out.
 
     The statistic is corrected for ties and compared with chi-square; it is NaN without patients or if all are tied.
+    Nemenyi's p-values are those of the studentized range, as in ``scikit_posthocs.posthoc_nemenyi_friedman``; they
+    allow for all pairs and need no further correction.
 
     Friedman, "The use of ranks to avoid the assumption of normality implicit in the analysis of variance", Journal of
     the American Statistical Association 32 (1937); Demšar, "Statistical comparisons of classifiers over multiple data
@@ -76,7 +80,7 @@ def friedman(values: Array, confidence: float) -> Friedman:
     complete = values[~np.isnan(values).any(axis=1)]
     blocks, count = complete.shape
     if not blocks:
-        return Friedman(np.full(count, np.nan), np.nan, np.nan, np.nan, 0)
+        return Friedman(np.full(count, np.nan), np.nan, np.nan, np.nan, 0, np.full((count, count), np.nan))
     # The import takes half a second.
     from scipy.stats import studentized_range
 
@@ -87,8 +91,11 @@ def friedman(values: Array, confidence: float) -> Friedman:
     spread = (centred**2).sum()
     between = (count - 1) * blocks**2 * (centred.mean(axis=0) ** 2).sum()
     statistic = float(between / spread) if spread else np.nan
-    difference = studentized_range.ppf(confidence, count, np.inf) * sqrt(count * (count + 1) / (12 * blocks))
-    return Friedman(mean_ranks, statistic, float(chdtrc(count - 1, statistic)), float(difference), blocks)
+    unit = sqrt(count * (count + 1) / (12 * blocks))
+    difference = float(studentized_range.ppf(confidence, count, np.inf)) * unit
+    gaps = np.abs(mean_ranks[:, None] - mean_ranks) / unit
+    p_nemenyi = np.clip(studentized_range.sf(gaps, count, np.inf), 0, 1)
+    return Friedman(mean_ranks, statistic, float(chdtrc(count - 1, statistic)), difference, blocks, p_nemenyi)
 
 
 def stability(values: Array, resampled: Sequence[Array]) -> Stability:

@@ -100,11 +100,27 @@ def benjamini_hochberg(p_values: Array) -> Array:
     return adjusted
 
 
+def benjamini_yekutieli(p_values: Array) -> Array:
+    """Adjusted p-values that control the false discovery rate whatever the dependence of the tests; NaN stays NaN.
+
+    As ``scipy.stats.false_discovery_control`` with ``method="by"``. Benjamini and Yekutieli, "The control of the false
+    discovery rate in multiple testing under dependency", Annals of Statistics 29 (2001).
+
+    >>> benjamini_yekutieli(np.array([0.01, 0.04, 0.03, np.nan])).round(4).tolist()
+    [0.055, 0.0733, 0.0733, nan]
+    """
+    count = np.count_nonzero(~np.isnan(p_values))
+    harmonic = float((1 / np.arange(1, count + 1)).sum())
+    return np.asarray(np.minimum(benjamini_hochberg(p_values) * harmonic, 1))
+
+
 def _copy_and_order(p_values: Array) -> tuple[Array, Array]:
     """A copy of the p-values, and the positions of the defined ones, smallest first."""
     copied = np.array(p_values, dtype=np.float64)
     return copied, np.argsort(copied, kind="stable")[: np.count_nonzero(~np.isnan(copied))]
 
 
-CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
+CORRECTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "holm": holm, "benjamini_hochberg": benjamini_hochberg, "benjamini_yekutieli": benjamini_yekutieli,
+}  # fmt: skip
 """Name → correction of the p-values of one table."""

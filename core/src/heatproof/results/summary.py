@@ -12,9 +12,9 @@ from ..config.settings import StatisticsSettings
 from ..containment import contained
 from ..errors import HeatproofError
 from ..metric import Metric
-from ..records import Array
 from .intervals import Summary, summarise_cases
-from .ranks import Friedman, Stability, friedman, patient_means, stability, win_share
+from .rank_rows import RANK_COLUMNS, Ranked, Row, Summaries, family, ranked, sign_of
+from .ranks import win_share
 from .resampling import PARITY_RESAMPLES, PARITY_SIZES
 from .scores import NAME_COLUMNS, Cases, name_of
 from .significance import CORRECTIONS, UNTESTED, PairedTest, paired_test
@@ -24,12 +24,9 @@ PARITY_FLAG = (
     f"parity with Watanabe et al. 2022: median and percentiles of {PARITY_RESAMPLES} resamples of {PARITY_SIZES[0]} to "
     f"{PARITY_SIZES[1]} cases; not comparable with other intervals"
 )
-Row = dict[str, Any]
 Item = TypeVar("Item")
 Step = Callable[[str], None]
 """Receives how far the statistics are, such as ``3 of 40 pairs``."""
-Summaries = Sequence[tuple[Cases, Mapping[str, Summary]]]
-"""The cases of every combination, with their summaries by measure."""
 
 
 class SummarySettings(StatisticsSettings):
@@ -64,14 +61,8 @@ def comparison_columns(correction: str) -> tuple[str, ...]:
     """The columns of ``comparisons.csv``."""
     return (
         "dataset", "split", "metric", "measure", "a", "b", "difference", "p", f"p_{correction}", "permutations",
-        "exact", "n_cases", "n_patients", "win_share", "flag", "combination_a", "combination_b",
+        "exact", "p_nemenyi", "n_cases", "n_patients", "win_share", "flag", "combination_a", "combination_b",
     )  # fmt: skip
-
-
-RANK_COLUMNS = (
-    "dataset", "split", "metric", "measure", "name", "value", "rank", "best_share", "rank_share", "resamples",
-    "mean_rank", "critical_difference", "friedman", "p_friedman", "n_combinations", "n_patients", "flag", "combination",
-)  # fmt: skip
 
 
 def _silent(text: str) -> None:
@@ -85,10 +76,12 @@ def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _sil
         # The last bit of a product depends on the number of threads, which must not depend on the machine.
         with threadpool_limits(1, user_api="blas"):
             summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
+            families = ranked(summarised, settings.confidence)
+            compared = comparisons(summarised, families, settings, step)
             return {
                 "summary": ResultTable(summary_columns(correction), summaries(summarised, settings, step)),
-                "comparisons": ResultTable(comparison_columns(correction), comparisons(summarised, settings, step)),
-                "ranks": ResultTable(RANK_COLUMNS, ranks(summarised, settings)),
+                "comparisons": ResultTable(comparison_columns(correction), compared),
+                "ranks": ResultTable(RANK_COLUMNS, [row for entry in families for row in entry.rows(settings.flag)]),
             }
     except MemoryError as error:
         draws = f"{settings.resamples} resamples and {settings.permutations} permutations"
@@ -147,7 +140,7 @@ def summaries(summarised: Summaries, settings: SummarySettings, step: Step = _si
 
 def _ground(cases: Cases) -> tuple[Any, ...]:
     """What a combination and its baseline have in common: samples, grid and metric."""
-    return (*_family(cases), cases.scored.grid)
+    return (*family(cases), cases.scored.grid)
 
 
 def _owner(cases: Cases) -> tuple[str, str]:
@@ -160,9 +153,9 @@ def _correct(rows: Sequence[Row], name: str, settings: SummarySettings) -> None:
     families: dict[Any, list[Row]] = {}
     for row in rows:
         families.setdefault(tuple(row[key] for key in ("dataset", "split", "metric", "measure")), []).append(row)
-    for family in families.values():
-        adjusted = CORRECTIONS[settings.correction](np.array([row[name] for row in family], dtype=np.float64))
-        for row, value in zip(family, adjusted):
+    for members in families.values():
+        adjusted = CORRECTIONS[settings.correction](np.array([row[name] for row in members], dtype=np.float64))
+        for row, value in zip(members, adjusted):
             row[f"{name}_{settings.correction}"] = float(value)
 
 
@@ -198,30 +191,25 @@ def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest,
     }  # fmt: skip
 
 
-def comparisons(summarised: Summaries, settings: SummarySettings, step: Step = _silent) -> list[Row]:
+def comparisons(
+    summarised: Summaries, families: Sequence[Ranked], settings: SummarySettings, step: Step = _silent
+) -> list[Row]:
     """The rows of ``comparisons.csv``: every pair on the same samples, by the metric's primary measure."""
+    nemenyi = {pair: p for entry in families for pair, p in entry.p_nemenyi().items()}
     rows = []
     for (a, summary_a), (b, summary_b) in _counted([*pairs(summarised, 2)], step, "pairs"):
         metric = a.scored.metric
         measure = metric.primary
-        if _family(a) != _family(b) or measure not in summary_a or measure not in summary_b:
+        if family(a) != family(b) or measure not in summary_a or measure not in summary_b:
             continue
         test = _test(a, b, measure, settings)
         if test is not None:
-            wins = win_share(*(_sign(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
-            rows.append(_comparison_row(a, b, measure, test) | {"win_share": wins, "flag": settings.flag})
+            wins = win_share(*(sign_of(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
+            row = _comparison_row(a, b, measure, test)
+            pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
+            rows.append(row | {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins, "flag": settings.flag})
     _correct(rows, "p", settings)
     return rows
-
-
-def _family(cases: Cases) -> tuple[str, str, str, tuple[str, ...]]:
-    """What combinations in one comparison have in common: samples and metric."""
-    return cases.scored.dataset, cases.scored.columns["split"], cases.scored.metric.identity, cases.ids
-
-
-def _sign(metric: Metric) -> int:
-    """The factor that makes larger values better."""
-    return 1 if metric.higher_is_better else -1
 
 
 def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> Row:
@@ -231,47 +219,4 @@ def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> Row:
         "a": name_of(columns), "b": name_of(b.scored.columns), "difference": test.difference, "p": test.p,
         "permutations": test.permutations, "exact": test.exact, "n_cases": test.cases, "n_patients": test.patients,
         "combination_a": columns["combination"], "combination_b": b.scored.columns["combination"],
-    }  # fmt: skip
-
-
-def ranks(summarised: Summaries, settings: SummarySettings) -> list[Row]:
-    """The rows of ``ranks.csv``: the order by the primary measure and its stability, without random baselines."""
-    families: dict[Any, list[tuple[Cases, Summary]]] = {}
-    for cases, summary_of in summarised:
-        summary = summary_of.get(cases.scored.metric.primary)
-        if summary is not None and not np.isnan(summary.value) and not cases.scored.baseline:
-            families.setdefault(_family(cases), []).append((cases, summary))
-    return [row for family in families.values() if len(family) > 1 for row in _ranked(family, settings)]
-
-
-def _ranked(family: Sequence[tuple[Cases, Summary]], settings: SummarySettings) -> list[Row]:
-    sign = _sign(family[0][0].scored.metric)
-    values = sign * np.array([summary.value for _, summary in family])
-    stable = stability(values, [sign * summary.resampled for _, summary in family])
-    test = friedman(np.stack([sign * _by_patient(cases) for cases, _ in family], axis=1), settings.confidence)
-    rows = [
-        _rank_row(cases, summary, stable, test, index) | {"flag": settings.flag}
-        for index, (cases, summary) in enumerate(family)
-    ]
-    return sorted(rows, key=lambda row: (row["rank"], row["name"]))
-
-
-def _by_patient(cases: Cases) -> Array:
-    """The mean primary measure of each patient (patients,); NaN if it is not one number per case."""
-    values = cases.values.get(cases.scored.metric.primary)
-    if values is None or values.ndim > 1:
-        values = np.full(len(cases.ids), np.nan)
-    return patient_means(values, cases.patients)
-
-
-def _rank_row(cases: Cases, summary: Summary, stable: Stability, test: Friedman, index: int) -> Row:
-    scored = cases.scored
-    return {
-        **{name: scored.columns[name] for name in ("dataset", "split", "combination")},
-        "metric": scored.name, "measure": scored.metric.primary, "name": name_of(scored.columns),
-        "value": summary.value, "rank": float(stable.ranks[index]), "best_share": float(stable.best_share[index]),
-        "rank_share": float(stable.rank_share[index]), "resamples": stable.resamples,
-        "mean_rank": float(test.mean_ranks[index]), "critical_difference": test.critical_difference,
-        "friedman": test.statistic, "p_friedman": test.p, "n_combinations": len(test.mean_ranks),
-        "n_patients": test.blocks,
     }  # fmt: skip

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
+from sklearn.metrics import cohen_kappa_score, matthews_corrcoef, precision_recall_fscore_support
 
-from heatproof_grading.confusion import Weights, accuracy, kappa, rates
+from heatproof_grading.confusion import Weights, accuracy, kappa, matthews, rates
 
 Array = NDArray[Any]
 
@@ -83,6 +83,19 @@ def test_a_thousand_random_cases_against_scikit_learn() -> None:
         np.testing.assert_allclose(shares["precision"][0], precision, rtol=0, atol=1e-12)
         np.testing.assert_allclose(shares["sensitivity"][0], recall, rtol=0, atol=1e-12)
         np.testing.assert_allclose(shares["f1"][0], f1, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_matthews_correlation_of_scikit_learn(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    for _ in range(20):
+        labels, decisions = generator.integers(0, classes, (2, 30))
+        counted = matrix(labels, decisions, classes)
+        assert matthews(counted) == pytest.approx(matthews_corrcoef(labels, decisions), abs=1e-12)
+        assert matthews(3 * counted) == pytest.approx(matthews(counted), abs=1e-12)
+    assert matthews(matrix((0, 1, 1), (1, 0, 0), 2)) == pytest.approx(-1)
+    for labels, decisions in (((0, 0), (0, 1)), ((0, 1), (1, 1)), ((), ())):
+        assert np.isnan(matthews(matrix(labels, decisions, classes)))
 
 
 def test_specificity_is_the_sensitivity_for_all_others() -> None:

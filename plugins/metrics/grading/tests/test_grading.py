@@ -10,6 +10,7 @@ from sklearn.metrics import (
     accuracy_score,
     cohen_kappa_score,
     confusion_matrix,
+    matthews_corrcoef,
     precision_recall_fscore_support,
     recall_score,
 )
@@ -64,6 +65,7 @@ def test_all_classes_against_scikit_learn() -> None:
     precision, recall, f1, _ = precision_recall_fscore_support(labels, decisions, average="macro")
     assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, decisions, weights="quadratic"))
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, decisions))
+    assert scores["matthews"] == pytest.approx(matthews_corrcoef(labels, decisions))
     assert [scores[name] for name in ("sensitivity", "precision", "f1")] == pytest.approx([recall, precision, f1])
     spared = [recall_score(labels != grade, decisions != grade) for grade in range(5)]
     assert scores["specificity"] == pytest.approx(np.mean(spared))
@@ -83,6 +85,7 @@ def test_positive_classes_against_scikit_learn(threshold: float | None) -> None:
     expected = [recall, recall_score(labels < 2, ~decided), precision, f1]
     assert [scores[name] for name in RATES] == pytest.approx(expected)
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels >= 2, decided))
+    assert scores["matthews"] == pytest.approx(matthews_corrcoef(labels >= 2, decided))
     assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, logits.argmax(axis=1), weights="quadratic"))
 
 

@@ -31,6 +31,27 @@ def kappa(matrices: Array, weights: Weights = "quadratic") -> Array:
     return 1 - share(observed, by_chance)
 
 
+def matthews(matrices: Array) -> Array:
+    """Compute Matthews' correlation of labels and decisions (r,) in [-1, 1]; NaN where either are all of one class.
+
+    For more than two classes it is Gorodkin's generalisation, as in ``sklearn.metrics.matthews_corrcoef`` (which
+    returns 0 where it is undefined).
+
+    Matthews, "Comparison of the predicted and observed secondary structure of T4 phage lysozyme", Biochimica et
+    Biophysica Acta 405 (1975); Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    coefficient", Computational Biology and Chemistry 28 (2004).
+
+    >>> matthews(np.array([[[6, 3], [1, 2]], [[4, 0], [0, 0]]])).round(4).tolist()
+    [0.2928, nan]
+    """
+    labels = matrices.sum(axis=2)
+    decisions = matrices.sum(axis=1)
+    total = labels.sum(axis=1)
+    covariance = np.trace(matrices, axis1=1, axis2=2) * total - (labels * decisions).sum(axis=1)
+    variances = [total**2 - (counts**2).sum(axis=1) for counts in (labels, decisions)]
+    return share(covariance, np.sqrt(variances[0]) * np.sqrt(variances[1]))
+
+
 def accuracy(matrices: Array) -> Array:
     """Compute the share of right decisions (r,)."""
     return share(np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2)))

@@ -1,4 +1,4 @@
-"""The quality of a model's decisions: kappa, accuracy, sensitivity, specificity, precision and F1."""
+"""The quality of a model's decisions: kappa, Matthews' correlation, accuracy, sensitivity, specificity and more."""
 
 from collections.abc import Collection, Mapping
 from typing import Self
@@ -12,7 +12,7 @@ from heatproof.records import Array
 from heatproof_classification.labels import label_of
 from heatproof_classification.positives import Positive, support
 
-from .confusion import Weights, accuracy, kappa, rates, share
+from .confusion import Weights, accuracy, kappa, matthews, rates, share
 
 
 class GradingParams(Params):
@@ -37,12 +37,13 @@ class Grading(Metric[GradingParams]):
     """How often, and by how much, do the model's decisions miss the label?
 
     All measures follow from confusion matrices. ``kappa`` is over all classes in their order and weights a miss, by
-    default, by its squared distance; ``accuracy``, ``sensitivity``, ``specificity``, ``precision`` and ``f1`` are those
-    of the positive classes against the others, or means over the classes. A measure without denominator is NaN, never
-    0.
+    default, by its squared distance; ``matthews`` and ``accuracy`` are of the positive classes against the others, or
+    of all classes; so are ``sensitivity``, ``specificity``, ``precision`` and ``f1``, or they are means over the
+    classes. A measure without denominator is NaN, never 0.
 
     Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit",
-    Psychological Bulletin 70 (1968).
+    Psychological Bulletin 70 (1968); Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    coefficient", Computational Biology and Chemistry 28 (2004).
     """
 
     needs = frozenset({"prediction", "label"})
@@ -77,14 +78,15 @@ class Grading(Metric[GradingParams]):
             positive = slice(1, 2)
         return {
             "kappa": kappa(confusion, self.params.weights),
+            "matthews": matthews(decisions),
             "accuracy": accuracy(decisions),
             **{name: values[:, positive].mean(axis=1) for name, values in rates(decisions).items()},
             "confusion": _shares(confusion),
         }
 
     def expected(self, measure: str) -> float | None:
-        """Return 0 for ``kappa``, its value for independent labels and decisions; None for other measures."""
-        return {"kappa": 0.0}.get(measure)
+        """Return 0 for ``kappa`` and ``matthews``, for independent labels and decisions; None for other measures."""
+        return {"kappa": 0.0, "matthews": 0.0}.get(measure)
 
 
 def _single(label: int, decision: int, classes: int) -> Array:

@@ -24,7 +24,9 @@ FAILURES = ("failed", "invalid")
 EXCLUSIONS = ("excluded",)
 MAIN = ("heatproof", "torch", "torchvision", "numpy", "zarr", "duckdb")
 """Distributions whose versions are always shown, like those of plugins; all others are folded away."""
-AUTHORS: Mapping[str, str] = {"holm": "Holm", "benjamini_hochberg": "Benjamini and Hochberg"}
+AUTHORS: Mapping[str, str] = {
+    "holm": "Holm", "benjamini_hochberg": "Benjamini and Hochberg", "benjamini_yekutieli": "Benjamini and Yekutieli",
+}  # fmt: skip
 """The authors of each correction for multiple tests."""
 
 
