@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatproof.metric import Metric
+from heatproof.metric import ClosedForm, Metric
 from heatproof.results.checksums import DamagedUnit
 from heatproof.results.parquet import SCORE_COLUMNS, read_table, write_table
 from heatproof.results.rank_rows import ranked
@@ -338,6 +338,27 @@ def test_ranks_are_those_of_the_summary(run: Run) -> None:
     assert (first["mean_rank"], first["friedman"], first["p_friedman"]) == (1.5, 0, 1)
     assert first["best_share"] + second["best_share"] == pytest.approx(1)
     assert first["best_share"] > 0.5
+
+
+def test_a_test_in_closed_form_beside_the_permutation_test(run: Run) -> None:
+    class Tested(Mass):
+        def closed_form(self, a: Any, b: Any, patients: Any) -> ClosedForm:
+            return ClosedForm("t", float(len(patients)) / 100)
+
+    class Broken(Mass):
+        def closed_form(self, a: Any, b: Any, patients: Any) -> ClosedForm:
+            raise ValueError("singular")
+
+    table = results(pivoted(run, [replace(entry, metric=Tested()) for entry in mass(run)]), SETTINGS)["comparisons"]
+    assert [(row["closed_form"], row["p_closed_form"]) for row in table.rows] == [("t", 0.04)] * 3
+    assert [row["p_closed_form_holm"] for row in table.rows] == pytest.approx([0.12] * 3)
+    assert set(table.rows[0]) == set(table.columns)
+    table = results(pivoted(run, [replace(entry, metric=Broken()) for entry in mass(run)]), SETTINGS)["comparisons"]
+    flags = {row["flag"] for row in table.rows}
+    assert len(flags) == 1
+    assert "cannot be tested in closed form (ValueError: singular)" in flags.pop()
+    assert np.isnan([row["p_closed_form"] for row in table.rows]).all()
+    assert not any(np.isnan(row["p"]) for row in table.rows)
 
 
 def test_nemenyi_in_both_tables(run: Run) -> None:

@@ -1,7 +1,7 @@
 """Metrics: they measure single cases, and summarise the measurements of many cases or resamples."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -34,6 +34,14 @@ class Case:
     explain: Callable[[Batch], Array] | None = None
     traits: frozenset[str] = frozenset()
     classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """A published test of the difference of two combinations: its ``name`` and two-sided ``p``, NaN if undefined."""
+
+    name: str
+    p: float
 
 
 class Metric(Component[P]):
@@ -95,6 +103,14 @@ class Metric(Component[P]):
         ignores. ``measurements`` are those of ``summarise``.
         """
         return measurements
+
+    def closed_form(self, a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str]) -> ClosedForm | None:
+        """A paired test of the primary measure in closed form, which tables show beside the permutation test.
+
+        ``a`` and ``b`` are the measurements of two combinations on the same cases (cases, …), without undefined ones.
+        Returns None if there is no such test.
+        """
+        return None
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         """The most forward and backward passes per case, for estimates; ``explanation`` are those of one heatmap."""

@@ -25,8 +25,8 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
                      "undefined_resamples", "permutations", "n_combinations"), int),
     **dict.fromkeys(("value", "low", "high", "confidence", "difference_to_random", "p_random", "difference", "p",
                      "win_share", "rank", "best_share", "rank_share", "mean_rank", "critical_difference", "friedman",
-                     "p_friedman", "p_nemenyi"), _number),
-    **{f"{name}_{correction}": _number for name in ("p_random", "p") for correction in CORRECTIONS},
+                     "p_friedman", "p_nemenyi", "p_closed_form"), _number),
+    **{f"{name}_{correction}": _number for name in ("p_random", "p", "p_closed_form") for correction in CORRECTIONS},
     **dict.fromkeys(("exact", "baseline"), "True".__eq__),
 }  # fmt: skip
 

@@ -45,19 +45,27 @@ def paired_test(
     With random swaps p = (1 + #{|d*| >= |d|}) / (1 + permutations), otherwise the exact share of all swaps; differences
     within ``TIE`` are equal. Returns ``UNTESTED`` if no case is defined in both.
     """
-    defined = defined_cases(a, measure) & defined_cases(b, measure)
-    if not defined.any():
+    first_side, second_side, tested_patients = on_shared_cases(a, b, patients, measure)
+    if not tested_patients:
         return UNTESTED
-    tested_patients = np.asarray(patients, dtype=np.str_)[defined]
-    sides = [exchangeable({name: np.asarray(side[name])[defined] for name in a}) for side in (a, b)]
+    sides = [exchangeable(side) for side in (first_side, second_side)]
     stacked = {name: np.concatenate([side[name] for side in sides]) for name in sides[0]}
-    pieces, exact = swap_counts(tested_patients.tolist(), permutations, seed)
+    pieces, exact = swap_counts(tested_patients, permutations, seed)
     values = [[summarise(stacked, counts)[measure] for counts in swapped] for swapped in pieces]
     first, second = map(np.concatenate, zip(*values))
     count = len(first) if exact else permutations
     difference = float(first[0] - second[0])
     p = _p_value(first, second)
-    return PairedTest(difference, p, count, exact, len(tested_patients), len(np.unique(tested_patients)))
+    return PairedTest(difference, p, count, exact, len(tested_patients), len(set(tested_patients)))
+
+
+def on_shared_cases(
+    a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str], measure: str
+) -> tuple[Mapping[str, Array], Mapping[str, Array], list[str]]:
+    """The measurements of two combinations, and the patients, of the cases for which both have the measure."""
+    defined = defined_cases(a, measure) & defined_cases(b, measure)
+    first, second = ({name: np.asarray(side[name])[defined] for name in a} for side in (a, b))
+    return first, second, [patient for patient, shared in zip(patients, defined) if shared]
 
 
 def _p_value(first: Array, second: Array) -> float:

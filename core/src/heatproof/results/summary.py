@@ -11,13 +11,14 @@ from threadpoolctl import threadpool_limits
 from ..config.settings import StatisticsSettings
 from ..containment import contained
 from ..errors import HeatproofError
-from ..metric import Metric
+from ..metric import ClosedForm, Metric
+from ..records import Array
 from .intervals import Summary, summarise_cases
 from .rank_rows import RANK_COLUMNS, Ranked, Row, Summaries, family, ranked, sign_of
 from .ranks import win_share
 from .resampling import PARITY_RESAMPLES, PARITY_SIZES
 from .scores import NAME_COLUMNS, Cases, name_of
-from .significance import CORRECTIONS, UNTESTED, PairedTest, paired_test
+from .significance import CORRECTIONS, UNTESTED, PairedTest, on_shared_cases, paired_test
 
 STATUSES = ("valid", "excluded", "invalid", "failed")
 PARITY_FLAG = (
@@ -25,6 +26,7 @@ PARITY_FLAG = (
     f"{PARITY_SIZES[1]} cases; not comparable with other intervals"
 )
 Item = TypeVar("Item")
+Measured = Mapping[str, Array]
 Step = Callable[[str], None]
 """Receives how far the statistics are, such as ``3 of 40 pairs``."""
 
@@ -61,7 +63,8 @@ def comparison_columns(correction: str) -> tuple[str, ...]:
     """The columns of ``comparisons.csv``."""
     return (
         "dataset", "split", "metric", "measure", "a", "b", "difference", "p", f"p_{correction}", "permutations",
-        "exact", "p_nemenyi", "n_cases", "n_patients", "win_share", "flag", "combination_a", "combination_b",
+        "exact", "closed_form", "p_closed_form", f"p_closed_form_{correction}", "p_nemenyi", "n_cases", "n_patients",
+        "win_share", "flag", "combination_a", "combination_b",
     )  # fmt: skip
 
 
@@ -161,6 +164,17 @@ def _correct(rows: Sequence[Row], name: str, settings: SummarySettings) -> None:
 
 def _test(cases: Cases, other: Cases | None, measure: str, settings: SummarySettings) -> PairedTest | None:
     """The test of a measure between two combinations on the same cases; None if one of them has no value."""
+    pair = _comparable(cases, other, measure)
+    if pair is None:
+        return None
+    metric = cases.scored.metric
+    return paired_test(
+        metric.summarise, *pair, cases.patients, measure, settings.permutations, settings.seed, metric.exchangeable
+    )
+
+
+def _comparable(cases: Cases, other: Cases | None, measure: str) -> tuple[Measured, Measured] | None:
+    """The measurements that two combinations share and the measure needs; None if one of them has no value."""
     if other is None or not cases.values or not other.values:
         return None
     metric = cases.scored.metric
@@ -171,10 +185,24 @@ def _test(cases: Cases, other: Cases | None, measure: str, settings: SummarySett
         shared = [name for name in shared if name == measure]
     if not shared or (measure in cases.values and measure not in shared):
         return None
-    a, b = ({name: side.values[name] for name in shared} for side in (cases, other))
-    return paired_test(
-        metric.summarise, a, b, cases.patients, measure, settings.permutations, settings.seed, metric.exchangeable
-    )
+    return {name: cases.values[name] for name in shared}, {name: other.values[name] for name in shared}
+
+
+def _closed_form(a: Cases, b: Cases, measure: str) -> Row:
+    """The columns of the metric's test in closed form; a flag says if it cannot be computed."""
+    metric = a.scored.metric
+    test = None
+    flag = ""
+    pair = _comparable(a, b, measure)
+    if pair is not None and type(metric).closed_form is not Metric.closed_form:
+        shared = on_shared_cases(*pair, a.patients, measure)
+        try:
+            with contained(metric.short):
+                test = metric.closed_form(*shared)
+        except Exception as error:
+            flag = f"{metric.short} cannot be tested in closed form ({type(error).__name__}: {error})"
+    test = test or ClosedForm("", np.nan)
+    return {"closed_form": test.name, "p_closed_form": test.p, "flag": flag}
 
 
 def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest, settings: SummarySettings) -> Row:
@@ -207,8 +235,11 @@ def comparisons(
             wins = win_share(*(sign_of(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
             row = _comparison_row(a, b, measure, test)
             pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
-            rows.append(row | {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins, "flag": settings.flag})
-    _correct(rows, "p", settings)
+            row |= {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins}
+            row |= _closed_form(a, b, measure)
+            rows.append(row | {"flag": _joined(settings.flag, row["flag"])})
+    for name in ("p", "p_closed_form"):
+        _correct(rows, name, settings)
     return rows
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from heatproof.results.significance import paired_test
 from heatproof_auc.auc import Auc
+from heatproof_auc.delong import paired
 
 Array = NDArray[Any]
 
@@ -31,6 +32,13 @@ def compared(first: Array, second: Array, positive: Array) -> Any:
     a, b = ({"auc": np.column_stack([scores, positive])} for scores in (first, second))
     ids = [str(number) for number in range(len(positive))]
     return paired_test(metric.summarise, a, b, ids, "auc", 2000, 0, metric.exchangeable)
+
+
+def test_it_agrees_with_the_test_of_delong() -> None:
+    for seed in range(4):
+        first, second, positive = models(seed, cases=120, gap=0.4)
+        closed = paired(first, second, positive == 1, [str(number) for number in range(120)])
+        assert compared(first, 30 * second, positive).p == pytest.approx(closed.p, abs=0.06)
 
 
 @pytest.mark.parametrize("scale", SCALES)

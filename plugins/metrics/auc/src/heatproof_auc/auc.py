@@ -1,6 +1,6 @@
 """The area under the ROC curve of a model's outputs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 from scipy.stats import rankdata
 
 from heatproof.component import Params
-from heatproof.metric import Case, Metric
+from heatproof.metric import Case, ClosedForm, Metric
 from heatproof.records import Array
 from heatproof_classification.labels import label_of, labels_of
 from heatproof_classification.positives import Positive, log_odds
 
 from .averages import average, pairs, pooled, shares_of_classes, shares_of_pairs
+from .delong import paired
 from .partial import partial_auc
 from .ranks import auc
 
@@ -116,6 +117,21 @@ class Auc(Metric[AucParams]):
             return {name: _ranked(values) for name, values in measurements.items()}
         ranked = _ranked(np.concatenate(list(measurements.values())))
         return dict(zip(measurements, np.split(ranked, len(measurements))))
+
+    def closed_form(self, a: Mapping[str, Array], b: Mapping[str, Array], patients: Sequence[str]) -> ClosedForm | None:
+        """Test two models by DeLong's test, or Obuchowski's for patients with several cases; None for several areas."""
+        measure = next(iter(a))
+        if self.params.max_fpr is not None or not all(self._has_one_area(side) for side in (a, b)):
+            return None
+        return paired(a[measure][:, 0], b[measure][:, 0], a[measure][:, 1] == 1, patients)
+
+    def _has_one_area(self, measurements: Mapping[str, Array]) -> bool:
+        """Tell whether ``auc`` is a single area: of one class, or of two that mirror each other."""
+        if len(measurements) != 2:
+            return len(measurements) == 1
+        first, second = measurements.values()
+        mirrored = rankdata(first[:, 0]) + rankdata(second[:, 0]) == len(first) + 1
+        return self.params.average != "micro" and bool(mirrored.all() and (first[:, 1] + second[:, 1] == 1).all())
 
     def expected(self, measure: str) -> float | None:
         """Return one half; None for a part of the curve, whose expected value depends on the number of cases."""
