@@ -42,6 +42,14 @@ class TestMatched:
         assert np.isnan(best[1])
         assert false.tolist() == [0.4, 0.1]
 
+    def test_ignored_lesions_and_missing_numbers_are_no_targets(self) -> None:
+        """Lesion 2 is ignored, and no lesion has the number 4; only 1, 3 and 7 can be missed."""
+        lesions = np.array([1, -2, 3, 0, 7])
+        best, false = matched(np.array([[1], [2], [3]]), np.array([0.9, 0.4, 0.2]), lesions)
+        assert np.array_equal(best, [np.nan, 0.4, np.nan], equal_nan=True)
+        assert false.tolist() == [0.2]
+        assert candidate_curve(best, false, images=1).sensitivity.max() == pytest.approx(1 / 3)
+
     def test_no_candidates_and_no_lesions(self) -> None:
         best, false = matched(np.empty((0, 2), dtype=int), np.empty(0), self.LESIONS)
         assert np.isnan(best).tolist() == [True, True]

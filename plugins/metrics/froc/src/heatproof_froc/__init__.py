@@ -1,4 +1,4 @@
-"""Registers the free-response receiver operating characteristic."""
+"""Registers the free-response receiver operating characteristic of heatmaps and of candidate lists."""
 
 from collections.abc import Mapping
 
@@ -8,4 +8,7 @@ from heatproof.hooks import hookimpl
 @hookimpl
 def heatproof_metrics() -> Mapping[str, str]:
     """Declare the classes of this plugin."""
-    return {"froc": "heatproof_froc.froc:Froc"}
+    return {
+        "froc": "heatproof_froc.froc:Froc",
+        "froc_candidates": "heatproof_froc.froc_candidates:FrocCandidates",
+    }

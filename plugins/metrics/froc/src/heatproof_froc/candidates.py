@@ -24,7 +24,8 @@ def matched(points: Array, scores: Array, lesions: Array) -> tuple[Array, Array]
     """Return the best score of each lesion (l,), NaN for missed lesions, and the scores of the false positives (f,).
 
     ``points`` (c, d) are the pixels of the candidates of an image, ``scores`` (c,) their scores. ``lesions`` (*space)
-    holds the number of each pixel's lesion, from 1, and 0 outside; candidates on negative numbers are ignored.
+    holds the number of each pixel's lesion, above 0, and 0 outside. A lesion with a negative number is ignored: it is
+    no target, and a candidate on it no false positive.
 
     >>> matched(np.array([[0], [1], [3]]), np.array([0.2, 0.9, 0.5]), np.array([1, 1, 2, 0]))
     (array([0.9, nan]), array([0.5]))
@@ -34,9 +35,10 @@ def matched(points: Array, scores: Array, lesions: Array) -> tuple[Array, Array]
     # The reshape also accepts an empty list of points.
     positions = np.asarray(points).reshape(len(scores), lesions.ndim)
     numbers = lesions[tuple(positions.T)]
-    best = np.full(int(lesions.max(initial=0)), -np.inf)
+    targets = np.unique(lesions[lesions > 0])
+    best = np.full(len(targets), -np.inf)
     inside = numbers > 0
-    np.maximum.at(best, numbers[inside] - 1, scores[inside])
+    np.maximum.at(best, np.searchsorted(targets, numbers[inside]), scores[inside])
     return np.where(np.isinf(best), np.nan, best), scores[numbers == 0]
 
 

@@ -1,49 +1,33 @@
 """The free-response receiver operating characteristic of heatmaps: sensitivity over false positives per image."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from math import floor
 from operator import add
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import rankdata
 
-from heatproof.component import Params
-from heatproof.errors import DataError
-from heatproof.metric import Case, Metric, Undefined
+from heatproof.metric import Case
 from heatproof.records import Array
-from heatproof_lesions.readings import Findings, Readers, absent, readings
 
 from .components import components, hottest
-from .curve import RATES, Interpolation, extrapolated, sensitivity_at
-from .pooled import Pooled
-from .steps import RULES, Steps, lesions, steps
-
-ROWS = 512
-"""Resamples per block: few enough for their curves to stay in the processor's cache."""
-
-Rate = Annotated[float, Field(gt=0, le=1e6)]
+from .free_response import FreeResponse, FreeResponseParams, finite_heatmap
+from .steps import RULES, Steps, steps
 
 
-class FrocParams(Params):
+class FrocParams(FreeResponseParams):
     """How candidates are cut out of a heatmap, when they hit a lesion, and where the curve is read; see the README."""
 
-    findings: Findings | None = None
-    readers: Readers = "union"
-    covered: float = Field(0.5, ge=0, le=1)
     scale: Literal["value", "quantile"] = "value"
     thresholds: int = Field(50, ge=2, le=10_000)
     cover: float = Field(0.25, gt=0, le=1)
-    connectivity: Literal[4, 8] = 8
     least_iou: float = Field(0.5, gt=0, le=1)
-    rates: tuple[Rate, ...] = Field(RATES, min_length=1, max_length=1000)
-    interpolation: Interpolation = "linear"
     points: int = Field(128, ge=2, le=10_000)
 
 
-class Froc(Metric[FrocParams]):
+class Froc(FreeResponse[FrocParams]):
     """How many lesions do the hot regions of heatmaps hit, at how many false positives per image?
 
     The regions at falling thresholds are candidates; a region that hits no lesion is a false positive. ``overlap`` is
@@ -58,10 +42,12 @@ class Froc(Metric[FrocParams]):
     revision = 2
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
+    rules = RULES
 
-    def names(self) -> Mapping[str, Collection[str]]:
-        """Return the selected findings."""
-        return {"findings": self.params.findings or ()}
+    @property
+    def points(self) -> int:
+        """The largest number of thresholds that are common to all cases."""
+        return self.params.points
 
     def measure(self, case: Case) -> dict[str, float | Array]:
         """Return the case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).
@@ -70,11 +56,8 @@ class Froc(Metric[FrocParams]):
         denominators; with ``readers: each`` every reader counts as one image.
         """
         params = self.params
-        heatmap = _heatmap(case)
-        annotations = readings(case.sample, params.findings, params.readers)
-        if not any(annotations):
-            raise Undefined(absent(case.sample, annotations))
-        per_reading = [lesions(_union(masks), params.covered, params.connectivity) for masks in annotations]
+        heatmap = finite_heatmap(case)
+        per_reading = self.marked(case)
         # Rounded first: the product of floats for 0.29 of 100 is below 29.
         most = floor(round(params.cover * heatmap.size, 6))
         hot = hottest(heatmap, most, params.thresholds)
@@ -100,51 +83,8 @@ class Froc(Metric[FrocParams]):
         padding = (0, self.params.thresholds - len(thresholds))
         return {name: np.pad(row, padding, mode="edge") for name, row in rows.items()}
 
-    def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
-        """Compute per rule the mean sensitivity (r,) and that at each rate (r, rates).
-
-        ``at_…`` is the sensitivity of ``overlap`` at one rate (r,); ``extrapolated`` is the share of the rates beyond
-        the last point of the ``overlap`` curve. All are NaN where a resample has no lesion.
-        """
-        pooled = Pooled.from_measurements(measurements, RULES, counts, self.params.points)
-        blocks = [self._read(*pooled.curves(block)) for block in np.array_split(counts, -(-len(counts) // ROWS))]
-        sensitivity = np.concatenate([block for block, _ in blocks])
-        beyond = np.concatenate([block for _, block in blocks])
-        curves = dict(zip(RULES, np.moveaxis(sensitivity, 1, 0)))
-        return {
-            **{rule: curve.mean(axis=1) for rule, curve in curves.items()},
-            **{f"at_{rate:g}": column for rate, column in zip(self.params.rates, curves[self.primary].T)},
-            "extrapolated": beyond,
-            **{f"{rule}_curve": curve for rule, curve in curves.items()},
-        }
-
     def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return the ranks of the thresholds that are values; quantiles are on one scale already."""
         if self.params.scale == "quantile":
             return measurements
-        thresholds = measurements["threshold"]
-        return {**measurements, "threshold": rankdata(thresholds, nan_policy="omit").reshape(thresholds.shape)}
-
-    def _read(self, false_positives: Array, sensitivity: Array) -> tuple[Array, Array]:
-        """Read the sensitivity (r, rules, rates) off curves (r, rules, points), and the share of extrapolation (r,)."""
-        at_rates = sensitivity_at(false_positives, sensitivity, self.params.rates, self.params.interpolation)
-        beyond = extrapolated(false_positives[:, RULES.index(self.primary)], self.params.rates)
-        undefined = np.isnan(sensitivity).any(axis=(1, 2))
-        at_rates[undefined] = np.nan
-        beyond[undefined] = np.nan
-        return at_rates, beyond
-
-
-def _union(masks: Mapping[str, Array]) -> Array:
-    return np.asarray(np.maximum.reduce(list(masks.values())))
-
-
-def _heatmap(case: Case) -> Array:
-    assert case.heatmap is not None
-    heatmap = case.heatmap.values
-    space = case.sample.space
-    if heatmap.shape != space:
-        raise DataError(f"froc compares on one grid; the heatmap is {heatmap.shape}, the annotation {space}.")
-    if not np.isfinite(heatmap).all():
-        raise DataError("froc needs a finite heatmap to cut at its values; this one is not finite.")
-    return heatmap
+        return super().exchangeable(measurements)

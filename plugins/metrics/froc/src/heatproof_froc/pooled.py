@@ -38,7 +38,7 @@ class Pooled:
         steps = (np.diff(states, axis=2, prepend=0) != 0).any(axis=1)
         thresholds = np.unique(values["threshold"][occurring][steps[occurring]])[::-1]
         common = np.append(np.inf, thresholds[geometric_ranks(len(thresholds), points) - 1])
-        reached = np.count_nonzero(values["threshold"][:, :, None] >= common, axis=1)
+        reached = np.stack([np.searchsorted(-row, -common, side="right") for row in values["threshold"]])
         start = np.zeros((*states.shape[:2], 1))
         states = np.take_along_axis(np.concatenate([start, states], axis=2), reached[:, None], axis=2)
         return cls(states, values["lesions"], values["images"])
