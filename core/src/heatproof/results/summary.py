@@ -80,9 +80,10 @@ def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _sil
         with threadpool_limits(1, user_api="blas"):
             summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
             families = ranked(summarised, settings.confidence)
+            against_chance = summaries(summarised, settings, step)
             compared = comparisons(summarised, families, settings, step)
             return {
-                "summary": ResultTable(summary_columns(correction), summaries(summarised, settings, step)),
+                "summary": ResultTable(summary_columns(correction), against_chance),
                 "comparisons": ResultTable(comparison_columns(correction), compared),
                 "ranks": ResultTable(RANK_COLUMNS, [row for entry in families for row in entry.rows(settings.flag)]),
             }
