@@ -24,7 +24,9 @@ class Sums(Model):
 
 
 class Single(Sums):
-    """One logit."""
+    """One logit of several grades."""
+
+    head = "ordinal"
 
     def build(self) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
@@ -194,10 +196,30 @@ def test_a_target_outside_the_classes_is_refused(target):
         batch.score(batch.images)
 
 
-def test_with_one_logit_every_target_is_that_logit():
+def test_with_one_logit_of_grades_every_target_is_that_logit():
     images = torch.rand(3, 3, 2, 2)
     batch = Batch(Single(), ["a", "b", "c"], images, [0, 2, 1])
     torch.testing.assert_close(batch.score(images), batch.forward()[0][:, 0].detach())
+
+
+def test_one_sigmoid_unit_of_two_classes_is_the_score_of_the_second():
+    model = Model.of(Single().network, ("healthy", "ill"), head="sigmoid")
+    images = torch.rand(3, 3, 2, 2)
+    batch = Batch(model, ["a", "b", "c"], images, [0, 1, 0])
+    unit = batch.forward()[0][:, 0].detach()
+    assert batch.score(images).tolist() == (unit * torch.tensor([-1.0, 1.0, -1.0])).tolist()
+    with pytest.raises(ModelError, match="target 2 is outside the 2 classes"):
+        batch.at(targets=[0, 1, 2]).score(images)
+
+
+@pytest.mark.parametrize(("classes", "head"), [("ab", "softmax"), ("abc", "sigmoid"), ("abc", "softmax")])
+def test_one_logit_of_more_classes_than_its_head_can_tell_apart_is_refused(classes, head):
+    model = Model.of(Single().network, classes, head=head)
+    sentence = f"one logit for {len(classes)} classes and has a {head} head; allowed: one logit per class"
+    with pytest.raises(ModelError, match=sentence):
+        Batch(model, ["a"], torch.rand(1, 3, 2, 2), [0]).score(torch.rand(1, 3, 2, 2))
+    with pytest.raises(ModelError, match=sentence):
+        model.read(np.zeros(1))
 
 
 def test_an_unknown_output_is_named():

@@ -241,14 +241,16 @@ class Batch:
         return logits
 
     def pick(self, logits: Tensor) -> Tensor:
-        """The target's score of each row (n,); with one logit every target is that logit."""
-        if logits.shape[1] == 1:
-            return logits[:, 0]
-        outside = (self.targets < 0) | (self.targets >= logits.shape[1])
+        """The target's score of each row (n, …), from logits (n, logit, …) as ``Model.scores`` reads them."""
+        scores = self.model.scores(logits)
+        if scores.shape[1] == 1:
+            return scores[:, 0]
+        outside = (self.targets < 0) | (self.targets >= scores.shape[1])
         if bool(outside.any()):
             target = int(self.targets[outside][0])
-            raise ModelError(f"target {target} is outside the {logits.shape[1]} classes of {self.model.short}.")
-        return logits.gather(1, self.targets[:, None])[:, 0]
+            raise ModelError(f"target {target} is outside the {scores.shape[1]} classes of {self.model.short}.")
+        index = self.targets.reshape(-1, *(1,) * (scores.ndim - 1)).expand(-1, 1, *scores.shape[2:])
+        return scores.gather(1, index)[:, 0]
 
     @torch.no_grad()
     def score(self, images: Tensor, index: Sequence[int] | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, final
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from .component import Component, P, Params
@@ -23,6 +24,9 @@ from .records import Array, Head, Prediction, Sample
 
 DERIVED = ("network", "outline", "capabilities", "weights_digest", "_views", "_variants")
 """Attributes of a model that are computed from its network."""
+
+SIGMOID_OF_TWO = 2
+"""The revision of ``scores`` and ``probabilities``; part of the identity of the models whose scores it changes."""
 
 
 class Model(Component[P]):
@@ -125,7 +129,9 @@ class Model(Component[P]):
         return digest([structure_digest(self.network), self.weights_digest])
 
     def _parts(self) -> list[Any]:
-        reading = [self.classes, self.head, self.outputs, self.preparation and self.preparation.identity]
+        reading: list[Any] = [self.classes, self.head, self.outputs, self.preparation and self.preparation.identity]
+        if self.head == "sigmoid" and len(self.classes) == 2:
+            reading.append(SIGMOID_OF_TWO)
         return [*super()._parts(), self.network_digest, *reading]
 
     def renew(self) -> None:
@@ -306,9 +312,46 @@ class Model(Component[P]):
         return target
 
     def read(self, logits: Array) -> Prediction:
-        """Read logits (class,) as probabilities and a decision, by the model's head."""
+        """Read logits (class,) as probabilities and a decision, by the model's head.
+
+        Raises ``ModelError`` for one logit of more classes than its head can tell apart.
+        """
+        self._is_shared(len(logits))
         probabilities, decision = READERS[self.head](np.asarray(logits, dtype=np.float64), len(self.classes))
         return Prediction(np.asarray(logits), self.classes, probabilities, decision, self.head)
+
+    @final
+    def scores(self, logits: Tensor) -> Tensor:
+        """The score of every class (n, class, …), from logits (n, logit, …).
+
+        One sigmoid unit z for two classes is the score of the second, and -z that of the first. The unit of an ordinal
+        or regression head is the score of all grades (n, 1, …). Raises ``ModelError`` for one logit of more classes.
+        """
+        if self._is_shared(logits.shape[1]):
+            return torch.cat([-logits, logits], 1)
+        return logits
+
+    @final
+    def probabilities(self, prediction: Prediction) -> Array:
+        """The probability of every class (class,) in a prediction; one sigmoid unit of two classes gives 1 - p and p.
+
+        The value of an ordinal or regression head is that of all grades (1,).
+        """
+        values = np.asarray(prediction.probabilities)
+        if self._is_shared(len(prediction.logits)) and len(values) == 1:
+            return np.array([1 - values[0], values[0]])
+        return values
+
+    def _is_shared(self, count: int) -> bool:
+        """Whether ``count`` logits are one sigmoid unit that two classes share."""
+        if count > 1 or len(self.classes) < 2 or self.head in ("ordinal", "regression"):
+            return False
+        if self.head != "sigmoid" or len(self.classes) > 2:
+            raise ModelError(
+                f"{self.short} gives one logit for {len(self.classes)} classes and has a {self.head} head; allowed: "
+                "one logit per class, one for two classes with a sigmoid head, or one for ordinal or regression grades."
+            )
+        return True
 
 
 class NetworkParams(Params):

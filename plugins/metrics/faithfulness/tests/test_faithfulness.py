@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from heatproof.batch import Batch
 from heatproof.errors import DataError, HeatproofError, Undefined
+from heatproof.model import Model
 from heatproof.testing import conforms
 from heatproof_faithfulness.deletion import Deletion, Insertion
 from heatproof_faithfulness.max_sensitivity import MaxSensitivity
@@ -34,6 +35,18 @@ class Sum(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
         return torch.stack([total, 0 * total, 0 * total], 1)
+
+
+class Unit(nn.Module):
+    """One logit, the sum of all values; if ``opposed``, a logit for either of two classes."""
+
+    def __init__(self, opposed: bool = False) -> None:
+        super().__init__()
+        self.opposed = opposed
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = images.flatten(1).sum(1, keepdim=True)
+        return torch.cat([-total, total], 1) if self.opposed else total
 
 
 class Dying(nn.Module):
@@ -295,15 +308,27 @@ class TestPasses:
         assert Deletion(steps=9).measure(example)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
         assert example.batch.budget.halved
 
-    @pytest.mark.parametrize(("head", "logit"), [("sigmoid", 0.3), ("regression", 2.0), ("ordinal", -1.0)])
+    @pytest.mark.parametrize(("head", "logit"), [("regression", 2.0), ("ordinal", -1.0)])
     def test_the_head_reads_the_score(self, case: Any, head: Any, logit: float) -> None:
-        """A single logit is the score of every target; its probability is computed by the head."""
+        """The unit of a grading head is the score of every target; its probability is computed by the head."""
         image = np.full((1, 2, 2), logit / 4)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
-        network[1].weight.data.fill_(1.0)
-        result = Deletion(steps=1, baseline=0.0).measure(case(network, image, np.eye(2), head=head, target=2))
+        result = Deletion(steps=1, baseline=0.0).measure(case(Unit(), image, np.eye(2), head=head, target=2))
         read = (lambda value: value) if head == "regression" else lambda value: 1 / (1 + np.exp(-value))
         assert result["curve"] == pytest.approx([read(logit), read(0.0)])
+
+    @pytest.mark.parametrize("metric", [Deletion, Insertion, PixelFlipping, Road])
+    @pytest.mark.parametrize("of", ["probability", "logit"])
+    def test_the_first_class_of_one_unit_is_its_complement(self, case: Any, metric: Any, of: Any) -> None:
+        """Every score of the first class is that of a network with a unit for either class: -z, or 1 - p."""
+        models = [Model.of(Unit(opposed), ("healthy", "ill"), head="sigmoid") for opposed in (False, True)]
+        image = np.linspace(-1, 1, 12).reshape(1, 3, 4)
+        for target in range(2):
+            results = [
+                metric(of=of).measure(case(model, image, np.arange(12.0).reshape(3, 4), target=target))
+                for model in models
+            ]
+            for name, values in results[0].items():
+                assert values == pytest.approx(results[1][name], abs=1e-12), name
 
 
 class TestBadInput:

@@ -51,6 +51,5 @@ class Cam(Explainer):
 def _activation_maps(batch: Batch, module: fx.GraphModule, head: Head) -> Tensor:
     """The sum over channels of the target's weight times feature, (n, 1, *features' space)."""
     values = features(batch, module, head)
-    classes = torch.arange(head.linear.out_features, device=values.device).expand(len(batch), -1)
-    weights = head.linear.weight[batch.pick(classes)]
+    weights = batch.pick(head.linear.weight.expand(len(batch), -1, -1))
     return weighted_sum(weights.reshape(*values.shape[:2], *(1,) * len(batch.space)), values)

@@ -10,7 +10,7 @@ from heatproof_shared_passes.rectified import require_rectified
 
 
 def responses(batch: Batch, rule: Rule, act_policy: ActPolicy = "all") -> Tensor:
-    """The gradients of every class's score by the images (n, class, c, *space) under a rule; one logit is one class.
+    """The gradients of every class's score by the images (n, class, c, *space) under a rule, as ``Model.scores``.
 
     They take one forward and one backward per class and do not depend on the targets. Raises ``ModelError`` if the rule
     applies to no activation, since the maps would silently be plain gradients.
@@ -26,7 +26,7 @@ def _responses(batch: Batch, rule: Rule, act_policy: ActPolicy) -> Tensor:
     images = leaf(batch)
     cell = Rectifying(act_policy)
     with torch.enable_grad():
-        classes = batch.forward(images, cell=cell)[0].unbind(1)
+        classes = batch.model.scores(batch.forward(images, cell=cell)[0]).unbind(1)
         with cell.under(rule):
             maps = [derivatives(batch, score, [images], again=score is not classes[-1])[0] for score in classes]
     require_rectified(batch, cell, rule, act_policy)

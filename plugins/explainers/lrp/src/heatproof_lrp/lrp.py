@@ -107,6 +107,7 @@ class Lrp(Explainer[LrpParams]):
     The rules are those of Zennit. Sums, means and average pools distribute relevance by contribution, max-pools give
     it to the maximum, activations pass it on. No canonizer is attached, since the folded view merges BatchNorm.
     Relevance starts as 1 at the target's logit, before softmax or sigmoid: a negative score does not flip the signs.
+    Of one sigmoid unit for two classes, the map of the first class is minus that of the second.
     The note ``relevance_share`` is the sum of the map divided by the relevance at the start, which is 1 where the
     rules conserve relevance. A map that is zero everywhere has the note ``degenerate`` 1.
     """
@@ -162,10 +163,13 @@ class Lrp(Explainer[LrpParams]):
             propagation = Propagation(self._network(piece), rules, first_layer)
             images = piece.images.detach().requires_grad_(first_layer is None)
             with torch.enable_grad(), parameters_restored(propagation.module):
-                score = piece.pick(piece.explained(self._outputs(piece, propagation, images)))
-                start = STARTS[self.params.start](score)
+                logits = piece.explained(self._outputs(piece, propagation, images))
+                score = piece.pick(logits)
+                sign = piece.pick(torch.ones_like(logits))
+                # The unit of both classes starts as for the second; the score of the first turns the sign.
+                start = STARTS[self.params.start](sign * score)
                 source = images if propagation.first_output is None else propagation.first_output
-                return _relevance(score, source, start), start
+                return _relevance(score, source, start), sign * start
 
         relevance, start = (torch.cat(tensors) for tensors in zip(*batch.pieced(act)))
         return relevance, start

@@ -41,13 +41,11 @@ def window_scores(batch: Batch, windows: Windows, replacement: Tensor, key: Hash
 def _incremental(batch: Batch, plan: WindowEffects, replacement: Tensor) -> Tensor:
     """The scores (window,) of a batch of one."""
     changes = Changes(plan, batch.images, replacement, batch.inputs)
-    classes = torch.arange(changes.output.shape[1], device=batch.images.device)
-    target = int(batch.pick(classes[None]))
     boxes_budget = Budget(plan.windows.shape[-1])
     maps_budget = Budget(plan.windows.shape[-1])
     outputs = [_outputs(changes, row, batch.rows, boxes_budget, maps_budget) for row in plan.rows]
     batch.budget.halved |= boxes_budget.halved or maps_budget.halved
-    return torch.cat(outputs)[:, target]
+    return batch.pick(torch.cat(outputs).T[None])[0]
 
 
 def _outputs(changes: Changes, row: WindowRow, rows: int, boxes_budget: Budget, maps_budget: Budget) -> Tensor:

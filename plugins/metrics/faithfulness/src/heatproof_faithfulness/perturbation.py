@@ -39,12 +39,13 @@ class Faithfulness(Metric[P]):
     needs = frozenset({"prediction", "heatmap", "model"})
 
     def score(self, case: Case, prediction: Prediction) -> float:
-        """Return the target's probability or logit; a single output is the score of every target."""
-        assert case.batch is not None
-        values = {"logit": prediction.logits, "probability": prediction.probabilities}[self.params.of]
-        if len(values) == 1:
-            return float(values[0])
-        return float(values[int(case.batch.targets[0])])
+        """Return the target's probability or logit, as the model reads them for every class."""
+        batch = case.batch
+        assert batch is not None
+        if self.params.of == "logit":
+            return float(batch.pick(torch.tensor(prediction.logits, device=batch.targets.device)[None]))
+        values = batch.model.probabilities(prediction)
+        return float(values[int(batch.targets[0]) if len(values) > 1 else 0])
 
     def image_score(self, case: Case) -> float:
         """Return the score of the unchanged image."""
