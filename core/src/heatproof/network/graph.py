@@ -41,6 +41,8 @@ def callee(node: fx.Node) -> str:
 
 def torch_callee(node: fx.Node) -> str:
     """The name of the method, torch function or Python operator that a node calls; empty for any other node."""
+    if node.target is functional.logsigmoid:  # the only function of torch with another __name__
+        return "logsigmoid"
     name = callee(node)
     namespaces = (functional, torch, operator)
     if node.op == "call_function" and all(getattr(space, name, None) is not node.target for space in namespaces):

@@ -1,5 +1,8 @@
 """Modules for operations of a graph, and tuples of torch's module classes by kind."""
 
+import math
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -37,9 +40,9 @@ class Concatenate(nn.Module):
 
 
 class Mean(nn.Module):
-    """The mean over some dimensions, such as a global average pool."""
+    """The mean over some dimensions, such as a global average pool; by default, over all."""
 
-    def __init__(self, dim: int | tuple[int, ...], keepdim: bool = False):
+    def __init__(self, dim: int | tuple[int, ...] | None = None, keepdim: bool = False):
         super().__init__()
         self.dim = dim
         self.keepdim = keepdim
@@ -47,6 +50,37 @@ class Mean(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """The mean."""
         return values.mean(self.dim, self.keepdim)
+
+
+RECTIFIERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "clamp": lambda values: values.clamp_min(0),
+    "maximum": lambda values: torch.maximum(values, values.new_zeros(())),
+    "where": lambda values: torch.where(values >= 0, values, 0),
+}
+"""Ways to compute max(values, 0) with another derivative at 0 than a ReLU has."""
+
+
+class Rectifier(nn.ReLU):
+    """A ReLU that a network spells by other operations, and that keeps their derivative at 0; see ``RECTIFIERS``."""
+
+    def __init__(self, spelling: str):
+        super().__init__()
+        self.spelling = spelling
+
+    def forward(self, values: Tensor) -> Tensor:
+        """max(values, 0)."""
+        return RECTIFIERS[self.spelling](values)
+
+
+class Clamp(nn.Hardtanh):
+    """Values cut off at one or two bounds, with the derivative of torch's clamp at the bounds."""
+
+    def __init__(self, low: float | None = None, high: float | None = None):
+        super().__init__(-math.inf if low is None else low, math.inf if high is None else high)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values between the bounds."""
+        return values.clamp(self.min_val, self.max_val)
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -65,5 +99,6 @@ ADAPTIVE_AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Adaptiv
 POOLS = (*MAX_POOLS, *AVERAGE_POOLS, *ADAPTIVE_MAX_POOLS, *ADAPTIVE_AVERAGE_POOLS)
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Softplus, nn.Softsign, nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Threshold,
+    nn.Softplus, nn.Softsign, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Tanhshrink, nn.Hardtanh, nn.Hardswish,
+    nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Threshold,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from .graph import attribute, reads_shape, torch_callee
 from .modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, MAX_POOLS, POOLS, Add, Concatenate, Mean, Multiply
+from .rectifiers import as_relu, spelt
 from .tracing import numbered
 
 FUNCTIONS: Mapping[str, type[nn.Module]] = {
@@ -30,6 +31,7 @@ WEIGHTED = ("weight", "bias", "stride", "padding", "dilation", "groups")
 NORMALISED = ("running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 PARAMETRIC: Mapping[str, tuple[str, ...]] = {
     "conv1d": WEIGHTED, "conv2d": WEIGHTED, "conv3d": WEIGHTED, "linear": WEIGHTED[:2], "batch_norm": NORMALISED,
+    "prelu": WEIGHTED[:1],
 }  # fmt: skip
 """Functions of torch that take Parameters, and the names of their arguments after the input."""
 
@@ -43,6 +45,8 @@ AS_MODULE = "_as_module"
 """The end of the path of a module that replaces a function."""
 
 DROPPED = ("input", "inplace", "training")
+NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+"""Names of arguments that torch takes as numpy does → its usual names."""
 
 
 def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
@@ -55,12 +59,19 @@ def own_modules(network: nn.Module, graph: fx.Graph) -> dict[str, nn.Module]:
         _not_by_memory(node)
         if node.op != "call_module" and not numbers.isdisjoint({node, *node.all_input_nodes}):
             continue
-        name, module = _module(node, network)
+        rectifier = spelt(node, network)
+        name = f"{node.name}{AS_MODULE}"
+        if rectifier is None:
+            name, module = _module(node, network)
+        else:
+            source, module = rectifier
         if module is not None:
             calls[name] += 1
             path = numbered(name, calls[name])
-            modules[path] = module
+            modules[path] = as_relu(module)
             node.args, node.kwargs = _tensor_arguments(node)
+            if rectifier is not None:
+                node.args = (source,)
             node.op = "call_module"
             node.target = path
     for node in reversed(graph.nodes):
@@ -116,12 +127,17 @@ def _source(node: fx.Node) -> Any:
 
 
 def _from_settings(node: fx.Node, kind: type[nn.Module] | None) -> nn.Module | None:
-    """A module of this class with a call's settings; None without a class, or if the network computes a setting."""
+    """A module of this class with a call's settings; None without a class, or if it does not have these settings.
+
+    Also None if the network computes a setting.
+    """
     if kind is None or node.all_input_nodes != [_source(node)]:
         return None
-    names = MAX_POOL_ARGUMENTS if kind in MAX_POOLS else signature(kind).parameters
-    settings = dict(zip(names, node.args[1:])) | node.kwargs
-    return kind(**{name: value for name, value in settings.items() if name not in DROPPED})
+    accepted = signature(kind).parameters
+    names = MAX_POOL_ARGUMENTS if kind in MAX_POOLS else accepted
+    settings = dict(zip(names, node.args[1:])) | {NUMPY.get(name, name): value for name, value in node.kwargs.items()}
+    settings = {name: value for name, value in settings.items() if name not in DROPPED}
+    return kind(**settings) if settings.keys() <= accepted.keys() else None
 
 
 def _joining(node: fx.Node, called: str) -> nn.Module | None:
@@ -149,15 +165,20 @@ def _with_parameters(node: fx.Node, called: str, network: nn.Module) -> tuple[st
     tensors = {name: attribute(network, path) for name, path in paths.items()}
     if called == "batch_norm":
         return f"{node.name}{AS_MODULE}", _batch_norm(network.get_submodule(owner), tensors, settings)
-    return owner or f"{node.name}{AS_MODULE}", _weighted(called, tensors, settings)
+    name = f"{node.name}{AS_MODULE}" if called == "prelu" else owner
+    return name or f"{node.name}{AS_MODULE}", _weighted(called, tensors, settings)
 
 
 def _weighted(called: str, tensors: Mapping[str, Any], settings: Mapping[str, Any]) -> nn.Module | None:
-    """A convolution or linear layer with these Parameters."""
+    """A convolution, linear layer or PReLU with these Parameters."""
     weight = tensors.get("weight")
     bias = tensors.get("bias")
     if not isinstance(weight, nn.Parameter):
         return None
+    if called == "prelu":
+        rectifier = nn.PReLU(weight.numel(), device="meta")
+        rectifier._parameters.update(weight=weight)
+        return rectifier
     widths = [weight.shape[1] * settings.get("groups", 1), weight.shape[0]]
     module: nn.Module
     if called == "linear":

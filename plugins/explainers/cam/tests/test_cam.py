@@ -64,6 +64,12 @@ ENDINGS = {
     "maximum": lambda network, values: network.head(
         functional.adaptive_max_pool2d(values, (1, 1)).squeeze(-1).squeeze(-1)
     ),
+    "numpy's names": lambda network, values: network.head(values.mean(axis=(2, 3), keepdims=True).flatten(1)),
+    "flat": lambda network, values: network.head(values.flatten(2).mean(2)),
+    "flat by name": lambda network, values: network.head(values.flatten(start_dim=2).mean(dim=-1)),
+    "view": lambda network, values: network.head(values.view(values.size(0), values.size(1), -1).mean(-1)),
+    "reshape": lambda network, values: network.head(values.reshape((values.shape[0], 6, -1)).mean(2)),
+    "flat pool": lambda network, values: network.head(functional.adaptive_avg_pool1d(values.flatten(2), 1).squeeze(-1)),
     "dropout": lambda network, values: network.head(functional.dropout(values.mean((2, 3)), 0.5, network.training)),
     "dictionary": lambda network, values: {"mask": network.mask(values), "logits": network.head(values.mean((2, 3)))},
     "tuple": lambda network, values: (network.head(values.mean((2, 3))), network.mask(values)),
@@ -74,6 +80,9 @@ OTHER_ENDINGS = {
         lambda network, values: network.head(functional.adaptive_avg_pool2d(values, 2).flatten(1)),
         "output_size=2",
     ),
+    "rows": (lambda network, values: network.head(values.mean(2).flatten(1)), "the output of Mean"),
+    "rows, then columns": (lambda network, values: network.head(values.mean(2).mean(2)), "the output of Mean"),
+    "all channels": (lambda network, values: network.head(values.flatten(1).mean(1)), "the output of Mean"),
     "channels": (lambda network, values: network.head(values.mean(1).flatten(1)), "the output of Mean"),
     "window": (
         lambda network, values: network.head(functional.avg_pool2d(values, 8).flatten(1)),

@@ -233,6 +233,62 @@ def test_the_verdict_names_modules_without_a_rule():
     assert DeepLift().verdict(Model.of(seeded(Overlapping), "abc")).level == "exact"
 
 
+HEADS = {
+    "mean": lambda x: x.flatten(1)[:, :3] - x.mean(),
+    "mean over numpy's axes": lambda x: x.mean(axis=(2, 3), keepdims=True).flatten(1)[:, :3],
+    "mean over an axis": lambda x: torch.mean(x, axis=1).flatten(1)[:, :3],
+    "mean in float64": lambda x: x.mean((2, 3), dtype=torch.float64)[:, :3],
+    "sum": lambda x: x.sum(axis=(2, 3))[:, :3] / 7 - 1,
+    "subtraction": lambda x: (3 - x).mean((2, 3))[:, :3],
+    "matrix": lambda x: x.flatten(2) @ torch.ones(36, 1, dtype=torch.float64),
+    "padding": lambda x: functional.pad(x, (1, 1)).mean((2, 3)),
+    "interpolation": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear").amax((2, 3)),
+    "division": lambda x: (x / (1 + x.square().mean((2, 3), keepdim=True))).mean((2, 3)),
+    "ratio": lambda x: (x / (2 + x.mean(1, keepdim=True))).mean((2, 3)),
+    "inverse": lambda x: (1 / (2 + x)).mean((2, 3)),
+    "product": lambda x: (x * x).mean((2, 3)),
+    "matrix product": lambda x: x.flatten(2) @ x.flatten(2).mT,
+    "normalisation": lambda x: functional.layer_norm(x, x.shape[1:]).mean((2, 3)),
+    "batch normalisation": lambda x: functional.batch_norm(x, None, None, training=True).flatten(1)[:, :3],
+    "absolute": lambda x: (x - 0.5).abs().mean((2, 3)),
+    "maximum": lambda x: x.amax((2, 3)),
+    "softmax": lambda x: x.softmax(1).mean((2, 3)),
+    "hardshrink": lambda x: functional.hardshrink(x).mean((2, 3)),
+    "clamp": lambda x: x.clamp(0, 0.5).mean((2, 3)),
+    "where": lambda x: torch.where(x > 0.2, x, 0).mean((2, 3)),
+    "log-sigmoid": lambda x: functional.logsigmoid(x).mean((2, 3)),
+}  # fmt: skip
+LINEAR_HEADS = (
+    "mean", "mean over numpy's axes", "mean over an axis", "mean in float64", "sum", "subtraction", "matrix",
+    "padding", "hardshrink", "clamp", "log-sigmoid",
+)  # fmt: skip
+
+
+class Headed(nn.Module):
+    """A convolution, a ReLU, and a head."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        return HEADS[self.head](self.first(images).relu()).flatten(1)[:, :3]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_verdict_is_exact_only_where_maps_sum_to_the_difference_of_scores(head: str):
+    """Of a head that is not linear and has no rule, the verdict is approximate and names it."""
+    torch.manual_seed(0)
+    model = Model.of(Headed(head).double().eval(), "abc")
+    images = torch.randn(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    verdict = DeepLift().verdict(model)
+    assert verdict.level == ("exact" if head in LINEAR_HEADS else "approximate")
+    if verdict.level == "exact":
+        gaps = [DeepLift()(Batch(model, ["a"], images, [target])).notes["completeness_gap"] for target in range(3)]
+        assert gaps == [[pytest.approx(0, abs=1e-10)]] * 3
+
+
 def test_a_network_that_cannot_be_traced_is_an_error():
     with pytest.raises(ModelError, match="cannot be traced"):
         explained(Untraceable(), random_images(2), classes=2)

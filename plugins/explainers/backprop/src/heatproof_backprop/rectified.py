@@ -22,9 +22,13 @@ class RectifiedParams(Params):
 class Rectified(Explainer[RectifiedParams]):
     """A gradient that passes activations backwards only where it is positive.
 
-    Exact if every activation is a ReLU, for which the papers define the rule, and approximate for other activations.
-    Undefined if no activation is rectified, since the map would be the plain gradient.
+    Exact if every activation is a ReLU, for which the papers define the rule, however the network spells it:
+    ``clamp(min=0)``, ``maximum(x, 0)``, ``where(x > 0, x, 0)``, ``x * (x > 0)`` and the like. Approximate for other
+    activations, which the verdict names. Undefined if no activation is rectified, since the map would be the plain
+    gradient. Normalisations, max pools and products keep their derivative.
     """
+
+    revision = 2
 
     rule: ClassVar[Rule]
     traits = frozenset({"differentiable"})

@@ -22,6 +22,7 @@ class GuidedGradCam(GradCam[GuidedGradCamParams]):
     Grad-CAM is resized to the image by linear interpolation, as in the paper. The map is zero where either factor is.
     """
 
+    revision = 2
     passes = (2, 2)
     shares = ""
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.network.graph import arguments, callee, module_of, of_kind, output_of
-from heatproof.network.modules import Mean
+from heatproof.network.modules import CONVOLUTIONS, Mean
 from heatproof_shared_passes.trunk import until
 
 NEEDED = "cam needs a network that ends in a global pooling and one linear layer"
@@ -16,8 +16,6 @@ ADAPTIVE = (
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
     nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
 )  # fmt: skip
-EVERYWHERE = ({2}, {2, 3}, {2, 3, 4}, {-1}, {-1, -2}, {-1, -2, -3})
-"""The dimensions of a mean over all pixels, counted from the front or from the back."""
 IDLE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 RESHAPING = ("flatten", "view", "reshape", "squeeze", "dropout")
 """Functions and methods that keep pooled values, one per channel, unchanged."""
@@ -41,9 +39,12 @@ def find_head(module: fx.GraphModule, output: str, names: Sequence[str]) -> Head
     if not isinstance(linear, nn.Linear):
         raise ModelError(f"{NEEDED}; here the output comes from {_describe(module, last)}")
     pooling = _skip_reshaping(module, last.all_input_nodes[0])
-    if not _is_global(module_of(module, pooling)):
-        raise ModelError(f"{NEEDED}; here the last linear layer reads the output of {_describe(module, pooling)}")
-    return Head(pooling.all_input_nodes[0], linear)
+    if module_of(module, pooling) is not None:
+        (pooled,) = pooling.all_input_nodes[:1]
+        is_flat = _is_flat(module, pooled)
+        if _is_global(module_of(module, pooling), 1 if is_flat else _dimensions(module)):
+            return Head(pooled.all_input_nodes[0] if is_flat else pooled, linear)
+    raise ModelError(f"{NEEDED}; here the last linear layer reads the output of {_describe(module, pooling)}")
 
 
 def features(batch: Batch, module: fx.GraphModule, head: Head) -> Tensor:
@@ -74,11 +75,37 @@ def _describe(module: fx.GraphModule, node: fx.Node) -> str:
     return callee(node) or "the image itself"
 
 
-def _is_global(pooling: nn.Module | None) -> bool:
-    """Whether a module reduces each channel to one number."""
+def _is_flat(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is the values (n, channel, pixel) of a map, as by ``flatten(2)`` or ``view(n, channel, -1)``."""
+    flatten = module_of(module, node)
+    if isinstance(flatten, nn.Flatten):
+        return (flatten.start_dim, flatten.end_dim) == (2, -1)
+    if callee(node) == "flatten":
+        dimensions = dict(zip(("start_dim", "end_dim"), node.args[1:])) | node.kwargs
+        return (dimensions.get("start_dim"), dimensions.get("end_dim", -1)) == (2, -1)
+    sizes = node.args[1:]
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    return callee(node) in ("view", "reshape") and len(sizes) == 3 and sizes[-1] == -1
+
+
+def _dimensions(module: fx.GraphModule) -> int | None:
+    """The number of spatial dimensions that a network's convolutions have; None without convolutions."""
+    for node in module.graph.nodes:
+        for dimensions, kind in enumerate(CONVOLUTIONS, 1):
+            if of_kind(module, node, (kind,)):
+                return dimensions
+    return None
+
+
+def _is_global(pooling: nn.Module | None, dimensions: int | None) -> bool:
+    """Whether a module reduces each channel of maps with so many dimensions to one number; None stands for any."""
     if isinstance(pooling, Mean):
-        dimensions = {pooling.dim} if isinstance(pooling.dim, int) else {*pooling.dim}
-        return dimensions in EVERYWHERE
+        axes = {pooling.dim} if not isinstance(pooling.dim, (tuple, list)) else {*pooling.dim}
+        return any(
+            axes in ({*range(2, 2 + count)}, {*range(-count, 0)})
+            for count in ([dimensions] if dimensions else (1, 2, 3))
+        )
     if not isinstance(pooling, ADAPTIVE):
         return False
     size = pooling.output_size

@@ -38,6 +38,8 @@ class Clear(Explainer[ClearParams]):
     that is not the heatmap is stored beside it. The note ``degenerate`` is 1 if the response is zero everywhere.
     """
 
+    revision = 2
+
     @property
     def traits(self) -> frozenset[str]:
         """Targetless; only the response map is differentiable."""

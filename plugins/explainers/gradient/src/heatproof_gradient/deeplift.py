@@ -27,6 +27,7 @@ class DeepLift(Explainer[DeepLiftParams]):
     difference of the scores of image and reference; the note ``completeness_gap`` is the error of that sum.
     """
 
+    revision = 2
     traits = frozenset({"signed", "complete"})
     passes = (2, 1)
 

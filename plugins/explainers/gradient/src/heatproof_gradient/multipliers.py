@@ -3,29 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heatproof.batch import Batch
 from heatproof.model import Model
-from heatproof.network.graph import callee
-from heatproof.network.modules import BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean
+from heatproof.network.graph import of_kind
 from heatproof.passes import leaf
 from heatproof.records import Verdict
+from heatproof_shared_passes.linearity import name_of, not_linear
 from heatproof_shared_passes.sampling import joined
 
 from .rescaling import NOT_LINEAR, Recording, Rescaling
-
-LINEAR = (
-    *CONVOLUTIONS, *BATCH_NORMS, nn.Linear, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d,
-    nn.Identity, Add, Concatenate, Mean,
-)  # fmt: skip
-"""Modules that pass differences in the same way as gradients."""
-AFFINE = frozenset({
-    "add", "cat", "contiguous", "dropout", "flatten", "getattr", "getitem", "interpolate", "mul", "permute", "reshape",
-    "size", "squeeze", "stack", "sub", "sum", "transpose", "truediv", "unsqueeze", "view",
-})  # fmt: skip
-"""Functions and methods that do the same, if their other arguments are numbers or shapes."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +62,11 @@ def exactness(model: Model) -> Verdict:
 
     Undefined if the network cannot be traced.
     """
-    outline = model.outline
-    if outline.module is None:
-        return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({outline.reason})")
-    known = (*NOT_LINEAR, *LINEAR)
-    kinds = {type(module) for module in outline.module.modules() if not list(module.children())}
-    calls = {callee(node) for node in outline.module.graph.nodes} - {""}
-    others = sorted({kind.__name__ for kind in kinds if not issubclass(kind, known)} | (calls - AFFINE))
+    network = model.outline.module
+    if network is None:
+        return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({model.outline.reason})")
+    others = {name_of(network, node) for node in not_linear(network) if not of_kind(network, node, NOT_LINEAR)}
     if others:
-        return Verdict("approximate", f"{', '.join(others)} of {model.short} pass the derivative, not the difference")
+        names = ", ".join(sorted(others))
+        return Verdict("approximate", f"{names} of {model.short} pass the derivative, not the difference")
     return Verdict("exact")

@@ -9,8 +9,9 @@ from heatproof.model import Model
 from heatproof.network.graph import callee, module_of, of_kind, only_reader, reads_shape
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
+from heatproof_shared_passes.linearity import dependents
 
-from .graph import image_dependents, relevance_source
+from .graph import relevance_source
 
 WITH_RULE = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.ReLU, Add, Concatenate,
@@ -48,9 +49,9 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
         return Verdict("undefined", f"{model.short} cannot be traced ({model.outline.reason}), so no layer has a rule")
     # Dictionaries without values serve as sets that keep their order.
     names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
-    dependents = image_dependents(network.graph)
-    for node in _relevance_nodes(network, dependents):
-        remark = _remark(network, node, dependents, batch_norm_rule)
+    reached = dependents(network.graph)
+    for node in _relevance_nodes(network, reached):
+        remark = _remark(network, node, reached, batch_norm_rule)
         if remark:
             names[remark][_name(network, node, remark)] = None
     reasons = [text.format(_abridged(list(names[remark]))) for remark, text in REMARKS.items() if names[remark]]

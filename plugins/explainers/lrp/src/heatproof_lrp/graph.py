@@ -13,15 +13,6 @@ ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", 
 """Names of operators, functions and methods that add, subtract, multiply, divide or negate."""
 
 
-def image_dependents(graph: fx.Graph) -> set[fx.Node]:
-    """The image, and every node with values that depend on it; a node that reads only its shape does not count."""
-    dependents = _image_node(graph)
-    for node in graph.nodes:
-        if node.op != "output" and not reads_shape(node) and not dependents.isdisjoint(node.all_input_nodes):
-            dependents.add(node)
-    return dependents
-
-
 def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozenset[str]:
     """The names of the layers with weights that read the image, without another such layer in between."""
     reached = _image_node(network.graph)

@@ -112,7 +112,7 @@ class Lrp(Explainer[LrpParams]):
     rules conserve relevance. A map that is zero everywhere has the note ``degenerate`` 1.
     """
 
-    revision = 2
+    revision = 3
     memory = 3.5  # a rule keeps the input of its layer, and runs the layer several times
 
     @property

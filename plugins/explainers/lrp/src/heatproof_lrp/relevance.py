@@ -16,9 +16,10 @@ from zennit.layer import Sum
 
 from heatproof.network.graph import attribute, of_kind
 from heatproof.network.modules import Add
+from heatproof_shared_passes.linearity import dependents
 from heatproof_shared_passes.trunk import until
 
-from .graph import image_dependents, relevance_source
+from .graph import relevance_source
 
 _NETWORKS: WeakKeyDictionary[nn.Module, fx.GraphModule] = WeakKeyDictionary()
 _STEMS: WeakKeyDictionary[nn.Module, dict[str, fx.GraphModule]] = WeakKeyDictionary()
@@ -76,8 +77,8 @@ def _rewritten(network: fx.GraphModule) -> fx.GraphModule:
 
 def _relevance_sources(network: fx.GraphModule, graph: fx.Graph) -> dict[fx.Node, fx.Node]:
     """Node → the input that receives all its relevance, for the nodes that have such an input."""
-    dependents = image_dependents(graph)
-    sources = {node: relevance_source(network, node, dependents) for node in graph.nodes}
+    reached = dependents(graph)
+    sources = {node: relevance_source(network, node, reached) for node in graph.nodes}
     return {node: source for node, source in sources.items() if source is not None}
 
 

@@ -5,11 +5,21 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from heatproof.model import Model
-from heatproof.network.modules import ACTIVATIONS, ModuleClass
+from heatproof.network.graph import of_kind, torch_callee
+from heatproof.network.modules import (
+    ACTIVATIONS,
+    ADAPTIVE_MAX_POOLS,
+    BATCH_NORMS,
+    MAX_POOLS,
+    ModuleClass,
+    Multiply,
+)  # fmt: skip
 from heatproof.records import Verdict
+
+from .linearity import PRODUCTS, QUOTIENTS, name_of, not_linear
 
 Rule = Literal["gradient", "guided", "deconv"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
@@ -18,26 +28,45 @@ RECTIFIED: Mapping[ActPolicy, tuple[ModuleClass, ...]] = {"all": ACTIVATIONS, "r
 """The activations that the rule of each policy acts on; other activations keep their derivative."""
 
 
+PLAIN: tuple[ModuleClass, ...] = (
+    *MAX_POOLS, *ADAPTIVE_MAX_POOLS, *BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+    nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm, Multiply,
+)  # fmt: skip
+"""Modules that are no activation, and keep their derivative by the definition of the rules."""
+PLAIN_CALLS = PRODUCTS | QUOTIENTS | {"group_norm", "layer_norm", "instance_norm", "local_response_norm", "batch_norm"}
+
+
 def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
     """Judge whether rectified gradients are defined on a model: exact where every activation is a ReLU."""
     outline = model.outline
-    if outline.reason:
+    if outline.module is None:
         return Verdict(
             "undefined",
             f"no activation of {model.short} can be rectified: the network cannot be traced ({outline.reason})",
         )
-    kinds = {kind.__name__: issubclass(kind, RECTIFIED[act_policy]) for kind in outline.activations}
-    others = ", ".join(sorted(kind.__name__ for kind in set(outline.activations) if not issubclass(kind, nn.ReLU)))
-    if not any(kinds.values()):
+    activations = [node for node in not_linear(outline.module) if not _is_plain(outline.module, node)]
+    names = {name_of(outline.module, node): node for node in activations}
+    rectified = {name for name, node in names.items() if of_kind(outline.module, node, RECTIFIED[act_policy])}
+    foreign = {name for name in rectified if not of_kind(outline.module, names[name], (nn.ReLU,))}
+    untouched = sorted(set(names) - rectified)
+    if not rectified:
         reason = "it has no activation"
-        if others:
-            reason = f"its activations are {others}; act_policy: all rectifies them"
+        if untouched:
+            reason = f"its activations are {', '.join(untouched)}"
+        if any(of_kind(outline.module, names[name], ACTIVATIONS) for name in untouched):
+            reason += "; act_policy: all rectifies them"
         return Verdict("undefined", f"nothing in {model.short} can be rectified: {reason}")
-    if not others:
-        return Verdict("exact")
-    if act_policy == "relu_only":
-        return Verdict("approximate", f"{others} of {model.short} keep their plain derivative")
-    return Verdict("approximate", f"the rule is published for ReLU; {model.short} has {others}")
+    reasons = []
+    if foreign:
+        reasons.append(f"the rule is published for ReLU; {model.short} has {', '.join(sorted(foreign))}")
+    if untouched:
+        reasons.append(f"{', '.join(untouched)} of {model.short} keep their plain derivative")
+    return Verdict("approximate", "; ".join(reasons)) if reasons else Verdict("exact")
+
+
+def _is_plain(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is no activation: a max pool, a normalisation, or a product or quotient of tensors."""
+    return of_kind(network, node, PLAIN) or torch_callee(node) in PLAIN_CALLS
 
 
 class Rectifying:

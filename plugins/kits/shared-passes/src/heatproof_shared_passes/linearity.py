@@ -1,0 +1,90 @@
+"""Finds the nodes of a network that are not linear in the image, and so need a rule or keep their derivative."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import fx, nn
+
+from heatproof.network.graph import callee, module_of, reads_shape, torch_callee
+from heatproof.network.modules import (
+    ADAPTIVE_AVERAGE_POOLS,
+    AVERAGE_POOLS,
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    Add,
+    Concatenate,
+    Mean,
+    Multiply,
+)  # fmt: skip
+
+LINEAR = (
+    *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, *AVERAGE_POOLS,
+    *ADAPTIVE_AVERAGE_POOLS, nn.Flatten, nn.Unflatten, nn.Identity, nn.Upsample, nn.UpsamplingNearest2d,
+    nn.UpsamplingBilinear2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Fold, nn.Unfold,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d,
+    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
+    nn.ReplicationPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, Add, Concatenate, Mean,
+)  # fmt: skip
+"""Modules that are linear in all their inputs, up to a constant; dropout is off."""
+ARRANGING = frozenset({
+    "flatten", "unflatten", "reshape", "view", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "t",
+    "squeeze", "unsqueeze", "getitem", "getattr", "contiguous", "chunk", "split", "tensor_split", "cat", "concat",
+    "concatenate", "stack", "expand", "expand_as", "broadcast_to", "repeat", "tile", "unbind", "select", "narrow",
+    "flip", "roll", "rot90", "clone", "detach", "to", "float", "double", "type_as", "pad", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "alpha_dropout", "pixel_shuffle", "pixel_unshuffle", "fold", "unfold",
+})  # fmt: skip
+"""Functions, operators and methods that move values."""
+SUMMING = frozenset({
+    "add", "iadd", "sub", "isub", "subtract", "rsub", "neg", "negative", "pos", "positive", "sum", "mean", "cumsum",
+    "interpolate", "upsample", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+})  # fmt: skip
+"""Functions, operators and methods that add values with fixed weights."""
+PRODUCTS = frozenset({
+    "mul", "imul", "multiply", "matmul", "mm", "bmm", "baddbmm", "addmm", "einsum", "tensordot", "linear", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "dot", "inner", "outer",
+})  # fmt: skip
+"""Functions, operators and methods that are linear in each of several tensors."""
+QUOTIENTS = frozenset({"truediv", "itruediv", "div", "divide", "true_divide"})
+
+
+def dependents(graph: fx.Graph) -> set[fx.Node]:
+    """The image, and every node with values that depend on it; a node that reads only its shape does not count."""
+    nodes = set(graph.find_nodes(op="placeholder")[:1])
+    for node in graph.nodes:
+        if node.op != "output" and not reads_shape(node) and not nodes.isdisjoint(node.all_input_nodes):
+            nodes.add(node)
+    return nodes
+
+
+def not_linear(network: fx.GraphModule) -> Iterator[fx.Node]:
+    """The nodes that are not linear in the image up to a constant, in order of evaluation.
+
+    A product or quotient of two tensors counts if both depend on the image; a BatchNorm, if it has no statistics.
+    """
+    nodes = dependents(network.graph)
+    for node in network.graph.nodes:
+        if node in nodes and node.op != "placeholder" and not _is_linear(network, node, nodes):
+            yield node
+
+
+def name_of(network: fx.GraphModule, node: fx.Node) -> str:
+    """What a node computes: the class of its module, or the name of its function or method."""
+    module = module_of(network, node)
+    return callee(node) if module is None else type(module).__name__
+
+
+def _is_linear(network: fx.GraphModule, node: fx.Node, nodes: set[fx.Node]) -> bool:
+    module: Any = module_of(network, node)
+    called = torch_callee(node)
+    if isinstance(module, BATCH_NORMS):
+        return module.running_mean is not None
+    if isinstance(module, LINEAR) or called in ARRANGING | SUMMING:
+        return True
+    factors: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), factors.append)
+    variable = [factor for factor in factors if factor in nodes]
+    if called in QUOTIENTS:
+        return variable == factors[:1] == list(node.args[:1])
+    return len(variable) == 1 and (isinstance(module, Multiply) or called in PRODUCTS)
