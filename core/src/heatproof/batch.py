@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import ModelError
+from .errors import DataError, ModelError
 from .model import Model
 from .network.opaque import Opaque
 from .network.views import Cell, View
@@ -286,6 +286,18 @@ def fields(samples: Sequence[Sample]) -> Tensor:
     """The fields of view (n, *space) bool; the whole image of a sample without one."""
     masks = [np.ones(sample.space, bool) if sample.field is None else sample.field for sample in samples]
     return torch.from_numpy(np.stack(masks))
+
+
+def require_finite(images: Tensor, ids: Sequence[str], subject: str, advice: str) -> Tensor:
+    """The images (n, c, *space) themselves; raises ``DataError`` naming the first id with NaN or infinity.
+
+    Activations would turn such values into a map of zeros. ``subject`` says what the images are, such as ``the image``.
+    """
+    broken = ~images.isfinite().flatten(1).all(1)
+    if bool(broken.any()):
+        id = ids[int(broken.nonzero()[0])]
+        raise DataError(f"{subject} of {id} holds values that are not finite; {advice}.")
+    return images
 
 
 def _rows_of(value: Any, index: list[int], size: int) -> Any:

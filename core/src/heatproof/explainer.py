@@ -8,9 +8,9 @@ from typing import Any, Self, final
 
 from torch import Tensor
 
-from .batch import Batch, Request
+from .batch import Batch, Request, require_finite
 from .component import Component, P
-from .errors import DataError, ModelError, PluginError
+from .errors import ModelError, PluginError
 from .guard import guarded
 from .model import Model
 from .records import Array, Explanation, Verdict
@@ -144,7 +144,7 @@ class Explainer(Component[P]):
         if missing := sorted(set(self.layers(batch.model)) - set(batch.layers)):
             raise PluginError(f"{self.name} needs the layer {missing[0]!r}; give layers(model) to the batch.")
         if "model_free" not in self.traits:
-            _require_finite(batch)
+            require_finite(batch.images, batch.ids, "the image", "repair it, or leave it out")
         with guarded(self.name, batch, "model_free" in self.traits):
             explanation = self.explain(batch)
         if not isinstance(explanation, Explanation):
@@ -162,11 +162,3 @@ class Explainer(Component[P]):
             raise PluginError(f"{self.name} returned shape {tuple(values.shape)}; allowed: {allowed}.")
         if values.dtype != batch.images.dtype:
             raise PluginError(f"{self.name} returned {values.dtype}; allowed: {batch.images.dtype}.")
-
-
-def _require_finite(batch: Batch) -> None:
-    """Raise ``DataError`` for an image with NaN or infinity, which activations would turn into a map of zeros."""
-    broken = ~batch.images.isfinite().flatten(1).all(1)
-    if bool(broken.any()):
-        id = batch.ids[int(broken.nonzero()[0])]
-        raise DataError(f"the image of {id} holds values that are not finite; repair it, or leave it out.")

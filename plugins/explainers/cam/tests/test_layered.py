@@ -19,13 +19,13 @@ from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.canonical import canonical
 from heatproof.network.views import View
-from heatproof.passes import gradients
+from heatproof.passes import LayerGradient, gradients
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_cam.gradcam import GradCam
 from heatproof_cam.gradcam_plus_plus import GradCamPlusPlus
 from heatproof_cam.guided_gradcam import GuidedGradCam
-from heatproof_cam.respond_cam import RespondCam
+from heatproof_cam.respond_cam import RespondCam, cancelling_share
 
 FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]
@@ -133,7 +133,7 @@ def test_respond_cam_has_its_closed_form_where_gradcam_is_zero():
     actual = RespondCam()(batch)
     torch.testing.assert_close(actual.values[0, 0].tolist(), [[-0.3, -0.6], [-0.9, -1.2]], rtol=1e-9, atol=1e-9)
     assert float(actual.values.sum()) == pytest.approx(-3.0, rel=1e-9)
-    assert actual.notes == {"degenerate": [0.0]}
+    assert actual.notes["degenerate"] == [0.0]
     assert GradCam()(batch).notes == {"degenerate": [1.0]}
 
 
@@ -143,7 +143,7 @@ def test_guided_gradcam_has_its_closed_form():
     explainer = GuidedGradCam(layer="convolution")
     actual = explainer(batch_of(explainer, TwoBranches().double(), images, 1))
     assert actual.values[0, 2].tolist() == [[1.5, 0.0], [0.0, 2.0]]
-    assert actual.notes == {"degenerate": [0.0]}
+    assert actual.notes["degenerate"] == [0.0]
 
 
 def plain_gradcam_plus_plus(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -319,6 +319,26 @@ def test_captum_agrees_on_guided_gradcam_on_the_three_networks(name, layer):
     assert_captum_agrees(large(name), layer, random_images(2, 96))
 
 
+def test_a_cancelling_channel_of_respond_cam_is_noted():
+    """Of two channels of a layer without activation, the second sums to 1e-6 of its absolute sum."""
+    layer = LayerGradient(
+        torch.tensor([[[[1.0, 2.0]], [[1.0, -1 + 2e-6]]], [[[1.0, 2.0]], [[1.0, 1.0]]]], dtype=torch.float64),
+        torch.tensor([[[[1.0, 1.0]], [[3.0, -1.0]]], [[[1.0, 1.0]], [[3.0, -1.0]]]], dtype=torch.float64),
+    )
+    weight = 4 / 2e-6  # (3 + 1) / sum
+    part = weight * np.array([1, -1])
+    expected = np.linalg.norm(part) / np.linalg.norm(np.array([1, 2]) + part)
+    assert cancelling_share(layer).tolist() == [pytest.approx(expected, rel=1e-4), 0]
+
+
+@pytest.mark.parametrize(("corner", "word"), [(-2 + 1e-6, "ill-conditioned"), (2.0, "well-conditioned")])
+def test_respond_cam_says_where_its_weights_are_ill_conditioned(corner, word):
+    images = torch.tensor([[[[1.0, -1.0], [2.0, corner]]]], dtype=torch.float64)
+    notes = RespondCam()(batch_of(RespondCam(), linear_network([[1.0, 2.0, 3.0, 4.0]]), images, 1)).notes
+    assert notes["conditioning"] == [word]
+    assert notes["cancelling_share"] == [1.0 if word == "ill-conditioned" else 0.0]
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_respond_cam_sums_to_the_score_if_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
@@ -387,7 +407,7 @@ def test_a_map_of_zeros_is_noted_as_degenerate(kind):
     network.head.weight.data[0] = 0.0
     explainer = kind()
     actual = explainer(batch_of(explainer, network, random_images()))
-    assert actual.notes == {"degenerate": [0.0, 1.0, 0.0]}
+    assert actual.notes["degenerate"] == [0.0, 1.0, 0.0]
     assert not actual.values[1].any()
 
 

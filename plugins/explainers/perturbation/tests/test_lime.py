@@ -11,12 +11,13 @@ from skimage.segmentation import quickshift, slic
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.errors import HeatproofError, ModelError, Undefined
+from heatproof.errors import DataError, HeatproofError, ModelError, Undefined
 from heatproof.model import Model
 from heatproof.seeding import generator
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
 from heatproof_perturbation.lime import Lime, coefficients, superpixel_means
+from heatproof_perturbation.occlusion import Occlusion
 
 QUARTERS = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
 
@@ -201,3 +202,11 @@ def test_traits_and_passes():
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(HeatproofError, match=next(iter(settings))):
         Lime(**settings)
+
+
+@pytest.mark.parametrize("explainer", [Lime(), Occlusion(patch=8, stride=8, value="mean")], ids=["lime", "occlusion"])
+def test_means_beyond_the_largest_number_are_refused(explainer):
+    images = torch.full((1, 3, 16, 16), 1e38)
+    images[..., 8:] = 2e38
+    with pytest.raises(DataError, match="of a holds values that are not finite; scale the image"):
+        explainer(Batch(toys.Residual(), ["a"], images, [0]))

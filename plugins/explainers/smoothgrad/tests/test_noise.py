@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.batch import Batch
-from heatproof.errors import PluginError
+from heatproof.errors import DataError, PluginError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.views import View
@@ -213,10 +213,11 @@ def test_the_limit_is_obeyed_and_noted():
     assert sampling_notes(noise_moments(batch, large, SIGMA), large)["stopped_by"] == ["tolerance"] * 3
 
 
-def test_without_noise_and_without_finite_values_drawing_ends_at_once():
+def test_without_noise_drawing_ends_at_once_and_without_finite_values_it_is_refused():
     assert noise_moments(residual_batch(), Tolerance(1e-6, 500), 0.0).samples.tolist() == [16] * 3
     broken = residual_batch().at(torch.full((3, 3, 16, 16), float("nan"), dtype=torch.float64))
-    assert noise_moments(broken, Tolerance(1e-6, 500), SIGMA).samples.tolist() == [16] * 3
+    with pytest.raises(DataError, match="not finite"):
+        noise_moments(broken, Tolerance(1e-6, 500), SIGMA)
 
 
 @pytest.mark.parametrize(("samples", "antithetic"), [(1, False), (2, True)])
@@ -350,3 +351,14 @@ def test_a_training_loss_reaches_the_weights():
     loss = noise_moments(batch, 2, 0.1).squares.square().sum()
     (gradient,) = torch.autograd.grad(loss, batch.model.network.stem.weight)
     assert float(gradient.abs().max()) > 0
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("largest", [1.5e38, 3e38])
+def test_noise_beyond_the_largest_number_is_refused(largest, antithetic):
+    """The image is finite, but its range or its noisy copies are not; a ReLU would turn them into a map of zeros."""
+    image = torch.full((1, 3, 16, 16), largest)
+    image[..., 8:] *= -1
+    batch = Batch(Residual(), ["a"], image, [0])
+    with pytest.raises(DataError, match="a noisy copy of a holds values that are not finite; lower sigma"):
+        noise_moments(batch, 2, 10.0, antithetic=antithetic)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, fx, nn
 
@@ -77,7 +78,7 @@ def _describe(module: fx.GraphModule, node: fx.Node) -> str:
 
 def _is_flat(module: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node is the values (n, channel, pixel) of a map, as by ``flatten(2)`` or ``view(n, channel, -1)``."""
-    flatten = module_of(module, node)
+    flatten: Any = module_of(module, node)
     if isinstance(flatten, nn.Flatten):
         return (flatten.start_dim, flatten.end_dim) == (2, -1)
     if callee(node) == "flatten":
@@ -86,7 +87,7 @@ def _is_flat(module: fx.GraphModule, node: fx.Node) -> bool:
     sizes = node.args[1:]
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return callee(node) in ("view", "reshape") and len(sizes) == 3 and sizes[-1] == -1
+    return callee(node) in ("view", "reshape") and len(sizes) == 3 and bool(sizes[-1] == -1)
 
 
 def _dimensions(module: fx.GraphModule) -> int | None:

@@ -10,7 +10,7 @@ from skimage.segmentation import quickshift, slic
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, require_finite
 from heatproof.component import Params
 from heatproof.errors import Undefined
 from heatproof.explainer import Explainer
@@ -108,6 +108,7 @@ class Lime(Explainer[LimeParams]):
         off = torch.zeros_like(image)
         if self.params.off == "mean":
             off = superpixel_means(image, labels)
+            require_finite(off[None], batch.ids, "the mean of a superpixel", "scale the image to a smaller range")
         on = torch.from_numpy(distinct.astype(bool)).to(image.device)
         scores = []
         for start in range(0, len(on), batch.rows):

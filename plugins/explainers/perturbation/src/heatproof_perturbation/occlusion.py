@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from skimage.filters import gaussian
 from torch import Tensor
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, require_finite
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
@@ -61,7 +61,9 @@ class Occlusion(Explainer[OcclusionParams]):
         """Maps (n, 1, *space); raises ``ModelError`` if the patch is larger than the image."""
         windows = self._windows(batch.space)
         clean = batch.pick(logits(batch))[:, None]
-        scores = window_scores(batch, windows, self._replacement(batch.images), self._key())
+        replacement = self._replacement(batch.images).expand_as(batch.images)
+        require_finite(replacement, batch.ids, "what a patch shows", "scale the image to a smaller range")
+        scores = window_scores(batch, windows, replacement, self._key())
         rounding = ROUNDING * torch.finfo(scores.dtype).eps * clean.abs()
         degenerate = ((clean - scores).abs() <= rounding).all(1)
         return Explanation(averaged(clean - scores, windows), notes={"degenerate": degenerate.double().tolist()})

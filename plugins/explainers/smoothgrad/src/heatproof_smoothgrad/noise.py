@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, require_finite
 from heatproof.errors import PluginError
 from heatproof.model import Model
 from heatproof.records import Explanation
@@ -76,7 +76,8 @@ def noise_moments(
     Draw k of a sample depends only on the batch's seed, the sample's id and k, so every explainer sees the same copies.
     If ``antithetic``, every second copy has the noise of the previous one with the opposite sign. ``samples`` is the
     number of copies; a ``Tolerance`` gives each sample as many as the standard error of its mean map needs. Raises
-    ``PluginError`` for an odd number of antithetic copies.
+    ``PluginError`` for an odd number of antithetic copies, and ``DataError`` for noise that exceeds the largest number
+    of the image's dtype.
     """
     if antithetic and most(samples) % 2:
         raise PluginError(f"antithetic draws come in pairs: {most(samples)} must be even.")
@@ -130,10 +131,12 @@ class _Copies:
 
     def image(self, draw: int) -> Tensor:
         """One noisy copy of each image."""
-        if not self.antithetic:
-            return self.batch.images + self.scale * self.batch.noise(draw)
-        sign = 1 - 2 * (draw % 2)
-        return self.batch.images + sign * self.scale * self.batch.noise(draw // 2)
+        sign = 1
+        if self.antithetic:
+            sign = 1 - 2 * (draw % 2)
+            draw //= 2
+        copies = self.batch.images + sign * self.scale * self.batch.noise(draw)
+        return require_finite(copies, self.batch.ids, "a noisy copy", "lower sigma, or the range of the image")
 
     def maps(self, draws: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """The maps of each draw, and their numbers of backward passes (n,)."""

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, require_finite
 from heatproof.component import Params
 from heatproof.errors import Undefined
 from heatproof.metric import Case, Metric
@@ -56,7 +56,8 @@ class MaxSensitivity(Metric[MaxSensitivityParams]):
         assert case.explain is not None
         numbers = range(self.params.samples)[piece]
         noise = torch.from_numpy(np.stack([self.noise(batch, number) for number in numbers])).to(batch.images)
-        maps = case.explain(batch.select([0] * len(numbers)).at(batch.images + noise))
+        copies = require_finite(batch.images + noise, batch.ids * len(numbers), "a noisy copy", "lower the radius")
+        maps = case.explain(batch.select([0] * len(numbers)).at(copies))
         return np.asarray(np.linalg.norm((maps - heatmap).reshape(len(numbers), -1), axis=1))
 
     def noise(self, batch: Batch, number: int) -> Array:

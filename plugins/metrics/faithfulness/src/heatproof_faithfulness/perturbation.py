@@ -8,7 +8,7 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from heatproof.batch import Batch
+from heatproof.batch import Batch, require_finite
 from heatproof.component import Params
 from heatproof.metric import Case, Metric
 from heatproof.passes import logits
@@ -82,8 +82,9 @@ def replacing(batch: Batch, ranking: Ranking, counts: Array, replacement: Tensor
 
 def replacement(case: Case, baseline: Baseline, sigma: float) -> Tensor:
     """Compute the values of replaced pixels, broadcastable to (1, c, *space); noise is drawn by seed and id."""
-    assert case.batch is not None
-    images = case.batch.images
+    batch = case.batch
+    assert batch is not None
+    images = batch.images
     if not isinstance(baseline, str):
         return torch.full_like(images, baseline)
     image = images[0].cpu().double().numpy()
@@ -94,8 +95,9 @@ def replacement(case: Case, baseline: Baseline, sigma: float) -> Tensor:
     elif baseline == "uniform":
         low = image.min(axes, keepdims=True)
         high = image.max(axes, keepdims=True)
-        random = generator(case.batch.seed, case.sample.id, "uniform replacement")
+        random = generator(batch.seed, case.sample.id, "uniform replacement")
         values = low + (high - low) * random.random(image.shape)
     else:
         values = image[:, field_of(case.sample)].mean(1).reshape(-1, *(1,) * len(axes))
-    return torch.from_numpy(values)[None].to(images)
+    replaced = torch.from_numpy(values)[None].to(images)
+    return require_finite(replaced, batch.ids, "what replaces pixels", "scale the image to a smaller range")
