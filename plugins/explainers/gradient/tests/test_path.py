@@ -13,7 +13,8 @@ from heatproof.network.views import View
 from heatproof.passes import logits
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import Residual
-from heatproof_gradient.path import constant_scores, path_gradients
+from heatproof_gradient.path import path_gradients, reference_scores
+from heatproof_gradient.references import constant
 from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 
@@ -245,16 +246,17 @@ def test_one_row_has_the_bits_of_a_loop_over_steps():
 def test_any_number_of_rows_gives_the_same_means_and_scores(rows):
     whole = batch_of()
     parts = batch_of(rows=rows)
-    means = [path_gradients(batch, 3, "left", 0.2).mean for batch in (whole, parts)]
+    means = [path_gradients(batch, 3, "left", constant(batch, 0.2)).mean for batch in (whole, parts)]
     torch.testing.assert_close(means[1], means[0], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(constant_scores(parts, 0.5), constant_scores(whole, 0.5), rtol=1e-9, atol=1e-12)
+    scores = [reference_scores(batch, constant(batch, 0.5)) for batch in (parts, whole)]
+    torch.testing.assert_close(*scores, rtol=1e-9, atol=1e-12)
 
 
 def test_settings_are_part_of_the_key():
     batch = batch_of()
     maps = [
         path_gradients(batch, 2).mean, path_gradients(batch, 3).mean, path_gradients(batch, 2, "left").mean,
-        path_gradients(batch, 2, baseline=0.1).mean,
+        path_gradients(batch, 2, reference=constant(batch, 0.1)).mean,
     ]  # fmt: skip
     assert not any(torch.equal(first, second) for first, second in combinations(maps, 2))
 
@@ -291,7 +293,7 @@ def counts(monkeypatch):
 def test_the_scores_of_a_constant_image_are_those_of_the_network(counts):
     batch = batch_of()
     counts.clear()
-    actual = constant_scores(batch, 0.25)
+    actual = reference_scores(batch, constant(batch, 0.25))
     assert counts == {"forward": 1}
     expected = batch.model.network(torch.full_like(batch.images, 0.25)).gather(1, batch.targets[:, None])[:, 0]
     torch.testing.assert_close(actual, expected.detach(), rtol=1e-12, atol=1e-12)
@@ -305,7 +307,7 @@ def test_a_path_takes_only_the_necessary_passes(counts):
     assert counts.pop("forward") == 1
     path_gradients(batch, 64)
     assert counts == {"forward": 64 + 1, "backward": 64}
-    constant_scores(batch, 0.0)
+    reference_scores(batch, constant(batch, 0.0))
     path_gradients(batch, 64)
     assert counts == {"forward": 64 + 1, "backward": 64}
 

@@ -13,6 +13,7 @@ from heatproof.records import Verdict
 from heatproof_shared_passes.linearity import name_of, not_linear
 from heatproof_shared_passes.sampling import joined
 
+from .references import Reference
 from .rescaling import NOT_LINEAR, Recording, Rescaling
 
 
@@ -24,27 +25,33 @@ class Multipliers:
     gain: Tensor
 
 
-def multipliers(batch: Batch, baseline: float = 0.0) -> Multipliers:
-    """The multipliers of the rescale rule with a constant image as the reference.
+def multipliers(batch: Batch, reference: Reference) -> Multipliers:
+    """The multipliers of the rescale rule.
 
-    ``baseline`` is the value of this image, in prepared units. Costs one forward pass of the reference, and one forward
-    and backward pass of the batch. Raises ``ModelError`` if the network cannot be traced.
+    Costs one forward pass of the reference, of a single image if all samples share it, and one forward and backward
+    pass of the batch. Raises ``ModelError`` if the network cannot be traced.
     """
 
     def compute() -> Multipliers:
-        if batch.inputs:  # the output of the reference depends on the further inputs of each image
-            return joined(batch.pieced(lambda piece: _multipliers(piece, *_reference(piece, baseline))))
-        recording, logits = _reference(batch.select([0]), baseline)
-        return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))
+        # The output of a reference depends on the further inputs of each image.
+        if reference.is_shared and not batch.inputs:
+            recording, logits = _reference(batch.select([0]), reference.images)
+            return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))
 
-    return batch.once(("multipliers", baseline), compute)
+        def act(rows: slice) -> Multipliers:
+            piece = batch.select(range(len(batch))[rows])
+            return _multipliers(piece, *_reference(piece, reference.at(rows)))
+
+        return joined(batch.budget.pieced(len(batch), act))
+
+    return batch.once(("multipliers", reference.key), compute)
 
 
 @torch.no_grad()
-def _reference(batch: Batch, baseline: float) -> tuple[Recording, Tensor]:
-    """The inputs and outputs of activations and pools in a forward pass of the constant images, and their logits."""
+def _reference(batch: Batch, images: Tensor) -> tuple[Recording, Tensor]:
+    """The inputs and outputs of activations and pools in a forward pass of the reference, and its logits."""
     recording = Recording()
-    logits, _ = batch.at(torch.full_like(batch.images, baseline)).forward(cell=recording)
+    logits, _ = batch.at(images.expand_as(batch.images)).forward(cell=recording)
     return recording, logits
 
 

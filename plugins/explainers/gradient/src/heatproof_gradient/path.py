@@ -1,6 +1,6 @@
-"""Averages gradients along the straight path from a constant image to each image, and estimates the error."""
+"""Averages gradients along the straight path from a reference to each image, and estimates the error."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,8 @@ from torch import Tensor
 from heatproof.batch import Batch
 from heatproof.passes import logits
 from heatproof_shared_passes.sampling import Tolerance, joined, norms, relative, variant_gradients
+
+from .references import Reference, constant
 
 PathRule = Literal["midpoint", "left", "right"]
 POSITIONS: Mapping[PathRule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}
@@ -39,37 +41,66 @@ class PathMeans:
 
 
 def path_gradients(
-    batch: Batch, steps: int | Tolerance, rule: PathRule = "midpoint", baseline: float = 0.0
+    batch: Batch, steps: int | Tolerance, rule: PathRule = "midpoint", reference: Reference | None = None
 ) -> PathMeans:
-    """The mean gradient at ``steps`` points of the straight path from a constant image to each image.
+    """The mean gradient at ``steps`` points of the straight path from a reference, by default 0, to each image.
 
-    ``rule`` is the position of a point within its step; ``baseline`` is the value of the constant image, in prepared
-    units. With a ``Tolerance``, each sample takes 25 midpoints, then three times as many, until the estimated error of
-    its map is small enough. One in three of these midpoints is an old one; its gradient is not computed again.
+    ``rule`` is the position of a point within its step. With a ``Tolerance``, each sample takes 25 midpoints, then
+    three times as many, until the estimated error of its map is small enough. One in three of these midpoints is an
+    old one; its gradient is not computed again.
     """
+    origin = reference or constant(batch, 0.0)
 
     def compute() -> PathMeans:
-        gain = batch.pick(logits(batch)) - constant_scores(batch, baseline)
+        gain = batch.pick(logits(batch)) - reference_scores(batch, origin)
         if isinstance(steps, int):
-            path = _Path(batch, baseline, gain)
+            path = _Path(batch, origin.images, gain)
             path.extend(_positions(steps, rule))
             return path.means(rule)
         # One sample at a time: its number of steps must not depend on rounding in a pass with other samples.
-        paths = (_Path(sample, baseline, gain[index : index + 1]) for index, sample in enumerate(batch.singles()))
+        rows = (slice(index, index + 1) for index in range(len(batch)))
+        paths = (_Path(sample, origin.at(row), gain[row]) for row, sample in zip(rows, batch.singles()))
         return joined([_refined(path, steps) for path in paths])
 
-    return batch.once(("path gradients", steps, rule, baseline), compute)
+    return batch.once(("path gradients", steps, rule, origin.key), compute)
 
 
-def constant_scores(batch: Batch, value: float) -> Tensor:
-    """The targets' scores (n,) of a constant image; one forward of one image if there are no further inputs."""
+@dataclass(frozen=True)
+class MeanMap:
+    """The mean of the maps (n, c, *space) of several references, with their passes in all, mean gap and error (n,).
+
+    ``relative_error`` is the mean of the errors of the maps, relative to the mean map; their sum cannot be larger.
+    """
+
+    values: Tensor
+    passes: Tensor
+    gap: Tensor
+    relative_error: Tensor
+
+
+def mean_map(batch: Batch, paths: Sequence[tuple[PathMeans, Reference]]) -> MeanMap:
+    """The mean over references of image minus reference, times the mean gradient along the path."""
+    parts = [((batch.images - reference.images) * means.mean, means) for means, reference in paths]
+    if len(parts) == 1:
+        ((values, means),) = parts
+        return MeanMap(values, means.passes, means.gap, means.relative_error)
+    values = torch.stack([part for part, _ in parts]).mean(0)
+    errors = [means.relative_error * norms(part.detach()) for part, means in parts]
+    error = relative(torch.stack(errors).mean(0), values.detach())
+    passes = torch.stack([means.passes for _, means in parts]).sum(0)
+    gap = torch.stack([means.gap for _, means in parts]).mean(0)
+    return MeanMap(values, passes, gap, error)
+
+
+def reference_scores(batch: Batch, reference: Reference) -> Tensor:
+    """The targets' scores (n,) of a reference; one forward of one image if all share it, without further inputs."""
 
     def compute() -> Tensor:
-        samples = batch if batch.inputs else batch.select([0])
-        outputs = logits(samples.at(torch.full_like(samples.images, value)))
+        samples = batch.select([0]) if reference.is_shared and not batch.inputs else batch
+        outputs = logits(samples.at(reference.images.expand_as(samples.images)))
         return batch.pick(outputs.expand(len(batch), -1))
 
-    return batch.once(("constant scores", value), compute)
+    return batch.once(("reference scores", reference.key), compute)
 
 
 def _positions(steps: int, rule: PathRule = "midpoint") -> list[float]:
@@ -93,10 +124,10 @@ class _Path:
     squared jumps of the map's sum over pixels.
     """
 
-    def __init__(self, batch: Batch, baseline: float, gain: Tensor):
+    def __init__(self, batch: Batch, start: Tensor, gain: Tensor):
         self.batch = batch
         self.gain = gain
-        self.start = torch.full_like(batch.images, baseline)
+        self.start = start.expand_as(batch.images)
         self.difference = (batch.images - self.start).detach()
         self.total = torch.zeros_like(self.start)
         self.steps = 0
