@@ -120,6 +120,23 @@ def _assert_captum_agrees(network: nn.Module, layer: str, module: nn.Module) -> 
     assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
 
 
+@pytest.mark.parametrize(("interpolation", "mode"), [("linear", "bilinear"), ("nearest", "nearest")])
+def test_captum_agrees_without_relu(interpolation, mode):
+    """Captum's ``LayerGradCam`` applies no ReLU by default."""
+    torch.manual_seed(3)
+    network = calibrated(Block())
+    model = Model.of(network, "abc")
+    explainer = GradCam(layer="third", relu=False, interpolation=interpolation)
+    targets = torch.tensor([2, 0, 1])
+    actual = explainer(Batch(model, list("abc"), random_images(), targets, layers=("third",))).values
+    heat = LayerGradCam(network, network.third_relu).attribute(random_images(), targets)
+    expected = LayerAttribution.interpolate(heat, (64, 64), mode).detach()
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-8
+    assert actual.amin() < 0
+    assert "signed" in explainer.traits
+    assert "signed" not in GradCam().traits
+
+
 def test_a_convolution_is_explained_after_its_norm_and_activation():
     torch.manual_seed(0)
     network = calibrated(models.resnet18(num_classes=3))

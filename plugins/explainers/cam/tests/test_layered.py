@@ -104,7 +104,9 @@ def gap(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-@conforms(GradCamPlusPlus(), RespondCam(), GuidedGradCam(), GuidedGradCam(layer="all", act_policy="relu_only"))
+@conforms(GradCamPlusPlus(), RespondCam(), GuidedGradCam(), GuidedGradCam(layer="all", act_policy="relu_only"),
+    GuidedGradCam(interpolation="nearest"), RespondCam(interpolation="nearest"),
+)  # fmt: skip
 def test_conformance(check):
     check()
 
@@ -290,21 +292,29 @@ def test_in_place_layers_overwrite_the_activations_of_pytorch_grad_cam():
     assert float(network[0](random_images(1)).detach().min()) < 0 == float(activation.min())
 
 
-def assert_captum_agrees(network: nn.Module, layer: str, images: Tensor) -> None:
+def assert_captum_agrees(
+    network: nn.Module, layer: str, images: Tensor, interpolation: str = "linear", mode: str = "bilinear"
+) -> None:
     module, end = ends(network, layer)
-    explainer = GuidedGradCam(layer=layer)
+    explainer = GuidedGradCam(layer=layer, interpolation=interpolation)
     batch = batch_of(explainer, network, images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum warns that it sets hooks
         reference = CaptumGuidedGradCam(module, end)
         leaf = images.clone().requires_grad_()
-        expected = reference.attribute(leaf, target=batch.targets, interpolate_mode="bilinear").detach()
+        expected = reference.attribute(leaf, target=batch.targets, interpolate_mode=mode).detach()
     assert gap(explainer(batch).values, expected) <= 1e-8
 
 
 @pytest.mark.parametrize("layer", ["first", "second", "third"])
 def test_captum_agrees_on_guided_gradcam_on_a_residual_network(layer):
     assert_captum_agrees(drawn(Block()), layer, random_images())
+
+
+@pytest.mark.parametrize("size", [16, 15])
+def test_captum_agrees_on_guided_gradcam_with_repeated_values(size):
+    """Captum's default."""
+    assert_captum_agrees(drawn(Block()), "third", random_images(size=size), "nearest", "nearest")
 
 
 @pytest.mark.parametrize("layer", ["conv1", "layer4.1.conv2"])

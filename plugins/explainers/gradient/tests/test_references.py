@@ -167,8 +167,10 @@ def test_the_identity_follows_the_files(kind, tmp_path):
 def test_references_that_do_not_fit_are_refused(kind, tmp_path):
     with pytest.raises(ModelError, match="baseline has 2 values, one per channel; the images have 3 channels"):
         kind(baseline=[0.0, 1.0])(batch())
-    with pytest.raises(DataError, match="is no image file and no folder of images"):
+    with pytest.raises(DataError, match="has no image for a reference"):
         kind(baseline=tmp_path)(batch())
+    with pytest.raises(HeatproofError, match=r"missing is no file or folder .* a baseline is a number"):
+        kind(baseline=tmp_path / "missing")
     write(tmp_path / "a.png", 0)
     grey = Image.fromarray(np.zeros((16, 16), dtype=np.uint8))
     grey.save(tmp_path / "grey.png")

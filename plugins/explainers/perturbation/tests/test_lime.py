@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
+from PIL import Image
 from skimage.segmentation import quickshift, slic
 from torch import Tensor, nn
 
@@ -85,13 +86,22 @@ def test_coefficients_of_all_masks_are_those_of_the_normal_equations():
 
 
 @pytest.mark.parametrize("off", ["mean", "zero"])
-def test_captum_agrees_with_the_same_masks(off):
+@pytest.mark.parametrize("segmentation", ["slic", "grid", "file", "folder"])
+def test_captum_agrees_with_the_same_masks(segmentation, off, tmp_path):
     """The tolerance is 1e-4, since captum's Lime rounds masks, scores and coefficients to float32."""
     model = in_float64(toys.Residual())
     sample = torch.from_numpy(model.samples(1)[0].image).double()[None]
     batch = Batch(model, ["a"], sample, [1], seed=7)
-    explainer = Lime(segments=12, samples=80, off=off)
-    labels = torch.from_numpy(explainer._superpixels(sample[0].numpy()))
+    explainer = Lime(segmentation="slic", segments=12, cell=6, samples=80, off=off)
+    feature_mask = explainer._superpixels(sample[0].numpy())
+    if segmentation == "grid":
+        feature_mask = np.arange(16)[:, None] // 6 * 3 + np.arange(16) // 6
+    if segmentation in ("file", "folder"):
+        feature_mask = np.arange(16)[:, None] // 4 + np.arange(16) // 8
+        Image.fromarray(np.array([7, 30, 31, 200, 255], dtype=np.uint8)[feature_mask]).save(tmp_path / "a.png")
+        segmentation = {"file": tmp_path / "a.png", "folder": tmp_path}[segmentation]
+    explainer = explainer.with_(segmentation=segmentation)
+    labels = torch.from_numpy(feature_mask)
     count = int(labels.max()) + 1
     masks = generator(7, "a", "lime").integers(0, 2, (80, count))
     masks[0] = 1
@@ -107,7 +117,7 @@ def test_captum_agrees_with_the_same_masks(off):
     baselines = {"mean": superpixel_means(sample[0], labels)[None], "zero": 0}
     expected = lime.attribute(sample, baselines=baselines[off], target=1, feature_mask=labels[None, None], n_samples=80)
     heatmap = explainer(batch).values
-    assert count >= 6
+    assert count >= 5
     assert float((heatmap - expected[:, :1]).abs().max() / expected.abs().max()) <= 1e-4
 
 
@@ -195,8 +205,8 @@ def test_traits_and_passes():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"segmentation": "grid"}, {"segments": 0}, {"compactness": 0}, {"off": "blur"}, {"samples": 1},
-        {"kernel_width": 0}, {"kernel_width": float("inf")}, {"ridge": -1},
+        {"segmentation": "felzenszwalb"}, {"cell": 0}, {"segments": 0}, {"compactness": 0}, {"off": "blur"},
+        {"samples": 1}, {"kernel_width": 0}, {"kernel_width": float("inf")}, {"ridge": -1},
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(settings):
@@ -210,3 +220,23 @@ def test_means_beyond_the_largest_number_are_refused(explainer):
     images[..., 8:] = 2e38
     with pytest.raises(DataError, match="of a holds values that are not finite; scale the image"):
         explainer(Batch(toys.Residual(), ["a"], images, [0]))
+
+
+def test_colours_are_labels_too_and_files_that_do_not_fit_are_refused(tmp_path):
+    colours = np.zeros((8, 8, 3), dtype=np.uint8)
+    colours[:4, :4] = (255, 0, 0)
+    colours[4:, 4:] = (0, 0, 255)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    model = weighted(torch.ones(1, 3, 8, 8, dtype=torch.float64))
+    assert explained(model, quarters()[:1], [0], segmentation=tmp_path).notes["superpixels"] == [3]
+    large = Batch(toys.Residual(), ["a"], torch.ones(1, 3, 16, 16), [0])
+    with pytest.raises(DataError, match=r"a\.png has 8 x 8 pixels, the prepared image of a 16 x 16; give labels"):
+        Lime(segmentation=tmp_path)(large)
+    Image.fromarray(colours).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"has 2 files of labels for a; give one, such as .*a\.png"):
+        explained(model, quarters()[:1], [0], segmentation=tmp_path)
+    with pytest.raises(HeatproofError, match=r"missing is no file or folder .* segmentation is slic, quickshift, grid"):
+        Lime(segmentation=tmp_path / "missing")
+    identity = Lime(segmentation=tmp_path).identity
+    (tmp_path / "a.tif").unlink()
+    assert Lime(segmentation=tmp_path).identity != identity

@@ -1,5 +1,7 @@
 """Occlusion against examples by hand and captum."""
 
+from typing import Any
+
 import captum.attr
 import pytest
 import torch
@@ -10,7 +12,7 @@ from heatproof.errors import HeatproofError, ModelError
 from heatproof.model import Model
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
-from heatproof_perturbation.boxes import Windows
+from heatproof_perturbation.boxes import Windows, per_axis
 from heatproof_perturbation.occlusion import Occlusion, averaged
 
 
@@ -34,13 +36,13 @@ def linear(weights: Tensor) -> Model:
     return Model.of(nn.Sequential(nn.Flatten(), layer).double(), "a")
 
 
-def by_captum(batch: Batch, patch: int, stride: int, value: Tensor | float) -> Tensor:
+def by_captum(batch: Batch, patch: Any, stride: Any, value: Tensor | float) -> Tensor:
     """Captum's map in float64; it would round to float32."""
-    sides = len(batch.space)
+    sizes, strides = (per_axis(sides, len(batch.space)) for sides in (patch, stride))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Tensor, "float", Tensor.double)
         return captum.attr.Occlusion(batch.model.network).attribute(
-            batch.images, (3, *(patch,) * sides), (3, *(stride,) * sides), value, batch.targets
+            batch.images, (3, *sizes), (3, *strides), value, batch.targets
         )
 
 
@@ -54,7 +56,7 @@ def random_images(*shape: int) -> Tensor:
 
 @conforms(
     Occlusion(patch=6, stride=5), Occlusion(patch=8, stride=8, value="mean"),
-    Occlusion(patch=8, stride=8, value="blur", sigma=3.0),
+    Occlusion(patch=8, stride=8, value="blur", sigma=3.0), Occlusion(patch=(4, 8), stride=(4, 3)),
 )  # fmt: skip
 def test_conformance(check):
     check()
@@ -79,7 +81,9 @@ def test_a_pixel_has_the_mean_over_the_patches_that_cover_it():
     assert averaged(torch.tensor([[1.0, 5.0]]), windows)[0, 0].tolist() == [[1, 1, 5, 5]] * 2
 
 
-@pytest.mark.parametrize(("patch", "stride"), [(4, 4), (5, 3), (7, 5), (16, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("patch", "stride"), [(4, 4), (5, 3), (7, 5), (16, 1), (1, 1), ((3, 7), (2, 5)), ((16, 2), 2), (8, (8, 3))]
+)
 @pytest.mark.parametrize("value", [0.0, 0.4])
 def test_captum_agrees(patch, stride, value):
     batch = Batch(in_float64(toys.Residual()), list("abc"), random_images(3, 3, 16, 16), [2, 0, 1], rows=2)
@@ -96,6 +100,22 @@ def test_captum_agrees_in_a_volume_that_the_stride_does_not_divide(value):
         replacement = images.mean((2, 3, 4), keepdim=True).expand_as(images)
     heatmap = Occlusion(patch=4, stride=3, value=value)(batch).values
     assert_agree(heatmap, by_captum(batch, 4, 3, replacement))
+
+
+def test_captum_agrees_on_boxes_in_a_volume():
+    batch = Batch(in_float64(toys.Residual(dimensions=3)), list("ab"), random_images(2, 3, 7, 9, 10), [1, 2])
+    heatmap = Occlusion(patch=(2, 5, 4), stride=(2, 3, 4))(batch).values
+    assert_agree(heatmap, by_captum(batch, (2, 5, 4), (2, 3, 4), 0.0))
+
+
+def test_a_rectangle_that_does_not_fit_is_refused():
+    batch = Batch(in_float64(toys.Residual()), ["a"], random_images(1, 3, 16, 16), [0])
+    with pytest.raises(ModelError, match="Occlusion explains 3-D images; these have 2 dimensions"):
+        Occlusion(patch=(4, 4, 4), stride=4)(batch)
+    with pytest.raises(ModelError, match="a window of 4 x 32 pixels is larger than the image, which has 16 x 16"):
+        Occlusion(patch=(4, 32), stride=4)(batch)
+    with pytest.raises(HeatproofError, match=r"stride \(2, 5\) leaves gaps between patches of 4 pixels"):
+        Occlusion(patch=4, stride=(2, 5))
 
 
 def test_a_blurred_patch_shows_the_image_without_its_detail():

@@ -1,20 +1,41 @@
 """Grad-CAM at any layer."""
 
+from typing import TypeVar
+
 from torch import Tensor
 
 from heatproof.passes import LayerGradient
 
-from .layered import Layered, P, spatial_axes, weighted_sum
+from .layered import Layered, LayeredParams, spatial_axes, weighted_sum
+
+
+class GradCamParams(LayeredParams):
+    """The layer, and whether ``relu`` sets the pixels that speak against the target to zero, as in the paper.
+
+    Without it the map is signed, as that of captum's ``LayerGradCam`` by default. The settings of the layer are those
+    of ``LayeredParams``.
+    """
+
+    relu: bool = True
+
+
+P = TypeVar("P", bound=GradCamParams, covariant=True)
 
 
 class GradCam(Layered[P]):
     """The channels of one layer, weighted by their mean influence on the score (Selvaraju et al. 2017).
 
     The map is ReLU of the sum over channels of mean gradient times activation. It is never negative: pixels that speak
-    against the target are zero.
+    against the target are zero. With ``relu: false`` it is this sum itself.
     """
 
+    @property
+    def traits(self) -> frozenset[str]:
+        """Differentiable; signed without ReLU."""
+        return frozenset({"differentiable"} if self.params.relu else {"differentiable", "signed"})
+
     def heat(self, layer: LayerGradient) -> Tensor:
-        """ReLU(sum over channels of mean gradient * activation)."""
+        """ReLU(sum over channels of mean gradient * activation), or without ReLU."""
         weights = layer.gradient.mean(spatial_axes(layer), keepdim=True)
-        return weighted_sum(weights, layer.activation).relu()
+        heat = weighted_sum(weights, layer.activation)
+        return heat.relu() if self.params.relu else heat

@@ -6,12 +6,15 @@ from heatproof.records import Explanation, Verdict
 from heatproof_shared_passes.rectification import ActPolicy, rectification
 from heatproof_shared_passes.rectified import rectified, request
 
-from .gradcam import GradCam
-from .layered import LayeredParams, with_notes
+from .gradcam import GradCam, GradCamParams
+from .layered import with_notes
 
 
-class GuidedGradCamParams(LayeredParams):
-    """``act_policy``: the activations that guided backpropagation rectifies, ``all`` or ``relu_only``."""
+class GuidedGradCamParams(GradCamParams):
+    """``act_policy``: the activations that guided backpropagation rectifies, ``all`` or ``relu_only``.
+
+    The other settings are those of Grad-CAM.
+    """
 
     act_policy: ActPolicy = "all"
 
@@ -19,10 +22,12 @@ class GuidedGradCamParams(LayeredParams):
 class GuidedGradCam(GradCam[GuidedGradCamParams]):
     """Guided backpropagation times Grad-CAM, pixel by pixel (Selvaraju et al. 2017).
 
-    Grad-CAM is resized to the image by linear interpolation, as in the paper. The map is zero where either factor is.
+    Grad-CAM is resized to the image by linear interpolation, as in the paper; captum repeats values by default, as
+    ``interpolation: nearest`` does. The map is zero where either factor is.
     """
 
     revision = 2
+    traits = frozenset({"differentiable"})
     passes = (2, 2)
     shares = ""
 

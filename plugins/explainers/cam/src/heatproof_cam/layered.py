@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -14,14 +14,20 @@ from heatproof.model import Model
 from heatproof.passes import LayerGradient, gradients
 from heatproof.records import Explanation
 
-INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+Interpolation = Literal["linear", "nearest"]
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 """Number of spatial dimensions → the name of linear interpolation in torch."""
 
 
 class LayeredParams(Params):
-    """``layer``: the module name of a layer, ``last``, or ``all`` for one heatmap per layer."""
+    """``layer``: the module name of a layer, ``last``, or ``all`` for one heatmap per layer.
+
+    ``interpolation`` resizes the map to the image: ``linear``, or ``nearest``, which repeats values, as captum's guided
+    Grad-CAM does by default.
+    """
 
     layer: str = "last"
+    interpolation: Interpolation = "linear"
 
 
 P = TypeVar("P", bound=LayeredParams, covariant=True)
@@ -30,14 +36,18 @@ P = TypeVar("P", bound=LayeredParams, covariant=True)
 class Layered(Explainer[P]):
     """A map computed from the activations of one layer and their gradients.
 
-    It is resized to the image by linear interpolation (corners not aligned) and never scaled. A map that is zero
-    everywhere has the note ``degenerate`` 1. The activations of a convolution are those after its BatchNorm and
+    It is resized to the image, by default by linear interpolation (corners not aligned), and never scaled. A map that
+    is zero everywhere has the note ``degenerate`` 1. The activations of a convolution are those after its BatchNorm and
     activation function.
     """
 
     requires = frozenset({"gradients", "layers"})
-    traits = frozenset({"differentiable"})
     shares = "gradients"
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """Differentiable."""
+        return frozenset({"differentiable"})
 
     @abstractmethod
     def heat(self, layer: LayerGradient) -> Tensor:
@@ -57,7 +67,7 @@ class Layered(Explainer[P]):
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""
         layer = gradients(batch).layers[batch.model.layer(self.params.layer)]
-        return with_notes(resize(self.heat(layer), batch.space))
+        return with_notes(resize(self.heat(layer), batch.space, self.params.interpolation))
 
 
 def spatial_axes(layer: LayerGradient) -> tuple[int, ...]:
@@ -70,9 +80,11 @@ def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     return (weights * values).sum(1, keepdim=True)
 
 
-def resize(heat: Tensor, space: tuple[int, ...]) -> Tensor:
-    """Resize maps (n, 1, *layer's space) to (n, 1, *space) by linear interpolation with corners not aligned."""
-    return functional.interpolate(heat, size=space, mode=INTERPOLATION[len(space)], align_corners=False)
+def resize(heat: Tensor, space: tuple[int, ...], interpolation: Interpolation = "linear") -> Tensor:
+    """Resize maps (n, 1, *layer's space) to (n, 1, *space); linear interpolation does not align the corners."""
+    if interpolation == "nearest":
+        return functional.interpolate(heat, size=space, mode="nearest")
+    return functional.interpolate(heat, size=space, mode=LINEAR[len(space)], align_corners=False)
 
 
 def with_notes(values: Tensor) -> Explanation:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from heatproof.batch import Batch, require_finite
@@ -39,6 +38,15 @@ class ReferenceParams(Params):
     draws: int = Field(default=10, ge=1, le=10_000)
     several: Literal["maps", "image"] = "maps"
 
+    @field_validator("baseline")
+    @classmethod
+    def _existing(cls, baseline: Any) -> Any:
+        if isinstance(baseline, Path) and not baseline.exists():
+            raise ValueError(
+                f"{baseline} is no file or folder; a baseline is a number, one per channel, mean, uniform, or a path"
+            )
+        return baseline
+
     @model_validator(mode="after")
     def _several_of_what(self) -> Self:
         if self.draws != 10 and self.baseline != "uniform":
@@ -55,8 +63,8 @@ class ReferenceParams(Params):
         files = [self.baseline]
         if self.baseline.is_dir():
             files = sorted(path for path in self.baseline.iterdir() if path.is_file() and path.name[0] != ".")
-        if not files or not files[0].exists():
-            raise DataError(f"{self.baseline} is no image file and no folder of images; give the path of one.")
+        if not files:
+            raise DataError(f"{self.baseline} has no image for a reference; put one into it, or give another path.")
         return files
 
     @property
@@ -155,5 +163,5 @@ def _prepared(batch: Batch, path: Path) -> Tensor:
             f"the reference {path} is {image.shape} as {batch.model.short} prepares it, the images are "
             f"{tuple(batch.images.shape[1:])}; give an image of the same kind."
         )
-    prepared = torch.from_numpy(np.ascontiguousarray(image))[None].to(batch.images)
+    prepared = torch.from_numpy(image.copy())[None].to(batch.images)
     return require_finite(prepared, [path.name], "the reference", "give another image")

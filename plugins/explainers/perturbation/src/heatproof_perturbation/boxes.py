@@ -11,6 +11,14 @@ from heatproof.errors import ModelError
 
 from .receptive_field import ReceptiveField
 
+Sides = int | tuple[int, ...]
+"""A number of pixels along all axes, or one per axis."""
+
+
+def per_axis(sides: Sides, axes: int) -> tuple[int, ...]:
+    """The number of pixels along each of so many axes."""
+    return (sides,) * axes if isinstance(sides, int) else sides
+
 
 @dataclass(frozen=True)
 class Spans:
@@ -50,18 +58,21 @@ class Windows:
     spans: tuple[Spans, ...]
 
     @classmethod
-    def sliding(cls, space: Sequence[int], size: int, stride: int) -> "Windows":
+    def sliding(cls, space: Sequence[int], size: Sides, stride: Sides) -> "Windows":
         """Windows of one size at every multiple of the stride; the far borders of the image cut off the last ones.
 
-        They cover the image if the stride is at most the size. Raises ``ModelError`` if a window is larger than the
-        image.
+        Size and stride are those of all axes, or one per axis. The windows cover the image if the stride is at most the
+        size. Raises ``ModelError`` if a window is larger than the image, or has another number of axes.
         """
-        if size > min(space):
+        sizes = per_axis(size, len(space))
+        strides = per_axis(stride, len(space))
+        if any(side > length for side, length in zip(sizes, space, strict=True)):
+            sides = sizes if isinstance(size, tuple) else sizes[:1]
             raise ModelError(
-                f"a window of {size} pixels is larger than the image, which has {' x '.join(map(str, space))}; make it "
-                f"{min(space)} or less."
+                f"a window of {' x '.join(map(str, sides))} pixels is larger than the image, which has "
+                f"{' x '.join(map(str, space))}; make it {min(space)} or less."
             )
-        return cls(tuple(Spans.sliding(length, size, stride) for length in space))
+        return cls(tuple(map(Spans.sliding, space, sizes, strides)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,21 +1,24 @@
 """LIME: a linear model of the score, fitted to copies of the image with superpixels switched off."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from skimage.color import rgb2lab
 from skimage.segmentation import quickshift, slic
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from heatproof.batch import Batch, require_finite
-from heatproof.component import Params
+from heatproof.component import Location, Params
 from heatproof.errors import Undefined
 from heatproof.explainer import Explainer
 from heatproof.records import Array, Explanation
 from heatproof.seeding import generator
+
+from .masks import folder_digest, label_image, squares
 
 ROUNDING = 100
 """Scores that differ by at most this number of machine epsilons, relative to the largest, count as equal."""
@@ -26,18 +29,33 @@ QUICKSHIFT = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
 class LimeParams(Params):
     """How superpixels are segmented, what they show when they are off, and how the linear model is fitted.
 
-    ``segments`` and ``compactness`` are settings of SLIC; quickshift has the fixed ones of LIME's authors. ``off`` is
+    ``segmentation`` is ``slic``, ``quickshift``, a ``grid`` of squares of ``cell`` pixels, or the path of label images
+    on the model's grid, in which pixels of one value or colour are a superpixel: one file for all samples, or a folder
+    with a file per sample that is named as its id. ``segments`` and ``compactness`` are settings of SLIC; quickshift
+    has the fixed ones of LIME's authors. ``off`` is
     each superpixel's mean colour, or zero in prepared units. ``samples`` is the number of copies; they are weighted by
     an exponential kernel of ``kernel_width`` over the cosine distance to the whole image. ``ridge`` is the penalty.
     """
 
-    segmentation: Literal["slic", "quickshift"] = "slic"
+    segmentation: Annotated[Literal["slic", "quickshift", "grid"] | Location, Field(union_mode="left_to_right")] = (
+        "slic"
+    )
+    cell: int = Field(default=16, ge=1, le=10_000)
     segments: int = Field(default=100, ge=1, le=100_000)
     compactness: float = Field(default=10.0, gt=0, le=1e6)
     off: Literal["mean", "zero"] = "mean"
     samples: int = Field(default=1000, ge=2, le=1_000_000)
     kernel_width: float = Field(default=0.25, gt=0, le=1e6)
     ridge: float = Field(default=1.0, ge=0, le=1e6)
+
+    @field_validator("segmentation")
+    @classmethod
+    def _existing(cls, segmentation: str | Path) -> str | Path:
+        if isinstance(segmentation, Path) and not segmentation.exists():
+            raise ValueError(
+                f"{segmentation} is no file or folder; segmentation is slic, quickshift, grid, or the path of labels"
+            )
+        return segmentation
 
 
 class Lime(Explainer[LimeParams]):
@@ -72,7 +90,7 @@ class Lime(Explainer[LimeParams]):
 
     def _explained(self, batch: Batch) -> tuple[Tensor, int, float]:
         """The map (*space) of a batch of one, its number of superpixels, and 1 if it is degenerate."""
-        labels = self._superpixels(batch.images[0].double().cpu().numpy())
+        labels = self._labels(batch)
         count = int(labels.max()) + 1
         if count == 1:
             raise Undefined(f"{self.params.segmentation} finds only one superpixel in the image")
@@ -83,6 +101,18 @@ class Lime(Explainer[LimeParams]):
         degenerate = spread <= ROUNDING * torch.finfo(batch.images.dtype).eps * float(np.abs(scores).max())
         values = coefficients(masks, scores, self.params.kernel_width, self.params.ridge)[labels]
         return torch.from_numpy(values).to(batch.images), count, float(degenerate)
+
+    def content(self) -> str:
+        """The digest of the files of a folder of label images."""
+        return folder_digest(self.params.segmentation)
+
+    def _labels(self, batch: Batch) -> Array:
+        """The superpixel (*space) that each pixel of the image of a batch of one belongs to: 0, 1, …"""
+        if self.params.segmentation == "grid":
+            return squares(batch.space, self.params.cell)
+        if isinstance(self.params.segmentation, Path):
+            return label_image(self.params.segmentation, batch.ids[0], batch.space)
+        return self._superpixels(batch.images[0].double().cpu().numpy())
 
     def _superpixels(self, image: Array) -> Array:
         """The superpixel (*space) that each pixel of an image (c, *space) belongs to: 0, 1, …

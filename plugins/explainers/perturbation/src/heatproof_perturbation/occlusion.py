@@ -15,28 +15,36 @@ from heatproof.model import Model
 from heatproof.passes import logits
 from heatproof.records import Explanation
 
-from .boxes import Windows
+from .boxes import Windows, per_axis
 from .windows import window_scores
 
 ROUNDING = 100
 """Scores that differ by at most this number of machine epsilons, relative to the image's score, count as equal."""
 
 
-class OcclusionParams(Params):
-    """The side of the square or cubic ``patch`` and its ``stride`` in pixels, and the pixels that the patch shows.
+Side = Annotated[int, Field(ge=1, le=10_000)]
+Rectangle = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
 
-    ``value`` is a constant in prepared units, ``mean`` (of each channel over the image) or ``blur`` (the image after a
-    Gaussian filter of ``sigma`` pixels).
+
+class OcclusionParams(Params):
+    """The sides of the ``patch`` and its ``stride`` in pixels, and the pixels that the patch shows.
+
+    One number is the side of a square or cube; a list has one per axis, rows first, as captum's
+    ``sliding_window_shapes`` after the channels. ``value`` is a constant in prepared units, ``mean`` (of each channel
+    over the image) or ``blur`` (the image after a Gaussian filter of ``sigma`` pixels).
     """
 
-    patch: int = Field(default=32, ge=1, le=10_000)
-    stride: int = Field(default=16, ge=1, le=10_000)
+    patch: Side | Rectangle = 32
+    stride: Side | Rectangle = 16
     value: Annotated[float, Field(ge=-1e6, le=1e6)] | Literal["mean", "blur"] = 0.0
     sigma: float = Field(default=10.0, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _covering(self) -> Self:
-        if self.stride > self.patch:
+        axes = max(len(sides) for sides in (self.patch, self.stride, (0,)) if isinstance(sides, tuple))
+        if len({len(sides) for sides in (self.patch, self.stride) if isinstance(sides, tuple)}) > 1:
+            raise ValueError(f"patch {self.patch} and stride {self.stride} differ in their number of axes")
+        if any(stride > side for side, stride in zip(per_axis(self.patch, axes), per_axis(self.stride, axes))):
             raise ValueError(f"stride {self.stride} leaves gaps between patches of {self.patch} pixels")
         return self
 
@@ -52,6 +60,12 @@ class Occlusion(Explainer[OcclusionParams]):
     requires = frozenset()
     traits = frozenset({"signed"})
     reads_logits = True
+
+    @property
+    def spaces(self) -> frozenset[int]:
+        """The number of axes of the patch or the stride; 2-D and 3-D if each is one number."""
+        axes = {len(sides) for sides in (self.params.patch, self.params.stride) if isinstance(sides, tuple)}
+        return frozenset(axes or {2, 3})
 
     def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
         """One forward of the image and one per patch; those of patches may be partial, and cost less than full ones."""
