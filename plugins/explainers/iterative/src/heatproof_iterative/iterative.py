@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from heatproof.batch import Batch
-from heatproof.component import Params
 from heatproof.errors import ModelError, Undefined
-from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.passes import logits
 from heatproof.records import Array, Explanation, Verdict
+from heatproof_shared_passes.based import Based, BasedParams
 from heatproof_shared_passes.rectification import rectification
 from heatproof_shared_passes.rectified import rectified
 
@@ -26,7 +25,7 @@ GRADED = ("ordinal", "regression")
 """The heads of models whose classes are grades."""
 
 
-class IterativeParams(Params):
+class IterativeParams(BasedParams):
     """The map to refine and the part of it that counts, the pixels to fill in, and the end of the loop.
 
     ``base`` is guided backpropagation by default. ``sign`` selects the ``negative`` part of its map, where darker
@@ -37,7 +36,6 @@ class IterativeParams(Params):
     ``normal``, at most ``max_iter`` times.
     """
 
-    base: Explainer | None = None
     sign: Sign = "negative"
     share: float = Field(default=0.01, gt=0, le=1)
     tau: float | None = Field(default=None, gt=0, le=1)
@@ -88,7 +86,7 @@ class Refinement:
     stopped: str = "max_iter"
 
 
-class Iterative(Explainer[IterativeParams]):
+class Iterative(Based[IterativeParams]):
     """The weighted sum of maps between which the most salient pixels are filled in (González-Gonzalo et al. 2018).
 
     While the grade is above ``normal``, the most salient pixels are inpainted and the image is explained again. This
@@ -102,40 +100,14 @@ class Iterative(Explainer[IterativeParams]):
     reads_logits = True
 
     @property
-    def requires(self) -> frozenset[str]:
-        """The capabilities that the base needs."""
-        if self.params.base is None:
-            return frozenset({"gradients"})
-        return self.params.base.requires
-
-    @property
-    def memory(self) -> float:
-        """That of the base."""
-        if self.params.base is None:
-            return 2.0
-        return self.params.base.memory
-
-    @property
     def traits(self) -> frozenset[str]:
         """Seeded if the base is."""
         if self.params.base is None:
             return frozenset()
         return self.params.base.traits & {"seeded"}
 
-    @property
-    def passes(self) -> tuple[int, int]:
+    def repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
         """One forward, and at most ``max_iter`` times the passes of the base and a forward for the grade."""
-        if self.params.base is None:
-            return self._repeated((1, 1))
-        return self._repeated(self.params.base.passes)
-
-    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """``passes`` with the cost of the base."""
-        if self.params.base is None:
-            return self.passes
-        return self._repeated(self.params.base.cost(model, space))
-
-    def _repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
         most = self.params.max_iter
         return 1 + most * (passes[0] + 1), most * passes[1]
 
@@ -148,18 +120,10 @@ class Iterative(Explainer[IterativeParams]):
         if self.params.normal >= highest:
             reason = f"no grade of {model.short} is above normal: {self.params.normal}; its highest is {highest}"
             return Verdict("undefined", reason)
-        if self.params.base is not None:
-            return self.params.base.verdict(model)
         verdict = super().verdict(model)
-        if verdict.level == "undefined":
+        if verdict.level == "undefined" or self.params.base is not None:
             return verdict
         return rectification(model)
-
-    def layers(self, model: Model) -> tuple[str, ...]:
-        """The layers that the base reads."""
-        if self.params.base is None:
-            return ()
-        return self.params.base.layers(model)
 
     def stored(self, image: Array) -> int:
         """The images, and a map and a mask of one byte per pixel for each step."""

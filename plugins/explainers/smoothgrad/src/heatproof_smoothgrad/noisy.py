@@ -7,10 +7,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.component import Params
-from heatproof.explainer import Explainer
-from heatproof.model import Model
-from heatproof.records import Explanation, Verdict
+from heatproof.records import Explanation
+from heatproof_shared_passes.based import Based, BasedParams
 from heatproof_shared_passes.sampling import Tolerance, sampling_notes
 
 from .noise import Moments, most, noise_moments
@@ -19,7 +17,7 @@ PLAIN = frozenset({"signed", "differentiable"})
 """The traits of the gradient, which is the map if no base is given."""
 
 
-class NoisyParams(Params):
+class NoisyParams(BasedParams):
     """The ``base`` explainer (by default the gradient), the number of noisy copies (``samples``) and the noise.
 
     ``sigma`` is the standard deviation, as a share of each image's range if ``relative``, otherwise in prepared units.
@@ -27,7 +25,6 @@ class NoisyParams(Params):
     the relative standard error of its mean map needs to fall to it, at most ``max_samples``.
     """
 
-    base: Explainer | None = None
     samples: int = Field(default=25, ge=1, le=100_000)
     sigma: float = Field(default=0.15, ge=0, le=1e6)
     relative: bool = True
@@ -65,7 +62,7 @@ class NoisyParams(Params):
 P = TypeVar("P", bound=NoisyParams, covariant=True)
 
 
-class Noisy(Explainer[P]):
+class Noisy(Based[P]):
     """A moment of a base explainer's map over noisy copies of the image.
 
     The noise of a copy depends on the run's seed, the sample and the copy's index; all moments of one base and noise
@@ -75,20 +72,6 @@ class Noisy(Explainer[P]):
     """
 
     revision = 2
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """The capabilities that the base needs."""
-        if self.params.base is None:
-            return frozenset({"gradients"})
-        return self.params.base.requires
-
-    @property
-    def memory(self) -> float:
-        """That of the base."""
-        if self.params.base is None:
-            return 2.0
-        return self.params.base.memory
 
     @property
     def traits(self) -> frozenset[str]:
@@ -102,20 +85,8 @@ class Noisy(Explainer[P]):
             return PLAIN
         return self.params.base.traits
 
-    @property
-    def passes(self) -> tuple[int, int]:
+    def repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
         """The passes of the base, once per copy; with a tolerance, for the largest number of copies."""
-        if self.params.base is None:
-            return self._repeated((1, 1))
-        return self._repeated(self.params.base.passes)
-
-    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """``passes`` with the cost of the base."""
-        if self.params.base is None:
-            return self.passes
-        return self._repeated(self.params.base.cost(model, space))
-
-    def _repeated(self, passes: tuple[int, int]) -> tuple[int, int]:
         copies = most(self.params.count)
         return copies * passes[0], copies * passes[1]
 
@@ -134,18 +105,6 @@ class Noisy(Explainer[P]):
         if self.params.base is None:
             return frozenset({2, 3})
         return self.params.base.spaces
-
-    def verdict(self, model: Model) -> Verdict:
-        """The verdict of the base."""
-        if self.params.base is None:
-            return super().verdict(model)
-        return self.params.base.verdict(model)
-
-    def layers(self, model: Model) -> tuple[str, ...]:
-        """The layers that the base reads."""
-        if self.params.base is None:
-            return ()
-        return self.params.base.layers(model)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps of the base's shape (n, c or 1, *space)."""
