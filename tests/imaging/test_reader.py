@@ -1,7 +1,10 @@
 """The choice of a file's reader: by suffix, by first bytes, among several; and the errors without a reader."""
 
+import struct
 import sys
+import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -219,8 +222,48 @@ def test_a_reader_of_images_only_reads_no_masks(installed: Installed, tmp_path: 
         read_mask(tmp_path / "a.scan")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [zlib.error("bad block"), RecursionError("too deep"), OverflowError(), struct.error("short"), MemoryError(),
+     Exception("anything")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_whatever_a_library_raises_is_a_sentence(installed: Installed, tmp_path: Path, error: Exception) -> None:
+    class Raising(Constant):
+        """Fails as its library does."""
+
+        suffixes = (".raw",)
+
+        def read_image(self, path: Path, max_pixels: int = 4) -> tuple[Array, Geometry]:
+            raise error
+
+        def read_mask(self, path: Path, max_pixels: int = 4) -> Array:
+            raise error
+
+    installed(raising=Raising)
+    (tmp_path / "a.raw").write_bytes(b"")
+    for read in (read_image, read_mask, partial(read_image, window="percentiles")):
+        with pytest.raises(DataError, match=rf"a\.raw cannot be read by raising \({type(error).__name__}.*\); replace"):
+            read(tmp_path / "a.raw")
+
+
+def test_a_window_of_a_reader_without_windows(installed: Installed, tmp_path: Path) -> None:
+    class Ramp(Constant):
+        """Reads four values."""
+
+        suffixes = (".ramp",)
+
+        def read_image(self, path: Path, max_pixels: int = 4) -> tuple[Array, Geometry]:
+            return np.array([[[-2, 0], [2, 4]]], dtype=np.int16), Geometry.identity((2, 2), str(path))
+
+    installed(ramp=Ramp)
+    (tmp_path / "a.ramp").write_bytes(b"")
+    image, _ = read_image(tmp_path / "a.ramp", window=(0, 4))
+    np.testing.assert_array_equal(image, [[[0, 0], [32768, 65535]]])
+
+
 def test_files_that_are_not_there(installed: Installed, tmp_path: Path) -> None:
     installed()
-    for name in ("a.png", "a.dcm", "a", "a.gif"):
+    for name in ("a.png", "a.dcm", "a", "a.xcf"):
         with pytest.raises(DataError, match=rf"{name} does not exist; download it"):
             read_image(tmp_path / name)

@@ -26,7 +26,8 @@ class Geometry:
     """Where a grid lies on its native image; it places a heatmap on the original image.
 
     ``affine`` is a (d + 1, d + 1) matrix; it maps the continuous index of the grid (pixel ``i`` spans ``[i, i + 1)``,
-    rows first) to the continuous index of the native image.
+    rows first) to the continuous index of the native image. ``exif`` is the orientation of the file's EXIF data, by
+    which the stored pixels were turned to the native image; 1 for none.
     """
 
     affine: Array
@@ -34,6 +35,7 @@ class Geometry:
     source: str = ""
     spacing: tuple[float, ...] | None = None
     orientation: str = ""
+    exif: int = 1
 
     @classmethod
     def identity(cls, shape: tuple[int, ...], source: str = "") -> "Geometry":
@@ -82,7 +84,8 @@ class SpatialExtra(ABC):
 class Sample:
     """One image with everything known about it.
 
-    ``image`` is (c, *space): unsigned integers as decoded by a dataset, float32 after a model's preparation. ``field``
+    ``image`` is (c, *space): unsigned integers, or floats from 0 to 1, as decoded by a dataset; float32 after a model's
+    preparation. ``field``
     is (*space) bool: true inside the field of view, false in padding. ``patient`` is the sample's id by default.
     ``extras`` are for some models and metrics. Preparations move spatial extras with the image, by area: arrays with
     ``space`` as last axes, and each ``SpatialExtra`` of that space. Other extras, also points in native indices, stay

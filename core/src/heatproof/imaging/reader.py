@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 from ..component import Component, P
 from ..errors import DataError, PluginError
 from ..records import Array, Geometry
+from .turning import UPRIGHT
+from .window import Window, seen_through
 
 if TYPE_CHECKING:
     from ..registry.catalog import Catalog, Registration
@@ -41,15 +43,29 @@ class Reader(Component[P]):
 
     @abstractmethod
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
-        """An image (c, h, w) or volume (c, d, h, w) in unsigned integers, larger being brighter, and its geometry.
+        """An image (c, h, w) or volume (c, d, h, w), larger being brighter, and its geometry.
 
-        The geometry holds spacing in mm and orientation if the file has them. Raises ``DataError`` for a file that
-        cannot be used, and, before decoding, for one with more than ``max_pixels`` pixels or voxels.
+        Values are unsigned integers if the format knows its white, or else the file's own: integers or finite floats.
+        The geometry holds spacing in mm, orientation, and the EXIF orientation that was applied, if the file has them.
+        Raises ``DataError`` for a file that cannot be used, and, before decoding, for one with more than ``max_pixels``
+        pixels or voxels.
         """
         raise NotImplementedError
 
+    def read_through(self, path: Path, window: Window, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
+        """An image like ``read_image`` seen through a window (``heatproof.imaging.window``), and its geometry.
+
+        A reader overrides it if its files name a window, or if ``read_image`` does not return the file's own values.
+        """
+        image, geometry = self.read_image(path, max_pixels)
+        return seen_through(image, window, path), geometry
+
+    def exif(self, path: Path) -> int:
+        """The EXIF orientation that ``read_image`` and ``read_mask`` apply; 1 for none."""
+        return UPRIGHT
+
     def read_mask(self, path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-        """A mask (*space) bool: true where the stored value is above zero; raises the errors of ``read_image``."""
+        """A mask (*space) bool: true where a colour or value is above zero; raises the errors of ``read_image``."""
         raise DataError(f"{path} cannot be a mask, since {self.name} reads no masks; save the mask as PNG or TIFF.")
 
     @classmethod
@@ -90,6 +106,12 @@ def reader_of(path: Path) -> Reader:
             reader.registered = preferred.entry.full
             return reader
     raise _unclaimed(path, candidates)
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """The suffixes of all files that an installed reader reads, the longest first."""
+    suffixes = {suffix for _, reader in registered() for suffix in reader.suffixes}
+    return tuple(sorted(suffixes, key=lambda suffix: (-len(suffix), suffix)))
 
 
 def registered() -> Sequence[Candidate]:

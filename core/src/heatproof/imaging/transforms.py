@@ -133,9 +133,3 @@ def white_value(sample: Sample) -> float:
 def source_of(sample: Sample) -> str:
     """The file that a sample was read from, or its id, for messages."""
     return (sample.geometry and sample.geometry.source) or sample.id
-
-
-def windowed(values: Array, low: float, high: float) -> Array:
-    """Values as uint16: 0 up to ``low``, 65535 from ``high`` on, and linear in between."""
-    shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
-    return np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)

@@ -69,7 +69,7 @@ def it_claims_the_file_that_it_reads(bench: ReaderBench) -> None:
 
 
 def an_image_has_the_shape_of_its_geometry(bench: ReaderBench) -> None:
-    """The image is (c, *space) in unsigned integers, with two or three spatial axes.
+    """The image is (c, *space) in integers or finite floats, with two or three spatial axes.
 
     Its geometry is the identity on that space and names the file. If it has spacing or orientation, they have one value
     per axis; spacing is positive.
@@ -77,7 +77,8 @@ def an_image_has_the_shape_of_its_geometry(bench: ReaderBench) -> None:
     image, geometry = bench.image
     axes = image.ndim - 1
     claim(axes in (2, 3) and image.size > 0, f"the image has shape {image.shape}.")
-    claim(image.dtype.kind == "u", f"the image is {image.dtype}; allowed: unsigned integers.")
+    claim(image.dtype.kind in "uif", f"the image is {image.dtype}; allowed: integers and floats.")
+    claim(bool(np.isfinite(image).all()), "the image has values that are NaN or infinite.")
     claim(geometry.native == image.shape[1:], f"the image has shape {image.shape}, its geometry {geometry.native}.")
     claim(np.array_equal(geometry.affine, np.eye(axes + 1)), "the geometry does not map each pixel to itself.")
     claim(geometry.source == str(bench.file), f"the geometry names {geometry.source!r}, not the file.")

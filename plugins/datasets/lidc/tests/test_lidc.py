@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError, HeatproofError
-from heatproof.imaging.transforms import windowed
+from heatproof.imaging.window import windowed
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.testing import check_dataset
 from heatproof.testing.dataset import counts_of

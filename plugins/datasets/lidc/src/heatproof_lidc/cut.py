@@ -9,7 +9,7 @@ import numpy as np
 
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_image
-from heatproof.imaging.transforms import windowed
+from heatproof.imaging.window import windowed
 from heatproof.records import Annotation, Array, Geometry
 from heatproof_dicom_files.series import Series
 from heatproof_dicom_files.units import CT_OFFSET

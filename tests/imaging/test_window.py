@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from heatproof.imaging.transforms import windowed
+from heatproof.imaging.window import windowed
 
 
 def test_a_window_fills_16_bits() -> None:
