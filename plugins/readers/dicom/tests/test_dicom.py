@@ -189,8 +189,84 @@ def test_the_size_is_checked_before_decoding(tmp_path: Path) -> None:
 
 def test_values_outside_the_range_of_the_header_are_refused(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.dcm", RAMP[0], RescaleSlope=0, RescaleIntercept=3)
-    with pytest.raises(DataError, match=r"values 3 to 3, which 16 bits cannot store"):
+    with pytest.raises(DataError, match=r"a\.dcm has the rescale slope 0 and intercept 3; correct the header"):
         read_dicom(path)
+
+
+SIGNED = np.random.default_rng(4).integers(-300, 900, (12, 17)).astype(np.int16)
+
+
+def shares(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.rint(np.clip((values - low) / (high - low), 0, 1) * 65535)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
+def test_windows_take_values_after_the_rescale(tmp_path: Path, photometric: str) -> None:
+    rescale = {"RescaleSlope": 2, "RescaleIntercept": -10, "Modality": "CT"}
+    voi = {"WindowCenter": [40, 500], "WindowWidth": [400, 1000]}
+    path = stored(tmp_path / "a.dcm", SIGNED, photometric=photometric, **rescale, **voi)
+    values = 2.0 * SIGNED - 10
+    ends = {"percentiles": np.percentile(values, (0.5, 99.5)), (-160.0, 240.0): (-160, 240)}
+    # PS3.3 C.11.2.1.2.1: the output ends at c - 0.5 ± (w - 1) / 2.
+    for window, (low, high) in {**ends, "voi": (39.5 - 199.5, 39.5 + 199.5)}.items():
+        expected = shares(values, low, high)
+        if photometric == "MONOCHROME1":
+            expected = 65535 - expected
+        image, _ = read_image(path, window=window)  # type: ignore[arg-type]
+        assert image.dtype == np.uint16
+        np.testing.assert_array_equal(image[0], expected)
+
+
+def test_own_windows_of_other_kinds(tmp_path: Path) -> None:
+    tags = {"WindowCenter": 100, "WindowWidth": 500}
+    path = stored(tmp_path / "a.dcm", SIGNED, **tags, VOILUTFunction="LINEAR_EXACT")
+    np.testing.assert_array_equal(read_image(path, window="voi")[0][0], shares(SIGNED, -150, 350))
+    path = stored(tmp_path / "b.dcm", SIGNED, **tags, VOILUTFunction="SIGMOID")
+    sigmoid = np.rint(65535 / (1 + np.exp(-4 * (SIGNED - 100.0) / 500)))
+    np.testing.assert_array_equal(read_image(path, window="voi")[0][0], sigmoid)
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4, -2, 8]
+    table.LUTData = np.array([0, 50, 200, 255], dtype="<u2").tobytes()
+    values = np.array([[-9, -2, -1], [0, 1, 77]], dtype=np.int16)
+    path = stored(tmp_path / "c.dcm", values, VOILUTSequence=[table])
+    np.testing.assert_array_equal(read_image(path, window="voi")[0][0], np.array([[0, 0, 50], [200, 255, 255]]) * 257)
+    path = stored(tmp_path / "d.dcm", SIGNED)
+    with pytest.raises(DataError, match=r"d\.dcm names no window of its own; set `window`"):
+        read_image(path, window="voi")
+    np.testing.assert_array_equal(read_image(path, window="type")[0], read_dicom(path)[0])
+
+
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEG-lossy.dcm"])
+def test_a_decoder_for_12_bits_is_named(name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} is compressed \(JPEG Extended .*12 bits\).*install one of: .*jpeg"):
+        read_dicom(SHIPPED / name)
+
+
+def test_any_error_of_a_library_is_a_sentence(tmp_path: Path) -> None:
+    """BytesLengthException of pydicom, among others: the number of rows has three bytes."""
+    write_dicom(RAMP, tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    rows = content.index(b"\x28\x00\x10\x00US\x02\x00")
+    damaged = content[: rows + 6] + b"\x03\x00" + content[rows + 8 : rows + 10] + b"\x00" + content[rows + 10 :]
+    (tmp_path / "a.dcm").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"a\.dcm"):
+        read_dicom(tmp_path / "a.dcm")
+
+
+def test_lossy_masks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lossy compression .JPEG Baseline .*edges of a mask"):
+        read_mask(SHIPPED / "SC_rgb_jpeg_dcmtk.dcm")
+    with pytest.raises(DataError, match="lossy compression"):
+        read_mask(stored(tmp_path / "a.dcm", RAMP[0], LossyImageCompression="01"))
+
+
+def test_masks_in_colour_count_in_every_channel(tmp_path: Path) -> None:
+    blue = np.zeros((3, 12, 17), dtype=np.uint8)
+    blue[2, 3:6, 4:9] = 255
+    write_dicom(blue, tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.dcm"), blue[2] > 0)
+    palette = read_mask(SHIPPED / "examples_palette.dcm")
+    np.testing.assert_array_equal(palette, read_dicom(SHIPPED / "examples_palette.dcm")[0].any(axis=0))
 
 
 @pytest.mark.parametrize("name", ["ONE.DCM", "one scan.dicom", "IM0001", "1.2.840.10008"])

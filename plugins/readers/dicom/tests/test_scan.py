@@ -43,6 +43,13 @@ def test_a_folder_of_slices_is_one_volume(tmp_path: Path, suffix: str, orientati
     assert geometry.source == str(folder)
 
 
+def test_a_window_is_that_of_the_whole_scan(folder: Path) -> None:
+    units = VOLUME.astype(float) - 1024
+    for window, (low, high) in {"percentiles": np.percentile(units, (0.5, 99.5)), (-160, 240): (-160, 240)}.items():
+        expected = np.rint(np.clip((units - low) / (high - low), 0, 1) * 65535)
+        np.testing.assert_array_equal(read_image(folder, window=window)[0], expected)  # type: ignore[arg-type]
+
+
 def test_the_size_is_checked_before_decoding(folder: Path) -> None:
     for path in folder.iterdir():
         data = pydicom.dcmread(path)

@@ -1,8 +1,6 @@
 """Opens DICOM files with pydicom and turns its errors into ``DataError``."""
 
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +9,8 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from heatproof.errors import DataError
+from heatproof.errors import DataError, HeatproofError
 from heatproof.records import Array
-
-DAMAGES = (
-    OSError, AttributeError, RuntimeError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error,
-    zlib.error,
-)  # fmt: skip
 
 
 def open_dicom(path: Path, **limits: Any) -> Any:
@@ -27,11 +20,8 @@ def open_dicom(path: Path, **limits: Any) -> Any:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; download it, or correct the path.")
-    try:
-        with explained(path):
-            return pydicom.dcmread(path, **limits)
-    except pydicom.errors.InvalidDicomError:
-        raise DataError(f"{path} is not DICOM, or was cut off; replace it by a fresh copy.") from None
+    with explained(path):
+        return pydicom.dcmread(path, **limits)
 
 
 @contextmanager
@@ -42,7 +32,11 @@ def explained(path: Path) -> Iterator[None]:
     warnings.filterwarnings("ignore", module="pydicom")
     try:
         yield
-    except DAMAGES as error:
+    except HeatproofError:
+        raise
+    except pydicom.errors.InvalidDicomError:
+        raise DataError(f"{path} is not DICOM, or was cut off; replace it by a fresh copy.") from None
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path} is damaged or of a kind that cannot be decoded ({reason}); replace it.") from error
 
