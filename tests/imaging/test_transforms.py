@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from heatproof.errors import DataError, HeatproofError
@@ -316,3 +317,27 @@ def test_grey_is_repeated_to_the_channels_asked_for(preparation: Resize | Fundus
     assert result.shape[0] == 3
     with pytest.raises(DataError, match="a has 4 channels, but channels is 3"):
         preparation(Sample("a", np.repeat(grey, 4, axis=0)))
+
+
+@pytest.mark.parametrize("preparation", [Resize(size=16), Fundus(size=64)])
+@pytest.mark.parametrize("channels", [1, "luminance"])
+def test_equal_channels_are_one(preparation: Resize | Fundus, channels: int | str) -> None:
+    grey = photograph(48, 48, 24)[:1]
+    expected = preparation(Sample("a", grey)).image
+    one = preparation.with_(channels=channels)
+    np.testing.assert_array_equal(one(Sample("a", grey)).image, expected)
+    np.testing.assert_allclose(one(Sample("a", np.repeat(grey, 3, axis=0))).image, expected, atol=1e-6)
+
+
+def test_colours_become_one_channel_only_as_their_luminance() -> None:
+    colours = photograph(48, 48, 24)
+    red, green, blue = Resize(size=16)(Sample("a", colours)).image.astype(np.float64)
+    image = Resize(size=16, channels="luminance", mean=(0.5,))(Sample("a", colours)).image
+    np.testing.assert_allclose(image, [0.299 * red + 0.587 * green + 0.114 * blue - 0.5], atol=1e-6)
+    by_pillow = np.asarray(Image.fromarray(colours.transpose(1, 2, 0)).convert("L"))
+    luminance = Resize(size=48, channels="luminance")(Sample("a", colours)).image
+    assert abs(luminance * 255 - by_pillow).max() <= 1
+    with pytest.raises(DataError, match=r"a has 3 channels, but channels is 1; convert it, or set .* to luminance"):
+        Resize(size=16, channels=1)(Sample("a", colours))
+    with pytest.raises(DataError, match=r"a has 2 channels, but channels is 1; convert it\."):
+        Resize(size=16, channels="luminance")(Sample("a", colours[:2]))

@@ -16,10 +16,18 @@ Side = Annotated[int, Field(ge=1, le=10_000)]
 """The pixels along one axis of a grid."""
 
 
-class PreparationParams(Params):
-    """Optional last steps: repeat a grey image to ``channels`` channels; then compute (image - mean) / std of each."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue in the luminance (ITU-R BT.601), as in Pillow and OpenCV."""
 
-    channels: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+class PreparationParams(Params):
+    """Optional last steps: give the image ``channels`` channels; then compute (image - mean) / std of each.
+
+    A grey image is repeated, and three equal channels become 1. Other colours become 1 channel only with ``luminance``,
+    their weighted sum by ITU-R BT.601; with the number 1 they are refused.
+    """
+
+    channels: Annotated[int, Field(ge=1, le=1000)] | Literal["luminance"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
 
@@ -104,11 +112,7 @@ def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
 
 def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
     """The image (c, *space) after the optional last steps; raises ``DataError`` if they do not fit its channels."""
-    channels = params.channels or len(image)
-    if len(image) not in (1, channels):
-        raise DataError(f"{source_of(sample)} has {len(image)} channels, but channels is {channels}; convert it.")
-    if len(image) != channels:
-        image = np.repeat(image, channels, axis=0)
+    image = _with_channels(sample, image, params.channels or len(image))
     mean = params.mean or (0.0,)
     std = params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
@@ -118,6 +122,24 @@ def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array
         )
     per_channel = (-1, *[1] * (image.ndim - 1))
     return np.asarray((image - np.reshape(mean, per_channel)) / np.reshape(std, per_channel))
+
+
+def _with_channels(sample: Sample, image: Array, channels: int | Literal["luminance"]) -> Array:
+    """The image with this number of channels, or as its luminance."""
+    if channels == "luminance":
+        if len(image) == len(LUMINANCE):
+            return np.tensordot(np.asarray(LUMINANCE, dtype=image.dtype), image, axes=1)[None]
+        channels = 1
+    if len(image) == channels:
+        return image
+    if len(image) == 1:
+        return np.repeat(image, channels, axis=0)
+    if channels == 1 and all(np.array_equal(other, sample.image[0]) for other in sample.image[1:]):
+        return image[:1]
+    advice = ""
+    if channels == 1 and len(image) == len(LUMINANCE):
+        advice = ", or set channels of the preparation to luminance, since they are not equal"
+    raise DataError(f"{source_of(sample)} has {len(image)} channels, but channels is {channels}; convert it{advice}.")
 
 
 def white_value(sample: Sample) -> float:

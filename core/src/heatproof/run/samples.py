@@ -113,7 +113,8 @@ class Samples:
             if earlier is not None and sample.image.shape != earlier.image.shape:
                 raise DataError(
                     f"the prepared image has shape {sample.image.shape}, that of {earlier.id} {earlier.image.shape}; "
-                    f"{self.model.short} must prepare every image to one grid"
+                    f"{self.model.short} must prepare every image to one grid, where channels of its preparation makes "
+                    "grey and colour alike"
                 )
             return sample
         except Exception as error:
