@@ -324,9 +324,9 @@ def test_grey_is_repeated_to_the_channels_asked_for(preparation: Resize | Fundus
 def test_equal_channels_are_one(preparation: Resize | Fundus, channels: int | str) -> None:
     grey = photograph(48, 48, 24)[:1]
     expected = preparation(Sample("a", grey)).image
-    one = preparation.with_(channels=channels)
-    np.testing.assert_array_equal(one(Sample("a", grey)).image, expected)
-    np.testing.assert_allclose(one(Sample("a", np.repeat(grey, 3, axis=0))).image, expected, atol=1e-6)
+    single = preparation.with_(channels=channels)
+    np.testing.assert_array_equal(single(Sample("a", grey)).image, expected)
+    np.testing.assert_allclose(single(Sample("a", np.repeat(grey, 3, axis=0))).image, expected, atol=1e-6)
 
 
 def test_colours_become_one_channel_only_as_their_luminance() -> None:

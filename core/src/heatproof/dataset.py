@@ -129,6 +129,10 @@ class Dataset(Component[P]):
         """The faulty parts of the download that become no sample; no image is decoded. A strict run refuses them."""
         return []
 
+    def passed_over(self) -> list[Tally]:
+        """The files among images and masks that nothing reads; no image is decoded. A run names them when it starts."""
+        return []
+
     def check(self) -> list[Tally]:
         """The number of samples per split, and what is missing or unreadable, against the published counts."""
         return [Tally(f"samples in {split}", len(self.ids(split))) for split in self.splits]

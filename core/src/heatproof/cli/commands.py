@@ -169,6 +169,8 @@ def run(
         click.echo(finished.changed)
     for fault in finished.rejected:
         click.echo(f"rejected: {fault}")
+    for sentence in finished.empty:
+        click.echo(f"empty: {sentence}.")
     for entry in finished.skipped:
         click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
     for sentence in finished.validity.empty:

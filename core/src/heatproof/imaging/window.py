@@ -50,9 +50,11 @@ def seen_through(values: Array, window: Window, path: Path, voi: tuple[float, fl
 
 
 def _as_stored(values: Array, path: Path) -> Array:
+    if values.dtype.kind == "u":
+        return values
     low = values.min()
     high = values.max()
-    if values.dtype.kind == "u" or (values.dtype.kind == "f" and low >= 0 and high <= 1):
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values
     raise DataError(
         f"{path} holds values from {low:g} to {high:g} ({values.dtype}), which have no black and white of their own; "

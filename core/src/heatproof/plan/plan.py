@@ -51,6 +51,12 @@ class Plan:
         """What a user should know of the networks, such as one that cannot be traced."""
         return tuple(dict.fromkeys(notice for _, model in self.pairs for notice in model.notices()))
 
+    @cached_property
+    def passed_over(self) -> Mapping[str, list[Tally]]:
+        """Dataset identity → the files among its images and masks that nothing reads."""
+        datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
+        return {identity: dataset.passed_over() for identity, dataset in datasets.items()}
+
     def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
         """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []

@@ -14,6 +14,7 @@ from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, write_records
 from ..watch import settled
+from .empty_findings import annotated
 from .outcome import Failure
 from .targets import label_indices
 from .work import Work
@@ -54,6 +55,7 @@ def commit_predictions(work: Work, predictions: Predictions) -> None:
         "classes": {"dataset": dataset.classes, "model": work.model.classes}, "ids": task.ids, "files": _files(work),
         "samples": prepared(task.cache).keys(dataset, work.model, task.ids),
         "weights": work.model.weights_digest if predictions else None,
+        "annotated": annotated(sample for sample in samples.values() if isinstance(sample, Sample)),
     }  # fmt: skip
     with work.run.commit("predictions", task.prediction, meta) as folder:
         write_records(folder / "predictions.parquet", PredictedCase, rows)

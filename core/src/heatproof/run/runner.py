@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config.settings import RunConfig, resolved
 from ..config.yamlfile import written
+from ..dataset import Tally
 from ..errors import DataError
 from ..executor import end_if_unguarded
 from ..limits import exits_are_errors
@@ -22,6 +23,7 @@ from ..results.scores import cases_of, scored_combinations, write_csv, write_sco
 from ..results.store import Run, require_writable
 from ..results.summary import SummarySettings, results
 from .changes import changes
+from .empty_findings import empty_findings
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .memory import most_rows
 from .provenance import provenance, settled_environment
@@ -41,6 +43,7 @@ class Finished:
     skipped: tuple[Skipped, ...]
     summary: list[dict[str, Any]]
     rejected: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     changed: str = ""
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
@@ -67,7 +70,7 @@ def run(
     start = time.perf_counter()
     observer.stage("planning")
     plan = ready(config, catalog, strict)
-    rejected = _rejected(plan)
+    rejected = _sentences(plan, plan.rejected)
     most = most_rows(plan)
     store = _opened(plan, rejected, shard, catalog, observer)
     selection = _selected(plan, store, observer, verify)
@@ -108,16 +111,16 @@ def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
     require_writable(config.output)
     plan = make_plan(config, catalog)
     require_tuning(plan)
-    if strict and (rejected := _rejected(plan)):
+    if strict and (rejected := _sentences(plan, plan.rejected)):
         raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
     return plan
 
 
-def _rejected(plan: Plan) -> tuple[str, ...]:
-    """A sentence for each tally of rejected files."""
+def _sentences(plan: Plan, counted: Mapping[str, Sequence[Tally]]) -> tuple[str, ...]:
+    """A sentence for each tally; ``counted``: dataset identity → tallies."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
     sentences = []
-    for identity, tallies in plan.rejected.items():
+    for identity, tallies in counted.items():
         for tally in tallies:
             examples = tally.example and f", such as {tally.example}"
             sentences.append(f"{tally.what} in {names[identity]}: {tally.count}{examples}")
@@ -134,6 +137,9 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog
     write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
     for sentence in rejected:
         store.log(f"rejected: {sentence}")
+    for sentence in _sentences(plan, plan.passed_over):
+        store.log(sentence)
+        observer.notice(sentence)
     for plugin in catalog.apart:
         store.log(f"broken plugin, set apart: {plugin}")
     for notice in plan.notices:
@@ -191,4 +197,8 @@ def _finish(
     counted = validity(store, tasks, cases)
     for sentence in counted.empty:
         store.log(f"no valid case: {sentence}")
-    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, tables["summary"].rows)
+    empty = empty_findings(store, tasks)
+    for sentence in empty:
+        store.log(sentence)
+    rows = tables["summary"].rows
+    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, rows, empty=empty)

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from heatproof.errors import DataError, HeatproofError
+from heatproof.imaging.turning import turned
 from heatproof.records import Annotation, Sample
 from heatproof.registry.catalog import Catalog
 from heatproof.testing import check_dataset
@@ -323,3 +326,141 @@ def test_names_that_look_like_formulas_are_neutral_in_the_tables_and_come_back(t
     assert (dataset.classes, dataset.findings, sorted(dataset.ids())) == (("=ill",), ("@scar",), ["-1", "=a", "plain"])
     assert dataset.patient("=a") == "+=a"
     assert dataset.load("-1").findings() == ("@scar",)
+
+
+def turned_photograph(path: Path, orientation: int, stored: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(stored.astype(np.uint8) * 255).save(path, exif=exif)
+
+
+LESION = np.zeros(SHAPE, dtype=bool)
+LESION[1:3, 4:9] = True
+CORNERS = (4, 1, 9, 3)
+"""The lesion as a box on the stored pixels: x1, y1, x2, y2."""
+
+
+def test_a_turned_image_and_its_mask_stay_together(tmp_path: Path) -> None:
+    """Half of the masks are drawn on the image as shown, half on the stored pixels: their size tells."""
+    for orientation in range(5, 9):
+        for drawn in ("shown", "stored"):
+            turned_photograph(tmp_path / f"a/{orientation}{drawn}.png", orientation, LESION)
+            shown = turned(LESION, orientation)
+            (tmp_path / "masks/scar/a").mkdir(parents=True, exist_ok=True)
+            mask = Image.fromarray(shown if drawn == "shown" else LESION)
+            mask.save(tmp_path / f"masks/scar/a/{orientation}{drawn}.gif")
+    dataset = ImageFolder(root=tmp_path)
+    assert len(dataset.ids()) == 8
+    for id in dataset.ids():
+        sample = dataset.load(id)
+        np.testing.assert_array_equal(sample.mask("scar"), sample.image[0] > 0, err_msg=id)
+    check_dataset(dataset)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_outlines_of_a_turned_image_need_a_setting(tmp_path: Path, orientation: int) -> None:
+    turned_photograph(tmp_path / "scans/7.png", orientation, LESION)
+    x1, y1, x2, y2 = CORNERS
+    rows = "".join(f"scar,1,{x},{y}\n" for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2)))
+    (tmp_path / "contours").mkdir()
+    (tmp_path / "contours/seven.csv").write_text("finding,contour,x,y\n" + rows)
+    table(tmp_path, f"file,finding,x1,y1,x2,y2\nscans/7.png,burn,{x1},{y1},{x2},{y2}\n", "boxes.csv")
+    table(tmp_path, "file,id\nscans/7.png,seven\n")
+    with pytest.raises(DataError, match=rf"7\.png, which its EXIF orientation \({orientation}\) turns.*set `turned`"):
+        ImageFolder(root=tmp_path).load("seven")
+    sample = ImageFolder(root=tmp_path, turned="stored").load("seven")
+    for finding in ("scar", "burn"):
+        np.testing.assert_array_equal(sample.mask(finding), sample.image[0] / np.float32(255))
+    if orientation != 6:  # the box would leave the image as it is shown
+        sample = ImageFolder(root=tmp_path, turned="shown").load("seven")
+        np.testing.assert_array_equal(sample.mask("burn"), LESION)
+
+
+def test_files_that_are_passed_over_are_counted(tmp_path: Path) -> None:
+    image_file(tmp_path / "ill/1.png")
+    write_mask(LESION, tmp_path / "masks/scar/ill/1.tif")
+    others = [
+        "loose.psd", "ill/2.xcf", "ill/deeper/3.xcf", "masks/scar/ill/2.npy", "masks/4.svg", "contours/5.xml",
+        "densities/gaze/6.npy",
+    ]  # fmt: skip
+    for name in others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    dataset = ImageFolder(root=tmp_path)
+    counted = {tally.what: tally.count for tally in dataset.passed_over()}
+    kinds = {".psd": 1, ".xcf": 2, ".npy": 2, ".svg": 1, ".xml": 1}
+    assert counted == {f"files passed over ({kind})": count for kind, count in kinds.items()}
+    assert counted.items() <= counts(dataset).items()
+    assert dataset.ids() == ["ill/1"]
+    table(tmp_path, "file\nill/1.png\n")
+    listed = ImageFolder(root=tmp_path)
+    assert {tally.what for tally in listed.passed_over()} == {f"files passed over ({kind})" for kind in
+                                                              (".npy", ".svg", ".xml")}  # fmt: skip
+
+
+def test_every_kind_that_a_reader_reads_is_an_image_or_a_mask(tmp_path: Path) -> None:
+    kinds = (".bmp", ".gif", ".webp", ".ppm", ".pgm", ".png", ".tif", ".jpg")
+    image = Image.fromarray(LESION.astype(np.uint8) * 255)
+    (tmp_path / "ill").mkdir()
+    (tmp_path / "masks/scar/ill").mkdir(parents=True)
+    for kind in kinds:
+        image.save(tmp_path / f"ill/7{kind[1:]}{kind}", lossless=True)
+        if kind != ".jpg":
+            image.save(tmp_path / f"masks/scar/ill/7{kind[1:]}{kind}", lossless=True)
+    write_dicom(LESION[None].astype(np.uint8), tmp_path / "ill/7dcm.dcm")
+    write_dicom(LESION[None].astype(np.uint8), tmp_path / "masks/scar/ill/7dcm.dcm")
+    dataset = ImageFolder(root=tmp_path)
+    assert len(dataset.ids()) == len(kinds) + 1
+    for id in dataset.ids():
+        if id != "ill/7jpg":
+            np.testing.assert_array_equal(dataset.load(id).mask("scar"), LESION, err_msg=id)
+    assert dataset.passed_over() == []
+
+
+def test_windows(tmp_path: Path) -> None:
+    """12 bits in 16 and signed values keep their contrast by a window, which is part of the identity."""
+    values = (np.arange(80).reshape(SHAPE) * 50).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    Image.fromarray(values.astype(np.int32) - 2000).save(tmp_path / "b.tif")
+    volume = nibabel.Nifti1Image(np.linspace(0, 1, 60, dtype=np.float32).reshape(3, 4, 5), np.eye(4))
+    nibabel.save(volume, tmp_path / "c.nii.gz")
+    table(tmp_path, "file\na.png\nb.tif\nc.nii.gz\n")
+    stored = ImageFolder(root=tmp_path)
+    assert stored.ids() == ["a", "b", "c"]
+    np.testing.assert_array_equal(stored.load("a").image[0], values)
+    np.testing.assert_array_equal(stored.load("c").image[0], volume.get_fdata().transpose(2, 1, 0)[:, ::-1, ::-1])
+    with pytest.raises(DataError, match=r"b\.tif holds values from -2000 to 1950 \(int32\).*set `window`"):
+        stored.load("b")
+    (tally,) = [tally for tally in stored.check() if tally.what == "images of low contrast"]
+    assert (tally.count, tally.expected) == (1, None)
+    assert tally.example == f"{tmp_path / 'a.png'}: 0 to 3950 of 65535; see the setting `window`"
+    stretched = ImageFolder(root=tmp_path, window="percentiles")
+    for id in stretched.ids():
+        image = stretched.load(id).image
+        assert (image.dtype, image.min(), image.max()) == (np.uint16, 0, 65535)
+    fixed = ImageFolder(root=tmp_path, window=(0, 4095))
+    np.testing.assert_array_equal(fixed.load("a").image[0], np.rint(values / 4095 * 65535))
+    assert len({dataset.identity for dataset in (stored, stretched, fixed)}) == 3
+    assert stretched.describe()["window"] == "percentiles"
+    with pytest.raises(HeatproofError, match="does not rise"):
+        ImageFolder(root=tmp_path, window=(5, 5))
+    with pytest.raises(HeatproofError, match="window"):
+        ImageFolder(root=tmp_path, window="auto")
+
+
+def test_a_finding_that_no_sample_shows_is_said(root: Path) -> None:
+    write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/scar/seven.tif")
+    write_mask(np.zeros(SHAPE, dtype=bool), root / "masks/scar/nine.tif")
+    write_mask(LESION, root / "masks/burn/nine.tif")
+    (tally,) = [tally for tally in ImageFolder(root=root).check() if "empty" in tally.what]
+    assert (tally.what, tally.count, tally.expected) == ("annotations of scar that are empty: all", 2, None)
+
+
+def test_any_error_of_a_sample_is_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: ImageFolder, id: str) -> Sample:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(ImageFolder, "load", load)
+    (tally,) = [tally for tally in ImageFolder(root=root).check() if tally.what == "unreadable samples"]
+    assert (tally.count, tally.example) == (3, "seven cannot be loaded (RecursionError: too deep)")

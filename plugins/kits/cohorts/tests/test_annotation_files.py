@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
-from heatproof.records import Annotation, Sample
+from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.annotation_files import AnnotationFiles, MarkedFolder
 from heatproof_cohorts.image_files import write_mask
 
@@ -39,7 +39,7 @@ def test_written_annotations_are_read_back(tmp_path: Path) -> None:
     assert (tmp_path / file).is_file()
     files = AnnotationFiles(tmp_path, absent=False)
     assert files.findings == ("gaze", "nodule", "scar")
-    actual = files.of("s", file, SHAPE)
+    actual = files.of("s", file, Geometry.identity(SHAPE))
     values = {
         (annotation.finding, annotation.kind): annotation.values for annotation in actual if annotation.values.any()
     }
@@ -71,11 +71,11 @@ def test_annotations_without_an_image_are_listed(tmp_path: Path) -> None:
 
 def test_findings_without_an_annotation_are_absent_on_request(tmp_path: Path) -> None:
     write_mask(np.ones(SHAPE, dtype=bool), tmp_path / "masks/scar/s.tif")
-    assert AnnotationFiles(tmp_path, absent=False).of("t", "t.png", SHAPE) == ()
+    assert AnnotationFiles(tmp_path, absent=False).of("t", "t.png", Geometry.identity(SHAPE)) == ()
     (tmp_path / "densities/gaze").mkdir(parents=True)
     files = AnnotationFiles(tmp_path, absent=True)
     assert files.findings == ("gaze", "scar")
-    (annotation,) = files.of("t", "t.png", SHAPE)  # a density is never absent
+    (annotation,) = files.of("t", "t.png", Geometry.identity(SHAPE))  # a density is never absent
     assert (annotation.finding, annotation.values.any()) == ("scar", False)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from heatproof.component import Location, Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
-from heatproof.records import Annotation, Array, Sample
+from heatproof.records import Annotation, Array, Geometry, Sample
 from heatproof_cohorts.contours import box
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
@@ -174,9 +174,9 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
             boxes.setdefault(row["dicom_id"], []).append(row)
         return boxes
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """The boxes of an image; raise ``DataError`` for a box of an unknown structure, without size or outside."""
-        return tuple(_boxed(row, shape) for row in self._boxes.get(id, ()))
+        return tuple(_boxed(row, geometry.native) for row in self._boxes.get(id, ()))
 
     def rejected(self) -> list[Tally]:
         """The faults of the sheet, missing images, and unusable gaze."""

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import LOSSLESS, LOSSY
-from heatproof.records import Annotation, Sample
+from heatproof.imaging.reader import readable_suffixes
+from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.annotation_files import BOXES, MarkedDataset, MarkedFolder, MarkedParams
-from heatproof_cohorts.folders import image_paths
+from heatproof_cohorts.folders import image_paths, name_below, unread_paths
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, patient_in
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
@@ -36,6 +36,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
+    revision = 2
     splits = SPLITS
     tuning = "tuning"
     obtain = "put the photograph there, or take its row out of grades.csv"
@@ -45,7 +46,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         """The photographs of each name; those that differ by suffix only have the same name."""
         paths: dict[str, list[Path]] = {}
         for path in image_paths(self.params.root / IMAGES):
-            name = _plain(path.relative_to(self.params.root / IMAGES).as_posix())
+            name = name_below(path, self.params.root / IMAGES)
             paths.setdefault(name, []).append(path)
         return paths
 
@@ -76,7 +77,8 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
                 unlisted += map(str, paths)
         tables = [path for path in (self.params.root / TABLE, self.params.root / BOXES) if path.is_file()]
         stray = self.annotation_files.stray(set(entries), files)
-        return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables)
+        passed = [*unread_paths(self.params.root / IMAGES), *self.annotation_files.passed_over()]
+        return Listing(entries, {**faults, **stray}, {"photographs without a row": unlisted}, tables, passed)
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
@@ -89,10 +91,10 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
             for path in self._images.get(id, [self.params.root / IMAGES / f"{id}.png"]):
                 yield id, ListedSample(path, split, label, patient, row.source)
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """Masks and contours, with the reader from the table; raise ``DataError`` where one does not fit the image."""
         reader = self._readers[id]
-        annotations = super().annotations(id, shape)
+        annotations = super().annotations(id, geometry)
         return tuple(replace(annotation, reader=annotation.reader or reader) for annotation in annotations)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
@@ -122,9 +124,8 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
 
 def _plain(name: str) -> str:
     """The name of a photograph without its suffix."""
-    path = Path(name)
-    if path.suffix.lower() in LOSSY + LOSSLESS:
-        return path.with_suffix("").as_posix()
+    if name.lower().endswith(readable_suffixes()):
+        return name_below(Path(name))
     return name
 
 

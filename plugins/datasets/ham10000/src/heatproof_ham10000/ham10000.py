@@ -10,7 +10,7 @@ import numpy as np
 from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_mask
-from heatproof.records import Annotation, Array, Sample
+from heatproof.records import Annotation, Array, Geometry, Sample
 from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
@@ -111,15 +111,12 @@ class Ham10000(ListedDataset[Ham10000Params]):
         """The mask of an image, where there is one."""
         return filter(Path.is_file, [self._mask(id)])
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """The mask of the lesion, where there is one; raise ``DataError`` where its size is not that of the image."""
         path = self._mask(id)
         if not path.is_file():
             return ()
-        mask = read_mask(path)
-        if mask.shape != shape:
-            raise DataError(f"{path} has {mask.shape} pixels, its image {shape}; replace it by the published mask.")
-        return (Annotation("lesion", mask, source=str(path)),)
+        return (Annotation("lesion", read_mask(path, image=geometry), source=str(path)),)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write labelled samples in this layout under an empty folder; return their number.

@@ -5,6 +5,7 @@ from itertools import product
 from math import isfinite
 
 from heatproof.errors import DataError
+from heatproof.imaging.turning import require_known
 from heatproof.records import Sample
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.tables import Row
@@ -71,6 +72,8 @@ class Localization(Sets):
     def load(self, id: str) -> Sample:
         """Load one image (3, h, w) uint8 with its centres; raise ``DataError`` where one lies outside."""
         sample = super().load(id)
+        if sample.geometry is not None:
+            require_known(self.entry(id).source, sample.geometry)
         for name, centre in sample.extras.items():
             if not all(0 <= position <= length for position, length in zip(centre, sample.space)):
                 raise DataError(

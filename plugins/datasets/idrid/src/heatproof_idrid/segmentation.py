@@ -10,7 +10,8 @@ from heatproof.dataset import Dataset, Tally
 from heatproof.digests import digest
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import read_image, read_mask
-from heatproof.records import Annotation, Sample
+from heatproof.imaging.turning import require_known
+from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import require_new
 from heatproof_cohorts.tables import write_table
@@ -83,19 +84,21 @@ class Segmentation(Dataset[IdridParams]):
         image, geometry = read_image(self._image_path(id))
         split = self.layout.splits[id]
         annotations = [
-            self._annotation(id, finding, geometry.native)
+            self._annotation(id, finding, geometry)
             for finding in self.findings
             if (split, finding) in self.layout.examined
         ]
         return Sample(id, image, tuple(annotations), patient=id, geometry=geometry)
 
-    def _annotation(self, id: str, finding: str, shape: tuple[int, ...]) -> Annotation:
+    def _annotation(self, id: str, finding: str, geometry: Geometry) -> Annotation:
+        shape = geometry.native
         path = self.layout.masks.get((id, finding))
         if path is None:
             return Annotation(finding, np.zeros(shape, dtype=bool))
         mask = read_mask(path)
         if mask.shape != shape:
             raise DataError(_misfit(path, mask.shape, self.layout.image_paths[id], shape))
+        require_known(path, geometry)
         return Annotation(finding, mask, source=str(path))
 
     def check(self) -> list[Tally]:

@@ -9,17 +9,10 @@ from pathlib import Path
 from pydantic import Field
 
 from heatproof.errors import DataError
+from heatproof.imaging.window import Window
 from heatproof.records import Label, Sample
-from heatproof_cohorts.annotation_files import (
-    BOXES,
-    CONTOURS,
-    DENSITIES,
-    MASKS,
-    MarkedDataset,
-    MarkedFolder,
-    MarkedParams,
-)
-from heatproof_cohorts.folders import image_paths
+from heatproof_cohorts.annotation_files import BOXES, FOLDERS, MarkedDataset, MarkedFolder, MarkedParams
+from heatproof_cohorts.folders import file_paths, image_paths, name_below
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
@@ -31,10 +24,14 @@ BETWEEN = re.compile(r"[|;]")
 
 
 class ImageFolderParams(MarkedParams):
-    """The table to read, the classes, and defaults for missing annotations, patients and splits."""
+    """The table to read, the classes, the window, and defaults for missing annotations, patients and splits.
+
+    ``window`` says which values become black and white, see ``heatproof.imaging.window.Window``.
+    """
 
     table: str = Field(default="samples.csv", max_length=255)
     classes: tuple[str, ...] = ()
+    window: Window = "type"
 
 
 class ImageFolder(MarkedDataset[ImageFolderParams]):
@@ -47,6 +44,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     and seed.
     """
 
+    revision = 2
     splits = SPLITS
     tuning = "tuning"
     obtain = "put the file there, or take its row out of the table"
@@ -56,6 +54,11 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         """The classes of the settings, or all that occur, sorted by name."""
         names = chain.from_iterable(_names(row["label"]) for row in self._candidates)
         return self.params.classes or tuple(sorted(set(names)))
+
+    @property
+    def window(self) -> Window:
+        """The window of the settings."""
+        return self.params.window
 
     @cached_property
     def _table(self) -> Table:
@@ -97,12 +100,22 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         files = {entry.path.relative_to(self.params.root).as_posix() for entry in entries.values()}
         stray = self.annotation_files.stray(set(entries), files)
         tables = [path for path in (self.params.root / self.params.table, self.params.root / BOXES) if path.is_file()]
-        return Listing(entries, {**faults, **stray}, tables=tables)
+        return Listing(entries, {**faults, **stray}, tables=tables, passed_over=self._passed_over())
+
+    def _passed_over(self) -> list[Path]:
+        """List the files that nothing reads: among annotations, and, without a table, anywhere else below root."""
+        passed = self.annotation_files.passed_over()
+        root = self.params.root
+        if (root / self.params.table).is_file():
+            return passed
+        used = {root / row["file"] for row in self._table.rows} | {root / BOXES}
+        below = {root / name for name in FOLDERS}
+        return [path for path in file_paths(root) if path not in used and not below & set(path.parents)] + passed
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             path = Path(row["file"])
-            id = row["id"] or path.with_suffix("").as_posix()
+            id = row["id"] or name_below(path)
             patient = row["patient"] or patient_in(path.stem, self.params.patient)
             if self._divided:
                 split = PARTS[plain_name(row["split"])]
@@ -149,8 +162,7 @@ def _names(text: str) -> list[str]:
 
 def _rows(root: Path) -> Iterator[Row]:
     """A row for each image in a class folder, or in a class folder within the folder of a split."""
-    reserved = (MASKS, DENSITIES, CONTOURS)
-    folders = [path for path in sorted(root.glob("*/")) if path.name not in reserved and path.is_dir()]
+    folders = [path for path in sorted(root.glob("*/")) if path.name not in FOLDERS and path.is_dir()]
     if not folders or any(plain_name(folder.name) not in PARTS for folder in folders):
         for folder in folders:
             yield from _class_rows(root, folder, "")

@@ -13,7 +13,7 @@ from pydantic import Field
 from heatproof.component import Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
-from heatproof.records import Annotation, Array, Label, Sample
+from heatproof.records import Annotation, Array, Geometry, Label, Sample
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, read_table
@@ -167,9 +167,9 @@ class Reflacx(MimicDataset[ReflacxParams]):
                 )
         return {row["id"]: self._folder(row).reading(shape) for row in self.rows[id] if not _discarded(row)}
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """A mask per reading and finding, and, with ``chest``, the box of each reading around the chest."""
-        return tuple(chain.from_iterable(self._annotations(row, shape) for row in self.rows[id]))
+        return tuple(chain.from_iterable(self._annotations(row, geometry.native) for row in self.rows[id]))
 
     def _annotations(self, row: Row, shape: tuple[int, ...]) -> Iterator[Annotation]:
         """The annotations of one reading."""

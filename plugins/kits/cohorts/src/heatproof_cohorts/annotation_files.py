@@ -1,7 +1,9 @@
 """Reads and writes the annotations beside a folder of images: masks, densities, contours, and a table of boxes."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -10,17 +12,19 @@ from typing_extensions import TypeVar
 
 from heatproof.digests import digest
 from heatproof.errors import DataError
-from heatproof.imaging.images import read_image, read_mask
-from heatproof.records import Annotation, Array, Sample
+from heatproof.imaging.turning import Turned, require_known, stored_space, turned
+from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.contours import SUFFIXES, Contour, box, contour_masks, read_contours
-from heatproof_cohorts.folders import DividedParams, image_paths
+from heatproof_cohorts.folders import DividedParams, file_paths, image_paths, name_below
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import ListedDataset
+from heatproof_cohorts.maps import read_map
 from heatproof_cohorts.tables import Row, read_rows, write_table
 
 MASKS = "masks"
 DENSITIES = "densities"
 CONTOURS = "contours"
+FOLDERS = (MASKS, DENSITIES, CONTOURS)
 BOXES = "boxes.csv"
 CORNERS = ("x1", "y1", "x2", "y2")
 
@@ -28,10 +32,12 @@ CORNERS = ("x1", "y1", "x2", "y2")
 class MarkedParams(DividedParams):
     """How to read an image without an annotation of a finding that other images have: not examined, or absent.
 
-    The setting ``unmarked`` concerns findings with outlines; a density is never absent.
+    The setting ``unmarked`` concerns findings with outlines; a density is never absent. ``turned`` says on what the
+    annotations of an image that EXIF turns were drawn, where their size does not tell: as ``shown``, or as ``stored``.
     """
 
     unmarked: Literal["unexamined", "absent"] = "unexamined"
+    turned: Turned = "refuse"
 
 
 P = TypeVar("P", bound=MarkedParams, default=MarkedParams, covariant=True)
@@ -48,7 +54,7 @@ class MarkedDataset(ListedDataset[P]):
     @cached_property
     def annotation_files(self) -> "AnnotationFiles":
         """The annotation files below root."""
-        return AnnotationFiles(self.params.root, self.params.unmarked == "absent")
+        return AnnotationFiles(self.params.root, self.params.unmarked == "absent", self.params.turned)
 
     def content(self) -> str:
         """The digest of the files, and of classes and findings, which empty folders name too."""
@@ -58,17 +64,21 @@ class MarkedDataset(ListedDataset[P]):
         """The masks, densities and contours of an image."""
         return self.annotation_files.files(id)
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """Read the annotations of an image, each box by itself; raises ``DataError`` where one does not fit."""
-        return self.annotation_files.of(id, self.entry(id).path.relative_to(self.params.root).as_posix(), shape)
+        return self.annotation_files.of(id, self.entry(id).path.relative_to(self.params.root).as_posix(), geometry)
 
 
 class AnnotationFiles:
-    """The annotation files below ``root``; ``absent``: a finding without annotation in an image is absent from it."""
+    """The annotation files below ``root``; ``absent``: a finding without annotation in an image is absent from it.
 
-    def __init__(self, root: Path, absent: bool):
+    ``turned`` as in ``MarkedParams``.
+    """
+
+    def __init__(self, root: Path, absent: bool, turned: Turned = "refuse"):
         self.root = root
         self.absent = absent
+        self.turned = turned
 
     @cached_property
     def folders(self) -> list[tuple[str, Path]]:
@@ -115,7 +125,7 @@ class AnnotationFiles:
         files: dict[tuple[Path, str], list[Path]] = {}
         for _, folder in self.folders:
             for path in image_paths(folder):
-                files.setdefault((folder, _name(path, folder)), []).append(path)
+                files.setdefault((folder, name_below(path, folder)), []).append(path)
         return files
 
     @cached_property
@@ -123,8 +133,14 @@ class AnnotationFiles:
         files: dict[str, list[Path]] = {}
         for path in sorted((self.root / CONTOURS).rglob("*")):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                files.setdefault(_name(path, self.root / CONTOURS), []).append(path)
+                files.setdefault(name_below(path, self.root / CONTOURS), []).append(path)
         return files
+
+    def passed_over(self) -> list[Path]:
+        """List the files below the folders of annotations that nothing reads."""
+        used = set(chain.from_iterable([*self.map_files.values(), *self._contour_files.values()]))
+        paths = chain.from_iterable(file_paths(self.root / name) for name in FOLDERS)
+        return [path for path in paths if path not in used]
 
     def files(self, id: str) -> list[Path]:
         """The masks, densities and contours of a sample."""
@@ -153,19 +169,37 @@ class AnnotationFiles:
             "boxes without an image": boxes,
         }
 
-    def of(self, id: str, file: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """Read the annotations of a sample; raises ``DataError`` where one does not fit its image (h, w)."""
+    def of(self, id: str, file: str, geometry: Geometry) -> tuple[Annotation, ...]:
+        """Read the annotations of a sample; raises ``DataError`` where one does not fit its image."""
+        shape = geometry.native
+        if self.turned == "stored":
+            shape = stored_space(geometry)
+        for source in self._outline_sources(id, file):
+            require_known(source, geometry, self.turned)
         annotations = [
-            _map(kind, folder.name, _single(self.map_files[folder, id]), shape)
+            read_map(kind, folder.name, _single(self.map_files[folder, id]), geometry, self.turned)
             for kind, folder in self.folders
             if (folder, id) in self.map_files
         ]
+        maps = len(annotations)
         annotations += self._contour_masks(id, shape)
         annotations += [_box(row, shape) for row in self.boxes.get(file, ())]
+        annotations[maps:] = [self._as_shown(outline, geometry) for outline in annotations[maps:]]
         if self.absent:
+            shape = geometry.native
             present = {annotation.finding for annotation in annotations}
             annotations += [Annotation(name, np.zeros(shape, bool)) for name in sorted(self.outlined - present)]
         return tuple(annotations)
+
+    def _as_shown(self, outline: Annotation, geometry: Geometry) -> Annotation:
+        """A contour or box on the image as it is shown."""
+        if self.turned != "stored":
+            return outline
+        return replace(outline, values=np.ascontiguousarray(turned(outline.values, geometry.exif)))
+
+    def _outline_sources(self, id: str, file: str) -> list[str]:
+        """The sources of the contours and boxes of a sample."""
+        return [*map(str, self._contour_files.get(id, ())), *(row.source for row in self.boxes.get(file, ()))]
 
     def _contour_masks(self, id: str, shape: tuple[int, ...]) -> list[Annotation]:
         contours = self.contours.get(id)
@@ -174,10 +208,6 @@ class AnnotationFiles:
         if isinstance(contours, DataError):
             raise contours
         return contour_masks(contours, shape, str(self._contour_files[id][0]))
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _contours(paths: Sequence[Path]) -> tuple[Contour, ...] | DataError:
@@ -191,25 +221,6 @@ def _single(paths: Sequence[Path]) -> Path:
     if len(paths) > 1:
         raise DataError(f"{paths[0]} and {paths[1]} annotate the same finding of one image; keep one of them.")
     return paths[0]
-
-
-def _map(kind: str, finding: str, path: Path, shape: tuple[int, ...]) -> Annotation:
-    """Read a mask or a density, which must have the shape (h, w) of its image."""
-    if kind == "mask":
-        annotation = Annotation(finding, read_mask(path), "mask", source=str(path))
-    else:
-        annotation = Annotation(finding, _density(path), "density", source=str(path))
-    if annotation.values.shape != shape:
-        raise DataError(
-            f"{path} has {annotation.values.shape} pixels, its image {shape}; draw it on the grid of the image."
-        )
-    return annotation
-
-
-def _density(path: Path) -> Array:
-    """Read a density (h, w) float32: the mean over channels as a share of white."""
-    image = read_image(path)[0]
-    return np.asarray(image.mean(axis=0, dtype=np.float32) / np.float32(np.iinfo(image.dtype).max))
 
 
 def _box(row: Row, shape: tuple[int, ...]) -> Annotation:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from heatproof.component import Seed
 from heatproof.errors import DataError
-from heatproof.imaging.images import LOSSLESS, LOSSY
+from heatproof.imaging.reader import readable_suffixes
 from heatproof.records import Sample
 from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
@@ -14,6 +14,8 @@ from heatproof_cohorts.tables import plain_name
 
 PACKED = "__MACOSX"
 """The folder that macOS adds to an archive: its files have the names of the images but hold none."""
+LITTER = ("thumbs.db", "desktop.ini")
+"""Files that Windows adds to folders of images."""
 
 
 class DividedParams(ListedParams):
@@ -46,13 +48,14 @@ class FolderDataset(ListedDataset[DividedParams]):
             raise DataError(f"{self.params.root} holds no folder named {' or '.join(self.classes)}; {self.obtain}.")
         entries, faults = gathered(self._entries(folders))
         faults["missing folders"] = [f"{name}; {self.obtain}" for name in self.classes if name not in folders]
-        return Listing(entries, faults)
+        passed = [path for folder in folders.values() for path in unread_paths(folder)]
+        return Listing(entries, faults, passed_over=passed)
 
     def _entries(self, folders: Mapping[str, Path]) -> Iterator[tuple[str, ListedSample]]:
         for name, folder in folders.items():
             for path in image_paths(folder):
-                id = f"{name}/{path.relative_to(folder).with_suffix('').as_posix()}"
-                patient = patient_in(path.stem, self.params.patient)
+                id = f"{name}/{name_below(path, folder)}"
+                patient = patient_in(Path(id).name, self.params.patient)
                 split = self.params.split_of(patient or id)
                 yield id, ListedSample(path, split, self.classes.index(name), patient, str(path))
 
@@ -72,16 +75,41 @@ class FolderDataset(ListedDataset[DividedParams]):
         return count
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """List the images below a folder by path, without hidden files and files that macOS added to an archive."""
+def file_paths(folder: Path) -> list[Path]:
+    """List the files below a folder by path, without hidden ones and those that systems add to folders and archives."""
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in LOSSY + LOSSLESS
-        and not path.name.startswith(".")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and PACKED not in path.parts
+        and path.name.lower() not in LITTER
         and path.is_file()
     ]
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """List the files of ``file_paths`` that an installed reader reads by their suffix."""
+    return [path for path in file_paths(folder) if _suffix(path)]
+
+
+def unread_paths(folder: Path) -> list[Path]:
+    """List the files of ``file_paths`` that are no image for any installed reader."""
+    return [path for path in file_paths(folder) if not _suffix(path)]
+
+
+def name_below(path: Path, folder: Path = Path()) -> str:
+    """The path of a file below a folder, without its suffix, of which ``.nii.gz`` is one.
+
+    >>> name_below(Path("scans/7.a.png"), Path("scans"))
+    '7.a'
+    """
+    name = path.relative_to(folder).as_posix()
+    return name[: len(name) - len(_suffix(path) or path.suffix)]
+
+
+def _suffix(path: Path) -> str:
+    """The suffix by which an installed reader reads a file; empty if there is none."""
+    return next((suffix for suffix in readable_suffixes() if path.name.lower().endswith(suffix)), "")
 
 
 def class_folders(root: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -6,8 +6,10 @@ import numpy as np
 from PIL import Image
 
 from heatproof.errors import DataError
-from heatproof.imaging.images import LOSSLESS, LOSSY, require_suffix
+from heatproof.imaging.images import LOSSY, require_suffix
 from heatproof.records import Array
+
+WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 def write_image(image: Array, path: Path) -> None:
@@ -15,7 +17,7 @@ def write_image(image: Array, path: Path) -> None:
 
     JPEG has quality 95 and full colour resolution. Raises ``DataError`` for other images and file types.
     """
-    require_suffix(path, LOSSY + LOSSLESS)
+    require_suffix(path, WRITTEN)
     depths = {1: (np.uint8, np.uint16), 3: (np.uint8,)}.get(len(image), ())
     if image.ndim != 3 or image.dtype not in depths or (image.dtype == np.uint16 and path.suffix.lower() in LOSSY):
         raise DataError(

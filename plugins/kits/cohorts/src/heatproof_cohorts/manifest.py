@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,9 @@ from heatproof.dataset import Dataset, Tally
 from heatproof.digests import digest, file_digest
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import READERS, read_image
-from heatproof.records import Annotation, Label, Sample
+from heatproof.imaging.window import Window
+from heatproof.records import Annotation, Geometry, Label, Sample
+from heatproof_cohorts.contents import Contents
 
 ABSENT = "images that are absent"
 
@@ -38,13 +40,14 @@ class ListedSample:
 class Listing:
     """The samples by id, and a sentence for each rejected entry (``faults``) and each entry ``unused`` by choice.
 
-    ``tables`` are the files with the entries.
+    ``tables`` are the files with the entries, ``passed_over`` files among images or masks that nothing reads.
     """
 
     entries: Mapping[str, ListedSample]
     faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tables: Sequence[Path] = ()
+    passed_over: Sequence[Path] = ()
 
 
 class ListedParams(Params):
@@ -73,8 +76,13 @@ class ListedDataset(Dataset[P]):
         """Read the list under root; raises ``DataError`` where there is none."""
         raise NotImplementedError
 
-    def annotations(self, id: str, shape: tuple[int, ...]) -> tuple[Annotation, ...]:
-        """Read the annotations of an image (h, w); raises ``DataError`` naming a file that does not fit."""
+    @property
+    def window(self) -> Window:
+        """The window through which images are read."""
+        return "type"
+
+    def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
+        """Read the annotations of an image by its geometry; raises ``DataError`` naming a file that does not fit."""
         return ()
 
     def marks(self, id: str) -> Iterable[Path]:
@@ -89,7 +97,7 @@ class ListedDataset(Dataset[P]):
             return listing
         present = {id: entry for id, entry in listing.entries.items() if entry.path.is_file()}
         absent = [str(entry.path) for id, entry in listing.entries.items() if id not in present]
-        return Listing(present, listing.faults, {**listing.unused, ABSENT: absent}, listing.tables)
+        return replace(listing, entries=present, unused={**listing.unused, ABSENT: absent})
 
     def entry(self, id: str) -> ListedSample:
         """The list's entry of an id; raises ``DataError`` where there is none."""
@@ -121,10 +129,10 @@ class ListedDataset(Dataset[P]):
         return digest([super().content(), [file_digest(path) for path in self.listing.tables]])
 
     def load(self, id: str) -> Sample:
-        """Load an image (c, h, w) as stored, with its label, patient, annotations and extras."""
+        """Load an image (c, h, w) through the window, with its label, patient, annotations and extras."""
         entry = self.entry(id)
-        image, geometry = read_image(entry.path)
-        annotations = self.annotations(id, geometry.native)
+        image, geometry = read_image(entry.path, window=self.window)
+        annotations = self.annotations(id, geometry)
         return Sample(id, image, annotations, entry.label, self.patient(id), geometry, extras=entry.extras)
 
     @property
@@ -136,12 +144,22 @@ class ListedDataset(Dataset[P]):
         """Count the faulty entries and the missing images."""
         return [tally for tally in self._tallies(self._faults(), expected=0) if tally.count]
 
+    def passed_over(self) -> list[Tally]:
+        """Count the files among images and masks that nothing reads, by suffix."""
+        kinds: dict[str, list[str]] = {}
+        for path in self.listing.passed_over:
+            kinds.setdefault(path.suffix.lower() or "no suffix", []).append(str(path))
+        return [Tally(f"files passed over ({kind})", len(paths), None, paths[0]) for kind, paths in kinds.items()]
+
     def check(self) -> list[Tally]:
-        """Compare with the published counts; count entries that are unused, faulty, missing or cannot be loaded."""
-        faults = self._faults() | {"unreadable samples": self._unreadable()}
+        """Compare with the published counts; count what is unused, passed over, faulty, missing or cannot be loaded."""
+        contents = Contents()
+        faults = self._faults() | {"unreadable samples": self._unreadable(contents)}
         return [
             *(Tally(name, count, self.published.get(name)) for name, count in self._counts().items()),
             *self._tallies(self.listing.unused, expected=None),
+            *self.passed_over(),
+            *contents.tallies(),
             *self._tallies(faults, expected=0),
         ]
 
@@ -169,21 +187,24 @@ class ListedDataset(Dataset[P]):
             **{f"samples in {split}": splits[split] for split in self.splits},
         }
 
-    def _unreadable(self) -> list[str]:
-        """Load every sample whose image exists, and collect the messages of those that fail."""
+    def _unreadable(self, contents: Contents) -> list[str]:
+        """Load every sample whose image exists into ``contents``, and collect the messages of those that fail."""
         ids = [id for id, entry in self.listing.entries.items() if entry.path.is_file()]
+        inspect = partial(self._error, contents=contents)
         # The first sample is loaded alone: it fills what the dataset reads once for all samples.
-        errors = [*map(self._error, ids[:1])]
+        errors = [*map(inspect, ids[:1])]
         with ThreadPoolExecutor(READERS, "heatproof-reader") as pool:
-            errors += pool.map(self._error, ids[1:])
+            errors += pool.map(inspect, ids[1:])
         return [error for error in errors if error]
 
-    def _error(self, id: str) -> str:
+    def _error(self, id: str, contents: Contents) -> str:
         """The message of ``load``, empty where it succeeds."""
         try:
-            self.load(id)
+            contents.add(self.load(id))
         except DataError as error:
             return str(error)
+        except Exception as error:
+            return f"{id} cannot be loaded ({type(error).__name__}: {error})"
         return ""
 
     def class_to_write(self, sample: Sample) -> int:

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from heatproof.component import Location
 from heatproof.imaging.images import read_image
+from heatproof.imaging.turning import require_known
 from heatproof.records import Annotation, Array, Sample
 from heatproof_cohorts.manifest import ListedDataset, ListedParams
 from heatproof_dicom_files.writing import write_dicom
@@ -74,10 +75,11 @@ class MimicDataset(ListedDataset[P]):
         """Load a radiograph (1, h, w) as stored, with its label, patient, annotations and gaze."""
         entry = self.entry(id)
         image, geometry = read_image(entry.path)
+        require_known(f"the gaze of {id}", geometry)
         shape = geometry.native
         readings = self.readings(id, shape)
         gaze = tuple(self._density(reader, reading) for reader, reading in readings.items())
-        annotations = (*gaze, *self.annotations(id, shape))
+        annotations = (*gaze, *self.annotations(id, geometry))
         return Sample(
             id, image, annotations, entry.label, self.patient(id), geometry, extras=self._extras(readings, shape)
         )
