@@ -434,3 +434,12 @@ def test_a_window_needs_values_on_both_sides(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.tif", np.array([[0.0, np.inf, np.nan]], dtype=np.float32))
     with pytest.raises(DataError, match=r"NaN or infinite \(2\)"):
         read_image(tmp_path / "b.tif")
+
+
+def test_a_jpeg_of_a_phone_with_a_second_image_is_its_first(tmp_path: Path) -> None:
+    second = [Image.fromarray(RAMP[::-1])]
+    Image.fromarray(RAMP).save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=second, quality=100)
+    assert np.abs(read_image(tmp_path / "a.jpg")[0][0].astype(int) - RAMP).max() <= 3
+    renamed = (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png is a JPEG, which changes the edges of a mask"):
+        read_mask(renamed)

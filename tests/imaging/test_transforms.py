@@ -246,8 +246,11 @@ def test_mistakes_are_explained() -> None:
         Resize(size=(4, 4, 4))(grey)
     with pytest.raises(DataError, match="photographs have two"):
         Fundus(size=4)(sample(np.ones((1, 8, 8, 8), dtype=np.uint8)))
-    with pytest.raises(DataError, match="int32"):
+    with pytest.raises(DataError, match=r"type int32 from 1 to 1; give unsigned integers, or floats in \[0, 1\]"):
         Resize(size=4)(sample(np.ones((1, 8, 8), dtype=np.int32)))
+    for beyond in (-0.1, 812.0):
+        with pytest.raises(DataError, match=r"type float64 from .*; give unsigned integers, or floats in \[0, 1\]"):
+            Resize(size=4)(sample(np.array([[[0.0, beyond]]])))
     with pytest.raises(HeatproofError, match="size"):
         Resize(size=0)
     with pytest.raises(HeatproofError, match="std"):

@@ -67,6 +67,8 @@ class Resize(Preparation[ResizeParams]):
 
     def _white(self, sample: Sample) -> float:
         """The value that becomes 1; not 0 for a black image, which stays black."""
+        if self.params.white == "maximum" and sample.image.dtype.kind == "f":
+            return float(sample.image.max()) or 1.0
         largest = white_value(sample)
         return largest if self.params.white == "type" else float(sample.image.max()) or largest
 
@@ -147,9 +149,14 @@ def white_value(sample: Sample) -> float:
     kind = sample.image.dtype
     if np.issubdtype(kind, np.unsignedinteger):
         return float(np.iinfo(kind).max)
-    if np.issubdtype(kind, np.floating):
+    low = sample.image.min()
+    high = sample.image.max()
+    if np.issubdtype(kind, np.floating) and low >= 0 and high <= 1:
         return 1.0
-    raise DataError(f"{source_of(sample)} has values of type {kind}; give unsigned integers, or floats in [0, 1].")
+    raise DataError(
+        f"{source_of(sample)} has values of type {kind} from {low:g} to {high:g}; give unsigned integers, or floats in "
+        "[0, 1], such as by the setting window of the dataset."
+    )
 
 
 def source_of(sample: Sample) -> str:

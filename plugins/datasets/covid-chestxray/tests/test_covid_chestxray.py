@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
+from heatproof.imaging.transforms import Resize
 from heatproof.records import Label, Sample
 from heatproof.testing import check_dataset
 from heatproof_cohorts.image_files import write_image
@@ -220,3 +221,22 @@ def test_the_real_table_and_its_permissive_images() -> None:
     assert dataset.entry("cae2c0a9").label == index("no_finding")
     assert dataset.load("thnov10p5641g006-c").image.shape == (3, 277, 375)
     check_dataset(dataset)
+
+
+@pytest.mark.slow
+def test_grey_and_colour_of_the_real_radiographs_meet() -> None:
+    """15 are grey, 3 have three equal channels, and 5 have colours, as of arrows that somebody drew."""
+    if not REAL.is_dir():
+        pytest.skip(f"no download of covid-chestxray at {REAL}")
+    dataset = CovidChestxray(root=REAL, absent="skip")
+    samples = [dataset.load(id) for id in dataset.ids()]
+    coloured = [sample for sample in samples if np.ptp(sample.image, axis=0).any()]
+    assert (len(samples), len(coloured)) == (23, 5)
+    for sample in samples:
+        assert Resize(size=32, channels="luminance")(sample).image.shape == (1, 32, 32)
+        assert Resize(size=32, channels=3)(sample).image.shape == (3, 32, 32)
+        if all(sample is not other for other in coloured):
+            assert Resize(size=32, channels=1)(sample).image.shape == (1, 32, 32)
+    for sample in coloured:
+        with pytest.raises(DataError, match="has 3 channels, but channels is 1; convert it, or set channels"):
+            Resize(size=32, channels=1)(sample)

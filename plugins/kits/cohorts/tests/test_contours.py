@@ -149,3 +149,10 @@ def test_contours_that_do_not_fit(tmp_path: Path, points: Any, message: str) -> 
     contours = read_contours(json_file(tmp_path, [{"finding": "a", "points": points}]))
     with pytest.raises(DataError, match=f"contour 1: the contour {message}"):
         contour_masks(contours, (5, 6), "")
+
+
+def test_json_that_is_nested_without_end_is_an_error_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"a\.json is not a list of objects with finding and points"):
+        read_contours(path)

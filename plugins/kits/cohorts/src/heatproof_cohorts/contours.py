@@ -64,7 +64,7 @@ def _from_json(path: Path) -> tuple[Contour, ...]:
             _contour(entry["finding"], entry.get("reader", ""), entry["points"], f"{path}, contour {number}")
             for number, entry in enumerate(entries, 1)
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, KeyError):
             reason = f"an object has no {reason}"
