@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from heatproof.errors import DataError
@@ -249,3 +250,22 @@ def test_samples_are_written_and_read_back(tmp_path: Path) -> None:
         dataset.write(samples, tmp_path / "twin")
     with pytest.raises(DataError, match="cannot be the name of a file"):
         dataset.write([replace(samples[0], id="a/b")], tmp_path / "other")
+
+
+def test_files_that_are_passed_over_are_counted(root: Path) -> None:
+    for name in ("images/9.xcf", "masks/red_lesions/9.npy"):
+        (root / name).touch()
+    Image.fromarray(spot(2, 5)).save(root / "masks/red_lesions/8_left.gif")
+    Image.fromarray(np.zeros(SHAPE, dtype=np.uint8)).save(root / "images/10_left.bmp")
+    dataset = FundusLesions(root=root)
+    counted = {tally.what: tally.count for tally in dataset.passed_over()}
+    assert counted == {"files passed over (.xcf)": 1, "files passed over (.npy)": 1}
+    np.testing.assert_array_equal(dataset.load("8_left").mask("red_lesions"), spot(2, 5))
+    assert str(root / "images/10_left.bmp") in dataset.listing.unused["photographs without a row"]
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.zeros(SHAPE, dtype=np.uint8)).save(root / "images/8_left.tif", exif=exif)
+    with pytest.raises(DataError, match="set `turned` of the dataset"):
+        dataset.load("8_left")
+    turned = FundusLesions(root=root, turned="stored").load("8_left")
+    np.testing.assert_array_equal(turned.mask("red_lesions"), spot(2, 5)[::-1, ::-1])

@@ -55,7 +55,7 @@ def test_class_folders(tmp_path: Path) -> None:
 
 
 def test_class_folders_within_folders_of_splits(tmp_path: Path) -> None:
-    for name in ("train/a/1.png", "val/a/1.png", "val/b/2.png", "test/b/3.png"):
+    for name in ("train/a/1.png", "val/a/1.png", "val/b/2.png", "test/b/3.png", ".hidden/a/1.png", "__MACOSX/a/1.png"):
         image_file(tmp_path / name)
     dataset = ImageFolder(root=tmp_path)
     assert [dataset.ids(split) for split in dataset.splits] == [["train/a/1"], ["val/a/1", "val/b/2"], ["test/b/3"]]

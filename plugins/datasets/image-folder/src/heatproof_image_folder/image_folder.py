@@ -12,7 +12,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.window import Window
 from heatproof.records import Label, Sample
 from heatproof_cohorts.annotation_files import BOXES, FOLDERS, MarkedDataset, MarkedFolder, MarkedParams
-from heatproof_cohorts.folders import file_paths, image_paths, name_below
+from heatproof_cohorts.folders import file_paths, image_paths, is_visible, name_below
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
@@ -162,7 +162,9 @@ def _names(text: str) -> list[str]:
 
 def _rows(root: Path) -> Iterator[Row]:
     """A row for each image in a class folder, or in a class folder within the folder of a split."""
-    folders = [path for path in sorted(root.glob("*/")) if path.name not in FOLDERS and path.is_dir()]
+    folders = [
+        path for path in sorted(root.glob("*/")) if path.name not in FOLDERS and is_visible(path.name) and path.is_dir()
+    ]
     if not folders or any(plain_name(folder.name) not in PARTS for folder in folders):
         for folder in folders:
             yield from _class_rows(root, folder, "")

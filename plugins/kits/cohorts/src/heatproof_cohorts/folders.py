@@ -1,5 +1,6 @@
 """Datasets with a folder of images for each class."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -77,14 +78,16 @@ class FolderDataset(ListedDataset[DividedParams]):
 
 def file_paths(folder: Path) -> list[Path]:
     """List the files below a folder by path, without hidden ones and those that systems add to folders and archives."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and PACKED not in path.parts
-        and path.name.lower() not in LITTER
-        and path.is_file()
-    ]
+    paths: list[Path] = []
+    for parent, names, files in os.walk(folder):
+        names[:] = filter(is_visible, names)
+        paths += (Path(parent, name) for name in filter(is_visible, files))
+    return sorted(path for path in paths if path.is_file())
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder is one of the user's: neither hidden nor added by a system."""
+    return not name.startswith(".") and name != PACKED and name.lower() not in LITTER
 
 
 def image_paths(folder: Path) -> list[Path]:
