@@ -1,8 +1,11 @@
 """Checkpoints load whole or are refused with a reason, and their code is never executed."""
 
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -27,6 +30,43 @@ def network(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 64))
 
 
+class Settings(dict[str, Any]):
+    """The settings of a trainer, as Lightning stores them: of a class that the file only names."""
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def trained(state: dict[str, Tensor]) -> dict[str, Any]:
+    """What trainers store beside weights: an optimizer, settings, a best value of numpy's."""
+    optimizer = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.ones(4)}}, "param_groups": [{"lr": 1}]}
+    settings = Settings(folder=Path("runs"), rate=1e-3)
+    return {"optimizer": optimizer, "args": Namespace(rate=1), "hyper_parameters": settings, "best": np.float64(0.9)}
+
+
+SEEN_THROUGH: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
+    "torchvision": (lambda state: {"model": state, **trained(state)}, "the entry 'model'"),
+    "timm": (lambda state: {"state_dict": state, **trained(state)}, "the entry 'state_dict'"),
+    "net": (lambda state: {"net": state, "epoch": 3}, "the entry 'net'"),
+    "nested": (lambda state: {"checkpoint": {"model_state_dict": state}}, "the entry 'checkpoint.model_state_dict'"),
+    "parallel": (lambda state: prefixed("module.", state), "the prefix 'module.' of names"),
+    "compiled": (lambda state: prefixed("module._orig_mod.", state), "the prefix 'module._orig_mod.' of names"),
+    "lightning": (
+        lambda state: {"state_dict": {**prefixed("model.", state), "loss.weight": torch.ones(5)}, **trained(state)},
+        r"the entry 'state_dict' and the prefix 'model.' of names; not used: 1 \(such as 'loss.weight'\)",
+    ),
+    "averaged": (
+        lambda state: {"ema": {**prefixed("module.", state), "n_averaged": torch.tensor(3)}},
+        r"the entry 'ema' and the prefix 'module.' of names; not used: 1 \(such as 'n_averaged'\)",
+    ),
+    "compiled parts": (
+        lambda state: {name.replace(".", "._orig_mod."): value for name, value in state.items()},
+        "the parts '_orig_mod' of names",
+    ),
+}
+
+
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -35,9 +75,68 @@ def test_a_state_dictionary_is_loaded_whole(tmp_path: Path) -> None:
     state = network(9).state_dict()
     assert not same(network().state_dict(), state)
     torch.save(state, tmp_path / "plain.pt")
-    torch.save({"state_dict": state}, tmp_path / "wrapped.pt")
-    for name in ("plain.pt", "wrapped.pt"):
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    for name in ("plain.pt", "old.pt"):
         assert same(load_weights(network(), tmp_path / name).state_dict(), state)
+
+
+@pytest.mark.parametrize("name", SEEN_THROUGH)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+def test_wrappers_and_prefixes_are_seen_through_and_said(tmp_path: Path, name: str, zipped: bool) -> None:
+    state = network(9).state_dict()
+    wrap, said = SEEN_THROUGH[name]
+    torch.save(wrap(state), tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.warns(UserWarning, match=f"a.pt: the weights were read through {said}"):
+        loaded = load_weights(network(), tmp_path / "a.pt")
+    assert same(loaded.state_dict(), state)
+
+
+def test_prefixes_in_safetensors_of_any_suffix(tmp_path: Path) -> None:
+    state = network(9).state_dict()
+    save_file(prefixed("module.", state), tmp_path / "a.bin")
+    with pytest.warns(UserWarning, match="the prefix 'module.' of names"):
+        assert same(load_weights(network(), tmp_path / "a.bin").state_dict(), state)
+
+
+def test_several_sets_of_weights_are_asked_about(tmp_path: Path) -> None:
+    """A trainer that averages weights stores both; nobody but the user knows which were evaluated."""
+    state = network(9).state_dict()
+    torch.save({"model": state, "model_ema": prefixed("module.", state)}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"several sets of weights .*: the entry 'model'; the entry 'model_ema' and"):
+        load_weights(network(), tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"several sets of weights \('model', 'model_ema'\); save one of them"):
+        read_weights(tmp_path / "a.pt")
+
+
+def test_a_missing_count_of_batches_is_no_error(tmp_path: Path) -> None:
+    state = network(9).state_dict()
+    del state["1.num_batches_tracked"]
+    torch.save(state, tmp_path / "a.pt")
+    assert torch.equal(load_weights(network(), tmp_path / "a.pt").state_dict()["1.weight"], state["1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((64,), torch.nan), r"64 of 64 values of '2.bias' are not finite in torch.float32; .* earlier"),
+        (torch.full((64,), 1e300, dtype=torch.float64), "64 of 64 values of '2.bias' are not finite in torch.float32"),
+        (torch.zeros(64, dtype=torch.int8), "'2.bias' holds torch.int8 .*, the network needs torch.float32; save"),
+        (torch.zeros(64).to_sparse(), r"'2.bias' holds torch.float32 \(torch.sparse_coo\), the network needs"),
+    ],
+    ids=["nan", "too large", "integers", "sparse"],
+)
+def test_tensors_that_cannot_be_weights_are_refused_by_name(tmp_path: Path, value: Tensor, message: str) -> None:
+    torch.save(network().state_dict() | {"2.bias": value}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=message):
+        load_weights(network(), tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+@pytest.mark.parametrize("wrap", [lambda network: network, lambda network: {"model": network}], ids=["plain", "entry"])
+def test_a_whole_network_ends_in_advice(tmp_path: Path, wrap: Callable[[nn.Module], Any], zipped: bool) -> None:
+    torch.save(wrap(network()), tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelError, match=r"loaded safely.* save its state dictionary .*torch\.save\(model.*file\."):
+        load_weights(network(), tmp_path / "a.pt")
 
 
 def test_safetensors_are_loaded_whole(tmp_path: Path) -> None:
@@ -81,7 +180,9 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("content", [{}, {"0.weight": 1.0}, [torch.zeros(2)]], ids=["empty", "number", "list"])
 def test_a_file_without_tensors_by_name_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(ModelError, match=r"holds no state dictionary of tensors; save model\.state_dict"):
+    with pytest.raises(
+        ModelError, match=r"no state dictionary of tensors; save .*model\.state_dict\(\), path\), and give"
+    ):
         read_weights(tmp_path / "a.pt")
 
 

@@ -1,82 +1,161 @@
-"""Reads checkpoints and loads them into networks; files that hold code are refused, and no code is executed."""
+"""Loads checkpoints into networks: wrappers and prefixes are seen through, and said; no code is executed."""
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from heatproof.errors import ModelError
+from heatproof_checkpoints.weights_file import Weights, sets_of_weights
+
+COUNTER = "num_batches_tracked"
+"""A buffer of BatchNorm that no output depends on; old checkpoints lack it."""
+WRAPPERS = ("module", "_orig_mod")
+"""Modules that ``DataParallel``, averaged models and ``torch.compile`` put round a network or a part of it."""
+ADVICE = "give a checkpoint of this architecture."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A set of weights as the state of a network: what was seen through, and the tensors by the network's names.
+
+    ``missing`` are names of the network without a tensor, ``unknown`` tensors of the network that it does not have,
+    ``unused`` tensors beside the network.
+    """
+
+    through: tuple[str, ...]
+    state: Weights
+    missing: Sequence[str]
+    unknown: Sequence[str]
+    unused: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """What was seen through, in words."""
+        return " and ".join(self.through) or "the file itself"
 
 
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
-    """Load a checkpoint (safetensors, or a plain state dictionary of torch) into ``network``; no code is executed.
+    """Load a checkpoint (safetensors, or a dictionary saved by torch) into ``network``; no code is executed.
 
-    Raises ``ModelError`` where the file is not a checkpoint, holds anything but tensors, or has other keys or shapes.
+    The tensors may lie in an entry (``state_dict``, ``model``), and their names may begin with, or contain, the names
+    of wrappers (``module.``, ``model.``, ``_orig_mod.``): a warning says what was seen through. A missing
+    ``num_batches_tracked`` keeps its value. Raises ``ModelError`` where the file is no checkpoint, where no set of
+    tensors, or more than one, has the network's names and shapes, and for values that are not finite or not real.
     """
-    state = read_weights(path)
     expected = network.state_dict()
-    missing = sorted(expected.keys() - state.keys())
-    unknown = sorted(state.keys() - expected.keys())
-    if missing or unknown:
-        raise ModelError(
-            f"checkpoint {path} does not fit the network: keys missing: {len(missing)}{_example(missing)}, "
-            f"unknown: {len(unknown)}{_example(unknown)}; give a checkpoint of this architecture."
-        )
-    for name, value in expected.items():
-        if value.shape != state[name].shape:
-            raise ModelError(
-                f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(state[name].shape)}, "
-                f"the network needs {tuple(value.shape)}; give a checkpoint of this architecture."
-            )
-    network.load_state_dict(state)
+    reading = _only(list(_readings(expected, sets_of_weights(path))), expected, path)
+    for name, value in reading.state.items():
+        _require_sound(name, value, expected[name], path)
+    _say(reading, path)
+    network.load_state_dict({**expected, **reading.state})
     return network
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint by name, with safetensors or torch's weights-only loader.
+    """Read the tensors of a checkpoint by name, in the file itself or in an entry of it.
 
-    Raises ``ModelError`` where the file is missing, cannot be loaded safely, or holds anything but tensors.
+    Raises ``ModelError`` where the file is missing, cannot be loaded safely, or holds no or several sets of tensors.
     """
-    if not path.is_file():
-        raise ModelError(f"checkpoint {path} does not exist; give the path of a .safetensors or .pt file.")
-    read = load_file if path.suffix == ".safetensors" else _state_dictionary
-    try:
-        state = read(path)
-    except Exception as error:  # unpickling an arbitrary file may raise any error
+    sets = sets_of_weights(path)
+    if len(sets) > 1:
         raise ModelError(
-            f"{path} is not a checkpoint that can be loaded safely ({_first_line(error)}); give a safetensors file, or "
-            "a state dictionary saved by torch that holds tensors only."
-        ) from error
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} holds no state dictionary of tensors; save model.state_dict() and give that file.")
-    return state
+            f"{path} holds several sets of weights ({', '.join(map(repr, sets))}); save one of them and give that file."
+        )
+    return dict(next(iter(sets.values())))
 
 
-def _state_dictionary(path: Path) -> dict[str, Tensor]:
-    """Load a state dictionary, plain or wrapped as {"state_dict": …}; empty where the file holds something else."""
-    with warnings.catch_warnings():
-        # Torch's warning about the pickle protocol does not help a user who gave the wrong file.
-        warnings.simplefilter("ignore")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, Mapping):
-        return {}
-    wrapped = content.get("state_dict")
-    if isinstance(wrapped, Mapping):
-        return dict(wrapped)
-    return dict(content)
+def _readings(expected: Mapping[str, Tensor], sets: Mapping[str, Weights]) -> Iterator[Reading]:
+    """All ways to read the sets as the network's state in which at least one name fits."""
+    for entry, weights in sets.items():
+        wrapper = (f"the entry {entry!r}",) if entry else ()
+        readings = list(_prefixed(expected, weights, wrapper))
+        bare = {_without_wrappers(name): value for name, value in weights.items()}
+        if all(reading.missing for reading in readings) and len(bare) == len(weights):
+            segments = [segment for segment in WRAPPERS if any(segment in name.split(".") for name in weights)]
+            readings += _prefixed(expected, bare, (*wrapper, *(f"the parts {name!r} of names" for name in segments)))
+        yield from readings
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    return lines[0][:160]
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def _example(names: list[str]) -> str:
+def _prefixed(expected: Mapping[str, Tensor], weights: Weights, through: tuple[str, ...]) -> Iterator[Reading]:
+    """The readings of a set by each prefix under which it has names of the network."""
+    prefixes: Counter[str] = Counter()
+    for name in weights:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            prefixes[".".join([*parts[:start], ""])] += ".".join(parts[start:]) in expected
+    for prefix in +prefixes or [""]:
+        inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        yield Reading(
+            through=(*through, f"the prefix {prefix!r} of names") if prefix else through,
+            state={name: value for name, value in inside.items() if name in expected},
+            missing=sorted(name for name in expected.keys() - inside.keys() if not name.endswith(COUNTER)),
+            unknown=sorted(name for name in inside.keys() - expected.keys() if not name.endswith(COUNTER)),
+            unused=sorted(name for name in weights if not name.startswith(prefix)),
+        )
+
+
+def _only(readings: Sequence[Reading], expected: Mapping[str, Tensor], path: Path) -> Reading:
+    """The one reading that fits the network; raises ``ModelError`` where none does, or several do."""
+    whole = [reading for reading in readings if not reading.missing]
+    fitting = [reading for reading in whole if not _other_shape(reading, expected)]
+    if len(fitting) > 1:
+        raise ModelError(
+            f"checkpoint {path} holds several sets of weights for the network: {'; '.join(r.name for r in fitting)}. "
+            "Save the one that was evaluated, and give that file."
+        )
+    closest = max(fitting or whole or readings, key=lambda reading: len(reading.state) - len(reading.unknown))
+    if closest.missing or closest.unknown:
+        raise ModelError(
+            f"checkpoint {path} does not fit the network: keys missing: {_count(closest.missing)}, "
+            f"unknown: {_count(closest.unknown)}; {ADVICE}"
+        )
+    name = _other_shape(closest, expected)
+    if name:
+        raise ModelError(
+            f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(closest.state[name].shape)}, "
+            f"the network needs {tuple(expected[name].shape)}; {ADVICE}"
+        )
+    return closest
+
+
+def _other_shape(reading: Reading, expected: Mapping[str, Tensor]) -> str:
+    """The first tensor of a reading with another shape than the network's, or empty."""
+    return next((name for name, value in reading.state.items() if value.shape != expected[name].shape), "")
+
+
+def _require_sound(name: str, value: Tensor, expected: Tensor, path: Path) -> None:
+    """Raise ``ModelError`` for a tensor that is of another kind than the network's, or not finite."""
+    if value.layout != torch.strided or value.is_meta or value.is_floating_point() != expected.is_floating_point():
+        raise ModelError(
+            f"checkpoint {path}: {name!r} holds {value.dtype} ({value.layout}), the network needs {expected.dtype}; "
+            "save the weights as plain tensors of floating point, not quantised or sparse."
+        )
+    if not torch.isfinite(value.to(expected.dtype)).all():
+        count = int((~torch.isfinite(value.to(expected.dtype))).sum())
+        raise ModelError(
+            f"checkpoint {path}: {count} of {value.numel()} values of {name!r} are not finite in {expected.dtype}; "
+            "training diverged or the file is damaged: give an earlier checkpoint."
+        )
+
+
+def _say(reading: Reading, path: Path) -> None:
+    """Warn of what was seen through, and of tensors that are not used."""
+    if not reading.through:
+        return
+    beside = f"; not used: {_count(reading.unused)}" if reading.unused else ""
+    warnings.warn(f"checkpoint {path}: the weights were read through {reading.name}{beside}.", stacklevel=3)
+
+
+def _count(names: Sequence[str]) -> str:
     if not names:
-        return ""
-    return f" (such as {names[0]!r})"
+        return "0"
+    return f"{len(names)} (such as {names[0]!r})"
