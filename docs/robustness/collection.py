@@ -395,7 +395,7 @@ def difference(method: Explainer, model: Model, images: Tensor, values: Tensor) 
     if isinstance(method, Gradient):
         return gap_of(values, gradient(model, images))
     if isinstance(method, Occlusion):
-        side = method.params.patch
+        side = min(images.shape[2:]) // 2
         covered = images.clone()
         covered.flatten(2)[..., corner(images, side)] = 0
         with torch.no_grad():

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from heatproof.digests import digest
 from heatproof.records import Sample
-from heatproof_lesionnet.lesionnet import LesionNet
+from heatproof_fundus.photograph import Fundus
 from heatproof_phantom.phantom import LESIONS, Phantom
 
+PREPARATION = Fundus(size=448, channels=3)
+"""LesionNet's preparation. The packaged checkpoint was trained on eyes prepared with ``centre="picture"``."""
 POOLED = 4
 """Rows of the images per row of the arrays of lesions."""
 
@@ -34,7 +36,7 @@ class Eyes:
 def prepared(patients: int, split: str, cache: Path, workers: int) -> Eyes:
     """All eyes of a split of the phantom, generated and prepared by ``workers`` processes unless the cache has them."""
     dataset = Phantom(patients=patients)
-    folder = cache / digest([dataset.identity, LesionNet.preparation.identity, split])
+    folder = cache / digest([dataset.identity, PREPARATION.identity, split])
     if not (folder / "grades.npy").exists():
         _write(dataset, split, folder, workers)
     return Eyes(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "lesions", "grades")))
@@ -58,7 +60,7 @@ def _empty(path: Path, shape: tuple[int, ...]) -> Any:
 
 
 def _eye(dataset: Phantom, id: str) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    sample = LesionNet.preparation(dataset.load(id))
+    sample = PREPARATION(dataset.load(id))
     masks = np.stack([_visible(sample, finding) for finding in LESIONS])
     cells = masks.reshape(len(masks), 448 // POOLED, POOLED, 448 // POOLED, POOLED).sum(axis=(2, 4))
     return sample.image.astype(np.float16), cells.astype(np.float16)

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from heatproof.errors import DataError, HeatproofError
 from heatproof.imaging.area import Grid, averaged, coverage
+from heatproof.imaging.losses import losses
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Annotation, Array, Geometry, Sample
 from heatproof_eyetracking.gaze import counted
@@ -191,14 +192,14 @@ def test_fundus_equals_the_steps_with_scipy(size: int, scale: float, height: int
     image = photograph(height, 600, radius)
     expected, measured_radius = graham(image, size, scale)
     assert measured_radius == radius
-    prepared = Fundus(size=size, scale=scale)(sample(image))
+    prepared = Fundus(size=size, scale=scale, centre="picture")(sample(image))
     np.testing.assert_allclose(prepared.image, expected, atol=2e-3)
     assert (np.abs(expected) == 1).any(), "the texture reaches the clamp"
 
 
 def test_without_graham_only_geometry_and_grey_remain() -> None:
     image = photograph(300, 600, 150)
-    prepared = Fundus(size=100, graham=False)(sample(image))
+    prepared = Fundus(size=100, graham=False, centre="picture")(sample(image))
     plain = averaged(image, Grid((300, 600), (100, 100), (3.0, 3.0)))
     assert prepared.field is not None
     np.testing.assert_allclose(prepared.image, np.where(prepared.field, (plain - 128) / 128, 0), atol=1e-4)
@@ -210,14 +211,68 @@ def test_the_field_is_the_disc_within_the_image() -> None:
     np.testing.assert_array_equal(field, (rows**2 + columns**2 <= 45**2) & (np.abs(rows) < 40))
 
 
+@pytest.mark.parametrize("shape", [(300, 600), (240, 600), (300, 260), (420, 470)])
+@pytest.mark.parametrize("shift", [(0, 0), (0, -45), (20, 45)])
+def test_the_disc_lies_round_the_centre_of_the_field(shape: tuple[int, int], shift: tuple[int, int]) -> None:
+    """Wherever the field lies, and where the border of the image cuts it."""
+    centre = (shape[0] / 2 + shift[0], shape[1] / 2 + shift[1])
+    image = photograph(*shape, 150, centre)
+    prepared = Fundus(size=100)(sample(image))
+    assert prepared.geometry is not None
+    np.testing.assert_allclose(prepared.geometry.to_native([[50, 50]])[0], centre, atol=0.3)
+    assert prepared.geometry.affine[0, 0] * 50 == pytest.approx(150, abs=0.4)
+    rows, columns = np.mgrid[:100, :100] + 0.5 - 50
+    field = np.hypot(rows, columns) <= 45
+    edges = [np.abs(centre[axis] + 3 * offset - shape[axis] / 2) < shape[axis] / 2 - 3
+             for axis, offset in enumerate((rows, columns))]  # fmt: skip
+    np.testing.assert_array_equal(prepared.field[edges[0] & edges[1]], field[edges[0] & edges[1]])
+
+
+def test_a_field_that_is_not_centred_is_prepared_as_if_it_were() -> None:
+    """Its image, annotations and extras are those of the photograph moved to the middle, for the same circle."""
+    image = photograph(420, 600, 150)
+    scar = image[0] > 190
+    moved = [np.roll(values, (30, -80), (-2, -1)) for values in (image, scar)]
+    middle = Fundus(size=100)(sample(image, Annotation("scar", scar)))
+    shifted = Fundus(size=100)(sample(moved[0], Annotation("scar", moved[1])))
+    np.testing.assert_allclose(np.abs(shifted.image - middle.image).mean(), 0, atol=0.02)
+    np.testing.assert_allclose(shifted.annotations[0].values, middle.annotations[0].values, atol=0.2)
+    cut = Fundus(size=100, centre="picture")(sample(moved[0], Annotation("scar", moved[1])))
+    assert losses(sample(moved[0], Annotation("scar", moved[1])), cut)["scar"][1] > 0.3 * scar.sum()
+    assert losses(sample(moved[0], Annotation("scar", moved[1])), shifted)["scar"][1] < 0.2 * scar.sum()
+
+
+def test_text_and_flares_beside_the_field_do_not_move_it() -> None:
+    image = photograph(400, 600, 150, (190, 330))
+    image[:, 5:30, 10:90] = 255
+    image[:, 180:200, 490:520] = 200
+    prepared = Fundus(size=100)(sample(image))
+    np.testing.assert_allclose(prepared.geometry.to_native([[50, 50]])[0], (190, 330), atol=0.5)
+
+
+def test_the_field_of_the_dataset_counts_more_than_brightness() -> None:
+    rows, columns = np.mgrid[:300, :400] + 0.5
+    field = np.hypot(rows - 140, columns - 230) <= 120
+    prepared = Fundus(size=100)(sample(np.full((3, 300, 400), 90, dtype=np.uint8), field=field))
+    np.testing.assert_allclose(prepared.geometry.to_native([[50, 50]])[0], (140, 230), atol=0.3)
+
+
+def test_a_field_that_is_not_round_is_refused_with_the_setting() -> None:
+    image = np.zeros((3, 200, 300), dtype=np.uint8)
+    image[:, 60:140, 40:280] = 90
+    with pytest.raises(DataError, match=r"IDRiD_07 .* shows no round field of view: .* or set centre: picture"):
+        Fundus(size=32)(sample(image))
+    assert Fundus(size=32, centre="picture")(sample(image)).image.shape == (3, 32, 32)
+
+
 @pytest.mark.parametrize("drop", [False, True])
-def test_lesions_outside_the_field_are_counted_and_dropped_on_request(drop: bool) -> None:
+def test_lesions_outside_the_field_are_dropped_on_request(drop: bool) -> None:
     inner, outer, none = (np.zeros((300, 600), dtype=bool) for _ in range(3))
     inner[140:160, 290:320] = True
     outer[140:160, 290:300] = outer[140:160, 446:450] = outer[0:5, 0:4] = True
     annotations = [Annotation("inside", inner), Annotation("both", outer), Annotation("absent", none)]
-    prepared = Fundus(size=100, drop_outside_field=drop)(sample(photograph(300, 600, 150), *annotations))
-    assert prepared.extras["outside_field"] == pytest.approx({"inside": 0, "both": 100 / 300}, abs=1e-6)
+    settings = {"size": 100, "drop_outside_field": drop, "centre": "picture"}
+    prepared = Fundus(**settings)(sample(photograph(300, 600, 150), *annotations))
     masses = {annotation.finding: annotation.values.sum() * 9 for annotation in prepared.annotations}
     assert masses == pytest.approx({"inside": 600, "both": 200 if drop else 280, "absent": 0}, rel=1e-5)
 
@@ -286,7 +341,6 @@ def test_fundus_moves_spatial_extras_too() -> None:
     extras = {"scores": image[0].astype(np.float64)}
     prepared = Fundus(size=50, graham=False)(sample(image, Annotation("same", image[0] / 255), extras=extras))
     np.testing.assert_allclose(prepared.extras["scores"], 255 * prepared.annotations[0].values, rtol=1e-5)
-    assert "outside_field" in prepared.extras
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])

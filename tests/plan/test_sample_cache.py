@@ -18,6 +18,7 @@ from heatproof.component import Params
 from heatproof.dataset import Dataset
 from heatproof.errors import ConfigError
 from heatproof.imaging.images import read_image, read_mask
+from heatproof.imaging.losses import with_losses
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
 from heatproof.plan import sample_cache as module
@@ -146,6 +147,12 @@ def everything() -> Sample:
     )  # fmt: skip
 
 
+def uncached(files: Files, model: Model, id: str) -> Sample:
+    """The sample as it is prepared without a cache."""
+    native = files.load(id)
+    return with_losses(native, model.prepare(native))
+
+
 def test_every_kind_of_value_comes_back_as_it_was() -> None:
     sample = everything()
     original = RANDOM.integers(0, 255, (8, 9, 3)).astype(np.uint8)
@@ -157,7 +164,7 @@ def test_every_kind_of_value_comes_back_as_it_was() -> None:
 
 def test_a_cached_sample_equals_a_fresh_one_to_the_bit(files: Files, cache: Cache) -> None:
     model = Resized()
-    fresh = model.prepare(files.load("a"))
+    fresh = uncached(files, model, "a")
     first, second = (Prepared(cache).sample(files, model, "a") for _ in range(2))
     assert len(LOADS) == 2, "the second time it is not decoded"
     assert same(first, fresh)
@@ -284,7 +291,7 @@ def test_a_damaged_file_is_made_anew_and_said(files: Files, cache: Cache, damage
     (path,) = kept(cache)
     path.write_bytes(damage(path.read_bytes()))
     again = Prepared(cache)
-    assert same(again.sample(files, Resized(), "a"), Resized().prepare(files.load("a")))
+    assert same(again.sample(files, Resized(), "a"), uncached(files, Resized(), "a"))
     (message,) = again.take_messages()
     assert str(path) in message
     assert "is damaged" in message
@@ -378,7 +385,7 @@ def test_only_the_owner_can_read_and_nothing_is_left_over(files: Files, cache: C
     samples = Prepared(cache)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda id: samples.sample(files, Resized(), id), files.ids() * 8))
-    assert all(same(sample, Resized().prepare(files.load(sample.id))) for sample in results)
+    assert all(same(sample, uncached(files, Resized(), sample.id)) for sample in results)
     assert len(kept(cache)) == 3
     assert all(path.suffix == ".sample" and not path.name.startswith(".") for path in kept(cache))
     if os.name == "posix":

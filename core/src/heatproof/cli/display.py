@@ -149,6 +149,9 @@ def show_results(console: Console, results: "Results") -> None:
     for ranking in rankings(results):
         for ranked in ranking_tables(ranking):
             show(console, ranked)
+        for flag in dict.fromkeys(entry.row["flag"] for entry in ranking.entries):
+            if flag not in ("", ranking.flag):
+                console.print(flag)
 
 
 def stopped(live: "Live", folder: Path) -> str:

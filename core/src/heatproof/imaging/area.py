@@ -18,18 +18,22 @@ TOGETHER = 4
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of ``size`` cells centred on an image of ``native`` pixels; a cell is ``step`` native pixels wide."""
+    """A grid of ``size`` cells on an image of ``native`` pixels; a cell is ``step`` native pixels wide.
+
+    ``centre`` is the position of the grid's middle on the image in continuous indices, by default the image's middle.
+    """
 
     native: tuple[int, ...]
     size: tuple[int, ...]
     step: tuple[float, ...]
+    centre: tuple[float, ...] | None = None
 
     @property
     def edges(self) -> list[Array]:
         """The native positions (size + 1,) of the cells' borders along each axis."""
+        centre = self.centre or tuple(native / 2 for native in self.native)
         return [
-            native / 2 + (np.arange(size + 1) - size / 2) * step
-            for native, size, step in zip(self.native, self.size, self.step)
+            middle + (np.arange(size + 1) - size / 2) * step for middle, size, step in zip(centre, self.size, self.step)
         ]
 
     @property

@@ -20,6 +20,7 @@ from ..containment import contained
 from ..dataset import Dataset
 from ..digests import digest, file_digest, requirements, versions_digest
 from ..errors import ConfigError
+from ..imaging.losses import with_losses
 from ..imaging.original import original_image
 from ..imaging.reader import PREFERRED, registered
 from ..model import Model
@@ -77,7 +78,7 @@ class Prepared:
         with contained(dataset.short):
             native = dataset.load(id)
         with contained(model.short):
-            sample = model.prepare(native)
+            sample = with_losses(native, model.prepare(native))
         if self.folder and key and self._writable:
             self._write(self.folder / f"{key}{SUFFIX}", native, sample)
         return sample

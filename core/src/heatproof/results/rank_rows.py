@@ -11,7 +11,7 @@ from ..metric import Metric
 from ..records import Array
 from .intervals import Summary
 from .ranks import Friedman, Stability, friedman, patient_means, stability
-from .scores import Cases, name_of
+from .scores import Cases, joined, name_of
 
 Row = dict[str, Any]
 Summaries = Sequence[tuple[Cases, Mapping[str, Summary]]]
@@ -45,7 +45,9 @@ class Ranked:
 
     def rows(self, flag: str) -> list[Row]:
         """The rows of the table, best first."""
-        rows = [self._row(index) | {"flag": flag} for index in range(len(self.members))]
+        rows = [
+            self._row(index) | {"flag": joined(cases.scored.flag, flag)} for index, (cases, _) in enumerate(self.members)
+        ]
         return sorted(rows, key=lambda row: (row["rank"], row["name"]))
 
     def _row(self, index: int) -> Row:

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from ..digests import digest
+from ..imaging.losses import EXTRA, Losses, remark
 from ..metric import Metric
 from ..plan.task import ASKING, Combination, Task, label, labels, told_apart
 from ..records import Array
@@ -66,6 +67,23 @@ def scored_combinations(tasks: Sequence[Task], flags: Flags, unfilled: Mapping[s
                 earlier = scored.get(key, entry).units
                 scored[key] = replace(entry, units=tuple(dict.fromkeys((*earlier, *entry.units))))
     return list(scored.values())
+
+
+def flagged(run: Run, scored: Iterable[ScoredCombination]) -> list[ScoredCombination]:
+    """The combinations, flagged where the preparation loses annotated mass, by what their committed units say."""
+    return [replace(entry, flag=joined(entry.flag, remark(_lost(run, entry.units)))) for entry in scored]
+
+
+def _lost(run: Run, units: Iterable[str]) -> Iterable[tuple[str, Losses]]:
+    """The losses of the samples of committed units of scores, by id."""
+    for key in units:
+        if run.has("scores", key):
+            yield from run.meta("scores", key).get(EXTRA, {}).items()
+
+
+def joined(*remarks: str) -> str:
+    """The remarks that are not empty, without repetition, as one text."""
+    return "; ".join(dict.fromkeys(filter(None, remarks)))
 
 
 def metrics_of(tasks: Sequence[Task]) -> Iterable[Metric]:

@@ -17,7 +17,7 @@ from .intervals import Summary, summarise_cases
 from .rank_rows import RANK_COLUMNS, Ranked, Row, Summaries, family, ranked, sign_of
 from .ranks import win_share
 from .resampling import PARITY_RESAMPLES, PARITY_SIZES
-from .scores import NAME_COLUMNS, Cases, name_of
+from .scores import NAME_COLUMNS, Cases, joined, name_of
 from .significance import CORRECTIONS, UNTESTED, PairedTest, on_shared_cases, paired_test
 
 STATUSES = ("valid", "excluded", "invalid", "failed")
@@ -118,12 +118,8 @@ def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping
         raise  # no fault of the metric
     except Exception as error:
         reason = f"{metric.short} cannot summarise these cases ({type(error).__name__}: {error})"
-        scored = replace(cases.scored, flag=_joined(cases.scored.flag, reason))
+        scored = replace(cases.scored, flag=joined(cases.scored.flag, reason))
         return replace(cases, scored=scored, values={}), undefined
-
-
-def _joined(*remarks: str) -> str:
-    return "; ".join(filter(None, remarks))
 
 
 def summaries(summarised: Summaries, settings: SummarySettings, step: Step = _silent) -> list[Row]:
@@ -216,7 +212,7 @@ def _summary_row(cases: Cases, measure: str, summary: Summary, test: PairedTest,
         "metric": scored.name, "measure": measure, "value": summary.value, "low": summary.low, "high": summary.high,
         "confidence": settings.confidence, "n_patients": len(set(cases.patients)), "resamples": summary.resamples,
         "undefined_resamples": summary.undefined, "difference_to_random": test.difference, "p_random": test.p,
-        "baseline": scored.baseline, "flag": _joined(scored.flag, settings.flag, reason),
+        "baseline": scored.baseline, "flag": joined(scored.flag, settings.flag, reason),
     }  # fmt: skip
 
 
@@ -238,7 +234,7 @@ def comparisons(
             pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
             row |= {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins}
             row |= _closed_form(a, b, measure)
-            rows.append(row | {"flag": _joined(settings.flag, row["flag"])})
+            rows.append(row | {"flag": joined(a.scored.flag, b.scored.flag, settings.flag, row["flag"])})
     for name in ("p", "p_closed_form"):
         _correct(rows, name, settings)
     return rows

@@ -19,7 +19,7 @@ from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
 from ..results.finished import Results
-from ..results.scores import cases_of, scored_combinations, write_csv, write_scores
+from ..results.scores import cases_of, flagged, scored_combinations, write_csv, write_scores
 from ..results.store import Run, require_writable
 from ..results.summary import SummarySettings, results
 from .changes import changes
@@ -181,10 +181,10 @@ def _finish(
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     if damaged := again(store, tasks):
         compute(damaged)
-    scored = scored_combinations(tasks, selection.flags, selection.unfilled)
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
+        scored = flagged(store, scored_combinations(tasks, selection.flags, selection.unfilled))
         table = write_scores(store, scored)
         cases = cases_of(table, scored)
         tables = results(cases, settings, lambda text: observer.step(f"writing tables: {text}"))

@@ -12,6 +12,7 @@ from ..batch import Batch
 from ..errors import Interference, Undefined
 from ..explainer import heatmaps
 from ..guard import guarded
+from ..imaging.losses import EXTRA, Losses
 from ..metric import Case, Metric
 from ..plan.task import ASKING, RUNNING, Combination, Unit
 from ..process_state import Process
@@ -56,6 +57,8 @@ class Scoring:
             failure = self.work.outcome.failure(metric.short, error)
             rows = [_without_value(metric, score, failure) for score, _ in self._cases(unit)]
         meta = {"metric": metric.describe(), "heatmaps": unit and unit.key, "predictions": self.work.task.prediction}
+        if "annotation" in metric.needs:
+            meta[EXTRA] = self._losses
         with run.commit("scores", key, meta) as folder:
             write_records(folder / "scores.parquet", Score, rows)
 
@@ -74,6 +77,12 @@ class Scoring:
                 yield score, Heatmap(maps[row].copy())
             else:
                 yield score, Failure(case["reason"], case["status"])
+
+    @cached_property
+    def _losses(self) -> dict[str, Losses]:
+        """What the preparation loses of each readable sample's annotations, by id."""
+        samples = [sample for sample in self.work.samples.all().values() if isinstance(sample, Sample)]
+        return {sample.id: sample.extras[EXTRA] for sample in samples if EXTRA in sample.extras}
 
     @cached_property
     def _process(self) -> Process:

@@ -31,7 +31,9 @@ def test_data_write_and_check(tmp_path: Path) -> None:
     root = tmp_path / "new/idrid"
     words = ["data", "write", "idrid", "--set", "patients=10", "--set", "height=64", "--root", root]
     assert printed(*words, "--split", "test") == (f"wrote 4 samples of phantom in the layout of idrid to {root}\n")
-    rows = cells(printed("data", "check", "idrid", "--root", root))
+    text = printed("data", "check", "idrid", "--root", root, "--model", "lesionnet")
+    assert "4 samples as lesionnet prepares them: " in text
+    rows = cells(text)
     assert ["what", "found", "published"] in rows
     assert ["images in test", "4", "27"] in rows
     assert ["unreadable files", "0", "0"] in rows

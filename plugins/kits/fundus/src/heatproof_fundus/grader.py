@@ -14,7 +14,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof_checkpoints.checkpoint import load_weights
-from heatproof_fundus.photograph import Fundus
+from heatproof_fundus.photograph import Centre, Fundus
 
 WIDTHS = (512, 128)
 """Units of the head's hidden layers."""
@@ -22,15 +22,17 @@ DROPOUT = 0.5
 
 
 class GraderParams(Params):
-    """The source of the weights, the seed of random weights, and the side of the prepared image in pixels.
+    """The source of the weights, the seed of random weights, and the side and centre of the prepared image.
 
     ``weights``: the path of a checkpoint of the whole network, or ``torchvision`` for a backbone trained on ImageNet
-    with a random head; without it, all weights are random.
+    with a random head; without it, all weights are random. ``size`` is in pixels. ``centre`` of the prepared image is
+    the middle of the field of view, or that of the photograph (``picture``) as in published code.
     """
 
     weights: Annotated[Literal["torchvision"] | Location | None, Field(union_mode="left_to_right")] = None
     seed: Seed = 0
     size: int = Field(default=448, ge=1, le=10_000)
+    centre: Centre = "field"
 
 
 class Grader(Model[GraderParams]):
@@ -51,7 +53,7 @@ class Grader(Model[GraderParams]):
 
     def __init__(self, **params: Any):
         super().__init__(**params)
-        self.preparation = Fundus(size=self.params.size, channels=3)
+        self.preparation = Fundus(size=self.params.size, channels=3, centre=self.params.centre)
 
     @abstractmethod
     def backbone(self) -> tuple[nn.Module, int]:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from heatproof.component import Location, Params
 from heatproof.digests import file_digest
 from heatproof.model import Model
 from heatproof_checkpoints.checkpoint import load_weights
-from heatproof_fundus.photograph import Fundus
+from heatproof_fundus.photograph import Centre, Fundus
 
 PACKAGED = Path(__file__).with_name("lesionnet.safetensors")
 BLOCKS = ((3, 8, 1), (8, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1))
@@ -19,9 +20,14 @@ HIDDEN = 32
 
 
 class LesionNetParams(Params):
-    """``weights``: a checkpoint of this architecture; by default the packaged checkpoint."""
+    """The weights, and the centre of the prepared image.
+
+    ``weights``: a checkpoint of this architecture; by default the packaged checkpoint. ``centre``: the middle of the
+    field of view, or that of the photograph (``picture``) as in published code.
+    """
 
     weights: Location | None = None
+    centre: Centre = "field"
 
 
 class LesionNet(Model[LesionNetParams]):
@@ -35,7 +41,10 @@ class LesionNet(Model[LesionNetParams]):
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
     head = "ordinal"
-    preparation = Fundus(size=448, channels=3)
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self.preparation = Fundus(size=448, channels=3, centre=self.params.centre)
 
     def build(self) -> nn.Module:
         """Images (n, 3, 448, 448) → logits (n, 1); raises ``ModelError`` where the checkpoint does not fit."""

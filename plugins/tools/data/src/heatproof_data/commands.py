@@ -18,12 +18,13 @@ def data() -> None:
 @click.argument("name")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder of the download.")
 @setting("Another setting of the dataset.")
-def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
+@click.option("--model", metavar="NAME", help="Also measure the annotated mass that this model's preparation loses.")
+def check(name: str, root: Path | None, overrides: tuple[str, ...], model: str | None) -> None:
     """Count the present, missing and unreadable files of dataset NAME and compare with the published counts."""
     from heatproof.cli.tables import show
     from heatproof.config.components import create, settings_of
 
-    from .inventory import tally_table, terms
+    from .inventory import lost_mass, tally_table, terms
 
     settings = settings_of(overrides)
     if root:
@@ -32,6 +33,10 @@ def check(name: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     with working(f"checking {name}"):
         tallies = dataset.check()
     show(console(), tally_table(name, tallies))
+    if model:
+        preparing: Any = create(catalog(), "model", model, {})
+        with working(f"preparing {name} for {model}"):
+            click.echo(lost_mass(dataset, model, preparing.prepare))
     for line in terms(dataset):
         click.echo(line)
     faults = [f"{tally.what}: {tally.count}" for tally in tallies if tally.expected == 0 and tally.count]

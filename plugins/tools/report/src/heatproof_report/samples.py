@@ -7,6 +7,7 @@ from typing import Any
 from heatproof.dataset import Dataset
 from heatproof.digests import file_digest
 from heatproof.errors import DataError, StoreError
+from heatproof.imaging.losses import with_losses
 from heatproof.imaging.original import original_image
 from heatproof.model import Model
 from heatproof.plan.sample_cache import configured, prepared
@@ -73,5 +74,5 @@ def _require_unchanged(dataset: Dataset, units: Sequence[Unit], case: str) -> No
 def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
     """Load and prepare a sample that no cache holds; raises what loading and preparing raise."""
     native = dataset.load(id)
-    sample = model.prepare(native)
+    sample = with_losses(native, model.prepare(native))
     return PreparedSample(sample, original_image(native, sample))
