@@ -242,9 +242,10 @@ def test_boxes(root: Path) -> None:
         ("scans/7.png,nodule,1,1,11,2", "leaves the image"),
         ("scans/7.png,nodule,-1,1,5,2", "leaves the image"),
         ("scans/7.png,nodule,5,1,5,2", "is empty"),
-        ("scans/7.png,nodule,nan,1,5,2", "leaves the image"),
-        ("scans/7.png,nodule,left,1,5,2", "a corner is not a number"),
-        ("scans/7.png,nodule,1,1,5,", "a corner is not a number"),
+        ("scans/7.png,nodule,nan,1,5,2", "x1 is 'nan'; give a finite number"),
+        ("scans/7.png,nodule,left,1,5,2", "x1 is 'left'; give a number"),
+        ("scans/7.png,nodule,1,1,5,", "give x1, y1, x2, y2 in pixels, or leave all of them empty"),
+        ("scans/7.png,,1,1,5,2", "the box has no finding"),
     ],
 )
 def test_boxes_that_do_not_fit(root: Path, row: str, message: str) -> None:
@@ -464,3 +465,112 @@ def test_any_error_of_a_sample_is_counted(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(ImageFolder, "load", load)
     (tally,) = [tally for tally in ImageFolder(root=root).check() if tally.what == "unreadable samples"]
     assert (tally.count, tally.example) == (3, "seven cannot be loaded (RecursionError: too deep)")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("Healthy", "healthy"), r"'Healthy' \(.*line 2\) and 'healthy' \(.*line 3\) differ in .* the setting classes"),
+        (("1", "1.0"), r"'1' \(.*line 2\) and '1.0' \(.*line 3\) differ"),
+        (("mild dr", "mild_DR"), "'mild dr' .* and 'mild_DR' .* differ"),
+        (("ill", "NA"), r"label 'NA' \(.*line 3\) may be a name, or say that there is none; leave .* setting classes"),
+        (("ill", "nan"), "label 'nan'"),
+        (("ill", "None"), "label 'None'"),
+    ],
+)
+def test_labels_that_are_no_classes_are_asked_about(root: Path, labels: tuple[str, str], message: str) -> None:
+    rows = "".join(f"scans/{7 + index}.png,{label}\n" for index, label in enumerate(labels))
+    table(root, f"file,label\n{rows}")
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root=root).ids()
+    listed = ImageFolder(root=root, classes=labels)
+    assert [listed.load(id).label for id in listed.ids()] == [0, 1], "the setting decides"
+
+
+def test_blanks_around_labels_and_empty_labels_make_no_class(root: Path) -> None:
+    table(root, "file,label\nscans/7.png,ill \nscans/8.png,\u00a0ill\nnine.png,\n")
+    dataset = ImageFolder(root=root)
+    assert dataset.classes == ("ill",)
+    assert counts(dataset)["samples without a label"] == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [("7", "7.0"), ("P1", "p1"), ("a", "nan")])
+def test_patients_under_two_names_or_none_are_asked_about(root: Path, first: str, second: str) -> None:
+    table(root, f"file,patient\nscans/7.png,{first}\nscans/8.png,{second}\n")
+    with pytest.raises(DataError, match=f"patients? .*'{second}'.*correct the table|patient 'nan' .*leave the patient"):
+        ImageFolder(root=root).ids()
+
+
+def test_findings_that_differ_in_spelling_are_asked_about(root: Path) -> None:
+    write_mask(np.ones(SHAPE, dtype=bool), root / "masks/Nodule/seven.tif")
+    table(root, f"{BOXES}scans/7.png,nodule,0,0,1,1\n", "boxes.csv")
+    with pytest.raises(DataError, match=r"findings 'Nodule' \(.*\) and 'nodule' \(.*line 2\) differ .* same name"):
+        _ = ImageFolder(root=root).findings
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("x1,y1,x2,y2", "2,1,5,4"),
+        ("x0,y0,x1,y1", "2,1,5,4"),
+        ("xmin,ymin,xmax,ymax", "2,1,5,4"),
+        ("X,Y,W,H", "2,1,3,3"),
+        ("height,width,y,x", "3,3,1,2"),
+    ],
+)
+def test_boxes_by_the_names_of_their_columns(root: Path, header: str, row: str) -> None:
+    table(root, f"file,finding,{header},reader\nscans/7.png,nodule,{row},B\n", "boxes.csv")
+    (annotation,) = ImageFolder(root=root).load("seven").annotations
+    expected = np.zeros(SHAPE)
+    expected[1:4, 2:5] = 1
+    np.testing.assert_array_equal(annotation.values, expected)
+    assert (annotation.reader, annotation.kind) == ("B", "box")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x1,y1,w,h\nscans/7.png,nodule,0,0,1,1\n", r"x, y, w, h; .*\(it has: none of them\)"),
+        ("x,y,w,h,width,height\nscans/7.png,nodule,0,0,1,1,1,1\n", "it has: x, y, w, h; x, y, width, height"),
+        ("x,y,w,h\nscans/7.png,nodule,0.2,0.1,0.3,0.25\n", "shares of the image; give pixels"),
+    ],
+)
+def test_boxes_in_no_known_form(root: Path, text: str, message: str) -> None:
+    table(root, f"file,finding,{text}", "boxes.csv")
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root=root).load("seven")
+
+
+def test_a_decimal_comma_is_said(root: Path) -> None:
+    table(root, "file;finding;x1;y1;x2;y2\nscans/7.png;nodule;1,5;1;5;2\n", "boxes.csv")
+    with pytest.raises(DataError, match=r"line 2: x1 is '1,5'; it has a decimal comma: write 1\.5"):
+        ImageFolder(root=root).load("seven")
+
+
+def test_boxes_half_a_pixel_outside_are_clipped_and_counted(root: Path) -> None:
+    table(root, f"{BOXES}scans/7.png,nodule,-0.5,-0.25,3,8.5\nscans/8.png,nodule,0,0,1,1\n", "boxes.csv")
+    dataset = ImageFolder(root=root)
+    (annotation,) = dataset.load("seven").annotations
+    expected = np.zeros(SHAPE)
+    expected[:, :3] = 1
+    np.testing.assert_array_equal(annotation.values, expected)
+    (tally,) = [tally for tally in dataset.check() if tally.what == "boxes and contours clipped"]
+    assert (tally.count, tally.expected) == (1, None)
+    assert tally.example.endswith("line 2: the box leaves the image by 0.5 pixels")
+    with pytest.raises(DataError, match=r"line 2: the box leaves .* by 0.5 pixels; .* set overhang \(now 0\)"):
+        ImageFolder(root=root, overhang=0).load("seven")
+
+
+def test_the_form_of_a_table_is_said(root: Path) -> None:
+    (root / "samples.csv").write_bytes("\ufefffile;label\nscans/7.png;ill\n".encode())
+    dataset = ImageFolder(root=root)
+    assert dataset.ids() == ["scans/7"]
+    names = counts(dataset)
+    assert names["tables with a byte order mark"] == 1
+    assert names["tables with semicolons between values"] == 1
+
+
+def test_a_workbook_is_refused(root: Path) -> None:
+    (root / "samples.xlsx").write_bytes(b"PK\x03\x04 and more")
+    with pytest.raises(DataError, match=r"samples\.xlsx is a workbook of a spreadsheet.*save it as CSV"):
+        ImageFolder(root=root, table="samples.xlsx").ids()

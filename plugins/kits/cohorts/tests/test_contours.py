@@ -9,7 +9,7 @@ import pytest
 from matplotlib.path import Path as Outline
 
 from heatproof.errors import DataError
-from heatproof_cohorts.contours import Contour, contour_masks, enclosed_area, read_contours
+from heatproof_cohorts.contours import Contour, Overhang, contour_masks, enclosed_area, read_contours
 
 SQUARE = [[1, 2], [3, 2], [3, 4], [1, 4]]
 
@@ -156,3 +156,15 @@ def test_json_that_is_nested_without_end_is_an_error_of_its_file(tmp_path: Path)
     path.write_text("[" * 200_000)
     with pytest.raises(DataError, match=r"a\.json is not a list of objects with finding and points"):
         read_contours(path)
+
+
+def test_contours_half_a_pixel_outside_are_clipped_exactly_and_counted() -> None:
+    points = np.array([(-0.5, -0.25), (3.0, -0.25), (3.0, 6.5), (-0.5, 6.5)])
+    overhang = Overhang()
+    (mask,) = contour_masks([Contour("scar", "", points, "a.csv, line 2")], (6, 8), "", overhang)
+    expected = np.zeros((6, 8))
+    expected[:, :3] = 1
+    np.testing.assert_array_equal(mask.values, expected)
+    assert overhang.clipped == {"a.csv, line 2": "a.csv, line 2: the contour leaves the image by 0.5 pixels"}
+    with pytest.raises(DataError, match=r"set overhang \(now 0.25\) to the pixels"):
+        contour_masks([Contour("scar", "", points, "a.csv, line 2")], (6, 8), "", Overhang(0.25))

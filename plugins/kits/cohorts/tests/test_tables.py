@@ -66,6 +66,35 @@ def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, messag
         read_table(table(tmp_path, content), ("image",))
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', 3),
+        ('a,b\n1,"2\n3,4\n5,6"\n7,8\n', 2),
+        ('a,b\n1,2\n"3,4\n5,6\n"7,8\n', 3),
+        ('a,b,c\n1,"2,3\n4,5",6\n7,8,9\n', 2),
+        ('a\tb\n"1\t2\n3\t4\n', 2),
+        ('a\n"1\n2\n', 2),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_an_error_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(DataError, match=f"line {line}: a quote that opens there swallows the"):
+        read_table(table(tmp_path, text), ("a",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a,b,c\n1,"fever,\ncough\n, pain",2\n',
+        'a,b,c\n1,5" wide,"x ""y"""\n',
+        'a\n"1\n2"\n',
+        'a,b\n1,"x\u2028y"\n',
+    ],
+)
+def test_text_of_several_lines_and_quotes_in_text_are_no_error(tmp_path: Path, text: str) -> None:
+    assert len(read_table(table(tmp_path, text), ("a",)).rows) == 1
+
+
 def test_a_missing_table_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_table(tmp_path / "none.csv", ("image",))

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from heatproof_cohorts.annotation_files import BOXES, FOLDERS, MarkedDataset, Ma
 from heatproof_cohorts.folders import file_paths, image_paths, is_visible, name_below
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
+from heatproof_cohorts.spelling import first_sources, require_names, require_single_spellings
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 COLUMNS = ("file", "label", "patient", "split", "id")
@@ -40,8 +40,9 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     Only ``file`` is required; ``|`` separates several labels. Without a table the folders below root are classes, or
     splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image per sample,
     named by its id; ``contours/`` holds a table or JSON per sample. ``boxes.csv`` has columns file, finding, x1, y1,
-    x2, y2; empty corners mean that the finding is absent. Where no sample has a split, patients are divided by name
-    and seed.
+    x2, y2 (or x0, y0, x1, y1; xmin, ymin, xmax, ymax; x, y, w, h) and reader; empty corners mean that the finding is
+    absent. Labels that differ in spelling only, or that may mean that there is none (``NA``), are refused unless
+    ``classes`` lists the classes. Where no sample has a split, patients are divided by name and seed.
     """
 
     revision = 2
@@ -51,9 +52,18 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the settings, or all that occur, sorted by name."""
-        names = chain.from_iterable(_names(row["label"]) for row in self._candidates)
-        return self.params.classes or tuple(sorted(set(names)))
+        """The classes of the settings, or all that occur, sorted by name.
+
+        Raises ``DataError`` where names that occur are two spellings of one, or may say that there is no label.
+        """
+        if self.params.classes:
+            return self.params.classes
+        names = first_sources((name, row.source) for row in self._candidates for name in _names(row["label"]))
+        require_single_spellings(names, "labels", "correct the table, or list the classes in the setting classes.")
+        require_names(
+            names, "label", "leave the label empty where it is not known, or list the classes in the setting classes."
+        )
+        return tuple(sorted(names))
 
     @property
     def window(self) -> Window:
@@ -94,6 +104,9 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
                 f"{self.params.root} holds no images in class folders and no {self.params.table} with a row; "
                 "give one of them."
             )
+        patients = first_sources((row["patient"], row.source) for row in self._table.rows)
+        require_single_spellings(patients, "patients", "one person must have one name: correct the table.")
+        require_names(patients, "patient", "leave the patient empty where it is not known, or give another name.")
         entries, faults = gathered(self._entries(self._candidates))
         problems = [f"{row.source}: {self._problem(row)}" for row in self._table.rows if self._problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]

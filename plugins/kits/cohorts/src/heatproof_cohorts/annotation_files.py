@@ -1,6 +1,6 @@
 """Reads and writes the annotations beside a folder of images: masks, densities, contours, and a table of boxes."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -8,25 +8,28 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 from typing_extensions import TypeVar
 
+from heatproof.dataset import Tally
 from heatproof.digests import digest
 from heatproof.errors import DataError
 from heatproof.imaging.turning import Turned, require_known, stored_space, turned
 from heatproof.records import Annotation, Geometry, Sample
-from heatproof_cohorts.contours import SUFFIXES, Contour, box, contour_masks, read_contours
+from heatproof_cohorts.boxes import CORNERS, box_of, read_boxes
+from heatproof_cohorts.contours import SUFFIXES, Contour, Overhang, contour_masks, read_contours
 from heatproof_cohorts.folders import DividedParams, file_paths, image_paths, name_below
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import ListedDataset
 from heatproof_cohorts.maps import read_map
-from heatproof_cohorts.tables import Row, read_rows, write_table
+from heatproof_cohorts.spelling import first_sources, require_single_spellings
+from heatproof_cohorts.tables import Row, write_table
 
 MASKS = "masks"
 DENSITIES = "densities"
 CONTOURS = "contours"
 FOLDERS = (MASKS, DENSITIES, CONTOURS)
 BOXES = "boxes.csv"
-CORNERS = ("x1", "y1", "x2", "y2")
 
 
 class MarkedParams(DividedParams):
@@ -34,10 +37,12 @@ class MarkedParams(DividedParams):
 
     The setting ``unmarked`` concerns findings with outlines; a density is never absent. ``turned`` says on what the
     annotations of an image that EXIF turns were drawn, where their size does not tell: as ``shown``, or as ``stored``.
+    Boxes and contours that leave the image by up to ``overhang`` pixels are clipped and counted; others are refused.
     """
 
     unmarked: Literal["unexamined", "absent"] = "unexamined"
     turned: Turned = "refuse"
+    overhang: float = Field(default=0.5, ge=0, le=10_000)
 
 
 P = TypeVar("P", bound=MarkedParams, default=MarkedParams, covariant=True)
@@ -54,7 +59,16 @@ class MarkedDataset(ListedDataset[P]):
     @cached_property
     def annotation_files(self) -> "AnnotationFiles":
         """The annotation files below root."""
-        return AnnotationFiles(self.params.root, self.params.unmarked == "absent", self.params.turned)
+        params = self.params
+        return AnnotationFiles(params.root, params.unmarked == "absent", params.turned, params.overhang)
+
+    def check(self) -> list[Tally]:
+        """Count as other listed datasets do, and the boxes and contours that were clipped at the image's border."""
+        tallies = super().check()
+        clipped = self.annotation_files.overhang.clipped
+        if clipped:
+            tallies.append(Tally("boxes and contours clipped", len(clipped), None, next(iter(clipped.values()))))
+        return tallies
 
     def content(self) -> str:
         """The digest of the files, and of classes and findings, which empty folders name too."""
@@ -72,13 +86,14 @@ class MarkedDataset(ListedDataset[P]):
 class AnnotationFiles:
     """The annotation files below ``root``; ``absent``: a finding without annotation in an image is absent from it.
 
-    ``turned`` as in ``MarkedParams``.
+    ``turned`` as in ``MarkedParams``. Boxes and contours may leave the image by ``overhang`` pixels.
     """
 
-    def __init__(self, root: Path, absent: bool, turned: Turned = "refuse"):
+    def __init__(self, root: Path, absent: bool, turned: Turned = "refuse", overhang: float = 0.5):
         self.root = root
         self.absent = absent
         self.turned = turned
+        self.overhang = Overhang(overhang)
 
     @cached_property
     def folders(self) -> list[tuple[str, Path]]:
@@ -93,10 +108,7 @@ class AnnotationFiles:
         path = self.root / BOXES
         if not path.is_file():
             return {}
-        boxes: dict[str, list[Row]] = {}
-        for row in read_rows(path, ("file", "finding", *CORNERS), neutralised=True):
-            boxes.setdefault(row["file"], []).append(row)
-        return boxes
+        return read_boxes(path)
 
     @cached_property
     def contours(self) -> Mapping[str, tuple[Contour, ...] | DataError]:
@@ -105,19 +117,24 @@ class AnnotationFiles:
 
     @cached_property
     def findings(self) -> tuple[str, ...]:
-        """All annotated findings, by name."""
-        return tuple(sorted(self.outlined | {path.name for _, path in self.folders}))
+        """All annotated findings, by name; raises ``DataError`` where two are spellings of one."""
+        names = first_sources([*((path.name, str(path)) for _, path in self.folders), *self._outlines()])
+        require_single_spellings(names, "findings", "give both the same name.")
+        return tuple(sorted(names))
 
     @cached_property
     def outlined(self) -> frozenset[str]:
         """The findings that masks, boxes or contours annotate."""
-        findings = {path.name for kind, path in self.folders if kind == "mask"}
+        masks = (path.name for kind, path in self.folders if kind == "mask")
+        return frozenset([*masks, *(name for name, _ in self._outlines())])
+
+    def _outlines(self) -> Iterator[tuple[str, str]]:
+        """The finding and the source of each box and contour."""
         for rows in self.boxes.values():
-            findings.update(row["finding"] for row in rows)
+            yield from ((row["finding"], row.source) for row in rows)
         for contours in self.contours.values():
             if not isinstance(contours, DataError):
-                findings.update(contour.finding for contour in contours)
-        return frozenset(findings)
+                yield from ((contour.finding, contour.source) for contour in contours)
 
     @cached_property
     def map_files(self) -> Mapping[tuple[Path, str], Sequence[Path]]:
@@ -183,7 +200,7 @@ class AnnotationFiles:
         ]
         maps = len(annotations)
         annotations += self._contour_masks(id, shape)
-        annotations += [_box(row, shape) for row in self.boxes.get(file, ())]
+        annotations += [box_of(row, shape, self.overhang) for row in self.boxes.get(file, ())]
         annotations[maps:] = [self._as_shown(outline, geometry) for outline in annotations[maps:]]
         if self.absent:
             shape = geometry.native
@@ -207,7 +224,7 @@ class AnnotationFiles:
             return []
         if isinstance(contours, DataError):
             raise contours
-        return contour_masks(contours, shape, str(self._contour_files[id][0]))
+        return contour_masks(contours, shape, str(self._contour_files[id][0]), self.overhang)
 
 
 def _contours(paths: Sequence[Path]) -> tuple[Contour, ...] | DataError:
@@ -221,21 +238,6 @@ def _single(paths: Sequence[Path]) -> Path:
     if len(paths) > 1:
         raise DataError(f"{paths[0]} and {paths[1]} annotate the same finding of one image; keep one of them.")
     return paths[0]
-
-
-def _box(row: Row, shape: tuple[int, ...]) -> Annotation:
-    """Compute the share of each pixel that a box covers; all zero where the row has no corners."""
-    if not any(row[corner] for corner in CORNERS):
-        return Annotation(row["finding"], np.zeros(shape, dtype=np.float32), "box", source=row.source)
-    try:
-        x1, y1, x2, y2 = (float(row[corner]) for corner in CORNERS)
-    except ValueError:
-        raise DataError(
-            f"{row.source}: a corner is not a number; give x1, y1, x2, y2 in pixels, or leave all of them empty."
-        ) from None
-    if not (0 <= x1 < x2 <= shape[1] and 0 <= y1 < y2 <= shape[0]):
-        raise DataError(f"{row.source}: box {x1:g}, {y1:g} – {x2:g}, {y2:g} leaves the image {shape}, or is empty.")
-    return Annotation(row["finding"], box((y1, y2), (x1, x2), shape), "box", source=row.source)
 
 
 class MarkedFolder:

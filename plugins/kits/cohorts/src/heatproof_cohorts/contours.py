@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,35 @@ from heatproof_cohorts.tables import Row, read_rows
 
 SUFFIXES = (".csv", ".json")
 COLUMNS = ("finding", "contour", "x", "y")
+
+
+@dataclass
+class Overhang:
+    """How far boxes and contours may reach beyond the image, in pixels; what they lose there is counted.
+
+    ``clipped`` holds a sentence for each that does, by its source.
+    """
+
+    limit: float = 0.5
+    clipped: dict[str, str] = field(default_factory=dict)
+
+    def require(
+        self, low: Sequence[float], high: Sequence[float], shape: tuple[int, ...], source: str, name: str
+    ) -> None:  # fmt: skip
+        """Count an outline from ``low`` to ``high`` (x, y) that leaves the image (h, w).
+
+        Raises ``DataError`` where it is farther out than allowed, or wholly outside.
+        """
+        height, width = shape
+        beyond = max(-low[0], -low[1], high[0] - width, high[1] - height)
+        inside = min(high) > 0 and low[0] < width and low[1] < height
+        if beyond > self.limit or not inside:
+            raise DataError(
+                f"{source}: the {name} leaves the image of {height} × {width} pixels by {beyond:g} pixels; correct it, "
+                f"or set overhang (now {self.limit:g}) to the pixels that may be cut off."
+            )
+        if beyond > 0:
+            self.clipped[source] = f"{source}: the {name} leaves the image by {beyond:g} pixels"
 
 
 @dataclass(frozen=True)
@@ -84,29 +113,37 @@ def _contour(finding: str, reader: str, corners: Sequence[Any], source: str) -> 
     return Contour(str(finding), str(reader), points, source)
 
 
-def contour_masks(contours: Iterable[Contour], shape: tuple[int, ...], source: str) -> list[Annotation]:
+def contour_masks(
+    contours: Iterable[Contour], shape: tuple[int, ...], source: str, overhang: Overhang | None = None
+) -> list[Annotation]:  # fmt: skip
     """Draw a mask (h, w) float32 for each finding and reader: the share of each pixel that its contours enclose.
 
-    Raises ``DataError`` for a contour that leaves the image or encloses no area.
+    Raises ``DataError`` for a contour that leaves the image farther than ``overhang`` allows, or encloses no area.
     """
+    overhang = overhang or Overhang()
     masks: dict[tuple[str, str], Array] = {}
     for contour in contours:
         mask = masks.setdefault((contour.finding, contour.reader), np.zeros(shape, dtype=np.float32))
         if len(contour.points):
+            overhang.require(*_bounds(contour), shape, contour.source, "contour")
             _add(contour, mask)
     return [Annotation(finding, mask, "mask", reader, source) for (finding, reader), mask in masks.items()]
 
 
 def _add(contour: Contour, mask: Array) -> None:
-    height, width = mask.shape
-    if (contour.points < 0).any() or (contour.points > (width, height)).any():
-        raise DataError(f"{contour.source}: the contour leaves the image of {height} × {width} pixels; correct it.")
     left, top = np.floor(contour.points.min(axis=0)).astype(int)
-    share = enclosed_area(contour.points - (left, top))
+    share = enclosed_area(contour.points - (left, top))[max(0, -top) :, max(0, -left) :]
+    left, top = np.maximum((left, top), 0)
+    share = share[: mask.shape[0] - top, : mask.shape[1] - left]
     if not share.any():
         raise DataError(f"{contour.source}: the contour encloses no area; delete it, or draw it again.")
     part = mask[top : top + share.shape[0], left : left + share.shape[1]]
     np.minimum(part + share, 1, out=part)
+
+
+def _bounds(contour: Contour) -> tuple[list[float], list[float]]:
+    """The least and the largest x and y of a contour."""
+    return contour.points.min(axis=0).tolist(), contour.points.max(axis=0).tolist()
 
 
 def enclosed_area(points: Array) -> Array:

@@ -20,6 +20,7 @@ from heatproof.imaging.images import READERS, read_image
 from heatproof.imaging.window import Window
 from heatproof.records import Annotation, Geometry, Label, Sample
 from heatproof_cohorts.contents import Contents
+from heatproof_cohorts.tables import form_of
 
 ABSENT = "images that are absent"
 
@@ -155,9 +156,10 @@ class ListedDataset(Dataset[P]):
         """Compare with the published counts; count what is unused, passed over, faulty, missing or cannot be loaded."""
         contents = Contents()
         faults = self._faults() | {"unreadable samples": self._unreadable(contents)}
+        remarks = {**self.listing.unused, **self._forms()}
         return [
             *(Tally(name, count, self.published.get(name)) for name, count in self._counts().items()),
-            *self._tallies(self.listing.unused, expected=None),
+            *self._tallies(remarks, expected=None),
             *self.passed_over(),
             *contents.tallies(),
             *self._tallies(faults, expected=0),
@@ -166,6 +168,14 @@ class ListedDataset(Dataset[P]):
     def _faults(self) -> dict[str, Sequence[str]]:
         missing = [entry.path for entry in self.listing.entries.values() if not entry.path.is_file()]
         return {**self.listing.faults, "missing images": [f"{path}; {self.obtain}" for path in missing]}
+
+    def _forms(self) -> dict[str, list[str]]:
+        """The tables with a byte order mark, with semicolons, or in another encoding than UTF-8, by what they have."""
+        tables: dict[str, list[str]] = {}
+        for path in self.listing.tables:
+            for form in form_of(path):
+                tables.setdefault(f"tables with {form}", []).append(str(path))
+        return tables
 
     def _tallies(self, messages: Mapping[str, Sequence[str]], expected: int | None) -> list[Tally]:
         """Count the messages by name, with the first one as the example."""
@@ -180,10 +190,12 @@ class ListedDataset(Dataset[P]):
         for entry in entries:
             classes.update(self.classes[index] for index in _indices(entry.label))
         splits = Counter(entry.split for entry in entries)
+        unlabelled = sum(entry.label is None for entry in entries)
         return {
             "samples": len(entries),
             "patients": len({self.patient(id) for id in self.listing.entries}),
             **{f"samples of {name}": classes[name] for name in self.classes},
+            **({"samples without a label": unlabelled} if classes and unlabelled else {}),
             **{f"samples in {split}": splits[split] for split in self.splits},
         }
 

@@ -3,6 +3,8 @@
 import codecs
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from heatproof.spreadsheet import literal, neutral
 
 DELIMITERS = (",", ";", "\t")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""The first bytes of .xlsx and .ods, which are archives, and of .xls."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The readable rows of a file, a sentence for each row that cannot be read, and the encoding of the file."""
+    """The readable rows of a file, a sentence for each row that cannot be read, and the encoding of the file.
+
+    ``columns`` are the columns of the caller that the file has.
+    """
 
     rows: tuple[Row, ...]
     faults: tuple[str, ...]
     encoding: str
+    columns: frozenset[str] = frozenset()
 
 
 def read_table(
@@ -42,7 +50,8 @@ def read_table(
     Names match regardless of case, blanks, hyphens and underscores (`` url``, ``Patient ID``). Values are separated by
     commas, semicolons or tabs. The encoding is UTF-8, UTF-16 with a byte order mark, or else Latin-1. Empty rows, lines
     that begin with ``comment`` and empty values beyond the header are ignored. Raises ``DataError`` where the file or a
-    required column is missing. ``neutralised`` undoes what ``write_table`` does by this name.
+    required column is missing, for a workbook of a spreadsheet, and for a quote that swallows rows. ``neutralised``
+    undoes what ``write_table`` does by this name.
     """
     text, encoding = _decoded(path)
     lines = _lines(text, path, _delimiter(text, [*required, *optional], comment), comment)
@@ -60,7 +69,7 @@ def read_table(
         if neutralised:
             columns = {name: literal(value) for name, value in columns.items()}
         rows.append(Row(dict.fromkeys(optional, "") | columns, source))
-    return Table(tuple(rows), tuple(faults), encoding)
+    return Table(tuple(rows), tuple(faults), encoding, frozenset(positions))
 
 
 def read_rows(
@@ -111,6 +120,8 @@ def _decoded(path: Path) -> tuple[str, str]:
         raise DataError(f"{path} does not exist; download it, or correct the path.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions.") from error
+    if content.startswith(WORKBOOKS):
+        raise DataError(f"{path} is a workbook of a spreadsheet, not a table of text; save it as CSV.")
     if content.startswith(UTF_16):
         try:
             return content.decode("utf-16"), "utf-16"
@@ -124,14 +135,66 @@ def _decoded(path: Path) -> tuple[str, str]:
 
 def _lines(text: str, path: Path, delimiter: str, comment: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its last line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    columns = 0
+    end = 0
     try:
         for values in reader:
+            columns = columns or len(values)
+            if reader.line_num > end + 1:
+                _require_closed(lines[end : reader.line_num], columns, delimiter, f"{path}, line {end + 1}")
+            end = reader.line_num
             stripped = [value.strip() for value in values]
             if any(stripped) and not (comment and stripped[0].startswith(comment)):
                 yield reader.line_num, stripped
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} cannot be read ({error}); correct it.") from error
+
+
+def _require_closed(lines: Sequence[str], columns: int, delimiter: str, source: str) -> None:
+    """Raise ``DataError`` where the lines of one row look like several rows, or their quotes do not match."""
+    try:
+        list(csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True))
+        matching = True
+    except csv.Error:
+        matching = False
+    whole = [line.count(delimiter) == columns - 1 for line in lines]
+    if not matching or (columns > 1 and (all(whole) or any(whole[1:-1]))):
+        raise DataError(
+            f"{source}: a quote that opens there swallows the {len(lines) - 1} lines after it; close or delete it. A "
+            "text of several lines must not look like rows."
+        )
+
+
+def form_of(path: Path) -> list[str]:
+    """List what is unusual in the form of a table, in words: a byte order mark, the delimiter, or the encoding."""
+    text, encoding = _decoded(path)
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    forms = [
+        (path.read_bytes().startswith((codecs.BOM_UTF8, *UTF_16)), "a byte order mark"),
+        (header.count(";") > header.count(","), "semicolons between values"),
+        (encoding == "latin-1", "text that is not UTF-8, read as Latin-1"),
+    ]
+    return [form for present, form in forms if present]
+
+
+def number(text: str, source: str, name: str) -> float:
+    """Read a finite number; raises ``DataError`` that names a decimal comma.
+
+    >>> number("2.5", "a.csv, line 3", "x")
+    2.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        advice = "give a number"
+        if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
+            advice = f"it has a decimal comma: write {text.replace(',', '.')}"
+        raise DataError(f"{source}: {name} is {text!r}; {advice}.") from None
+    if not math.isfinite(value):
+        raise DataError(f"{source}: {name} is {text!r}; give a finite number.")
+    return value
 
 
 def _delimiter(text: str, names: Sequence[str], comment: str) -> str:
