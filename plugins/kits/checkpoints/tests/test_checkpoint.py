@@ -84,9 +84,9 @@ def test_a_state_dictionary_is_loaded_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
 def test_wrappers_and_prefixes_are_seen_through_and_said(tmp_path: Path, name: str, zipped: bool) -> None:
     state = network(9).state_dict()
-    wrap, said = SEEN_THROUGH[name]
+    wrap, words = SEEN_THROUGH[name]
     torch.save(wrap(state), tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
-    with pytest.warns(UserWarning, match=f"a.pt: the weights were read through {said}"):
+    with pytest.warns(UserWarning, match=f"a.pt: the weights were read through {words}"):
         loaded = load_weights(network(), tmp_path / "a.pt")
     assert same(loaded.state_dict(), state)
 

@@ -43,8 +43,8 @@ def _form(path: Path, columns: frozenset[str]) -> Sequence[str]:
     forms = [form for form in FORMS if columns.issuperset(form)]
     if len(forms) != 1:
         allowed = "; ".join(", ".join(form) for form in FORMS)
-        seen = "; ".join(", ".join(form) for form in forms) or "none of them"
-        raise DataError(f"{path} needs columns for boxes in one of these forms: {allowed} (it has: {seen}).")
+        present = "; ".join(", ".join(form) for form in forms) or "none of them"
+        raise DataError(f"{path} needs columns for boxes in one of these forms: {allowed} (it has: {present}).")
     return forms[0]
 
 

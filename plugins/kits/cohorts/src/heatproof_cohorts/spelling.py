@@ -23,22 +23,22 @@ def spelling_key(name: str) -> str:
         return re.sub(r"[\s_-]+", " ", text).strip()
 
 
-def require_single_spellings(sources: Mapping[str, str], what: str, advice: str) -> None:
+def require_single_spellings(sources: Mapping[str, str], kind: str, advice: str) -> None:
     """Raise ``DataError`` where two names are spellings of one; ``sources``: name → where it occurs first."""
     spellings: dict[str, str] = {}
     for name, source in sources.items():
         first = spellings.setdefault(spelling_key(name), name)
         if first != name:
             raise DataError(
-                f"{what} {first!r} ({sources[first]}) and {name!r} ({source}) differ in their spelling only; {advice}"
+                f"{kind} {first!r} ({sources[first]}) and {name!r} ({source}) differ in their spelling only; {advice}"
             )
 
 
-def require_names(sources: Mapping[str, str], what: str, advice: str) -> None:
+def require_names(sources: Mapping[str, str], kind: str, advice: str) -> None:
     """Raise ``DataError`` for a name by which tables say that there is none; ``sources`` as above."""
     for name, source in sources.items():
         if name.casefold() in ABSENT:
-            raise DataError(f"{what} {name!r} ({source}) may be a name, or say that there is none; {advice}")
+            raise DataError(f"{kind} {name!r} ({source}) may be a name, or say that there is none; {advice}")
 
 
 def first_sources(names: Iterable[tuple[str, str]]) -> dict[str, str]:
