@@ -1,9 +1,10 @@
 """Models: a network with the preparation, the classes and the reading of its outputs that its authors meant."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from .network.views import View, view
 from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
 from .records import Array, Head, Prediction, Sample
 
+Precision = Literal["float32", "float64"]
+"""The type of weights and images in all passes."""
 DERIVED = ("network", "outline", "capabilities", "weights_digest", "_views", "_variants")
 """Attributes of a model that are computed from its network."""
 
@@ -36,6 +39,8 @@ class Model(Component[P]):
     """
 
     _origin: "Model | None" = None
+    precision: Precision = "float32"
+    """The type of weights and images; a run sets it on a copy (``in_precision``), whose identity contains it."""
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +97,9 @@ class Model(Component[P]):
         """
         with contained(self.short):
             network = unwrapped(self.build()).eval()
+            if self.precision == "float64":
+                # The network may belong to somebody, such as that of ``Model.of``.
+                network = copy.deepcopy(network).double()
         planned = self.__dict__.get("network_digest")
         if planned is not None:
             self.__dict__["weights_digest"] = weights_digest(network)
@@ -101,6 +109,21 @@ class Model(Component[P]):
                     "load them from a checkpoint, or seed them, so that every call and every process gets the same."
                 )
         return network
+
+    @final
+    def in_precision(self, precision: Precision) -> Self:
+        """This model, or a copy of it whose weights and images have another type."""
+        if precision == self.precision:
+            return self
+        other = self.with_()
+        other.precision = precision
+        return other
+
+    @final
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the images in a batch."""
+        return {"float32": torch.float32, "float64": torch.float64}[self.precision]
 
     @final
     @property
@@ -221,10 +244,12 @@ class Model(Component[P]):
 
     @property
     def grid(self) -> str:
-        """The identity of the preparation: models with the same grid prepare alike and share baselines."""
+        """The identity of the preparation and the precision: models with the same grid share baselines."""
         if self.preparation is None or type(self).prepare is not Model.prepare:
             return self.identity
-        return self.preparation.identity
+        if self.precision == "float32":
+            return self.preparation.identity
+        return digest([self.preparation.identity, self.precision])
 
     def prepare(self, sample: Sample) -> Sample:
         """The sample on the model's grid: float32 image, annotations as shares of each pixel's area."""

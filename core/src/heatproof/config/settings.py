@@ -13,7 +13,7 @@ from ..errors import ConfigError, HeatproofError, near
 from ..explainer import REDUCTIONS, Explainer
 from ..messages import KeyPath, dotted, sentences
 from ..metric import Metric
-from ..model import Model
+from ..model import Model, Precision
 from ..registry.catalog import Catalog, default
 from . import yamlfile
 from .yamlfile import Document, Problem
@@ -144,6 +144,7 @@ class RunConfig(Params):
     output: Location
     seed: Annotated[Seed, BeforeValidator(_not_boolean)] = 0
     device: Device = "auto"
+    precision: Precision = "float32"
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
     explainers: tuple[Explainer, ...] = ()
@@ -222,6 +223,13 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     if document.problems:
         raise _config_error(document.problems)
     return config
+
+
+def in_precision(config: RunConfig) -> RunConfig:
+    """Return a config whose models have the precision that it states."""
+    rows = [row.model_copy(update={"model": row.model.in_precision(config.precision)}) for row in config.combinations]
+    models = tuple(model.in_precision(config.precision) for model in config.models)
+    return config.model_copy(update={"models": models, "combinations": tuple(rows)})
 
 
 def _config_error(problems: Sequence[Problem]) -> ConfigError:

@@ -21,11 +21,12 @@ def examples(network: nn.Module, channels: int | None, size: int | Sequence[int]
         dimensions = [3, 2]
     widths = [channels] if channels else list(dict.fromkeys([*_widths(first), 3, 1]))
     weight = next(iter(tensors(network)), torch.empty(0))
+    dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     rng = torch.Generator().manual_seed(0)
     for space in _spaces(size, dimensions):
         for width in widths:
             image = torch.randn((1, width, *space), generator=rng)
-            yield image.to(device=weight.device, dtype=weight.dtype if weight.is_floating_point() else image.dtype)
+            yield image.to(device=weight.device, dtype=dtype)
 
 
 def _widths(first: Any) -> list[int]:

@@ -7,7 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..component import renew
-from ..config.settings import DatasetEntry, RunConfig
+from ..config.settings import DatasetEntry, RunConfig, in_precision
 from ..containment import contained
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
@@ -88,6 +88,7 @@ class Plan:
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` if nothing can run, ``ModelError`` if a network cannot be built."""
     refresh()
+    config = in_precision(config)
     renew(config)
     entries = [*config.datasets, *(row.dataset for row in config.combinations)]
     sources = {id(entry): source(entry) for entry in entries}

@@ -46,7 +46,8 @@ class Ranked:
     def rows(self, flag: str) -> list[Row]:
         """The rows of the table, best first."""
         rows = [
-            self._row(index) | {"flag": joined(cases.scored.flag, flag)} for index, (cases, _) in enumerate(self.members)
+            self._row(index) | {"flag": joined(cases.scored.flag, flag)}
+            for index, (cases, _) in enumerate(self.members)
         ]
         return sorted(rows, key=lambda row: (row["rank"], row["name"]))
 

@@ -67,15 +67,21 @@ def measure_rows(task: Task, device: str) -> int:
     return rows
 
 
-def on_device(inputs: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """A model's further inputs, with tensors moved to the device."""
-    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+def on_device(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """A model's further inputs, with tensors moved to the device; those of float32 get the type of the images."""
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(device, dtype if value.dtype == torch.float32 else None)
+
+    return {name: moved(value) for name, value in inputs.items()}
 
 
 def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
     """The seconds of a forward and backward pass over ``rows`` copies of a sample."""
-    images = torch.from_numpy(np.stack([sample.image] * rows)).to(device)
-    inputs = on_device(model.collate([sample] * rows), device)
+    images = torch.from_numpy(np.stack([sample.image] * rows)).to(device, model.dtype)
+    inputs = on_device(model.collate([sample] * rows), device, model.dtype)
     times = []
     for _ in range(2 if rows == 1 else 1):  # the first pass only warms up
         batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)

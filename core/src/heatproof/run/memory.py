@@ -18,7 +18,7 @@ from ..plan.sample_cache import configured, first_readable
 from ..plan.task import Combination, Source
 from ..records import Sample
 from ..results.store import Run
-from .batch_size import candidates, known_rows
+from .batch_size import candidates, known_rows, on_device
 from .execution import device_of
 
 BASE = 800_000_000
@@ -87,7 +87,7 @@ def demand_of(plan: Plan, source: Source, model: Model, combinations: Sequence[C
     stored = chunk * (_bytes(sample) + sum(heatmap + row.explainer.stored(sample.image) for row in combinations))
     native = sample.geometry.native if sample.geometry else sample.space
     decoding = min(READERS, chunk) * 8 * len(sample.image) * int(np.prod(native))
-    image = int(max(2 * graph + observed, most * graph)) + 4 * targets * sample.image.nbytes
+    image = int(max(2 * graph + observed, most * graph)) + 4 * targets * sample.image.size * model.dtype.itemsize
     workers = min(getattr(config.executor.params, "workers", 0), -(-len(source.ids) // chunk))
     copies = 2 + sum(metric.copies(model) for metric in plan.metrics)
     return Demand(source, model, BASE + copies * weights + stored + decoding, image, workers, sample.space)
@@ -101,8 +101,9 @@ def _pass(model: Model, sample: Sample, layers: list[str]) -> tuple[int, int, in
         stored[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    images = torch.from_numpy(sample.image)[None]
-    batch = Batch(model, [sample.id], images, [0], inputs=model.collate([sample]), layers=layers)
+    images = torch.from_numpy(sample.image)[None].to(model.dtype)
+    inputs = on_device(model.collate([sample]), "cpu", model.dtype)
+    batch = Batch(model, [sample.id], images, [0], inputs=inputs, layers=layers)
     try:
         weights = [*model.network.state_dict().values(), *batch.view.module.state_dict().values()]
         with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):

@@ -50,7 +50,7 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     names = labels(models.values())
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
     return {
-        "environments": _environments(run, metas), "seed": tasks[0].seed,
+        "environments": _environments(run, metas), "seed": tasks[0].seed, "precision": tasks[0].model.precision,
         "rows": {names[task.model.identity]: task.rows or known_rows(run, task.model, task.device) for task in tasks},
         "models": [_model(model, tasks, metas) for model in models.values()],
         "datasets": [

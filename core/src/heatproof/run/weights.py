@@ -35,7 +35,8 @@ class Weights:
         self.seals = {}
         if isinstance(self.model, NetworkModel):
             for tensor, values in zip(tensors(self.model.params.network), self.copies):
-                tensor.data = values.clone()
+                # The network in memory has the type that its owner gave it.
+                tensor.data = values.to(tensor.dtype, copy=True)
         contents = [bits(tensor, True) for tensor in tensors(self.model.network)]
         if len(contents) != len(self.originals) or not all(map(torch.equal, contents, self.originals)):
             raise ModelError(

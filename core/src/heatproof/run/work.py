@@ -131,9 +131,9 @@ class Work:
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """A batch of prepared samples on the task's device; its targets are set later."""
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device)
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(self.task.device, self.model.dtype)
         collated = settled(self.model.short, lambda: self.model.collate(samples))
-        inputs = on_device(collated, self.task.device)
+        inputs = on_device(collated, self.task.device, self.model.dtype)
         ids = [sample.id for sample in samples]
         return Batch(
             self.model, ids, images, [0] * len(ids), inputs=inputs, field=fields(samples).to(self.task.device),

@@ -1,0 +1,131 @@
+"""Measures how far maps depend on the number of images per pass: ``python docs/robustness/precision.py``.
+
+torch computes a convolution of four images by another kernel, or in another order, than that of one image, so the last
+bits of activations differ. An activation near zero can then fall on the other side of a rectifier or of the maximum of
+a pooling: its whole gradient appears in one map and is missing in the other. The program explains four phantom eyes
+together and one by one, with LesionNet and an untrained ResNet18 of torchvision, in float32 and in float64. For each
+method it prints the largest difference of a pixel as a share of the largest value of that map. If a method depended on
+the other images of its batch in any other way, the difference would be as large in float64.
+
+It also counts rectifiers of the plain forward pass whose sign differs. It returns 1 if a difference in float64 exceeds
+1e-8.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from heatproof.batch import Batch, fields
+from heatproof.config.components import create
+from heatproof.errors import HeatproofError
+from heatproof.explainer import Explainer
+from heatproof.imaging.transforms import Resize
+from heatproof.model import Model, Precision
+from heatproof.records import Sample
+from heatproof.registry.catalog import Catalog, default
+from heatproof_lesionnet.lesionnet import LesionNet
+from heatproof_phantom.phantom import Phantom
+
+METHODS = (
+    "gradient", "input_x_gradient", "integrated_gradients", "deeplift", "guided_backprop", "deconvnet", "lrp",
+    "smoothgrad", "smoothgrad_squared", "vargrad", "gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam",
+    "occlusion", "lime",
+)  # fmt: skip
+PRECISIONS: tuple[Precision, ...] = ("float32", "float64")
+TOGETHER = 4
+BOUND = 1e-8
+
+
+def models() -> dict[str, Model]:
+    """A trained and an untrained network by name."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = resnet18(num_classes=5)
+    return {"lesionnet": LesionNet(), "resnet18": Model.of(network, LesionNet.classes, Resize(size=112))}
+
+
+def samples(model: Model, count: int = TOGETHER) -> list[Sample]:
+    """Prepared phantom eyes."""
+    phantom = Phantom(patients=10, height=356)
+    return [model.prepare(phantom.load(id)) for id in phantom.ids()[:count]]
+
+
+def batch(model: Model, explainer: Explainer, eyes: Sequence[Sample]) -> Batch:
+    """The eyes as one batch and one pass."""
+    images = torch.stack([torch.from_numpy(eye.image) for eye in eyes]).to(model.dtype)
+    return Batch(
+        model, [eye.id for eye in eyes], images, [0] * len(eyes), field=fields(eyes), layers=explainer.layers(model),
+        requests=explainer.requests(model), rows=len(eyes),
+    )  # fmt: skip
+
+
+def difference(model: Model, explainer: Explainer, eyes: Sequence[Sample]) -> float:
+    """The largest difference between maps explained together and alone, as a share of the map's largest value."""
+    together = explainer(batch(model, explainer, eyes)).values
+    alone = torch.cat([explainer(batch(model, explainer, [eye])).values for eye in eyes])
+    largest = alone.flatten(1).abs().amax(1)
+    return float(((together - alone).flatten(1).abs().amax(1) / largest).max())
+
+
+def rectified(model: Model, images: Tensor) -> list[Tensor]:
+    """Which activations each ReLU lets pass, of the network as it is."""
+    gates: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: gates.append(output > 0))
+        for module in model.network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    with torch.no_grad():
+        model.network(images)
+    for hook in hooks:
+        hook.remove()
+    return gates
+
+
+def flipped(model: Model, eyes: Sequence[Sample]) -> tuple[int, int]:
+    """The number of gates that differ between four images and one, and of all gates."""
+    images = torch.stack([torch.from_numpy(eye.image) for eye in eyes]).to(model.dtype)
+    together = rectified(model, images)
+    alone = [torch.cat(gates) for gates in zip(*(rectified(model, images[row : row + 1]) for row in range(len(eyes))))]
+    return sum(int((a != b).sum()) for a, b in zip(together, alone)), sum(map(Tensor.numel, together))
+
+
+def measured(catalog: Catalog, model: Model, method: str, eyes: Sequence[Sample]) -> float:
+    """The difference of a method with its default settings, NaN where it is undefined on the model."""
+    explainer: Any = create(catalog, "explainer", method, {})
+    try:
+        return difference(model, next(iter(explainer.expand(model))), eyes)
+    except HeatproofError as error:
+        print(f"{method}: {error}", file=sys.stderr)
+        return float("nan")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line per network and method; return 1 if a difference in float64 is no rounding error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="the explainers to measure")
+    parser.add_argument("--networks", nargs="+", default=list(models()), help="the networks to explain")
+    parser.add_argument("--threads", type=int, help="torch's threads, as set if left out")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    worst = 0.0
+    for name in options.networks:
+        precise = [models()[name].in_precision(precision) for precision in PRECISIONS]
+        eyes = samples(precise[0])
+        counts = [flipped(model, eyes) for model in precise]
+        print(f"{name}: rectifiers that differ {counts}")
+        for method in options.methods:
+            values = [measured(default(), model, method, eyes) for model in precise]
+            print(f"{name:10} {method:22}", *(f"{value:9.1e}" for value in values), flush=True)
+            worst = max(worst, 0.0 if values[1] != values[1] else values[1])
+    return int(worst > BOUND)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
