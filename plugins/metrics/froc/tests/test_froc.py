@@ -221,6 +221,13 @@ class TestOracles:
         heat = np.random.default_rng(0).permutation(100).reshape(10, 10)
         assert Froc(cover=0.29).measure(case(heat, heat > 98))["threshold"].min() == 71
 
+    def test_a_share_of_the_union(self) -> None:
+        """14 of 25 pixels are shared; the product of floats for 0.56 of 25 is above 14."""
+        heat = np.pad(np.ones((1, 19)), ((0, 7), (0, 6)))
+        mask = np.pad(np.ones((1, 20)), ((0, 7), (5, 0)))
+        row = Froc(least_iou=0.56).measure(case(heat, mask))
+        assert (row["iou_hits"][0], row["iou_false_positives"][0]) == (1, 0)
+
     def test_scaled_heatmaps_are_the_same(self) -> None:
         images = [noisy(seed) for seed in range(4)]
         original = summary(Froc(), [case(heat, mask) for heat, mask in images])

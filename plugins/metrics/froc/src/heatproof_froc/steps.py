@@ -82,7 +82,8 @@ def _similar(
     """Select the pairs of component and lesion (pairs,) of sufficient IoU, from the pixels (k,) that they share."""
     pairs, shared = np.unique(component * len(lesion_sizes) + lesion, return_counts=True)
     component, lesion = np.divmod(pairs, len(lesion_sizes))
-    enough = shared >= least_iou * (sizes[component] + lesion_sizes[lesion] - shared)
+    # Rounded first: the product of floats for 0.56 of 25 is above 14.
+    enough = shared >= np.round(least_iou * (sizes[component] + lesion_sizes[lesion] - shared), 6)
     return component[enough], lesion[enough]
 
 
