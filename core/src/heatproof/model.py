@@ -21,7 +21,8 @@ from .network.opaque import Opaque
 from .network.tracing import named_outputs
 from .network.views import View, view
 from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
-from .records import Array, Head, Prediction, Sample
+from .records import Array, Prediction, Sample
+from .records import Head as Head
 
 Precision = Literal["float32", "float64"]
 """The type of weights and images in all passes."""
