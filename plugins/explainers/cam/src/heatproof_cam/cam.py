@@ -19,9 +19,11 @@ class Cam(Explainer):
     The map is the sum over channels of weight times feature. It is defined for networks that end in a global pooling,
     of averages (Zhou) or of maxima (Oquab et al. 2015), and one linear layer, and undefined for all others. The
     features are the input of the pooling: in residual networks the sum after the last block. The map is signed, resized
-    to the image by linear interpolation, and never scaled. A map that is zero everywhere has the note ``degenerate`` 1.
+    to the image by linear interpolation, and never scaled. A map that is the same everywhere has the note
+    ``degenerate`` 1.
     """
 
+    revision = 2
     requires = frozenset({"layers"})
     traits = frozenset({"signed", "differentiable"})
     passes = (1, 0)
@@ -29,9 +31,13 @@ class Cam(Explainer):
     def verdict(self, model: Model) -> Verdict:
         """Exact if the network ends in a global pooling and one linear layer, else undefined."""
         verdict = super().verdict(model)
-        network = model.outline.module
-        if verdict.level == "undefined" or network is None:
+        if verdict.level == "undefined":
             return verdict
+        network = model.outline.module
+        if network is None:
+            return Verdict(
+                "undefined", f"{model.short} cannot be traced ({model.outline.reason}), so its head is unknown"
+            )
         try:
             find_head(network, model.outputs[0], model.outputs)
         except ModelError as error:

@@ -29,6 +29,8 @@ class GradCam(Layered[P]):
     against the target are zero. With ``relu: false`` it is this sum itself.
     """
 
+    revision = 2
+
     @property
     def traits(self) -> frozenset[str]:
         """Differentiable; signed without ReLU."""

@@ -16,6 +16,8 @@ class GradCamPlusPlus(Layered[LayeredParams]):
     which a layer without activation allows, a can have either sign.
     """
 
+    revision = 2
+
     def heat(self, layer: LayerGradient) -> Tensor:
         """ReLU(sum over channels of weight * activation)."""
         # The equal form a g = g / (2 + g sum(A)) avoids powers, which underflow, and gives 0 where g is 0.

@@ -26,7 +26,7 @@ class GuidedGradCam(GradCam[GuidedGradCamParams]):
     ``interpolation: nearest`` does. The map is zero where either factor is.
     """
 
-    revision = 2
+    revision = 3
     traits = frozenset({"differentiable"})
     passes = (2, 2)
     shares = ""

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Literal, Self, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,6 +31,9 @@ class LayeredParams(Params):
     interpolation: Interpolation = "linear"
 
 
+ROUNDING = 8
+"""The machine epsilons, relative to the largest value, by which interpolated equal values may differ."""
+
 P = TypeVar("P", bound=LayeredParams, covariant=True)
 
 
@@ -37,8 +41,8 @@ class Layered(Explainer[P]):
     """A map computed from the activations of one layer and their gradients.
 
     It is resized to the image, by default by linear interpolation (corners not aligned), and never scaled. A map that
-    is zero everywhere has the note ``degenerate`` 1. The activations of a convolution are those after its BatchNorm and
-    activation function.
+    is the same everywhere has the note ``degenerate`` 1. The activations of a convolution are those after its
+    normalisation and activation function. ``last`` is the last grid of values before the network pools it.
     """
 
     requires = frozenset({"gradients", "layers"})
@@ -88,6 +92,11 @@ def resize(heat: Tensor, space: tuple[int, ...], interpolation: Interpolation = 
 
 
 def with_notes(values: Tensor) -> Explanation:
-    """Maps (n, c or 1, *space) with the note ``degenerate``: 1 for a map that is zero everywhere, else 0."""
-    is_zero = (values.detach() == 0).flatten(1).all(1)
-    return Explanation(values, notes={"degenerate": is_zero.double().tolist()})
+    """Maps (n, c or 1, *space) with the note ``degenerate``: 1 for a map that is the same everywhere, else 0.
+
+    Differences by the rounding of an interpolation do not count.
+    """
+    flat = values.detach().flatten(2)
+    rounding = ROUNDING * torch.finfo(flat.dtype).eps * flat.abs().amax((1, 2))
+    constant = (flat.amax(2) - flat.amin(2)).amax(1) <= rounding
+    return Explanation(values, notes={"degenerate": constant.double().tolist()})

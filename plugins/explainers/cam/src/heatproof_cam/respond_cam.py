@@ -33,7 +33,7 @@ class RespondCam(Layered[LayeredParams]):
     where it exceeds 0.1, else ``well-conditioned``.
     """
 
-    revision = 2
+    revision = 3
     traits = frozenset({"signed", "differentiable"})
 
     def heat(self, layer: LayerGradient) -> Tensor:
