@@ -388,7 +388,8 @@ def opaque(path: Path) -> None:
 
 
 def palette(path: Path) -> None:
-    image = Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8), "P")
+    """Draw the lesion in white, the colour of index 0."""
+    image = Image.fromarray((np.asarray(Image.open(path)) == 0).astype(np.uint8), "P")
     image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(path)
 
