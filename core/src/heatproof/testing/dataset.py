@@ -89,11 +89,22 @@ def samples_are_the_ones_asked_for(bench: DatasetBench) -> None:
 
 
 def images_are_as_decoded(bench: DatasetBench) -> None:
-    """Images are (c, *space) unsigned integers with one or more channels and two or three spatial dimensions."""
+    """Images are (c, *space) with one or more channels and two or three spatial dimensions.
+
+    Their values are unsigned integers, or floats from 0 to 1.
+    """
     for sample in bench.samples:
         claim(sample.image.ndim in (3, 4), f"the image of {sample.id} has shape {sample.image.shape}.")
-        claim(sample.image.dtype.kind == "u", f"the image of {sample.id} is {sample.image.dtype}; allowed: unsigned.")
         claim(sample.image.size > 0, f"the image of {sample.id} is empty.")
+        low = sample.image.min()
+        high = sample.image.max()
+        kind = sample.image.dtype.kind
+        valid = kind == "u" or (kind == "f" and low >= 0 and high <= 1)
+        claim(
+            bool(valid),
+            f"the image of {sample.id} is {sample.image.dtype} from {low:g} to {high:g}; allowed: unsigned integers, "
+            "and floats from 0 to 1.",
+        )
 
 
 def annotations_lie_on_their_image(bench: DatasetBench) -> None:
