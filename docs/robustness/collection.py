@@ -336,6 +336,9 @@ def model_of(entry: Entry) -> Model:
     """The model of an entry, with norms that have the statistics of random images."""
     torch.manual_seed(0)
     network = entry.build().double()
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # a head that starts at zero gives no gradient
+            nn.init.normal_(parameter, std=0.1)
     if not isinstance(network, torch.jit.ScriptModule):
         norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
