@@ -7,8 +7,8 @@ together and one by one, with LesionNet and an untrained ResNet18 of torchvision
 method it prints the largest difference of a pixel as a share of the largest value of that map. If a method depended on
 the other images of its batch in any other way, the difference would be as large in float64.
 
-It also counts rectifiers of the plain forward pass whose sign differs. It returns 1 if a difference in float64 exceeds
-1e-8.
+It also counts these gates, rectifiers and maxima, that differ in the noisy copies of SmoothGrad. It returns 1 if a
+difference in float64 exceeds 1e-8.
 """
 
 import argparse
@@ -38,6 +38,9 @@ METHODS = (
 )  # fmt: skip
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64")
 TOGETHER = 4
+DRAWS = 25
+SIGMA = 0.15
+"""The copies of SmoothGrad and the standard deviation of their noise, as a share of the range of the image."""
 BOUND = 1e-8
 
 
@@ -72,27 +75,38 @@ def difference(model: Model, explainer: Explainer, eyes: Sequence[Sample]) -> fl
     return float(((together - alone).flatten(1).abs().amax(1) / largest).max())
 
 
-def rectified(model: Model, images: Tensor) -> list[Tensor]:
-    """Which activations each ReLU lets pass, of the network as it is."""
-    gates: list[Tensor] = []
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output: gates.append(output > 0))
-        for module in model.network.modules()
-        if isinstance(module, nn.ReLU)
-    ]
-    with torch.no_grad():
-        model.network(images)
+def gates(view: Any, images: Tensor) -> list[Tensor]:
+    """What each rectifier of a view lets pass, and which pixel each maximum pooling chooses (n, …)."""
+    choices: list[Tensor] = []
+
+    def record(module: Any, inputs: Any, output: Tensor) -> None:
+        if isinstance(module, nn.ReLU):
+            choices.append(output > 0)
+        else:
+            settings = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode, True)
+            choices.append(nn.functional.max_pool2d(*inputs, *settings)[1])
+
+    modules = [module for module in view.module.modules() if isinstance(module, nn.ReLU | nn.MaxPool2d)]
+    hooks = [module.register_forward_hook(record) for module in modules]
+    view(images.requires_grad_(), {})  # torch may choose other kernels without autograd
     for hook in hooks:
         hook.remove()
-    return gates
+    return choices
 
 
 def flipped(model: Model, eyes: Sequence[Sample]) -> tuple[int, int]:
-    """The number of gates that differ between four images and one, and of all gates."""
+    """The gates in SmoothGrad's copies that differ between a pass of all eyes and passes of one, and all gates."""
     images = torch.stack([torch.from_numpy(eye.image) for eye in eyes]).to(model.dtype)
-    together = rectified(model, images)
-    alone = [torch.cat(gates) for gates in zip(*(rectified(model, images[row : row + 1]) for row in range(len(eyes))))]
-    return sum(int((a != b).sum()) for a, b in zip(together, alone)), sum(map(Tensor.numel, together))
+    plain = Batch(model, [eye.id for eye in eyes], images, [0] * len(eyes))
+    scale = SIGMA * (images.amax((1, 2, 3)) - images.amin((1, 2, 3))).reshape(-1, 1, 1, 1)
+    count = total = 0
+    for draw in range(DRAWS):
+        noisy = images + scale * plain.noise(draw)
+        together = gates(plain.view, noisy.clone())
+        alone = zip(*(gates(plain.view, noisy[row : row + 1].clone()) for row in range(len(eyes))))
+        count += sum(int((both != torch.cat(singles)).sum()) for both, singles in zip(together, alone))
+        total += sum(map(Tensor.numel, together))
+    return count, total
 
 
 def measured(catalog: Catalog, model: Model, method: str, eyes: Sequence[Sample]) -> float:
@@ -119,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         precise = [models()[name].in_precision(precision) for precision in PRECISIONS]
         eyes = samples(precise[0])
         counts = [flipped(model, eyes) for model in precise]
-        print(f"{name}: rectifiers that differ {counts}")
+        for precision, (count, total) in zip(PRECISIONS, counts):
+            print(f"{name}: {count} of {total} gates differ in {precision}", flush=True)
         for method in options.methods:
             values = [measured(default(), model, method, eyes) for model in precise]
             print(f"{name:10} {method:22}", *(f"{value:9.1e}" for value in values), flush=True)
