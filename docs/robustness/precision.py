@@ -84,7 +84,8 @@ def gates(view: Any, images: Tensor) -> list[Tensor]:
             choices.append(output > 0)
         else:
             settings = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode, True)
-            choices.append(nn.functional.max_pool2d(*inputs, *settings)[1])
+            pool: Any = nn.functional.max_pool2d
+            choices.append(pool(*inputs, *settings)[1])
 
     modules = [module for module in view.module.modules() if isinstance(module, nn.ReLU | nn.MaxPool2d)]
     hooks = [module.register_forward_hook(record) for module in modules]
