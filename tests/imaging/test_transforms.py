@@ -257,9 +257,10 @@ def test_the_field_of_the_dataset_counts_more_than_brightness() -> None:
     np.testing.assert_allclose(prepared.geometry.to_native([[50, 50]])[0], (140, 230), atol=0.3)
 
 
-def test_a_field_that_is_not_round_is_refused_with_the_setting() -> None:
+@pytest.mark.parametrize("part", [(slice(60, 140), slice(40, 280)), (slice(None), slice(60, None))], ids=["box", "bar"])
+def test_a_field_that_is_not_round_is_refused_with_the_setting(part: tuple[slice, slice]) -> None:
     image = np.zeros((3, 200, 300), dtype=np.uint8)
-    image[:, 60:140, 40:280] = 90
+    image[:, *part] = 90
     with pytest.raises(DataError, match=r"IDRiD_07 .* shows no round field of view: .* or set centre: picture"):
         Fundus(size=32)(sample(image))
     assert Fundus(size=32, centre="picture")(sample(image)).image.shape == (3, 32, 32)

@@ -1,5 +1,6 @@
 """Measures the field of view of a fundus photograph: a bright disc, which the image's border may cut."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ ROUNDS = 20
 class Circle:
     """The centre (row, column) and the radius of a field in pixels; pixel i spans [i, i + 1).
 
-    ``deviation`` is the median distance of the field's edge from the circle, as a share of the radius.
+    ``deviation`` is the median distance of the field's edge from the circle, as a share of the radius; infinite where
+    the centre lies outside the image, or the radius is longer than its diagonal: the edge is straight.
     """
 
     centre: tuple[float, float]
@@ -61,7 +63,10 @@ def field_circle(sample: Sample) -> Circle | None:
         if (nearer == near).all():
             break
         near = nearer
-    return Circle((float(centre[0]), float(centre[1])), radius, float(np.median(distances)) / max(radius, 1e-9))
+    deviation = float(np.median(distances)) / max(radius, 1e-9)
+    if (centre < 0).any() or (centre > sample.space).any() or radius > math.hypot(*sample.space):
+        deviation = np.inf
+    return Circle((float(centre[0]), float(centre[1])), radius, deviation)
 
 
 def _circle(points: Array) -> tuple[Array, float]:

@@ -92,8 +92,8 @@ class Fundus(Preparation[FundusParams]):
         circle = field_circle(sample) or middle
         if not circle.round:
             raise DataError(
-                f"{source_of(sample)} ({height} × {width} pixels) shows no round field of view: its edge is "
-                f"{circle.deviation:.0%} of the radius away from a circle; leave it out, or set centre: picture."
+                f"{source_of(sample)} ({height} × {width} pixels) shows no round field of view: its edge "
+                "is no circle; leave it out, or set centre: picture."
             )
         return circle
 
