@@ -54,7 +54,7 @@ def sets_of_weights(path: Path) -> dict[str, Weights]:
     except Exception as error:  # unpickling an arbitrary file may raise any error
         raise ModelError(
             f"{path} is not a checkpoint that can be loaded safely ({_reason(error)}). If it holds a whole network, "
-            f"{SAVE} Otherwise copy or download it again."
+            f"{SAVE} Otherwise give a safetensors file that can be read, or a dictionary saved by torch."
         ) from error
     sets = dict(_sets(content))
     if not sets:
