@@ -14,6 +14,7 @@ from torch import Tensor
 from .errors import DataError, ModelError
 from .model import Model
 from .network.opaque import Opaque
+from .network.tracing import EXPLAINED
 from .network.views import Cell, View
 from .records import Sample
 from .seals import Original, Seal, sealed
@@ -73,7 +74,7 @@ class Batch:
         requests: Sequence[Request] = (),
         rows: int | Budget | None = None,
         seed: int = 0,
-        output: str = "logits",
+        output: str = EXPLAINED,
         differentiable: bool = False,
     ):
         self.model = model

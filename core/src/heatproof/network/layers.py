@@ -12,7 +12,7 @@ from .grids import PASSIVE_MODULES, Shape, ancestors, gates, has_grid, neck, sha
 from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE
-from .tracing import OBSERVED, named_outputs, optional
+from .tracing import OBSERVED, explained, named_outputs, optional
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _depends(value: object) -> bool:
 
 
 def _on_path(values: dict[str, Tensor], outputs: dict[str, Tensor]) -> list[str]:
-    """The names of the values that the first output depends on."""
-    output = next(iter(outputs.values()))
+    """The names of the values that the explained output depends on."""
+    output = outputs[explained(outputs)]
     if not values or not _depends(output):
         return []
     gradients = torch.autograd.grad(output.sum(), list(values.values()), allow_unused=True)
@@ -141,25 +141,25 @@ def _with_grids(
 ) -> Outline:
     """An outline with what the shapes of an example tell: the convolutions on a grid, and the last grid."""
     space = _space(image)
-    explained = _explained(module, outputs, shapes)
-    path = {node for output in explained for node in ancestors(output)}
+    explained_nodes = _explained(module, outputs, shapes)
+    path = {node for output in explained_nodes for node in ancestors(output)}
     left_out = gates(module)
     ends = {name: node for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
     grids = tuple(
         name for name in plain.convolutions if ends[name] in path - left_out and has_grid(shapes[ends[name]], space)
     )
-    if not explained:
-        return replace(plain, grids=grids, unpooled=f"it has no output {outputs[0]!r}", example=image)
-    pooled = neck(module, explained[0], shapes)
+    if not explained_nodes:
+        return replace(plain, grids=grids, unpooled="it has no output (n, class)", example=image)
+    pooled = neck(module, explained_nodes[0], shapes)
     if pooled.node is None:
         return replace(plain, grids=grids, unpooled=pooled.reason, example=image)
     return replace(plain, grids=grids, last=_name_of(pooled.node, plain.convolutions), unpooled="", example=image)
 
 
 def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx.Node, Shape]) -> list[fx.Node]:
-    """The nodes of the outputs (n, class), the first output of the network first."""
+    """The nodes of the outputs (n, class), the explained one first."""
     nodes = named_outputs(module.graph.output_node().args[0], outputs)
-    first = nodes.pop(outputs[0], None)
+    first = nodes.pop(explained(nodes))
     others = [node for node in nodes.values() if isinstance(node, fx.Node) and len(shapes.get(node, ())) == 2]
     return [first, *others] if isinstance(first, fx.Node) else others
 

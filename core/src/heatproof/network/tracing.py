@@ -10,6 +10,14 @@ from torch import Tensor, fx, nn
 OBSERVED = "heatproof layers"
 """The key of a node's ``meta`` that holds the names of the modules whose output is the node's value."""
 
+EXPLAINED = "logits"
+"""The name of the output that is explained, where a network has several."""
+
+
+def explained(outputs: Mapping[str, Any]) -> str:
+    """The name of the output that is explained: ``logits``, or else the first."""
+    return EXPLAINED if EXPLAINED in outputs else next(iter(outputs))
+
 
 def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """A network's outputs, or their nodes, by name; a single output has the first name, a dictionary has its keys."""
@@ -63,5 +71,8 @@ def traced(network: nn.Module, omitted: Iterable[str] = ()) -> fx.Graph:
 def optional(network: nn.Module, inputs: Iterable[str] = ()) -> tuple[str, ...]:
     """The further inputs of a network that have a default and are not among ``inputs``."""
     names = {*inputs}
-    _, *others = signature(network.forward).parameters.values()
+    try:
+        _, *others = signature(network.forward).parameters.values()
+    except ValueError:
+        return ()  # compiled code has no signature
     return tuple(item.name for item in others if item.default is not Parameter.empty and item.name not in names)
