@@ -244,7 +244,7 @@ def test_without_negative_values_both_equal_the_gradient():
         (nn.ReLU, "relu_only", "exact", ""),
         (nn.SiLU, "all", "approximate", "the rule is published for ReLU; Sequential has SiLU"),
         (nn.SiLU, "relu_only", "undefined", "its activations are SiLU; act_policy: all"),
-        (nn.Identity, "all", "undefined", "it has no activation"),
+        (nn.Identity, "all", "undefined", "no activation lies between the image and the output"),
     ],
 )
 @pytest.mark.parametrize("kind", [GuidedBackprop, DeconvNet], ids=NAMES)
@@ -291,7 +291,8 @@ class ReluBesideLogits(nn.Module):
 def test_an_output_without_rectified_activations_is_an_error():
     model = Model.of(ReluBesideLogits(), "abc", outputs=("logits", "mask"))
     with pytest.raises(
-        ModelError, match="no activation of ReluBesideLogits lies between the image and the output 'logits'"
+        ModelError,
+        match="in ReluBesideLogits can be rectified: no activation lies between the image and the output 'logits'",
     ):
         GuidedBackprop()(Batch(model, ["a"], random_images(1), [0]))
 

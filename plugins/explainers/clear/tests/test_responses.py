@@ -68,7 +68,7 @@ def test_pieces_give_the_same_maps():
 @pytest.mark.parametrize(
     ("model", "policy", "message"),
     [
-        (Linear(), "all", "nothing in Linear can be rectified: it has no activation"),
+        (Linear(), "all", "nothing in Linear can be rectified: no activation lies between the image and the output"),
         (Graded(), "relu_only", "its activations are SiLU; act_policy: all rectifies them"),
     ],
 )

@@ -331,7 +331,7 @@ def test_other_verdicts():
         def build(self):
             return nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False)).double()
 
-    assert "Flat can be rectified: it has no activation" in Iterative().verdict(Flat()).reason
+    assert "no activation lies between the image and the output" in Iterative().verdict(Flat()).reason
     assert Iterative(base=Slope()).verdict(Flat()) == Slope().verdict(Flat())
 
 

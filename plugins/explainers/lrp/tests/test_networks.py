@@ -445,3 +445,16 @@ def test_an_unknown_output_is_an_error(batch_of):
     batch.output = "mask"
     with pytest.raises(ModelError, match="has no output 'mask'; it has logits"):
         from_score()(batch)
+
+
+def test_batch_norm_without_statistics_has_no_rule_of_innvestigate(batch_of):
+    """It was exact, and then an error."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(4, 2),
+    )  # fmt: skip
+    model = batch_of(network.double().eval(), torch.randn(1, 3, 8, 8, dtype=torch.float64), [0]).model
+    verdict = Lrp(preset="z", batch_norm="innvestigate").verdict(model)
+    assert verdict.level == "undefined"
+    assert "1 of Sequential has no running statistics, which batch_norm: innvestigate needs" in verdict.reason
+    assert Lrp(preset="z").verdict(model).level == "approximate"

@@ -72,7 +72,7 @@ def exactness(model: Model) -> Verdict:
     network = model.outline.module
     if network is None:
         return Verdict("undefined", f"no rule reaches {model.short}: it cannot be traced ({model.outline.reason})")
-    others = {name_of(network, node) for node in not_linear(network) if not of_kind(network, node, NOT_LINEAR)}
+    others = {name_of(network, node) for node in not_linear(model) if not of_kind(network, node, NOT_LINEAR)}
     if others:
         names = ", ".join(sorted(others))
         return Verdict("approximate", f"{names} of {model.short} pass the derivative, not the difference")

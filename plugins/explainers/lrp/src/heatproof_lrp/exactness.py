@@ -47,6 +47,11 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
     network = model.outline.module
     if network is None:
         return Verdict("undefined", f"{model.short} cannot be traced ({model.outline.reason}), so no layer has a rule")
+    for node in network.graph.find_nodes(op="call_module"):
+        norm: Any = module_of(network, node)
+        if batch_norm_rule and isinstance(norm, BATCH_NORMS) and norm.running_mean is None:
+            reason = f"{node.target} of {model.short} has no running statistics, which batch_norm: innvestigate needs"
+            return Verdict("undefined", f"{reason}; use batch_norm: merged")
     # Dictionaries without values serve as sets that keep their order.
     names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
     reached = dependents(network.graph)

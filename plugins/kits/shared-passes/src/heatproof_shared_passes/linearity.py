@@ -1,11 +1,13 @@
 """Finds the nodes of a network that are not linear in the image, and so need a rule or keep their derivative."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import fx, nn
 
-from heatproof.network.graph import callee, module_of, reads_shape, torch_callee
+from heatproof.errors import ModelError
+from heatproof.model import Model
+from heatproof.network.graph import callee, module_of, output_of, reads_shape, torch_callee
 from heatproof.network.modules import (
     ADAPTIVE_AVERAGE_POOLS,
     AVERAGE_POOLS,
@@ -58,15 +60,31 @@ def dependents(graph: fx.Graph) -> set[fx.Node]:
     return nodes
 
 
-def not_linear(network: fx.GraphModule) -> Iterator[fx.Node]:
-    """The nodes that are not linear in the image up to a constant, in order of evaluation.
+def not_linear(model: Model) -> Iterator[fx.Node]:
+    """The nodes between the image and the explained output that are not linear up to a constant, in order.
 
-    A product or quotient of two tensors counts if both depend on the image; a BatchNorm, if it has no statistics.
+    A product or quotient of two tensors counts if both depend on the image; a BatchNorm, if it has no statistics. The
+    model's network must be traceable.
     """
+    network = model.outline.module
+    assert network is not None
     nodes = dependents(network.graph)
+    needed = _needed(network.graph, model.outputs)
     for node in network.graph.nodes:
-        if node in nodes and node.op != "placeholder" and not _is_linear(network, node, nodes):
+        if node in nodes & needed and node.op != "placeholder" and not _is_linear(network, node, nodes):
             yield node
+
+
+def _needed(graph: fx.Graph, outputs: Sequence[str]) -> set[fx.Node]:
+    """The nodes that the first of a network's outputs is computed from; all where it has no such output."""
+    try:
+        nodes = {output_of(graph, outputs[0], outputs)}
+    except ModelError:
+        return set(graph.nodes)
+    for node in reversed(graph.nodes):
+        if node in nodes:
+            nodes.update(node.all_input_nodes)
+    return nodes
 
 
 def name_of(network: fx.GraphModule, node: fx.Node) -> str:

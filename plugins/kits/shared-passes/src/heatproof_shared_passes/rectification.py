@@ -44,13 +44,13 @@ def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
             "undefined",
             f"no activation of {model.short} can be rectified: the network cannot be traced ({outline.reason})",
         )
-    activations = [node for node in not_linear(outline.module) if not _is_plain(outline.module, node)]
+    activations = [node for node in not_linear(model) if not _is_plain(outline.module, node)]
     names = {name_of(outline.module, node): node for node in activations}
     rectified = {name for name, node in names.items() if of_kind(outline.module, node, RECTIFIED[act_policy])}
     foreign = {name for name in rectified if not of_kind(outline.module, names[name], (nn.ReLU,))}
     untouched = sorted(set(names) - rectified)
     if not rectified:
-        reason = "it has no activation"
+        reason = f"no activation lies between the image and the output {model.outputs[0]!r}"
         if untouched:
             reason = f"its activations are {', '.join(untouched)}"
         if any(of_kind(outline.module, names[name], ACTIVATIONS) for name in untouched):
