@@ -254,13 +254,17 @@ HEADS = {
     "maximum": lambda x: x.amax((2, 3)),
     "softmax": lambda x: x.softmax(1).mean((2, 3)),
     "hardshrink": lambda x: functional.hardshrink(x).mean((2, 3)),
+    "detached": lambda x: x.mean((2, 3)) + x.detach().amax((2, 3)),
+    "data": lambda x: (x - x.data.mean()).mean((2, 3)) * 2,
+    "mask as index": lambda x: x.flatten(1)[:, x.flatten(1)[0].argsort()],
+    "transposed": lambda x: x.mT.flatten(1),
     "clamp": lambda x: x.clamp(0, 0.5).mean((2, 3)),
     "where": lambda x: torch.where(x > 0.2, x, 0).mean((2, 3)),
     "log-sigmoid": lambda x: functional.logsigmoid(x).mean((2, 3)),
 }  # fmt: skip
 LINEAR_HEADS = (
     "mean", "mean over numpy's axes", "mean over an axis", "mean in float64", "sum", "subtraction", "matrix",
-    "padding", "hardshrink", "clamp", "log-sigmoid",
+    "padding", "hardshrink", "clamp", "log-sigmoid", "transposed",
 )  # fmt: skip
 
 

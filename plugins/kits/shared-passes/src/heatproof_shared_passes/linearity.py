@@ -31,9 +31,9 @@ LINEAR = (
 """Modules that are linear in all their inputs, up to a constant; dropout is off."""
 ARRANGING = frozenset({
     "flatten", "unflatten", "reshape", "view", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "t",
-    "squeeze", "unsqueeze", "getitem", "getattr", "contiguous", "chunk", "split", "tensor_split", "cat", "concat",
+    "squeeze", "unsqueeze", "contiguous", "chunk", "split", "tensor_split", "cat", "concat",
     "concatenate", "stack", "expand", "expand_as", "broadcast_to", "repeat", "tile", "unbind", "select", "narrow",
-    "flip", "roll", "rot90", "clone", "detach", "to", "float", "double", "type_as", "pad", "dropout", "dropout1d",
+    "flip", "roll", "rot90", "clone", "to", "float", "double", "type_as", "pad", "dropout", "dropout1d",
     "dropout2d", "dropout3d", "alpha_dropout", "pixel_shuffle", "pixel_unshuffle", "fold", "unfold",
 })  # fmt: skip
 """Functions, operators and methods that move values."""
@@ -48,6 +48,8 @@ PRODUCTS = frozenset({
     "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "dot", "inner", "outer",
 })  # fmt: skip
 """Functions, operators and methods that are linear in each of several tensors."""
+TRANSPOSED = ("T", "mT", "H", "mH")
+"""Attributes of a tensor that are the tensor with its axes exchanged."""
 QUOTIENTS = frozenset({"truediv", "itruediv", "div", "divide", "true_divide"})
 
 
@@ -103,6 +105,8 @@ def _is_linear(network: fx.GraphModule, node: fx.Node, nodes: set[fx.Node]) -> b
     factors: list[fx.Node] = []
     fx.node.map_arg((node.args, node.kwargs), factors.append)
     variable = [factor for factor in factors if factor in nodes]
-    if called in QUOTIENTS:
-        return variable == factors[:1] == list(node.args[:1])
+    if called in QUOTIENTS or called == "getitem":
+        return variable == list(node.args[:1])
+    if node.target is getattr:
+        return node.args[1] in TRANSPOSED
     return len(variable) == 1 and (isinstance(module, Multiply) or called in PRODUCTS)
