@@ -237,6 +237,9 @@ def test_colours_are_labels_too_and_files_that_do_not_fit_are_refused(tmp_path):
         explained(model, quarters()[:1], [0], segmentation=tmp_path)
     with pytest.raises(HeatproofError, match=r"missing is no file or folder .* segmentation is slic, quickshift, grid"):
         Lime(segmentation=tmp_path / "missing")
+    nested = Batch(toys.Residual(), ["b/a"], torch.ones(1, 3, 16, 16), [0])
+    with pytest.raises(DataError, match=r"has no files of labels for b/a; give one, such as .*b_a\.png"):
+        Lime(segmentation=tmp_path)(nested)
     identity = Lime(segmentation=tmp_path).identity
     (tmp_path / "a.tif").unlink()
     assert Lime(segmentation=tmp_path).identity != identity

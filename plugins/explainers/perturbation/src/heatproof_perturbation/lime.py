@@ -31,10 +31,10 @@ class LimeParams(Params):
 
     ``segmentation`` is ``slic``, ``quickshift``, a ``grid`` of squares of ``cell`` pixels, or the path of label images
     on the model's grid, in which pixels of one value or colour are a superpixel: one file for all samples, or a folder
-    with a file per sample that is named as its id. ``segments`` and ``compactness`` are settings of SLIC; quickshift
-    has the fixed ones of LIME's authors. ``off`` is
-    each superpixel's mean colour, or zero in prepared units. ``samples`` is the number of copies; they are weighted by
-    an exponential kernel of ``kernel_width`` over the cosine distance to the whole image. ``ridge`` is the penalty.
+    with a file per sample that is named as its id, with _ in place of /. ``segments`` and ``compactness`` are settings
+    of SLIC; quickshift has the fixed ones of LIME's authors. ``off`` is each superpixel's mean colour, or zero in
+    prepared units. ``samples`` is the number of copies; they are weighted by an exponential kernel of ``kernel_width``
+    over the cosine distance to the whole image. ``ridge`` is the penalty.
     """
 
     segmentation: Annotated[Literal["slic", "quickshift", "grid"] | Location, Field(union_mode="left_to_right")] = (

@@ -21,8 +21,8 @@ def squares(space: tuple[int, ...], cell: int) -> Array:
 def label_image(path: Path, id: str, space: tuple[int, ...]) -> Array:
     """The labels (h, w) of a sample: pixels of one value or colour have one label.
 
-    ``path`` is a file for all samples, or a folder with one per sample. Raises ``DataError`` if there is no file, or
-    several, or if it does not have the shape of the image.
+    ``path`` is a file for all samples, or a folder with one per sample, named as its id with _ in place of /. Raises
+    ``DataError`` if there is no file, or several, or if it does not have the shape of the image.
     """
     file = _file_of(path, id)
     pixels, _ = read_image(file)
@@ -39,17 +39,16 @@ def folder_digest(path: Any) -> str:
     """The digest of the files of a folder; empty for anything else."""
     if not isinstance(path, Path) or not path.is_dir():
         return ""
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest([[str(file.relative_to(path)), file_digest(file)] for file in files])
+    return digest([[file.name, file_digest(file)] for file in sorted(path.iterdir()) if file.is_file()])
 
 
 def _file_of(path: Path, id: str) -> Path:
     """The label image of a sample."""
     if path.is_file():
         return path
-    name = (path / id).name
-    files = [file for file in (path / id).parent.glob(f"{escape(name)}.*") if file.with_suffix("").name == name]
+    name = id.replace("/", "_")
+    files = [file for file in path.glob(f"{escape(name)}.*") if file.with_suffix("").name == name]
     if len(files) != 1:
         count = len(files) or "no"
-        raise DataError(f"{path} has {count} files of labels for {id}; give one, such as {path / id}.png.")
+        raise DataError(f"{path} has {count} files of labels for {id}; give one, such as {path / name}.png.")
     return files[0]
