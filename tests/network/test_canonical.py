@@ -685,3 +685,23 @@ def test_a_cell_is_refused_where_the_network_cannot_be_traced():
     assert isinstance(opaque, Opaque)
     with pytest.raises(ModelError, match="no rule can change its layers: the network cannot be traced"):
         opaque(images(), {}, cell=Doubling())
+
+
+class Shifted(nn.Module):
+    """Adds a constant that it creates in each forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(images).mean((2, 3)) + torch.tensor([1.0, 2.0], dtype=torch.float64)
+
+
+def test_tracing_leaves_no_constant_on_the_network():
+    network = Shifted().double()
+    before = {*vars(network), *network._buffers}
+    shifted = view(network, OUTPUTS, images(), {}, folded=True)
+    assert isinstance(shifted, View)
+    torch.testing.assert_close(shifted(images(), {})[0]["logits"], network(images()), rtol=1e-12, atol=1e-12)
+    assert {*vars(network), *network._buffers} == before

@@ -7,7 +7,7 @@ from torch import fx, nn
 from .graph import attribute, callee, of_kind, only_reader
 from .modules import ACTIVATIONS, CONVOLUTIONS, NORM_CALLS, NORMS, PASSING
 from .rewriting import own_modules
-from .tracing import OBSERVED, traced
+from .tracing import OBSERVED, tidied, traced
 
 ASSERTIONS = ("_assert", "_assert_is_none")
 
@@ -17,13 +17,14 @@ def canonical(network: nn.Module, omitted: Iterable[str] = ()) -> fx.GraphModule
 
     Inputs that are ``omitted`` have their defaults. A network can raise anything when it is traced.
     """
-    graph = traced(network, omitted)
-    # An assertion reads the output of a convolution and so would prevent folding.
-    for node in [node for node in graph.nodes if callee(node) in ASSERTIONS]:
-        graph.erase_node(node)
-    modules = own_modules(network, graph)
-    attributes = {str(node.target): attribute(network, str(node.target)) for node in graph.find_nodes(op="get_attr")}
-    module = fx.GraphModule(attributes | modules, graph)
+    with tidied(network):
+        graph = traced(network, omitted)
+        # An assertion reads the output of a convolution and so would prevent folding.
+        for node in [node for node in graph.nodes if callee(node) in ASSERTIONS]:
+            graph.erase_node(node)
+        modules = own_modules(network, graph)
+        constants = {str(node.target): attribute(network, str(node.target)) for node in graph.find_nodes(op="get_attr")}
+        module = fx.GraphModule(constants | modules, graph)
     module.graph.eliminate_dead_code()
     for node in module.graph.find_nodes(op="placeholder")[1:]:
         if not node.users:

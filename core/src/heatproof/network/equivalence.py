@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import ModelError
 from .graph import arguments
-from .tracing import named_outputs, traced
+from .tracing import named_outputs, tidied, traced
 
 if TYPE_CHECKING:
     from .views import View
@@ -132,7 +132,8 @@ class Trial:
     def _first_difference(self, view: "View") -> str:
         """A clause that names the first node with another value in the view than in the traced network."""
         inputs = self.repeated(len(self.images))
-        expected = _values(fx.GraphModule(self.network, traced(self.network, view.omitted)), self.images, inputs)
+        with tidied(self.network):
+            expected = _values(fx.GraphModule(self.network, traced(self.network, view.omitted)), self.images, inputs)
         for name, value in _values(view.module, self.images, inputs).items():
             original = expected.get(view.merged.get(name, name))
             if original is not None and not _gap(value, original) <= TOLERANCE.get(self.images.dtype, 1e-2):

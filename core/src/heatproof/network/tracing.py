@@ -1,7 +1,8 @@
 """Traces a network to one fx graph, and names its outputs."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
 
@@ -66,6 +67,17 @@ def traced(network: nn.Module, omitted: Iterable[str] = ()) -> fx.Graph:
     finally:
         for module, training in flags.items():
             module.training = training
+
+
+@contextmanager
+def tidied(network: nn.Module) -> Iterator[None]:
+    """Remove the constants that tracing leaves on a network as attributes."""
+    before = {*vars(network), *network._buffers}
+    try:
+        yield
+    finally:
+        for name in {*vars(network), *network._buffers} - before:
+            delattr(network, name)
 
 
 def optional(network: nn.Module, inputs: Iterable[str] = ()) -> tuple[str, ...]:
