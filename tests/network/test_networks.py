@@ -248,7 +248,8 @@ def test_a_layer_that_the_classes_do_not_depend_on_is_noted():
     model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
     images = random_images(64)
     layers = ("encoder._blocks.15._project_conv", "segmentation_head.0")
-    assert set(layers) <= set(model.layers())
+    assert set(layers) <= model.outline.layers
+    assert layers[1] not in model.layers()
     batch = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
     encoder, decoder = (GradCam(layer=layer)(batch) for layer in layers)
     assert encoder.values.any()

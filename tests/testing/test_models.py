@@ -1,16 +1,18 @@
 """Every law of models catches a planted fault; sound models pass all laws."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from heatproof.model import Model
+from heatproof.network.opaque import Opaque
+from heatproof.network.views import View
 from heatproof.records import Array, Prediction, Sample
 from heatproof.testing import ConformanceError, checks, conforms, toys
 from heatproof.testing.check import run
@@ -74,11 +76,19 @@ class Misnames(Residual):
     outputs = ("logits", "mask")
 
 
-class Disguised(Wrapped):
-    """Takes another branch while it is traced."""
+class Doubled(View):
+    """Gives twice the outputs of the network."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.inner(images) * (1 if isinstance(images, fx.Proxy) else 2)
+    def __call__(self, *arguments: Any) -> Any:
+        outputs, activations = super().__call__(*arguments)
+        return {name: 2 * value for name, value in outputs.items()}, activations
+
+
+class Disguised(Residual):
+    """A model whose view is not its network."""
+
+    def view(self, images: Tensor, inputs: Mapping[str, Any], folded: bool = True) -> View | Opaque:
+        return Doubled(super().view(images, inputs, folded).module, self.outputs)
 
 
 class Branches(Wrapped):
@@ -237,6 +247,7 @@ FAULTS = (
     (Overexposed(), "models of one grid prepare alike"),
     (Stubborn(), "targets are the classes"),
     (Secretive(), "collating reads only the extras that are declared"),
+    (Disguised(), "views equal the network"),
     (with_network(Cuts), "gradients reach the image"),
     (DrawnAnew(), "building twice gives the same network"),
 )

@@ -240,8 +240,7 @@ class Model(Component[P]):
         """Raise ``ModelError`` unless each name is a module of the network with an observable output."""
         for name in names:
             if name not in self.outline.layers:
-                allowed = near(name, {*self.outline.layers, "last"})
-                raise ModelError(f"{self.short} has no layer {name!r} whose output can be observed; {allowed}")
+                raise ModelError(f"{self.short} has no layer {name!r}; {near(name, {*self.outline.layers, 'last'})}")
 
     @property
     def grid(self) -> str:

@@ -80,11 +80,12 @@ def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Te
         except Exception:
             continue
         values = {name: value for name, value in recorder.observed.items() if _depends(value)}
-        names = [name for name in _on_path(values, result) if has_grid(tuple(values[name].shape), _space(image))]
+        path = {name: values[name] for name in _on_path(values, result)}
+        names = [name for name, value in path.items() if has_grid(tuple(value.shape), _space(image))]
         kinds = {name: modules[name.partition("__")[0]] for name in values}
         convolutions = tuple(name for name in values if isinstance(kinds[name], CONVOLUTIONS))
         grids = tuple(name for name in convolutions if name in names)
-        last, unpooled = _last_observed(values, names, kinds)
+        last, unpooled = _last_observed(path, names, kinds)
         return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image)
     return Outline(reason=reason, layers=frozenset(name for name in modules if name))
 

@@ -235,7 +235,7 @@ def _expanded(
                 combination = partial(Combination, source, model, layers=layers, requests=requests)
                 possible += [combination(name, variant, reduction, seed, verdict, judged) for name in targets]
     except HeatproofError as error:
-        return [], [Skipped(*names, label(explainer), str(error))]
+        return [], [Skipped(*names, label(explainer), str(error).rstrip("."))]
     except Exception as error:
         return [], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")]
     return possible, impossible

@@ -400,7 +400,7 @@ def test_layers_are_named_as_for_gradcam(kind):
     model = toys.Residual()
     assert [explainer.params.layer for explainer in kind(layer="all").expand(model)] == ["stem", "block", "last"]
     assert kind().layers(model) == ("last",)
-    with pytest.raises(ModelError, match=r"Residual has no layer 'steam' whose output .*; did you mean 'stem'"):
+    with pytest.raises(ModelError, match=r"Residual has no layer 'steam'; did you mean 'stem'"):
         kind(layer="steam").layers(model)
 
 

@@ -234,7 +234,7 @@ def test_the_verdict_names_modules_without_a_rule():
 
 
 HEADS = {
-    "mean": lambda x: x.flatten(1)[:, :3] - x.mean(),
+    "mean": lambda x: x.flatten(1)[:, :3] - x.flatten(1).mean(1, keepdim=True),
     "mean over numpy's axes": lambda x: x.mean(axis=(2, 3), keepdims=True).flatten(1)[:, :3],
     "mean over an axis": lambda x: torch.mean(x, axis=1).flatten(1)[:, :3],
     "mean in float64": lambda x: x.mean((2, 3), dtype=torch.float64)[:, :3],
@@ -249,13 +249,12 @@ HEADS = {
     "product": lambda x: (x * x).mean((2, 3)),
     "matrix product": lambda x: x.flatten(2) @ x.flatten(2).mT,
     "normalisation": lambda x: functional.layer_norm(x, x.shape[1:]).mean((2, 3)),
-    "batch normalisation": lambda x: functional.batch_norm(x, None, None, training=True).flatten(1)[:, :3],
     "absolute": lambda x: (x - 0.5).abs().mean((2, 3)),
     "maximum": lambda x: x.amax((2, 3)),
     "softmax": lambda x: x.softmax(1).mean((2, 3)),
     "hardshrink": lambda x: functional.hardshrink(x).mean((2, 3)),
     "detached": lambda x: x.mean((2, 3)) + x.detach().amax((2, 3)),
-    "data": lambda x: (x - x.data.mean()).mean((2, 3)) * 2,
+    "data": lambda x: (x - x.data.mean((1, 2, 3), keepdim=True)).mean((2, 3)) * 2,
     "mask as index": lambda x: x.flatten(1)[:, x.flatten(1)[0].argsort()],
     "transposed": lambda x: x.mT.flatten(1),
     "clamp": lambda x: x.clamp(0, 0.5).mean((2, 3)),

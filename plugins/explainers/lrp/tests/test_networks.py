@@ -447,14 +447,11 @@ def test_an_unknown_output_is_an_error(batch_of):
         from_score()(batch)
 
 
-def test_batch_norm_without_statistics_has_no_rule_of_innvestigate(batch_of):
-    """It was exact, and then an error."""
+def test_a_network_that_normalises_by_the_statistics_of_the_batch_is_refused(batch_of):
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(4, 2),
     )  # fmt: skip
     model = batch_of(network.double().eval(), torch.randn(1, 3, 8, 8, dtype=torch.float64), [0]).model
-    verdict = Lrp(preset="z", batch_norm="innvestigate").verdict(model)
-    assert verdict.level == "undefined"
-    assert "1 of Sequential has no running statistics, which batch_norm: innvestigate needs" in verdict.reason
-    assert Lrp(preset="z").verdict(model).level == "approximate"
+    with pytest.raises(ModelError, match=r"couples the images of a batch: .* as '1' normalises by the statistics"):
+        Lrp(preset="z", batch_norm="innvestigate").verdict(model)
