@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ PASSIVE_CALLS = frozenset({
 })  # fmt: skip
 """Calls that pass values on as they are, perhaps in another order."""
 GATES = (nn.Sigmoid, nn.Hardsigmoid)
+LARGE = 1_000_000
+"""The values of weights and image from which on shapes are computed without values, which is faster."""
 STRETCH = 1.5
 """The axes of a grid may be reduced by different factors up to this ratio, since sizes are rounded."""
 TOKEN_PREFIXES = (0, 1, 2, 5)
@@ -36,15 +39,22 @@ class Neck:
 
 def shapes_of(module: fx.GraphModule, image: Tensor) -> dict[fx.Node, Shape]:
     """The shape of every tensor that a graph computes from one image; raises what the network raises."""
-    try:
-        memo = {id(tensor): tensor.to("meta") for tensor in tensors(module)}
-        recorder = _Shapes(copy.deepcopy(module, memo))
-        recorder.run(image.to("meta"))
-    except Exception:  # such as a constant on the processor, which does not meet tensors without values
-        recorder = _Shapes(module)
-        with torch.no_grad():
-            recorder.run(image)
-    return {node: recorder.shapes[node.name] for node in module.graph.nodes if node.name in recorder.shapes}
+    weights = tensors(module)
+    shapes: dict[str, Shape] = {}
+    if image.numel() + sum(tensor.numel() for tensor in weights) > LARGE:
+        # A constant on the processor, for example, does not meet tensors without values.
+        with suppress(Exception):
+            memo = {id(tensor): tensor.to("meta") for tensor in weights}
+            shapes = _shapes(copy.deepcopy(module, memo), image.to("meta"))
+    shapes = shapes or _shapes(module, image)
+    return {node: shapes[node.name] for node in module.graph.nodes if node.name in shapes}
+
+
+@torch.no_grad()
+def _shapes(module: fx.GraphModule, image: Tensor) -> dict[str, Shape]:
+    recorder = _Shapes(module)
+    recorder.run(image)
+    return recorder.shapes
 
 
 class _Shapes(fx.Interpreter):
