@@ -21,9 +21,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 
 @dataclass(frozen=True)
 class Trial:
-    """A random image beside another one, and the outputs that a network gives for the first when it is alone.
+    """A random image beside another one, and the outputs that a network gives for the two.
 
-    ``network`` is the ``origin`` in the dtype of the images. ``inputs`` are those of one image.
+    ``network`` is the ``origin`` in the dtype of the images. ``inputs`` are those of one image. There is one image only
+    if the network takes no two.
     """
 
     origin: nn.Module
@@ -36,30 +37,28 @@ class Trial:
     @classmethod
     @torch.no_grad()
     def of(cls, network: nn.Module, names: tuple[str, ...], images: Tensor, inputs: Mapping[str, Any]) -> "Trial":
-        """A trial with images and inputs like these.
+        """A trial with images and inputs like these; raises what the network raises for each of them.
 
-        The images themselves are used where the network gives no finite outputs for random ones. Raises ``ModelError``
-        if an image has other outputs in a second run, or beside another image, and what the network raises.
+        The images themselves are used where the network gives no finite outputs for random ones.
         """
         reference = converted(network, images.dtype)
         random = _random(images)
         real = torch.cat([images[:1], images[:1] / 2]).contiguous()
         failure: Exception | None = None
-        trial: Trial | None = None
-        for pair in (random, real):
+        finished: Trial | None = None
+        for pair in (random, random[:1], real, real[:1]):
             trial = cls(network, reference, names, pair, _of_first(inputs, len(images)), {})
             try:
-                trial = replace(trial, outputs=trial.run(reference, 1))
+                finished = replace(trial, outputs=trial.run(reference, len(pair)))
             except Exception as error:
                 failure = error
-                trial = None
                 continue
-            if all(value.isfinite().all() for value in trial.outputs.values()):
-                break
-        if trial is None:
+            if all(value.isfinite().all() for value in finished.outputs.values()):
+                return finished
+        if finished is None:
             assert failure is not None
             raise failure
-        return trial._alone()
+        return finished
 
     def run(self, network: nn.Module, count: int) -> dict[str, Tensor]:
         """The tensors of real numbers among the outputs of a network for the first ``count`` images."""
@@ -70,33 +69,35 @@ class Trial:
         """The inputs of the first image, for ``count`` images."""
         return {name: _repeated(value, count) for name, value in self.inputs.items()}
 
-    def _alone(self) -> "Trial":
-        """This trial, with one image where the network takes no two; raises ``ModelError`` as ``of`` does."""
-        differing = self.differing(self.run(self.network, 1))
-        if differing:
+    @torch.no_grad()
+    def require_alone(self) -> None:
+        """Raise ``ModelError`` if the network gives other outputs for an image alone, or in a second run."""
+        alone = self.run(self.network, 1)
+        differing = self.differing(alone)
+        if not differing:
+            return
+        again = replace(self, images=self.images[:1], outputs=alone).differing(self.run(self.network, 1))
+        if again:
             raise ModelError(
-                f"the network is not deterministic: its output {differing} differs between two runs on the same image; "
+                f"the network is not deterministic: its output {again} differs between two runs on the same image; "
                 "switch off dropout and other random steps in evaluation mode."
             )
-        try:
-            outputs = self.run(self.network, 2)
-        except Exception:
-            return replace(self, images=self.images[:1])  # it runs on single images only
-        differing = self._couples(outputs)
-        if differing:
+        if self.images.dtype == torch.float64 or self.in_float64().differs_alone():
             raise ModelError(
                 f"the network couples the images of a batch: its output {differing} for an image differs beside "
                 f"another one{_first_coupling(self.network)}; give it running statistics, or normalise each image "
                 "by itself."
             )
-        return self
+
+    def differs_alone(self) -> bool:
+        """Whether the network gives other outputs for an image alone; in float64 rounding is no reason."""
+        return bool(self.differing(self.run(self.network, 1)))
 
     @torch.no_grad()
     def refusal(self, view: "View") -> str:
         """Why a view is not the network: how it fails, or the output and the node that differ; empty if it agrees."""
-        inputs = self.repeated(len(self.images))
         try:
-            outputs = named_outputs(_run(fx.Interpreter(view.module), self.images, inputs), self.names)
+            outputs = named_outputs(_run(fx.Interpreter(view.module), self.images[:1], self.inputs), self.names)
         except Exception as error:
             return f"its copy fails with {type(error).__name__}: {_first_line(error)}"
         differing = self.differing(outputs)
@@ -107,10 +108,16 @@ class Trial:
         )
 
     def differing(self, outputs: Mapping[str, Any]) -> str:
-        """The first output that differs for the first image, and by how much; empty if none does."""
+        """The first output of one image that differs from the first image's, and by how much; empty if none does.
+
+        Outputs without a row per image, and those that are not finite, are not compared.
+        """
         for name, expected in self.outputs.items():
-            gap = _gap(outputs[name][: len(expected)], expected)
-            if expected.isfinite().all() and not gap <= TOLERANCE.get(self.images.dtype, 1e-2):
+            actual = outputs[name]
+            if len(expected) != len(self.images) * len(actual) or not expected.isfinite().all():
+                continue
+            gap = _gap(actual, expected[: len(actual)])
+            if not gap <= TOLERANCE.get(self.images.dtype, 1e-2):
                 return f"{name!r} (by {gap:.1e} of its largest value)"
         return ""
 
@@ -119,22 +126,14 @@ class Trial:
         network = converted(self.origin, torch.float64)
         floats = {name: value.double() for name, value in self.inputs.items() if _is_real(value)}
         precise = Trial(self.origin, network, self.names, self.images.double(), {**self.inputs, **floats}, {})
-        return replace(precise, outputs=precise.run(network, 1))
-
-    def _couples(self, outputs: Mapping[str, Tensor]) -> str:
-        """The first of the ``outputs`` for two images that rounding does not explain; empty if there is none."""
-        differing = self.differing(outputs)
-        if differing and self.images.dtype != torch.float64:
-            precise = self.in_float64()
-            return precise.differing(precise.run(precise.network, 2))
-        return differing
+        return replace(precise, outputs=precise.run(network, len(self.images)))
 
     def _first_difference(self, view: "View") -> str:
         """A clause that names the first node with another value in the view than in the traced network."""
-        inputs = self.repeated(len(self.images))
+        image = self.images[:1]
         with tidied(self.network):
-            expected = _values(fx.GraphModule(self.network, traced(self.network, view.omitted)), self.images, inputs)
-        for name, value in _values(view.module, self.images, inputs).items():
+            expected = _values(fx.GraphModule(self.network, traced(self.network, view.omitted)), image, self.inputs)
+        for name, value in _values(view.module, image, self.inputs).items():
             original = expected.get(view.merged.get(name, name))
             if original is not None and not _gap(value, original) <= TOLERANCE.get(self.images.dtype, 1e-2):
                 return f"; the first node that differs is {name!r}"

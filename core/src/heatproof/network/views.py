@@ -121,14 +121,17 @@ def view(
     Raises ``ModelError`` if the network couples the images of a batch or is not deterministic.
     """
     trial = Trial.of(network, names, images, inputs)
-    omitted = optional(network, inputs)
     try:
+        omitted = optional(network, inputs)
         module = canonical(network, omitted)
     except Exception as error:
+        trial.require_alone()
         return Opaque(trial.network, names, reason_of(error))
     if not folded:
         result = View(module, names, omitted=omitted)
         refusal = trial.refusal(result)
+        if refusal:
+            trial.require_alone()
         return Opaque(trial.network, names, refusal) if refusal else result
     refusal = ""
     for words, form in FORMS.items():
@@ -136,6 +139,8 @@ def view(
         notice = words and f"runs {words}, which takes longer: {refusal}"
         result = View(copy, names, merged, omitted, notice)
         refusal = trial.refusal(result)
+        if refusal:
+            trial.require_alone()
         # Rounding in a deep network can exceed the tolerance in float32; in float64 only a wrong rewrite can.
         if not refusal or not _refusal_in_float64(trial, form, module, omitted):
             return result
