@@ -184,7 +184,9 @@ class Named(Model):
         return ("bn1", "relu", "maxpool", "layer1.0.conv1", "layer1", "layer4.1.bn2", "layer4", "fc", "nowhere")
 
 
-@pytest.mark.parametrize("layer", Named().layers()[:-2])
+@pytest.mark.parametrize(
+    "layer", [pytest.param(name, marks=() if name == "layer1" else pytest.mark.slow) for name in Named().layers()[:-2]]
+)
 def test_grad_cam_of_any_layer_is_that_of_the_network_itself(layer):
     model = Named()
     inputs = images()

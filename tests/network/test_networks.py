@@ -130,13 +130,13 @@ def calibrated(name: str) -> nn.Module:
     return network.eval()
 
 
-SEEN_ELSEWHERE = ("resnet50", "inception_v3")
-"""Networks that ``test_canonical`` also folds."""
+FAST = ("mobilenet_v3_small", "shufflenet_v2")
+"""Networks that the fast tests fold too."""
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow if name in SEEN_ELSEWHERE else ()) for name in FAMILIES],
+    params=[pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in FAMILIES],
 )
 def views(request: pytest.FixtureRequest) -> Views:
     family = FAMILIES[request.param]
@@ -202,7 +202,14 @@ def test_the_network_is_left_as_it_was(views):
 # explainers on networks that Van Craenendonck et al. 2020 do not use
 
 
-@pytest.fixture(scope="module", params=["efficientnet_b0", "timm efficientnet_b0", "unet"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+        pytest.param("timm efficientnet_b0", marks=pytest.mark.slow),
+        "unet",
+    ],
+)
 def model(request: pytest.FixtureRequest) -> Model:
     return Model.of(calibrated(request.param), "abc"[:CLASSES], outputs=FAMILIES[request.param].outputs)
 
@@ -243,6 +250,7 @@ def test_relu_only_is_refused_without_a_relu_between_image_and_classes(model):
         explainer(batch)
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_classes_do_not_depend_on_is_noted():
     """The U-Net's decoder computes only the mask; Grad-CAM of it is zero for every class, which a note says."""
     model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
@@ -272,6 +280,7 @@ def close(actual: Tensor, expected: Tensor) -> None:
 # what cannot be traced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", UNTRACEABLE.values(), ids=UNTRACEABLE)
 def test_a_network_that_cannot_be_traced_has_a_reason_and_a_gradient(build):
     torch.manual_seed(0)

@@ -183,11 +183,13 @@ def test_every_law_has_a_planted_fault():
     assert {law for _, law in FAULTS} == {Check(law, None).name for law in (*evidence.LAWS, *component.LAWS)}
 
 
+@pytest.mark.slow
 def test_no_law_of_a_sound_explainer_is_skipped_without_a_reason():
     skipped = {result.name for result in check_explainer(Contribution()) if result.outcome == "skipped"}
     assert skipped == {"a model free map never asks the model"}
 
 
+@pytest.mark.slow
 def test_noise_without_the_trait_model_free_fails():
     with pytest.raises(ConformanceError, match="heat lies on the region that decides"):
         check_explainer(type("Noise", (Keyed,), {"traits": frozenset({"seeded"})})())

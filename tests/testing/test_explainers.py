@@ -312,12 +312,14 @@ def test_a_planted_fault_is_caught(fault, law):
         torch.set_grad_enabled(True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always:this will change")
 @pytest.mark.parametrize("sound", [KeepsLast(), Warns()])
 def test_one_map_or_warnings_of_pytest_are_no_growth(sound):
     run(sound.short, [check for check in checks(sound) if check.name == "memory does not grow"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "message"), [(Keeps(), r"leave \d+ objects; .* Tensor"), (KeepsArrays(), "66 arrays")]
 )
@@ -326,6 +328,7 @@ def test_a_violation_says_how_much_memory_grows(fault, message):
         run(fault.short, [check for check in checks(fault) if check.name == "memory does not grow"])
 
 
+@pytest.mark.slow
 def test_measuring_memory_leaves_no_trace():
     before = gc.get_freeze_count(), tracemalloc.is_tracing()
     run("Plain", [check for check in checks(Plain()) if check.name == "memory does not grow"])
@@ -336,6 +339,7 @@ def test_every_law_has_a_planted_fault():
     assert {law for _, law in FAULTS} == {Check(law, None).name for law in explainer.LAWS}
 
 
+@pytest.mark.slow
 def test_a_check_says_what_was_seen():
     with pytest.raises(ConformanceError, match="claims the trait 'seeded', but another seed gives the same map"):
         check_explainer(Unseeded())

@@ -100,6 +100,7 @@ def test_expected_failures_become_strict_expected_failures_of_pytest(check):
     check()
 
 
+@pytest.mark.slow
 def test_the_same_expected_failures_without_pytest():
     results = check_explainer(Backwards(), expected=WRONG)
     assert {result.name for result in results if result.outcome == "expected"} == set(WRONG)

@@ -123,6 +123,7 @@ def _rectify(explainer: object, activated: Tensor, values: Tensor, upstream: Ten
     return torch.where(values > 0, derivative * positive, 0.0).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES, ids=NAMES)
 @pytest.mark.parametrize(
     "build", [lambda: toys.drawn(toys.Residual().build(), 0), Functional, lambda: models.resnet18(num_classes=3)],

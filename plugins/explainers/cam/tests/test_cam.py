@@ -183,6 +183,7 @@ def test_networks_of_another_form_are_undefined(model, reason):
     assert reason in verdict.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "level"), [("resnet18", "exact"), ("mobilenet_v3_small", "undefined"), ("densenet121", "exact")]
 )

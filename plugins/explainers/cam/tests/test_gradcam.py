@@ -104,7 +104,12 @@ def test_captum_agrees_on_a_residual_network(layer, module):
 
 
 @pytest.mark.parametrize(
-    ("layer", "module"), [("conv1", "relu"), ("layer2.1.conv2", "layer2.1.bn2"), ("last", "layer4")]
+    ("layer", "module"),
+    [
+        pytest.param("conv1", "relu", marks=pytest.mark.slow),
+        pytest.param("layer2.1.conv2", "layer2.1.bn2", marks=pytest.mark.slow),
+        ("last", "layer4"),
+    ],
 )
 def test_captum_agrees_on_resnet18(layer, module):
     torch.manual_seed(0)
@@ -157,6 +162,7 @@ def test_a_convolution_is_explained_after_its_norm_and_activation():
     torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_all_layers_takes_one_forward_and_one_backward(monkeypatch):
     model = Model.of(calibrated(models.resnet18(num_classes=3)), "abc")
     sweep = list(GradCam(layer="all").expand(model))

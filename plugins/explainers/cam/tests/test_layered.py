@@ -233,6 +233,7 @@ def test_pytorch_grad_cam_agrees_on_a_residual_network(layer, explainer, referen
     assert_pytorch_grad_cam_agrees(explainer, reference, drawn(Block()), layer, random_images())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @pytest.mark.parametrize("layer", ["conv1", "layer4.1.conv2"])
 def test_pytorch_grad_cam_agrees_on_resnet18(layer, explainer, reference):
@@ -317,6 +318,7 @@ def test_captum_agrees_on_guided_gradcam_with_repeated_values(size):
     assert_captum_agrees(drawn(Block()), "third", random_images(size=size), "nearest", "nearest")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["conv1", "layer4.1.conv2"])
 def test_captum_agrees_on_guided_gradcam_on_resnet18(layer):
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ REFERENCES = (
 )
 
 
-@pytest.fixture(scope="module", params=["residual", "resnet18"])
+@pytest.fixture(scope="module", params=["residual", pytest.param("resnet18", marks=pytest.mark.slow)])
 def network(request) -> nn.Module:
     """A network with BatchNorm and skip connections, in float64."""
     torch.manual_seed(0)

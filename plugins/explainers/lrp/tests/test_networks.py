@@ -357,6 +357,7 @@ SHARED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), SHARED)
 def test_rules_that_differ_in_the_first_layer_share_the_rest(batch_of, first, second):
     """Both use one pass down to the first layer, and each map has the same bits as alone."""

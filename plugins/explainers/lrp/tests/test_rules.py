@@ -182,6 +182,7 @@ def test_the_plain_implementation_agrees(plain_map, batch_of, kind, preset):
     assert gap(actual, plain_map(batch, preset)) <= tolerance
 
 
+@pytest.mark.slow
 def test_the_plain_implementation_agrees_in_a_volume(plain_map, batch_of):
     volume = torch.rand(2, 3, 8, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     batch = batch_of(toys.Residual(dimensions=3).build().double(), volume, [1, 2])

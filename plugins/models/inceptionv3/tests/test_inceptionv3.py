@@ -37,6 +37,7 @@ def test_the_last_maps_have_12_cells_a_side_at_448(model):
     assert [activations[layer].shape for layer in layers] == [(1, width, 12, 12) for width in BRANCHES.values()]
 
 
+@pytest.mark.slow
 def test_94_convolutions_each_with_its_norm_and_a_relu_that_was_a_function(model):
     assert len(model.layers()) == 94
     assert model.last_layer == "Mixed_7c"

@@ -114,6 +114,7 @@ def test_the_seed_alone_decides_random_weights():
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_loaded_whole_and_counts_by_content(tmp_path):
     other = ResNet50(seed=9).network.state_dict()
     torch.save(other, tmp_path / "a.pt")

@@ -47,6 +47,7 @@ def test_a_layer_is_its_convolution_with_relu_before_the_pooling(model):
         torch.testing.assert_close(activations[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_13_convolutions_and_15_activations(model):
     assert len(model.layers()) == 13
     assert model.last_layer == "features.28"

@@ -15,6 +15,7 @@ from heatproof_phantom.phantom import Phantom
 SMALL = ("patients=10", "height=64")
 
 
+@pytest.mark.slow
 def test_idrid_uses_all_samples_but_the_test_split_for_tuning(tmp_path: Path) -> None:
     assert write_layout(default(), "idrid", "phantom", SMALL, None, tmp_path / "idrid") == 20
     dataset = Idrid(root=tmp_path / "idrid")
