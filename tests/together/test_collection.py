@@ -23,7 +23,7 @@ def written() -> dict[str, list[str]]:
 )
 def test_the_network_runs_as_documented(name: str) -> None:
     row = PROGRAM["row"](name)
-    assert not [cell for cell in row if cell.startswith(("WRONG", "FAILED"))]
+    assert not [cell for cell in row if ("WRONG" in cell or "FAILED" in cell)]
     assert written()[name] == row
 
 

@@ -36,7 +36,8 @@ def multipliers(batch: Batch, reference: Reference) -> Multipliers:
         # The output of a reference depends on the further inputs of each image.
         if reference.is_shared and not batch.inputs:
             recording, logits = _reference(batch.select([0]), reference.images)
-            return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))
+            if recording.has_one_row:
+                return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))
 
         def act(rows: slice) -> Multipliers:
             piece = batch.select(range(len(batch))[rows])

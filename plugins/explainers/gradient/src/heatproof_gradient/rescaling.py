@@ -21,6 +21,11 @@ class Recording:
     def __init__(self) -> None:
         self.recorded: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
+    @property
+    def has_one_row(self) -> bool:
+        """Whether every recorded tensor has one row; a network may make a row of each slice of an image."""
+        return all(len(values) == 1 for values, _ in self.recorded.values())
+
     def activated(self, module: nn.Module, values: Tensor, activated: Tensor) -> Tensor:
         """Record the input and output of a module; returns the unchanged output."""
         self.recorded[module] = (values, activated)

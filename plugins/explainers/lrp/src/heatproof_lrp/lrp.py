@@ -146,10 +146,12 @@ class Lrp(Explainer[LrpParams]):
         network = self._network(batch)
         rules = rules_of(network, self.params.assignments())
         first_layer = single_first_layer(network, (Linear,))
-        if first_layer is None:
+        upper: Tensor | None = None
+        if first_layer is not None:
+            upper, start = batch.once(("shared", self.shares), lambda: self._above(batch, rules, first_layer))
+        if first_layer is None or upper is None or len(upper) != len(batch):  # a row per slice cannot be divided
             relevance, start = batch.once(("lrp", self.identity), lambda: self._above(batch, rules, None))
         else:
-            upper, start = batch.once(("shared", self.shares), lambda: self._above(batch, rules, first_layer))
             relevance = self._below(batch, stem(network, first_layer), rules, upper)
         total = relevance.flatten(1).sum(1)
         is_zero = relevance.flatten(1).abs().amax(1) == 0
