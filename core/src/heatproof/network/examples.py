@@ -25,7 +25,7 @@ def examples(network: nn.Module, channels: int | None, size: int | Sequence[int]
     rng = torch.Generator().manual_seed(0)
     for space in _spaces(size, dimensions):
         for width in widths:
-            image = torch.randn((1, width, *space), generator=rng)
+            image = torch.rand((1, width, *space), generator=rng)  # values that any preparation may give
             yield image.to(device=weight.device, dtype=dtype)
 
 

@@ -40,6 +40,8 @@ class Neck:
 def shapes_of(module: fx.GraphModule, image: Tensor) -> dict[fx.Node, Shape]:
     """The shape of every tensor that a graph computes from one image; raises what the network raises."""
     weights = tensors(module)
+    dtype = next((tensor.dtype for tensor in weights if tensor.is_floating_point()), image.dtype)
+    image = image.to(dtype)
     shapes: dict[str, Shape] = {}
     if image.numel() + sum(tensor.numel() for tensor in weights) > LARGE:
         # A constant on the processor, for example, does not meet tensors without values.

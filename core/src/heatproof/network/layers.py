@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .canonical import canonical, reason_of
+from .equivalence import converted
 from .graph import of_kind
 from .grids import PASSIVE_MODULES, Shape, ancestors, gates, has_grid, neck, shapes_of
 from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
@@ -75,6 +76,7 @@ def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Te
     modules = dict(network.named_modules())
     for image in examples:
         try:
+            network = converted(network, image.dtype)
             with torch.enable_grad(), Recorder(network) as recorder:
                 result = named_outputs(network(image.clone().requires_grad_().clone()), outputs)
         except Exception:

@@ -62,7 +62,8 @@ class View:
         values = arguments(self.module.graph, images.contiguous(), inputs)
         names = list(capture)
         if not names and cell is None:
-            return named_outputs(self.module(*values), self.names), {}
+            # A GraphModule's own call prints a report of any error.
+            return named_outputs(nn.Module.__call__(self.module, *values), self.names), {}
         nodes = {name: self._node(name) for name in names}
         walk = Walk(self.module, frozenset(nodes.values()), cell)
         outputs = named_outputs(walk.run(*values), self.names)
