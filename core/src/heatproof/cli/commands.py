@@ -1,6 +1,7 @@
 """The commands list, show, check, plan, run and report; plugins add further ones."""
 
 import json
+import logging
 import os
 import sys
 from contextlib import redirect_stdout
@@ -162,6 +163,8 @@ def run(
         with live, redirect_stdout(sys.stderr):
             finished = run_(loaded, catalog(), live, part, retry_failed, strict, verify_data)
     except KeyboardInterrupt:
+        # Nobody awaits the reads and writes that the interrupt cut off, and asyncio would print their errors.
+        logging.getLogger("asyncio").disabled = True
         click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
