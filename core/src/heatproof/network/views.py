@@ -62,12 +62,16 @@ class View:
         values = arguments(self.module.graph, images.contiguous(), inputs)
         names = list(capture)
         if not names and cell is None:
-            # A GraphModule's own call prints a report of any error.
-            return named_outputs(nn.Module.__call__(self.module, *values), self.names), {}
+            return named_outputs(self._run(values), self.names), {}
         nodes = {name: self._node(name) for name in names}
         walk = Walk(self.module, frozenset(nodes.values()), cell)
         outputs = named_outputs(walk.run(*values), self.names)
         return outputs, {name: real_tensor(name, walk.observed[node]) for name, node in nodes.items()}
+
+    def _run(self, values: list[Any]) -> Any:
+        if isinstance(self.module, fx.GraphModule):
+            return nn.Module.__call__(self.module, *values)  # its own call prints a report of any error
+        return self.module(*values)
 
     def _node(self, layer: str) -> str:
         """The node that holds a layer's output; raises ``ModelError`` if there is none."""
