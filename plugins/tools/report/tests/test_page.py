@@ -532,20 +532,33 @@ def test_images_in_the_cache_need_no_plugin(folder: Path, html: str) -> None:
     assert len(images) == len(re.findall(r"<img [^>]*>", html))
 
 
-def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
+def flagged(folder: Path, catalog: Catalog, *, everywhere: bool) -> str:
+    """The page where the first row of the measure zone, or every row of the summary, has a flag."""
     before = (folder / "summary.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(before)))
-    next(row for row in rows if row["measure"] == "zone")["flag"] = "weights <i>filled</i> on the reported split"
+    for row in rows if everywhere else [next(row for row in rows if row["measure"] == "zone")]:
+        row["flag"] = "weights <i>filled</i> on the reported split"
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
     try:
         Run(folder).write("summary.csv", text.getvalue())
-        ranking = [cells for cells in Page(page_of(folder, catalog).read_text()).rows if len(cells) == 11]
+        return page_of(folder, catalog).read_text()
     finally:
         Run(folder).write("summary.csv", before)
+
+
+def test_flag_stands_beside_the_number(folder: Path, catalog: Catalog) -> None:
+    ranking = [cells for cells in Page(flagged(folder, catalog, everywhere=False)).rows if len(cells) == 11]
     assert sum("weights <i>filled</i> on the reported split" in cells[0] for cells in ranking) == 1
+
+
+def test_a_flag_of_all_numbers_of_a_table_stands_above_it(folder: Path, catalog: Catalog) -> None:
+    html = flagged(folder, catalog, everywhere=True)
+    ranking = [cells for cells in Page(html).rows if len(cells) == 11]
+    assert not [cells for cells in ranking if "filled" in cells[0]]
+    assert html.count("⚑ weights &lt;i&gt;filled&lt;/i&gt; on the reported split") >= 1
 
 
 def test_no_chart_is_drawn_where_no_combination_has_a_value(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
