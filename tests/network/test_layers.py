@@ -302,6 +302,30 @@ def test_hooks_observe_the_layers_of_a_network_that_cannot_be_traced():
     assert not model.network.layer._forward_hooks
 
 
+class Underlined(nn.Module):
+    """Calls a module twice whose name has two underscores, and branches on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv__a = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = self.conv__a(self.conv__a(values).relu())
+        return values.mean((2, 3)) if values.isfinite().all() else values.amax((2, 3))
+
+
+def test_hooks_tell_the_calls_of_a_module_whose_name_looks_like_a_call():
+    network = Underlined().double()
+    model = Model.of(network, CLASSES)
+    assert model.outline.reason
+    assert model.last_layer == "conv__a__2"
+    inputs = images()
+    layers = gradients(Batch(model, ["a", "b"], inputs, [0, 1], layers=["conv__a", "conv__a__2"])).layers
+    first = network.conv__a(inputs)
+    torch.testing.assert_close(layers["conv__a"].activation, first.detach())
+    torch.testing.assert_close(layers["conv__a__2"].activation, network.conv__a(first.relu()).detach())
+
+
 def test_a_layer_without_spatial_axes_is_refused_with_a_reason():
     with pytest.raises(
         ModelError, match=r"'fc' of Named has shape \(2, 3\), which is no grid over 2 images of 32 × 32"

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -126,14 +126,19 @@ def _patches(count: int, space: Shape) -> Shape | None:
 
 def ancestors(node: fx.Node) -> set[fx.Node]:
     """The nodes whose values a node depends on, and the node itself; shapes alone do not count."""
-    seen: set[fx.Node] = set()
+    return _reached(node, lambda current: current.all_input_nodes)
+
+
+def _reached(node: fx.Node, step: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+    """The node and all that are reached from it step by step without reading a shape."""
+    reached: set[fx.Node] = set()
     pending = [node]
     while pending:
         current = pending.pop()
-        if current not in seen and not reads_shape(current):
-            seen.add(current)
-            pending.extend(current.all_input_nodes)
-    return seen
+        if current not in reached and not reads_shape(current):
+            reached.add(current)
+            pending.extend(step(current))
+    return reached
 
 
 def neck(module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape]) -> Neck:
@@ -146,16 +151,17 @@ def neck(module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape
     if not grids:
         return Neck(reason="nothing that it computes on the way to the output lies on a grid over the image")
     last = grids[-1]
-    if later := [node for node in nodes if _computes_on_tokens(module, node, last, shapes)]:
+    after = _reached(last, lambda current: current.users) - {last}
+    if later := [node for node in nodes if node in after and _computes_on_tokens(module, node, shapes)]:
+        shape = " × ".join(map(str, shapes[later[0]][1:]))
         return Neck(
-            reason=f"after {_named(last)} it computes on {' × '.join(map(str, shapes[later[0]][1:]))} values that are "
-            f"no grid, such as {later[0].name!r}"
+            reason=f"after {_named(last)} it computes on {shape} values that are no grid, such as {later[0].name!r}"
         )
     before = ancestors(last)
     others = [node for node in grids if node not in before and _leaves_grid(node, path, set(grids))]
     if others:
-        return Neck(reason=f"it pools several grids that do not depend on each other: {_named(others[-1])} and "
-                    f"{_named(last)}")  # fmt: skip
+        names = f"{_named(others[-1])} and {_named(last)}"
+        return Neck(reason=f"it pools several grids that do not depend on each other: {names}")
     return Neck(_before_pooling(module, last, shapes, space))
 
 
@@ -175,13 +181,16 @@ def _is_grid(node: fx.Node, shapes: Mapping[fx.Node, Shape], space: Shape) -> bo
     return bool(shape) and shape[0] == 1 and has_grid(shape, space)
 
 
-def _computes_on_tokens(module: fx.GraphModule, node: fx.Node, last: fx.Node, shapes: Mapping[fx.Node, Shape]) -> bool:
-    """Whether a node computes, after the last grid and from it, values with two or more axes besides the batch's."""
-    shape = shapes.get(node, ())
-    wide = [size for size in shape[1:] if size > 1]
-    if len(wide) < 2 or node is last or last not in ancestors(node):
-        return False
-    return not (of_kind(module, node, (*PASSIVE_MODULES, *POOLS)) or callee(node) in PASSIVE_CALLS)
+def is_wide(shape: Shape) -> bool:
+    """Whether values have two or more axes besides the batch's."""
+    return sum(size > 1 for size in shape[1:]) > 1
+
+
+def _computes_on_tokens(module: fx.GraphModule, node: fx.Node, shapes: Mapping[fx.Node, Shape]) -> bool:
+    """Whether a node behind the last grid computes values that are more than one number per channel."""
+    return is_wide(shapes.get(node, ())) and not (
+        of_kind(module, node, (*PASSIVE_MODULES, *POOLS)) or callee(node) in PASSIVE_CALLS
+    )
 
 
 def _leaves_grid(node: fx.Node, path: set[fx.Node], grids: set[fx.Node]) -> bool:

@@ -1,6 +1,6 @@
 """The outline of a network: its layers by the names of its modules, and its activations."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from .canonical import canonical, reason_of
 from .equivalence import converted
 from .graph import of_kind
-from .grids import PASSIVE_MODULES, Shape, ancestors, gates, has_grid, neck, shapes_of
+from .grids import PASSIVE_MODULES, Neck, Shape, ancestors, gates, has_grid, is_wide, neck, shapes_of
 from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE
@@ -55,7 +55,11 @@ def outline(
         names, tuple(type(module.get_submodule(str(node.target))) for node in activations), module=module,
         layers=frozenset(layers_of(module)), grids=names,
     )  # fmt: skip
-    for image, shapes in _runs(module, examples):
+    for image in examples:
+        try:
+            shapes = shapes_of(module, image)
+        except Exception:
+            continue  # another network takes such images
         return _with_grids(plain, module, outputs, image, shapes)
     return plain
 
@@ -73,7 +77,6 @@ def layers_of(module: fx.GraphModule) -> dict[str, str]:
 
 def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Tensor], reason: str) -> Outline:
     """The outline of a network that is not traced for a ``reason``: the modules that hooks observe."""
-    modules = dict(network.named_modules())
     for image in examples:
         try:
             network = converted(network, image.dtype)
@@ -84,12 +87,12 @@ def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Te
         values = {name: value for name, value in recorder.observed.items() if _depends(value)}
         path = {name: values[name] for name in _on_path(values, result)}
         names = [name for name, value in path.items() if has_grid(tuple(value.shape), _space(image))]
-        kinds = {name: modules[name.partition("__")[0]] for name in values}
+        kinds = recorder.modules
         convolutions = tuple(name for name in values if isinstance(kinds[name], CONVOLUTIONS))
         grids = tuple(name for name in convolutions if name in names)
         last, unpooled = _last_observed(path, names, kinds)
         return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image)
-    return Outline(reason=reason, layers=frozenset(name for name in modules if name))
+    return Outline(reason=reason, layers=frozenset(name for name, _ in network.named_modules() if name))
 
 
 def _space(image: Tensor) -> Shape:
@@ -119,24 +122,13 @@ def _last_observed(values: dict[str, Tensor], names: list[str], kinds: dict[str,
     last = computed[-1]
     order = list(values)
     for name in order[order.index(last) + 1 :]:
-        wide = [size for size in values[name].shape[1:] if size > 1]
-        if len(wide) > 1 and name not in names and not isinstance(kinds[name], passive):
+        if is_wide(tuple(values[name].shape)) and name not in names and not isinstance(kinds[name], passive):
             return "", f"after {last!r} it computes on values that are no grid, such as those of {name!r}"
     return last, ""
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first, second)
-
-
-def _runs(module: fx.GraphModule, examples: Iterable[Tensor]) -> Iterator[tuple[Tensor, dict[fx.Node, Shape]]]:
-    """The examples that a network takes, with the shapes of what it computes from them."""
-    for image in examples:
-        try:
-            shapes = shapes_of(module, image)
-        except Exception:
-            continue
-        yield image, shapes
 
 
 def _with_grids(
@@ -151,12 +143,11 @@ def _with_grids(
     grids = tuple(
         name for name in plain.convolutions if ends[name] in path - left_out and has_grid(shapes[ends[name]], space)
     )
-    if not explained_nodes:
-        return replace(plain, grids=grids, unpooled="it has no output (n, class)", example=image)
-    pooled = neck(module, explained_nodes[0], shapes)
-    if pooled.node is None:
-        return replace(plain, grids=grids, unpooled=pooled.reason, example=image)
-    return replace(plain, grids=grids, last=_name_of(pooled.node, plain.convolutions), unpooled="", example=image)
+    pooled = Neck(reason="it has no output (n, class)")
+    if explained_nodes:
+        pooled = neck(module, explained_nodes[0], shapes)
+    last = "" if pooled.node is None else _name_of(pooled.node, plain.convolutions)
+    return replace(plain, grids=grids, last=last, unpooled=pooled.reason, example=image)
 
 
 def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx.Node, Shape]) -> list[fx.Node]:

@@ -40,7 +40,7 @@ class Opaque:
 
 
 class Recorder:
-    """Records the outputs of modules of a network while it is entered; only for ``names``, or for all modules.
+    """Records outputs and modules of a network by name while it is entered; only for ``names``, or for all modules.
 
     The network goes on with copies, so that later layers that work in place do not overwrite what was recorded.
     """
@@ -49,12 +49,13 @@ class Recorder:
         self.network = network
         self.names = None if names is None else frozenset(names)
         self.observed: dict[str, Any] = {}
+        self.modules: dict[str, nn.Module] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Recorder":
-        for path, module in dict(self.network.named_modules()).items():
-            if path and (self.names is None or any(name.partition("__")[0] == path for name in self.names)):
-                self._handles.append(module.register_forward_hook(self._hook(path)))
+        if self.names is None or self.names:
+            modules = [(path, module) for path, module in self.network.named_modules() if path]
+            self._handles += [module.register_forward_hook(self._hook(path)) for path, module in modules]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -69,6 +70,7 @@ class Recorder:
             if self.names is not None and name not in self.names:
                 return None
             self.observed[name] = output
+            self.modules[name] = module
             return output.clone() if isinstance(output, Tensor) else None
 
         return observe
