@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,16 +83,13 @@ class Trial:
                 f"the network is not deterministic: its output {again} differs between two runs on the same image; "
                 "switch off dropout and other random steps in evaluation mode."
             )
-        if self.images.dtype == torch.float64 or self.in_float64().differs_alone():
+        precise = self if self.images.dtype == torch.float64 else self.precise
+        if precise.differing(precise.run(precise.network, 1)):
             raise ModelError(
                 f"the network couples the images of a batch: its output {differing} for an image differs beside "
                 f"another one{_first_coupling(self.network)}; give it running statistics, or normalise each image "
                 "by itself."
             )
-
-    def differs_alone(self) -> bool:
-        """Whether the network gives other outputs for an image alone; in float64 rounding is no reason."""
-        return bool(self.differing(self.run(self.network, 1)))
 
     @torch.no_grad()
     def refusal(self, view: "View") -> str:
@@ -121,8 +119,10 @@ class Trial:
                 return f"{name!r} (by {gap:.1e} of its largest value)"
         return ""
 
-    def in_float64(self) -> "Trial":
-        """The same trial in float64."""
+    @cached_property
+    @torch.no_grad()
+    def precise(self) -> "Trial":
+        """The same trial in float64, where rounding is no reason for a difference."""
         network = converted(self.origin, torch.float64)
         floats = {name: value.double() for name, value in self.inputs.items() if _is_real(value)}
         precise = Trial(self.origin, network, self.names, self.images.double(), {**self.inputs, **floats}, {})

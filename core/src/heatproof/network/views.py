@@ -116,6 +116,8 @@ FORMS: Mapping[str, Form] = {
     "with BatchNorm as layers of their own": freeze,
 }
 """The forms of a folded view, the fastest first, in words for users whose network does not get the first."""
+UNFOLDED: Mapping[str, Form] = {"": lambda module, images: (module, {})}
+"""The only form of a canonical view, which shares the trained Parameters."""
 
 
 def view(
@@ -132,30 +134,23 @@ def view(
     except Exception as error:
         trial.require_alone()
         return Opaque(trial.network, names, reason_of(error))
-    if not folded:
-        result = View(module, names, omitted=omitted)
-        refusal = trial.refusal(result)
-        if refusal:
-            trial.require_alone()
-        return Opaque(trial.network, names, refusal) if refusal else result
     refusal = ""
-    for words, form in FORMS.items():
+    for words, form in (FORMS if folded else UNFOLDED).items():
         copy, merged = form(module, images)
         notice = words and f"runs {words}, which takes longer: {refusal}"
         result = View(copy, names, merged, omitted, notice)
         refusal = trial.refusal(result)
-        if refusal:
+        if not refusal:
+            return result
+        if not words:
             trial.require_alone()
         # Rounding in a deep network can exceed the tolerance in float32; in float64 only a wrong rewrite can.
-        if not refusal or not _refusal_in_float64(trial, form, module, omitted):
+        if folded and images.dtype != torch.float64 and _agrees_in_float64(trial.precise, form, module, omitted):
             return result
     return Opaque(trial.network, names, refusal)
 
 
-def _refusal_in_float64(trial: Trial, form: Form, module: fx.GraphModule, omitted: tuple[str, ...]) -> str:
-    """Why a form of the network is not the network in float64; empty if it agrees."""
-    if trial.images.dtype == torch.float64:
-        return "it was compared in float64"
-    precise = trial.in_float64()
-    copy, merged = form(module, precise.images)
-    return precise.refusal(View(copy, precise.names, merged, omitted))
+def _agrees_in_float64(trial: Trial, form: Form, module: fx.GraphModule, omitted: tuple[str, ...]) -> bool:
+    """Whether a form of the network is the network, by a trial in float64."""
+    copy, merged = form(module, trial.images)
+    return not trial.refusal(View(copy, trial.names, merged, omitted))
