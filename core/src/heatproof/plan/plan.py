@@ -43,8 +43,7 @@ class Plan:
     @cached_property
     def rejected(self) -> Mapping[str, list[Tally]]:
         """Dataset identity → its rejected files; cached, as a dataset may read whole tables for it."""
-        datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
-        return {identity: dataset.rejected() for identity, dataset in datasets.items()}
+        return {identity: dataset.rejected() for identity, dataset in self._datasets.items()}
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -54,8 +53,11 @@ class Plan:
     @cached_property
     def passed_over(self) -> Mapping[str, list[Tally]]:
         """Dataset identity → the files among its images and masks that nothing reads."""
-        datasets = {source.dataset.identity: source.dataset for source, _ in self.pairs}
-        return {identity: dataset.passed_over() for identity, dataset in datasets.items()}
+        return {identity: dataset.passed_over() for identity, dataset in self._datasets.items()}
+
+    @property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {source.dataset.identity: source.dataset for source, _ in self.pairs}
 
     def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
         """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
