@@ -216,7 +216,7 @@ class Model(Component[P]):
 
     @property
     def last_layer(self) -> str:
-        """The layer whose grid is pooled on the way to the first output; raises ``ModelError`` if there is none.
+        """The layer whose grid is pooled on the way to the explained output; raises ``ModelError`` if there is none.
 
         Sums, concatenations, normalisations and activations before the pooling are part of it. Where a subclass names
         the layers, it is the last of them.

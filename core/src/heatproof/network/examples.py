@@ -1,7 +1,6 @@
 """Images that a network may take, for learning the shapes of what it computes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ def examples(network: nn.Module, channels: int | None, size: int | Sequence[int]
     dimensions = [2, 3]
     if first is not None and first.weight.ndim == 5:
         dimensions = [3, 2]
-    widths = [channels] if channels else list(dict.fromkeys([*_widths(first), 3, 1]))
+    likely = [] if first is None else [first.in_channels]
+    widths = [channels] if channels else list(dict.fromkeys([*likely, 3, 1]))
     weight = next(iter(tensors(network)), torch.empty(0))
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     rng = torch.Generator().manual_seed(0)
@@ -27,10 +27,6 @@ def examples(network: nn.Module, channels: int | None, size: int | Sequence[int]
         for width in widths:
             image = torch.rand((1, width, *space), generator=rng)  # values that any preparation may give
             yield image.to(device=weight.device, dtype=dtype)
-
-
-def _widths(first: Any) -> list[int]:
-    return [] if first is None else [first.in_channels]
 
 
 def _spaces(size: int | Sequence[int] | None, dimensions: Sequence[int]) -> Iterator[tuple[int, ...]]:
