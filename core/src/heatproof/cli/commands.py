@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from .terminal import INTERRUPTED, Cli, broken_named, catalog, console, setting,
 
 if TYPE_CHECKING:
     from ..plan.plan import Plan
+    from ..run.runner import Finished
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -168,22 +170,25 @@ def run(
         click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
-    if finished.changed:
-        click.echo(finished.changed)
-    for fault in finished.rejected:
-        click.echo(f"rejected: {fault}")
-    for sentence in finished.empty:
-        click.echo(f"empty: {sentence}.")
-    for entry in finished.skipped:
-        click.echo(f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}")
-    for sentence in finished.validity.empty:
-        click.echo(f"no valid case: {sentence}")
+    for remark in _remarks(finished):
+        click.echo(remark)
     click.echo(ending(finished))
     refuse_faults(finished.folder, finished.faults)
     if finished.complete and finished.validity.nothing:
         raise HeatproofError(f"nothing is valid: {finished.validity.nothing}. Tables: {finished.folder}")
     if strict and finished.failures:
         raise HeatproofError(f"invalid or failed cases: {finished.failures} (--strict); scores.parquet says why.")
+
+
+def _remarks(finished: "Finished") -> Iterator[str]:
+    """What a user should know of a run besides its results, a line each."""
+    if finished.changed:
+        yield finished.changed
+    yield from (f"rejected: {fault}" for fault in finished.rejected)
+    yield from (f"empty: {sentence}." for sentence in finished.empty)
+    for entry in finished.skipped:
+        yield f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}"
+    yield from (f"no valid case: {sentence}" for sentence in finished.validity.empty)
 
 
 def _shard(text: str) -> tuple[int, int]:
