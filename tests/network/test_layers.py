@@ -10,6 +10,7 @@ from torchvision import models
 
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
+from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
 from heatproof.network.layers import layers_of, outline
 from heatproof.network.views import View, view
@@ -300,6 +301,11 @@ def test_hooks_observe_the_layers_of_a_network_that_cannot_be_traced():
     expected = nn.functional.interpolate(heat, size=(32, 32), mode="bilinear", align_corners=False)
     torch.testing.assert_close(explainer(batch).values, expected.detach(), rtol=1e-8, atol=1e-14)
     assert not model.network.layer._forward_hooks
+
+
+def test_the_last_layer_of_a_network_of_luminance():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    assert Model.of(network, CLASSES, Resize(size=32, channels="luminance")).last_layer == "0"
 
 
 class Underlined(nn.Module):

@@ -203,7 +203,7 @@ class Model(Component[P]):
     def _examples(self) -> Iterator[Tensor]:
         """Random images (1, c, *space) that the network may take."""
         params = self.preparation and self.preparation.params
-        return examples(self.network, getattr(params, "channels", None), self.size)
+        return examples(self.network, getattr(params, "width", None), self.size)
 
     @cached_property
     def size(self) -> int | tuple[int, ...] | None:

@@ -31,6 +31,11 @@ class PreparationParams(Params):
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
 
+    @property
+    def width(self) -> int | None:
+        """The number of channels of prepared images; None if they keep those of the image."""
+        return 1 if self.channels == "luminance" else self.channels
+
 
 class Preparation(Component[P]):
     """Puts a sample on a model's grid: image float32, annotations by area, and field and geometry with them."""
