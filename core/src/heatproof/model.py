@@ -18,7 +18,7 @@ from .imaging.transforms import Preparation
 from .network.examples import examples
 from .network.layers import Outline, observed, outline
 from .network.opaque import Opaque
-from .network.tracing import named_outputs
+from .network.tracing import explained, named_outputs
 from .network.views import View, view
 from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
 from .records import Array, Prediction, Sample
@@ -57,6 +57,11 @@ class Model(Component[P]):
     def outputs(self) -> tuple[str, ...]:
         """The names of the network's outputs, in order."""
         return ("logits",)
+
+    @property
+    def explained(self) -> str:
+        """The name of the output that is explained: ``logits`` if the network has it, else the first."""
+        return explained(self.outputs)
 
     @cached_property
     def extras(self) -> tuple[str, ...]:

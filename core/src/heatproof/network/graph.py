@@ -1,7 +1,7 @@
 """Queries on a network's fx graph: what a node calls, which nodes read it, and the graph's inputs and outputs."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -55,6 +55,27 @@ def reads_shape(node: fx.Node) -> bool:
     if node.target is getattr:
         return node.args[1] in SHAPE_ATTRIBUTES
     return torch_callee(node) in SHAPE_CALLS
+
+
+def ancestors(node: fx.Node) -> set[fx.Node]:
+    """The nodes whose values a node depends on, and the node itself; shapes alone do not count."""
+    return _reached(node, lambda current: current.all_input_nodes)
+
+
+def dependents(node: fx.Node) -> set[fx.Node]:
+    """The nodes whose values depend on a node, and the node itself, without the output; shapes alone do not count."""
+    return _reached(node, lambda current: current.users)
+
+
+def _reached(node: fx.Node, step: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+    reached: set[fx.Node] = set()
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        if current not in reached and current.op != "output" and not reads_shape(current):
+            reached.add(current)
+            pending.extend(step(current))
+    return reached
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:

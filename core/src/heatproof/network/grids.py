@@ -2,14 +2,14 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import callee, of_kind, reads_shape
+from .graph import ancestors, callee, dependents, of_kind, reads_shape
 from .modules import PASSING, POOLS, Multiply
 from .weights import tensors
 
@@ -124,23 +124,6 @@ def _patches(count: int, space: Shape) -> Shape | None:
     return None
 
 
-def ancestors(node: fx.Node) -> set[fx.Node]:
-    """The nodes whose values a node depends on, and the node itself; shapes alone do not count."""
-    return _reached(node, lambda current: current.all_input_nodes)
-
-
-def _reached(node: fx.Node, step: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
-    """The node and all that are reached from it step by step without reading a shape."""
-    reached: set[fx.Node] = set()
-    pending = [node]
-    while pending:
-        current = pending.pop()
-        if current not in reached and not reads_shape(current):
-            reached.add(current)
-            pending.extend(step(current))
-    return reached
-
-
 def neck(module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape]) -> Neck:
     """The last grid on the way to an output, before it is pooled; sums, norms and activations are part of it."""
     image = next(node for node in module.graph.nodes if node.op == "placeholder")
@@ -151,7 +134,7 @@ def neck(module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape
     if not grids:
         return Neck(reason="nothing that it computes on the way to the output lies on a grid over the image")
     last = grids[-1]
-    after = _reached(last, lambda current: current.users) - {last}
+    after = dependents(last) - {last}
     if later := [node for node in nodes if node in after and _computes_on_tokens(module, node, shapes)]:
         shape = " × ".join(map(str, shapes[later[0]][1:]))
         return Neck(

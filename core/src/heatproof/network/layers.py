@@ -8,8 +8,8 @@ from torch import Tensor, fx, nn
 
 from .canonical import canonical, reason_of
 from .equivalence import converted
-from .graph import of_kind
-from .grids import PASSIVE_MODULES, Neck, Shape, ancestors, gates, has_grid, is_wide, neck, shapes_of
+from .graph import ancestors, of_kind
+from .grids import PASSIVE_MODULES, Neck, Shape, gates, has_grid, is_wide, neck, shapes_of
 from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE

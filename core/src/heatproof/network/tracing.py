@@ -1,7 +1,7 @@
 """Traces a network to one fx graph, and names its outputs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
@@ -15,7 +15,7 @@ EXPLAINED = "logits"
 """The name of the output that is explained, where a network has several."""
 
 
-def explained(outputs: Mapping[str, Any]) -> str:
+def explained(outputs: Collection[str]) -> str:
     """The name of the output that is explained: ``logits``, or else the first."""
     return EXPLAINED if EXPLAINED in outputs else next(iter(outputs))
 
