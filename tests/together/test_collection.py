@@ -1,12 +1,15 @@
 """Every network of the collection is explained as the table in ``docs/networks.md`` says."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+sys.path.insert(0, str(DOCS / "robustness"))  # the program's modules lie beside it
 PROGRAM = runpy.run_path(str(DOCS / "robustness/collection.py"))
+sys.path.pop(0)
 FAST = ("outputs in a dictionary", "in place, read again", "flattened by view", "an optional input", "control flow",
         "an assertion of the type", "DataParallel", "2.5-D", "squeeze and excitation at the end")  # fmt: skip
 
