@@ -39,7 +39,7 @@ class Cam(Explainer):
                 "undefined", f"{model.short} cannot be traced ({model.outline.reason}), so its head is unknown"
             )
         try:
-            find_head(network, "logits" if "logits" in model.outputs else model.outputs[0], model.outputs)
+            find_head(network, model.explained, model.outputs)
         except ModelError as error:
             return Verdict("undefined", str(error))
         return verdict

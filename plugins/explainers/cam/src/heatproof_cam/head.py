@@ -9,14 +9,10 @@ from torch import Tensor, fx, nn
 from heatproof.batch import Batch
 from heatproof.errors import ModelError
 from heatproof.network.graph import arguments, callee, module_of, of_kind, output_of
-from heatproof.network.modules import CONVOLUTIONS, Mean
+from heatproof.network.modules import ADAPTIVE_AVERAGE_POOLS, ADAPTIVE_MAX_POOLS, CONVOLUTIONS, Mean
 from heatproof_shared_passes.trunk import until
 
 NEEDED = "cam needs a network that ends in a global pooling and one linear layer"
-ADAPTIVE = (
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
-)  # fmt: skip
 IDLE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 RESHAPING = ("flatten", "view", "reshape", "squeeze", "dropout")
 """Functions and methods that keep pooled values, one per channel, unchanged."""
@@ -107,7 +103,7 @@ def _is_global(pooling: nn.Module | None, dimensions: int | None) -> bool:
             axes in ({*range(2, 2 + count)}, {*range(-count, 0)})
             for count in ([dimensions] if dimensions else (1, 2, 3))
         )
-    if not isinstance(pooling, ADAPTIVE):
+    if not isinstance(pooling, (*ADAPTIVE_AVERAGE_POOLS, *ADAPTIVE_MAX_POOLS)):
         return False
     size = pooling.output_size
     return size == 1 or (isinstance(size, (tuple, list)) and {*size} == {1})
