@@ -6,12 +6,11 @@ from typing import Any
 from torch import fx, nn
 
 from heatproof.model import Model
-from heatproof.network.graph import callee, module_of, of_kind, only_reader, reads_shape
+from heatproof.network.graph import callee, dependents, module_of, of_kind, only_reader, reads_shape
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
-from heatproof_shared_passes.linearity import dependents
 
-from .graph import relevance_source
+from .graph import image_node, relevance_source
 
 WITH_RULE = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.ReLU, Add, Concatenate,
@@ -54,7 +53,7 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
             return Verdict("undefined", f"{reason}; use batch_norm: merged")
     # Dictionaries without values serve as sets that keep their order.
     names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
-    reached = dependents(network.graph)
+    reached = dependents(image_node(network.graph))
     for node in _relevance_nodes(network, reached):
         remark = _remark(network, node, reached, batch_norm_rule)
         if remark:

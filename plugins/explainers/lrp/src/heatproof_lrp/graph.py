@@ -1,4 +1,4 @@
-"""Analyzes a network's graph: which nodes depend on the image, which layers come first, where relevance goes."""
+"""Analyzes a network's graph: which layers come first, and where relevance goes."""
 
 from collections.abc import Collection
 
@@ -15,7 +15,7 @@ ARITHMETIC = frozenset({"add", "sub", "subtract", "mul", "multiply", "truediv", 
 
 def first_layers(network: fx.GraphModule, weighted: tuple[type, ...]) -> frozenset[str]:
     """The names of the layers with weights that read the image, without another such layer in between."""
-    reached = _image_node(network.graph)
+    reached = {image_node(network.graph)}
     layers = set()
     for node in network.graph.nodes:
         if reached.isdisjoint(node.all_input_nodes) or reads_shape(node):
@@ -34,7 +34,7 @@ def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> s
         return None
     (name,) = layers
     # Does a path from the image reach the output without this layer?
-    reached = _image_node(network.graph)
+    reached = {image_node(network.graph)}
     for node in network.graph.nodes:
         is_layer = node.op == "call_module" and node.target == name
         if not is_layer and not reads_shape(node) and not reached.isdisjoint(node.all_input_nodes):
@@ -44,9 +44,10 @@ def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> s
     return name
 
 
-def _image_node(graph: fx.Graph) -> set[fx.Node]:
-    """The first input of the network, as a set of one node."""
-    return set(graph.find_nodes(op="placeholder")[:1])
+def image_node(graph: fx.Graph) -> fx.Node:
+    """The first input of the network."""
+    image: fx.Node = graph.find_nodes(op="placeholder")[0]
+    return image
 
 
 def relevance_source(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, fx, nn
 from zennit.layer import Sum
 
-from heatproof.network.graph import attribute, of_kind
+from heatproof.network.graph import attribute, dependents, of_kind
 from heatproof.network.modules import Add
-from heatproof_shared_passes.linearity import dependents
 from heatproof_shared_passes.trunk import until
 
-from .graph import relevance_source
+from .graph import image_node, relevance_source
 
 _NETWORKS: WeakKeyDictionary[nn.Module, fx.GraphModule] = WeakKeyDictionary()
 _STEMS: WeakKeyDictionary[nn.Module, dict[str, fx.GraphModule]] = WeakKeyDictionary()
@@ -77,7 +76,7 @@ def _rewritten(network: fx.GraphModule) -> fx.GraphModule:
 
 def _relevance_sources(network: fx.GraphModule, graph: fx.Graph) -> dict[fx.Node, fx.Node]:
     """Node → the input that receives all its relevance, for the nodes that have such an input."""
-    reached = dependents(graph)
+    reached = dependents(image_node(graph))
     sources = {node: relevance_source(network, node, reached) for node in graph.nodes}
     return {node: source for node, source in sources.items() if source is not None}
 

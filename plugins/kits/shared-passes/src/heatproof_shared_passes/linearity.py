@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network.graph import callee, module_of, output_of, reads_shape, torch_callee
+from heatproof.network.graph import callee, dependents, module_of, output_of, torch_callee
 from heatproof.network.modules import (
     ADAPTIVE_AVERAGE_POOLS,
     AVERAGE_POOLS,
@@ -53,15 +53,6 @@ TRANSPOSED = ("T", "mT", "H", "mH")
 QUOTIENTS = frozenset({"truediv", "itruediv", "div", "divide", "true_divide"})
 
 
-def dependents(graph: fx.Graph) -> set[fx.Node]:
-    """The image, and every node with values that depend on it; a node that reads only its shape does not count."""
-    nodes = set(graph.find_nodes(op="placeholder")[:1])
-    for node in graph.nodes:
-        if node.op != "output" and not reads_shape(node) and not nodes.isdisjoint(node.all_input_nodes):
-            nodes.add(node)
-    return nodes
-
-
 def not_linear(model: Model) -> Iterator[fx.Node]:
     """The nodes between the image and the explained output that are not linear up to a constant, in order.
 
@@ -70,7 +61,7 @@ def not_linear(model: Model) -> Iterator[fx.Node]:
     """
     network = model.outline.module
     assert network is not None
-    nodes = dependents(network.graph)
+    nodes = dependents(network.graph.find_nodes(op="placeholder")[0])
     needed = _needed(network.graph, model.outputs)
     for node in network.graph.nodes:
         if node in nodes & needed and node.op != "placeholder" and not _is_linear(network, node, nodes):
