@@ -15,10 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import peculiar
+import peculiar_networks as peculiar
 import torch
-from peculiar import CLASSES
-from plain import corner, gap_of, grad_cam, gradient, rectified_gradient, scores
+from peculiar_networks import CLASSES
+from plain_heatmaps import corner, gap_of, grad_cam, gradient, rectified_gradient, scores
 from torch import Tensor, nn
 from torch.nn import functional
 
