@@ -298,6 +298,23 @@ def test_an_output_without_rectified_activations_is_an_error():
         GuidedBackprop()(Batch(model, ["a"], random_images(1), [0]))
 
 
+class LogitsBehindMask(nn.Module):
+    """The mask comes first among the outputs; only the way to the logits has an activation."""
+
+    def __init__(self, activation: type[nn.Module]):
+        super().__init__()
+        self.activation = activation()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return images * 2, self.activation(images).mean((2, 3))
+
+
+@pytest.mark.parametrize(("activation", "level"), [(nn.ReLU, "exact"), (nn.SiLU, "approximate")])
+def test_the_verdict_is_of_the_way_to_the_logits_wherever_they_stand_among_the_outputs(activation, level):
+    model = Model.of(LogitsBehindMask(activation), "abc", outputs=("mask", "logits"))
+    assert GuidedBackprop().verdict(model).level == level
+
+
 def test_float32_stays_float32_on_a_network_with_silu():
     batch = batch_of(small(nn.SiLU), random_images().float())
     assert GuidedBackprop()(batch).values.dtype == torch.float32

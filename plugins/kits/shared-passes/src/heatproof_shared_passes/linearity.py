@@ -1,13 +1,13 @@
 """Finds the nodes of a network that are not linear in the image, and so need a rule or keep their derivative."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from torch import fx, nn
 
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network.graph import callee, dependents, module_of, output_of, torch_callee
+from heatproof.network.graph import ancestors, callee, dependents, module_of, output_of, torch_callee
 from heatproof.network.modules import (
     ADAPTIVE_AVERAGE_POOLS,
     AVERAGE_POOLS,
@@ -62,22 +62,18 @@ def not_linear(model: Model) -> Iterator[fx.Node]:
     network = model.outline.module
     assert network is not None
     nodes = dependents(network.graph.find_nodes(op="placeholder")[0])
-    needed = _needed(network.graph, model.outputs)
+    needed = _needed(model, network.graph)
     for node in network.graph.nodes:
         if node in nodes & needed and node.op != "placeholder" and not _is_linear(network, node, nodes):
             yield node
 
 
-def _needed(graph: fx.Graph, outputs: Sequence[str]) -> set[fx.Node]:
-    """The nodes that the first of a network's outputs is computed from; all where it has no such output."""
+def _needed(model: Model, graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that the explained output is computed from; all where the graph has no such output."""
     try:
-        nodes = {output_of(graph, outputs[0], outputs)}
+        return ancestors(output_of(graph, model.explained, model.outputs))
     except ModelError:
         return set(graph.nodes)
-    for node in reversed(graph.nodes):
-        if node in nodes:
-            nodes.update(node.all_input_nodes)
-    return nodes
 
 
 def name_of(network: fx.GraphModule, node: fx.Node) -> str:

@@ -50,7 +50,7 @@ def rectification(model: Model, act_policy: ActPolicy = "all") -> Verdict:
     foreign = {name for name in rectified if not of_kind(outline.module, names[name], (nn.ReLU,))}
     untouched = sorted(set(names) - rectified)
     if not rectified:
-        reason = f"no activation lies between the image and the output {model.outputs[0]!r}"
+        reason = f"no activation lies between the image and the output {model.explained!r}"
         if untouched:
             reason = f"its activations are {', '.join(untouched)}"
         if any(of_kind(outline.module, names[name], ACTIVATIONS) for name in untouched):
