@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,9 @@ QUICK = frozenset({
 """One act of each kind, which the fast tests try."""
 
 
-def acts(names: Iterable[str]) -> Iterator[Any]:
-    """Yield names of acts, of which only the quick ones are not marked slow."""
-    for name in sorted(names):
-        yield pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+def acts(names: Iterable[str]) -> list[Any]:
+    """Names of acts, of which only the quick ones are not marked slow."""
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(names)]
 
 
 @pytest.mark.parametrize("act", acts(EXPLAINING.keys() - {*OUTPUT}))

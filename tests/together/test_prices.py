@@ -1,6 +1,6 @@
 """The passes of whole runs against those that they were priced at: every explainer on several networks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +124,15 @@ def ran(catalog: Catalog, tmp_path: Path, passed: Passes) -> Callable[..., Any]:
     return make
 
 
-def cases() -> Iterator[Any]:
-    """Yield every model with every name of explainers; slow ones have few chances to differ from the others."""
+def cases() -> list[Any]:
+    """Every model with every name of explainers; slow ones have few chances to differ from the others."""
+    pairs = []
     for model in MODELS:
         for name in EXPLAINERS:
             quick = model == "branched" or (model == "graded" and name.startswith("iterative"))
             marks = () if quick else pytest.mark.slow
-            yield pytest.param(model, name, id=f"{model}, {name}", marks=marks)
+            pairs.append(pytest.param(model, name, id=f"{model}, {name}", marks=marks))
+    return pairs
 
 
 @pytest.mark.parametrize(("model", "name"), cases())
