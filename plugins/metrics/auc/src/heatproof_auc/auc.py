@@ -90,14 +90,16 @@ class Auc(Metric[AucParams]):
     def summarise(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
         """Compute ``auc`` and the area of each class, or pair of classes, per resample (r,); NaN without a class."""
         areas = self._areas(measurements, counts)
-        weights = None
-        if self.params.average == "weighted":
-            shares = {"rest": shares_of_classes, "pairs": shares_of_pairs}[self.params.against]
-            weights = shares(measurements, counts)
-        mean = average(areas, weights)
+        return areas | {self.primary: self._average(areas, measurements, counts)}
+
+    def _average(self, areas: Mapping[str, Array], measurements: Mapping[str, Array], counts: Array) -> Array:
+        """Compute the average (r,) of the areas of all classes, or pairs of classes."""
         if self.params.average == "micro":
-            mean = pooled(measurements, counts, self._area)
-        return areas | {self.primary: mean}
+            return pooled(measurements, counts, self._area)
+        if self.params.average == "macro":
+            return average(areas)
+        shares = {"rest": shares_of_classes, "pairs": shares_of_pairs}[self.params.against]
+        return average(areas, shares(measurements, counts))
 
     def _areas(self, measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
         """Compute the area (r,) of each class, or of each pair of classes."""

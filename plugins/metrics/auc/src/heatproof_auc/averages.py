@@ -11,7 +11,7 @@ import numpy as np
 
 from heatproof.records import Array
 
-from .ranks import BLOCK, auc
+from .ranks import auc, blocks
 
 
 def pairs(measurements: Mapping[str, Array], counts: Array) -> dict[str, Array]:
@@ -66,6 +66,5 @@ def pooled(measurements: Mapping[str, Array], counts: Array, area: Callable[[Arr
     ``area`` computes it from scores and positive cases (n, 2) and counts (r, n).
     """
     values = np.concatenate(list(measurements.values()))
-    rows = max(1, BLOCK // max(1, len(values)))
-    blocks = [counts[start : start + rows] for start in range(0, len(counts), rows)]
-    return np.concatenate([area(values, np.tile(block, (1, len(measurements)))) for block in blocks])
+    parts = blocks(counts, len(values))
+    return np.concatenate([area(values, np.tile(block, (1, len(measurements)))) for block in parts])

@@ -4,7 +4,7 @@ import numpy as np
 
 from heatproof.records import Array
 
-from .ranks import BLOCK
+from .ranks import blocks
 
 
 def partial_auc(scores: Array, positive: Array, counts: Array, max_fpr: float) -> Array:
@@ -23,9 +23,8 @@ def partial_auc(scores: Array, positive: Array, counts: Array, max_fpr: float) -
     used = np.flatnonzero(~np.isnan(scores) & ~np.isnan(positive))
     order = used[np.argsort(-scores[used], kind="stable")]
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
-    rows = max(1, BLOCK // max(1, len(order)))
-    blocks = [counts[start : start + rows, order] for start in range(0, len(counts), rows)]
-    areas = np.concatenate([_area(*_rates(block, positive[order], ends), max_fpr) for block in blocks])
+    parts = blocks(counts, len(order))
+    areas = np.concatenate([_area(*_rates(block[:, order], positive[order], ends), max_fpr) for block in parts])
     least = max_fpr**2 / 2
     return 0.5 * (1 + (areas - least) / (max_fpr - least))
 

@@ -25,9 +25,14 @@ def auc(scores: Array, positive: Array, counts: Array) -> Array:
     lower = np.flatnonzero(defined & (positive == 0))
     lower = lower[np.argsort(scores[lower])]
     below = [np.searchsorted(scores[lower], scores[upper], side) for side in ("left", "right")]
-    rows = max(1, BLOCK // max(1, len(scores)))
-    blocks = [counts[start : start + rows] for start in range(0, len(counts), rows)]
-    return np.concatenate([_block(block[:, upper], block[:, lower], *below) for block in blocks])
+    parts = blocks(counts, len(scores))
+    return np.concatenate([_block(block[:, upper], block[:, lower], *below) for block in parts])
+
+
+def blocks(counts: Array, columns: int) -> list[Array]:
+    """Split counts (r, cases) into blocks of resamples, for tables with so many columns."""
+    rows = max(1, BLOCK // max(1, columns))
+    return [counts[start : start + rows] for start in range(0, len(counts), rows)]
 
 
 def _block(upper: Array, lower: Array, worse: Array, not_better: Array) -> Array:
