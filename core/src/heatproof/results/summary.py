@@ -26,7 +26,8 @@ PARITY_FLAG = (
     f"{PARITY_SIZES[1]} cases; not comparable with other intervals"
 )
 Item = TypeVar("Item")
-Measured = Mapping[str, Array]
+Sides = tuple[Mapping[str, Array], Mapping[str, Array]]
+"""The measurements of two combinations on the same cases."""
 Step = Callable[[str], None]
 """Receives how far the statistics are, such as ``3 of 40 pairs``."""
 
@@ -131,8 +132,9 @@ def summaries(summarised: Summaries, settings: SummarySettings, step: Step = _si
         baseline = baselines.get((_ground(cases), *_owner(cases)), shared)
         for measure, summary in summary_of.items():
             test = UNTESTED
-            if not cases.scored.baseline:
-                test = _test(cases, baseline, measure, settings) or UNTESTED
+            sides = _comparable(cases, baseline, measure)
+            if sides is not None and not cases.scored.baseline:
+                test = _test(cases, sides, measure, settings)
             rows.append(_summary_row(cases, measure, summary, test, settings))
     _correct(rows, "p_random", settings)
     return rows
@@ -159,18 +161,15 @@ def _correct(rows: Sequence[Row], name: str, settings: SummarySettings) -> None:
             row[f"{name}_{settings.correction}"] = float(value)
 
 
-def _test(cases: Cases, other: Cases | None, measure: str, settings: SummarySettings) -> PairedTest | None:
-    """The test of a measure between two combinations on the same cases; None if one of them has no value."""
-    pair = _comparable(cases, other, measure)
-    if pair is None:
-        return None
+def _test(cases: Cases, sides: Sides, measure: str, settings: SummarySettings) -> PairedTest:
+    """The test of a measure between two combinations on the same cases."""
     metric = cases.scored.metric
     return paired_test(
-        metric.summarise, *pair, cases.patients, measure, settings.permutations, settings.seed, metric.exchangeable
+        metric.summarise, *sides, cases.patients, measure, settings.permutations, settings.seed, metric.exchangeable
     )
 
 
-def _comparable(cases: Cases, other: Cases | None, measure: str) -> tuple[Measured, Measured] | None:
+def _comparable(cases: Cases, other: Cases | None, measure: str) -> Sides | None:
     """The measurements that two combinations share and the measure needs; None if one of them has no value."""
     if other is None or not cases.values or not other.values:
         return None
@@ -185,14 +184,13 @@ def _comparable(cases: Cases, other: Cases | None, measure: str) -> tuple[Measur
     return {name: cases.values[name] for name in shared}, {name: other.values[name] for name in shared}
 
 
-def _closed_form(a: Cases, b: Cases, measure: str) -> Row:
+def _closed_form(cases: Cases, sides: Sides, measure: str) -> Row:
     """The columns of the metric's test in closed form; a flag says if it cannot be computed."""
-    metric = a.scored.metric
+    metric = cases.scored.metric
     test = None
     flag = ""
-    pair = _comparable(a, b, measure)
-    if pair is not None and type(metric).closed_form is not Metric.closed_form:
-        shared = on_shared_cases(*pair, a.patients, measure)
+    if type(metric).closed_form is not Metric.closed_form:
+        shared = on_shared_cases(*sides, cases.patients, measure)
         try:
             with contained(metric.short):
                 test = metric.closed_form(*shared)
@@ -227,14 +225,15 @@ def comparisons(
         measure = metric.primary
         if family(a) != family(b) or measure not in summary_a or measure not in summary_b:
             continue
-        test = _test(a, b, measure, settings)
-        if test is not None:
-            wins = win_share(*(sign_of(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
-            row = _comparison_row(a, b, measure, test)
-            pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
-            row |= {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins}
-            row |= _closed_form(a, b, measure)
-            rows.append(row | {"flag": joined(a.scored.flag, b.scored.flag, settings.flag, row["flag"])})
+        sides = _comparable(a, b, measure)
+        if sides is None:
+            continue
+        wins = win_share(*(sign_of(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
+        row = _comparison_row(a, b, measure, _test(a, sides, measure, settings))
+        pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
+        row |= {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins}
+        row |= _closed_form(a, sides, measure)
+        rows.append(row | {"flag": joined(a.scored.flag, b.scored.flag, settings.flag, row["flag"])})
     for name in ("p", "p_closed_form"):
         _correct(rows, name, settings)
     return rows
