@@ -61,11 +61,11 @@ def candidate_curve(best: Array, false_positives: Array, images: int, drop_lowes
     if drop_lowest and len(hits) == len(best):
         thresholds = thresholds[1:]
     thresholds = np.append(thresholds, np.inf)
-    per_image = _count_at_least(false_positives, thresholds) / images
-    sensitivity = _count_at_least(hits, thresholds) / len(best)
+    per_image = count_at_least(false_positives, thresholds) / images
+    sensitivity = count_at_least(hits, thresholds) / len(best)
     return Curve(thresholds, per_image, sensitivity)
 
 
-def _count_at_least(scores: Array, thresholds: Array) -> Array:
+def count_at_least(scores: Array, thresholds: Array) -> Array:
     """Count the scores that reach each threshold (t,)."""
     return np.asarray(len(scores) - np.searchsorted(np.sort(scores), thresholds))

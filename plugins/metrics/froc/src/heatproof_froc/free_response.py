@@ -32,6 +32,7 @@ class FreeResponseParams(Params):
     connectivity: Literal[4, 8] = 8
     rates: tuple[Rate, ...] = Field(RATES, min_length=1, max_length=1000)
     interpolation: Interpolation = "linear"
+    points: int = Field(128, ge=2, le=10_000)
 
 
 P = TypeVar("P", bound=FreeResponseParams, covariant=True)
@@ -45,11 +46,6 @@ class FreeResponse(Metric[P]):
     """
 
     rules: tuple[str, ...] = ()
-
-    @property
-    def points(self) -> int:
-        """The largest number of thresholds that are common to all cases."""
-        raise NotImplementedError
 
     def names(self) -> Mapping[str, Collection[str]]:
         """Return the selected findings."""
@@ -70,7 +66,7 @@ class FreeResponse(Metric[P]):
         ``at_…`` is the sensitivity of the primary rule at one rate (r,); ``extrapolated`` is the share of the rates
         beyond the last point of its curve. All are NaN where a resample has no lesion.
         """
-        pooled = Pooled.from_measurements(measurements, self.rules, counts, self.points)
+        pooled = Pooled.from_measurements(measurements, self.rules, counts, self.params.points)
         blocks = [self.read(*pooled.curves(block)) for block in np.array_split(counts, -(-len(counts) // ROWS))]
         sensitivity = np.concatenate([block for block, _ in blocks])
         beyond = np.concatenate([block for _, block in blocks])
@@ -95,6 +91,11 @@ class FreeResponse(Metric[P]):
         at_rates[undefined] = np.nan
         beyond[undefined] = np.nan
         return at_rates, beyond
+
+
+def padded(rows: Mapping[str, Array], length: int) -> dict[str, Array]:
+    """Repeat the last step of a case's step function, as all cases have the same number of steps (length,)."""
+    return {name: np.pad(row, (0, length - len(row)), mode="edge") for name, row in rows.items()}
 
 
 def finite_heatmap(case: Case) -> Array:

@@ -13,7 +13,7 @@ from heatproof.metric import Case
 from heatproof.records import Array
 
 from .components import components, hottest
-from .free_response import FreeResponse, FreeResponseParams, finite_heatmap
+from .free_response import FreeResponse, FreeResponseParams, finite_heatmap, padded
 from .steps import RULES, Steps, steps
 
 
@@ -24,7 +24,6 @@ class FrocParams(FreeResponseParams):
     thresholds: int = Field(50, ge=2, le=10_000)
     cover: float = Field(0.25, gt=0, le=1)
     least_iou: float = Field(0.5, gt=0, le=1)
-    points: int = Field(128, ge=2, le=10_000)
 
 
 class Froc(FreeResponse[FrocParams]):
@@ -43,11 +42,6 @@ class Froc(FreeResponse[FrocParams]):
     needs = frozenset({"heatmap", "annotation"})
     primary = "overlap"
     rules = RULES
-
-    @property
-    def points(self) -> int:
-        """The largest number of thresholds that are common to all cases."""
-        return self.params.points
 
     def measure(self, case: Case) -> dict[str, float | Array]:
         """Return the case's step function: ``threshold`` (t,) falling, hits and false positives per rule (t,).
@@ -80,8 +74,7 @@ class Froc(FreeResponse[FrocParams]):
         rows = {"threshold": thresholds}
         rows |= {f"{rule}_hits": row for rule, row in zip(RULES, total.hits)}
         rows |= {f"{rule}_false_positives": row for rule, row in zip(RULES, total.false_positives)}
-        padding = (0, self.params.thresholds - len(thresholds))
-        return {name: np.pad(row, padding, mode="edge") for name, row in rows.items()}
+        return padded(rows, self.params.thresholds)
 
     def exchangeable(self, measurements: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return the ranks of the thresholds that are values; quantiles are on one scale already."""

@@ -10,8 +10,8 @@ from heatproof.component import Location
 from heatproof.metric import Case, Need
 from heatproof.records import Array
 
-from .candidates import matched
-from .free_response import FreeResponse, FreeResponseParams, finite_heatmap
+from .candidates import count_at_least, matched
+from .free_response import FreeResponse, FreeResponseParams, finite_heatmap, padded
 from .lists import Candidates, of_sample, on_grid, peaks, read_candidates
 
 
@@ -56,18 +56,13 @@ class FrocCandidates(FreeResponse[FrocCandidatesParams]):
             return frozenset({"annotation"})
         return frozenset({"heatmap", "annotation"})
 
-    @property
-    def points(self) -> int:
-        """The largest number of thresholds that are common to all cases."""
-        return self.params.points
-
     @cached_property
     def _lists(self) -> dict[str, Candidates]:
         """The candidates of the table, by id."""
         assert self.params.table is not None
         return read_candidates(self.params.table)
 
-    @property
+    @cached_property
     def _most(self) -> int:
         """The most candidates of an image."""
         if self.params.table is None:
@@ -116,9 +111,9 @@ def steps(best: Array, false_positives: Array, length: int) -> dict[str, Array]:
     thresholds = np.unique(np.concatenate([hits, false_positives]))[::-1]
     if not len(thresholds):
         thresholds = np.zeros(1)
-    counts = [np.count_nonzero(scores >= thresholds[:, None], axis=1) for scores in (hits, false_positives)]
+    counts = [count_at_least(scores, thresholds) for scores in (hits, false_positives)]
     rows = dict(zip(("threshold", "point_hits", "point_false_positives"), (thresholds, *counts)))
-    return {name: np.pad(row, (0, length - len(row)), mode="edge") for name, row in rows.items()}
+    return padded(rows, length)
 
 
 def without_lowest(false_positives: Array, sensitivity: Array) -> tuple[Array, Array]:
