@@ -12,7 +12,7 @@ from heatproof_cohorts.annotation_files import BOXES, MarkedDataset, MarkedFolde
 from heatproof_cohorts.folders import image_paths, name_below, unread_paths
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, patient_in
-from heatproof_cohorts.spelling import first_sources, require_names, require_single_spellings
+from heatproof_cohorts.spelling import require_patients
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
 
 IMAGES = "images"
@@ -68,9 +68,7 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
         """List the rows of the table, or else the photographs; raise ``DataError`` where there are neither."""
         if not self._table.rows:
             raise DataError(f"{self.params.root} holds no photograph in {IMAGES}/ and no row in {TABLE}; add them.")
-        patients = first_sources((row["patient"], row.source) for row in self._table.rows)
-        require_single_spellings(patients, "patients", "one person must have one name: correct the table.")
-        require_names(patients, "patient", "leave the patient empty where it is not known, or give another name.")
+        require_patients(self._table.rows)
         entries, faults = gathered(self._entries(row for row in self._table.rows if not _problem(row)))
         problems = [f"{row.source}: {_problem(row)}" for row in self._table.rows if _problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]

@@ -14,7 +14,7 @@ from heatproof_cohorts.annotation_files import BOXES, FOLDERS, MarkedDataset, Ma
 from heatproof_cohorts.folders import file_paths, image_paths, is_visible, name_below
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
-from heatproof_cohorts.spelling import first_sources, require_names, require_single_spellings
+from heatproof_cohorts.spelling import first_sources, require_names, require_patients, require_single_spellings
 from heatproof_cohorts.tables import Row, Table, plain_name, read_table, write_table
 
 COLUMNS = ("file", "label", "patient", "split", "id")
@@ -104,9 +104,7 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
                 f"{self.params.root} holds no images in class folders and no {self.params.table} with a row; "
                 "give one of them."
             )
-        patients = first_sources((row["patient"], row.source) for row in self._table.rows)
-        require_single_spellings(patients, "patients", "one person must have one name: correct the table.")
-        require_names(patients, "patient", "leave the patient empty where it is not known, or give another name.")
+        require_patients(self._table.rows)
         entries, faults = gathered(self._entries(self._candidates))
         problems = [f"{row.source}: {self._problem(row)}" for row in self._table.rows if self._problem(row)]
         faults["rows that cannot be used"] = [*self._table.faults, *problems]

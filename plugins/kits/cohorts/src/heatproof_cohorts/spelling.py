@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from heatproof.errors import DataError
+from heatproof_cohorts.tables import Row
 
 ABSENT = frozenset(("na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", ".", "?", ""))
 """Words by which tables say that there is no value; ``nan`` is what pandas writes."""
@@ -39,6 +40,13 @@ def require_names(sources: Mapping[str, str], kind: str, advice: str) -> None:
     for name, source in sources.items():
         if name.casefold() in ABSENT:
             raise DataError(f"{kind} {name!r} ({source}) may be a name, or say that there is none; {advice}")
+
+
+def require_patients(rows: Iterable[Row]) -> None:
+    """Raise ``DataError`` where the column ``patient`` has two spellings of one name, or a word for none."""
+    patients = first_sources((row["patient"], row.source) for row in rows)
+    require_single_spellings(patients, "patients", "one person must have one name: correct the table.")
+    require_names(patients, "patient", "leave the patient empty where it is not known, or give another name.")
 
 
 def first_sources(names: Iterable[tuple[str, str]]) -> dict[str, str]:
