@@ -22,7 +22,7 @@ VOI = ("WindowCenter", "WindowWidth", "VOILUTFunction")
 """The tags of a file's own window."""
 
 
-def read_dicom(path: Path, max_pixels: int, window: Window = "type") -> tuple[Array, Geometry]:
+def read_dicom(path: Path, max_pixels: int, window: Window) -> tuple[Array, Geometry]:
     """Read an image (c, h, w), c = 1 (grey) or 3 (RGB), uint8 or uint16, and its geometry; larger is brighter.
 
     With the window ``type``, CT becomes Hounsfield units + 1024, rounded and clipped at zero. Other grey images use the
@@ -67,7 +67,7 @@ def read_mask(path: Path, max_pixels: int) -> Array:
         return np.asarray((_colour(data, path) > 0).any(axis=0))
 
 
-def read_series(paths: Sequence[Path], max_pixels: int, window: Window = "type") -> tuple[Array, Geometry]:
+def read_series(paths: Sequence[Path], max_pixels: int, window: Window) -> tuple[Array, Geometry]:
     """Read a CT scan (1, d, h, w) uint16 in the order of ``list_series``, and its geometry.
 
     Values are Hounsfield units + 1024 with the window ``type``; ``voi`` is the window of each slice, and other windows

@@ -30,11 +30,7 @@ class Dicom(Reader):
 
     def read_image(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
         """Read a file as an image (c, h, w) uint8 or uint16, or a folder as a scan (1, d, h, w) uint16."""
-        from . import decoding
-
-        if path.is_dir():
-            return decoding.read_series(self._slices(path), max_pixels)
-        return decoding.read_dicom(path, max_pixels)
+        return self.read_through(path, "type", max_pixels)
 
     def read_through(self, path: Path, window: Window, max_pixels: int = MAX_PIXELS) -> tuple[Array, Geometry]:
         """Read a file or a folder as ``read_image`` does, but through a window, as uint16."""
