@@ -11,6 +11,7 @@ from ..component import Component, P, Params
 from ..errors import DataError
 from ..records import Array, Geometry, Sample, SpatialExtra
 from .area import Grid, averaged, coverage
+from .window import white_of
 
 Side = Annotated[int, Field(ge=1, le=10_000)]
 """The pixels along one axis of a grid."""
@@ -151,17 +152,14 @@ def _with_channels(sample: Sample, image: Array, channels: int | Literal["lumina
 
 def white_value(sample: Sample) -> float:
     """The value of white: the largest of the integer type, 1 for floats."""
-    kind = sample.image.dtype
-    if np.issubdtype(kind, np.unsignedinteger):
-        return float(np.iinfo(kind).max)
-    low = sample.image.min()
-    high = sample.image.max()
-    if np.issubdtype(kind, np.floating) and low >= 0 and high <= 1:
-        return 1.0
-    raise DataError(
-        f"{source_of(sample)} has values of type {kind} from {low:g} to {high:g}; give unsigned integers, or floats in "
-        "[0, 1], such as by the setting window of the dataset."
-    )
+    image = sample.image
+    white = white_of(image)
+    if white is None:
+        raise DataError(
+            f"{source_of(sample)} has values of type {image.dtype} from {image.min():g} to {image.max():g}; give "
+            "unsigned integers, or floats in [0, 1], such as by the setting window of the dataset."
+        )
+    return white
 
 
 def source_of(sample: Sample) -> str:

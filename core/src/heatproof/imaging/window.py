@@ -31,6 +31,15 @@ numbers: these values, in the unit of the file.
 """
 
 
+def white_of(values: Array) -> float | None:
+    """The value of white: the largest of the unsigned type, or 1 for floats from 0 to 1; None if nothing tells it."""
+    if values.dtype.kind == "u":
+        return float(np.iinfo(values.dtype).max)
+    if values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1:
+        return 1.0
+    return None
+
+
 def windowed(values: Array, low: float, high: float) -> Array:
     """Values as uint16: 0 up to ``low``, 65535 from ``high`` on, and linear in between."""
     shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
@@ -50,15 +59,12 @@ def seen_through(values: Array, window: Window, path: Path, voi: tuple[float, fl
 
 
 def _as_stored(values: Array, path: Path) -> Array:
-    if values.dtype.kind == "u":
-        return values
-    low = values.min()
-    high = values.max()
-    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+    if white_of(values) is not None:
         return values
     raise DataError(
-        f"{path} holds values from {low:g} to {high:g} ({values.dtype}), which have no black and white of their own; "
-        "set `window` of the dataset to percentiles, voi or two numbers, or store unsigned integers."
+        f"{path} holds values from {values.min():g} to {values.max():g} ({values.dtype}), which have no black and "
+        "white of their own; set `window` of the dataset to percentiles, voi or two numbers, or store unsigned "
+        "integers."
     )
 
 
