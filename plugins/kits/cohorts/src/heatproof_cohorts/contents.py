@@ -6,6 +6,7 @@ from threading import Lock
 import numpy as np
 
 from heatproof.dataset import Tally
+from heatproof.imaging.transforms import source_of
 from heatproof.records import Sample
 
 ADVICE = "no sample shows the finding; if that is not what you expect, look at one of its masks"
@@ -54,5 +55,4 @@ def _narrow(sample: Sample) -> list[str]:
     high = int(image.max())
     if high - low >= SHARE * white:
         return []
-    source = (sample.geometry and sample.geometry.source) or sample.id
-    return [f"{source}: {low} to {high} of {white}; see the setting `window`"]
+    return [f"{source_of(sample)}: {low} to {high} of {white}; see the setting `window`"]
