@@ -11,8 +11,7 @@ from PIL.ImageFile import ImageFile
 
 from ..errors import DataError
 from ..records import Array
-from .pixels import MODES, deep, exif_orientation, pixels_of, values_of
-from .turning import turned
+from .pixels import MODES, as_shown, deep, exif_orientation, pixels_of, tags_of, values_of
 
 TRANSPARENT = {"LA", "PA", "RGBA"}
 """The modes of Pillow with transparency."""
@@ -42,7 +41,7 @@ def mask_of(image: ImageFile, path: Path) -> Array:
     mask = _coloured(image, path) if image.mode in COLOURED else _above_zero(image, path)
     if lower is not None:
         mask = mask | lower
-    return mask if image.format == "TIFF" else np.ascontiguousarray(turned(mask, exif))
+    return as_shown(mask, image, exif)
 
 
 def _above_zero(image: Image.Image, path: Path) -> Array:
@@ -121,7 +120,7 @@ def _single_bits(image: ImageFile, path: Path) -> Array | None:
 
     Published masks are such files. Pillow takes several times as long, and tifffile inflates a strip to any size.
     """
-    tags = dict(getattr(image, "tag_v2", {}))
+    tags = tags_of(image)
     compression = image.info.get("compression")
     if (
         len(tags.get(Tag.StripOffsets, ())) not in range(1, image.height + 1)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,8 +36,18 @@ def pixels_of(opened: Image.Image, path: Path, exif: int) -> Array:
         image = _bands(opened)
     else:
         image = values_of(opened, path)[None]
+    return as_shown(image, opened, exif)
+
+
+def as_shown(values: Array, opened: Image.Image, exif: int) -> Array:
+    """What Pillow loaded (…, h, w) of an image of this EXIF orientation, as shown."""
     # Pillow turns TIFF by itself.
-    return image if opened.format == "TIFF" else np.ascontiguousarray(turned(image, exif))
+    return values if opened.format == "TIFF" else np.ascontiguousarray(turned(values, exif))
+
+
+def tags_of(opened: Image.Image) -> dict[int, Any]:
+    """The tags of a TIFF; empty for other formats."""
+    return dict(getattr(opened, "tag_v2", {}))
 
 
 def exif_orientation(opened: Image.Image) -> int:
@@ -50,7 +61,7 @@ def exif_orientation(opened: Image.Image) -> int:
 
 def values_of(opened: Image.Image, path: Path) -> Array:
     """The values (h, w) of a grey image of more than 8 bits: uint16, uint32, int32 or finite float32."""
-    tags = dict(getattr(opened, "tag_v2", {}))
+    tags = tags_of(opened)
     values = np.asarray(opened)
     if opened.mode == "F":
         require_finite(values, path)
@@ -85,7 +96,7 @@ def _bands(opened: Image.Image) -> Array:
 
 def deep(image: Image.Image) -> bool:
     """Whether an image is a TIFF with colours of 16 bits, of which Pillow returns only 8."""
-    tags = dict(getattr(image, "tag_v2", {}))
+    tags = tags_of(image)
     return tags.get(Tag.PhotometricInterpretation) == RGB and set(tags.get(Tag.BitsPerSample, ())) == {16}
 
 
