@@ -54,6 +54,15 @@ def test_class_folders(tmp_path: Path) -> None:
     assert faults(dataset) == {}
 
 
+def test_a_patient_is_found_in_a_name_without_its_whole_suffix(tmp_path: Path) -> None:
+    volume = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    for name in ("first_7", "second_7", "first_8"):
+        nibabel.save(volume, tmp_path / f"{name}.nii.gz")
+    table(tmp_path, "file\nfirst_7.nii.gz\nsecond_7.nii.gz\nfirst_8.nii.gz\n")
+    dataset = ImageFolder(root=tmp_path, patient="_([0-9]+)$")
+    assert [dataset.patient(id) for id in dataset.ids()] == ["7", "7", "8"]
+
+
 def test_class_folders_within_folders_of_splits(tmp_path: Path) -> None:
     for name in ("train/a/1.png", "val/a/1.png", "val/b/2.png", "test/b/3.png", ".hidden/a/1.png", "__MACOSX/a/1.png"):
         image_file(tmp_path / name)

@@ -126,8 +126,9 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
             path = Path(row["file"])
-            id = row["id"] or name_below(path)
-            patient = row["patient"] or patient_in(path.stem, self.params.patient)
+            name = name_below(path)
+            id = row["id"] or name
+            patient = row["patient"] or patient_in(Path(name).name, self.params.patient)
             if self._divided:
                 split = PARTS[plain_name(row["split"])]
             else:
