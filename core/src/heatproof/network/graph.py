@@ -90,6 +90,12 @@ def arguments(graph: fx.Graph, images: Tensor, inputs: Mapping[str, Any]) -> lis
     return [images, *(inputs.get(str(node.target), *node.args) for node in others)]  # args hold a default
 
 
+def image_node(graph: fx.Graph) -> fx.Node:
+    """The first input of a network, its images."""
+    image: fx.Node = graph.find_nodes(op="placeholder")[0]
+    return image
+
+
 def output_of(graph: fx.Graph, name: str, names: Sequence[str]) -> fx.Node:
     """The node of one output; ``names`` are those of all outputs. Raises ``ModelError`` for any other ``name``."""
     nodes = named_outputs(graph.output_node().args[0], tuple(names))

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from heatproof.batch import Batch
 from heatproof.model import Model
+from heatproof.network.graph import image_node
 from heatproof.network.modules import ACTIVATIONS, Add, Mean
 
 AVERAGES = (nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, Mean)
@@ -137,7 +138,7 @@ def propagate(network: fx.GraphModule, images: Tensor, targets: list[int], prese
         if node in relevance and node.op.startswith("call"):
             for source, share in _shares(network, node, forward.values, relevance.pop(node), preset):
                 relevance[source] = relevance.get(source, 0) + share
-    return relevance[network.graph.find_nodes(op="placeholder")[0]]
+    return relevance[image_node(network.graph)]
 
 
 def _shares(network, node, values, relevance, preset):

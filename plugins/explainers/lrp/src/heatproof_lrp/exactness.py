@@ -6,11 +6,11 @@ from typing import Any
 from torch import fx, nn
 
 from heatproof.model import Model
-from heatproof.network.graph import callee, dependents, module_of, of_kind, only_reader, reads_shape
+from heatproof.network.graph import callee, dependents, image_node, module_of, of_kind, only_reader, reads_shape
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
 
-from .graph import image_node, relevance_source
+from .graph import relevance_source
 
 WITH_RULE = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.ReLU, Add, Concatenate,

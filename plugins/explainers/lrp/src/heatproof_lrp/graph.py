@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from torch import fx, nn
 
-from heatproof.network.graph import module_of, of_kind, reads_shape, torch_callee
+from heatproof.network.graph import image_node, module_of, of_kind, reads_shape, torch_callee
 from heatproof.network.modules import Multiply
 
 GATES = (nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Softmax)
@@ -42,12 +42,6 @@ def single_first_layer(network: fx.GraphModule, weighted: tuple[type, ...]) -> s
     if any(node.op == "output" for node in reached):
         return None
     return name
-
-
-def image_node(graph: fx.Graph) -> fx.Node:
-    """The first input of the network."""
-    image: fx.Node = graph.find_nodes(op="placeholder")[0]
-    return image
 
 
 def relevance_source(network: fx.GraphModule, node: fx.Node, dependents: Collection[fx.Node]) -> fx.Node | None:

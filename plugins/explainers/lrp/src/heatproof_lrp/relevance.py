@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, fx, nn
 from zennit.layer import Sum
 
-from heatproof.network.graph import attribute, dependents, of_kind
+from heatproof.network.graph import attribute, dependents, image_node, of_kind
 from heatproof.network.modules import Add
 from heatproof_shared_passes.trunk import until
 
-from .graph import image_node, relevance_source
+from .graph import relevance_source
 
 _NETWORKS: WeakKeyDictionary[nn.Module, fx.GraphModule] = WeakKeyDictionary()
 _STEMS: WeakKeyDictionary[nn.Module, dict[str, fx.GraphModule]] = WeakKeyDictionary()

@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network.graph import ancestors, callee, dependents, module_of, output_of, torch_callee
+from heatproof.network.graph import ancestors, callee, dependents, image_node, module_of, output_of, torch_callee
 from heatproof.network.modules import (
     ADAPTIVE_AVERAGE_POOLS,
     AVERAGE_POOLS,
@@ -61,7 +61,7 @@ def not_linear(model: Model) -> Iterator[fx.Node]:
     """
     network = model.outline.module
     assert network is not None
-    nodes = dependents(network.graph.find_nodes(op="placeholder")[0])
+    nodes = dependents(image_node(network.graph))
     needed = _needed(model, network.graph)
     for node in network.graph.nodes:
         if node in nodes & needed and node.op != "placeholder" and not _is_linear(network, node, nodes):
