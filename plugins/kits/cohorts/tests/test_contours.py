@@ -9,7 +9,8 @@ import pytest
 from matplotlib.path import Path as Outline
 
 from heatproof.errors import DataError
-from heatproof_cohorts.contours import Contour, Overhang, contour_masks, enclosed_area, read_contours
+from heatproof.imaging.outlines import Overhang, enclosed_area
+from heatproof_cohorts.contours import Contour, contour_masks, read_contours
 
 SQUARE = [[1, 2], [3, 2], [3, 4], [1, 4]]
 

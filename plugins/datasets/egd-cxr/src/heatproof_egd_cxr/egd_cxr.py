@@ -12,8 +12,8 @@ from pydantic import Field
 from heatproof.component import Location, Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import box
 from heatproof.records import Annotation, Array, Geometry, Sample
-from heatproof_cohorts.contours import box
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, plain_name, read_lines, read_table, write_table

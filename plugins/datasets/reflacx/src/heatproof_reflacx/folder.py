@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import box
 from heatproof.records import Array
-from heatproof_cohorts.contours import box
 from heatproof_cohorts.tables import Row, plain_name, read_rows
 from heatproof_eyetracking.gaze import dwelt
 from heatproof_eyetracking.mimic import Reading

@@ -14,10 +14,11 @@ from typing_extensions import TypeVar
 from heatproof.dataset import Tally
 from heatproof.digests import digest
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import Overhang
 from heatproof.imaging.turning import Turned, require_known, stored_space, turned
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.boxes import CORNERS, box_of, read_boxes
-from heatproof_cohorts.contours import SUFFIXES, Contour, Overhang, contour_masks, read_contours
+from heatproof_cohorts.contours import SUFFIXES, Contour, contour_masks, read_contours
 from heatproof_cohorts.folders import DividedParams, file_paths, image_paths, name_below
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_cohorts.manifest import ListedDataset

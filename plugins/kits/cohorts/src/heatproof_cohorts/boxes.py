@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import Overhang, box
 from heatproof.records import Annotation
-from heatproof_cohorts.contours import Overhang, box
 from heatproof_cohorts.tables import Row, number, read_rows, read_table
 
 CORNERS = ("x1", "y1", "x2", "y2")
