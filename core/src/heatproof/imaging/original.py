@@ -1,8 +1,9 @@
-"""The original image, for people to look at: in 8 bits, on the grid of a prepared sample."""
+"""Between the original image and the grid of a prepared sample: the image in 8 bits, and heatmaps moved back."""
 
 import numpy as np
 from PIL import Image
 
+from ..errors import DataError
 from ..records import Array, Geometry, Sample
 
 
@@ -22,6 +23,25 @@ def original_image(native: Sample, prepared: Sample) -> Array | None:
         moved = plane.transform(prepared.space[::-1], Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         channels.append(np.asarray(moved))
     return np.stack(channels * (3 // len(channels)), axis=-1)
+
+
+def on_original(values: Array, geometry: Geometry) -> Array:
+    """A heatmap (h, w) on the native image (H, W) float32: interpolated between cells, NaN outside the grid.
+
+    Raises ``DataError`` for a volume.
+    """
+    if values.ndim != 2:
+        raise DataError(f"a heatmap of shape {values.shape} is moved to no original; it is on the model's grid.")
+    inverse = np.linalg.inv(geometry.affine)
+    rows, columns = inverse[:2]
+    matrix = (columns[1], columns[0], columns[2], rows[1], rows[0], rows[2])  # Pillow takes x before y
+    plane = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    height, width = geometry.native
+    moved = np.array(plane.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
+    centres = np.stack(np.meshgrid(*(np.arange(length) + 0.5 for length in geometry.native), indexing="ij"), axis=-1)
+    position = centres @ inverse[:2, :2].T + inverse[:2, 2]
+    moved[((position < 0) | (position > values.shape)).any(axis=-1)] = np.nan
+    return moved
 
 
 def brightness(image: Array) -> Array:

@@ -91,6 +91,18 @@ class Resize(Preparation[ResizeParams]):
         return Grid(sample.space, size, step if self.params.fit == "stretch" else (max(step),) * axes)
 
 
+class Unchanged(Preparation[Params]):
+    """Leaves images as they are, because they are prepared already: their values are the network's input.
+
+    They become float32, and all of them must have one size.
+    """
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample on its own grid."""
+        grid = Grid(sample.space, sample.space, (1.0,) * len(sample.space))
+        return placed_on(sample, grid, sample.image, np.ones(sample.space, bool))
+
+
 def placed_on(sample: Sample, grid: Grid, image: Array, field: Array) -> Sample:
     """The sample with this image, its annotations, field, geometry and spatial extras moved to the grid."""
     if sample.field is not None:
