@@ -33,10 +33,10 @@ from heatproof.plan.sample_cache import (
 from heatproof.plan.sample_file import DAMAGES, PreparedSample, packed, unpacked
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof.registry.catalog import Catalog
+from heatproof.results.case_samples import prepare
 from heatproof.testing.toys import Blobs, Regions
 from heatproof_cohorts.image_files import write_image, write_mask
 from heatproof_eyetracking.gaze import Frames
-from heatproof_report.samples import prepare
 
 RANDOM = np.random.default_rng(3)
 ENDS = ("png", "tif")

@@ -20,6 +20,7 @@ from heatproof.imaging.images import read_image, read_mask
 from heatproof.plan import contents
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Announcement
+from heatproof.results.case_samples import prediction_units, prepared_sample
 from heatproof.results.finished import Results
 from heatproof.results.parquet import read_table
 from heatproof.results.ranking import rankings
@@ -28,7 +29,6 @@ from heatproof.run.execution import Observer
 from heatproof.run.runner import run
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_parts import Scans
-from heatproof_report.samples import prediction_units, prepared_sample
 
 Ran = Callable[..., Any]
 IDS = ("a", "b", "c", "d", "e", "f")

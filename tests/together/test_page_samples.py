@@ -8,11 +8,11 @@ import pytest
 
 from heatproof.errors import PluginError, StoreError
 from heatproof.registry.catalog import Catalog
+from heatproof.results.case_samples import prediction_units, prepare, prepared_sample
 from heatproof.results.finished import Results
 from heatproof.results.parquet import read_table
 from heatproof.results.ranking import rankings
 from heatproof_report.board import about
-from heatproof_report.samples import prediction_units, prepare, prepared_sample
 
 Ran = Callable[..., Any]
 

@@ -91,6 +91,9 @@ class Component(ABC, Generic[P]):
     revision: ClassVar[int] = 1
     """Raise it when results change for equal Params; identities do not contain package versions."""
 
+    labelled: ClassVar[bool] = True
+    """Whether its label names the settings that differ from the defaults; not where they hold networks or pictures."""
+
     _defined: ClassVar[int] = 0
     _body: ClassVar[Mapping[str, Any]] = {}
 

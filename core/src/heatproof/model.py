@@ -397,6 +397,8 @@ class NetworkParams(Params):
 class NetworkModel(Model[NetworkParams]):
     """A model of an existing network, returned by ``Model.of``; tables show the network's class."""
 
+    labelled = False
+
     def __init__(self, **params: Any):
         super().__init__(**params)
         for name in ("classes", "preparation", "head", "outputs"):

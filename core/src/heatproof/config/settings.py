@@ -1,7 +1,7 @@
 """The settings of a run, read from YAML and validated; all mistakes are reported at once."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -162,6 +162,14 @@ class RunConfig(Params):
     cache_limit: Gigabytes | None = None
     statistics: StatisticsSettings = StatisticsSettings()
     report: ReportSettings = ReportSettings()
+
+    def components(self) -> Iterator[tuple[str, Component]]:
+        """The kind and component of every entry."""
+        rows = self.combinations
+        yield from (("dataset", entry.component) for entry in [*self.datasets, *(row.dataset for row in rows)])
+        yield from (("model", model) for model in [*self.models, *(row.model for row in rows)])
+        yield from (("explainer", explainer) for explainer in [*self.explainers, *(row.explainer for row in rows)])
+        yield from (("metric", metric) for metric in self.metrics)
 
     @model_validator(mode="after")
     def _require_work(self) -> Self:

@@ -170,6 +170,8 @@ class Task:
 
 def label(component: Component) -> str:
     """The registered name with the settings that differ from the defaults: ``method(layer=conv1)``."""
+    if not component.labelled:
+        return component.short
     settings = component.describe()
     params = component.params
     changed = [

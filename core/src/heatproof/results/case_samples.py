@@ -1,24 +1,24 @@
-"""Reads the samples that a page shows, as their models prepared them, and the metadata of their predictions."""
+"""The samples of a finished run as their models prepared them, and the metadata of their predictions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heatproof.dataset import Dataset
-from heatproof.digests import file_digest
-from heatproof.errors import DataError, StoreError
-from heatproof.imaging.losses import with_losses
-from heatproof.imaging.original import original_image
-from heatproof.model import Model
-from heatproof.plan.sample_cache import configured, prepared
-from heatproof.plan.sample_file import PreparedSample
-from heatproof.results.finished import Results
+from ..dataset import Dataset
+from ..digests import file_digest
+from ..errors import DataError, StoreError
+from ..imaging.losses import with_losses
+from ..imaging.original import original_image
+from ..model import Model
+from ..plan.sample_cache import configured, prepared
+from ..plan.sample_file import PreparedSample
+from .finished import Results
 
 Unit = Mapping[str, Any]
 
 
 def prediction_units(results: Results, settings: Mapping[str, Any], heatmaps: Iterable[str]) -> Sequence[Unit]:
-    """Read the ``unit.json`` of the predictions for the dataset and the model in ``settings``, in the order of keys.
+    """The ``unit.json`` of the predictions for the dataset and the model in ``settings``, in the order of keys.
 
     Only those count that belong to one of the units of ``heatmaps``, given by their keys: files of samples may have
     changed since others were made.
@@ -37,7 +37,7 @@ def prediction_units(results: Results, settings: Mapping[str, Any], heatmaps: It
 
 
 def prepared_sample(results: Results, units: Sequence[Unit], case: str) -> PreparedSample:
-    """Load a case as its model prepared it: from the cache of samples, or else from the dataset.
+    """A case as its model prepared it: from the cache of samples, or else from the dataset.
 
     ``units`` are the prediction units of the case's dataset and model. Raises what creating the dataset and the model,
     loading and preparing raise.
@@ -72,7 +72,7 @@ def _require_unchanged(dataset: Dataset, units: Sequence[Unit], case: str) -> No
 
 
 def prepare(dataset: Dataset, model: Model, id: str) -> PreparedSample:
-    """Load and prepare a sample that no cache holds; raises what loading and preparing raise."""
+    """A sample, loaded and prepared, that no cache holds; raises what loading and preparing raise."""
     native = dataset.load(id)
     sample = with_losses(native, model.prepare(native))
     return PreparedSample(sample, original_image(native, sample))

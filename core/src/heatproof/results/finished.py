@@ -2,11 +2,12 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..component import Component
 from ..config.components import create
 from ..registry.catalog import Catalog
 from ..spreadsheet import literal
@@ -37,13 +38,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [{name: TYPES.get(name, literal)(text) for name, text in row.items()} for row in csv.DictReader(stream)]
 
 
+def _key(kind: str, described: Mapping[str, Any]) -> str:
+    """The key of a component by its kind and description."""
+    return json.dumps([kind, described], sort_keys=True)
+
+
 class Results:
     """A finished run: its tables as rows, its config and its components.
 
-    Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
+    ``components`` are those of the run by kind, where they still live: some cannot be created from their description,
+    such as data in memory. Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
     """
 
-    def __init__(self, folder: Path, catalog: Catalog):
+    def __init__(self, folder: Path, catalog: Catalog, components: Iterable[tuple[str, Component]] = ()):
         self.run = Run.open(folder)
         self.summary = read_rows(self.run.intact("summary.csv"))
         self.comparisons = read_rows(self.run.intact("comparisons.csv"))
@@ -53,7 +60,7 @@ class Results:
         self.text = self.run.read("config.yaml")
         self.config = self.run.mapping("config.yaml")
         self.catalog = catalog
-        self._components: dict[str, Any] = {}
+        self._components: dict[str, Any] = {_key(kind, live.describe()): live for kind, live in components}
 
     @cached_property
     def statistics(self) -> SummarySettings:
@@ -96,7 +103,7 @@ class Results:
 
     def component(self, kind: str, described: Mapping[str, Any]) -> Any:
         """The component that ``describe`` described; raises ``HeatproofError`` or ``ValueError``."""
-        key = json.dumps([kind, described], sort_keys=True)
+        key = _key(kind, described)
         if key not in self._components:
             params = {name: value for name, value in described.items() if name != "use"}
             self._components[key] = create(self.catalog, kind, described["use"], params)

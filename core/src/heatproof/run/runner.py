@@ -34,7 +34,7 @@ from .validity import Validity, validity
 
 @dataclass
 class Finished:
-    """The outcome of a run, or of a shard of it."""
+    """The outcome of a run, or of a shard of it; ``heatmaps`` are the keys of its units of heatmaps."""
 
     folder: Path
     units: int
@@ -46,6 +46,7 @@ class Finished:
     empty: tuple[str, ...] = ()
     changed: str = ""
     pages: Sequence[Path] = ()
+    heatmaps: tuple[str, ...] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -91,15 +92,15 @@ def run(
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
     if finished.complete:
         observer.stage("writing the report")
-        _announce(finished, store, catalog)
+        _announce(finished, store, config, catalog)
     spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
     store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
     return finished
 
 
-def _announce(finished: Finished, store: Run, catalog: Catalog) -> None:
+def _announce(finished: Finished, store: Run, config: RunConfig, catalog: Catalog) -> None:
     """Let plugins react to a complete run, as by a page."""
-    finished.pages, finished.faults = Results(store.folder, catalog).announce()
+    finished.pages, finished.faults = Results(store.folder, catalog, config.components()).announce()
     for fault in finished.faults:
         store.log(fault)
 
@@ -201,4 +202,6 @@ def _finish(
     for sentence in empty:
         store.log(sentence)
     rows = tables["summary"].rows
-    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, rows, empty=empty)
+    heatmaps = tuple(unit.key for task in tasks for unit in task.units)
+    units = sum(map(weight, tasks))
+    return Finished(store.folder, units, complete, counted, plan.skipped, rows, empty=empty, heatmaps=heatmaps)

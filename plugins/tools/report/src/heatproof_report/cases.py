@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from heatproof.errors import HeatproofError
+from heatproof.results.case_samples import Unit, prediction_units, prepared_sample
 from heatproof.results.finished import Results
 from heatproof.results.ranking import RankedCombination
 
 from .board import Board
 from .kept import KeptArrays, kept_arrays
 from .overlay import Overlay, overlay
-from .samples import Unit, prediction_units, prepared_sample
 
 Row = Mapping[str, Any]
 
