@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from heatproof.imaging.transforms import Preparation
+
 
 hookspec = pluggy.HookspecMarker("heatproof")
 hookimpl = pluggy.HookimplMarker("heatproof")
@@ -62,6 +64,14 @@ def heatproof_executors() -> Mapping[str, str]:
 @hookspec
 def heatproof_exporters() -> Mapping[str, str]:
     """Exporters: name → ``"module:function"``, called as ``function(run_folder, target_path)``."""
+
+
+@hookspec
+def heatproof_preparation(source: Any) -> "Preparation | None":
+    """Return how images are prepared for ``source``, a network or a transform; None for one that is not known.
+
+    Raise ``HeatproofError`` for one that is known and cannot be converted: the user reads its message.
+    """
 
 
 @hookspec
