@@ -1,0 +1,127 @@
+"""Comparing heatmap methods on a caller's own network and pictures, by the engine of the command line."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..component import Component
+from ..config.settings import from_plain
+from ..executor import Serial
+from ..model import Head
+from ..registry.catalog import default
+from ..results.finished import Results
+from ..results.store import Run
+from ..run.runner import Finished, run
+from .inputs import Given, parts
+from .networks import device_of, precision_of, restored
+from .pictures import Pictures
+from .progress import in_notebook, observer
+from .result import Result
+
+TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
+"""The folders of runs without ``output``, which live until Python ends."""
+SAMPLES = "samples"
+"""The folder of prepared samples in the run's own folder."""
+
+
+def compare(
+    network: Any, images: Any, *, explainers: Iterable[Any], metrics: Iterable[Any] = (), masks: Any = None,
+    boxes: Any = None, densities: Any = None, labels: Any = None, patients: Any = None, ids: Any = None,
+    classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, target: Any = "predicted",
+    output: Any = None, name: str = "pictures", progress: bool | None = None, **settings: Any,
+) -> Result:  # fmt: skip
+    """Compare heatmap methods on a network and pictures; return the ranking with everything behind it.
+
+    ``network`` is a torch module, or a model of heatproof by name, by name and settings, or as an object. ``images``
+    are an array or tensor (n, channel, height, width), or with the channels last or without the first axis; a list of
+    arrays, pictures of Pillow or paths; a folder; a torch ``Dataset`` or ``DataLoader``; or a dataset of heatproof.
+
+    ``masks`` (bool, 0 and 1, 0 and 255, shares, outlines, paths or a folder), ``boxes`` (x1, y1, x2, y2 in pixels) and
+    ``densities`` have an entry per image, None where nobody looked, or are a mapping from finding to such entries.
+    ``labels`` are indices or names of ``classes``, the names of the network's outputs in order. ``patients`` and
+    ``ids`` are texts. Without ``patients``, each image is a patient of its own.
+
+    ``preparation`` is the transform that makes a picture the network's input, ``"unchanged"`` for images that are
+    prepared already; by default the network's own record. ``head`` is how outputs are read (softmax, sigmoid, ordinal,
+    regression). ``target`` is the class to explain: predicted, label, a name or an index, or a list of them.
+
+    ``explainers`` and ``metrics`` are names, pairs of name and settings, or objects. ``output`` is the run's folder,
+    which a later call resumes; without it, a temporary one. ``settings`` are those of a config: seed, device,
+    precision, statistics, memory, executor. What is inferred is said in the result's ``remarks``.
+
+    Raises ``HeatproofError`` with a sentence for what cannot be used. The network is put back as it was.
+    """
+    names = None if classes is None else tuple(map(str, classes))
+    annotations = {"masks": masks, "boxes": boxes, "densities": densities}
+    given = Given(names, head, preparation, labels, patients, ids, name, annotations)
+    settings |= {"explainers": entries(explainers), "metrics": entries(metrics), "targets": _several(target)}
+    return compared(network, images, given, output, settings, progress)
+
+
+def compared(
+    network: Any, images: Any, given: Given, output: Any, settings: dict[str, Any], progress: bool | None
+) -> Result:  # fmt: skip
+    """The result of a run of a network on images with the settings of a config; in a temporary folder by default."""
+    catalog = default()
+    remarks: list[str] = []
+    with ExitStack() as stack:
+        if isinstance(network, nn.Module):
+            stack.enter_context(restored(network, remarks.append))
+            inferred = {"device": device_of(network, remarks.append), "precision": precision_of(network)}
+            settings = inferred | settings
+        dataset, model = parts(network, images, given, catalog, remarks.append)
+        settings = {"datasets": [{"component": dataset}], "models": [model], **settings, "output": _folder(output)}
+        if isinstance(dataset, Pictures):
+            # What lies in memory cannot be prepared again when a page is made of the run.
+            settings.setdefault("cache", str(Path(settings["output"], SAMPLES)))
+        config = from_plain(settings, catalog)
+        if in_notebook() and not isinstance(config.executor, Serial):
+            remarks.append(f"Worker processes are started from a notebook, by executor {config.executor.short}.")
+        finished = run(config, catalog, stack.enter_context(observer(progress)))
+    remarks += _remarks(finished)
+    store = Run.open(finished.folder)
+    for remark in remarks:
+        store.log(remark)
+    results = Results(finished.folder, catalog, config.components())
+    return Result(results, tuple(remarks), finished.pages, output is None, finished.heatmaps)
+
+
+def entries(values: Any) -> list[Any]:
+    """The entries of a config for components given by name, by name and settings, or as objects."""
+    if isinstance(values, (str, Component)) or _is_pair(values):
+        values = [values]
+    return [{"use": value[0], **value[1]} if _is_pair(value) else value for value in values]
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a value is a name with its settings."""
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping)
+
+
+def _several(values: Any) -> list[Any]:
+    """One value, or those of a list."""
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def _folder(output: Any) -> str:
+    """The absolute folder of a run: the one that the caller gives, or one that is removed when Python ends."""
+    if output is not None:
+        return str(Path(output).expanduser().absolute())
+    TEMPORARY.append(tempfile.TemporaryDirectory(prefix="heatproof-"))
+    return TEMPORARY[-1].name
+
+
+def _remarks(finished: Finished) -> Iterator[str]:
+    """What a user should know of a run, a sentence each."""
+    if finished.changed:
+        yield finished.changed
+    yield from (f"Rejected: {fault}" for fault in finished.rejected)
+    yield from (f"Empty: {sentence}." for sentence in finished.empty)
+    for entry in finished.skipped:
+        yield f"Skipped: {entry.explainer} on {entry.model}: {entry.reason}."
+    yield from (f"No valid case: {sentence}." for sentence in finished.validity.empty)
+    yield from finished.faults

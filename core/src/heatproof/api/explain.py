@@ -1,0 +1,34 @@
+"""One heatmap of one picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..component import Component
+from ..model import Head
+from .case import Case
+from .compare import compared, entries
+from .inputs import Given
+
+
+def explain(
+    network: Any, image: Any, explainer: Any, *, target: Any = "predicted", label: Any = None,
+    classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, device: str | None = None,
+    seed: int = 0, output: Any = None, **settings: Any,
+) -> Case:  # fmt: skip
+    """Explain a network's output for one picture; return the case with its heatmap.
+
+    ``settings`` are those of the explainer, such as ``layer="layer4"``; the other arguments are those of
+    ``heatproof.compare``. Raises ``HeatproofError`` with a sentence for what cannot be used or explained.
+    """
+    (described,) = entries(explainer)
+    if isinstance(described, Component):
+        described = described.with_(**settings)
+    elif settings:
+        described = ({"use": described} if isinstance(described, str) else described) | settings
+    names = None if classes is None else tuple(map(str, classes))
+    given = Given(names, head, preparation, None if label is None else [label])
+    config: dict[str, Any] = {"explainers": [described], "targets": [target], "seed": seed}
+    if device is not None:
+        config["device"] = device
+    result = compared(network, [image], given, output, config, False)
+    return result.case(result.cases[0])

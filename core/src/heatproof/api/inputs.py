@@ -1,0 +1,105 @@
+"""The dataset and the model of what a caller gives: a network or a model, pictures or a dataset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from ..component import Component
+from ..config.components import create
+from ..dataset import Dataset
+from ..errors import DataError, ModelError
+from ..model import Head, Model
+from ..records import Sample
+from ..registry.catalog import Catalog
+from .folders import has_layout, matched, plain_files
+from .layout import Form
+from .networks import Say, in_single_precision, model_of
+from .pictures import Collection, Pictures, collected
+from .preparations import preparation_of
+
+FOLDER = "image_folder"
+"""The dataset that reads a folder with a layout."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a caller says of network and pictures; None where it is inferred."""
+
+    classes: tuple[str, ...] | None = None
+    head: Head | None = None
+    preparation: Any = None
+    labels: Any = None
+    patients: Any = None
+    ids: Any = None
+    name: str = "pictures"
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+
+    def require_pictures(self, dataset: Dataset) -> None:
+        """Raise ``DataError`` if something is given that a dataset brings itself."""
+        values = {"labels": self.labels, "patients": self.patients, "ids": self.ids, **self.annotations}
+        twice = [name for name, value in values.items() if value is not None]
+        if twice:
+            raise DataError(f"{dataset.short} brings its own {twice[0]}; leave {', '.join(twice)} out.")
+
+
+def parts(network: Any, images: Any, given: Given, catalog: Catalog, say: Say) -> tuple[Dataset, Model]:
+    """The dataset and the model that a run compares on; ``say`` takes a sentence about whatever was inferred.
+
+    Raises ``DataError`` and ``ModelError`` for what cannot be used, before anything runs.
+    """
+    model = component(catalog, "model", network)
+    if model is None and not isinstance(network, nn.Module):
+        raise ModelError(f"the network is a {type(network).__name__}; give a torch module, or a model of heatproof.")
+    module = model.network if model is not None else in_single_precision(network, say)
+    dataset = component(catalog, "dataset", images)
+    if dataset is None and has_layout(images):
+        dataset = create(catalog, "dataset", FOLDER, {"root": str(images)})
+    if dataset is not None:
+        given.require_pictures(dataset)
+        return dataset, model or _model_of_dataset(module, dataset, given, catalog, say)
+    collection = _collection(images, Form.of(module), given, say)
+    if model is None:
+        preparation = preparation_of(given.preparation, module, collection, catalog, say)
+        model = model_of(module, given.classes, given.head, preparation, preparation(collection.sample(0)), say)
+    pictures = Pictures(collection=collection, classes=model.classes)
+    pictures.content()  # refuses labels that are none of the classes
+    return pictures, model
+
+
+def component(catalog: Catalog, kind: str, value: Any) -> Any:
+    """The component that a value is, or describes by its name, or by name and settings; None for anything else."""
+    if isinstance(value, Component):
+        return value
+    if kind == "model" and isinstance(value, str):
+        value = (value, {})
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping):
+        return create(catalog, kind, value[0], value[1])
+    return None
+
+
+def _collection(images: Any, form: Form, given: Given, say: Say) -> Collection:
+    images = plain_files(images)
+    annotations = {kind: matched(values, images, kind, say) for kind, values in given.annotations.items()}
+    collection = collected(images, form, given.name, given.ids, given.labels, given.patients, annotations)
+    count = len(collection.ids)
+    values = {"picture": "with a black and a white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
+    say(f"Pictures: {count}, their values {values[collection.meaning]}.")
+    if given.patients is None and count > 1:
+        say("Every picture counts as a patient of its own, since no patients are given.")
+    return collection
+
+
+def _model_of_dataset(network: nn.Module, dataset: Dataset, given: Given, catalog: Catalog, say: Say) -> Model:
+    """The model of a network on a dataset; its classes are the dataset's where none are given."""
+    preparation = preparation_of(given.preparation, network, None, catalog, say)
+    ids = dataset.ids()
+    if not ids:
+        raise DataError(f"{dataset.short} has no samples; check its folder with `heatproof data check`.")
+    sample: Sample = preparation(dataset.load(ids[0]))
+    classes = given.classes
+    if classes is None and dataset.classes:
+        classes = dataset.classes
+        say(f"The network's outputs are taken in the order of the dataset's classes: {', '.join(classes)}.")
+    return model_of(network, classes, given.head, preparation, sample, say)

@@ -1,0 +1,148 @@
+"""How the images of a caller are laid out, and what their values mean: inferred from all of them, and said."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import DataError
+from ..network.modules import CONVOLUTIONS
+from ..records import Array
+
+WIDTHS = {1, 3, 4}
+"""The channels of grey, coloured and partly transparent pictures."""
+OPAQUE = 3
+"""The colours of a picture with transparency."""
+WHITE = 255
+
+Meaning = Literal["picture", "bytes", "prepared"]
+"""The values of images: black and white by their type, from 0 to 255 as floats, or what a network takes already."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of a network's images: their channels, None where they are not known, and their spatial axes."""
+
+    channels: int | None = None
+    axes: int = 2
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Form":
+        """The form that the first convolution of a network takes."""
+        first = next((module for module in network.modules() if isinstance(module, CONVOLUTIONS)), None)
+        return cls() if first is None else cls(int(first.in_channels), first.weight.ndim - 2)
+
+    @property
+    def widths(self) -> set[int]:
+        """The numbers of channels that images may have."""
+        return WIDTHS | ({self.channels} if self.channels else set())
+
+
+def array_of(values: Any) -> Array:
+    """Values as an array of numpy's, which a tensor and an array share; raises ``DataError`` for anything else."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        if values.dtype in (torch.float16, torch.bfloat16):
+            values = values.float()
+        return np.asarray(values.numpy())
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"images have the type {array.dtype}; give numbers, as arrays, tensors, pictures or paths.")
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def divided(images: Array, form: Form, count: int | None) -> Sequence[Array]:
+    """The images of one array: those along its first axis, or the array itself where it is one image.
+
+    ``count`` is the number of images that labels or annotations tell, None where nothing tells it. Raises ``DataError``
+    for an array of other dimensions.
+    """
+    axes = form.axes
+    if images.ndim == axes + 2:
+        return list(images)
+    single = images.ndim == axes or {images.shape[0], images.shape[-1]} & form.widths
+    if images.ndim == axes + 1 and (not single or (count == len(images) and count != 1)):
+        return list(images)
+    if images.ndim in (axes, axes + 1):
+        return [images]
+    raise DataError(
+        f"images have the shape {images.shape}; give (n, channel, {_axes(axes)}), (n, {_axes(axes)}, channel), "
+        f"(n, {_axes(axes)}), or one image without the first axis."
+    )
+
+
+def channels_first(image: Array, form: Form, name: str) -> Array:
+    """An image as (c, *space), of a layout with the channels first, last or nowhere; without its transparency.
+
+    Raises ``DataError`` where no axis can be the channels.
+    """
+    if image.ndim == form.axes:
+        image = image[None]
+    if image.ndim != form.axes + 1:
+        raise DataError(f"{name} has the shape {image.shape}; give an image of {form.axes} axes and channels.")
+    image = np.moveaxis(image, _channel_axis(image.shape, form, name), 0)
+    if len(image) == max(WIDTHS) and form.channels != len(image):
+        image = image[:OPAQUE]
+    return np.ascontiguousarray(image)
+
+
+def _channel_axis(shape: tuple[int, ...], form: Form, name: str) -> int:
+    """The first axis or the last: the one of the network's channels, else of usual ones, else the first."""
+    for widths in ({form.channels}, form.widths):
+        for axis in (0, -1):
+            if shape[axis] in widths:
+                return axis
+    allowed = ", ".join(map(str, sorted(form.widths)))
+    raise DataError(f"{name} has the shape {shape}, where neither the first nor the last axis has {allowed} channels.")
+
+
+def _axes(axes: int) -> str:
+    return ", ".join({1: ["length"], 2: ["height", "width"], 3: ["depth", "height", "width"]}[axes])
+
+
+@dataclass(frozen=True)
+class Range:
+    """The smallest and largest value of images, whether all are whole numbers, and the kinds of their types."""
+
+    low: float
+    high: float
+    whole: bool
+    kinds: frozenset[str]
+
+    @classmethod
+    def of(cls, image: Array, name: str) -> "Range":
+        """The range of one image; raises ``DataError`` for values that are not finite."""
+        if not np.isfinite(image).all():
+            raise DataError(f"{name} holds values that are NaN or infinite; fill them, or leave it out.")
+        whole = image.dtype.kind != "f" or bool((image == np.rint(image)).all())
+        return cls(float(image.min()), float(image.max()), whole, frozenset(image.dtype.kind))
+
+    @classmethod
+    def over(cls, ranges: Iterable["Range"]) -> "Range":
+        """The range of all images together."""
+        parts = list(ranges)
+        kinds = frozenset().union(*(part.kinds for part in parts))
+        return cls(
+            min(part.low for part in parts), max(part.high for part in parts), all(part.whole for part in parts), kinds
+        )
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the values mean."""
+        if self.kinds <= {"b", "u"} or (self.kinds <= {"f"} and self.low >= 0 and self.high <= 1):
+            return "picture"
+        if self.low >= 0 and self.high <= WHITE and self.whole:
+            return "bytes"
+        return "prepared"
+
+
+def as_picture(image: Array, meaning: Meaning) -> Array:
+    """An image (c, *space) with a black and a white: unsigned integers, or floats from 0 to 1."""
+    if image.dtype == bool:
+        return image.astype(np.uint8) * np.uint8(WHITE)
+    if meaning == "bytes":
+        return image.astype(np.uint8)
+    return image

@@ -1,0 +1,205 @@
+"""The dataset of a caller's own pictures, which live in memory or in files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..component import Params
+from ..dataset import Dataset
+from ..digests import digest
+from ..errors import DataError
+from ..records import AnnotationKind, Label, Sample
+from .items import Item, items_of
+from .labels import labels_of
+from .layout import Form, Meaning, Range, as_picture
+from .marks import Marks, annotation, listed, marks_by_image
+
+KINDS: Mapping[str, AnnotationKind] = {"masks": "mask", "boxes": "box", "densities": "density"}
+"""What callers name → the kind of annotation."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was learnt of one item: its digest, its label, its findings, its files, and the range of its image."""
+
+    digest: str
+    label: Any
+    findings: tuple[str, ...]
+    files: tuple[Path, ...]
+    range: Range | None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Pictures of a caller with all that is known about them."""
+
+    name: str
+    items: Sequence[Item]
+    facts: tuple[Facts, ...]
+    ids: tuple[str, ...]
+    form: Form
+    marks: tuple[Marks, ...]
+    labels: tuple[Any, ...]
+    patients: tuple[str, ...]
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        """What the values of the images mean; files have a black and a white."""
+        ranges = [facts.range for facts in self.facts if facts.range]
+        return Range.over(ranges).meaning if ranges else "picture"
+
+    @property
+    def raw(self) -> bool:
+        """Whether no network takes the values, as those of files and of bytes."""
+        ranges = [facts.range for facts in self.facts if facts.range]
+        return len(ranges) < len(self.facts) or bool(Range.over(ranges).kinds - {"f"})
+
+    def sample(self, index: int) -> Sample:
+        """A picture without its label; raises ``DataError`` if it has changed since, or cannot be used."""
+        item = self.items[index]
+        id = self.ids[index]
+        if item.digest(self.marks[index]) != self.facts[index].digest:
+            raise DataError(
+                f"{id} is not what it was when the run was planned: it was changed in memory, or the dataset gives "
+                "another image each time; take random transforms out of it."
+            )
+        image, geometry = item.pixels(self.form, id)
+        marks = (*item.marks, *self.marks[index])
+        annotations = tuple(annotation(*mark, geometry, id) for mark in marks)
+        picture = as_picture(image, self.meaning)
+        return Sample(id, picture, annotations, None, self.patients[index], geometry)
+
+
+class PicturesParams(Params):
+    """The pictures, and the classes that their labels refer to."""
+
+    collection: Collection
+    classes: tuple[str, ...]
+
+
+class Pictures(Dataset[PicturesParams]):
+    """Pictures of a caller: arrays, tensors, files, or the items of a torch dataset."""
+
+    labelled = False
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the model."""
+        return self.params.classes
+
+    @cached_property
+    def findings(self) -> tuple[str, ...]:
+        """The findings that are annotated, in order of their first annotation."""
+        return tuple(dict.fromkeys(name for facts in self.params.collection.facts for name in facts.findings))
+
+    @property
+    def short(self) -> str:
+        """The name that the caller gave."""
+        return self.params.collection.name
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether some picture has several labels at once."""
+        return any(isinstance(label, tuple) for label in self._labels)
+
+    @cached_property
+    def _labels(self) -> tuple[Label, ...]:
+        return labels_of(self.params.collection.labels, self.classes)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {id: index for index, id in enumerate(self.params.collection.ids)}
+
+    def ids(self, split: str | None = None) -> list[str]:
+        """The ids in the order of the pictures."""
+        return list(self.params.collection.ids)
+
+    def load(self, id: str) -> Sample:
+        """One picture at its native size; raises ``DataError`` if it, or an annotation, cannot be used."""
+        index = self._positions[id]
+        return replace(self.params.collection.sample(index), label=self._labels[index])
+
+    def patient(self, id: str) -> str:
+        """The patient of a picture; the picture itself where the caller names none."""
+        return self.params.collection.patients[self._positions[id]]
+
+    def files_of(self, id: str) -> Iterable[Path]:
+        """The files of a picture and its annotations; none for what lies in memory."""
+        return self.params.collection.facts[self._positions[id]].files
+
+    def content(self) -> str:
+        """The digest of all that lies in memory, with ids, labels and patients."""
+        collection = self.params.collection
+        labels = [list(label) if isinstance(label, tuple) else label for label in self._labels]
+        digests = [facts.digest for facts in collection.facts]
+        return digest([collection.ids, collection.meaning, digests, labels, collection.patients])
+
+    def describe(self) -> dict[str, Any]:
+        """The name, the number of pictures and their digest; the pictures themselves cannot be written."""
+        settings = {"name": self.short, "pictures": len(self.ids()), "values": self.params.collection.meaning}
+        return {"use": self.name, **settings, "classes": list(self.classes), "content": self.content()}
+
+    def _identity_params(self) -> dict[str, Any]:
+        return {"name": self.short, "classes": list(self.classes)}
+
+
+def collected(
+    images: Any, form: Form, name: str, ids: Iterable[Any] | None, labels: Any, patients: Any,
+    annotations: Mapping[str, Any],
+) -> Collection:  # fmt: skip
+    """The pictures of a caller, each looked at once; ``annotations`` are the masks, boxes and densities.
+
+    Raises ``DataError`` for what cannot be used, before anything runs.
+    """
+    items = items_of(images, form, _count(labels, patients, *annotations.values()))
+    count = len(items)
+    if not count:
+        raise DataError("there are no images; give one or more.")
+    marks: list[Marks] = [()] * count
+    for kind, values in annotations.items():
+        if values is not None:
+            more = marks_by_image(values, KINDS[kind], count)
+            marks = [(*earlier, *later) for earlier, later in zip(marks, more)]
+    names = _ids(items, ids)
+    facts = tuple(_facts(item, marks[index], form, names[index]) for index, item in enumerate(items))
+    all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
+    all_patients = names if patients is None else [str(value) for value in listed(patients, "patients", count)]
+    return Collection(name, items, facts, names, form, tuple(marks), tuple(all_labels), tuple(all_patients))
+
+
+def _count(*values: Any) -> int | None:
+    """The number of images that labels, patients or annotations tell."""
+    for value in values:
+        if isinstance(value, Mapping):
+            value = next(iter(value.values()), None)
+        if value is not None and hasattr(value, "__len__") and not isinstance(value, str):
+            return len(value)
+    return None
+
+
+def _ids(items: Sequence[Item], ids: Iterable[Any] | None) -> tuple[str, ...]:
+    """The ids that a caller gives, or the names of files, or the positions."""
+    if ids is not None:
+        names = [str(id) for id in listed(ids, "ids", len(items))]
+        repeated = next((id for id in names if names.count(id) > 1), None)
+        if repeated is not None:
+            raise DataError(f"the id {repeated!r} occurs more than once; give every picture its own.")
+        return tuple(names)
+    paths = [item.path for item in items] if isinstance(items, list) else []
+    stems = [path.stem for path in paths if path]
+    if len(set(stems)) == len(items):
+        return tuple(stems)
+    return tuple(str(index) for index in range(len(items)))
+
+
+def _facts(item: Item, marks: Marks, form: Form, name: str) -> Facts:
+    """Look at an item once; files are not read, as the run does that."""
+    every = (*item.marks, *marks)
+    values = [item.image, *(value for *_, value in every)]
+    files = tuple(Path(value) for value in values if isinstance(value, (str, PathLike)))
+    extent = None if item.path or not hasattr(item.image, "shape") else Range.of(item.pixels(form, name)[0], name)
+    findings = tuple(dict.fromkeys(finding for finding, *_ in every))
+    return Facts(item.digest(marks), item.label, findings, files, extent)

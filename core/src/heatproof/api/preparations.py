@@ -1,0 +1,69 @@
+"""How a caller's pictures are prepared for a network: by a transform, by the network's own record, or not at all."""
+
+from typing import Any
+
+from torch import nn
+
+from ..errors import DataError, HeatproofError
+from ..imaging.transforms import Preparation, Unchanged
+from ..registry.catalog import Catalog
+from .networks import Say
+from .pictures import Collection
+
+UNCHANGED = "unchanged"
+"""The preparation of images that the network takes as they are."""
+ADVICE = (
+    "give preparation=, the transform that the network was trained with, such as one of torchvision's, or "
+    "heatproof.imaging.transforms.Resize(size=224, mean=(…), std=(…))"
+)
+
+
+def preparation_of(
+    preparation: Any, network: nn.Module, collection: Collection | None, catalog: Catalog, say: Say
+) -> Preparation:  # fmt: skip
+    """The preparation that a caller gives, or else the one of the network's record, or none for prepared images.
+
+    Raises ``DataError`` where nothing tells how pictures become the network's input.
+    """
+    prepared = collection is not None and collection.meaning == "prepared"
+    if isinstance(preparation, str) and preparation == UNCHANGED:
+        return Unchanged()
+    if preparation is not None:
+        if prepared:
+            raise DataError(
+                "the images have negative values, or values between black and white that no picture has, so they seem "
+                f"to be prepared already; leave preparation out, or give preparation={UNCHANGED!r} or the pictures."
+            )
+        return _converted(preparation, catalog)
+    if prepared:
+        say("The images are taken as prepared: their values are neither from 0 to 1 nor from 0 to 255.")
+        return Unchanged()
+    recorded = _first(network, catalog)
+    if recorded is not None:
+        say(f"The pictures are prepared as the network's own record says: {recorded!r}.")
+        return recorded
+    if collection is None or collection.raw:
+        raise DataError(f"nothing tells how these pictures become the input of {type(network).__name__}; {ADVICE}.")
+    say("The images are taken as prepared, since they are floats and no preparation is given.")
+    return Unchanged()
+
+
+def _converted(transform: Any, catalog: Catalog) -> Preparation:
+    if isinstance(transform, Preparation):
+        return transform
+    converted = _first(transform, catalog)
+    if converted is None:
+        raise DataError(
+            f"a {type(transform).__name__} is no preparation that is known here; {ADVICE}, or prepare the images and "
+            f"their annotations yourself and give preparation={UNCHANGED!r}."
+        )
+    return converted
+
+
+def _first(source: Any, catalog: Catalog) -> Preparation | None:
+    """The preparation of the first plugin that knows this network or transform."""
+    answers, faults = catalog.answers("heatproof_preparation", source=source)
+    known = next((answer for answer in answers if answer is not None), None)
+    if known is None and faults:
+        raise HeatproofError(f"the preparation cannot be told: {'; '.join(faults)}.")
+    return known
