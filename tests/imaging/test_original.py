@@ -1,8 +1,10 @@
 """The original image on the grid of a prepared sample."""
 
 import numpy as np
+import pytest
 
-from heatproof.imaging.original import original_image
+from heatproof.errors import DataError
+from heatproof.imaging.original import on_original, original_image
 from heatproof.imaging.transforms import Resize
 from heatproof.records import Geometry, Sample
 
@@ -45,3 +47,25 @@ def test_volumes_and_samples_without_geometry_have_no_original_image() -> None:
     assert original_image(volume, Resize(size=4)(volume)) is None
     flat = Sample("a", np.zeros((1, 8, 8), np.uint8))
     assert original_image(flat, flat) is None
+
+
+def test_heatmaps_move_to_the_original():
+    """A linear ramp on the grid is the same ramp on the original, wherever four cells surround a pixel."""
+    preparation = Resize(size=(8, 4), fit="pad")
+    sample = preparation(Sample("a", np.zeros((1, 16, 10), np.uint8)))
+    rows, columns = np.meshgrid(np.arange(8) + 0.5, np.arange(4) + 0.5, indexing="ij")
+    moved = on_original((3 * rows - 2 * columns).astype(np.float32), sample.geometry)
+    centres = np.stack(np.meshgrid(np.arange(16) + 0.5, np.arange(10) + 0.5, indexing="ij"), axis=-1).reshape(-1, 2)
+    points = np.linalg.inv(sample.geometry.affine) @ np.concatenate([centres, np.ones((len(centres), 1))], axis=1).T
+    expected = (3 * points[0] - 2 * points[1]).reshape(16, 10)
+    inside = ((points[:2] >= 0.5) & (points[:2] <= np.array([[7.5], [3.5]]))).all(axis=0).reshape(16, 10)
+    assert inside.sum() > 50
+    np.testing.assert_allclose(moved[inside], expected[inside], atol=0.05)
+    with pytest.raises(DataError, match="moved to no original"):
+        on_original(np.zeros((2, 3, 4)), sample.geometry)
+
+
+def test_pixels_outside_the_grid_have_no_value():
+    geometry = Geometry(np.array([[1.0, 0, 2], [0, 1, 0], [0, 0, 1]]), (6, 3))
+    moved = on_original(np.ones((2, 3), np.float32), geometry)
+    assert np.isnan(moved).tolist() == [[True] * 3] * 2 + [[False] * 3] * 2 + [[True] * 3] * 2

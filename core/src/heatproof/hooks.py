@@ -67,6 +67,11 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 
 @hookspec
+def heatproof_figures() -> Mapping[str, str]:
+    """Figures: name → ``"module:function"``, called as ``function(results, **options)``; returns matplotlib's Figure."""
+
+
+@hookspec
 def heatproof_preparation(source: Any) -> "Preparation | None":
     """Return how images are prepared for ``source``, a network or a transform; None for one that is not known.
 

@@ -123,5 +123,7 @@ def _remarks(finished: Finished) -> Iterator[str]:
     yield from (f"Empty: {sentence}." for sentence in finished.empty)
     for entry in finished.skipped:
         yield f"Skipped: {entry.explainer} on {entry.model}: {entry.reason}."
+    if finished.failures:
+        yield f"Invalid or failed cases: {finished.failures}; table('scores') says why."
     yield from (f"No valid case: {sentence}." for sentence in finished.validity.empty)
     yield from finished.faults

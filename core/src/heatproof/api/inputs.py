@@ -83,10 +83,8 @@ def _collection(images: Any, form: Form, given: Given, say: Say) -> Collection:
     images = plain_files(images)
     annotations = {kind: matched(values, images, kind, say) for kind, values in given.annotations.items()}
     collection = collected(images, form, given.name, given.ids, given.labels, given.patients, annotations)
-    count = len(collection.ids)
-    values = {"picture": "with a black and a white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
-    say(f"Pictures: {count}, their values {values[collection.meaning]}.")
-    if given.patients is None and count > 1:
+    say(f"Pictures: {len(collection.ids)}, {collection.words}.")
+    if given.patients is None and len(collection.ids) > 1:
         say("Every picture counts as a patient of its own, since no patients are given.")
     return collection
 

@@ -1,7 +1,7 @@
 """What a caller has of each image: the image, its label and its annotations, from lists, torch datasets or loaders."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -79,6 +79,10 @@ class TorchItems(Sequence[Item]):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Item]:
+        # A torch dataset need not raise IndexError behind its end.
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
         return item_of(self.dataset[index], f"item {index} of the dataset")

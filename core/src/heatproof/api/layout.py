@@ -89,6 +89,17 @@ def channels_first(image: Array, form: Form, name: str) -> Array:
     return np.ascontiguousarray(image)
 
 
+def layout_of(image: Array, form: Form) -> str:
+    """The layout of an image that ``channels_first`` takes, in words."""
+    if image.ndim == form.axes:
+        return "without an axis of channels"
+    axis = _channel_axis(image.shape, form, "the image")
+    words = ["with the channels first", "with the channels last"][axis]
+    if image.shape[axis] == max(WIDTHS) and form.channels != max(WIDTHS):
+        words += ", whose transparency is left out"
+    return words
+
+
 def _channel_axis(shape: tuple[int, ...], form: Form, name: str) -> int:
     """The first axis or the last: the one of the network's channels, else of usual ones, else the first."""
     for widths in ({form.channels}, form.widths):

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..records import AnnotationKind, Label, Sample
 from .items import Item, items_of
 from .labels import labels_of
-from .layout import Form, Meaning, Range, as_picture
+from .layout import Form, Meaning, Range, array_of, as_picture, layout_of
 from .marks import Marks, annotation, listed, marks_by_image
 
 KINDS: Mapping[str, AnnotationKind] = {"masks": "mask", "boxes": "box", "densities": "density"}
@@ -23,13 +23,17 @@ KINDS: Mapping[str, AnnotationKind] = {"masks": "mask", "boxes": "box", "densiti
 
 @dataclass(frozen=True)
 class Facts:
-    """What was learnt of one item: its digest, its label, its findings, its files, and the range of its image."""
+    """What was learnt of one item: its digest, its label, its findings and its files.
+
+    Of an image in memory also the range of its values and its layout in words.
+    """
 
     digest: str
     label: Any
     findings: tuple[str, ...]
     files: tuple[Path, ...]
-    range: Range | None
+    range: Range | None = None
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class Collection:
         return Range.over(ranges).meaning if ranges else "picture"
 
     @property
+    def words(self) -> str:
+        """How the pictures are read, in words."""
+        layouts = sorted({facts.layout for facts in self.facts} - {""})
+        values = {"picture": "from black to white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
+        return " and ".join([*layouts, f"values {values[self.meaning]}"])
+
+    @property
     def raw(self) -> bool:
         """Whether no network takes the values, as those of files and of bytes."""
         ranges = [facts.range for facts in self.facts if facts.range]
@@ -63,12 +74,13 @@ class Collection:
         id = self.ids[index]
         if item.digest(self.marks[index]) != self.facts[index].digest:
             raise DataError(
-                f"{id} is not what it was when the run was planned: it was changed in memory, or the dataset gives "
-                "another image each time; take random transforms out of it."
+                f"picture {id} is not what it was when the run was planned: it was changed in memory, or the dataset "
+                "gives another image each time; take random transforms out of it."
             )
-        image, geometry = item.pixels(self.form, id)
+        name = f"picture {id}"
+        image, geometry = item.pixels(self.form, name)
         marks = (*item.marks, *self.marks[index])
-        annotations = tuple(annotation(*mark, geometry, id) for mark in marks)
+        annotations = tuple(annotation(*mark, geometry, name) for mark in marks)
         picture = as_picture(image, self.meaning)
         return Sample(id, picture, annotations, None, self.patients[index], geometry)
 
@@ -164,7 +176,7 @@ def collected(
             more = marks_by_image(values, KINDS[kind], count)
             marks = [(*earlier, *later) for earlier, later in zip(marks, more)]
     names = _ids(items, ids)
-    facts = tuple(_facts(item, marks[index], form, names[index]) for index, item in enumerate(items))
+    facts = tuple(_facts(item, marks[index], form, f"picture {names[index]}") for index, item in enumerate(items))
     all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
     all_patients = names if patients is None else [str(value) for value in listed(patients, "patients", count)]
     return Collection(name, items, facts, names, form, tuple(marks), tuple(all_labels), tuple(all_patients))
@@ -200,6 +212,9 @@ def _facts(item: Item, marks: Marks, form: Form, name: str) -> Facts:
     every = (*item.marks, *marks)
     values = [item.image, *(value for *_, value in every)]
     files = tuple(Path(value) for value in values if isinstance(value, (str, PathLike)))
-    extent = None if item.path or not hasattr(item.image, "shape") else Range.of(item.pixels(form, name)[0], name)
     findings = tuple(dict.fromkeys(finding for finding, *_ in every))
-    return Facts(item.digest(marks), item.label, findings, files, extent)
+    facts = Facts(item.digest(marks), item.label, findings, files)
+    if not hasattr(item.image, "shape"):
+        return facts  # a file or a picture of Pillow
+    image, _ = item.pixels(form, name)
+    return replace(facts, range=Range.of(image, name), layout=layout_of(array_of(item.image), form))
