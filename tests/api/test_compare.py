@@ -86,7 +86,7 @@ def test_the_text_names_everything(result):
         assert words in text
     html = result._repr_html_()
     assert html.count("<tr>") == 5
-    assert "Every picture counts as a patient" in html
+    assert "Every image counts as a patient" in html
 
 
 def test_tables_without_pandas(result, monkeypatch, tmp_path):

@@ -64,11 +64,11 @@ FORMS = {
     "channels last": (LAST, "with the channels last"),
     "list": (list(IMAGES), "with the channels first"),
     "list with a first axis": ([torch.tensor(image)[None] for image in IMAGES], "with the channels first"),
-    "no first axis": (IMAGES[0], "Pictures: 1, with the channels first"),
-    "no first axis, channels last": (LAST[0], "Pictures: 1, with the channels last"),
+    "no first axis": (IMAGES[0], "Images: 1, with the channels first"),
+    "no first axis, channels last": (LAST[0], "Images: 1, with the channels last"),
     "transparency": (np.concatenate([LAST, LAST[..., :1]], -1), "whose transparency is left out"),
-    "torch dataset": (Torch(lambda index: IMAGES[index]), "Pictures: 4"),
-    "loader": (DataLoader(Torch(lambda index: IMAGES[index]), batch_size=3, shuffle=True), "Pictures: 4"),
+    "torch dataset": (Torch(lambda index: IMAGES[index]), "Images: 4"),
+    "loader": (DataLoader(Torch(lambda index: IMAGES[index]), batch_size=3, shuffle=True), "Images: 4"),
 }
 
 
@@ -172,7 +172,7 @@ def test_pictures_that_change_in_memory_are_refused():
     dataset, *_ = read(images)
     images[2] = 0
     assert dataset.load("1") is not None
-    with pytest.raises(DataError, match="picture 2 is not what it was"):
+    with pytest.raises(DataError, match="image 2 is not what it was"):
         dataset.load("2")
 
 
@@ -189,6 +189,18 @@ def test_a_folder_of_pictures_with_a_folder_of_masks(tmp_path):
     assert dataset.load("été 1").annotations == ()
     assert "belong to no image: 1, such as stray.png" in remarks
     assert len(list(dataset.files_of("b"))) == 2
+
+
+def test_a_folder_with_class_folders_is_a_dataset(tmp_path):
+    for name in ("clear", "ill"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(BYTES[0].astype(np.uint8).transpose(1, 2, 0)).save(tmp_path / name / f"{name} 1.png")
+    dataset, model, _ = read(tmp_path, Small(classes=2), preparation=Resize(size=8))
+    assert model.classes == ("clear", "ill")
+    assert [dataset.load(id).label for id in dataset.ids()] == [0, 1]
+    (tmp_path / "empty" / "folder").mkdir(parents=True)
+    with pytest.raises(DataError, match="has folders or tables in it"):
+        read(tmp_path / "empty", preparation=Resize(size=8))
 
 
 LABELS = {
@@ -223,9 +235,9 @@ def test_one_output_is_a_sigmoid_unit():
 
 
 REFUSED = {
-    "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these pictures become the input"),
+    "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these images become the input"),
     "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "prepared already"),
-    "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "picture 0 holds values that are NaN"),
+    "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "image 0 holds values that are NaN"),
     "no channels": (dict(images=np.zeros((2, 7, 8, 9), np.float32)), "neither the first nor the last axis"),
     "many axes": (dict(images=np.zeros((1, 2, 3, 4, 5, 6))), "give (n, channel, height, width)"),
     "text": (dict(images=np.array(["a"])), "have the type"),
@@ -234,7 +246,7 @@ REFUSED = {
     "number": (dict(images=3), "images are a int"),
     "classes": (dict(classes=("a", "b")), "classes: 2, outputs of the network: 3"),
     "unnamed label": (dict(labels=["cat"] * 4), "give classes="),
-    "label outside": (dict(labels=[0, 1, 2, 3]), "label 3 of picture 3 is outside the 3 classes"),
+    "label outside": (dict(labels=[0, 1, 2, 3]), "label 3 of image 3 is outside the 3 classes"),
     "label between": (dict(labels=[0.5, 1, 2, 0]), "is no class"),
     "fewer labels": (dict(labels=[0, 1]), "labels: 2, images: 4"),
     "fewer masks": (dict(masks=[MASK]), "annotations of finding: 1, images: 4"),

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from heatproof.imaging.transforms import Preparation
-
+    from heatproof.dataset import Dataset
 
 hookspec = pluggy.HookspecMarker("heatproof")
 hookimpl = pluggy.HookimplMarker("heatproof")
@@ -68,14 +67,14 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 @hookspec
 def heatproof_figures() -> Mapping[str, str]:
-    """Figures: name → ``"module:function"``, called as ``function(results, **options)``; returns matplotlib's Figure."""
+    """Figures: name → ``"module:function"``, called as ``function(results, **options)`` for matplotlib's Figure."""
 
 
 @hookspec
-def heatproof_preparation(source: Any) -> "Preparation | None":
-    """Return how images are prepared for ``source``, a network or a transform; None for one that is not known.
+def heatproof_folder(folder: "Path") -> "Dataset | None":
+    """Return the dataset that reads this folder of a user's own images; None for a folder that it does not read.
 
-    Raise ``HeatproofError`` for one that is known and cannot be converted: the user reads its message.
+    Raise ``HeatproofError`` for a folder whose layout is known and faulty: the user reads its message.
     """
 
 

@@ -1,1 +1,1 @@
-"""heatproof in Python: your own network and pictures, compared and explained in a few lines."""
+"""heatproof in Python: your own network and images, compared and explained in a few lines."""

@@ -1,4 +1,4 @@
-"""One case of a run: its picture, its prediction, its heatmaps and its scores."""
+"""One case of a run: its image, its prediction, its heatmaps and its scores."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -27,10 +27,10 @@ class Case:
         self.units = units
 
     def heatmap(self, explainer: str | None = None, original: bool = False, **settings: str) -> Array:
-        """The heatmap of an explainer (h, w) float32 on the model's grid, or on the original picture.
+        """The heatmap of an explainer (h, w) float32 on the model's grid, or on the original image.
 
         ``explainer`` is its name, with settings where several have it; ``settings`` are model, target, reduction or
-        dataset. On the original picture, pixels outside the grid are NaN. Raises ``HeatproofError`` where none or
+        dataset. On the original image, pixels outside the grid are NaN. Raises ``HeatproofError`` where none or
         several heatmaps fit, and where the case has none.
         """
         key = self._key(explainer, settings)
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def image(self) -> Array:
-        """The picture (h, w, 3) uint8 on the model's grid; for a volume, the prepared values (c, d, h, w)."""
+        """The image (h, w, 3) uint8 on the model's grid; for a volume, the prepared values (c, d, h, w)."""
         prepared = self._prepared(next(iter(self.units)))
         return prepared.sample.image if prepared.original is None else prepared.original
 
@@ -78,7 +78,7 @@ class Case:
         return table_of(self.result.results.query(f"{query} order by all", self.id))
 
     def figure(self, *explainers: str, **options: Any) -> Any:
-        """A figure of the picture and its heatmaps, of all explainers by default."""
+        """A figure of the image and its heatmaps, of all explainers by default."""
         if explainers:
             options["explainers"] = list(explainers)
         return self.result.figure("cases", cases=[self.id], **options)

@@ -1,4 +1,4 @@
-"""Comparing heatmap methods on a caller's own network and pictures, by the engine of the command line."""
+"""Comparing heatmap methods on a caller's own network and images, by the engine of the command line."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from ..registry.catalog import default
 from ..results.finished import Results
 from ..results.store import Run
 from ..run.runner import Finished, run
+from .images import GivenImages
 from .inputs import Given, parts
 from .networks import device_of, precision_of, restored
-from .pictures import Pictures
 from .progress import in_notebook, observer
 from .result import Result
 
@@ -32,20 +32,20 @@ def compare(
     network: Any, images: Any, *, explainers: Iterable[Any], metrics: Iterable[Any] = (), masks: Any = None,
     boxes: Any = None, densities: Any = None, labels: Any = None, patients: Any = None, ids: Any = None,
     classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, target: Any = "predicted",
-    output: Any = None, name: str = "pictures", progress: bool | None = None, **settings: Any,
+    output: Any = None, name: str = "images", progress: bool | None = None, **settings: Any,
 ) -> Result:  # fmt: skip
-    """Compare heatmap methods on a network and pictures; return the ranking with everything behind it.
+    """Compare heatmap methods on a network and images; return the ranking with everything behind it.
 
     ``network`` is a torch module, or a model of heatproof by name, by name and settings, or as an object. ``images``
     are an array or tensor (n, channel, height, width), or with the channels last or without the first axis; a list of
-    arrays, pictures of Pillow or paths; a folder; a torch ``Dataset`` or ``DataLoader``; or a dataset of heatproof.
+    arrays, images of Pillow or paths; a folder; a torch ``Dataset`` or ``DataLoader``; or a dataset of heatproof.
 
     ``masks`` (bool, 0 and 1, 0 and 255, shares, outlines, paths or a folder), ``boxes`` (x1, y1, x2, y2 in pixels) and
     ``densities`` have an entry per image, None where nobody looked, or are a mapping from finding to such entries.
     ``labels`` are indices or names of ``classes``, the names of the network's outputs in order. ``patients`` and
     ``ids`` are texts. Without ``patients``, each image is a patient of its own.
 
-    ``preparation`` is the transform that makes a picture the network's input, ``"unchanged"`` for images that are
+    ``preparation`` is the transform that makes an image the network's input, ``"unchanged"`` for images that are
     prepared already; by default the network's own record. ``head`` is how outputs are read (softmax, sigmoid, ordinal,
     regression). ``target`` is the class to explain: predicted, label, a name or an index, or a list of them.
 
@@ -75,7 +75,7 @@ def compared(
             settings = inferred | settings
         dataset, model = parts(network, images, given, catalog, remarks.append)
         settings = {"datasets": [{"component": dataset}], "models": [model], **settings, "output": _folder(output)}
-        if isinstance(dataset, Pictures):
+        if isinstance(dataset, GivenImages):
             # What lies in memory cannot be prepared again when a page is made of the run.
             settings.setdefault("cache", str(Path(settings["output"], SAMPLES)))
         config = from_plain(settings, catalog)

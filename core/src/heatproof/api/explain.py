@@ -1,4 +1,4 @@
-"""One heatmap of one picture."""
+"""One heatmap of one image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def explain(
     classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, device: str | None = None,
     seed: int = 0, output: Any = None, **settings: Any,
 ) -> Case:  # fmt: skip
-    """Explain a network's output for one picture; return the case with its heatmap.
+    """Explain a network's output for one image; return the case with its heatmap.
 
     ``settings`` are those of the explainer, such as ``layer="layer4"``; the other arguments are those of
     ``heatproof.compare``. Raises ``HeatproofError`` with a sentence for what cannot be used or explained.

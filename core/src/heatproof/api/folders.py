@@ -1,4 +1,4 @@
-"""A folder of pictures: one with the layout of a dataset, or plain files in it."""
+"""A folder of images: one with the layout of a dataset, or plain files in it."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -10,29 +10,29 @@ from ..imaging.images import LOSSLESS, LOSSY, UNDECIDED
 from .networks import Say
 
 SUFFIXES = {*LOSSLESS, *LOSSY, *UNDECIDED, ".dcm"}
-"""The suffixes of the files of a plain folder that are pictures."""
+"""The suffixes of the files of a plain folder that are images."""
 
 
 def plain_files(images: Any) -> Any:
     """The files of a folder without further folders or tables, by name; anything else unchanged.
 
-    Raises ``DataError`` for a folder without pictures and a path that does not exist.
+    Raises ``DataError`` for a folder without images and a path that does not exist.
     """
     if not isinstance(images, (str, PathLike)):
         return images
     path = Path(images).expanduser()
     if not path.exists():
-        raise DataError(f"{path} does not exist; give the path of a picture or of a folder with pictures.")
+        raise DataError(f"{path} does not exist; give the path of an image or of a folder with images.")
     if not path.is_dir() or has_layout(path):
         return images
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
     if not files:
-        raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}); give a folder with some.")
+        raise DataError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}); give a folder with some.")
     return files
 
 
 def has_layout(images: Any) -> bool:
-    """Whether a path is a folder with a table or further folders, as the dataset ``image_folder`` reads it."""
+    """Whether a path is a folder with a table or further folders, which a dataset reads."""
     if not isinstance(images, (str, PathLike)) or not Path(images).is_dir():
         return False
     return any((entry.is_dir() and entry.name[0] != ".") or entry.suffix == ".csv" for entry in Path(images).iterdir())

@@ -1,7 +1,8 @@
-"""The dataset and the model of what a caller gives: a network or a model, pictures or a dataset."""
+"""The dataset and the model of what a caller gives: a network or a model, images or a dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,18 +15,15 @@ from ..model import Head, Model
 from ..records import Sample
 from ..registry.catalog import Catalog
 from .folders import has_layout, matched, plain_files
+from .images import Collection, GivenImages, collected
 from .layout import Form
 from .networks import Say, in_single_precision, model_of
-from .pictures import Collection, Pictures, collected
 from .preparations import preparation_of
-
-FOLDER = "image_folder"
-"""The dataset that reads a folder with a layout."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a caller says of network and pictures; None where it is inferred."""
+    """What a caller says of network and images; None where it is inferred."""
 
     classes: tuple[str, ...] | None = None
     head: Head | None = None
@@ -33,10 +31,10 @@ class Given:
     labels: Any = None
     patients: Any = None
     ids: Any = None
-    name: str = "pictures"
+    name: str = "images"
     annotations: Mapping[str, Any] = field(default_factory=dict)
 
-    def require_pictures(self, dataset: Dataset) -> None:
+    def require_images(self, dataset: Dataset) -> None:
         """Raise ``DataError`` if something is given that a dataset brings itself."""
         values = {"labels": self.labels, "patients": self.patients, "ids": self.ids, **self.annotations}
         twice = [name for name, value in values.items() if value is not None]
@@ -55,17 +53,17 @@ def parts(network: Any, images: Any, given: Given, catalog: Catalog, say: Say) -
     module = model.network if model is not None else in_single_precision(network, say)
     dataset = component(catalog, "dataset", images)
     if dataset is None and has_layout(images):
-        dataset = create(catalog, "dataset", FOLDER, {"root": str(images)})
+        dataset = _folder(images, catalog)
     if dataset is not None:
-        given.require_pictures(dataset)
+        given.require_images(dataset)
         return dataset, model or _model_of_dataset(module, dataset, given, catalog, say)
     collection = _collection(images, Form.of(module), given, say)
     if model is None:
         preparation = preparation_of(given.preparation, module, collection, catalog, say)
         model = model_of(module, given.classes, given.head, preparation, preparation(collection.sample(0)), say)
-    pictures = Pictures(collection=collection, classes=model.classes)
-    pictures.content()  # refuses labels that are none of the classes
-    return pictures, model
+    images = GivenImages(collection=collection, classes=model.classes)
+    images.content()  # refuses labels that are none of the classes
+    return images, model
 
 
 def component(catalog: Catalog, kind: str, value: Any) -> Any:
@@ -79,13 +77,27 @@ def component(catalog: Catalog, kind: str, value: Any) -> Any:
     return None
 
 
+def _folder(path: Any, catalog: Catalog) -> Dataset:
+    """The dataset of a folder that has a layout; raises ``DataError`` where no plugin reads it."""
+    answers, faults = catalog.answers("heatproof_folder", folder=Path(path).expanduser().absolute())
+    dataset = next((answer for answer in answers if answer is not None), None)
+    if dataset is None:
+        faults = faults or ["no installed plugin reads it"]
+        raise DataError(
+            f"{path} has folders or tables in it, and {'; '.join(faults)}; give a folder with images only, or a dataset "
+            "by its name and settings, as in images=(NAME, {'root': …})."
+        )
+    assert isinstance(dataset, Dataset)
+    return dataset
+
+
 def _collection(images: Any, form: Form, given: Given, say: Say) -> Collection:
     images = plain_files(images)
     annotations = {kind: matched(values, images, kind, say) for kind, values in given.annotations.items()}
     collection = collected(images, form, given.name, given.ids, given.labels, given.patients, annotations)
-    say(f"Pictures: {len(collection.ids)}, {collection.words}.")
+    say(f"Images: {len(collection.ids)}, {collection.words}.")
     if given.patients is None and len(collection.ids) > 1:
-        say("Every picture counts as a patient of its own, since no patients are given.")
+        say("Every image counts as a patient of its own, since no patients are given.")
     return collection
 
 

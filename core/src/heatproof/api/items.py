@@ -17,8 +17,8 @@ from ..errors import DataError
 from ..imaging.images import read_image
 from ..imaging.pixels import exif_orientation, pixels_of
 from ..records import Array, Geometry
+from .annotations import FINDING, RawAnnotations
 from .layout import Form, array_of, channels_first, divided
-from .marks import FINDING, Marks
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "img", "images", "pixel_values", "input", "x"),
@@ -34,7 +34,7 @@ class Item:
 
     image: Any
     label: Any = None
-    marks: Marks = ()
+    annotations: RawAnnotations = ()
 
     @property
     def path(self) -> Path | None:
@@ -51,12 +51,12 @@ class Item:
             image = channels_first(array_of(self.image), form, name)
         return image, Geometry.identity(image.shape[1:])
 
-    def digest(self, marks: Marks = ()) -> str:
-        """The digest of what lies in memory of the image and its annotations, with further ``marks``.
+    def digest(self, annotations: RawAnnotations = ()) -> str:
+        """The digest of what lies in memory of the image and its annotations, with further ``annotations``.
 
         Files count by their names only, since a run digests their contents.
         """
-        every = (*self.marks, *marks)
+        every = (*self.annotations, *annotations)
         return digest([_content(self.image), [[finding, kind, _content(value)] for finding, kind, value in every]])
 
 
@@ -109,18 +109,18 @@ def _first(value: Mapping[Any, Any], keys: Iterable[str]) -> Any:
 
 def _item(image: Any, others: Iterable[Any], name: str) -> Item:
     label: Any = None
-    marks: Marks = ()
+    annotations: RawAnnotations = ()
     for other in others:
         if isinstance(other, Mapping):
             nested = {part: _first(other, keys) for part, keys in KEYS.items()}
             other_item = _item(image, [nested["label"], nested["mask"]], name)
             label = other_item.label if label is None else label
-            marks += other_item.marks
+            annotations += other_item.annotations
         elif isinstance(other, Image.Image) or (not isinstance(other, str) and np.ndim(other) >= 2):
-            marks += ((FINDING, "mask", other),)
+            annotations += ((FINDING, "mask", other),)
         elif other is not None and label is None:
             label = other
-    return Item(image, label, marks)
+    return Item(image, label, annotations)
 
 
 def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
@@ -142,7 +142,7 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
     if hasattr(images, "__getitem__") and hasattr(images, "__len__"):
         return TorchItems(images)
     raise DataError(
-        f"images are a {type(images).__name__}; give arrays, tensors, pictures, paths, a folder, a torch dataset or "
+        f"images are a {type(images).__name__}; give arrays, tensors, images, paths, a folder, a torch dataset or "
         "loader, or a dataset of heatproof."
     )
 

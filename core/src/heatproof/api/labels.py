@@ -11,7 +11,7 @@ from .layout import array_of
 
 
 def labels_of(values: Sequence[Any], classes: Sequence[str]) -> tuple[Label, ...]:
-    """The labels of all pictures as indices of ``classes``; tuples where some picture has several or none of them.
+    """The labels of all images as indices of ``classes``; tuples where some image has several or none of them.
 
     A value is an index, a name, None, a list of them, or one 0 or 1 per class. Raises ``DataError`` for any other.
     """
@@ -44,16 +44,16 @@ def _index(value: Any, classes: Sequence[str], position: int) -> int:
         if value in classes:
             return list(classes).index(value)
         raise DataError(
-            f"the label {value!r} of picture {position} is none of the network's classes; give classes=[…], the names "
+            f"the label {value!r} of image {position} is none of the network's classes; give classes=[…], the names "
             f"of its outputs in their order ({near(value, classes)})."
         )
     array = array_of(value)
     if array.size != 1 or array.reshape(-1)[0] != int(array.reshape(-1)[0]):
         raise DataError(
-            f"the label {value!r} of picture {position} is no class; give an index below {len(classes)}, a name, None, "
+            f"the label {value!r} of image {position} is no class; give an index below {len(classes)}, a name, None, "
             "or one 0 or 1 per class."
         )
     index = int(array.reshape(-1)[0])
     if not 0 <= index < len(classes):
-        raise DataError(f"the label {index} of picture {position} is outside the {len(classes)} classes.")
+        raise DataError(f"the label {index} of image {position} is outside the {len(classes)} classes.")
     return index

@@ -13,12 +13,12 @@ from ..network.modules import CONVOLUTIONS
 from ..records import Array
 
 WIDTHS = {1, 3, 4}
-"""The channels of grey, coloured and partly transparent pictures."""
+"""The channels of grey, coloured and partly transparent images."""
 OPAQUE = 3
-"""The colours of a picture with transparency."""
+"""The colours of an image with transparency."""
 WHITE = 255
 
-Meaning = Literal["picture", "bytes", "prepared"]
+Meaning = Literal["image", "bytes", "prepared"]
 """The values of images: black and white by their type, from 0 to 255 as floats, or what a network takes already."""
 
 
@@ -50,7 +50,7 @@ def array_of(values: Any) -> Array:
         return np.asarray(values.numpy())
     array = np.asarray(values)
     if array.dtype.kind not in "buif":
-        raise DataError(f"images have the type {array.dtype}; give numbers, as arrays, tensors, pictures or paths.")
+        raise DataError(f"images have the type {array.dtype}; give numbers, as arrays, tensors, images or paths.")
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
@@ -144,13 +144,13 @@ class Range:
     def meaning(self) -> Meaning:
         """What the values mean."""
         if self.kinds <= {"b", "u"} or (self.kinds <= {"f"} and self.low >= 0 and self.high <= 1):
-            return "picture"
+            return "image"
         if self.low >= 0 and self.high <= WHITE and self.whole:
             return "bytes"
         return "prepared"
 
 
-def as_picture(image: Array, meaning: Meaning) -> Array:
+def with_white(image: Array, meaning: Meaning) -> Array:
     """An image (c, *space) with a black and a white: unsigned integers, or floats from 0 to 1."""
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(WHITE)

@@ -1,4 +1,4 @@
-"""A caller's network as a model: its classes, its head and its precision, learnt by one pass over one picture."""
+"""A caller's network as a model: its classes, its head and its precision, learnt by one pass over one image."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -71,10 +71,10 @@ def model_of(
     network: nn.Module, classes: Sequence[str] | None, head: Head | None, preparation: Preparation, sample: Sample,
     say: Say,
 ) -> Model:  # fmt: skip
-    """The model of a network, whose outputs are learnt from one picture, prepared already.
+    """The model of a network, whose outputs are learnt from one image, prepared already.
 
     Without ``classes`` they are named by their positions; without a ``head``, a single output is a sigmoid unit and
-    several are a softmax. Raises ``ModelError`` for a network that does not take the picture, or with other outputs.
+    several are a softmax. Raises ``ModelError`` for a network that does not take the image, or with other outputs.
     """
     outputs = _outputs(network, sample)
     names = tuple(outputs)
@@ -116,11 +116,11 @@ def _outputs(network: nn.Module, sample: Sample) -> dict[str, Any]:
 
 
 def _count(logits: Any, sample: Sample) -> int:
-    """The number of logits per picture."""
+    """The number of logits per image."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(
-            f"the network answers one picture by an output of {shape}; allowed: (1, class). Wrap it in a module that "
+            f"the network answers one image by an output of {shape}; allowed: (1, class). Wrap it in a module that "
             "returns one number per class."
         )
     return logits.shape[1]

@@ -1,4 +1,4 @@
-"""How a caller's pictures are prepared for a network: by a transform, by the network's own record, or not at all."""
+"""How a caller's images are prepared for a network: by a transform, by the network's own record, or not at all."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from torch import nn
 from ..errors import DataError, HeatproofError
 from ..imaging.transforms import Preparation, Unchanged
 from ..registry.catalog import Catalog
+from .images import Collection
 from .networks import Say
-from .pictures import Collection
 
 UNCHANGED = "unchanged"
 """The preparation of images that the network takes as they are."""
@@ -23,7 +23,7 @@ def preparation_of(
 ) -> Preparation:  # fmt: skip
     """The preparation that a caller gives, or else the one of the network's record, or none for prepared images.
 
-    Raises ``DataError`` where nothing tells how pictures become the network's input.
+    Raises ``DataError`` where nothing tells how images become the network's input.
     """
     prepared = collection is not None and collection.meaning == "prepared"
     if isinstance(preparation, str) and preparation == UNCHANGED:
@@ -31,8 +31,8 @@ def preparation_of(
     if preparation is not None:
         if prepared:
             raise DataError(
-                "the images have negative values, or values between black and white that no picture has, so they seem "
-                f"to be prepared already; leave preparation out, or give preparation={UNCHANGED!r} or the pictures."
+                "the images have negative values, or values between black and white that no image has, so they seem "
+                f"to be prepared already; leave preparation out, or give preparation={UNCHANGED!r} or the images."
             )
         return _converted(preparation, catalog)
     if prepared:
@@ -40,10 +40,10 @@ def preparation_of(
         return Unchanged()
     recorded = _first(network, catalog)
     if recorded is not None:
-        say(f"The pictures are prepared as the network's own record says: {recorded!r}.")
+        say(f"The images are prepared as the network's own record says: {recorded!r}.")
         return recorded
     if collection is None or collection.raw:
-        raise DataError(f"nothing tells how these pictures become the input of {type(network).__name__}; {ADVICE}.")
+        raise DataError(f"nothing tells how these images become the input of {type(network).__name__}; {ADVICE}.")
     say("The images are taken as prepared, since they are floats and no preparation is given.")
     return Unchanged()
 

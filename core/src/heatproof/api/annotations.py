@@ -20,23 +20,23 @@ FINDING = "finding"
 CORNERS = 3
 """The corners that an outline has at least."""
 
-Marks: TypeAlias = tuple[tuple[str, AnnotationKind, Any], ...]
+RawAnnotations: TypeAlias = tuple[tuple[str, AnnotationKind, Any], ...]
 """Finding, kind and value of every annotation of one image."""
 
 
-def marks_by_image(values: Any, kind: AnnotationKind, count: int) -> list[Marks]:
+def by_image(values: Any, kind: AnnotationKind, count: int) -> list[RawAnnotations]:
     """The annotations of ``count`` images, given as one value per image, or as a mapping from finding to such values.
 
     None stands for an image that nobody examined. Raises ``DataError`` for another number of values.
     """
     by_finding = values if isinstance(values, Mapping) else {FINDING: values}
-    marks: list[Marks] = [()] * count
+    annotations: list[RawAnnotations] = [()] * count
     for finding, entries in by_finding.items():
         entries = listed(entries, f"annotations of {finding}", count)
         for index, entry in enumerate(entries):
             if entry is not None:
-                marks[index] = (*marks[index], (str(finding), kind, entry))
-    return marks
+                annotations[index] = (*annotations[index], (str(finding), kind, entry))
+    return annotations
 
 
 def listed(values: Any, what: str, count: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The dataset of a caller's own pictures, which live in memory or in files."""
+"""The dataset of a caller's own images, which live in memory or in files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from ..dataset import Dataset
 from ..digests import digest
 from ..errors import DataError
 from ..records import AnnotationKind, Label, Sample
+from .annotations import RawAnnotations, annotation, by_image, listed
 from .items import Item, items_of
 from .labels import labels_of
-from .layout import Form, Meaning, Range, array_of, as_picture, layout_of
-from .marks import Marks, annotation, listed, marks_by_image
+from .layout import Form, Meaning, Range, array_of, layout_of, with_white
 
 KINDS: Mapping[str, AnnotationKind] = {"masks": "mask", "boxes": "box", "densities": "density"}
 """What callers name → the kind of annotation."""
@@ -38,14 +38,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures of a caller with all that is known about them."""
+    """Images of a caller with all that is known about them."""
 
     name: str
     items: Sequence[Item]
     facts: tuple[Facts, ...]
     ids: tuple[str, ...]
     form: Form
-    marks: tuple[Marks, ...]
+    annotations: tuple[RawAnnotations, ...]
     labels: tuple[Any, ...]
     patients: tuple[str, ...]
 
@@ -53,13 +53,13 @@ class Collection:
     def meaning(self) -> Meaning:
         """What the values of the images mean; files have a black and a white."""
         ranges = [facts.range for facts in self.facts if facts.range]
-        return Range.over(ranges).meaning if ranges else "picture"
+        return Range.over(ranges).meaning if ranges else "image"
 
     @property
     def words(self) -> str:
-        """How the pictures are read, in words."""
+        """How the images are read, in words."""
         layouts = sorted({facts.layout for facts in self.facts} - {""})
-        values = {"picture": "from black to white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
+        values = {"image": "from black to white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
         return " and ".join([*layouts, f"values {values[self.meaning]}"])
 
     @property
@@ -69,31 +69,30 @@ class Collection:
         return len(ranges) < len(self.facts) or bool(Range.over(ranges).kinds - {"f"})
 
     def sample(self, index: int) -> Sample:
-        """A picture without its label; raises ``DataError`` if it has changed since, or cannot be used."""
+        """An image without its label; raises ``DataError`` if it has changed since, or cannot be used."""
         item = self.items[index]
         id = self.ids[index]
-        if item.digest(self.marks[index]) != self.facts[index].digest:
+        if item.digest(self.annotations[index]) != self.facts[index].digest:
             raise DataError(
-                f"picture {id} is not what it was when the run was planned: it was changed in memory, or the dataset "
+                f"image {id} is not what it was when the run was planned: it was changed in memory, or the dataset "
                 "gives another image each time; take random transforms out of it."
             )
-        name = f"picture {id}"
+        name = f"image {id}"
         image, geometry = item.pixels(self.form, name)
-        marks = (*item.marks, *self.marks[index])
-        annotations = tuple(annotation(*mark, geometry, name) for mark in marks)
-        picture = as_picture(image, self.meaning)
-        return Sample(id, picture, annotations, None, self.patients[index], geometry)
+        raw = (*item.annotations, *self.annotations[index])
+        annotations = tuple(annotation(*entry, geometry, name) for entry in raw)
+        return Sample(id, with_white(image, self.meaning), annotations, None, self.patients[index], geometry)
 
 
-class PicturesParams(Params):
-    """The pictures, and the classes that their labels refer to."""
+class GivenImagesParams(Params):
+    """The images, and the classes that their labels refer to."""
 
     collection: Collection
     classes: tuple[str, ...]
 
 
-class Pictures(Dataset[PicturesParams]):
-    """Pictures of a caller: arrays, tensors, files, or the items of a torch dataset."""
+class GivenImages(Dataset[GivenImagesParams]):
+    """Images of a caller: arrays, tensors, files, or the items of a torch dataset."""
 
     labelled = False
 
@@ -114,7 +113,7 @@ class Pictures(Dataset[PicturesParams]):
 
     @property
     def multilabel(self) -> bool:
-        """Whether some picture has several labels at once."""
+        """Whether some image has several labels at once."""
         return any(isinstance(label, tuple) for label in self._labels)
 
     @cached_property
@@ -126,20 +125,20 @@ class Pictures(Dataset[PicturesParams]):
         return {id: index for index, id in enumerate(self.params.collection.ids)}
 
     def ids(self, split: str | None = None) -> list[str]:
-        """The ids in the order of the pictures."""
+        """The ids in the order of the images."""
         return list(self.params.collection.ids)
 
     def load(self, id: str) -> Sample:
-        """One picture at its native size; raises ``DataError`` if it, or an annotation, cannot be used."""
+        """One image at its native size; raises ``DataError`` if it, or an annotation, cannot be used."""
         index = self._positions[id]
         return replace(self.params.collection.sample(index), label=self._labels[index])
 
     def patient(self, id: str) -> str:
-        """The patient of a picture; the picture itself where the caller names none."""
+        """The patient of an image; the image itself where the caller names none."""
         return self.params.collection.patients[self._positions[id]]
 
     def files_of(self, id: str) -> Iterable[Path]:
-        """The files of a picture and its annotations; none for what lies in memory."""
+        """The files of an image and its annotations; none for what lies in memory."""
         return self.params.collection.facts[self._positions[id]].files
 
     def content(self) -> str:
@@ -150,8 +149,8 @@ class Pictures(Dataset[PicturesParams]):
         return digest([collection.ids, collection.meaning, digests, labels, collection.patients])
 
     def describe(self) -> dict[str, Any]:
-        """The name, the number of pictures and their digest; the pictures themselves cannot be written."""
-        settings = {"name": self.short, "pictures": len(self.ids()), "values": self.params.collection.meaning}
+        """The name, the number of images and their digest; the images themselves cannot be written."""
+        settings = {"name": self.short, "images": len(self.ids()), "values": self.params.collection.meaning}
         return {"use": self.name, **settings, "classes": list(self.classes), "content": self.content()}
 
     def _identity_params(self) -> dict[str, Any]:
@@ -160,26 +159,26 @@ class Pictures(Dataset[PicturesParams]):
 
 def collected(
     images: Any, form: Form, name: str, ids: Iterable[Any] | None, labels: Any, patients: Any,
-    annotations: Mapping[str, Any],
+    drawn: Mapping[str, Any],
 ) -> Collection:  # fmt: skip
-    """The pictures of a caller, each looked at once; ``annotations`` are the masks, boxes and densities.
+    """The images of a caller, each looked at once; ``drawn`` are the masks, boxes and densities.
 
     Raises ``DataError`` for what cannot be used, before anything runs.
     """
-    items = items_of(images, form, _count(labels, patients, *annotations.values()))
+    items = items_of(images, form, _count(labels, patients, *drawn.values()))
     count = len(items)
     if not count:
         raise DataError("there are no images; give one or more.")
-    marks: list[Marks] = [()] * count
-    for kind, values in annotations.items():
+    annotations: list[RawAnnotations] = [()] * count
+    for kind, values in drawn.items():
         if values is not None:
-            more = marks_by_image(values, KINDS[kind], count)
-            marks = [(*earlier, *later) for earlier, later in zip(marks, more)]
+            more = by_image(values, KINDS[kind], count)
+            annotations = [(*earlier, *later) for earlier, later in zip(annotations, more)]
     names = _ids(items, ids)
-    facts = tuple(_facts(item, marks[index], form, f"picture {names[index]}") for index, item in enumerate(items))
+    facts = tuple(_facts(item, annotations[index], form, f"image {names[index]}") for index, item in enumerate(items))
     all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
     all_patients = names if patients is None else [str(value) for value in listed(patients, "patients", count)]
-    return Collection(name, items, facts, names, form, tuple(marks), tuple(all_labels), tuple(all_patients))
+    return Collection(name, items, facts, names, form, tuple(annotations), tuple(all_labels), tuple(all_patients))
 
 
 def _count(*values: Any) -> int | None:
@@ -198,7 +197,7 @@ def _ids(items: Sequence[Item], ids: Iterable[Any] | None) -> tuple[str, ...]:
         names = [str(id) for id in listed(ids, "ids", len(items))]
         repeated = next((id for id in names if names.count(id) > 1), None)
         if repeated is not None:
-            raise DataError(f"the id {repeated!r} occurs more than once; give every picture its own.")
+            raise DataError(f"the id {repeated!r} occurs more than once; give every image its own.")
         return tuple(names)
     paths = [item.path for item in items] if isinstance(items, list) else []
     stems = [path.stem for path in paths if path]
@@ -207,14 +206,14 @@ def _ids(items: Sequence[Item], ids: Iterable[Any] | None) -> tuple[str, ...]:
     return tuple(str(index) for index in range(len(items)))
 
 
-def _facts(item: Item, marks: Marks, form: Form, name: str) -> Facts:
+def _facts(item: Item, annotations: RawAnnotations, form: Form, name: str) -> Facts:
     """Look at an item once; files are not read, as the run does that."""
-    every = (*item.marks, *marks)
+    every = (*item.annotations, *annotations)
     values = [item.image, *(value for *_, value in every)]
     files = tuple(Path(value) for value in values if isinstance(value, (str, PathLike)))
     findings = tuple(dict.fromkeys(finding for finding, *_ in every))
-    facts = Facts(item.digest(marks), item.label, findings, files)
+    facts = Facts(item.digest(annotations), item.label, findings, files)
     if not hasattr(item.image, "shape"):
-        return facts  # a file or a picture of Pillow
+        return facts  # a file or an image of Pillow
     image, _ = item.pixels(form, name)
     return replace(facts, range=Range.of(image, name), layout=layout_of(array_of(item.image), form))
