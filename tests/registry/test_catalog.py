@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from heatproof.config.components import create
-from heatproof.errors import HeatproofError, PluginError
+from heatproof.errors import HeatproofError, ModelError, PluginError
 from heatproof.registry.catalog import Catalog, default
 from heatproof.registry.discovery import Announcement, Broken, discover
 
@@ -401,6 +401,28 @@ def test_a_hook_that_raises_does_not_stop_the_others(
     assert catalog.broken == (Broken("heatproof-first", "2.0", "first", reason),)
     assert caplog.messages == [f"plugin heatproof-first 2.0: {reason}"] * 2
     assert names(catalog) == GOOD
+
+
+def test_the_first_preparation_is_used(plugin: Plugin, caplog: pytest.LogCaptureFixture) -> None:
+    broken = plugin("broken", hook("heatproof_preparation", "1 / 0", "source"))
+    unknown = plugin("unknown", hook("heatproof_preparation", "None", "source"))
+    known = plugin("known", hook("heatproof_preparation", "source.upper() or None", "source"))
+    later = plugin("later", hook("heatproof_preparation", "'later'", "source"))
+    with caplog.at_level(logging.WARNING, "heatproof"):
+        assert Catalog([broken, unknown, known, later]).first("heatproof_preparation", source="net") == "NET"
+    assert caplog.messages == [
+        "plugin heatproof-broken 2.0: its hook heatproof_preparation raised ZeroDivisionError: division by zero"
+    ]
+    assert Catalog([unknown, known]).first("heatproof_preparation", source="") is None
+
+
+def test_a_plugin_refuses_what_a_user_gave_in_its_own_words(plugin: Plugin) -> None:
+    source = hook("heatproof_preparation", "refuse(source)", "source")
+    source = f"from heatproof.errors import ModelError\n\ndef refuse(source):\n    raise ModelError(source)\n\n{source}"
+    catalog = Catalog([plugin("strict", source), plugin("later", hook("heatproof_preparation", "source", "source"))])
+    with pytest.raises(ModelError, match=r"^a random step$"):
+        catalog.first("heatproof_preparation", source="a random step")
+    assert catalog.broken == ()
 
 
 def test_a_hook_that_does_not_exist(good: Announcement) -> None:

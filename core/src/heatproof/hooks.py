@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import click
 
     from heatproof.dataset import Dataset
+    from heatproof.imaging.transforms import Preparation
+
 
 hookspec = pluggy.HookspecMarker("heatproof")
 hookimpl = pluggy.HookimplMarker("heatproof")
@@ -75,6 +77,14 @@ def heatproof_folder(folder: "Path") -> "Dataset | None":
     """Return the dataset that reads this folder of a user's own images; None for a folder that it does not read.
 
     Raise ``HeatproofError`` for a folder whose layout is known and faulty: the user reads its message.
+    """
+
+
+@hookspec
+def heatproof_preparation(source: Any) -> "Preparation | None":
+    """Return how images are prepared for ``source``, a network or a transform; None for one that is not known.
+
+    Raise ``HeatproofError`` for one that is known and cannot be converted: the user reads its message.
     """
 
 

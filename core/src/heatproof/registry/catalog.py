@@ -85,6 +85,10 @@ class Catalog:
         """Return the values of a hook from all plugins, as ``call`` does, and one sentence per plugin that raised."""
         return self._plugins.answers(hook, **arguments)
 
+    def first(self, hook: str, **arguments: Any) -> Any:
+        """Return the first value that a plugin gives, or None; raises the ``HeatproofError`` of a plugin as it is."""
+        return self._plugins.first(hook, **arguments)
+
     def resolve(self, kind: str, name: str) -> Registration:
         """Return the entry of ``name`` or ``distribution/name``; raises ``PluginError`` if unknown or ambiguous."""
         if kind not in hooks.KINDS:

@@ -95,10 +95,32 @@ class Plugins:
             try:
                 results += self.ask(plugin, hook, **arguments)
             except PluginError as error:
-                log.warning("plugin %s: %s", plugin, error)
-                self._add_broken(plugin, str(error))
+                self._report(plugin, error)
                 faults.append(f"{plugin}: {error}")
         return results, faults
+
+    def first(self, hook: str, **arguments: Any) -> Any:
+        """Return the first value that a plugin gives, or None; later plugins are not asked.
+
+        A ``HeatproofError`` of a plugin is about the arguments and passes on. Another error is logged as the plugin's
+        own, and the next plugin is asked.
+        """
+        for plugin in self.implementing(hook):
+            try:
+                answers = self.ask(plugin, hook, **arguments)
+            except PluginError as error:
+                if isinstance(error.__cause__, HeatproofError):
+                    raise error.__cause__ from None
+                self._report(plugin, error)
+                continue
+            if answers:
+                return answers[0]
+        return None
+
+    def _report(self, plugin: Plugin, error: PluginError) -> None:
+        """Log that a hook of a plugin raised, and list the plugin as broken."""
+        log.warning("plugin %s: %s", plugin, error)
+        self._add_broken(plugin, str(error))
 
     def _add_broken(self, plugin: Plugin, why: str) -> None:
         announcement = plugin.announcement
