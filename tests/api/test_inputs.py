@@ -199,7 +199,7 @@ def test_a_folder_with_class_folders_is_a_dataset(tmp_path):
     assert model.classes == ("clear", "ill")
     assert [dataset.load(id).label for id in dataset.ids()] == [0, 1]
     (tmp_path / "empty" / "folder").mkdir(parents=True)
-    with pytest.raises(DataError, match="has folders or tables in it"):
+    with pytest.raises(DataError, match="holds no images in class folders"):
         read(tmp_path / "empty", preparation=Resize(size=8))
 
 
@@ -236,7 +236,7 @@ def test_one_output_is_a_sigmoid_unit():
 
 REFUSED = {
     "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these images become the input"),
-    "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "prepared already"),
+    "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "would be prepared twice"),
     "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "image 0 holds values that are NaN"),
     "no channels": (dict(images=np.zeros((2, 7, 8, 9), np.float32)), "neither the first nor the last axis"),
     "many axes": (dict(images=np.zeros((1, 2, 3, 4, 5, 6))), "give (n, channel, height, width)"),

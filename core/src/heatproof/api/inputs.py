@@ -18,7 +18,7 @@ from .folders import has_layout, matched, plain_files
 from .images import Collection, GivenImages, collected
 from .layout import Form
 from .networks import Say, in_single_precision, model_of
-from .preparations import preparation_of
+from .preparations import preparation_of, require_unprepared
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def parts(network: Any, images: Any, given: Given, catalog: Catalog, say: Say) -
         given.require_images(dataset)
         return dataset, model or _model_of_dataset(module, dataset, given, catalog, say)
     collection = _collection(images, Form.of(module), given, say)
-    if model is None:
+    if model is not None:
+        require_unprepared(collection)
+    else:
         preparation = preparation_of(given.preparation, module, collection, catalog, say)
         model = model_of(module, given.classes, given.head, preparation, preparation(collection.sample(0)), say)
     images = GivenImages(collection=collection, classes=model.classes)
@@ -79,15 +81,12 @@ def component(catalog: Catalog, kind: str, value: Any) -> Any:
 
 def _folder(path: Any, catalog: Catalog) -> Dataset:
     """The dataset of a folder that has a layout; raises ``DataError`` where no plugin reads it."""
-    answers, faults = catalog.answers("heatproof_folder", folder=Path(path).expanduser().absolute())
-    dataset = next((answer for answer in answers if answer is not None), None)
+    dataset: Dataset | None = catalog.first("heatproof_folder", folder=Path(path).expanduser().absolute())
     if dataset is None:
-        faults = faults or ["no installed plugin reads it"]
         raise DataError(
-            f"{path} has folders or tables in it, and {'; '.join(faults)}; give a folder with images only, or a dataset "
-            "by its name and settings, as in images=(NAME, {'root': …})."
+            f"{path} has folders or tables in it, and no installed plugin reads them; give a folder with images only, "
+            "or a dataset by its name and settings, as in images=(NAME, {'root': …})."
         )
-    assert isinstance(dataset, Dataset)
     return dataset
 
 

@@ -4,12 +4,13 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import DataError, HeatproofError
+from ..errors import DataError
 from ..imaging.transforms import Preparation, Unchanged
 from ..registry.catalog import Catalog
 from .images import Collection
 from .networks import Say
 
+HOOK = "heatproof_preparation"
 UNCHANGED = "unchanged"
 """The preparation of images that the network takes as they are."""
 ADVICE = (
@@ -29,16 +30,13 @@ def preparation_of(
     if isinstance(preparation, str) and preparation == UNCHANGED:
         return Unchanged()
     if preparation is not None:
-        if prepared:
-            raise DataError(
-                "the images have negative values, or values between black and white that no image has, so they seem "
-                f"to be prepared already; leave preparation out, or give preparation={UNCHANGED!r} or the images."
-            )
+        if collection is not None:
+            require_unprepared(collection)
         return _converted(preparation, catalog)
     if prepared:
         say("The images are taken as prepared: their values are neither from 0 to 1 nor from 0 to 255.")
         return Unchanged()
-    recorded = _first(network, catalog)
+    recorded: Preparation | None = catalog.first(HOOK, source=network)
     if recorded is not None:
         say(f"The images are prepared as the network's own record says: {recorded!r}.")
         return recorded
@@ -48,22 +46,22 @@ def preparation_of(
     return Unchanged()
 
 
+def require_unprepared(collection: Collection) -> None:
+    """Raise ``DataError`` for images that seem to be prepared already, where they are prepared again."""
+    if collection.meaning == "prepared":
+        raise DataError(
+            "the images have values below black or above white, so they seem to be prepared already, and would be "
+            f"prepared twice; give them as they were, or a torch module with preparation={UNCHANGED!r}."
+        )
+
+
 def _converted(transform: Any, catalog: Catalog) -> Preparation:
     if isinstance(transform, Preparation):
         return transform
-    converted = _first(transform, catalog)
+    converted: Preparation | None = catalog.first(HOOK, source=transform)
     if converted is None:
         raise DataError(
             f"a {type(transform).__name__} is no preparation that is known here; {ADVICE}, or prepare the images and "
             f"their annotations yourself and give preparation={UNCHANGED!r}."
         )
     return converted
-
-
-def _first(source: Any, catalog: Catalog) -> Preparation | None:
-    """The preparation of the first plugin that knows this network or transform."""
-    answers, faults = catalog.answers("heatproof_preparation", source=source)
-    known = next((answer for answer in answers if answer is not None), None)
-    if known is None and faults:
-        raise HeatproofError(f"the preparation cannot be told: {'; '.join(faults)}.")
-    return known
