@@ -132,7 +132,7 @@ def _moved(value: Any, space: tuple[int, ...], grid: Grid) -> Any:
 
 def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array:
     """The image (c, *space) after the optional last steps; raises ``DataError`` if they do not fit its channels."""
-    image = _with_channels(sample, image, params.channels or len(image))
+    image = with_channels(sample, image, params.channels or len(image))
     mean = params.mean or (0.0,)
     std = params.std or (1.0,)
     if not {len(mean), len(std)} <= {1, len(image)}:
@@ -144,7 +144,7 @@ def normalised(sample: Sample, image: Array, params: PreparationParams) -> Array
     return np.asarray((image - np.reshape(mean, per_channel)) / np.reshape(std, per_channel))
 
 
-def _with_channels(sample: Sample, image: Array, channels: int | Literal["luminance"]) -> Array:
+def with_channels(sample: Sample, image: Array, channels: int | Literal["luminance"]) -> Array:
     """The image with this number of channels, or as its luminance."""
     if channels == "luminance":
         if len(image) == len(LUMINANCE):

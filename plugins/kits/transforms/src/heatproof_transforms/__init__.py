@@ -1,0 +1,1 @@
+"""Prepares images exactly as a transform of torchvision or timm does."""
