@@ -160,6 +160,40 @@ def test_another_shape_is_named(tmp_path: Path) -> None:
         load_weights(network(), tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_another_number_of_outputs_is_named(tmp_path: Path, prefix: str) -> None:
+    other = {"2.weight": torch.zeros(1000, 4), "2.bias": torch.zeros(1000)}
+    torch.save(prefixed(prefix, network().state_dict() | other), tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"has 1000 outputs, the network 64 \(by the shape of '2.*'\); name as many"):
+        load_weights(network(), tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_become_the_networks(tmp_path: Path, dtype: torch.dtype) -> None:
+    save_file(network(1).to(dtype).state_dict(), tmp_path / "a.safetensors")
+    for name, value in load_weights(network(), tmp_path / "a.safetensors").state_dict().items():
+        expected = network(1).state_dict()[name]
+        if value.is_floating_point():
+            expected = expected.to(dtype)
+        assert torch.equal(value, expected.to(value.dtype))
+
+
+def test_names_of_another_library_are_translated_and_said(tmp_path: Path) -> None:
+    def translated(name: str) -> str:
+        return name.replace("first", "0").replace("norm", "1").replace("last", "2")
+
+    names = {"0.": "first.", "1.": "norm.", "2.": "last."}
+    state = {f"module.{names[name[:2]]}{name[2:]}": value for name, value in network(1).state_dict().items()}
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.warns(UserWarning, match=r"through the names of theirs and the prefix 'module.' of names\.$"):
+        loaded = load_weights(network(), tmp_path / "a.pt", {"ours": str.upper, "theirs": translated})
+    assert torch.equal(loaded[2].weight, network(1)[2].weight)
+    with pytest.raises(ModelError, match="keys missing: 8"):
+        load_weights(network(), tmp_path / "a.pt")
+    torch.save(network(1).state_dict(), tmp_path / "a.pt")
+    load_weights(network(), tmp_path / "a.pt", {"theirs": lambda name: f"any.{name}"})
+
+
 def test_a_pickle_with_code_is_refused_and_never_executed(tmp_path: Path) -> None:
     torch.save({"0.weight": Intruder(tmp_path / "touched")}, tmp_path / "a.pt")
     with pytest.raises(ModelError, match="not a checkpoint that can be loaded safely"):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ COUNTER = "num_batches_tracked"
 WRAPPERS = ("module", "_orig_mod")
 """Modules that ``DataParallel``, averaged models and ``torch.compile`` put round a network or a part of it."""
 ADVICE = "give a checkpoint of this architecture."
+Translations = Mapping[str, Callable[[str], str]]
+"""Other libraries, and the function that translates their names of tensors; it returns what it does not know."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,17 @@ class Reading:
         return " and ".join(self.through) or "the file itself"
 
 
-def load_weights(network: nn.Module, path: Path) -> nn.Module:
+def load_weights(network: nn.Module, path: Path, translations: Translations | None = None) -> nn.Module:
     """Load a checkpoint (safetensors, or a dictionary saved by torch) into ``network``; no code is executed.
 
     The tensors may lie in an entry (``state_dict``, ``model``), and their names may begin with, or contain, the names
-    of wrappers (``module.``, ``model.``, ``_orig_mod.``): a warning says what was seen through. A missing
-    ``num_batches_tracked`` keeps its value. Raises ``ModelError`` where the file is no checkpoint, where no set of
-    tensors, or more than one, has the network's names and shapes, and for values that are not finite or not real.
+    of wrappers (``module.``, ``model.``, ``_orig_mod.``), or be those of another library: a warning says what was seen
+    through. Half precision becomes the network's. A missing ``num_batches_tracked`` keeps its value. Raises
+    ``ModelError`` where the file is no checkpoint, where no set of tensors, or more than one, has the network's names
+    and shapes, and for values that are not finite or not real.
     """
     expected = network.state_dict()
-    reading = _only(list(_readings(expected, sets_of_weights(path))), expected, path)
+    reading = _only(list(_readings(expected, sets_of_weights(path), translations or {})), expected, path)
     for name, value in reading.state.items():
         _require_sound(name, value, expected[name], path)
     _say(reading, path)
@@ -69,7 +72,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return dict(next(iter(sets.values())))
 
 
-def _readings(expected: Mapping[str, Tensor], sets: Mapping[str, Weights]) -> Iterator[Reading]:
+def _readings(
+    expected: Mapping[str, Tensor], sets: Mapping[str, Weights], translations: Translations
+) -> Iterator[Reading]:
     """All ways to read the sets as the network's state in which at least one name fits."""
     for entry, weights in sets.items():
         wrapper = (f"the entry {entry!r}",) if entry else ()
@@ -78,6 +83,10 @@ def _readings(expected: Mapping[str, Tensor], sets: Mapping[str, Weights]) -> It
         if all(reading.missing for reading in readings) and len(bare) == len(weights):
             segments = [segment for segment in WRAPPERS if any(segment in name.split(".") for name in weights)]
             readings += _prefixed(expected, bare, (*wrapper, *(f"the parts {name!r} of names" for name in segments)))
+        for library, translate in translations.items():
+            translated = {translate(name): value for name, value in weights.items()}
+            if all(reading.missing for reading in readings) and len(translated) == len(weights):
+                readings += _prefixed(expected, translated, (*wrapper, f"the names of {library}"))
         yield from readings
 
 
@@ -120,6 +129,12 @@ def _only(readings: Sequence[Reading], expected: Mapping[str, Tensor], path: Pat
         )
     name = _other_shape(closest, expected)
     if name:
+        outputs = _other_outputs(closest, expected)
+        if outputs:
+            raise ModelError(
+                f"checkpoint {path} has {outputs[0]} outputs, the network {outputs[1]} (by the shape of {name!r}); "
+                "name as many classes as the checkpoint has outputs, in the order of its training."
+            )
         raise ModelError(
             f"checkpoint {path} does not fit the network: {name!r} has shape {tuple(closest.state[name].shape)}, "
             f"the network needs {tuple(expected[name].shape)}; {ADVICE}"
@@ -130,6 +145,18 @@ def _only(readings: Sequence[Reading], expected: Mapping[str, Tensor], path: Pat
 def _other_shape(reading: Reading, expected: Mapping[str, Tensor]) -> str:
     """The first tensor of a reading with another shape than the network's, or empty."""
     return next((name for name, value in reading.state.items() if value.shape != expected[name].shape), "")
+
+
+def _other_outputs(reading: Reading, expected: Mapping[str, Tensor]) -> tuple[int, int] | None:
+    """The numbers of outputs of the checkpoint and of the network, if whole modules differ in nothing else."""
+    state = reading.state
+    modules = {name.rpartition(".")[0] for name, value in state.items() if value.shape != expected[name].shape}
+    names = [name for name in state if name.rpartition(".")[0] in modules]
+    shapes = [(state[name].shape, expected[name].shape) for name in names]
+    counts = {(shape[0], other[0]) for shape, other in shapes if shape and other}
+    if len(counts) != 1 or any(shape[1:] != other[1:] for shape, other in shapes):
+        return None
+    return counts.pop()
 
 
 def _require_sound(name: str, value: Tensor, expected: Tensor, path: Path) -> None:
