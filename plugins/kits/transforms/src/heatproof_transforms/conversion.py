@@ -145,8 +145,8 @@ def _interpolation(value: Any) -> Any:
 
 def _pair(size: Any) -> Any:
     """A size (h, w) from one number, or one or two in a sequence."""
-    sides = torch.as_tensor(size).flatten().tolist()
-    return tuple(sides * (2 // len(sides)))
+    sides = _numbers(size)
+    return sides * (2 // len(sides))
 
 
 def _resize(resize: Any) -> Steps:
@@ -189,8 +189,8 @@ def _crop(crop: Any) -> Steps:
 
 def _pad(pad: Any) -> Steps:
     """``Pad`` of one number, of (left and right, top and bottom), or of all four sides."""
-    sides = torch.as_tensor(pad.padding).flatten().tolist()
-    return [Pad(sides=tuple(sides * (4 // len(sides))), fill=_fill(pad))]
+    sides = _numbers(pad.padding)
+    return [Pad(sides=sides * (4 // len(sides)), fill=_fill(pad))]
 
 
 def _grey(grey: Any) -> Steps:
@@ -241,7 +241,7 @@ def _normalize(normalize: Any) -> Steps:
     return [Normalize(mean=_numbers(normalize.mean), std=_numbers(normalize.std))]
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
+def _numbers(values: Any) -> tuple[Any, ...]:
     """One number, or a sequence or tensor of them, as a tuple."""
     if isinstance(values, torch.Tensor):
         values = values.flatten().tolist()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-import torch
+import numpy as np
 from pydantic import Field
 from torch import Tensor
 
@@ -85,10 +85,10 @@ Fill: TypeAlias = float | tuple[float, ...]
 
 def padded(image: Pixels, sides: list[int], fill: Fill) -> Pixels:
     """Add ``fill`` on the left, upper, right and lower side."""
-    values: Any = torch.tensor(fill)
+    values: Any = fill
     if not (isinstance(image, Tensor) and image.is_floating_point()):
-        values = values.to(torch.uint8)
-    result: Pixels = functional("v2").pad(image, sides, fill=values.tolist())
+        values = np.asarray(fill).astype(np.uint8).tolist()
+    result: Pixels = functional("v2").pad(image, sides, fill=values)
     return result
 
 

@@ -1,0 +1,1 @@
+"""Gives the classifiers of a library classes, weights and a preparation."""
