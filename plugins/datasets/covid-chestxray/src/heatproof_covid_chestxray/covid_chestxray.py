@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from heatproof.errors import DataError, near
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
 from heatproof_cohorts.image_files import write_image
+from heatproof_cohorts.labels import indices_to_write
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, plain_name, read_table, write_table
@@ -111,9 +111,7 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
         require_new(root)
         rows = []
         for sample in samples:
-            labels = sample.label if isinstance(sample.label, tuple) else (sample.label,)
-            indices = [self.class_to_write(replace(sample, label=label)) for label in labels]
-            findings = ", ".join(WRITTEN[CLASSES[index]] for index in indices)
+            findings = ", ".join(WRITTEN[CLASSES[index]] for index in indices_to_write(self, sample))
             name = f"{self.name_to_write(sample)}.png"
             write_image(sample.image, root / "images" / name)
             rows.append((sample.patient, findings, "PA", "X-ray", "images", name))

@@ -10,8 +10,8 @@ import numpy as np
 from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_mask
-from heatproof.records import Annotation, Array, Geometry, Sample
-from heatproof_cohorts.image_files import write_image
+from heatproof.records import Annotation, Geometry, Sample
+from heatproof_cohorts.image_files import write_binary, write_image
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, read_table, write_table
@@ -132,12 +132,7 @@ class Ham10000(ListedDataset[Ham10000Params]):
             write_image(sample.image, root / FOLDERS[min(number // PER_FOLDER, 1)] / f"{name}.jpg")
             if sample.annotations:
                 union = np.maximum.reduce([annotation.values for annotation in sample.annotations])
-                _write_mask(union, root / MASKS, name)
+                write_binary(union, root / MASKS / f"{name}_segmentation.png")
             rows.append((sample.patient, name, diagnosis, "histo", "", "unknown", "unknown"))
         write_table(root / TABLES[0], COLUMNS, rows)
         return len(rows)
-
-
-def _write_mask(mask: Array, folder: Path, name: str) -> None:
-    """Write a mask as the published ones: grey, 255 in the lesion."""
-    write_image((np.asarray(mask) >= 0.5)[None].astype(np.uint8) * np.uint8(255), folder / f"{name}_segmentation.png")

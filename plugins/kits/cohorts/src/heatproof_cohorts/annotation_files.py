@@ -17,7 +17,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.outlines import Overhang
 from heatproof.imaging.turning import Turned, require_known, stored_space, turned
 from heatproof.records import Annotation, Geometry, Sample
-from heatproof_cohorts.boxes import CORNERS, box_of, read_boxes
+from heatproof_cohorts.boxes import CORNERS, box_of, corners_of, read_boxes
 from heatproof_cohorts.contours import SUFFIXES, Contour, contour_masks, read_contours
 from heatproof_cohorts.folders import DividedParams, file_paths, image_paths, name_below
 from heatproof_cohorts.image_files import write_image, write_mask
@@ -280,16 +280,9 @@ def _write_maps(annotations: Sequence[Annotation], name: str, root: Path) -> Non
 
 
 def _box_row(annotation: Annotation, file: str) -> tuple[str, ...]:
-    """Make a row of the table from a box; its corners are exact where it covers a whole pixel along each axis."""
-    edges = []
-    for axis in (0, 1):
-        covered = np.asarray(annotation.values, dtype=np.float64).max(axis=axis)
-        peak = covered.max()
-        if not peak:
-            return (file, annotation.finding, "", "", "", "")
-        inside = np.flatnonzero(covered)
-        share = covered[inside] / peak
-        edges.append((inside[0] + 1 - share[0], inside[-1] + share[-1]))
-    (left, right), (top, bottom) = edges
-    corners = (f"{value:.6f}".rstrip("0").rstrip(".") for value in (left, top, right, bottom))
-    return (file, annotation.finding, *corners)
+    """Make a row of the table from a box."""
+    corners = corners_of(annotation)
+    if corners is None:
+        return (file, annotation.finding, "", "", "", "")
+    texts = (f"{value:.6f}".rstrip("0").rstrip(".") for value in corners)
+    return (file, annotation.finding, *texts)

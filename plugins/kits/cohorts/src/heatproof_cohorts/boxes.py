@@ -70,7 +70,36 @@ def box_of(row: Row, shape: tuple[int, ...], overhang: Overhang) -> Annotation:
     if "x" in form:
         right += left
         bottom += top
+    return box_annotation(row["finding"], (left, top, right, bottom), shape, overhang, row.source, row["reader"])
+
+
+def box_annotation(
+    finding: str, corners: Sequence[float], shape: tuple[int, ...], overhang: Overhang, source: str, reader: str = ""
+) -> Annotation:  # fmt: skip
+    """Annotate the share of each pixel (h, w) that a box covers; ``corners`` are left, top, right, bottom in pixels.
+
+    Raises ``DataError`` as ``box_of``.
+    """
+    left, top, right, bottom = corners
     if not (left < right and top < bottom):
-        raise DataError(f"{row.source}: the box {left:g}, {top:g} – {right:g}, {bottom:g} is empty; correct it.")
-    overhang.require((left, top), (right, bottom), shape, row.source, "box")
-    return Annotation(row["finding"], box((top, bottom), (left, right), shape), "box", row["reader"], row.source)
+        raise DataError(f"{source}: the box {left:g}, {top:g} – {right:g}, {bottom:g} is empty; correct it.")
+    overhang.require((left, top), (right, bottom), shape, source, "box")
+    return Annotation(finding, box((top, bottom), (left, right), shape), "box", reader, source)
+
+
+def corners_of(annotation: Annotation) -> tuple[float, float, float, float] | None:
+    """Compute left, top, right, bottom of the box round an annotation (h, w), or None where it is all zero.
+
+    They are exact for a box that covers a whole pixel along each axis.
+    """
+    edges = []
+    for axis in (0, 1):
+        covered = np.asarray(annotation.values, dtype=np.float64).max(axis=axis)
+        peak = covered.max()
+        if not peak:
+            return None
+        inside = np.flatnonzero(covered)
+        share = covered[inside] / peak
+        edges.append((float(inside[0] + 1 - share[0]), float(inside[-1] + share[-1])))
+    (left, right), (top, bottom) = edges
+    return left, top, right, bottom

@@ -31,6 +31,13 @@ def write_image(image: Array, path: Path) -> None:
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, quality=95, subsampling=0)
 
 
+def eight_bits(image: Array) -> Array:
+    """Round an image of uint16 to uint8, as for JPEG; others stay as they are."""
+    if image.dtype != np.uint16:
+        return image
+    return np.rint(image / 257).astype(np.uint8)
+
+
 def write_mask(mask: Array, path: Path) -> None:
     """Write a mask (h, w), true where it is at least 0.5, as a deflated TIFF with a palette: index 1 is red."""
     require_suffix(path, (".tif", ".tiff"))
@@ -38,3 +45,10 @@ def write_mask(mask: Array, path: Path) -> None:
     image.putpalette([0, 0, 0, 255, 0, 0])
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, compression="tiff_adobe_deflate")
+
+
+def write_binary(mask: Array, path: Path) -> None:
+    """Write a mask (h, w), 255 where it is at least 0.5 and 0 elsewhere, as PNG or GIF."""
+    require_suffix(path, (".png", ".gif"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.asarray(mask) >= 0.5).astype(np.uint8) * np.uint8(255)).save(path)

@@ -172,7 +172,7 @@ class ListedDataset(Dataset[P]):
     def _forms(self) -> dict[str, list[str]]:
         """The tables with a byte order mark, with semicolons, or in another encoding than UTF-8, by what they have."""
         tables: dict[str, list[str]] = {}
-        for path in self.listing.tables:
+        for path in (path for path in self.listing.tables if path.suffix.lower() != ".json"):
             for form in form_of(path):
                 tables.setdefault(f"tables with {form}", []).append(str(path))
         return tables
