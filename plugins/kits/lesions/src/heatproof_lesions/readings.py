@@ -64,13 +64,16 @@ def together(values: Sequence[Array], readers: Readers) -> Array:
     """
     if len(values) == 1:
         return values[0]
-    stacked = np.stack(values)
     if readers == "mean":
-        return np.asarray(stacked.mean(axis=0, dtype=np.float64))
-    rank = 0
-    if readers == "majority":
-        rank = len(values) // 2
-    return np.asarray(np.sort(stacked, axis=0)[-1 - rank])
+        return np.asarray(np.stack(values).mean(axis=0, dtype=np.float64))
+    union = np.asarray(np.maximum.reduce(values))
+    if readers != "majority":
+        return union
+    # Most of an image is covered by nobody, and sorting is slow.
+    shown = union > 0
+    combined = np.zeros_like(union)
+    combined[shown] = np.sort(np.stack([covered[shown] for covered in values]), axis=0)[-1 - len(values) // 2]
+    return combined
 
 
 def averaged(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
