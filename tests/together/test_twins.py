@@ -16,7 +16,12 @@ from heatproof.registry.catalog import default
 
 SMALL = {"patients": 3, "height": 64}
 DRAWN: dict[tuple[str, str], Sample] = {}
-SUBJECTS = {"egd_cxr": "chest", "reflacx": "chest", "lidc": "thorax"}
+SUBJECTS = {
+    "chexlocalize": "chest",
+    "egd_cxr": "chest",
+    "lidc": "thorax",
+    "reflacx": "chest",
+}
 """The subject that the phantom draws for a dataset; eyes by default."""
 READ: dict[str, dict[str, Any]] = {"reflacx": {"phases": [3]}, "lidc": {"crop": "scan"}}
 """Settings to read a twin with, where only a part of the layout is written."""
