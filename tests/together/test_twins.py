@@ -20,11 +20,16 @@ SUBJECTS = {
     "chexlocalize": "chest",
     "egd_cxr": "chest",
     "lidc": "thorax",
+    "nih_boxes": "chest",
     "reflacx": "chest",
 }
 """The subject that the phantom draws for a dataset; eyes by default."""
-READ: dict[str, dict[str, Any]] = {"reflacx": {"phases": [3]}, "lidc": {"crop": "scan"}}
-"""Settings to read a twin with, where only a part of the layout is written."""
+READ: dict[str, dict[str, Any]] = {
+    "lidc": {"crop": "scan"},
+    "nih_boxes": {"images": "all", "size": [64, 53]},
+    "reflacx": {"phases": [3]},
+}
+"""Settings to read a twin with, where only a part of the layout is written, or images have another size."""
 
 
 def last_at_most(label: Label, dataset: Dataset) -> Label:
