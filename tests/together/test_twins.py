@@ -22,6 +22,7 @@ SUBJECTS = {
     "lidc": "thorax",
     "nih_boxes": "chest",
     "reflacx": "chest",
+    "vindr_cxr": "chest",
 }
 """The subject that the phantom draws for a dataset; eyes by default."""
 READ: dict[str, dict[str, Any]] = {
