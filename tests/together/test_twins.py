@@ -42,9 +42,10 @@ def last_at_most(label: Label, dataset: Dataset) -> Label:
 LABELS: dict[str, Callable[[Label, Dataset], Label]] = {
     "idrid": lambda label, dataset: None,
     "lidc": lambda label, dataset: None,
+    "vessels": lambda label, dataset: None,
     "image_folder": lambda label, dataset: dataset.classes.index(f"class_{label}"),
 }
-"""The label after reading: part A of IDRiD and whole scans have none, a folder numbers its classes."""
+"""The label after reading: part A of IDRiD, whole scans and vessels have none, a folder numbers its classes."""
 
 
 def layouts() -> list[str]:
