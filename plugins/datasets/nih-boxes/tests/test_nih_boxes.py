@@ -155,9 +155,19 @@ def test_missing_tables(nih: Path, name: str, settings: dict[str, Any], message:
         NihBoxes(root=nih, size=SIZE, **settings).ids()
 
 
-def test_rsna_has_no_published_division(tmp_path: Path) -> None:
-    with pytest.raises(HeatproofError, match=r"RSNA published the boxes of one set only .* set division to shares"):
-        NihBoxes(root=tmp_path, source="rsna", division="published")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"source": "rsna", "division": "published"},
+            r"RSNA published the boxes of one set only .* set division to shares",
+        ),
+        ({"size": (0, 1024)}, r"size\.0: should be greater than or equal to 1"),
+    ],
+)
+def test_settings_that_contradict_the_sources(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(HeatproofError, match=message):
+        NihBoxes(root=tmp_path, **settings)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from heatproof_cohorts.partition import Shares
 from heatproof_cohorts.tables import Row, number
 
 EDGES = ("x", "y", "width", "height")
+Side = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class NihBoxesParams(ListedParams):
@@ -30,7 +31,7 @@ class NihBoxesParams(ListedParams):
 
     source: Literal["nih", "rsna"] = "nih"
     images: Literal["boxed", "all"] = "boxed"
-    size: tuple[int, int] = (1024, 1024)
+    size: tuple[Side, Side] = (1024, 1024)
     overhang: float = Field(default=0.5, ge=0, le=10_000)
     division: Literal["published", "shares"] = "shares"
     shares: Shares = Shares(train=0, tuning=0.2, test=0.8)
