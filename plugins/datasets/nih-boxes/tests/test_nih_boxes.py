@@ -84,7 +84,9 @@ def test_images_without_a_box_were_not_examined(nih: Path) -> None:
     assert (dataset.ids("tuning"), dataset.tuning) == ([], "train")
     well = dataset.load("00000002_000")
     assert (dataset.classes[well.label], well.annotations) == ("No Finding", ())
-    assert counts_of(dataset)["samples"] == (4, 112_120)
+    tallies = counts_of(dataset)
+    assert tallies["samples"] == (4, 112_120)
+    assert (tallies["patients"], tallies["samples in test"]) == ((3, 30_805), (2, 25_596))
 
 
 def test_faults_of_the_tables_of_nih(nih: Path) -> None:

@@ -44,8 +44,16 @@ class Nih(Source):
         "enlarged_cardiac_silhouette": "cardiomegaly",
         "consolidation": "infiltration",
     }
-    published: ClassVar[Mapping[str, int]] = {"boxed": 880, "all": 112_120, "patients": 30_805, "boxes": 984}
+    published: ClassVar[Mapping[str, int]] = {"boxed": 880, "all": 112_120, "boxes": 984}
     obtain = "obtain it from the page 'NIH Chest X-ray Dataset' of the NIH Clinical Center, and set root to its folder"
+
+    @property
+    def published_of_all(self) -> Mapping[str, int]:
+        """The number of patients, and the lengths of the lists if they divide the images."""
+        counts = {"patients": 30_805}
+        if self.params.division == "published":
+            counts |= {"samples in train": 86_524, "samples in test": 25_596}
+        return counts
 
     @cached_property
     def table(self) -> Table:

@@ -30,7 +30,8 @@ class NihBoxes(ListedDataset[NihBoxesParams]):
     absent. Each ``patientId`` of RSNA names an image; its patient is known where RSNA's mapping to NIH lies beside the
     table. Both sources show the same images, so do not tune on one and test on the other.
 
-    The layout of both is that of public loaders; no published image was read.
+    The layout of both is that of public loaders, the header and rows of NIH's table of boxes that of its public copies;
+    no published image was read.
     """
 
     splits = SPLITS
@@ -70,10 +71,9 @@ class NihBoxes(ListedDataset[NihBoxesParams]):
     @property
     def published(self) -> Mapping[str, int]:
         """The counts of the source."""
-        counts = self.source.published
-        published = {"samples": counts[self.params.images]}
-        if self.params.images == "all" and "patients" in counts:
-            published["patients"] = counts["patients"]
+        published = {"samples": self.source.published[self.params.images]}
+        if self.params.images == "all":
+            published |= self.source.published_of_all
         return published
 
     def listed(self) -> Listing:

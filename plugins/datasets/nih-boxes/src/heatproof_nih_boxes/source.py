@@ -71,6 +71,7 @@ class Source(ABC):
     synonyms: ClassVar[Mapping[str, str]]
     """Findings of other datasets that are written as one of these."""
     published: ClassVar[Mapping[str, int]]
+    """The number of boxes, and of images by the setting ``images``."""
     obtain: ClassVar[str]
 
     def __init__(self, params: NihBoxesParams):
@@ -97,6 +98,11 @@ class Source(ABC):
     def write(self, dataset: ListedDataset[Any], samples: Iterable[Sample], root: Path) -> int:
         """Write samples in the layout of this source under an empty folder; return their number."""
         raise NotImplementedError
+
+    @property
+    def published_of_all(self) -> Mapping[str, int]:
+        """Further counts that were published for all images together."""
+        return {}
 
     def takes(self, id: str) -> bool:
         """Whether the settings select an image."""
