@@ -121,11 +121,43 @@ def test_the_benchmark_and_its_points(root: Path, readers: Any, names: set[str])
     assert sick.extras["point_findings"].tolist() == ["cardiomegaly", "cardiomegaly"]
     hits = [heart()[int(row), int(column)] for row, column in sick.extras["points"]]
     assert hits == [True, False]
-    for id in (WELL, TUNING):
-        assert {annotation.reader for annotation in dataset.load(id).annotations} == names - {"benchmark"}
-        assert dataset.load(id).extras["points"].shape == (0, 2)
+    well, tuning = (dataset.load(id) for id in (WELL, TUNING))
+    assert {annotation.reader for annotation in well.annotations} == names
+    assert not any(annotation.values.any() for annotation in well.annotations)
+    assert {annotation.reader for annotation in tuning.annotations} == names - {"benchmark"}
+    assert well.extras["points"].shape == tuning.extras["points"].shape == (0, 2)
     assert counts_of(dataset)["unreadable samples"] == (0, 0)
     check_dataset(dataset)
+
+
+def test_points_of_the_benchmark_are_pixels(root: Path) -> None:
+    """The share of these pixels in the ground truth is that of the points that hit; a finding without one is missed."""
+    dataset = Chexlocalize(root=root, readers="points")
+    sick = dataset.load(SICK)
+    pixels = {a.finding: a.values for a in sick.annotations if a.reader == "benchmark"}
+    assert tuple(pixels) == dataset.findings
+    assert [(finding, mask.sum()) for finding, mask in pixels.items() if mask.any()] == [("cardiomegaly", 2)]
+    assert pixels["cardiomegaly"][6, 4]
+    assert pixels["cardiomegaly"][8, 7]
+    (truth,) = [a.values for a in sick.annotations if a.reader == "ground_truth" and a.finding == "cardiomegaly"]
+    assert (truth & pixels["cardiomegaly"]).sum() / pixels["cardiomegaly"].sum() == 0.5
+    assert {a.reader for a in dataset.load(WELL).annotations} == {"ground_truth", "benchmark"}
+    assert {a.reader for a in dataset.load(TUNING).annotations} == {"ground_truth"}
+    check_dataset(dataset)
+
+
+def test_what_the_benchmark_lacks_is_counted(root: Path) -> None:
+    for name in ("hb_segmentations_test.json", "hb_salient_pt_test.json"):
+        (root / "CheXlocalize" / name).write_text("{}")
+    dataset = Chexlocalize(root=root, readers="both")
+    tallies = counts_of(dataset)
+    assert tallies["images with a finding but without outlines of the benchmark"] == (1, None)
+    assert tallies["images with a finding but without a point of the benchmark"] == (1, None)
+    drawn = [a.values for a in dataset.load(SICK).annotations if a.reader == "benchmark"]
+    assert (len(drawn), np.any(drawn)) == (10, False)
+    (root / "CheXlocalize/hb_salient_pt_test.json").unlink()
+    with pytest.raises(DataError, match=r"hb_salient_pt_test\.json does not exist; download it"):
+        Chexlocalize(root=root, readers="points").ids()
 
 
 def test_views_are_selected_and_counted(root: Path) -> None:
@@ -171,6 +203,10 @@ def no_pair(value: Any) -> None:
     value[SICK]["Cardiomegaly"][0] = [10]
 
 
+def no_list(value: Any) -> None:
+    value[SICK]["Cardiomegaly"] = 5
+
+
 @pytest.mark.parametrize(
     ("path", "change", "message"),
     [
@@ -178,6 +214,7 @@ def no_pair(value: Any) -> None:
         (TRUTH, cut, rf"{SICK}, Edema: the counts of the mask (fill|end)"),
         (POINTS, beside, rf"{SICK}, Cardiomegaly: the point 10, 3 lies beside its image"),
         (POINTS, no_pair, r"Cardiomegaly: '\[10\]' is not a point"),
+        (POINTS, no_list, r"Cardiomegaly: '5' is not a list of points"),
     ],
 )
 def test_one_damaged_annotation_makes_only_its_image_unreadable(

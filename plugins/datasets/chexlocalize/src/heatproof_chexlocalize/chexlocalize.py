@@ -15,20 +15,24 @@ from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered
 
 from .findings import CLASSES, INDICES, OUTLINED
-from .outlines import Outlines, image_folder, table_path
+from .outlines import POINTS, Outlines, image_folder, table_path
 from .sheets import Radiograph, Sheet, read_sheet
 from .writing import write
 
-READERS = {"ground_truth": ("ground_truth",), "benchmark": ("benchmark",), "both": ("ground_truth", "benchmark")}
+TRUTH = "ground_truth"
+BENCHMARK = "benchmark"
+READERS = {TRUTH: (TRUTH,), BENCHMARK: (BENCHMARK,), "both": (TRUTH, BENCHMARK), "points": (TRUTH,)}
+"""Setting → the readers whose outlines are read."""
 
 
 class ChexlocalizeParams(ListedParams):
     """The readers whose outlines annotate the images, and the views to use.
 
-    ``ground_truth`` are two radiologists, ``benchmark`` three others, who read the test split only.
+    ``ground_truth`` are two radiologists, ``benchmark`` three others, who read the test split only. ``points`` adds the
+    most representative points of the benchmark to the ground truth, as masks of single pixels.
     """
 
-    readers: Literal["ground_truth", "benchmark", "both"] = "ground_truth"
+    readers: Literal["ground_truth", "benchmark", "both", "points"] = "ground_truth"
     views: tuple[Literal["frontal", "lateral"], ...] = ("frontal", "lateral")
 
 
@@ -37,9 +41,10 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
 
     Saporta et al. 2022, "Benchmarking saliency methods for chest X-ray interpretation", Nature Machine Intelligence
     4:867–878, doi:10.1038/s42256-022-00536-x. The ground truth contains the images in which one of the ten findings is
-    present; in the others a finding that the label denies is absent. With ``readers: benchmark`` or ``both``,
-    ``extras`` hold the benchmark's most representative points: ``points`` (n, 2), rows before columns, in continuous
-    native indices, and ``point_findings`` (n,). An image that the benchmark lacks has none of its annotations.
+    present; in the others a finding that the label denies is absent. What the benchmark did not outline in a test image
+    it did not see, as the authors' evaluation counts it. Wherever the benchmark is read, ``extras`` hold its most
+    representative points: ``points`` (n, 2), rows before columns, in continuous native indices, and ``point_findings``
+    (n,).
 
     The layout is that of the authors' repository rajpurkarlab/cheXlocalize, whose sample of two validation images was
     read. Not verified on files: the columns of ``test_labels.csv``, and the files of the benchmark (``hb_*``).
@@ -56,9 +61,9 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
     @property
     def extras(self) -> tuple[str, ...]:
         """The points of the benchmark if it is read."""
-        if "benchmark" in READERS[self.params.readers]:
-            return ("points", "point_findings")
-        return ()
+        if self.params.readers == TRUTH:
+            return ()
+        return ("points", "point_findings")
 
     @property
     def published(self) -> Mapping[str, int]:
@@ -83,14 +88,14 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
             (split, reader): Outlines.of(self.params.root, split, reader)
             for split in self.sheets
             for reader in READERS[self.params.readers]
-            if (split, reader) != ("tuning", "benchmark")
+            if (split, reader) != ("tuning", BENCHMARK)
         }
 
     @cached_property
     def points(self) -> Mapping[str, Outlines]:
         """Split → the points of the benchmark, if it is read."""
-        splits = [split for split, reader in self.outlines if reader == "benchmark"]
-        return {split: Outlines.of(self.params.root, split, "benchmark", "salient_pt") for split in splits}
+        splits = [split for split in self.sheets if split != "tuning" and self.extras]
+        return {split: Outlines.of(self.params.root, split, BENCHMARK, POINTS) for split in splits}
 
     def listed(self) -> Listing:
         """List the rows of the tables; raises ``DataError`` where there is none, or outlines cannot be read."""
@@ -130,10 +135,10 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
             "rows of another view": [radiograph.source for radiograph in radiographs if not self._takes(radiograph)],
         }
         for (split, reader), file in self.outlines.items():
-            absent = [id for id, entry in entries.items() if entry.split == split and id not in file.entries]
-            positive = [id for id in absent if len(_denied(entries[id])) < len(OUTLINED)]
-            name = reader.replace("_", " ")
-            unused.setdefault(f"images with a finding but without outlines of the {name}", []).extend(positive)
+            name = f"images with a finding but without outlines of the {reader.replace('_', ' ')}"
+            unused[name] = [*unused.get(name, []), *_lacking(file, split, entries)]
+        for split, file in self.points.items():
+            unused["images with a finding but without a point of the benchmark"] = _lacking(file, split, entries)
         return unused
 
     def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
@@ -141,15 +146,11 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
         require_known(f"the mask of {id}", geometry)
         entry = self.entry(id)
         annotations: list[Annotation] = []
-        for (split, reader), file in self.outlines.items():
-            if split != entry.split:
-                continue
-            if id in file.entries:
-                annotations += file.annotations(id, geometry.native)
-            elif reader == "ground_truth":
-                # A broadcast array takes no memory.
-                empty = np.broadcast_to(np.zeros((), bool), geometry.native)
-                annotations += [Annotation(finding, empty, "mask", reader) for finding in _denied(entry)]
+        for (split, _), file in self.outlines.items():
+            if split == entry.split:
+                annotations += _outlined(file, id, entry, geometry.native)
+        if self.params.readers == "points" and entry.split in self.points:
+            annotations += self.points[entry.split].pixels(id, geometry.native)
         return tuple(annotations)
 
     def load(self, id: str) -> Sample:
@@ -173,6 +174,26 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
         a number; ``origin.csv`` lists the original ones.
         """
         return write(self, samples, root)
+
+
+def _outlined(file: Outlines, id: str, entry: ListedSample, shape: tuple[int, ...]) -> Iterator[Annotation]:
+    """The masks of an image; in one that the file lacks, those of the findings that its reader did not see."""
+    if id in file.entries:
+        yield from file.annotations(id, shape)
+        return
+    # A broadcast array takes no memory.
+    empty = np.broadcast_to(np.zeros((), bool), shape)
+    findings = _denied(entry)
+    if file.reader == BENCHMARK:
+        findings = list(OUTLINED)
+    for finding in findings:
+        yield Annotation(finding, empty, "mask", file.reader)
+
+
+def _lacking(file: Outlines, split: str, entries: Mapping[str, ListedSample]) -> list[str]:
+    """The images of a split in which the label states one of the findings, and which a file lacks."""
+    absent = [id for id, entry in entries.items() if entry.split == split and id not in file.entries]
+    return [id for id in absent if len(_denied(entries[id])) < len(OUTLINED)]
 
 
 def _denied(entry: ListedSample) -> list[str]:

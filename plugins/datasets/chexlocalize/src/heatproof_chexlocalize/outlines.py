@@ -22,6 +22,8 @@ PARTS = {"tuning": ("val", "valid"), "test": ("test",)}
 TABLES = {"tuning": ("val_labels.csv", "valid.csv"), "test": ("test_labels.csv", "test.csv")}
 PREFIXES = {"ground_truth": "gt", "benchmark": "hb"}
 """Reader → how the names of its files begin."""
+MASKS = "segmentations"
+POINTS = "salient_pt"
 
 
 def present(root: Path, folders: tuple[str, ...], names: tuple[str, ...]) -> Path:
@@ -48,8 +50,8 @@ class Outlines:
     reader: str
 
     @classmethod
-    def of(cls, root: Path, split: str, reader: str, kind: str = "segmentations") -> "Outlines":
-        """The file of a split and reader; ``kind`` is ``segmentations`` or ``salient_pt``."""
+    def of(cls, root: Path, split: str, reader: str, kind: str = MASKS) -> "Outlines":
+        """The file of a split and reader; ``kind`` is that of the masks or of the points."""
         name = f"{PREFIXES[reader]}_{kind}_{PARTS[split][0]}.json"
         return cls(present(root, OUTLINES, (name,)), reader)
 
@@ -70,17 +72,29 @@ class Outlines:
                 mask = mask_of(entry[name], shape, f"{self.path}, {id}, {name}")
                 yield Annotation(finding, mask, "mask", self.reader, str(self.path))
 
+    def pixels(self, id: str, shape: tuple[int, ...]) -> Iterator[Annotation]:
+        """The points of an image as masks (h, w) of the pixels in which they lie; raises the errors of ``points``."""
+        points = self.points(id, shape)
+        for finding in OUTLINED:
+            mask = np.zeros(shape, dtype=bool)
+            rows, columns = points["points"][points["point_findings"] == finding].astype(int).T
+            mask[rows, columns] = True
+            yield Annotation(finding, mask, "mask", self.reader, str(self.path))
+
     def points(self, id: str, shape: tuple[int, ...]) -> dict[str, Array]:
         """The points (n, 2) of an image, rows before columns, in continuous native indices, and their findings (n,).
 
         Raises ``DataError`` for a point that is no pair of numbers or lies beside the image.
         """
-        findings = []
-        points = []
+        findings: list[str] = []
+        points: list[tuple[float, float]] = []
         for finding, name in OUTLINED.items():
-            for point in self.entries.get(id, {}).get(name, ()):
-                findings.append(finding)
-                points.append(_point(point, shape, f"{self.path}, {id}, {name}"))
+            source = f"{self.path}, {id}, {name}"
+            values = self.entries.get(id, {}).get(name, [])
+            if not isinstance(values, list):
+                raise DataError(f"{source}: {str(values)[:60]!r} is not a list of points; restore the file.")
+            findings += [finding] * len(values)
+            points += [_point(value, shape, source) for value in values]
         positions = np.array(points, dtype=np.float64).reshape(-1, 2)
         return {"points": positions, "point_findings": np.array(findings, dtype=str)}
 

@@ -16,7 +16,7 @@ from heatproof_cohorts.run_lengths import encoded_mask
 from heatproof_cohorts.tables import write_table
 
 from .findings import CLASSES, OUTLINED, SYNONYMS
-from .outlines import IMAGES, OUTLINES, PARTS, PREFIXES, TABLES
+from .outlines import IMAGES, MASKS, OUTLINES, PARTS, POINTS, PREFIXES, TABLES
 
 SETTLED = ("Male", "60", "Frontal", "AP")
 """The columns Sex, Age, Frontal/Lateral and AP/PA, which heatproof does not read."""
@@ -52,8 +52,8 @@ def write(dataset: ListedDataset[Any], samples: Iterable[Sample], root: Path) ->
 
 def _write_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{PREFIXES['ground_truth']}_segmentations_{parts[0]}.json" for parts in PARTS.values()]
-    names += [f"{PREFIXES['benchmark']}_{kind}_{PARTS['test'][0]}.json" for kind in ("segmentations", "salient_pt")]
+    names = [f"{PREFIXES['ground_truth']}_{MASKS}_{parts[0]}.json" for parts in PARTS.values()]
+    names += [f"{PREFIXES['benchmark']}_{kind}_{PARTS['test'][0]}.json" for kind in (MASKS, POINTS)]
     for name in dict.fromkeys([*names, *files]):
         (folder / name).write_text(json.dumps(files.get(name, {})), encoding="utf-8")
 
@@ -70,14 +70,14 @@ def _entries(sample: Sample) -> dict[str, dict[str, Any]]:
         masks = _masks(annotations)
         if masks:
             empty = np.zeros(sample.space, dtype=bool)
-            entries[f"{prefix}_segmentations"] = {
+            entries[f"{prefix}_{MASKS}"] = {
                 name: encoded_mask(masks.get(finding, empty)) for finding, name in OUTLINED.items()
             }
     if "points" in sample.extras:
         points: dict[str, list[list[float]]] = {}
         for finding, (row, column) in zip(sample.extras["point_findings"], sample.extras["points"].tolist()):
             points.setdefault(OUTLINED[str(finding)], []).append([column, row])
-        entries[f"{PREFIXES['benchmark']}_salient_pt"] = points
+        entries[f"{PREFIXES['benchmark']}_{POINTS}"] = points
     return entries
 
 
