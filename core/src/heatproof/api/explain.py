@@ -27,7 +27,7 @@ def explain(
         described = ({"use": described} if isinstance(described, str) else described) | settings
     names = None if classes is None else tuple(map(str, classes))
     given = Given(names, head, preparation, None if label is None else [label])
-    config: dict[str, Any] = {"explainers": [described], "targets": [target], "seed": seed}
+    config: dict[str, Any] = {"explainers": [described], "targets": [target], "seed": seed, "rows": 1}
     if device is not None:
         config["device"] = device
     result = compared(network, [image], given, output, config, False)

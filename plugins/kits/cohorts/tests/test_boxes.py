@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import Overhang
 from heatproof.records import Annotation
 from heatproof_cohorts.boxes import box_annotation, corners_of
-from heatproof_cohorts.contours import Overhang
 
 SHAPE = (12, 9)
 

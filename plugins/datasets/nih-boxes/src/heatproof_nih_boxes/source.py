@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from heatproof.component import Seed
+from heatproof.imaging.outlines import Overhang
 from heatproof.records import Annotation, Sample
 from heatproof_cohorts.boxes import box_annotation, corners_of
-from heatproof_cohorts.contours import Overhang
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, Listing
 from heatproof_cohorts.partition import Shares
 from heatproof_cohorts.tables import Row, number

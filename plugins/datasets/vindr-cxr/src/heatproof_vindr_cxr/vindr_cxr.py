@@ -11,10 +11,10 @@ from pydantic import Field
 
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
+from heatproof.imaging.outlines import Overhang
 from heatproof.imaging.window import Window
 from heatproof.records import Annotation, Array, Geometry, Label, Sample
 from heatproof_cohorts.boxes import box_annotation
-from heatproof_cohorts.contours import Overhang
 from heatproof_cohorts.labels import label_of
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered
 from heatproof_cohorts.tables import number
