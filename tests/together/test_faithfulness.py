@@ -22,6 +22,7 @@ from heatproof_parts import Images
 METRICS = [
     {"use": "deletion", "steps": 7}, {"use": "insertion", "steps": 6}, {"use": "pixel_flipping", "patch": 4},
     {"use": "road", "percentages": [20, 60]}, {"use": "max_sensitivity", "samples": 3}, "model_randomization",
+    {"use": "selectivity", "patch": 8}, {"use": "sensitivity_n", "percentages": [9, 60], "subsets": 3},
 ]  # fmt: skip
 NAMES = ("deletion", "insertion", "pixel_flipping", "road", "max_sensitivity", "model_randomization")
 EXPLAINERS = ["gradient", {"use": "gradcam", "layer": "all"}, {"use": "smoothgrad", "samples": 5}]
@@ -95,7 +96,7 @@ def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog
     assert metrics == {
         "deletion": (7 * 5 * 4, 0), "insertion": (6 * 5 * 4, 0), "pixel_flipping": (16 * 5 * 4, 0),
         "road": (4 * 5 * 4, 0), "max_sensitivity": (3 * again, 3 * again),
-        "model_randomization": (3 * again, 3 * again),
+        "model_randomization": (3 * again, 3 * again), "selectivity": (4 * 5 * 4, 0), "sensitivity_n": (6 * 5 * 4, 0),
     }  # fmt: skip
 
 
