@@ -67,6 +67,14 @@ class Metric(Component[P]):
         """The measure that ranks combinations."""
         return "value"
 
+    @cached_property
+    def benchmarks(self) -> Mapping[str, str]:
+        """Measures that no heatmap changes, such as the score of a second reader → the names of these benchmarks.
+
+        Reports draw them beside the combinations, on the scale of the primary measure.
+        """
+        return {}
+
     def names(self) -> Mapping[str, Collection[str]]:
         """The ``findings`` of the dataset and the ``classes`` of the model that Params name; unknown ones are refused.
 

@@ -1,5 +1,6 @@
 """Intersection over union of the lesions with the hot pixels of a heatmap, or with a box around them."""
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -10,14 +11,14 @@ from heatproof.records import Array
 
 from .localization import Localization, MaskParams, cut, mask
 
-Threshold = Literal["share", "maximum", "absolute"]
+Threshold = Literal["share", "maximum", "range", "absolute"]
 
 
 class IouParams(MaskParams):
     """Hot pixels are the hottest ``share``, or those that reach a share of the ``maximum`` or an ``absolute`` value.
 
-    ``level`` is this share or value. With ``shape: box`` the hot pixels are replaced by the box around their largest
-    connected region.
+    With ``range`` they reach a share of the way from the least to the greatest value. ``level`` is this share or value.
+    With ``shape: box`` the hot pixels are replaced by the box around their largest connected region.
     """
 
     threshold: Threshold = "share"
@@ -32,7 +33,7 @@ class IouParams(MaskParams):
 
 
 class Iou(Localization[IouParams]):
-    """How large is the intersection of hot pixels and lesions, as a share of their union?
+    """How large is the intersection of hot pixels and lesions, as a share of their union? (mIoU is its mean)
 
     Saporta et al., "Benchmarking saliency methods for chest X-ray interpretation", Nature Machine Intelligence 4
     (2022); the box around the largest hot region: Zhou et al., "Learning deep features for discriminative
@@ -45,12 +46,18 @@ class Iou(Localization[IouParams]):
         """Return the mask (*space) bool."""
         return mask(coverage, self.params.covered)
 
-    def scores(self, heatmap: Array, areas: Array) -> Array:
+    def scores(self, heatmap: Array, areas: Array, names: Sequence[str]) -> Array:
         """Compute intersection over union per mask (m,)."""
         hot_pixels = hot(heatmap, self.params.threshold, self.params.level)
-        if self.params.shape == "box":
-            hot_pixels = box(hot_pixels > 0)
-        return iou(hot_pixels, areas)
+        return iou(self._shaped(hot_pixels), areas)
+
+    def human_scores(self, coverage: Array, areas: Array) -> Array:
+        """Compute intersection over union of a reader's mask with each mask (m,)."""
+        return iou(self._shaped(mask(coverage, self.params.covered)), areas)
+
+    def _shaped(self, pixels: Array) -> Array:
+        """The pixels (*space) in [0, 1] themselves, or the box around the largest region of those above 0."""
+        return box(pixels > 0) if self.params.shape == "box" else pixels
 
     def chance(self, area: Array) -> dict[str, float]:
         """Return nothing: the expected value has no closed form."""
@@ -60,7 +67,7 @@ class Iou(Localization[IouParams]):
 def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:
     """Compute how much each pixel counts as hot (*space), in [0, 1]; tied pixels share the last ranks as fractions.
 
-    A heatmap without positive values has no hot pixels by a share of its maximum.
+    A heatmap without positive values has no hot pixels by a share of its maximum, a constant one none by its range.
 
     >>> hot(np.array([4, 2, 2, 0]), "share", 0.5).tolist(), hot(np.array([4, 2, 2, 0]), "maximum", 0.5).tolist()
     ([1.0, 0.5, 0.5, 0.0], [1.0, 1.0, 1.0, 0.0])
@@ -71,6 +78,11 @@ def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:
         return np.asarray((heatmap > last) + share * (heatmap == last))
     if threshold == "absolute":
         return np.asarray(heatmap >= level, dtype=np.float64)
+    if threshold == "range":
+        # In double precision, so that level 1 is the maximum itself.
+        floor = float(heatmap.min())
+        height = float(heatmap.max()) - floor
+        return np.asarray((heatmap >= floor + level * height) & (height > 0), dtype=np.float64)
     least = level * heatmap.max()
     return np.asarray((heatmap >= least) & (least > 0), dtype=np.float64)
 
