@@ -468,6 +468,41 @@ class Filled(Metric[FilledParams]):
         return {"value": float(case.heatmap.values.mean(dtype=np.float64) / self.params.brightness[0])}
 
 
+class TunedParams(Params):
+    """A level of heat; None: tuned on the tuning split, by ``rule``."""
+
+    level: float | None = None
+    rule: Literal["mean", "largest"] = "mean"
+
+
+class Tuned(Metric[TunedParams]):
+    """The greatest heat over that of the tuning split."""
+
+    needs = frozenset({"heatmap"})
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """``level`` while it is not tuned."""
+        if self.params.level is None:
+            return ("level",)
+        return ()
+
+    def tune(self, cases: Iterable[Case]) -> "Tuned":
+        """Set the mean, or the largest, of the greatest heat of each case."""
+        heats = []
+        for case in cases:
+            assert case.heatmap is not None
+            heats.append(float(case.heatmap.values.max()))
+            note("tune", case.sample.id)
+        return self.with_(level=max(heats) if self.params.rule == "largest" else float(np.mean(heats)))
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value``."""
+        assert case.heatmap is not None
+        assert self.params.level is not None
+        return {"value": float(case.heatmap.values.max()) / self.params.level}
+
+
 class Drop(Metric):
     """The fall of the score when the hottest pixel turns black: a metric that uses the model."""
 
@@ -513,7 +548,7 @@ def heatproof_explainers() -> Mapping[str, str]:
 @hookimpl
 def heatproof_metrics() -> Mapping[str, str]:
     """Declare the metrics."""
-    return {name.lower(): f"heatproof_parts:{name}" for name in ("Mass", "Accuracy", "Area", "Filled", "Drop")}
+    return {name.lower(): f"heatproof_parts:{name}" for name in ("Mass", "Accuracy", "Area", "Filled", "Tuned", "Drop")}
 
 
 @hookimpl
