@@ -39,6 +39,7 @@ def marked(values: Array, finding: str = "lesion", **more: Any) -> Annotation:
 @conforms(
     Pointing(), Pointing(tolerance=3, covered=0), RelevanceMass(), RelevanceMass(sign="absolute"),
     RelevanceMass(sign="signed"), RelevanceRank(readers="mean"), Iou(),
+    Iou(threshold="range", level="tuned", shape="box"),
     RelevanceRank(top=5, weighted=True, human="other"), RelevanceMass(weighted=True),
     Iou(threshold="maximum", level=0.2, shape="box"), Iou(threshold="absolute", level=0.9, readers="each"),
 )  # fmt: skip
@@ -118,6 +119,85 @@ class TestWeighted:
     def test_more_pixels_than_there_are(self) -> None:
         with pytest.raises(DataError, match="counts the 54 hottest pixels; the heatmap has 54: lower top"):
             RelevanceRank(top=54).measure(case(drawn((1, 1)), marked(drawn((1, 1)))))
+
+
+class TestTuned:
+    """The threshold of each finding is the one with the largest mean score over the cases of the tuning split."""
+
+    METRIC = Iou(threshold="range", level="tuned")
+    LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+    def cases(self, seed: int, findings: str = "ab") -> list[Case]:
+        generator = np.random.default_rng(seed)
+        space = (12, 12)
+        cases = []
+        for number in range(6):
+            areas = {finding: (generator.random(space) > 0.7).astype(np.float32) for finding in findings}
+            areas["a"] *= number % 3 > 0
+            heat = generator.random(space) + sum(generator.random() * area for area in areas.values())
+            cases.append(case(heat, *(marked(area, finding) for finding, area in areas.items())))
+        return cases
+
+    def test_as_in_chexlocalize(self) -> None:
+        """Saporta et al. 2022 scale heatmaps to 0…1 and take the mean over the cases that show the finding."""
+        cases = self.cases(0)
+        tuned = self.METRIC.tune(iter(cases)).params.level
+        assert tuned.keys() == {"a", "b", "combined"}
+        for name, level in tuned.items():
+            means = []
+            for threshold in self.LEVELS:
+                scores = []
+                for example in cases:
+                    heat = example.heatmap.values
+                    hot = (heat - heat.min()) / (heat.max() - heat.min()) >= threshold
+                    areas = [
+                        part.values > 0 for part in example.sample.annotations if name in (part.finding, "combined")
+                    ]
+                    area = np.logical_or.reduce(areas)
+                    if area.any():
+                        scores.append((hot & area).sum() / (hot | area).sum())
+                means.append(np.mean(scores))
+            assert level == self.LEVELS[int(np.argmax(means))]
+        assert len({*tuned.values()}) > 1
+
+    def test_each_finding_is_scored_by_its_threshold(self) -> None:
+        levels = {"a": 0.3, "b": 0.8, "combined": 0.5}
+        example = self.cases(1)[-1]
+        scores = Iou(threshold="range", level=levels).measure(example)
+        for name, level in levels.items():
+            assert scores[name] == Iou(threshold="range", level=level).measure(example)[name]
+
+    def test_of_equals_the_least_and_nothing_twice(self) -> None:
+        heat = drawn((1, 1))
+        tuned = Iou(threshold="range", level="tuned", levels=(0.9, 0.4, 0.6)).tune([case(heat, marked(heat))])
+        assert tuned.params.level == {"lesion": 0.4, "combined": 0.4}
+        assert (tuned.untuned, self.METRIC.untuned) == ((), ("level",))
+        assert tuned.tune([]) is tuned
+
+    def test_what_cannot_be_tuned_or_was_not(self) -> None:
+        nothing = case(drawn((1, 1)), marked(drawn()))
+        with pytest.raises(DataError, match="no case shows a finding, so there is nothing to tune level on"):
+            self.METRIC.tune([nothing])
+        with pytest.raises(DataError, match="level is not tuned yet"):
+            self.METRIC.measure(case(drawn((1, 1)), marked(drawn((1, 1)))))
+        tuned = self.METRIC.tune(self.cases(2))
+        with pytest.raises(DataError, match=r"no level for 'c', which this case shows \(only for combined, b, a\)"):
+            tuned.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "c")))
+        assert tuned.names() == {"findings": ("b", "a")}
+
+    @pytest.mark.parametrize(
+        ("wrong", "reason"),
+        [
+            ({"level": {"a": 0.5}}, "level lists no value for 'combined'"),
+            ({"level": {"combined": 1.5}}, "must be at most 1"),
+            ({"level": "tuned", "levels": (0.5, 2)}, "must be at most 1"),
+            ({"level": "otsu"}, "level"),
+            ({"level": {}}, "level"),
+        ],
+    )
+    def test_wrong_levels(self, wrong: dict[str, Any], reason: str) -> None:
+        with pytest.raises(HeatproofError, match=f"Iou: .*{reason}"):
+            Iou(threshold="range", **wrong)
 
 
 class TestHuman:
