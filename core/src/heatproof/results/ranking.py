@@ -47,7 +47,11 @@ class RankedCombination:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The combinations of one dataset split under one metric, best first."""
+    """The combinations of one dataset split under one metric, best first.
+
+    ``comparisons`` and ``ranks`` are the rows of the tables of these names; ``confidence`` is that of intervals and
+    tests.
+    """
 
     dataset: str
     split: str
@@ -57,6 +61,14 @@ class Ranking:
     entries: tuple[RankedCombination, ...]
     correction: str = "holm"
     flag: str = ""
+    confidence: float = 0.95
+    comparisons: tuple[Mapping[str, Any], ...] = ()
+    ranks: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def alpha(self) -> float:
+        """The level of the tests."""
+        return round(1 - self.confidence, 12)
 
 
 def rankings(results: Results) -> list[Ranking]:
@@ -81,7 +93,12 @@ def _ranking(results: Results, rows: list[dict[str, Any]]) -> Ranking:
     sign = -1 if standard.higher_is_better else 1
     entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
     statistics = results.statistics
-    return Ranking(*family(rows[0]), standard, tuple(measures), tuple(entries), statistics.correction, statistics.flag)
+    name = family(rows[0])
+    return Ranking(
+        *name, standard, tuple(measures), tuple(entries), statistics.correction, statistics.flag,
+        statistics.confidence, tuple(row for row in results.comparisons if family(row) == name),
+        tuple(row for row in results.ranks if family(row) == name),
+    )  # fmt: skip
 
 
 def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str]) -> Standard:
