@@ -135,7 +135,7 @@ def test_a_ranking() -> None:
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
         standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
-        comparisons=(), alpha=0.05,
+        comparisons=(), alpha=0.05, benchmarks=(),
     )  # fmt: skip
     text = printed(*ranking_tables(ranking), width=90)  # type: ignore[arg-type]
     first, second = (cells(part) for part in text.split("\n\n")[:2])

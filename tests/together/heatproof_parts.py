@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,20 @@ class Images(Blobs[ImagesParams]):
         if isinstance(label, int):
             label = np.int64(label)  # as datasets that read labels from tables do
         return Sample(**{**vars(sample), "label": label})
+
+
+class ReadTwice(Images):
+    """Blobs that a second reader drew two pixels lower."""
+
+    def load(self, id: str) -> Sample:
+        """Load the image with the annotations of both readers."""
+        sample = super().load(id)
+        first = [replace(annotation, reader="first") for annotation in sample.annotations]
+        second = [
+            replace(annotation, values=np.roll(annotation.values, 2, axis=0), reader="second")
+            for annotation in sample.annotations
+        ]
+        return replace(sample, annotations=(*first, *second))
 
 
 class ScansParams(Params):
@@ -524,7 +539,10 @@ class Drop(Metric):
 @hookimpl
 def heatproof_datasets() -> Mapping[str, str]:
     """Declare the datasets."""
-    return {"images": "heatproof_parts:Images", "scans": "heatproof_parts:Scans"}
+    return {
+        "images": "heatproof_parts:Images", "scans": "heatproof_parts:Scans",
+        "read_twice": "heatproof_parts:ReadTwice",
+    }  # fmt: skip
 
 
 @hookimpl

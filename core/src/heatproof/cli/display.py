@@ -132,6 +132,8 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
         (entry.name, entry.value, letters.get(entry.row["combination"]), *_statistics(entry.row, ranking.correction))
         for entry in ranking.entries
     ]
+    for benchmark in ranking.benchmarks:
+        rows.append((benchmark.name, benchmark.value, None, *_statistics(benchmark.row, ranking.correction)[:-1], None))
     yield table(title, columns, rows, numbers=columns[3:], fold=("excluded", "failed"))
     others = [name for name in ranking.measures if name != ranking.standard.primary]
     if not others:

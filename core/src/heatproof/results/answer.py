@@ -108,12 +108,14 @@ def cliques(different: Array) -> list[list[int]]:
 def answer(ranking: Ranking) -> str:
     """Say in one sentence what can be told apart, how often the first is first, and how all compare with chance.
 
+    The values of benchmarks follow.
     Tests are those of ``comparisons.csv`` and ``summary.csv`` after correction, at the level 1 - ``confidence``.
     """
     compared = differences(ranking)
     clauses = [_leaders(ranking, compared), *_followers(ranking, compared)]
     if compared.entries:
         clauses.append(_chance(ranking, compared))
+    clauses += [f"the {benchmark.name} reaches {number(benchmark.value)}" for benchmark in ranking.benchmarks]
     if compared.untested:
         clauses.append(f"{compared.untested} of the pairs could not be tested")
     return f"{'; '.join(clauses)}."

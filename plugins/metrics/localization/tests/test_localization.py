@@ -159,6 +159,7 @@ class TestTuned:
                 means.append(np.mean(scores))
             assert level == self.LEVELS[int(np.argmax(means))]
         assert len({*tuned.values()}) > 1
+        assert self.METRIC.with_(human="second").tune(cases).params.level == tuned
 
     def test_each_finding_is_scored_by_its_threshold(self) -> None:
         levels = {"a": 0.3, "b": 0.8, "combined": 0.5}
@@ -221,7 +222,7 @@ class TestHuman:
         assert scores["human"] == scores["human lesion"] == pytest.approx(score)
         without = metric().measure(case(drawn((4, 4)), marked(self.TRUTH, reader="first")))
         assert {name: value for name, value in scores.items() if not name.startswith("human")} == without
-        assert metric(human="second").benchmarks == {"human": "second"}
+        assert metric(human="second").benchmarks == {"human": "human benchmark (second)"}
         assert metric().benchmarks == {}
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)

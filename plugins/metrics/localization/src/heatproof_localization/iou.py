@@ -134,12 +134,13 @@ class Iou(Localization[IouParams]):
 
 
 def _by_measure(metrics: Sequence[Iou], case: Case) -> dict[str, list[float]]:
-    """The values of each measure of a case by the metrics; none where they are undefined."""
+    """The values of a case by the metrics, of all findings together and of each; none where they are undefined."""
     try:
         rows = [metric.measure(case) for metric in metrics]
     except Undefined:
         return {}
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    names = {COMBINED: None} | {annotation.finding: None for annotation in case.sample.annotations}
+    return {name: [row[name] for row in rows] for name in names if name in rows[0]}
 
 
 def hot(heatmap: Array, threshold: Threshold, level: float) -> Array:

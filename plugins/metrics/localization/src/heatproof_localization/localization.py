@@ -63,7 +63,7 @@ class Localization(Metric[P]):
         """The measure ``human`` where a reader is the benchmark."""
         if self.params.human is None:
             return {}
-        return {HUMAN: self.params.human}
+        return {HUMAN: f"human benchmark ({self.params.human})"}
 
     def measure(self, case: Case) -> dict[str, float]:
         """Return ``combined``, ``chance`` and every examined finding (NaN if absent); with ``each``, readers' means.

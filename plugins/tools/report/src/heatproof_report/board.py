@@ -65,7 +65,7 @@ class Board(Ranking):
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that has one, over all combinations but the random baselines."""
         leaders = {}
-        for name in self.measures:
+        for name in (name for name in self.measures if name not in self.standard.benchmarks):
             column = [entry.rows[name]["value"] for entry in self.compared if name in entry.rows]
             defined = [value for value in column if value == value]
             if defined:

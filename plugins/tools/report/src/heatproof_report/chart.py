@@ -6,7 +6,7 @@ The page draws the chart with these shares, so that it is as wide as the window.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatproof.results.ranking import RankedCombination
+from heatproof.results.ranking import Benchmark, RankedCombination
 
 from .board import Board
 
@@ -33,7 +33,8 @@ def axis(board: Board) -> Axis | None:
     """Choose the axis of a ranking; None where no combination has a value."""
     if not board.valued:
         return None
-    values = [number for entry in board.entries for number in _numbers(entry)]
+    drawn: list[RankedCombination | Benchmark] = [*board.entries, *board.benchmarks]
+    values = [number for entry in drawn for number in _numbers(entry)]
     return fitted(values)
 
 
@@ -50,6 +51,6 @@ def fitted(values: Sequence[float]) -> Axis:
     return Axis(low, high, tuple(float(tick) for tick in ticks if low <= tick <= high))
 
 
-def _numbers(entry: RankedCombination) -> list[float]:
+def _numbers(entry: RankedCombination | Benchmark) -> list[float]:
     numbers = [entry.value, entry.row["low"], entry.row["high"]]
     return [number for number in numbers if number == number]
