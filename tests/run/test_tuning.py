@@ -82,6 +82,7 @@ def test_what_is_frozen_is_used_again_without_the_heatmaps(ran: Ran, calls: Any)
     assert (again.folder / "scores.parquet").read_bytes() == table
 
 
+@pytest.mark.slow
 def test_a_damaged_heatmap_is_explained_again(ran: Ran) -> None:
     first = ran(metrics=["tuned"])
     filled = frozen(first.folder)
@@ -117,6 +118,7 @@ def test_without_a_tuning_split_nothing_is_tuned(ran: Ran, monkeypatch: pytest.M
         ran(metrics=["tuned"])
 
 
+@pytest.mark.slow
 def test_images_without_a_heatmap_are_left_out_and_counted(ran: Ran) -> None:
     for entry in frozen(ran(metrics=["tuned"], datasets=data(unreadable=["blob-002"])).folder):
         assert (entry["samples"], entry["unreadable"]) == (7, 1)

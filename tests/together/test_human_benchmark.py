@@ -1,7 +1,6 @@
 """Tuned thresholds and the human benchmark in a run, as in cheXlocalize: scores, answer, tables and page."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -87,8 +86,3 @@ def test_tables_and_page_show_the_benchmark_beside_the_combinations(results: Res
     assert f"the {HUMAN} reaches {value}" in page
     assert "Settings selected for heatproof-localization/iou of regions × gradient" in page
     assert re.search(rf'<th scope="row">{re.escape(HUMAN)} .*?<td class="n">{value}</td>', page)
-
-
-def test_without_a_benchmark_nothing_is_drawn(ran: Any, parts: Catalog) -> None:
-    (ranking,) = rankings(Results(ran().folder, parts))
-    assert ranking.benchmarks == []

@@ -45,7 +45,7 @@ class Irof(Faithfulness[IrofParams]):
         """Return ``value`` and ``curve`` (segments + 1,); raises ``Undefined`` for an image of one superpixel."""
         assert case.batch is not None
         params = self.params
-        regions = superpixels(case.batch.images[0].double().cpu().numpy(), params.segments, params.compactness)
+        regions = superpixels(case.batch.images[0].cpu().double().numpy(), params.segments, params.compactness)
         order = ranked(case, regions)
         if order.count == 1:
             raise Undefined("SLIC finds only one superpixel in the field: there is nothing to rank")
