@@ -202,8 +202,8 @@ def test_run(command: Any, config: Any, calls: Any, tmp_path: Path) -> None:
     assert re.search(r"^4/4 units, \S+/min, 0 failed: images × regions, 4 samples$", result.stderr, re.MULTILINE)
     assert re.search(r"^mass on images, split test, by value \(excluded 0, failed 0\)$", text, re.MULTILINE)
     rows = cells(text)
-    assert ["combination", "value", "interval", "valid", "p vs random"] in rows
-    assert [row[3] for row in rows if row[0] == "regions × slope" and len(row) == 5] == ["8"]
+    assert ["combination", "value", "group", "interval", "valid", "p vs random"] in rows
+    assert [row[4] for row in rows if row[0] == "regions × slope" and len(row) == 6] == ["8"]
     assert "skipped: demanding on regions (images): undefined because demanding needs attention" in text
     assert text.endswith(f"No case failed. Tables: {run}; report: {run / 'report.html'}\n")
     assert (run / "report.html").is_file()
@@ -221,16 +221,20 @@ def test_the_ranking_shows_the_means_of_the_scores(command: Any, config: Any, tm
     for name, explainer in {"regions × slope": "slope", "regions × noted": "noted", "random": "random"}.items():
         rows = (scores["measure"] == "value") & (scores["explainer"] == explainer)
         means[name] = scores["value"][rows].mean()
-    ranking = text.split("\n\n")[0].splitlines()[3:]
+    sentence, table = text.split("\n\n")[:2]
+    ranking = table.splitlines()[3:]
     actual = [row[:2] for row in cells("\n".join(ranking))]
     assert actual == [[name, f"{means[name]:.3f}"] for name in sorted(means, key=means.get, reverse=True)]
+    assert re.search(
+        rf"cannot be told apart .*; chance is {means['random']:.3f}, and none can be told from it", sentence
+    )
 
 
 def test_report(command: Any, config: Any, tmp_path: Path) -> None:
     command("run", config())
     (tmp_path / "run/report.html").unlink()
     text = printed(command("report", tmp_path / "run"))
-    assert text.startswith("mass on images, split test, by value")
+    assert re.match(r"slope reaches 0\.\d+; chance is .*\n\nmass on images, split test, by value", text)
     assert text.endswith(f"wrote {tmp_path / 'run/report.html'}\n")
     assert (tmp_path / "run/report.html").is_file()
 
@@ -242,7 +246,7 @@ def test_without_a_page_the_tables_stay(
     (tmp_path / "run/report.html").unlink()
     monkeypatch.setattr(installed, "answers", lambda hook, **arguments: ([], []))
     text = printed(command("report", tmp_path / "run"))
-    assert text.startswith("mass on images, split test, by value")
+    assert re.match(r"slope reaches 0\.\d+; chance is .*\n\nmass on images, split test, by value", text)
     assert text.endswith("\nno page was written: install a plugin that writes one, such as heatproof-report\n")
     assert printed(command("run", config())).endswith(f"Tables: {tmp_path / 'run'}; {text.splitlines()[-1]}\n")
 

@@ -124,10 +124,10 @@ def test_a_plan_fits_eighty_columns(plan: Any) -> None:
 def entry(name: str, value: float, **others: float) -> Any:
     row = {
         "value": value, "low": value - 0.1, "high": value + 0.1, "n_valid": 8, "n_excluded": 2, "n_failed": 1,
-        "n_invalid": 0, "p_random_holm": 0.01,
+        "n_invalid": 0, "p_random_holm": 0.01, "combination": name,
     }  # fmt: skip
     rows = {"combined": row, **{measure: {"value": number} for measure, number in others.items()}}
-    return SimpleNamespace(name=name, value=value, row=row, rows=rows)
+    return SimpleNamespace(name=name, value=value, row=row, rows=rows, baseline=name == "random")
 
 
 def test_a_ranking() -> None:
@@ -135,14 +135,15 @@ def test_a_ranking() -> None:
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
         standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
+        comparisons=(), alpha=0.05, benchmarks=(),
     )  # fmt: skip
-    text = printed(*ranking_tables(ranking))  # type: ignore[arg-type]
+    text = printed(*ranking_tables(ranking), width=90)  # type: ignore[arg-type]
     first, second = (cells(part) for part in text.split("\n\n")[:2])
-    assert [*first[0], *first[1]] == [
-        "ecs on phantom, split test, by combined; chance is expected to reach 0.15", "(excluded 2, failed 1)",
-    ]  # fmt: skip
-    assert first[2] == ["combination", "value", "interval", "valid", "p vs random"]
-    assert first[4] == ["net × gradcam(layer=layer4.2.conv3)", "0.500", "0.400 – 0.600", "8", "0.010"]
+    assert " ".join([*first[0], *first[1]]) == (
+        "ecs on phantom, split test, by combined; chance is expected to reach 0.15 (excluded 2, failed 1)"
+    )
+    assert first[2] == ["combination", "value", "group", "interval", "valid", "p vs random"]
+    assert first[4] == ["net × gradcam(layer=layer4.2.conv3)", "0.500", "a", "0.400 – 0.600", "8", "0.010"]
     assert second[1] == ["combination", "soft_exudates"]
     ranking.flag = "parity"
     assert "reach 0.15; parity" in " ".join(printed(*ranking_tables(ranking)).split())  # type: ignore[arg-type]

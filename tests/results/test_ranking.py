@@ -21,6 +21,7 @@ def test_the_best_comes_first_and_the_baseline_is_flagged(ran: Ran, parts: Catal
     assert [entry.name for entry in ranking.entries if entry.baseline] == ["random"]
     assert ranking.measures[0] == ranking.standard.primary == "value"
     assert ranking.standard.remark == ""
+    assert ranking.benchmarks == []
 
 
 def test_no_name_makes_a_baseline(ran: Ran, parts: Catalog) -> None:

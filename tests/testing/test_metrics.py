@@ -1,15 +1,17 @@
 """Every law of metrics catches a planted fault; sound metrics pass all laws."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import pytest
 import torch
 
+from heatproof.component import Params
 from heatproof.metric import Case, Metric, Undefined, mean
 from heatproof.model import Model
-from heatproof.records import Array
+from heatproof.records import Array, Heatmap
 from heatproof.testing import ConformanceError, checks, conforms
 from heatproof.testing.check import run
 
@@ -84,6 +86,42 @@ class Underpriced(Stability):
 
     def cost(self, model: Model, space: tuple[int, ...], explanation: tuple[int, int]) -> tuple[int, int]:
         return 2 * explanation[0], explanation[1]
+
+
+class TunedParams(Params):
+    level: float | None = None
+
+
+class Tuned(Inside, Metric[TunedParams]):
+    """The share of the heat above a level inside the annotations; the level is the mean of the hottest pixels."""
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        return ("level",) if self.params.level is None else ()
+
+    def tune(self, cases: Iterable[Case]) -> "Tuned":
+        return self.with_(level=float(np.mean(sorted(case.heatmap.values.max() for case in cases))) / 2)
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        heat = np.where(case.heatmap.values > self.params.level, case.heatmap.values, 0)
+        return super().measure(replace(case, heatmap=Heatmap(heat)))
+
+
+class Hasty(Tuned):
+    """Tunes on the first case alone."""
+
+    def tune(self, cases: Iterable[Case]) -> "Tuned":
+        return self.with_(level=float(next(iter(cases)).heatmap.values.max()) / 2)
+
+
+class Forgetful(Tuned):
+    """Fills nothing, and measures as if the level were 0."""
+
+    def tune(self, cases: Iterable[Case]) -> "Tuned":
+        return self
+
+    def measure(self, case: Case) -> Mapping[str, float]:
+        return Inside.measure(self, case)
 
 
 class Infinite(Inside):
@@ -190,6 +228,8 @@ FAULTS = (
     (Counting(), "a case is measured by itself"),
     (Unprotected(), "odd cases are measured or undefined"),
     (Underpriced(), "passes are at most those it is priced at"),
+    (Hasty(), "tuning fills its settings in any order of the cases"),
+    (Forgetful(), "tuning fills its settings in any order of the cases"),
     (Reversed(), "the annotation scores at least as well as its inverse"),
     (Scalar(), "a summary has one value per resample"),
     (Elsewhere(), "a summary has one value per resample"),
@@ -202,7 +242,7 @@ FAULTS = (
 )
 
 
-@conforms(Inside(), Outside(), Accuracy(), Deletion(), Stability())
+@conforms(Inside(), Outside(), Accuracy(), Deletion(), Stability(), Tuned())
 def test_sound_metrics_pass_every_check(check):
     check()
 

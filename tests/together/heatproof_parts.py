@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,20 @@ class Images(Blobs[ImagesParams]):
         if isinstance(label, int):
             label = np.int64(label)  # as datasets that read labels from tables do
         return Sample(**{**vars(sample), "label": label})
+
+
+class ReadTwice(Images):
+    """Blobs that a second reader drew two pixels lower."""
+
+    def load(self, id: str) -> Sample:
+        """Load the image with the annotations of both readers."""
+        sample = super().load(id)
+        first = [replace(annotation, reader="first") for annotation in sample.annotations]
+        second = [
+            replace(annotation, values=np.roll(annotation.values, 2, axis=0), reader="second")
+            for annotation in sample.annotations
+        ]
+        return replace(sample, annotations=(*first, *second))
 
 
 class ScansParams(Params):
@@ -468,6 +483,41 @@ class Filled(Metric[FilledParams]):
         return {"value": float(case.heatmap.values.mean(dtype=np.float64) / self.params.brightness[0])}
 
 
+class TunedParams(Params):
+    """A level of heat; None: tuned on the tuning split, by ``rule``."""
+
+    level: float | None = None
+    rule: Literal["mean", "largest"] = "mean"
+
+
+class Tuned(Metric[TunedParams]):
+    """The greatest heat over that of the tuning split."""
+
+    needs = frozenset({"heatmap"})
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """``level`` while it is not tuned."""
+        if self.params.level is None:
+            return ("level",)
+        return ()
+
+    def tune(self, cases: Iterable[Case]) -> "Tuned":
+        """Set the mean, or the largest, of the greatest heat of each case."""
+        heats = []
+        for case in cases:
+            assert case.heatmap is not None
+            heats.append(float(case.heatmap.values.max()))
+            note("tune", case.sample.id)
+        return self.with_(level=max(heats) if self.params.rule == "largest" else float(np.mean(heats)))
+
+    def measure(self, case: Case) -> dict[str, float]:
+        """``value``."""
+        assert case.heatmap is not None
+        assert self.params.level is not None
+        return {"value": float(case.heatmap.values.max()) / self.params.level}
+
+
 class Drop(Metric):
     """The fall of the score when the hottest pixel turns black: a metric that uses the model."""
 
@@ -489,7 +539,10 @@ class Drop(Metric):
 @hookimpl
 def heatproof_datasets() -> Mapping[str, str]:
     """Declare the datasets."""
-    return {"images": "heatproof_parts:Images", "scans": "heatproof_parts:Scans"}
+    return {
+        "images": "heatproof_parts:Images", "scans": "heatproof_parts:Scans",
+        "read_twice": "heatproof_parts:ReadTwice",
+    }  # fmt: skip
 
 
 @hookimpl
@@ -513,7 +566,7 @@ def heatproof_explainers() -> Mapping[str, str]:
 @hookimpl
 def heatproof_metrics() -> Mapping[str, str]:
     """Declare the metrics."""
-    return {name.lower(): f"heatproof_parts:{name}" for name in ("Mass", "Accuracy", "Area", "Filled", "Drop")}
+    return {name.lower(): f"heatproof_parts:{name}" for name in ("Mass", "Accuracy", "Area", "Filled", "Tuned", "Drop")}
 
 
 @hookimpl

@@ -84,7 +84,8 @@ def estimated_passes(config: Any, catalog: Catalog) -> tuple[int, int, dict[str,
 
 
 def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog: Catalog, passed: list[int]) -> None:
-    config = configured()
+    sets = {"use": "sensitivity_n", "percentages": [9, 60], "subsets": 3}
+    config = configured(metrics=[*METRICS, {"use": "selectivity", "patch": 8}, sets])
     forwards, backwards, metrics = estimated_passes(config, catalog)
     passed[:] = [0, 0, 0]
     finished = run(config, catalog)
@@ -95,7 +96,7 @@ def test_a_run_takes_the_passes_it_was_priced_at(configured: Configured, catalog
     assert metrics == {
         "deletion": (7 * 5 * 4, 0), "insertion": (6 * 5 * 4, 0), "pixel_flipping": (16 * 5 * 4, 0),
         "road": (4 * 5 * 4, 0), "max_sensitivity": (3 * again, 3 * again),
-        "model_randomization": (3 * again, 3 * again),
+        "model_randomization": (3 * again, 3 * again), "selectivity": (4 * 5 * 4, 0), "sensitivity_n": (6 * 5 * 4, 0),
     }  # fmt: skip
 
 

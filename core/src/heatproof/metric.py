@@ -1,10 +1,10 @@
 """Metrics: they measure single cases, and summarise the measurements of many cases or resamples."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -67,12 +67,32 @@ class Metric(Component[P]):
         """The measure that ranks combinations."""
         return "value"
 
+    @cached_property
+    def benchmarks(self) -> Mapping[str, str]:
+        """Measures that no heatmap changes, such as the score of a second reader → the names of these benchmarks.
+
+        Reports draw them beside the combinations, on the scale of the primary measure.
+        """
+        return {}
+
     def names(self) -> Mapping[str, Collection[str]]:
         """The ``findings`` of the dataset and the ``classes`` of the model that Params name; unknown ones are refused.
 
         Override it in a metric with such Params: a misspelt finding would be left out of the scores without a word.
         """
         return {}
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """The names of the Params that ``tune`` has to fill from heatmaps of the tuning split, for each combination."""
+        return ()
+
+    def tune(self, cases: Iterable[Case]) -> Self:
+        """Return a metric with these Params filled from cases of the tuning split, with heatmaps of one combination.
+
+        A case has its sample, with annotations and label, and its heatmap. The reported samples are others.
+        """
+        return self
 
     @abstractmethod
     def measure(self, case: Case) -> Measurement:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import numpy as np
 from click import wrap_text
 from rich.console import Console, Group
+from rich.text import Text
 
 from ..component import Component, plain
 from ..errors import PluginError
-from .tables import show, table
+from .tables import cell, show, table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -114,15 +115,26 @@ def skipped_table(plan: "Plan") -> Group:
 
 
 def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
-    """Yield the table of combinations by the ranking measure, best first, and tables of the other measures."""
+    """Yield the table of combinations by the ranking measure, best first, and tables of the other measures.
+
+    Combinations that share a letter in the column ``group`` do not differ significantly.
+    """
+    from ..results.answer import groups
+
     title = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {ranking.standard.primary}"
     if ranking.standard.expected is not None:
         title += f"; chance is expected to reach {ranking.standard.expected:.3g}"
     if ranking.flag:
         title += f"; {ranking.flag}"
-    columns = ("combination", "value", "interval", "valid", "excluded", "failed", "p vs random")
-    rows = [(entry.name, entry.value, *_statistics(entry.row, ranking.correction)) for entry in ranking.entries]
-    yield table(title, columns, rows, numbers=columns[1:], fold=("excluded", "failed"))
+    columns = ("combination", "value", "group", "interval", "valid", "excluded", "failed", "p vs random")
+    letters = groups(ranking)
+    rows = [
+        (entry.name, entry.value, letters.get(entry.row["combination"]), *_statistics(entry.row, ranking.correction))
+        for entry in ranking.entries
+    ]
+    for benchmark in ranking.benchmarks:
+        rows.append((benchmark.name, benchmark.value, None, *_statistics(benchmark.row, ranking.correction)[:-1], None))
+    yield table(title, columns, rows, numbers=columns[3:], fold=("excluded", "failed"))
     others = [name for name in ranking.measures if name != ranking.standard.primary]
     if not others:
         return
@@ -143,15 +155,19 @@ def _statistics(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
 
 
 def show_results(console: Console, results: "Results") -> None:
-    """Print the ranking tables of a run."""
+    """Print the answer and the tables of each ranking of a run, and every flag once."""
+    from ..results.answer import answer
     from ..results.ranking import rankings
 
+    flags: dict[str, None] = {}
     for ranking in rankings(results):
+        console.print(Text(cell(answer(ranking))))
+        console.print()
         for ranked in ranking_tables(ranking):
             show(console, ranked)
-        for flag in dict.fromkeys(entry.row["flag"] for entry in ranking.entries):
-            if flag not in ("", ranking.flag):
-                console.print(flag)
+        flags |= dict.fromkeys(entry.row["flag"] for entry in ranking.entries if entry.row["flag"] != ranking.flag)
+    for flag in filter(None, flags):
+        console.print(Text(cell(flag)))
 
 
 def stopped(live: "Live", folder: Path) -> str:

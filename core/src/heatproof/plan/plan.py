@@ -17,13 +17,16 @@ from ..model import Model
 from ..records import Verdict
 from ..registry.catalog import Catalog
 from ..source_files import refresh
-from .keys import heatmap_key
+from .chunks import chunks
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
-from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, Unit, label
+from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, label
 
 Fitted = Mapping[tuple[str, str, str], Metric]
 """(metric identity, dataset identity, grid) → the metric with its open Params filled."""
+
+Tuned = Mapping[tuple[str, str], Metric]
+"""(metric identity, key of a combination) → the metric with the Params filled that depend on heatmaps."""
 
 Expansion = tuple[list[Combination], list[Skipped]]
 """The combinations of one row of a config that can run, and those that cannot."""
@@ -59,25 +62,28 @@ class Plan:
     def _datasets(self) -> dict[str, Dataset]:
         return {source.dataset.identity: source.dataset for source, _ in self.pairs}
 
-    def tasks(self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "") -> tuple[Task, ...]:
+    def tasks(
+        self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "", tuned: Tuned | None = None
+    ) -> tuple[Task, ...]:
         """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []
         contents = cache(contents)
+        tuned = tuned or {}
         for source, model, combinations in self.jobs():
-            layers = tuple(sorted({layer for item in combinations for layer in item.layers}))
-            requests = tuple(sorted({request for item in combinations for request in item.requests}))
-            ground = (source.dataset.identity, model.grid)
-            metrics = [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
-            heatmap_metrics = tuple(metric for metric in metrics if "heatmap" in metric.needs)
+            metrics = self.filled(fitted, source, model)
+            heatmap_metrics = [metric for metric in metrics if "heatmap" in metric.needs]
+            metrics_of = {
+                item.key: tuple(tuned.get((metric.identity, item.key), metric) for metric in heatmap_metrics)
+                for item in combinations
+            }
             other_metrics = tuple(metric for metric in metrics if "heatmap" not in metric.needs)
-            size = self.config.chunk
-            for start in range(0, len(source.ids), size):
-                ids = source.ids[start : start + size]
-                content = contents(source.dataset, *ids)
-                units = tuple(Unit(item, heatmap_key(item.key, ids, content), heatmap_metrics) for item in combinations)
-                task = Task(source, model, ids, units, other_metrics, layers, requests, self.config.seed, content)
-                tasks.append(task)
+            tasks += chunks(self.config, source, model, combinations, contents, metrics_of, other_metrics)
         return tuple(tasks)
+
+    def filled(self, fitted: Fitted, source: Source, model: Model) -> list[Metric]:
+        """The metrics with their open settings as they were filled for a dataset and the grid of a model."""
+        ground = (source.dataset.identity, model.grid)
+        return [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
 
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
         """Every dataset split and model with their combinations."""
@@ -101,7 +107,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     _require_known(metrics, pairs)
     reported = list(sources.values())
     tuning: tuple[Source, ...] = ()
-    if any(metric.open for metric in metrics):
+    if any(metric.open or metric.untuned for metric in metrics):
         tuning = tuple(tuning_of(reported))
     require_apart([*tuning, *reported])
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)

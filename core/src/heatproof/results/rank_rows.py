@@ -90,7 +90,8 @@ def _ranked(key: Family, members: Summaries, confidence: float) -> Ranked:
 
 def family(cases: Cases) -> Family:
     """The family of a combination."""
-    return cases.scored.dataset, cases.scored.columns["split"], cases.scored.metric.identity, cases.ids
+    scored = cases.scored
+    return scored.dataset, scored.columns["split"], scored.family or scored.metric.identity, cases.ids
 
 
 def sign_of(metric: Metric) -> int:

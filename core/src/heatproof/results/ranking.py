@@ -1,7 +1,7 @@
 """Rankings of the combinations of one dataset under one metric, as terminal and pages show them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,8 @@ from .scores import name_of
 class Standard:
     """How a metric ranks: its primary measure, the direction, and the value expected by chance.
 
-    Measures in ``opposite`` are better in the other direction. ``remark`` says why the metric could not be loaded.
+    Measures in ``opposite`` are better in the other direction; those in ``benchmarks``, with their names, no heatmap
+    changes. ``remark`` says why the metric could not be loaded.
     """
 
     primary: str
@@ -22,6 +23,7 @@ class Standard:
     opposite: frozenset[str] = frozenset()
     expected: float | None = None
     remark: str = ""
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,25 @@ class RankedCombination:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """A value beside those of combinations that comes from no heatmap, with its summary row."""
+
+    name: str
+    row: Mapping[str, Any]
+
+    @property
+    def value(self) -> float:
+        """The value of the benchmark."""
+        return float(self.row["value"])
+
+
+@dataclass(frozen=True)
 class Ranking:
-    """The combinations of one dataset split under one metric, best first."""
+    """The combinations of one dataset split under one metric, best first.
+
+    ``comparisons`` and ``ranks`` are the rows of the tables of these names; ``confidence`` is that of intervals and
+    tests.
+    """
 
     dataset: str
     split: str
@@ -57,6 +76,25 @@ class Ranking:
     entries: tuple[RankedCombination, ...]
     correction: str = "holm"
     flag: str = ""
+    confidence: float = 0.95
+    comparisons: tuple[Mapping[str, Any], ...] = ()
+    ranks: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def benchmarks(self) -> list[Benchmark]:
+        """The benchmarks that have a value, by the cases of the combination with the most of them."""
+        benchmarks = []
+        for measure, name in self.standard.benchmarks.items():
+            rows = [entry.rows[measure] for entry in self.entries if measure in entry.rows]
+            valued = [row for row in rows if row["value"] == row["value"]]
+            if valued:
+                benchmarks.append(Benchmark(name, max(valued, key=lambda row: row["n_valid"])))
+        return benchmarks
+
+    @property
+    def alpha(self) -> float:
+        """The level of the tests."""
+        return round(1 - self.confidence, 12)
 
 
 def rankings(results: Results) -> list[Ranking]:
@@ -81,7 +119,12 @@ def _ranking(results: Results, rows: list[dict[str, Any]]) -> Ranking:
     sign = -1 if standard.higher_is_better else 1
     entries.sort(key=lambda entry: (entry.value != entry.value, sign * entry.value, entry.name))
     statistics = results.statistics
-    return Ranking(*family(rows[0]), standard, tuple(measures), tuple(entries), statistics.correction, statistics.flag)
+    name = family(rows[0])
+    return Ranking(
+        *name, standard, tuple(measures), tuple(entries), statistics.correction, statistics.flag,
+        statistics.confidence, tuple(row for row in results.comparisons if family(row) == name),
+        tuple(row for row in results.ranks if family(row) == name),
+    )  # fmt: skip
 
 
 def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str]) -> Standard:
@@ -89,7 +132,9 @@ def _standard(results: Results, row: Mapping[str, Any], measures: Sequence[str])
     settings = results.described[row["combination"], row["metric"]]["metric_settings"]
     try:
         metric = results.component("metric", settings)
-        return Standard(metric.primary, metric.higher_is_better, metric.opposite, metric.expected(metric.primary))
+        expected = metric.expected(metric.primary)
+        higher = metric.higher_is_better
+        return Standard(metric.primary, higher, metric.opposite, expected, benchmarks=metric.benchmarks)
     except (HeatproofError, ValueError) as error:
         remark = f"The metric cannot be asked how it ranks ({error}): the first measure ranks, the highest value leads."
         return Standard(measures[0], remark=remark)

@@ -35,7 +35,8 @@ Flags = Mapping[tuple[str, str, str], str]
 class ScoredCombination:
     """One combination under one metric: its columns in tables, the metric's name, and the keys of its score units.
 
-    ``dataset``, ``grid`` and ``model`` are identities, by which its random baseline is selected.
+    ``dataset``, ``grid`` and ``model`` are identities, by which its random baseline is selected. ``family`` is that of
+    the metric under which it is compared with others: the metric before it was tuned for this combination.
     """
 
     columns: Mapping[str, str]
@@ -47,10 +48,17 @@ class ScoredCombination:
     dataset: str = ""
     grid: str = ""
     model: str = ""
+    family: str = ""
 
 
-def scored_combinations(tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric]) -> list[ScoredCombination]:
-    """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it."""
+def scored_combinations(
+    tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric], families: Mapping[str, str] | None = None
+) -> list[ScoredCombination]:
+    """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it.
+
+    ``families``: identity of a tuned metric → that of the metric before.
+    """
+    families = families or {}
     named = {metric.identity: unfilled.get(metric.identity, metric) for metric in metrics_of(tasks)}
     metrics = told_apart(named.values())
     names = {
@@ -64,8 +72,9 @@ def scored_combinations(tasks: Sequence[Task], flags: Flags, unfilled: Mapping[s
         for origin, entry in _entries(task, flags, names):
             key = (entry.columns["combination"], entry.columns["split"], entry.metric.identity)
             if origins.setdefault(key, origin) == origin:
-                earlier = scored.get(key, entry).units
-                scored[key] = replace(entry, units=tuple(dict.fromkeys((*earlier, *entry.units))))
+                units = tuple(dict.fromkeys((*scored.get(key, entry).units, *entry.units)))
+                identity = entry.metric.identity
+                scored[key] = replace(entry, units=units, family=families.get(identity, identity))
     return list(scored.values())
 
 

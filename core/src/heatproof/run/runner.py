@@ -1,7 +1,7 @@
 """A run from its config to its tables: plan, fill open settings, run what is missing, write the tables."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from .memory import most_rows
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
 from .selection import Selection, fill, require_tuning
+from .tuning import tune, tuning_tasks
 from .validity import Validity, validity
 
 
@@ -74,32 +75,42 @@ def run(
     rejected = _sentences(plan, plan.rejected)
     most = most_rows(plan)
     store = _opened(plan, rejected, shard, catalog, observer)
-    selection = _selected(plan, store, observer, verify)
     threads = settled_threads(config, store)
-    tasks = _tasks(plan, selection, settled_environment(store, catalog, device_of(config), threads), most)
+    environment = settled_environment(store, catalog, device_of(config), threads)
+    settle = partial(_settled, config=config, environment=environment, most=most)
+    compute = partial(execute, executor=config.executor, threads=threads, run=store, catalog=catalog, observer=observer)
+    catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
+    selection = _selected(plan, store, observer, verify, settle, compute)
+    tasks = settle(_planned(plan, selection))
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
     forget_damaged(store, shared)
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
-    catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
-    compute = partial(execute, executor=config.executor, threads=threads, run=store, catalog=catalog, observer=observer)
     seconds = compute(shared)
     observer.stage("writing tables")
     finished = store.repairing(lambda: _finish(store, plan, tasks, selection, compute, observer))
     finished.rejected = rejected
     finished.changed = changed
     finished.seconds = {**seconds, "wall": time.perf_counter() - start}
-    if finished.complete:
-        observer.stage("writing the report")
-        _announce(finished, store, config, catalog)
-    spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
-    store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
+    _announce(finished, store, config, catalog, observer)
+    _log(finished, store)
     return finished
 
 
-def _announce(finished: Finished, store: Run, config: RunConfig, catalog: Catalog) -> None:
-    """Let plugins react to a complete run, as by a page."""
+def _log(finished: Finished, store: Run) -> None:
+    """Write the counts and seconds of a run into its log."""
+    spent = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finished.seconds.items()))
+    store.log(f"done: units {finished.units}, failed cases {finished.failures}; seconds {spent}")
+
+
+def _announce(
+    finished: Finished, store: Run, config: RunConfig, catalog: Catalog, observer: Observer
+) -> None:  # fmt: skip
+    """Let plugins react to a run if it is complete, as by a page."""
+    if not finished.complete:
+        return
+    observer.stage("writing the report")
     finished.pages, finished.faults = Results(store.folder, catalog, config.components()).announce()
     for fault in finished.faults:
         store.log(fault)
@@ -148,7 +159,10 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog
     return store
 
 
-def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selection:
+def _selected(
+    plan: Plan, store: Run, observer: Observer, verify: bool, settle: Callable[[Iterable[Task]], Sequence[Task]],
+    compute: Callable[[Sequence[Task]], object],
+) -> Selection:  # fmt: skip
     """Read the files of samples, whose digest the keys of units contain, and fill the open settings."""
     cache = configured(plan.config.cache, plan.config.cache_limit)
     samples = prepared(cache)
@@ -157,12 +171,19 @@ def _selected(plan: Plan, store: Run, observer: Observer, verify: bool) -> Selec
     for message in samples.take_messages():
         store.log(message)
     observer.stage("filling open settings from the tuning split")
-    return fill(plan, store, cache, observer)
+    selection = fill(plan, store, cache, observer)
+    tasks = settle(tuning_tasks(plan, samples.contents.of))
+    return tune(plan, selection, store, cache, tasks, compute, observer)
 
 
-def _tasks(plan: Plan, selection: Selection, environment: str, most: Mapping[str, int]) -> list[Task]:
+def _planned(plan: Plan, selection: Selection) -> Iterable[Task]:
+    """The tasks of a plan with the metrics as they were filled."""
+    cache = configured(plan.config.cache, plan.config.cache_limit)
+    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned)
+
+
+def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: Mapping[str, int]) -> list[Task]:
     """The tasks with all that does not follow from the plan; ``most``: model → the images per pass that fit."""
-    config = plan.config
     device = device_of(config)
     cache = configured(config.cache, config.cache_limit)
     rows = None if config.rows == "auto" else int(config.rows)
@@ -171,7 +192,7 @@ def _tasks(plan: Plan, selection: Selection, environment: str, most: Mapping[str
             task, device=device, cache=cache, rows=rows, environment=environment, time_limit=config.time_limit,
             most=most.get(task.model.identity),
         )
-        for task in plan.tasks(selection.fitted, prepared(cache).contents.of)
+        for task in tasks
     ]  # fmt: skip
 
 
@@ -185,7 +206,7 @@ def _finish(
     settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
     while True:
         complete = not any(missing(task, store) for task in tasks)
-        scored = flagged(store, scored_combinations(tasks, selection.flags, selection.unfilled))
+        scored = flagged(store, scored_combinations(tasks, selection.flags, selection.unfilled, selection.families))
         table = write_scores(store, scored)
         cases = cases_of(table, scored)
         tables = results(cases, settings, lambda text: observer.step(f"writing tables: {text}"))

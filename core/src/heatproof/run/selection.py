@@ -1,8 +1,8 @@
 """Fill open settings, such as thresholds, from the tuning split, and freeze them in ``selection.yaml``."""
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -14,10 +14,11 @@ from ..digests import digest
 from ..errors import DataError, HeatproofError, PluginError, StoreError
 from ..metric import Metric
 from ..model import Model
-from ..plan.plan import Fitted, Plan
+from ..plan.plan import Fitted, Plan, Tuned
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
+from ..results.checksums import DamagedUnit
 from ..results.scores import Flags
 from ..results.store import Run
 from ..watch import settled
@@ -28,12 +29,15 @@ FILE = "selection.yaml"
 
 @dataclass(frozen=True)
 class Selection:
-    """The fitted metrics, and remarks on metrics that were filled from a reported split."""
+    """The fitted and the tuned metrics, and remarks on metrics that were filled from a reported split."""
 
     fitted: Fitted
     flags: Flags
     unfilled: Mapping[str, Metric]
-    """Identity of a fitted metric → the metric as in the config."""
+    """Identity of a fitted or tuned metric → the metric as in the config."""
+    tuned: Tuned = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
+    """Identity of a tuned metric → that of the metric before, under which combinations are compared."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ class _ReadableSamples:
 def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None = None) -> Selection:
     """Fill every open metric per dataset and grid, from ``selection.yaml`` if it is frozen there, or from samples."""
     observer = observer or Observer()
-    frozen = _frozen(run)
+    frozen = frozen_settings(run)
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
@@ -80,7 +84,7 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
         key = digest([*parts, prepared(cache).contents.of(dataset, *ids)])
         if key not in frozen:
             frozen[key] = _fill_metric(metric, _ReadableSamples(dataset, model, ids, cache, observer))
-            _write(run, frozen)
+            freeze(run, frozen)
         if parts not in fitted:
             fitted[parts] = metric.with_(**frozen[key]["filled"])
             unfilled[fitted[parts].identity] = metric
@@ -90,22 +94,30 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
 
 
 def require_tuning(plan: Plan) -> None:
-    """Raise ``DataError`` for a metric to fill from a split without samples."""
-    for metric, (source, _, _) in product([metric for metric in plan.metrics if metric.open], plan.jobs()):
+    """Raise ``DataError`` for a metric to fill from a split without samples, or to tune on reported ones."""
+    for metric, (source, _, _) in product(plan.metrics, plan.jobs()):
         dataset = source.dataset
-        if not dataset.ids(dataset.tuning):
+        names = ", ".join((*metric.open, *metric.untuned))
+        if names and not dataset.ids(dataset.tuning):
             raise DataError(
-                f"{metric.short} fills {', '.join(metric.open)} from split {dataset.tuning or 'all'} of "
+                f"{metric.short} fills {names} from split {dataset.tuning or 'all'} of "
                 f"{dataset.short}, which has no sample; give that split a share, or set the values in the config."
+            )
+        if metric.untuned and (dataset.tuning is None or {*dataset.ids(dataset.tuning)} & {*source.ids}):
+            split = f"its tuning split {dataset.tuning!r}" if dataset.tuning else "a tuning split, which it has not"
+            raise DataError(
+                f"{metric.short} tunes {', '.join(metric.untuned)} on heatmaps of other images than split "
+                f"{source.split!r} of {dataset.short} reports: on {split}; report another split, or set the values in "
+                "the config."
             )
 
 
-def _frozen(run: Run) -> dict[str, Any]:
+def frozen_settings(run: Run) -> dict[str, Any]:
     """The entries of ``selection.yaml``; none, which is said, if it is damaged: filling them again is safe."""
     try:
         return run.mapping(FILE)
     except StoreError as error:
-        _write(run, {})
+        freeze(run, {})
         run.say(f"its settings are filled again, since {str(error).split(';')[0]}")
         return {}
 
@@ -113,19 +125,26 @@ def _frozen(run: Run) -> dict[str, Any]:
 def _fill_metric(metric: Metric, samples: _ReadableSamples) -> dict[str, Any]:
     """The entry of ``selection.yaml`` for a metric fitted on samples: the tuning split, or all if there is none."""
     dataset = samples.dataset
+    filled = filled_by(metric, metric.open, dataset, lambda: metric.fit(samples))
+    return {
+        "metric": metric.name, "dataset": dataset.name, "grid": samples.model.grid, "split": dataset.tuning or "all",
+        "samples": samples.read, "unreadable": samples.unreadable, "filled": filled,
+    }  # fmt: skip
+
+
+def filled_by(metric: Metric, names: Sequence[str], dataset: Dataset, compute: Callable[[], Metric]) -> dict[str, Any]:
+    """The values of these settings in the metric that ``compute`` returns; raises ``PluginError`` where it fails."""
     try:
-        fitted = settled(metric.short, lambda: metric.fit(samples))
+        filled = settled(metric.short, compute)
+    except DamagedUnit:
+        raise
     except Exception as error:
         reason = str(error).rstrip(".") if isinstance(error, HeatproofError) else f"{type(error).__name__}: {error}"
         raise PluginError(
-            f"{metric.short} cannot fill {', '.join(metric.open)} from {dataset.short} ({reason}); set the values "
+            f"{metric.short} cannot fill {', '.join(names)} from {dataset.short} ({reason}); set the values "
             "in the config, or leave the metric out."
         ) from error
-    return {
-        "metric": metric.name, "dataset": dataset.name, "grid": samples.model.grid, "split": dataset.tuning or "all",
-        "samples": samples.read, "unreadable": samples.unreadable,
-        "filled": {name: plain(getattr(fitted.params, name)) for name in metric.open},
-    }  # fmt: skip
+    return {name: plain(getattr(filled.params, name)) for name in names}
 
 
 def _flag(entry: Mapping[str, Any], source: Source) -> str:
@@ -135,7 +154,8 @@ def _flag(entry: Mapping[str, Any], source: Source) -> str:
     return f"{', '.join(entry['filled'])} filled on the reported split ({entry['samples']} samples)"
 
 
-def _write(run: Run, frozen: Mapping[str, Any]) -> None:
+def freeze(run: Run, frozen: Mapping[str, Any]) -> None:
+    """Write ``selection.yaml``."""
     text = io.StringIO()
     yaml = YAML(typ="safe")
     yaml.default_flow_style = False

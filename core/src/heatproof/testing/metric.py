@@ -42,15 +42,27 @@ class MetricBench:
         self._metric = metric
 
     @cached_property
-    def component(self) -> Component:
+    def fitted(self) -> Metric:
         """The metric, with open settings filled from the samples."""
         if self._metric.open:
             return self._metric.fit(self.samples)
         return self._metric
 
+    @cached_property
+    def component(self) -> Component:
+        """The metric, with open settings filled from the samples, and others from the heatmaps of the toy cases."""
+        if self.fitted.untuned:
+            return self.fitted.tune(self.explained())
+        return self.fitted
+
+    def explained(self) -> list[Case]:
+        """The toy cases as ``tune`` gets them: samples and heatmaps."""
+        cases = map(self.full, self.samples)
+        return [Case(case.sample, heatmap=case.heatmap, classes=case.classes) for case in cases]
+
     @property
     def metric(self) -> Metric:
-        """The metric, with open settings filled from the samples."""
+        """The metric, with all settings filled."""
         assert isinstance(self.component, Metric)
         return self.component
 
@@ -157,6 +169,17 @@ def passes_are_at_most_those_it_is_priced_at(bench: MetricBench) -> None:
         claim(fits, f"it takes {counts[0]} forward and {counts[1]} backward passes; its cost is {cost}.")
 
 
+def tuning_fills_its_settings_in_any_order_of_the_cases(bench: MetricBench) -> None:
+    """``tune`` leaves no setting ``untuned``, and fills the same values in any order of the cases."""
+    if not bench.fitted.untuned:
+        raise NotApplicable("has no settings that depend on heatmaps")
+    cases = bench.explained()
+    tuned = [bench.fitted.tune(iter(order)) for order in (cases, cases[::-1])]
+    claim(not tuned[0].untuned, f"tune leaves {', '.join(tuned[0].untuned)} untuned.")
+    values = [metric.describe() for metric in tuned]
+    claim(values[0] == values[1], f"tune fills {values[0]}, and in another order of the cases {values[1]}.")
+
+
 def the_annotation_scores_at_least_as_well_as_its_inverse(bench: MetricBench) -> None:
     """The primary measure of the annotation as heatmap is at least as good as that of its complement."""
     if not {"heatmap", "annotation"} <= bench.metric.needs:
@@ -241,6 +264,7 @@ LAWS: tuple[Callable[[MetricBench], None], ...] = (
     a_case_is_measured_by_itself,
     odd_cases_are_measured_or_undefined,
     passes_are_at_most_those_it_is_priced_at,
+    tuning_fills_its_settings_in_any_order_of_the_cases,
     the_annotation_scores_at_least_as_well_as_its_inverse,
     a_summary_has_one_value_per_resample,
     the_order_of_cases_does_not_matter,

@@ -14,12 +14,15 @@ from heatproof.batch import Batch
 from heatproof.errors import DataError, HeatproofError, Undefined
 from heatproof.model import Model
 from heatproof.testing import conforms
+from heatproof_faithfulness.complexity import Complexity
 from heatproof_faithfulness.deletion import Deletion, Insertion
+from heatproof_faithfulness.irof import Irof
 from heatproof_faithfulness.max_sensitivity import MaxSensitivity
 from heatproof_faithfulness.model_randomization import ModelRandomization
-from heatproof_faithfulness.pixel_flipping import PixelFlipping
+from heatproof_faithfulness.pixel_flipping import PixelFlipping, Selectivity
 from heatproof_faithfulness.ranking import patch_count, patches, ranking
 from heatproof_faithfulness.road import Road
+from heatproof_faithfulness.sensitivity_n import SensitivityN
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -90,6 +93,7 @@ def areas(xs: list[float], ys: list[float]) -> float:
 @conforms(
     Deletion(steps=5), Deletion(steps=4, baseline="uniform", of="logit"), Insertion(steps=5), PixelFlipping(patch=5),
     PixelFlipping(patch=4, features_in_step=3, steps=None, baseline=0.5), Road(percentages=(20, 80)),
+    Selectivity(patch=8), Irof(segments=5), SensitivityN(percentages=(20, 60), subsets=3), Complexity(),
     MaxSensitivity(samples=3), ModelRandomization(), ModelRandomization(order="independent", stages=2),
 )  # fmt: skip
 def test_conformance(check):
@@ -270,7 +274,8 @@ class TestPasses:
         ("metric", "forwards"),
         [
             (Deletion(steps=11), 11), (Insertion(steps=11), 11), (PixelFlipping(patch=2, features_in_step=5), 3),
-            (PixelFlipping(patch=1, steps=9), 9), (Road(percentages=(5, 50, 95)), 6),
+            (PixelFlipping(patch=1, steps=9), 9), (Road(percentages=(5, 50, 95)), 6), (Selectivity(patch=3), 6),
+            (SensitivityN(percentages=(5, 50), subsets=4), 8),
         ],
         ids=lambda value: type(value).__name__,
     )  # fmt: skip
@@ -332,7 +337,7 @@ class TestPasses:
 
 
 class TestBadInput:
-    ALL = Deletion(), Insertion(), PixelFlipping(), Road()
+    ALL = Deletion(), Insertion(), PixelFlipping(), Road(), Selectivity(), Irof(), SensitivityN(subsets=3)
 
     @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
     def test_undefined_with_a_reason(self, case: Any, metric: Any, passes: Any) -> None:
@@ -350,8 +355,11 @@ class TestBadInput:
     def test_a_field_of_one_pixel(self, case: Any) -> None:
         field = np.zeros((6, 7), dtype=bool)
         field[2, 2] = True
-        for metric in self.ALL:
+        for metric in self.ALL[:5]:
             assert np.isfinite(metric.measure(case(curved(), IMAGE, HEAT, field=field))["value"])
+        for metric in self.ALL[5:]:
+            with pytest.raises(Undefined, match=r"the field.*nothing to"):
+                metric.measure(case(curved(), IMAGE, HEAT, field=field))
 
     @pytest.mark.parametrize(
         ("kind", "wrong"),
@@ -360,7 +368,8 @@ class TestBadInput:
             (Insertion, {"sigma": 0}), (Insertion, {"of": "loss"}), (PixelFlipping, {"patch": 0}),
             (PixelFlipping, {"features_in_step": 0}), (Road, {"percentages": ()}), (Road, {"percentages": (0, 10)}),
             (Road, {"percentages": (100,)}), (Road, {"noise": -1}), (MaxSensitivity, {"radius": 0}),
-            (MaxSensitivity, {"samples": 0}), (ModelRandomization, {"order": "bottom"}),
+            (Irof, {"segments": 1}), (SensitivityN, {"subsets": 2}), (SensitivityN, {"percentages": (0,)}),
+            (Selectivity, {"patch": 0}), (MaxSensitivity, {"samples": 0}), (ModelRandomization, {"order": "bottom"}),
             (ModelRandomization, {"stages": 0}),
         ],
     )  # fmt: skip
@@ -369,9 +378,12 @@ class TestBadInput:
             kind(**wrong)
 
     def test_directions(self) -> None:
-        better = [Deletion, PixelFlipping, MaxSensitivity, ModelRandomization], [Insertion, Road]
-        assert [[kind().higher_is_better for kind in kinds] for kinds in better] == [4 * [False], 2 * [True]]
-        assert [kind().expected("value") for kind in (*better[0], *better[1])] == [None] * 5 + [0.0]
+        better = (
+            [Deletion, PixelFlipping, Selectivity, MaxSensitivity, ModelRandomization],
+            [Insertion, Irof, Complexity, Road, SensitivityN],
+        )
+        assert [[kind().higher_is_better for kind in kinds] for kinds in better] == [5 * [False], 5 * [True]]
+        assert [kind().expected("value") for kind in (*better[0], *better[1])] == [None] * 8 + [0.0, 0.0]
 
 
 @pytest.mark.slow

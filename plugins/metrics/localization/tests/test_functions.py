@@ -90,6 +90,16 @@ class TestRank:
             expected = sum(sum(way) / len(way) for way in ways) / len(ways)
             assert relevance_rank(heat, area[None])[0] == pytest.approx(expected)
 
+    def test_a_fixed_number_of_pixels(self) -> None:
+        """Theiner et al. 2022: of the k hottest pixels, those in the mask, over k, whatever the size of the mask."""
+        generator = np.random.default_rng(0)
+        heat = generator.integers(0, 4, (3, 3))
+        areas = generator.random((4, 3, 3)) > 0.5
+        for top in (1, 3, 8):
+            ways = tops(heat, top)
+            expected = [np.mean([area.ravel()[way].mean() for way in ways]) for area in areas]
+            assert relevance_rank(heat, areas, top) == pytest.approx(expected)
+
     def test_cut(self) -> None:
         generator = np.random.default_rng(1)
         for count in range(1, 10):
@@ -128,6 +138,8 @@ class TestIou:
             ("share", 0.01, [(1, 1)]),
             ("maximum", 0.4, [(1, 1), (2, 2)]),
             ("maximum", 1, [(1, 1)]),
+            ("range", 0.6, [(1, 1), (2, 2)]),
+            ("range", 1, [(1, 1)]),
             ("absolute", 0.25, [(1, 1), (1, 2), (2, 2)]),
             ("absolute", 5, []),
         ],
@@ -151,6 +163,14 @@ class TestIou:
         heat = np.full((4, 4), value)
         assert not hot(heat, "maximum", 0.5).any()
         assert iou(hot(heat, "maximum", 0.5), MASK[None]).tolist() == [0]
+
+    @pytest.mark.parametrize("level", [0.2, 0.7])
+    def test_the_range_of_chexlocalize(self, level: float) -> None:
+        """Saporta et al. 2022 scale each heatmap to 0…1; a constant one has no range."""
+        heat = np.random.default_rng(0).normal(size=(9, 9)).astype(np.float32)
+        scaled = (heat - heat.min()) / (heat.max() - heat.min())
+        assert np.array_equal(hot(heat, "range", level) > 0, scaled >= level)
+        assert not hot(np.full((4, 4), 3.0), "range", level).any()
 
     def test_counting_pixels(self) -> None:
         generator = np.random.default_rng(0)

@@ -39,6 +39,8 @@ def marked(values: Array, finding: str = "lesion", **more: Any) -> Annotation:
 @conforms(
     Pointing(), Pointing(tolerance=3, covered=0), RelevanceMass(), RelevanceMass(sign="absolute"),
     RelevanceMass(sign="signed"), RelevanceRank(readers="mean"), Iou(),
+    Iou(threshold="range", level="tuned", shape="box"),
+    RelevanceRank(top=5, weighted=True, human="other"), RelevanceMass(weighted=True),
     Iou(threshold="maximum", level=0.2, shape="box"), Iou(threshold="absolute", level=0.9, readers="each"),
 )  # fmt: skip
 def test_conformance(check):
@@ -54,13 +56,19 @@ class TestOracles:
         assert metric.measure(case(self.AREA, marked(self.AREA)))["combined"] == pytest.approx(1)
         assert metric.measure(case(1 - self.AREA, marked(self.AREA)))["combined"] == 0
 
-    @pytest.mark.parametrize("metric", ALL[:3], ids=lambda metric: type(metric).__name__)
-    def test_random_heatmaps_reach_chance(self, metric: Localization) -> None:
+    @pytest.mark.parametrize(
+        ("metric", "chance"),
+        [
+            *((metric, 0.1) for metric in ALL[:3]), (RelevanceRank(top=30), 0.1), (RelevanceMass(weighted=True), 1),
+            (RelevanceRank(top=30, weighted=True), 1),
+        ],
+    )  # fmt: skip
+    def test_random_heatmaps_reach_chance(self, metric: Localization, chance: float) -> None:
         generator = np.random.default_rng(0)
         rows = [metric.measure(case(generator.random((20, 27)), marked(self.AREA))) for _ in range(400)]
         values = np.array([row["combined"] for row in rows])
-        assert [row["chance"] for row in rows] == pytest.approx([0.1] * 400)
-        assert values.mean() == pytest.approx(0.1, abs=4 * values.std() / np.sqrt(400))
+        assert [row["chance"] for row in rows] == pytest.approx([chance] * 400)
+        assert values.mean() == pytest.approx(chance, abs=4 * values.std() / np.sqrt(400))
 
     def test_chance_of_what_the_tolerance_accepts(self) -> None:
         generator = np.random.default_rng(1)
@@ -91,6 +99,166 @@ class TestOracles:
         for metric in (*ALL, Iou(threshold="maximum", level=0.5, shape="box")):
             original, rescaled = (metric.measure(case(factor * heat, marked(self.AREA))) for factor in (1, 4))
             assert original == pytest.approx(rescaled)
+
+
+class TestWeighted:
+    """The share of the relevance over the share of the image, finding by finding (Kohlbrenner et al. 2020)."""
+
+    def test_relevance_mass(self) -> None:
+        heat = drawn((1, 1), (1, 2), (4, 4)) - drawn((5, 8))
+        annotations = marked(drawn((1, 1)), "a"), marked(drawn((4, 4), (5, 5)), "b")
+        scores = RelevanceMass(weighted=True).measure(case(heat, *annotations))
+        assert scores == pytest.approx({"combined": 2 / 3 * 54 / 3, "a": 1 / 3 * 54, "b": 1 / 3 * 54 / 2, "chance": 1})
+
+    def test_relevance_rank(self) -> None:
+        heat = 2 * drawn((1, 1)) + drawn((1, 2), (4, 4))
+        annotations = marked(drawn((1, 1)), "a"), marked(drawn((4, 4), (5, 5)), "b")
+        scores = RelevanceRank(top=2, weighted=True).measure(case(heat, *annotations))
+        assert scores == pytest.approx({"combined": 3 / 4 * 54 / 3, "a": 1 / 2 * 54, "b": 1 / 4 * 54 / 2, "chance": 1})
+
+    def test_more_pixels_than_there_are(self) -> None:
+        with pytest.raises(DataError, match="counts the 54 hottest pixels; the heatmap has 54: lower top"):
+            RelevanceRank(top=54).measure(case(drawn((1, 1)), marked(drawn((1, 1)))))
+
+
+class TestTuned:
+    """The threshold of each finding is the one with the largest mean score over the cases of the tuning split."""
+
+    METRIC = Iou(threshold="range", level="tuned")
+    LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+    def cases(self, seed: int, findings: str = "ab") -> list[Case]:
+        generator = np.random.default_rng(seed)
+        space = (12, 12)
+        cases = []
+        for number in range(6):
+            areas = {finding: (generator.random(space) > 0.7).astype(np.float32) for finding in findings}
+            areas["a"] *= number % 3 > 0
+            heat = generator.random(space) + sum(generator.random() * area for area in areas.values())
+            cases.append(case(heat, *(marked(area, finding) for finding, area in areas.items())))
+        return cases
+
+    def test_as_in_chexlocalize(self) -> None:
+        """Saporta et al. 2022 scale heatmaps to 0…1 and take the mean over the cases that show the finding."""
+        cases = self.cases(0)
+        tuned = self.METRIC.tune(iter(cases)).params.level
+        assert tuned.keys() == {"a", "b", "combined"}
+        for name, level in tuned.items():
+            means = []
+            for threshold in self.LEVELS:
+                scores = []
+                for example in cases:
+                    heat = example.heatmap.values
+                    hot = (heat - heat.min()) / (heat.max() - heat.min()) >= threshold
+                    areas = [
+                        part.values > 0 for part in example.sample.annotations if name in (part.finding, "combined")
+                    ]
+                    area = np.logical_or.reduce(areas)
+                    if area.any():
+                        scores.append((hot & area).sum() / (hot | area).sum())
+                means.append(np.mean(scores))
+            assert level == self.LEVELS[int(np.argmax(means))]
+        assert len({*tuned.values()}) > 1
+        assert self.METRIC.with_(human="second").tune(cases).params.level == tuned
+
+    def test_each_finding_is_scored_by_its_threshold(self) -> None:
+        levels = {"a": 0.3, "b": 0.8, "combined": 0.5}
+        example = self.cases(1)[-1]
+        scores = Iou(threshold="range", level=levels).measure(example)
+        for name, level in levels.items():
+            assert scores[name] == Iou(threshold="range", level=level).measure(example)[name]
+
+    def test_of_equals_the_least_and_nothing_twice(self) -> None:
+        heat = drawn((1, 1))
+        tuned = Iou(threshold="range", level="tuned", levels=(0.9, 0.4, 0.6)).tune([case(heat, marked(heat))])
+        assert tuned.params.level == {"lesion": 0.4, "combined": 0.4}
+        assert (tuned.untuned, self.METRIC.untuned) == ((), ("level",))
+        assert tuned.tune([]) is tuned
+
+    def test_what_cannot_be_tuned_or_was_not(self) -> None:
+        nothing = case(drawn((1, 1)), marked(drawn()))
+        with pytest.raises(DataError, match="no case shows a finding, so there is nothing to tune level on"):
+            self.METRIC.tune([nothing])
+        with pytest.raises(DataError, match="level is not tuned yet"):
+            self.METRIC.measure(case(drawn((1, 1)), marked(drawn((1, 1)))))
+        tuned = self.METRIC.tune(self.cases(2))
+        with pytest.raises(DataError, match=r"no level for 'c', which this case shows \(only for combined, b, a\)"):
+            tuned.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "c")))
+        assert tuned.names() == {"findings": ("b", "a")}
+
+    @pytest.mark.parametrize(
+        ("wrong", "reason"),
+        [
+            ({"level": {"a": 0.5}}, "level lists no value for 'combined'"),
+            ({"level": {"combined": 1.5}}, "must be at most 1"),
+            ({"level": "tuned", "levels": (0.5, 2)}, "must be at most 1"),
+            ({"level": "otsu"}, "level"),
+            ({"level": {}}, "level"),
+        ],
+    )
+    def test_wrong_levels(self, wrong: dict[str, Any], reason: str) -> None:
+        with pytest.raises(HeatproofError, match=f"Iou: .*{reason}"):
+            Iou(threshold="range", **wrong)
+
+
+class TestHuman:
+    """The annotations of one reader do not count; they are scored as the heatmap is."""
+
+    TRUTH = drawn((1, 1), (1, 2), (4, 4), (4, 5))
+    SECOND = drawn((1, 1), (1, 2), (1, 3))
+
+    def measured(self, metric: Localization, *annotations: Annotation) -> dict[str, float]:
+        return metric.measure(case(drawn((4, 4)), *(annotations or self.annotations(self.SECOND))))
+
+    def annotations(self, second: Array) -> list[Annotation]:
+        return [marked(self.TRUTH, reader="first"), marked(second, reader="second")]
+
+    @pytest.mark.parametrize(
+        ("metric", "score"),
+        [(Pointing, 2 / 3), (RelevanceMass, 2 / 3), (RelevanceRank, 2 / 4 + 1 / 4 * 2 / 51), (Iou, 2 / 5)],
+    )
+    def test_a_mask_is_scored_by_the_same_metric(self, metric: Any, score: float) -> None:
+        scores = self.measured(metric(human="second"))
+        assert scores["human"] == scores["human lesion"] == pytest.approx(score)
+        without = metric().measure(case(drawn((4, 4)), marked(self.TRUTH, reader="first")))
+        assert {name: value for name, value in scores.items() if not name.startswith("human")} == without
+        assert metric(human="second").benchmarks == {"human": "human benchmark (second)"}
+        assert metric().benchmarks == {}
+
+    @pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+    def test_the_bounds_of_the_benchmark(self, metric: Localization) -> None:
+        metric = metric.with_(human="second")
+        assert self.measured(metric, *self.annotations(self.TRUTH))["human"] == pytest.approx(1)
+        assert self.measured(metric, *self.annotations(drawn()))["human"] == 0
+        assert self.measured(metric, *self.annotations(drawn((0, 8))))["human"] == pytest.approx(0, abs=0.06)
+
+    @pytest.mark.parametrize("coverage", [1, 0.01])
+    def test_a_point_hits_or_misses(self, coverage: float) -> None:
+        """A point of an original image covers a small share of a pixel of the grid."""
+        for pixel, hit in (((4, 5), 1), ((3, 5), 0)):
+            annotations = self.annotations(coverage * drawn(pixel))
+            assert self.measured(Pointing(human="second"), *annotations)["human"] == hit
+        annotations = self.annotations(coverage * drawn((3, 5)))
+        assert self.measured(Pointing(human="second", tolerance=1.5), *annotations)["human"] == 1
+
+    def test_findings_that_the_reader_did_not_look_for(self) -> None:
+        annotations = *self.annotations(self.SECOND), marked(drawn((0, 0)), "other", reader="first")
+        scores = self.measured(RelevanceMass(human="second"), *annotations)
+        assert scores["human lesion"] == pytest.approx(2 / 3)
+        assert np.isnan([scores["human"], scores["human other"]]).all()
+        absent = marked(drawn(), "other", reader="second")
+        scores = self.measured(RelevanceMass(human="second"), *annotations, absent)
+        assert scores["human"] == pytest.approx(2 / 3)
+        assert scores["human other"] == 0
+
+    def test_each_of_the_others_is_compared_with(self) -> None:
+        third = marked(drawn((1, 3)), reader="third")
+        scores = self.measured(Iou(human="second", readers="each"), *self.annotations(self.SECOND), third)
+        assert scores["human"] == pytest.approx((2 / 5 + 1 / 3) / 2)
+
+    def test_only_the_benchmark_was_drawn(self) -> None:
+        with pytest.raises(Undefined, match="no finding was examined"):
+            self.measured(Iou(human="second"), marked(self.SECOND, reader="second"))
 
 
 class TestFindings:
@@ -202,6 +370,8 @@ class TestRefusals:
             (Pointing, {"readers": "all"}),
             (RelevanceMass, {"covered": 0.5}),
             (RelevanceMass, {"sign": "negative"}),
+            (RelevanceRank, {"top": 0}),
+            (Pointing, {"human": ""}),
             (Iou, {"level": 2}),
             (Iou, {"threshold": "otsu"}),
         ],

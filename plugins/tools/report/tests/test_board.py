@@ -1,42 +1,35 @@
-"""The leader of a ranking, the best value of each measure, and the comparison with the random baseline."""
+"""A ranking as the page shows it: the best value of each measure, its pairs, and its flags."""
+
+from typing import Any
 
 import pytest
 
 from heatproof.results.ranking import RankedCombination, Standard
 from heatproof_report.board import Board
-from heatproof_report.page import standing
+
+
+def entry(name: str, flag: str = "", baseline: bool = False) -> RankedCombination:
+    row = {"combination": name, "value": 0.5, "flag": flag, "baseline": baseline}
+    return RankedCombination(name, "", {}, {}, row)
+
+
+def board(*entries: RankedCombination, **others: Any) -> Board:
+    return Board("d", "all", "m", Standard("v"), ("v",), entries, **others)
+
+
+def test_pairs_with_a_baseline_stand_in_the_ranking_only() -> None:
+    rows = tuple({"combination_a": a, "combination_b": b} for a, b in ("ab", "ar", "br"))
+    assert board(entry("a"), entry("b"), entry("r", baseline=True), comparisons=rows).pairs == [rows[0]]
 
 
 @pytest.mark.parametrize(
-    ("p", "difference", "higher", "words"),
-    [
-        (0.01, 0.2, True, "It is better than"),
-        (0.01, 0.2, False, "It is worse than"),
-        (0.01, -0.2, False, "It is better than"),
-        (0.05, 0.2, True, "is not significantly different"),
-        (float("nan"), 0.2, True, "could not be tested"),
-    ],
+    ("flags", "run", "common"),
+    [(("x", "x"), "", "x"), (("x", ""), "", ""), (("x; every", "x; every"), "every", "x"), (("every",), "every", "")],
 )
-def test_leader_against_chance(p: float, difference: float, higher: bool, words: str) -> None:
-    row = {"value": 0.5, "p_random_holm": p, "difference_to_random": difference}
-    leader, chance = (RankedCombination("a", "", {}, {}, row | {"baseline": baseline}) for baseline in (False, True))
-    ranking = Board("d", "all", "m", Standard("v", higher), ("v",), (leader, chance))
-    assert words in standing(ranking, 0.05)
-
-
-def test_the_leader_meets_the_baseline_of_its_own_model() -> None:
-    def entry(model: str, value: float, baseline: bool = False) -> RankedCombination:
-        row = {"value": value, "model": model, "target": "predicted", "baseline": baseline}
-        return RankedCombination(model, "", {}, {}, row)
-
-    net_baseline = entry("net", 0.2, True)
-    other_baseline = entry("other", 0.3, True)
-    entries = (entry("net", 0.5), entry("other", 0.4), other_baseline, net_baseline)
-    ranking = Board("d", "all", "m", Standard("v"), ("v",), entries)
-    assert ranking.opponents == [net_baseline]
-    shared_baseline = entry("", 0.1, True)
-    ranking = Board("d", "all", "m", Standard("v"), ("v",), (entry("net", 0.5), shared_baseline))
-    assert ranking.opponents == [shared_baseline]
+def test_a_flag_of_all_combinations_is_common(flags: tuple[str, ...], run: str, common: str) -> None:
+    ranked = board(*(entry(str(number), flag) for number, flag in enumerate(flags)), flag=run)
+    assert ranked.common_flag == common
+    assert [ranked.flag_of(row) for row in ranked.entries] == [flag.split("every")[0].strip("; ") for flag in flags]
 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, {"v": 0.7, "cost": 1.0}), (False, {"v": 0.2, "cost": 3.0})])

@@ -53,7 +53,7 @@ class Faithfulness(Metric[P]):
         return self.score(case, case.prediction)
 
     def scores(self, case: Case, ranking: Ranking, counts: Array, replacement: Tensor) -> list[float]:
-        """Compute the scores after the first ``counts`` pixels or patches of a ranking are replaced."""
+        """Compute the scores after the first ``counts`` pixels or regions of a ranking are replaced."""
         assert case.batch is not None
         variants = replacing(case.batch, ranking, counts, replacement)
         return [self.score(case, prediction) for prediction in predictions(case.batch, variants, len(counts))]
@@ -74,7 +74,7 @@ def predictions(batch: Batch, variants: Callable[[slice], Tensor], count: int) -
 
 
 def replacing(batch: Batch, ranking: Ranking, counts: Array, replacement: Tensor) -> Callable[[slice], Tensor]:
-    """Return variants of the image with the first ``counts`` (m,) pixels or patches of a ranking replaced."""
+    """Return variants of the image with the first ``counts`` (m,) pixels or regions of a ranking replaced."""
     ranks = torch.from_numpy(ranking.ranks).to(batch.images.device)
     limits = torch.from_numpy(counts).to(batch.images.device).reshape(-1, *(1,) * ranks.ndim)
     return lambda piece: torch.where((ranks < limits[piece])[:, None], replacement, batch.images)

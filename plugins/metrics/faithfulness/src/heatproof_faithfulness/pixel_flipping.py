@@ -1,5 +1,7 @@
 """Pixel flipping: the score while pixels or patches are replaced one by one, most relevant first."""
 
+from typing import Literal, TypeVar
+
 import numpy as np
 from pydantic import Field
 from scipy.integrate import trapezoid
@@ -25,21 +27,21 @@ class PixelFlippingParams(FaithfulnessParams):
     sigma: float = Field(5.0, gt=0, le=1000)
 
 
-class PixelFlipping(Faithfulness[PixelFlippingParams]):
-    """How does the score fall while an image is flipped patch by patch, most relevant first?
+class SelectivityParams(PixelFlippingParams):
+    """The settings of pixel flipping, by default as for selectivity: to 0 in prepared units, until all are replaced."""
 
-    The relevance of a patch is the mean of the heatmap over its pixels within the field; by a sum, patches cut by the
-    border would come last.
-    ``curve`` starts with the image itself and stays constant once all patches are replaced. ``value`` is the area under
-    the curve over a width of 1: the smaller the better. ``aopc``, the area over the curve, is the mean fall of the
-    score.
+    patch: int = Field(16, ge=1, le=10_000)
+    steps: int | None = Field(None, ge=1, le=100_000)
+    baseline: Baseline = 0.0
+    of: Literal["probability", "logit"] = "logit"
 
-    Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",
-    PLoS ONE 10 (2015); patches, their random values and the area: Samek et al., "Evaluating the visualization of what a
-    deep neural network has learned", IEEE Transactions on Neural Networks and Learning Systems 28 (2017).
-    """
 
-    revision = 2
+P = TypeVar("P", bound=PixelFlippingParams, covariant=True)
+
+
+class Flipping(Faithfulness[P]):
+    """The score while an image is flipped patch by patch, most relevant first; subclasses differ in their settings."""
+
     higher_is_better = False
     opposite = frozenset({"aopc"})
 
@@ -63,3 +65,31 @@ class PixelFlipping(Faithfulness[PixelFlippingParams]):
         scores = [self.image_score(case), *self.scores(case, order, counts, baseline)]
         curve = np.pad(scores, (0, steps - flips), mode="edge")
         return {"value": float(trapezoid(curve) / steps), "aopc": float(curve[0] - curve.mean()), "curve": curve}
+
+
+class PixelFlipping(Flipping[PixelFlippingParams]):
+    """How does the score fall while an image is flipped patch by patch, most relevant first?
+
+    The relevance of a patch is the mean of the heatmap over its pixels within the field; by a sum, patches cut by the
+    border would come last.
+    ``curve`` starts with the image itself and stays constant once all patches are replaced. ``value`` is the area under
+    the curve over a width of 1: the smaller the better. ``aopc``, the area over the curve, is the mean fall of the
+    score.
+
+    Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",
+    PLoS ONE 10 (2015); patches, their random values and the area: Samek et al., "Evaluating the visualization of what a
+    deep neural network has learned", IEEE Transactions on Neural Networks and Learning Systems 28 (2017).
+    """
+
+    revision = 2
+
+
+class Selectivity(Flipping[SelectivityParams]):
+    """How fast does the logit fall when patches are set to 0, most relevant first, until none is left? (selectivity)
+
+    This is pixel flipping by the settings of its authors: ``value`` is the area under the curve, the smaller the
+    better, and ``aopc`` the area over it.
+
+    Montavon, Samek and Müller, "Methods for interpreting and understanding deep neural networks", Digital Signal
+    Processing 73 (2018).
+    """

@@ -1,4 +1,4 @@
-"""The ranks of an image's pixels or patches by the relevance that a heatmap gives them."""
+"""The ranks of an image's pixels, patches or superpixels by the relevance that a heatmap gives them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from heatproof.seeding import generator
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranks of ``count`` pixels or patches of an image, most relevant first.
+    """The ranks of ``count`` pixels, or regions of pixels, of an image, most relevant first.
 
     ``ranks`` (*space) is 0 at the most relevant one, and ``count`` outside the field.
     """
@@ -22,12 +22,17 @@ class Ranking:
     count: int
 
     def reversed(self) -> "Ranking":
-        """The same pixels or patches, least relevant first."""
+        """The same pixels or regions, least relevant first."""
         return Ranking(np.where(self.ranks < self.count, self.count - 1 - self.ranks, self.count), self.count)
 
 
 def ranking(case: Case, patch: int = 1) -> Ranking:
-    """Rank the patches of an image by the mean of the heatmap over their pixels within the field.
+    """Rank the patches of an image, squares of ``patch`` pixels along each side, as ``ranked`` does."""
+    return ranked(case, patches(case.sample.space, patch))
+
+
+def ranked(case: Case, regions: Array) -> Ranking:
+    """Rank regions of an image, numbered per pixel (*space), by the mean of the heatmap over their pixels in the field.
 
     By a sum, patches that the border cuts would have less relevance only because they have fewer pixels. Ties are
     broken in an order drawn by seed and id, the same for every heatmap: a constant heatmap ranks at random.
@@ -35,10 +40,10 @@ def ranking(case: Case, patch: int = 1) -> Ranking:
     heatmap = finite_heatmap(case)
     field = examined_field(case.sample)
     assert case.batch is not None
-    # Numbered from 0: some patches may lie outside the field.
-    patch_numbers, numbers = np.unique(patches(heatmap.shape, patch)[field], return_inverse=True)
-    count = len(patch_numbers)
-    # Exact for equal float32 values, which must tie whatever the size of their patches.
+    # Numbered from 0: some regions may lie outside the field.
+    region_numbers, numbers = np.unique(regions[field], return_inverse=True)
+    count = len(region_numbers)
+    # Exact for equal float32 values, which must tie whatever the size of their regions.
     relevance = np.bincount(numbers, weights=heatmap[field]) / np.bincount(numbers)
     tie_breaks = generator(case.batch.seed, case.sample.id, "ties").permutation(count)
     ranks = np.empty(count, dtype=np.int64)

@@ -1,5 +1,7 @@
 """The pointing game: does the hottest pixel of a heatmap lie on a lesion?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 from scipy.ndimage import distance_transform_edt
@@ -16,7 +18,7 @@ class PointingParams(MaskParams):
 
 
 class Pointing(Localization[PointingParams]):
-    """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels away from it?
+    """Does the hottest pixel lie on a lesion, or less than ``tolerance`` pixels away from it? (hit rate)
 
     With several hottest pixels the score is the share that hits. The expected score of a random heatmap, ``chance``, is
     the share of the image that counts as a hit.
@@ -29,9 +31,13 @@ class Pointing(Localization[PointingParams]):
         """Return the mask and the pixels less than ``tolerance`` away from it (*space) bool."""
         return widened(mask(coverage, self.params.covered), self.params.tolerance)
 
-    def scores(self, heatmap: Array, areas: Array) -> Array:
+    def scores(self, heatmap: Array, areas: Array, names: Sequence[str]) -> Array:
         """Compute the share of the hottest pixels that hit, per area (m,)."""
         return pointing(heatmap, areas)
+
+    def human_scores(self, coverage: Array, areas: Array) -> Array:
+        """Compute the share of the points, or of the pixels of a mask, that hit, per area (m,)."""
+        return pointing(mask(coverage, self.params.covered), areas)
 
 
 def pointing(heatmap: Array, areas: Array) -> Array:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Estimate:
     """The cost of one dataset and model: passes over all samples, bytes on disk, and of the run's memory at its peak.
 
+    Passes and heatmaps contain those of the tuning split where a metric fills settings from its heatmaps.
     ``metrics`` holds, by name, the forward and backward passes of metrics that run the model or the explainer.
     """
 
@@ -39,16 +40,31 @@ def estimates(plan: "Plan") -> list[Estimate]:
     jobs = list(plan.jobs())
     names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
     costs = []
+    tuning = _tuning(plan)
     for source, model, combinations in reversed(jobs):  # the network of the last model is built already
-        costs.append(_estimate(plan, names, source, model, combinations))
+        tuned = tuning.get((source.key, model.identity), 0)
+        costs.append(_estimate(plan, names, source, model, combinations, tuned))
         if len(jobs) > 1:
             model.forget()
     return costs[::-1]
 
 
+def _tuning(plan: "Plan") -> dict[tuple[object, str], int]:
+    """Source and model → the samples of the tuning split that are explained, too, with the first split of a dataset."""
+    if not any(metric.untuned for metric in plan.metrics):
+        return {}
+    counts: dict[tuple[str, str], tuple[tuple[object, str], int]] = {}
+    for source, model, _ in plan.jobs():
+        dataset = source.dataset
+        count = len(dataset.ids(dataset.tuning))
+        counts.setdefault((dataset.identity, model.identity), ((source.key, model.identity), count))
+    return dict(counts.values())
+
+
 def _estimate(
-    plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination]
-) -> Estimate:
+    plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination],
+    tuned: int,
+) -> Estimate:  # fmt: skip
     demand = demand_of(plan, source, model, combinations)
     if demand is None:
         raise DataError(
@@ -56,15 +72,16 @@ def _estimate(
             "folder with `heatproof data check`."
         )
     count = len(source.ids)
-    heatmaps = count * len(combinations)
+    explained = count + tuned
+    heatmaps = explained * len(combinations)
     forwards, backwards = passes(combinations, demand.space)
     costs = scoring(plan.metrics, model, combinations, demand.space)
     return Estimate(
         dataset=names[source.dataset.identity],
         model=names[model.identity],
         samples=count,
-        forwards=count * (1 + forwards),
-        backwards=count * backwards,
+        forwards=explained * (1 + forwards),
+        backwards=explained * backwards,
         heatmaps=heatmaps,
         # Uncompressed float32: heatmaps of noise-like methods hardly compress.
         disk=heatmaps * int(np.prod(demand.space)) * 4,

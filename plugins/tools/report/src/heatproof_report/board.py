@@ -1,4 +1,4 @@
-"""A ranking as the page shows it: leader, baselines, measures, and how certain the order is."""
+"""A ranking as the page shows it: its best combination, baselines, measures, groups and flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from functools import cached_property
 from inspect import cleandoc
 from typing import Any
 
+from heatproof.results.answer import groups
 from heatproof.results.finished import Results
-from heatproof.results.ranking import RankedCombination, Ranking, family, rankings
+from heatproof.results.ranking import RankedCombination, Ranking, rankings
 
 
 @dataclass(frozen=True)
 class Board(Ranking):
-    """A ranking with its pairwise comparisons, its table of ranks, and the description of its metric."""
+    """A ranking with the description of its metric."""
 
-    comparisons: tuple[Mapping[str, Any], ...] = ()
-    ranks: tuple[Mapping[str, Any], ...] = ()
     about: str = ""
 
     @property
@@ -30,7 +29,7 @@ class Board(Ranking):
 
     @property
     def best(self) -> RankedCombination | None:
-        """The leading combination; None where no combination has a value."""
+        """The first combination; None where no combination has a value."""
         return next((entry for entry in self.compared if entry.value == entry.value), None)
 
     @property
@@ -38,18 +37,35 @@ class Board(Ranking):
         """Whether any combination has a value, baselines included."""
         return any(entry.value == entry.value for entry in self.entries)
 
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Combination → its letters: two that share a letter do not differ significantly."""
+        return groups(self)
+
+    @cached_property
+    def pairs(self) -> list[Mapping[str, Any]]:
+        """The comparisons of two combinations; those with a random baseline stand in the ranking."""
+        return [row for row in self.comparisons if {row["combination_a"], row["combination_b"]} <= self._keys]
+
     @property
-    def opponents(self) -> list[RankedCombination]:
-        """The baselines to show beside the leader: those of its model and target, or all where it has none."""
-        owner = self.best and (self.best.row["model"], self.best.row["target"])
-        same_owner = [entry for entry in self.baselines if (entry.row["model"], entry.row["target"]) == owner]
-        return same_owner or self.baselines
+    def _keys(self) -> set[str]:
+        return {entry.row["combination"] for entry in self.compared}
+
+    @cached_property
+    def common_flag(self) -> str:
+        """The flag that all combinations have."""
+        flags = {self.flag_of(entry) for entry in self.entries}
+        return flags.pop() if len(flags) == 1 else ""
+
+    def flag_of(self, entry: RankedCombination) -> str:
+        """The flag of a combination, without that of the whole run."""
+        return str(entry.row["flag"]).removesuffix(self.flag).removesuffix("; ")
 
     @cached_property
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that has one, over all combinations but the random baselines."""
         leaders = {}
-        for name in self.measures:
+        for name in (name for name in self.measures if name not in self.standard.benchmarks):
             column = [entry.rows[name]["value"] for entry in self.compared if name in entry.rows]
             defined = [value for value in column if value == value]
             if defined:
@@ -67,18 +83,18 @@ def boards(results: Results) -> list[Board]:
 
 
 def _board(results: Results, ranking: Ranking) -> Board:
-    name = (ranking.dataset, ranking.split, ranking.metric)
     description = ""
     if not ranking.standard.remark:
         row = ranking.entries[0].row
         settings = results.described[row["combination"], row["metric"]]["metric_settings"]
         description = about(results, "metric", settings["use"])
-    return Board(
-        **vars(ranking),
-        comparisons=tuple(row for row in results.comparisons if family(row) == name),
-        ranks=tuple(row for row in results.ranks if family(row) == name),
-        about=description,
-    )
+    return Board(**vars(ranking), about=description)
+
+
+def flags(results: Results, ranked: list[Board]) -> list[str]:
+    """Every flag of a page once: that of the run, then those of combinations in order."""
+    texts = [results.flag, *(board.flag_of(entry) for board in ranked for entry in board.entries)]
+    return [text for text in dict.fromkeys(texts) if text]
 
 
 def detail(entry: RankedCombination) -> str:

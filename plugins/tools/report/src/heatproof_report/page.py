@@ -13,17 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from heatproof.errors import PluginError
+from heatproof.results.answer import answer, number
 from heatproof.results.finished import Results
 
-from .board import Board, about, boards, detail
+from .board import about, boards, detail, flags
 from .cases import galleries
-from .chart import chart
+from .chart import axis
+from .paths import Shortened
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
 FAILURES = ("failed", "invalid")
 EXCLUSIONS = ("excluded",)
 MAIN = ("heatproof", "torch", "torchvision", "numpy", "zarr", "duckdb")
-"""Distributions whose versions are always shown, like those of plugins; all others are folded away."""
+"""Distributions whose versions are shown, like those of the components that took part; all others are folded away."""
 AUTHORS: Mapping[str, str] = {
     "holm": "Holm", "benjamini_hochberg": "Benjamini and Hochberg", "benjamini_yekutieli": "Benjamini and Yekutieli",
 }  # fmt: skip
@@ -39,7 +41,8 @@ def write_page(results: Results) -> Path:
 
 def render(results: Results) -> str:
     """Render the page of a run as HTML; the same run gives the same bytes."""
-    environment = _environment()
+    shortened = Shortened(results.config)
+    environment = _environment(shortened)
     script = environment.get_template("report.js").render()
     ranked = boards(results)
     return environment.get_template("report.html.j2").render(
@@ -48,11 +51,14 @@ def render(results: Results) -> str:
         style=Markup(environment.get_template("report.css").render()),
         results=results,
         rankings=ranked,
-        charts=[Markup(chart(ranking, f"chart{index}")) for index, ranking in enumerate(ranked)],
+        answers=[answer(ranking) for ranking in ranked],
+        axes=[axis(ranking) for ranking in ranked],
+        flags=flags(results, ranked),
         galleries=list(chain.from_iterable(galleries(results, ranking) for ranking in ranked)),
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
+        took_part=took_part(results),
         datasets=datasets(results),
         written_by=version("heatproof"),
         sections=list(_sections(results)),
@@ -60,28 +66,18 @@ def render(results: Results) -> str:
     )
 
 
-def _environment() -> Environment:
+def _environment(shortened: Shortened) -> Environment:
     environment = Environment(
         loader=PackageLoader("heatproof_report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shortened,
     )
-    environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose, main=main_versions)
-    environment.globals.update(standing=standing, detail=detail, AUTHORS=AUTHORS)
+    environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
+    environment.globals.update(detail=detail, AUTHORS=AUTHORS)
     return environment
-
-
-def number(value: float | None) -> str:
-    """Format a number with three decimals; a dash stands for a missing number.
-
-    >>> number(0.12345), number(float("nan"))
-    ('0.123', '–')
-    """
-    if value is None or value != value:
-        return "–"
-    return f"{value:.3f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
@@ -115,23 +111,6 @@ def prose(text: str) -> Markup:
     return Markup("").join(parts)
 
 
-def standing(ranking: Board, alpha: float) -> str:
-    """Say in a sentence how the leader compares with the random baseline."""
-    best = ranking.best
-    if best is None or not ranking.baselines:
-        return "There is no random baseline to compare with."
-    p = best.row[f"p_random_{ranking.correction}"]
-    if p != p:
-        return "It could not be tested against the random baseline."
-    better = (best.row["difference_to_random"] > 0) == ranking.standard.higher_is_better
-    remark = f"p {p_value(p)} after correction by {AUTHORS[ranking.correction]}"
-    if p >= alpha:
-        return f"It is not significantly different from a random heatmap ({remark})."
-    if better:
-        return f"It is better than a random heatmap ({remark})."
-    return f"It is worse than a random heatmap ({remark})."
-
-
 def datasets(results: Results) -> list[dict[str, Any]]:
     """The provenance of each dataset, with its ``name`` as in the tables."""
     return [
@@ -150,14 +129,15 @@ def problems(results: Results, statuses: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def components(results: Results) -> list[dict[str, Any]]:
-    """List every component that the config names, once: kind, name, settings, and the summary of its docstring."""
+    """List every component that took part, once: kind, name, origin, settings, and the summary of its docstring."""
     rows: dict[str, dict[str, Any]] = {}
     for kind, key in KINDS.items():
         combined = [row[kind] for row in results.config["combinations"] if kind in row]
         for entry in [*results.config[key], *combined]:
             rows[json.dumps([kind, entry], sort_keys=True)] = {
                 "kind": kind,
-                "use": entry["use"],
+                "name": entry["use"].rpartition("/")[2],
+                "origin": " ".join((distribution(entry), ", ".join(versions_of(results, distribution(entry))))).strip(),
                 "settings": {name: value for name, value in entry.items() if name != "use"},
                 "about": _summary(results, kind, entry["use"]),
             }
@@ -173,9 +153,22 @@ def _summary(results: Results, kind: str, name: str) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def main_versions(versions: Mapping[str, str]) -> dict[str, str]:
-    """The versions that are always shown, from those of all distributions."""
-    return {name: number for name, number in versions.items() if name in MAIN or name.startswith("heatproof-")}
+def distribution(entry: Mapping[str, Any]) -> str:
+    """The distribution of a component, by its full name."""
+    return str(entry["use"].rpartition("/")[0])
+
+
+def versions_of(results: Results, name: str) -> list[str]:
+    """The versions of a distribution in the environments of a run."""
+    environments = results.provenance["environments"]
+    versions = (entry.get("plugins", {}).get(name) or entry.get("versions", {}).get(name) for entry in environments)
+    return list(dict.fromkeys(filter(None, versions)))
+
+
+def took_part(results: Results) -> set[str]:
+    """The names of the distributions whose versions are shown: of the libraries and of all components of the run."""
+    kinds = ("datasets", "models", "explainers", "metrics")
+    return {*MAIN, *(distribution(entry) for kind in kinds for entry in results.provenance[kind])}
 
 
 def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
@@ -183,9 +176,9 @@ def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
 
     The HTML is not escaped, but the page's content security policy stops its scripts and loads nothing for it.
     """
-    for answer in results.catalog.call("heatproof_report_sections", run=results.run):
+    for pages in results.catalog.call("heatproof_report_sections", run=results.run):
         try:
-            sections = [(str(heading), Markup(html)) for heading, html in answer]
+            sections = [(str(heading), Markup(html)) for heading, html in pages]
         except (TypeError, ValueError) as error:
             remark = Markup("<p>The sections of a plugin are missing: it must be a list of (heading, HTML), {}.</p>")
             sections = [("Missing sections", remark.format(error))]
