@@ -82,7 +82,7 @@ def compared(
         if in_notebook() and not isinstance(config.executor, Serial):
             remarks.append(f"Worker processes are started from a notebook, by executor {config.executor.short}.")
         finished = run(config, catalog, stack.enter_context(observer(progress)))
-    remarks += _remarks(finished)
+    remarks += [*model.notices(), *_remarks(finished)]
     store = Run.open(finished.folder)
     for remark in remarks:
         store.log(remark)

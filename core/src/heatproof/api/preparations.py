@@ -14,7 +14,7 @@ HOOK = "heatproof_preparation"
 UNCHANGED = "unchanged"
 """The preparation of images that the network takes as they are."""
 ADVICE = (
-    "give preparation=, the transform that the network was trained with, such as one of torchvision's, or "
+    "give preparation=, the transform that the network was trained with, or "
     "heatproof.imaging.transforms.Resize(size=224, mean=(…), std=(…))"
 )
 

@@ -24,6 +24,11 @@ from .rows import table_of
 WIDTH = 120
 """The characters of a line of the plain text."""
 TABLES = ("ranking", "summary", "comparisons", "ranks", "scores")
+SCORES = (
+    'select "case", patient, dataset, split, model, explainer, target, metric, measure, value, status, reason '
+    "from scores order by all"
+)
+"""The scores of all cases without the settings, which ``results.query`` gives."""
 COLUMNS = ("value", "low", "high", "n_valid", "n_failed")
 
 
@@ -87,7 +92,7 @@ class Result:
             raise HeatproofError(f"there is no table {name!r}; {near(name, TABLES)}")
         if name == "ranking":
             return table_of(self._ranking())
-        rows = self.results.query("from scores") if name == "scores" else getattr(self.results, name)
+        rows = self.results.query(SCORES) if name == "scores" else getattr(self.results, name)
         return table_of(rows)
 
     def _ranking(self) -> Iterator[dict[str, Any]]:
@@ -116,7 +121,7 @@ class Result:
 
     def __repr__(self) -> str:
         stream = io.StringIO()
-        console = Console(file=stream, width=WIDTH, highlight=False, color_system=None)
+        console = Console(file=stream, width=WIDTH, highlight=False, color_system=None, force_jupyter=False)
         for remark in self.remarks:
             console.print(cell(remark), markup=False)
         for ranking in self.rankings:

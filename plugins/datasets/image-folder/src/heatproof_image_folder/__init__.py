@@ -1,12 +1,13 @@
 """Registers the dataset of your own images."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatproof.hooks import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .image_folder import ImageFolder
 
 
@@ -17,7 +18,7 @@ def heatproof_datasets() -> Mapping[str, str]:
 
 
 @hookimpl
-def heatproof_folder(folder: Path) -> "ImageFolder | None":
+def heatproof_folder(folder: "Path") -> "ImageFolder | None":
     """Return the dataset of a folder with a table of samples or with class folders."""
     from .image_folder import ImageFolder
 
