@@ -92,7 +92,11 @@ def test_images_are_prepared_as_by_torchvision(params: dict[str, Any], transform
         ({"name": "quantized_resnet18"}, "it has a network of this name for quantization"),
         (
             {"name": "resnet18", "weights": "IMAGENET1K_V2"},
-            "no weights 'IMAGENET1K_V2' of resnet18; did you mean",
+            r"'IMAGENET1K_V2' of the classifier resnet18 .*; did you",
+        ),
+        (
+            {"name": "vgg16", "weights": "IMAGENET1K_FEATURES"},
+            "no weights 'IMAGENET1K_FEATURES' of the classifier",
         ),
         ({"classes": GRADES}, "name"),
     ],

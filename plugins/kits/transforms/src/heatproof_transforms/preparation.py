@@ -100,7 +100,7 @@ class TransformPreparation(Preparation[TransformParams]):
             raise DataError(f"{source_of(sample)} has {len(values)} channels; the step grey takes 1 or 3: convert it.")
         if sample.image.dtype != np.uint8:
             self._require_for_floats(sample)
-            return torch.from_numpy(np.asarray(values * (FULL / white_value(sample)), dtype=np.float32))
+            return torch.from_numpy(values.astype(np.float32) * np.float32(FULL / white_value(sample)))
         if self.params.on_pillow:
             return _pillow(values, sample)
         return torch.from_numpy(values.copy())

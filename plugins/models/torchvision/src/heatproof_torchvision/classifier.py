@@ -51,12 +51,14 @@ class Torchvision(Classifier):
         weights = get_model_weights(self.params.name)
         if name in (None, *USUAL) or isinstance(name, Path):
             return weights["DEFAULT"]
-        if name not in weights.__members__:
+        # The weights of features alone, for other tasks, have no classes.
+        members = {member.name: member for member in weights if member.meta["categories"]}
+        if name not in members:
             raise ModelError(
-                f"torchvision has no weights {name!r} of {self.params.name}; "
-                f"{near(name, [*weights.__members__, *USUAL])} The path of a checkpoint has a suffix or a slash."
+                f"torchvision has no weights {name!r} of the classifier {self.params.name} (the path of a checkpoint "
+                f"has a suffix or a slash); {near(name, [*members, *USUAL])}"
             )
-        return weights[name]
+        return members[name]
 
     def _transform(self, preset: Any) -> Any:
         """The transform of evaluation, with the settings that replace torchvision's."""
