@@ -86,6 +86,10 @@ def test_images_are_prepared_as_by_timm(params: dict[str, Any], changes: dict[st
     [
         ({"name": "resnet19"}, "timm has no network 'resnet19'; did you mean 'resnet1"),
         ({"name": "resnet18.a1_in2k"}, "timm has no weights 'resnet18.a1_in2k'; did you mean 'resnet18.a1_in1k'"),
+        ({"name": "resnet18."}, "timm has no weights 'resnet18.'; did you mean 'resnet18'"),
+        ({"name": "RESNET18"}, "timm has no network 'RESNET18'; did you mean 'resnet18'"),
+        ({"name": SMALL, "options": {"in_chans": "one"}}, "options: in_chans is 'one'; give a whole number above 0"),
+        ({"name": SMALL, "options": {"img_size": 0}}, "options: img_size is 0; give a whole number above 0"),
         ({"name": "hf-hub:timm/resnet18"}, "timm has no network 'hf-hub:timm/resnet18'"),
         ({"name": SMALL, "options": {"in_chans": 1}}, "takes 1 channels, but mean or std has 3 values; set both"),
         ({"classes": GRADES}, "name"),

@@ -83,7 +83,7 @@ def test_images_are_prepared_as_by_torchvision(params: dict[str, Any], transform
     ("params", "message"),
     [
         ({"name": "resnet19"}, "torchvision has no classifier 'resnet19'; did you mean 'resnet1"),
-        ({"name": "ResNet18"}, "did you mean 'resnet18'"),
+        ({"name": "RESNET18"}, "did you mean 'resnet18'"),
         (
             {"name": "fcn_resnet50"},
             "no classifier 'fcn_resnet50'; it has a network of this name for segmentation",

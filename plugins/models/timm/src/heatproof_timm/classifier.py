@@ -45,10 +45,10 @@ class Timm(Classifier):
         from timm.models import get_pretrained_cfg
 
         name = self.params.name
-        architecture, _, tag = name.partition(".")
+        architecture = name.partition(".")[0]
         if not timm.is_model(architecture):
-            raise ModelError(f"timm has no network {name!r}; {near(architecture, timm.list_models())}")
-        if tag and not timm.is_model_pretrained(name):
+            raise ModelError(f"timm has no network {name!r}; {near(architecture.lower(), timm.list_models())}")
+        if name != architecture and not timm.is_model_pretrained(name):
             tagged = timm.list_models(f"{architecture}.*", pretrained=True)
             raise ModelError(f"timm has no weights {name!r}; {near(name, [architecture, *tagged])}")
         record: Any = get_pretrained_cfg(name)
@@ -59,13 +59,20 @@ class Timm(Classifier):
     @property
     def channels(self) -> int:
         """The channels of the network's images: the option ``in_chans``, or 3."""
-        return int(self.params.options.get("in_chans", COLOURS))
+        return self._count("in_chans") or COLOURS
+
+    def _count(self, name: str) -> int | None:
+        """An option that is a number of channels or pixels, or None; raises ``ModelError`` for anything else."""
+        value = self.params.options.get(name)
+        if value is None or (type(value) is int and value > 0):
+            return value
+        raise ModelError(f"options: {name} is {value!r}; give a whole number above 0.")
 
     def record(self) -> Record:
         """Look up the classes and the transform of the network's weights."""
         params = self.params
         changes: dict[str, Any] = {}
-        size = params.size or params.options.get("img_size")
+        size = params.size or self._count("img_size")
         if size is not None:
             changes["input_size"] = (self.channels, size, size)
         if params.fit == "stretch":

@@ -40,7 +40,7 @@ class Torchvision(Classifier):
         name = self.params.name
         known = models.list_models(module=models)
         if name not in known:
-            raise ModelError(f"torchvision has no classifier {name!r}; {_otherwise(name)}{near(name, known)}")
+            raise ModelError(f"torchvision has no classifier {name!r}; {_otherwise(name)}{near(name.lower(), known)}")
         weights = self._member(self.params.weights)
         return Record(unique(weights.meta["categories"]), self._transform(weights.transforms()))
 
