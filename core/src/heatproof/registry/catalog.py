@@ -150,8 +150,8 @@ class Catalog:
 
     def build(self, kind: str, value: Any, context: Mapping[str, Any]) -> "Component":
         """Build the component that a config describes; raises an error that pydantic locates at the description."""
-        components: dict[tuple[str, str], Component] = context["components"]
-        description = (kind, json.dumps(value, sort_keys=True, default=id))
+        components: dict[Any, Component] = context["components"]
+        description = (kind, json.dumps(value, sort_keys=True, default=id), "inside" in context)
         if description not in components:
             components[description] = self._build(kind, value, context)
         return components[description]
@@ -192,7 +192,11 @@ class Catalog:
                 raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and settings")
             entry = self.resolve(kind, name)
             cls = self.load(entry)
-            return cls.create(params, context, entry.full)
+            inside = {**context, "inside": entry.full}
+            if "inside" in context or "name" not in params or "name" in cls.Params.model_fields:
+                return cls.create(params, inside, entry.full)
+            label = params.pop("name")
+            return cls.create(params, inside, entry.full).with_name(label)
         except (HeatproofError, ValueError) as error:
             raise misfit(error, cls, params) from None
 
