@@ -121,7 +121,8 @@ def test_list_as_json(command: Any, installed: Any) -> None:
 def test_show(command: Any) -> None:
     text = printed(command("show", "resnet50"))
     assert text.startswith(
-        "model resnet50 (heatproof-resnet50 0.1.0)\n\nGrades diabetic retinopathy with a residual network of 50 layers"
+        "model resnet50 (heatproof-resnet50 0.1.0)\nfrom heatproof_resnet50.resnet50 import ResNet50\n\n"
+        "Grades diabetic retinopathy with a residual network of 50 layers"
     )
     assert max(map(len, text.splitlines())) <= 100
     rows = cells(text)

@@ -1,7 +1,8 @@
 """The modules of the core that plugins may import; contracts, reference and tests use this list."""
 
 PUBLIC = (
-    "heatproof.errors", "heatproof.deprecation", "heatproof.digests", "heatproof.seeding", "heatproof.spreadsheet",
+    "heatproof.errors", "heatproof.deprecation", "heatproof.digests", "heatproof.seeding", "heatproof.shell",
+    "heatproof.spreadsheet",
     "heatproof.records",
     "heatproof.component", "heatproof.hooks", "heatproof.imaging", "heatproof.network.modules",
     "heatproof.network.graph", "heatproof.dataset", "heatproof.model", "heatproof.batch", "heatproof.passes",

@@ -14,7 +14,7 @@ import click
 
 from ..errors import HeatproofError, PluginError
 from ..limits import exits_are_errors
-from .terminal import INTERRUPTED, Cli, broken_named, catalog, console, setting, working
+from .terminal import INTERRUPTED, Cli, add_plugins, broken_named, catalog, console, setting, working
 
 if TYPE_CHECKING:
     from ..plan.plan import Plan
@@ -26,6 +26,10 @@ BROKEN = ("distribution", "version", "reason")
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.option(
+    "--plugin", multiple=True, metavar="FILE", type=click.Path(path_type=Path), is_eager=True, expose_value=False,
+    callback=add_plugins, help="Use the components of a Python file; may follow the command.",
+)  # fmt: skip
 @click.version_option(package_name="heatproof")
 def cli(debug: bool) -> None:
     """How far can a heatmap be trusted for this model on this data?"""
@@ -63,7 +67,8 @@ def show_(name: str) -> None:
     out = console()
     for entry in catalog().require_entries(name):
         component = catalog().load(entry)
-        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
+        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})")
+        click.echo(f"{entry.statement}\n")
         click.echo(about(component, out.width))
         if component.Params.model_fields:
             click.echo(about(component.Params, out.width))
@@ -100,6 +105,8 @@ def check(target: str, overrides: tuple[str, ...], strict: bool) -> None:
 
 def _is_config(target: str) -> bool:
     path = Path(target)
+    if path.suffix == ".py":
+        return False
     named_as_file = path.is_file() or path.suffix in (".yaml", ".yml")
     return named_as_file or (not catalog().entries_of(target) and (path.exists() or os.sep in target))
 

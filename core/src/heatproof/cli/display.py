@@ -12,6 +12,7 @@ from rich.console import Console, Group
 
 from ..component import Component, plain
 from ..errors import PluginError
+from ..shell import command
 from .tables import show, table
 
 if TYPE_CHECKING:
@@ -186,5 +187,5 @@ def ending(finished: "Finished") -> str:
 def refuse_faults(folder: Path, faults: Sequence[str]) -> None:
     """Raise ``PluginError`` if ``faults`` of plugins occurred after the run in ``folder`` had finished."""
     if faults:
-        advice = f"update or remove the plugin, then `heatproof report {folder}` calls it again."
+        advice = f"update or remove the plugin, then `{command('report', folder)}` calls it again."
         raise PluginError(f"{'; '.join(faults)}. The run is complete, with its tables in {folder}; {advice}")

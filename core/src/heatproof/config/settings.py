@@ -22,6 +22,9 @@ from .yamlfile import Document, Problem
 SELECTION = ("split", "limit", "ids")
 """The keys in an entry of ``datasets:`` that select samples; all others are Params of the dataset."""
 
+PLUGIN_KEYS = {"plugin", "plugins"}
+"""Keys by which somebody may want a config to load code."""
+
 LISTS = {"dataset": "datasets", "model": "models", "explainer": "explainers"}
 """Key in a row of ``combinations:`` → the list of the entries that the row may name there."""
 
@@ -187,6 +190,8 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
         content = "is empty" if document.data is None else f"holds {document.data!r:.60} and no settings"
         document.complain((), f"{content}; a config is a mapping with datasets, models, explainers and metrics")
         raise _config_error(document.problems)
+    for key in PLUGIN_KEYS & document.data.keys():
+        document.complain((key,), "a config loads no code; name the file by --plugin FILE in the command that runs it")
     document.data.setdefault("output", f"runs/{path.stem}")
     return _validated(document, catalog, path.absolute().parent)
 
