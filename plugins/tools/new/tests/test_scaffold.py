@@ -118,9 +118,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HeatproofError, match=r"cannot write to .*file/heatproof-mine: Not a directory; make room, or"):
         scaffold("metric", "mine", tmp_path / "file")
-    with pytest.raises(
-        HeatproofError, match=r"cannot write to .*file/mine.py: (Not a directory|File exists); make"
-    ):
+    with pytest.raises(HeatproofError, match=r"cannot write to .*file/mine.py: (Not a directory|File exists); make"):
         component_file("metric", "mine", tmp_path / "file")
 
 
