@@ -1,5 +1,6 @@
 """Names of entries: what tables show, which names are refused, and that none changes a number or a key."""
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,8 @@ def test_tables_and_rankings_show_the_names(ran: Callable[..., Any], parts: Any)
     (ranking,) = rankings(Results(finished.folder, parts))
     assert (ranking.dataset, ranking.metric) == ("Our <eyes>", "Share")
     assert "Ours × Plain" in [entry.name for entry in ranking.entries]
+    provenance = json.loads((finished.folder / "provenance.json").read_text())
+    assert [entry["title"] for entry in (*provenance["datasets"], *provenance["models"])] == ["Our <eyes>", "Ours"]
 
 
 def test_a_new_name_computes_nothing_and_changes_no_number(ran: Callable[..., Any], calls: Any) -> None:
