@@ -268,6 +268,15 @@ def test_a_page_that_raises_is_reported_and_the_results_stay(
     assert not (run / "report.html").exists()
 
 
+def test_the_folder_of_a_run_may_have_another_name(command: Any, config: Any, tmp_path: Path) -> None:
+    text = printed(command("run", config(), "--name", "second run"))
+    assert f"Tables: {tmp_path / 'second run'};" in text
+    assert not (tmp_path / "run").exists()
+    for name in ("", ".", "..", "a/b", "/a"):
+        refused = command("run", config(), "--name", name)
+        assert (refused.exit_code, "--name must be the name of one folder" in refused.stderr) == (1, True)
+
+
 def test_shards(command: Any, config: Any, tmp_path: Path) -> None:
     first = printed(command("run", config(), "--shard", "1/2"))
     assert first.endswith(f"Other shards are not finished; tables so far: {tmp_path / 'run'}\n")
