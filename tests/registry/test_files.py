@@ -15,10 +15,15 @@ import pytest
 from click.testing import CliRunner
 
 from heatproof.cli.commands import cli
+from heatproof.config.settings import from_plain, resolved
 from heatproof.errors import PluginError
 from heatproof.registry import catalog
 from heatproof.registry.catalog import Catalog
+from heatproof.registry.discovery import Announcement
 from heatproof.registry.files import announcement
+from heatproof.results.finished import Results
+from heatproof.results.ranking import rankings
+from heatproof.run.runner import run
 from heatproof.shell import PLUGINS
 from heatproof.source_files import refresh
 
@@ -33,6 +38,15 @@ class {name}(Executor):
 """
 ABSTRACT = "\nclass Base(Executor):\n    @abstractmethod\n    def more(self): ...\n"
 HOOK = "\nfrom heatproof.hooks import hookimpl\n\n@hookimpl\ndef {name}({arguments}):\n    {body}\n"
+METRIC = """
+from heatproof.metric import Metric
+
+class MyShare(Metric):
+    \"\"\"The share of positive values.\"\"\"
+    higher_is_better = False
+    def measure(self, case):
+        return {"value": float((case.heatmap.values > 0).mean())}
+"""
 Write = Callable[..., Path]
 
 
@@ -206,3 +220,18 @@ def test_a_config_names_no_file_and_advice_says_who_does(write: Write) -> None:
     assert "a config loads no file of code: add --plugin FILE to the command, see `heatproof list`" in lines[1]
     assert "add --plugin with the path of my_part.py to the command" in lines[2]
     assert "nothing is registered as 'my_part.py'; add --plugin with the path" in invoked("check", "my_part.py").stderr
+
+
+def test_a_finished_run_is_read_without_the_file_and_says_what_is_missing(
+    write: Write, configured: Callable[..., Any], parts: Catalog
+) -> None:
+    both = Catalog([Announcement("parts", "heatproof_parts", "heatproof-parts", "1.0"), announcement(write(METRIC))])
+    config = from_plain(resolved(configured()) | {"metrics": ["my_share"]}, both)
+    folder = run(config, both).folder
+    (whole,) = rankings(Results(folder, both))
+    (read,) = rankings(Results(folder, parts))
+    assert (whole.metric, whole.standard.higher_is_better, whole.standard.remark) == ("my_share", False, "")
+    assert "add --plugin with the path of my_part.py to the command" in read.standard.remark
+    assert {entry.name: entry.value for entry in read.entries} == {entry.name: entry.value for entry in whole.entries}
+    assert json.loads((folder / "provenance.json").read_text())["environments"][0]["plugins"].keys() >= {"my_part.py"}
+    assert str(folder.parent) not in (folder / "summary.csv").read_text()

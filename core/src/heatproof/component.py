@@ -317,7 +317,7 @@ def _defaults(params: type[Params]) -> dict[str, Any]:
     """The default of every Param that has one, as the validators of the class leave it."""
     try:
         return dict(params())
-    except ValidationError:  # some Params are required
+    except (ValidationError, HeatproofError):  # some Params are required
         fields = params.model_fields.items()
         return {name: info.get_default(call_default_factory=True) for name, info in fields if not info.is_required()}
 
