@@ -13,6 +13,7 @@ from urllib.error import URLError
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # by which messages would tell that uv started the tests
 os.environ["HEATPROOF_CACHE"] = tempfile.mkdtemp(prefix="heatproof-cache-")
 atexit.register(shutil.rmtree, os.environ["HEATPROOF_CACHE"], ignore_errors=True)
 

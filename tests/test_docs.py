@@ -219,7 +219,8 @@ def _require_command(words, path):
     while isinstance(command, click.Group):
         assert set(words[:1]) < set(command.commands), f"{path}: heatproof has no command {words[:1]}"
         command = command.commands[words.pop(0)]
-    options = set(chain.from_iterable(parameter.opts for parameter in command.params))
+    parameters = [*command.params, *cli.cli.params]  # the options of the group may follow the command
+    options = set(chain.from_iterable(parameter.opts for parameter in parameters))
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, path
 
 

@@ -31,6 +31,9 @@ DATA_SETS = ("idrid", "kaggle", "mimic", "reflacx", "egd-cxr", "lidc", "covid", 
 NUMBERING = re.compile(r"[Ss]pecification \d|[Pp]aper 00\d|\bV-[A-Z]{2,}")
 """Private numbers of papers and specifications, which readers cannot look up."""
 
+QUOTED = {"data", "new", "gradient", "report"}
+"""English names that the core quotes: commands, and what a model can do."""
+
 
 def texts() -> Iterator[tuple[Path, str]]:
     for path in sorted(CORE.rglob("*.py")):
@@ -68,7 +71,7 @@ def test_the_core_names_no_component_of_a_plugin() -> None:
 
 
 def test_the_core_quotes_no_name_of_a_component() -> None:
-    quoted = re.compile("|".join(rf"""["']{name}["'/(]""" for name in sorted(ENGLISH - {"data", "new", "gradient"})))
+    quoted = re.compile("|".join(rf"""["']{name}["'/(]""" for name in sorted(ENGLISH - QUOTED)))
     lines = [f"{path.relative_to(CORE)}: {line}" for path, text in texts() for line in text.splitlines()]
     assert [line for line in lines if quoted.search(line)] == []
 

@@ -121,7 +121,8 @@ def test_list_as_json(command: Any, installed: Any) -> None:
 def test_show(command: Any) -> None:
     text = printed(command("show", "resnet50"))
     assert text.startswith(
-        "model resnet50 (heatproof-resnet50 0.1.0)\n\nGrades diabetic retinopathy with a residual network of 50 layers"
+        "model resnet50 (heatproof-resnet50 0.1.0)\nfrom heatproof_resnet50.resnet50 import ResNet50\n\n"
+        "Grades diabetic retinopathy with a residual network of 50 layers"
     )
     assert max(map(len, text.splitlines())) <= 100
     rows = cells(text)
@@ -269,6 +270,15 @@ def test_a_page_that_raises_is_reported_and_the_results_stay(
     assert len(read_table(run / "scores.parquet")["case"]) > 0
     assert command("report", run).exit_code == 1
     assert not (run / "report.html").exists()
+
+
+def test_the_folder_of_a_run_may_have_another_name(command: Any, config: Any, tmp_path: Path) -> None:
+    text = printed(command("run", config(), "--name", "second run"))
+    assert f"Tables: {tmp_path / 'second run'};" in text
+    assert not (tmp_path / "run").exists()
+    for name in ("", ".", "..", "a/b", "/a"):
+        refused = command("run", config(), "--name", name)
+        assert (refused.exit_code, "--name must be the name of one folder" in refused.stderr) == (1, True)
 
 
 def test_shards(command: Any, config: Any, tmp_path: Path) -> None:

@@ -399,9 +399,11 @@ class TestAcceleratedIntervals:
         assert np.isnan([result.low, result.high]).all()
         assert why in result.reason
 
-    def test_one_patient_has_no_accelerated_interval(self) -> None:
-        result = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, "bca")["v"]
+    @pytest.mark.parametrize("kind", ["percentile", "bca"])
+    def test_one_patient_has_no_interval(self, kind: str) -> None:
+        result = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, kind)["v"]
         assert (result.value, result.reason) == (1.5, "there is only one patient")
+        assert np.isnan([result.low, result.high]).all()
 
     def test_each_row_lacks_one_patient(self) -> None:
         values = np.random.default_rng(5).normal(size=len(PATIENTS))

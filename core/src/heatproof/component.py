@@ -4,7 +4,7 @@ import os
 import time
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeGuard, cast, get_args, get_origin
@@ -28,6 +28,7 @@ from .messages import in_one_line
 from .records import Sample
 from .sources import KINDS, content, described, source
 
+LONGEST_LABEL = 60
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
 LONGEST_TEXT = 1000
@@ -51,8 +52,8 @@ Location = Annotated[Path, BeforeValidator(_absolute)]
 """A file or folder in Params; a relative path starts at the config's folder, an identity has the file's digest."""
 
 
-INTERNAL = {"params", "registered", "_identity", "_source", "_origin", "_views", "_variants", "_notices"}
-"""Attributes of components that follow from what their identity covers."""
+INTERNAL = {"params", "registered", "_naming", "_identity", "_source", "_origin", "_views", "_variants", "_notices"}
+"""Attributes of components that follow from what their identity covers, or that no result depends on."""
 
 
 class Params(BaseModel):
@@ -91,14 +92,14 @@ class Component(ABC, Generic[P]):
     revision: ClassVar[int] = 1
     """Raise it when results change for equal Params; identities do not contain package versions."""
 
-    labelled: ClassVar[bool] = True
-    """Whether its label names the settings that differ from the defaults; not where they hold networks or pictures."""
-
     _defined: ClassVar[int] = 0
     _body: ClassVar[Mapping[str, Any]] = {}
 
     registered: str = ""
     """``distribution/name`` in the catalog; empty for a component created in Python."""
+
+    _naming: tuple[str, Mapping[str, Any]] | None = None
+    """The name that an entry of a config gives the component, and the values of the Params that it had then."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -157,9 +158,15 @@ class Component(ABC, Generic[P]):
         return self.registered or f"{type(self).__module__}:{type(self).__qualname__}"
 
     @property
+    def entry_name(self) -> str:
+        """The name that an entry of a config gives it: a label that no identity contains; empty without one."""
+        return self._naming[0] if self._naming else ""
+
+    @property
     def short(self) -> str:
-        """The last part of the name, as tables show it: the registered name without its distribution, or the class."""
-        return self.name.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+        """The name that tables show: of its entry, the value of a Param ``name``, or the last part of ``name``."""
+        label = self.entry_name or getattr(self.params, "name", None)
+        return str(label or self.name.rsplit("/", 1)[-1].rsplit(":", 1)[-1])
 
     @property
     def identity(self) -> str:
@@ -202,8 +209,33 @@ class Component(ABC, Generic[P]):
     def with_(self, **changes: Any) -> Self:
         """Return a copy with changed Params, which are validated again."""
         copy = type(self)(**dict(self._values()) | changes)
-        copy.__dict__ = self._attributes() | vars(copy) | {"registered": self.registered}
+        copy.__dict__ = self._attributes() | vars(copy) | {"registered": self.registered, "_naming": self._naming}
         return copy
+
+    def with_name(self, name: str) -> Self:
+        """Return a copy that tables show under this name; raises ``HeatproofError`` for a name that is no label."""
+        sound = isinstance(name, str) and name.strip() == name and name.isprintable()
+        if not sound or not 0 < len(name) <= LONGEST_LABEL:
+            raise HeatproofError(
+                f"name: should be a label of 1 to {LONGEST_LABEL} printable characters (seen: {name!r:.80})"
+            )
+        copy = self.with_()
+        copy._naming = (name, dict(copy._values()))
+        return copy
+
+    def changed_settings(self) -> dict[str, Any]:
+        """The Params by which labels tell the component from others.
+
+        They differ from their defaults, or, if an entry of a config names the component, from those of the entry.
+        """
+        usual: Mapping[str, Any] = _defaults(type(self.params))
+        if self._naming:
+            _, usual = self._naming
+        return {
+            name: value
+            for name, value in self._values()
+            if name not in usual or mapped(value, _comparable) != mapped(usual[name], _comparable)
+        }
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -222,7 +254,7 @@ class Component(ABC, Generic[P]):
         return {name: mapped(value, _identity_leaf) for name, value in self._values()}
 
     def __getstate__(self) -> dict[str, Any]:
-        attributes = {"registered": self.registered, **self._attributes()}
+        attributes = {"registered": self.registered, "_naming": self._naming, **self._attributes()}
         state = {"params": dict(self._values()), "attributes": attributes}
         return state | {"identity": self.identity, "source": self.__dict__["_source"]}
 
@@ -278,6 +310,23 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, BaseModel):
         return {name: mapped(getattr(value, name), leaf) for name in type(value).model_fields}
     return leaf(value)
+
+
+@cache
+def _defaults(params: type[Params]) -> dict[str, Any]:
+    """The default of every Param that has one, as the validators of the class leave it."""
+    try:
+        return dict(params())
+    except (ValidationError, HeatproofError):  # some Params are required
+        fields = params.model_fields.items()
+        return {name: info.get_default(call_default_factory=True) for name, info in fields if not info.is_required()}
+
+
+def _comparable(value: Any) -> Any:
+    """The class and the Params of a component, so that the registered one equals the same created in Python."""
+    if isinstance(value, Component):
+        return [type(value), {name: mapped(entry, _comparable) for name, entry in value._values()}]
+    return value
 
 
 def _identity_leaf(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Datasets: images with labels, annotations and patients, read from the layout their authors published."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
-from .component import Component, P
+from .component import Component, P, plain
 from .digests import digest, file_digest
 from .errors import DataError, near
 from .records import Sample
+from .shell import command
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,19 @@ class Dataset(Component[P]):
     def check(self) -> list[Tally]:
         """The number of samples per split, and what is missing or unreadable, against the published counts."""
         return [Tally(f"samples in {split}", len(self.ids(split))) for split in self.splits]
+
+    @property
+    def check_command(self) -> str:
+        """The command that counts the files of this dataset, for messages; without its name if it is not registered."""
+        if not self.registered:
+            return command("data", "check")
+        settings = self.changed_settings()
+        words = [self.registered.rpartition("/")[2]]
+        if "root" in settings:
+            words += ["--root", str(settings.pop("root"))]
+        for name, value in settings.items():
+            words += ["--set", f"{name}={json.dumps(plain(value), ensure_ascii=False)}"]
+        return command("data", "check", *words)
 
     def write(self, samples: Iterable[Sample], root: Path) -> int:
         """Write samples in this dataset's file layout under ``root``; returns their number."""

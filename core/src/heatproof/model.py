@@ -397,8 +397,6 @@ class NetworkParams(Params):
 class NetworkModel(Model[NetworkParams]):
     """A model of an existing network, returned by ``Model.of``; tables show the network's class."""
 
-    labelled = False
-
     def __init__(self, **params: Any):
         super().__init__(**params)
         for name in ("classes", "preparation", "head", "outputs"):
@@ -406,8 +404,8 @@ class NetworkModel(Model[NetworkParams]):
 
     @property
     def short(self) -> str:
-        """The class of the network."""
-        return type(self.params.network).__name__
+        """The name of its entry, or the class of the network."""
+        return self.entry_name or type(self.params.network).__name__
 
     def build(self) -> nn.Module:
         """The network itself."""
@@ -415,10 +413,14 @@ class NetworkModel(Model[NetworkParams]):
 
     def describe(self) -> dict[str, Any]:
         """The settings; the network is described by its class and digest."""
-        return super().describe() | {"network": f"{self.short} {self.network_digest}"}
+        return super().describe() | {"network": f"{type(self.params.network).__name__} {self.network_digest}"}
+
+    def changed_settings(self) -> dict[str, Any]:
+        """None: the class of the network names it, and the identity tells networks of one class apart."""
+        return {}
 
     def _identity_params(self) -> dict[str, Any]:
-        return super()._identity_params() | {"network": self.short}
+        return super()._identity_params() | {"network": type(self.params.network).__name__}
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:

@@ -94,8 +94,6 @@ class GivenImagesParams(Params):
 class GivenImages(Dataset[GivenImagesParams]):
     """Images of a caller: arrays, tensors, files, or the items of a torch dataset."""
 
-    labelled = False
-
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes of the model."""
@@ -152,6 +150,10 @@ class GivenImages(Dataset[GivenImagesParams]):
         """The name, the number of images and their digest; the images themselves cannot be written."""
         settings = {"name": self.short, "images": len(self.ids()), "values": self.params.collection.meaning}
         return {"use": self.name, **settings, "classes": list(self.classes), "content": self.content()}
+
+    def changed_settings(self) -> dict[str, Any]:
+        """No settings, as images cannot be written into a label."""
+        return {}
 
     def _identity_params(self) -> dict[str, Any]:
         return {"name": self.short, "classes": list(self.classes)}

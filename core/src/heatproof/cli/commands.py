@@ -14,9 +14,10 @@ import click
 
 from ..errors import HeatproofError, PluginError
 from ..limits import exits_are_errors
-from .terminal import INTERRUPTED, Cli, broken_named, catalog, console, setting, working
+from .terminal import INTERRUPTED, Cli, add_plugins, broken_named, catalog, console, setting, working
 
 if TYPE_CHECKING:
+    from ..config.settings import RunConfig
     from ..plan.plan import Plan
     from ..run.runner import Finished
 
@@ -26,6 +27,10 @@ BROKEN = ("distribution", "version", "reason")
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.option(
+    "--plugin", multiple=True, metavar="FILE", type=click.Path(path_type=Path), is_eager=True, expose_value=False,
+    callback=add_plugins, help="Use the components of a Python file; may follow the command.",
+)  # fmt: skip
 @click.version_option(package_name="heatproof")
 def cli(debug: bool) -> None:
     """How far can a heatmap be trusted for this model on this data?"""
@@ -63,7 +68,8 @@ def show_(name: str) -> None:
     out = console()
     for entry in catalog().require_entries(name):
         component = catalog().load(entry)
-        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})\n")
+        click.echo(f"{entry.kind} {entry.name} ({entry.distribution} {entry.version})")
+        click.echo(f"{entry.statement}\n")
         click.echo(about(component, out.width))
         if component.Params.model_fields:
             click.echo(about(component.Params, out.width))
@@ -100,6 +106,8 @@ def check(target: str, overrides: tuple[str, ...], strict: bool) -> None:
 
 def _is_config(target: str) -> bool:
     path = Path(target)
+    if path.suffix == ".py":
+        return False
     named_as_file = path.is_file() or path.suffix in (".yaml", ".yml")
     return named_as_file or (not catalog().entries_of(target) and (path.exists() or os.sep in target))
 
@@ -140,6 +148,7 @@ def _show_plan(plan: "Plan", costs: bool) -> None:
 @cli.command(short_help="Run a config, or continue an earlier run of it.")
 @click.argument("config", type=click.Path(path_type=Path))
 @setting("Change a setting of the config (a.b=c).")
+@click.option("--name", metavar="NAME", help="The name of the run's folder, in place of the last part of output.")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run part I of N; all parts share the output folder.")
 @click.option("--strict", is_flag=True, help="Fail if a dataset rejects samples or a case fails.")
 @click.option("--retry-failed", is_flag=True, help="Compute units with invalid or failed cases again.")
@@ -147,7 +156,8 @@ def _show_plan(plan: "Plan", costs: bool) -> None:
 @exits_are_errors()
 @broken_named()
 def run(
-    config: Path, overrides: tuple[str, ...], shard: str, strict: bool, retry_failed: bool, verify_data: bool
+    config: Path, overrides: tuple[str, ...], name: str | None, shard: str, strict: bool, retry_failed: bool,
+    verify_data: bool,
 ) -> None:  # fmt: skip
     """Run CONFIG, or continue an earlier run of it."""
     part = _shard(shard)
@@ -159,7 +169,7 @@ def run(
     from .progress import Live
 
     keep_freed_memory()
-    loaded = load(config, catalog(), overrides)
+    loaded = _named(load(config, catalog(), overrides), name)
     live = Live(console(stderr=True))
     try:
         with live, redirect_stdout(sys.stderr):
@@ -189,6 +199,15 @@ def _remarks(finished: "Finished") -> Iterator[str]:
     for entry in finished.skipped:
         yield f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}"
     yield from (f"no valid case: {sentence}" for sentence in finished.validity.empty)
+
+
+def _named(config: "RunConfig", name: str | None) -> "RunConfig":
+    """A config whose run has a folder of this name, beside the one that its output names."""
+    if name is None:
+        return config
+    if name in ("", "..") or Path(name).name != name:
+        raise HeatproofError(f"--name must be the name of one folder, without a path (got {name!r}).")
+    return config.model_copy(update={"output": config.output.with_name(name)})
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..component import Component, plain
 from ..errors import PluginError
+from ..shell import command
 from .tables import cell, show, table
 
 if TYPE_CHECKING:
@@ -202,5 +203,5 @@ def ending(finished: "Finished") -> str:
 def refuse_faults(folder: Path, faults: Sequence[str]) -> None:
     """Raise ``PluginError`` if ``faults`` of plugins occurred after the run in ``folder`` had finished."""
     if faults:
-        advice = f"update or remove the plugin, then `heatproof report {folder}` calls it again."
+        advice = f"update or remove the plugin, then `{command('report', folder)}` calls it again."
         raise PluginError(f"{'; '.join(faults)}. The run is complete, with its tables in {folder}; {advice}")

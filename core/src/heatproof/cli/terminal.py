@@ -1,14 +1,17 @@
 """The group of commands, its messages for errors, and helpers for commands of plugins."""
 
 import errno
+import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import HeatproofError
+from ..shell import PLUGINS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,8 +53,23 @@ class Cli(click.Group):
             raise click.UsageError(f"{error.format_message()} {hint}", context) from None
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Accept ``--debug`` before and after the command."""
-        return super().parse_args(context, sorted(args, key=lambda argument: argument != "--debug"))
+        """Accept the options of the group before and after the command."""
+        try:
+            return super().parse_args(context, _group_options_first(args))
+        except HeatproofError as error:  # of a file of --plugin, whose commands the help lists
+            if "--debug" in args:
+                raise
+            raise click.ClickException(_sentence(error)) from error
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command line; ``HEATPROOF_PLUGINS`` has its earlier value afterwards."""
+        before = os.environ.get(PLUGINS)
+        try:
+            return super().main(*arguments, **settings)
+        finally:
+            os.environ.pop(PLUGINS, None)
+            if before is not None:
+                os.environ[PLUGINS] = before
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command and turn its errors into messages."""
@@ -66,6 +84,36 @@ class Cli(click.Group):
             if context.params["debug"]:
                 raise
             raise click.ClickException(_sentence(error)) from error
+
+
+def _group_options_first(args: Sequence[str]) -> list[str]:
+    """Move ``--debug`` and ``--plugin FILE`` before the command; what follows ``--`` stays."""
+    end = [*args, "--"].index("--")
+    first: list[str] = []
+    others: list[str] = []
+    words = iter(args[:end])
+    for word in words:
+        if word == "--plugin":
+            value = next(words, None)
+            if value is None:
+                raise click.BadOptionUsage(word, f"Option '{word}' requires a file.")
+            first += [word, value]
+        elif word == "--debug" or word.startswith("--plugin="):
+            first.append(word)
+        else:
+            others.append(word)
+    return [*first, *others, *args[end:]]
+
+
+def add_plugins(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
+    """Name the files of ``--plugin`` in ``HEATPROOF_PLUGINS``, which worker processes inherit.
+
+    Raises ``PluginError`` for a file at fault.
+    """
+    if paths:
+        files = [os.path.abspath(path.expanduser()) for path in paths]
+        os.environ[PLUGINS] = os.pathsep.join(filter(None, [os.environ.get(PLUGINS), *files]))
+        catalog()
 
 
 def _sentence(error: Exception) -> str:

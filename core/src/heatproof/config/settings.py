@@ -16,10 +16,14 @@ from ..metric import Metric
 from ..model import Model, Precision
 from ..registry.catalog import Catalog, default
 from . import yamlfile
+from .names import matching, problems
 from .yamlfile import Document, Problem
 
 SELECTION = ("split", "limit", "ids")
 """The keys in an entry of ``datasets:`` that select samples; all others are Params of the dataset."""
+
+PLUGIN_KEYS = {"plugin", "plugins"}
+"""Keys by which somebody may want a config to load code."""
 
 LISTS = {"dataset": "datasets", "model": "models", "explainer": "explainers"}
 """Key in a row of ``combinations:`` → the list of the entries that the row may name there."""
@@ -109,7 +113,7 @@ class DatasetEntry(Params):
     def describe(self) -> dict[str, Any]:
         """Return this entry in the form of a config."""
         selection = {name: plain(getattr(self, name)) for name in SELECTION}
-        return self.component.describe() | {name: value for name, value in selection.items() if value is not None}
+        return entry_of(self.component) | {name: value for name, value in selection.items() if value is not None}
 
 
 class CombinationEntry(Params):
@@ -194,6 +198,8 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
         content = "is empty" if document.data is None else f"holds {document.data!r:.60} and no settings"
         document.complain((), f"{content}; a config is a mapping with datasets, models, explainers and metrics")
         raise _config_error(document.problems)
+    for key in PLUGIN_KEYS & document.data.keys():
+        document.complain((key,), "a config loads no code; name the file by --plugin FILE in the command that runs it")
     document.data.setdefault("output", f"runs/{path.stem}")
     return _validated(document, catalog, path.absolute().parent)
 
@@ -209,9 +215,19 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     """Return a config as plain data with absolute paths and all defaults; ``from_plain`` restores the config."""
     settings: dict[str, Any] = plain(config)
     settings["datasets"] = [entry.describe() for entry in config.datasets]
+    for kind in ("models", "explainers", "metrics"):
+        settings[kind] = [entry_of(component) for component in getattr(config, kind)]
     for row, entry in zip(settings["combinations"], config.combinations):
-        row["dataset"] = entry.dataset.describe()
+        row |= {"dataset": entry.dataset.describe(), "model": entry_of(entry.model)}
+        row |= {"explainer": entry_of(entry.explainer)}
     return settings
+
+
+def entry_of(component: Component) -> dict[str, Any]:
+    """Return a component in the form of a config, with the name that its entry gives it."""
+    if not component.entry_name:
+        return component.describe()
+    return component.describe() | {"name": component.entry_name}
 
 
 def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
@@ -228,6 +244,8 @@ def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
             if not copied and (problem.origin, problem.path) not in reported:
                 document.problems.append(problem)
         raise _config_error(document.problems) from None
+    for kind, sentence in problems(config):
+        document.complain((kind,), sentence)
     if document.problems:
         raise _config_error(document.problems)
     return config
@@ -254,7 +272,7 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
         if not isinstance(row, dict):
             continue
         for part, list_name in LISTS.items():
-            matches = _matches(document.data.get(list_name), row.get(part))
+            matches = matching(document.data.get(list_name), row.get(part))
             keys = ("combinations", index, part)
             if len(matches) > 1:
                 problem = f"{list_name} has {len(matches)} entries of this name (seen: {row[part]!r})"
@@ -263,11 +281,3 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
                 row[part] = matches[0]
                 copies.add(keys)
     return copies
-
-
-def _matches(entries: Any, name: Any) -> list[Any]:
-    """Return the entries of a list that use the component of this name, written with or without its distribution."""
-    if not (isinstance(entries, list) and isinstance(name, str)):
-        return []
-    uses = [entry.get("use") if isinstance(entry, dict) else entry for entry in entries]
-    return [entry for entry, use in zip(entries, uses) if isinstance(use, str) and f"/{use}".endswith(f"/{name}")]

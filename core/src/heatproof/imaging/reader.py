@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 from ..component import Component, P
 from ..errors import DataError, PluginError
 from ..records import Array, Geometry
+from ..shell import command
 from .turning import UPRIGHT
 from .window import Window, seen_through
 
@@ -180,8 +181,8 @@ def _unclaimed(path: Path, candidates: Sequence[Candidate]) -> DataError:
     for suffix, distribution in DISTRIBUTIONS.items():
         if path.name.lower().endswith(suffix):
             return DataError(
-                f"{path} has no reader; install {distribution}, which reads {suffix}, or repair it if `heatproof list` "
-                "names it as broken."
+                f"{path} has no reader; install {distribution}, which reads {suffix}, or repair it if "
+                f"`{command('list')}` names it as broken."
             )
     allowed = sorted({suffix for _, reader in candidates for suffix in reader.suffixes} | DISTRIBUTIONS.keys())
     return DataError(f"{path} has a format that no installed reader reads; allowed: {', '.join(allowed)}.")

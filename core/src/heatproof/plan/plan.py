@@ -199,7 +199,7 @@ def source(entry: DatasetEntry) -> Source:
         raise DataError(f"{dataset.short} has no sample {unknown[0]!r} in split {split}; {near(unknown[0], ids)}")
     selected = tuple(dict.fromkeys(entry.ids or ids))[: entry.limit]
     if not selected:
-        advice = "check its folder with `heatproof data check`, or choose another split."
+        advice = f"check its folder with `{dataset.check_command}`, or choose another split."
         raise DataError(f"{dataset.short} has no samples in split {split}; {advice}")
     return Source(dataset, split, selected)
 

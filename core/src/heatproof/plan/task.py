@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..batch import Request
-from ..component import Component
+from ..component import Component, mapped
 from ..dataset import Dataset
 from ..explainer import Explainer
 from ..metric import Metric
@@ -169,38 +170,65 @@ class Task:
 
 
 def label(component: Component) -> str:
-    """The registered name with the settings that differ from the defaults: ``method(layer=conv1)``."""
-    if not component.labelled:
+    """The name with the settings that differ from the defaults: ``method(layer=conv1)``.
+
+    A component with a Param ``name``, such as that of an architecture, has the value of this Param as its label.
+    """
+    if not component.entry_name and getattr(component.params, "name", None):
         return component.short
-    settings = component.describe()
-    params = component.params
-    changed = [
-        f"{name}={_text(settings[name])}"
-        for name, info in type(params).model_fields.items()
-        if getattr(params, name) != info.get_default(call_default_factory=True)
-    ]
-    return f"{component.short}({', '.join(changed)})" if changed else component.short
+    return _with(component, component.changed_settings())
 
 
 def labels(components: Iterable[Component]) -> dict[str, str]:
-    """Identity of each component → its label, with the start of the identity where labels are equal: ``net#3f9a1c``.
+    """Identity of each component → its label; equal ones get the settings in which they differ: ``net(size=64)``.
 
-    Such components differ by their weights, their code or their files.
+    Where they differ by their weights, code or files, the start of the identity follows: ``net#3f9a1c``.
     """
-    texts = {component.identity: label(component) for component in components}
+    distinct = {component.identity: component for component in components}
+    texts = {identity: label(component) for identity, component in distinct.items()}
+    for text in [text for text, count in Counter(texts.values()).items() if count > 1]:
+        equal = {identity: distinct[identity] for identity in texts if texts[identity] == text}
+        texts |= _differences(equal)
     counts = Counter(texts.values())
     return {identity: f"{text}#{identity[:6]}" if counts[text] > 1 else text for identity, text in texts.items()}
 
 
 def told_apart(components: Iterable[Component]) -> dict[str, str]:
-    """Identity of each component → its registered name, or its label if several components have this name."""
+    """Identity of each component → its name, or its label if several components have this name."""
     distinct = {component.identity: component for component in components}
     counts = Counter(component.short for component in distinct.values())
     short = {identity: component.short for identity, component in distinct.items() if counts[component.short] == 1}
     return labels(distinct.values()) | short
 
 
+def _differences(components: Mapping[str, Component]) -> dict[str, str]:
+    """Identity → the label of components whose labels are equal, with the settings in which they differ; or nothing."""
+    settings = {identity: component.changed_settings() for identity, component in components.items()}
+    names = dict.fromkeys(name for values in settings.values() for name in values)
+    differing = [name for name in names if len({_text(values.get(name)) for values in settings.values()}) > 1]
+    if not differing:
+        return {}
+    return {
+        identity: _with(component, {name: settings[identity][name] for name in differing if name in settings[identity]})
+        for identity, component in components.items()
+    }
+
+
+def _with(component: Component, settings: Mapping[str, Any]) -> str:
+    """The name of a component with settings."""
+    if not settings:
+        return component.short
+    return f"{component.short}({', '.join(f'{name}={_text(value)}' for name, value in settings.items())})"
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and "use" in value:
-        return str(value["use"]).rsplit("/", 1)[-1]
-    return str(value)
+    """A setting in a label: components by their names, paths by their last part."""
+    return str(mapped(value, _leaf))
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.short
+    if isinstance(value, Path):
+        return value.name
+    return value

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +15,10 @@ from packaging.utils import canonicalize_name
 
 from .. import hooks
 from ..errors import HeatproofError, PluginError, near
+from ..shell import PLUGINS, command
 from .discovery import Announcement, Broken, discover
-from .plugins import Plugin, Plugins, attribute, contained, import_limit, reason
+from .files import announcements, require_sound
+from .plugins import Plugin, Plugins, attribute, contained, import_limit, kind_of, reason
 
 if TYPE_CHECKING:
     from ..component import Component
@@ -38,6 +41,12 @@ class Registration:
     def full(self) -> str:
         """The unambiguous name ``distribution/name``."""
         return f"{self.distribution}/{self.name}"
+
+    @property
+    def statement(self) -> str:
+        """The statement that imports its class."""
+        module, _, name = self.target.partition(":")
+        return f"from {module} import {name.partition('.')[0]}"
 
 
 class Catalog:
@@ -95,10 +104,14 @@ class Catalog:
             raise PluginError(f"there is no kind {kind!r}; {near(kind, hooks.KINDS)}")
         distribution, _, bare = name.rpartition("/")
         if not NAME.fullmatch(bare):
-            raise PluginError(f"{name!r} is not a registered name; import paths are not allowed, see `heatproof list`")
+            reason = "import paths are not allowed"
+            if ".py" in bare:
+                reason = "a config loads no file of code: add --plugin FILE to the command"
+            raise PluginError(f"{name!r} is not a registered name; {reason}, see `{command('list')}`")
         matches = [entry for entry in self.entries if (entry.kind, entry.name) == (kind, bare)]
         if distribution:
-            matches = [entry for entry in matches if entry.distribution == canonicalize_name(distribution)]
+            normalised = canonicalize_name(distribution)
+            matches = [entry for entry in matches if canonicalize_name(entry.distribution) == normalised]
         if not matches:
             self._raise_unknown(kind, name)
         if len(matches) > 1:
@@ -118,7 +131,7 @@ class Catalog:
             if plugin.distribution == name:
                 raise PluginError(f"{name} is broken: {plugin.reason}")
         names = {text for entry in self.entries for text in (entry.name, entry.distribution)}
-        raise PluginError(f"nothing is registered as {name!r}; {near(name, names)}")
+        raise PluginError(f"nothing is registered as {name!r}; {_file_of(name) or near(name, names)}")
 
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""
@@ -147,15 +160,15 @@ class Catalog:
         """Convert a Param of type ``interface``: a name or ``{"use": name, …}`` becomes a component."""
         if hasattr(value, "registered"):
             return self._register(value, context)
-        kind = _kind(interface)
+        kind = kind_of(interface)
         if kind is None:
             return value
         return self.build(kind, value, context)
 
     def build(self, kind: str, value: Any, context: Mapping[str, Any]) -> "Component":
         """Build the component that a config describes; raises an error that pydantic locates at the description."""
-        components: dict[tuple[str, str], Component] = context["components"]
-        description = (kind, json.dumps(value, sort_keys=True, default=id))
+        components: dict[Any, Component] = context["components"]
+        description = (kind, json.dumps(value, sort_keys=True, default=id), "inside" in context)
         if description not in components:
             components[description] = self._build(kind, value, context)
         return components[description]
@@ -179,7 +192,7 @@ class Catalog:
         kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
         hint = "".join(f"{name!r} is of kind {kind}; " for kind in kinds[:1])
         names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
-        message = f"no {kind} is named {name!r:.80}; {hint}{near(name, names)}"
+        message = f"no {kind} is named {name!r:.80}; {hint}{_file_of(name) or near(name, names)}"
         if self.broken:
             faults = "; ".join(map(str, self.broken))
             message += f"; or it belongs to a broken plugin ({faults})"
@@ -196,7 +209,11 @@ class Catalog:
                 raise PluginError(f"should name a registered {kind}, or be a mapping with `use: name` and settings")
             entry = self.resolve(kind, name)
             cls = self.load(entry)
-            return cls.create(params, context, entry.full)
+            inside = {**context, "inside": entry.full}
+            if "inside" in context or "name" not in params or "name" in cls.Params.model_fields:
+                return cls.create(params, inside, entry.full)
+            label = params.pop("name")
+            return cls.create(params, inside, entry.full).with_name(label)
         except (HeatproofError, ValueError) as error:
             raise misfit(error, cls, params) from None
 
@@ -211,10 +228,20 @@ class Catalog:
         return value
 
 
-@functools.cache
 def default() -> Catalog:
-    """Return the catalog of this process."""
-    return Catalog(*discover())
+    """Return the catalog of this process: of what is installed, and of the files that ``HEATPROOF_PLUGINS`` names."""
+    return _default(os.environ.get(PLUGINS, ""))
+
+
+@functools.cache
+def _default(files: str) -> Catalog:
+    installed, broken = discover()
+    added: list[Announcement] = []
+    if files:
+        added = announcements()
+    catalog = Catalog([*installed, *added], broken)
+    require_sound(added, catalog.broken, catalog.entries)
+    return catalog
 
 
 def _declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
@@ -231,15 +258,15 @@ def _declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
     return declared.items()
 
 
+def _file_of(name: str) -> str:
+    """Advice for a name that belongs to a file of a plugin, such as ``my_network.py/my_network``; empty for others."""
+    file = name.partition("/")[0]
+    return f"add --plugin with the path of {file} to the command" if file.endswith(".py") else ""
+
+
 def _class(entry: Registration) -> "type[Component]":
     target = hooks.KINDS[entry.kind][1]
     component = attribute(entry.target)
     if not (isinstance(component, type) and issubclass(component, attribute(target))):
         raise PluginError(f"it is not a subclass of {target.replace(':', '.')}")
     return component
-
-
-def _kind(interface: "type[Component]") -> str | None:
-    """Return the kind of a component class; None for a class of no kind."""
-    names = [f"{parent.__module__}:{parent.__qualname__}" for parent in interface.__mro__]
-    return next((kind for kind, (_, target) in hooks.KINDS.items() if target in names), None)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 import entrypoints
 from packaging.utils import canonicalize_name
@@ -14,12 +15,16 @@ GROUP = "heatproof"
 
 @dataclass(frozen=True)
 class Announcement:
-    """A plugin as its distribution announces it; ``target`` is its module, or ``"module:object"``."""
+    """A plugin as its distribution announces it; ``target`` is its module, or ``"module:object"``.
+
+    A file that the user names stands for a distribution; its ``module`` is imported already.
+    """
 
     entry: str
     target: str
     distribution: str
     version: str
+    module: Any = None
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Plugins:
     def _import(self, plugin: Plugin) -> None:
         target = plugin.announcement.target
         try:
-            plugin.module = attribute(target)
+            plugin.module = plugin.announcement.module or attribute(target)
         except (Exception, SystemExit) as error:
             raise PluginError(f"{target} does not import: {reason(error)}") from error
         owner = next(other for other in self.working if other.module is plugin.module)
@@ -199,6 +199,12 @@ def reason(error: BaseException) -> str:
     if isinstance(error, (HeatproofError, pluggy.PluginValidationError)):
         return text
     return f"{type(error).__name__}: {text}"
+
+
+def kind_of(interface: type) -> str | None:
+    """Return the kind of a component class; None for a class of no kind."""
+    names = [f"{parent.__module__}:{parent.__qualname__}" for parent in interface.__mro__]
+    return next((kind for kind, (_, target) in hooks.KINDS.items() if target in names), None)
 
 
 def attribute(target: str) -> Any:

@@ -1,7 +1,7 @@
 """Bootstrap confidence intervals of a measure: percentile, BCa, or as in Watanabe et al. 2022."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from .resampling import PARITY_RESAMPLES, sampling
 Summarise: TypeAlias = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 """``Metric.summarise``."""
 
+ONE_PATIENT = "there is only one patient"
 TIE = 1e-10
 """Values that differ by at most this share of the largest are equal: rounding must not decide a test or a rank."""
 
@@ -90,7 +91,7 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, confidence: f
 def _no_bca_reason(below: float, jackknife: Array, tolerance: float) -> str:
     """The reason why there is no BCa interval, or empty; ``below`` is the share of resamples below the value."""
     if len(jackknife) < 2:
-        return "there is only one patient"
+        return ONE_PATIENT
     if np.isnan(jackknife).any():
         return "without one of the patients there is no value"
     if np.ptp(jackknife) <= tolerance:
@@ -113,6 +114,7 @@ def summarise_cases(
     """Measure → value and interval of one combination; the interval ``parity`` is that of Watanabe et al. 2022.
 
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
+    Cases of one patient have no interval.
     """
     summaries: dict[str, Summary] = {}
     pieces = [
@@ -123,6 +125,8 @@ def summarise_cases(
         values = np.concatenate([piece[name] for piece in pieces])
         n = int(defined_cases(measurements, name).sum())
         summaries[name] = _summary(interval, values, resamples, confidence, n)
+        if len(set(patients)) == 1 and interval != "parity":  # which draws cases
+            summaries[name] = replace(summaries[name], low=np.nan, high=np.nan, reason=ONE_PATIENT)
     return summaries
 
 

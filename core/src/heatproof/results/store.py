@@ -23,6 +23,7 @@ from zarr.codecs import BloscCodec
 from ..digests import file_digest
 from ..errors import StoreError
 from ..records import Array, UnitKind
+from ..shell import command
 from .checksums import UNIT, DamagedUnit, digests_of, sealed, unsealed, verify
 from .parquet import read_table
 from .partial import abandoned, partial_path, reason_of, working, writing
@@ -63,7 +64,7 @@ class Run:
         """An existing run; raises ``StoreError`` when ``folder`` holds no run."""
         if not (Path(folder) / "config.yaml").is_file():
             raise StoreError(
-                f"{folder} is not a run's folder (it has no config.yaml); give the output of `heatproof run`."
+                f"{folder} is not a run's folder (it has no config.yaml); give the output of `{command('run')}`."
             )
         return cls(folder)
 

@@ -17,7 +17,7 @@ from ..component import Component
 from ..dataset import Tally
 from ..digests import digest
 from ..model import Model
-from ..plan.task import Task, labels
+from ..plan.task import Task, labels, told_apart
 from ..records import UnitKind
 from ..registry.catalog import Catalog
 from ..results.checksums import DamagedUnit
@@ -49,12 +49,14 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     models = {task.model.identity: task.model for task in tasks}
     names = labels(models.values())
     sources = {(task.source.dataset.identity, task.source.split): task.source for task in tasks}
+    titles = told_apart(source.dataset for source in sources.values())
     return {
         "environments": _environments(run, metas), "seed": tasks[0].seed, "precision": tasks[0].model.precision,
         "rows": {names[task.model.identity]: task.rows or known_rows(run, task.model, task.device) for task in tasks},
-        "models": [_model(model, tasks, metas) for model in models.values()],
+        "models": [_model(model, tasks, metas) | {"title": names[model.identity]} for model in models.values()],
         "datasets": [
-            {**source.dataset.describe(), "identity": source.dataset.identity, "split": source.split,
+            {**source.dataset.describe(), "title": titles[source.dataset.identity],
+             "identity": source.dataset.identity, "split": source.split,
              "samples": len(source.ids), "synthetic": source.dataset.synthetic, "citation": source.dataset.citation,
              "rejected": [{"what": tally.what, "count": tally.count, "example": tally.example}
                           for tally in rejected.get(source.dataset.identity, ())]}

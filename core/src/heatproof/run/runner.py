@@ -124,7 +124,9 @@ def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
     plan = make_plan(config, catalog)
     require_tuning(plan)
     if strict and (rejected := _sentences(plan, plan.rejected)):
-        raise DataError(f"{rejected[0].rstrip('.')} (--strict); see `heatproof data check`, and mend or remove them.")
+        dataset = next(source.dataset for source, _ in plan.pairs if plan.rejected[source.dataset.identity])
+        advice = f"see `{dataset.check_command}`, and mend or remove them."
+        raise DataError(f"{rejected[0].rstrip('.')} (--strict); {advice}")
     return plan
 
 

@@ -66,7 +66,7 @@ class _ReadableSamples:
         if not self.read:
             raise DataError(
                 f"no sample in split {self.dataset.tuning or 'all'} of {self.dataset.short} can be read "
-                f"(tried: {len(self.ids)}); check the folder with `heatproof data check`"
+                f"(tried: {len(self.ids)}); check the folder with `{self.dataset.check_command}`"
             )
 
 

@@ -268,13 +268,27 @@ def test_boxes_that_do_not_fit(root: Path, row: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"no images in class folders and no samples\.csv"),
+        ({}, r"no images, alone or in class folders, and no samples\.csv"),
         ({"table": "mine.csv"}, r"mine\.csv does not exist"),
     ],
 )
 def test_an_empty_folder(tmp_path: Path, params: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         ImageFolder(root=tmp_path, **params).ids()
+
+
+def test_images_without_folders_have_no_label_and_masks_beside_them(tmp_path: Path) -> None:
+    values = np.zeros((6, 8), np.uint8)
+    for name in ("b.png", "a one.PNG", ".hidden.png", "masks/nodule/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values + 255 * ("masks" in name)).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    dataset = ImageFolder(root=tmp_path)
+    assert dataset.ids() == ["a one", "b"]
+    assert (dataset.classes, dataset.findings) == ((), ("nodule",))
+    assert [dataset.load(id).label for id in dataset.ids()] == [None, None]
+    assert dataset.load("b").mask("nodule").all()
+    assert [(tally.what, tally.count) for tally in dataset.passed_over()] == [("files passed over (.txt)", 1)]
 
 
 @pytest.mark.parametrize("pattern", ["(", "[0-9]+", "(a)(b)"])

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from heatproof_new.command import install_command
+from heatproof.cli.commands import cli
+from heatproof_new.command import KINDS, install_command
 
 
 @pytest.mark.slow
@@ -16,7 +18,7 @@ def test_the_printed_commands_install_and_check_from_any_folder(tmp_path: Path) 
     folder = tmp_path / "my plugins/heatproof-my-method"
     site = tmp_path / "site"
     script = Path(sys.executable).parent / "heatproof"
-    words = ["new", "metric", "my_method", "--into", "my plugins"]
+    words = ["new", "metric", "my-method", "--into", "my plugins", "--package"]
     output = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     _, install, check = map(shlex.split, output.splitlines())
     assert install[-2:] == ["-e", str(folder)]
@@ -26,6 +28,27 @@ def test_the_printed_commands_install_and_check_from_any_folder(tmp_path: Path) 
     result = subprocess.run(check, cwd="/", env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "my_method passes" in result.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_printed_config_and_commands_work_with_the_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"the_new_{kind}"
+    output = CliRunner().invoke(cli, ["new", kind, f"the-new-{kind}", "--into", "my files"]).output
+    first, config, last = output.split("\n\n")
+    assert first.splitlines()[0] == f"created my files/{name}.py; next:"
+    Path("config.yaml").write_text(config.partition("\n")[2])
+    _, verb, *check = shlex.split(first.splitlines()[1])
+    assert (verb, check) == ("check", [name, "--plugin", f"my files/{name}.py"])
+    _, verb, *run = shlex.split(last.splitlines()[1])
+    assert (verb, run) == ("run", ["config.yaml", "--plugin", f"my files/{name}.py"])
+    planned = CliRunner().invoke(cli, ["plan", *run])
+    assert planned.exit_code == 0, planned.output
+    loaded = CliRunner().invoke(cli, ["show", *check])
+    assert f"from {name} import TheNew{kind.title()}" in loaded.output
 
 
 def test_pip_installs_into_the_environment_of_this_python() -> None:

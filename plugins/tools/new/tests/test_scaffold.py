@@ -15,8 +15,9 @@ from heatproof.cli.commands import cli
 from heatproof.errors import HeatproofError
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import discover
+from heatproof.registry.files import snake_case
 from heatproof_new.command import KINDS
-from heatproof_new.scaffold import scaffold
+from heatproof_new.scaffold import _words, component_file, component_name, scaffold
 
 ROOT = Path(__file__).resolve().parents[4]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
@@ -86,11 +87,15 @@ def test_their_own_tests_pass(site: Path, started: Path) -> None:
     assert int(re.findall(r"(\d+) passed", result.stdout)[0]) > 40
 
 
-@pytest.mark.parametrize("name", ["My_Method", "my-method", "1st", "class", "", "a b", "../x", "naïve"])
-def test_invalid_names_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(HeatproofError, match="cannot be the name of a component; use lower-case words joined by _"):
-        scaffold("metric", name, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name", ["My_Method", "1st", "class", "", "a b", "../x", "naïve", "my_3d", "_x", "a__b", "a_"])
+def test_invalid_names_are_refused(name: str) -> None:
+    with pytest.raises(HeatproofError, match="cannot be the name of a component; use lower-case words that begin with"):
+        component_name(name)
+
+
+@pytest.mark.parametrize("name", ["my-method", "my_method2", "x"])
+def test_the_class_of_a_file_is_registered_by_the_name(name: str) -> None:
+    assert snake_case(_words("metric", component_name(name))["title"]) == name.replace("-", "_")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -99,6 +104,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(HeatproofError, match=r"heatproof-mine is not empty; choose another name or folder"):
         scaffold("metric", "mine", tmp_path)
     assert (tmp_path / "heatproof-mine/notes.txt").read_text() == "mine"
+    (tmp_path / "mine.py").write_text("mine")
+    for name, message in (("mine", "mine.py exists already"), ("ecs", "heatproof-ecs registers the metric ecs already"),
+                          ("torch", "a module torch is installed already")):  # fmt: skip
+        with pytest.raises(HeatproofError, match=message):
+            component_file("metric", name, tmp_path)
+    assert (tmp_path / "mine.py").read_text() == "mine"
     with pytest.raises(HeatproofError, match="a package heatproof_ecs is installed already; choose another name"):
         scaffold("metric", "ecs", tmp_path)
 
@@ -107,6 +118,8 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HeatproofError, match=r"cannot write to .*file/heatproof-mine: Not a directory; make room, or"):
         scaffold("metric", "mine", tmp_path / "file")
+    with pytest.raises(HeatproofError, match=r"cannot write to .*file/mine.py: (Not a directory|File exists); make"):
+        component_file("metric", "mine", tmp_path / "file")
 
 
 def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +129,6 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(HeatproofError, match=r"cannot write to .*: No space left on device; make room"):
         scaffold("metric", "mine", tmp_path)
+    with pytest.raises(HeatproofError, match=r"cannot write to .*mine.py: No space left on device; make room"):
+        component_file("metric", "mine", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -35,14 +35,15 @@ class ImageFolderParams(MarkedParams):
 
 
 class ImageFolder(MarkedDataset[ImageFolderParams]):
-    """Your own images: ``samples.csv`` with columns file, label, patient, split, id, or else class folders.
+    """Your own images: ``samples.csv`` with columns file, label, patient, split, id, or else class folders or images.
 
     Only ``file`` is required; ``|`` separates several labels. Without a table the folders below root are classes, or
-    splits (train, val, test) that hold classes. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image per sample,
-    named by its id; ``contours/`` holds a table or JSON per sample. ``boxes.csv`` has columns file, finding, x1, y1,
-    x2, y2 (or x0, y0, x1, y1; xmin, ymin, xmax, ymax; x, y, w, h) and reader; empty corners mean that the finding is
-    absent. Labels that differ in spelling only, or that may mean that there is none (``NA``), are refused unless
-    ``classes`` lists the classes. Where no sample has a split, patients are divided by name and seed.
+    splits (train, val, test) that hold classes; images of a root without folders have no label. ``masks/FINDING/`` and
+    ``densities/FINDING/`` hold an image per sample, named by its id; ``contours/`` holds a table or JSON per sample.
+    ``boxes.csv`` has columns file, finding, x1, y1, x2, y2 (or x0, y0, x1, y1; xmin, ymin, xmax, ymax; x, y, w, h) and
+    reader; empty corners mean that the finding is absent. Labels that differ in spelling only, or that may mean that
+    there is none (``NA``), are refused unless ``classes`` lists the classes. Where no sample has a split, patients are
+    divided by name and seed.
     """
 
     revision = 2
@@ -101,8 +102,8 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
         """List the rows of the table, or the files in class folders; raise ``DataError`` where there are neither."""
         if not self._table.rows:
             raise DataError(
-                f"{self.params.root} holds no images in class folders and no {self.params.table} with a row; "
-                "give one of them."
+                f"{self.params.root} holds no images, alone or in class folders, and no {self.params.table} with a "
+                "row; give one of them."
             )
         require_patients(self._table.rows)
         entries, faults = gathered(self._entries(self._candidates))
@@ -173,11 +174,18 @@ def _names(text: str) -> list[str]:
 
 
 def _rows(root: Path) -> Iterator[Row]:
-    """A row for each image in a class folder, or in a class folder within the folder of a split."""
+    """A row for each image in a class folder, or in a class folder within the folder of a split.
+
+    Without these folders, the images in root itself have no label.
+    """
     folders = [
         path for path in sorted(root.glob("*/")) if path.name not in FOLDERS and is_visible(path.name) and path.is_dir()
     ]
-    if not folders or any(plain_name(folder.name) not in PARTS for folder in folders):
+    if not folders:
+        images = [path for path in image_paths(root) if path.parent == root]
+        yield from (Row(dict.fromkeys(COLUMNS, "") | {"file": path.name}, str(path)) for path in images)
+        return
+    if any(plain_name(folder.name) not in PARTS for folder in folders):
         for folder in folders:
             yield from _class_rows(root, folder, "")
         return

@@ -69,7 +69,7 @@ def _estimate(
     if demand is None:
         raise DataError(
             f"no sample of {source.dataset.short} can be read for {model.short} (tried: {len(source.ids)}); check its "
-            "folder with `heatproof data check`."
+            f"folder with `{source.dataset.check_command}`."
         )
     count = len(source.ids)
     explained = count + tuned
