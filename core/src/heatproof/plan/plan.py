@@ -7,7 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..component import renew
-from ..config.settings import DatasetEntry, RunConfig, in_precision
+from ..config.settings import DatasetEntry, RunConfig, Target, in_precision
 from ..containment import contained
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
@@ -15,6 +15,7 @@ from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
+from ..regions import RegionTarget, class_over_region, require_whole_image, titled
 from ..registry.catalog import Catalog
 from ..source_files import refresh
 from .keys import heatmap_key
@@ -202,7 +203,7 @@ def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
     return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
 
 
-def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, int | str, str]]:
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, Target, str]]:
     """The cross product of the config's lists, then its explicit ``combinations``."""
     yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
     for row in config.combinations:
@@ -212,7 +213,7 @@ def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, i
 
 
 def _expanded(
-    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool,
+    source: Source, model: Model, explainer: Explainer, target: Target, reduction: str, seed: int, judged: bool,
     dimensions: dict[Hashable, int],
 ) -> Expansion:  # fmt: skip
     """The combinations of one row that can run, and those that cannot; ``dimensions`` are known by samples and grid."""
@@ -257,10 +258,15 @@ def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hash
     return f"explains {explainer.supported} images; {images}"
 
 
-def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
+def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: Target, judged: bool) -> list[str]:
     """The targets as tables name them: ``label`` becomes one per class where samples have several labels at once."""
+    if isinstance(target, RegionTarget):
+        return [_over_region(dataset, model, explainer, target, judged)]
     named = "predicted" if target in ("predicted", "label") else model.classes[model.target(target)]
-    if {"model_free", "targetless"} & explainer.traits and not judged:
+    if "model_free" in explainer.traits and not judged:
+        return [""]
+    require_whole_image(model)
+    if "targetless" in explainer.traits and not judged:
         return [""]
     if model.head in ("ordinal", "regression") or len(model.classes) == 1:
         return ["logit"]
@@ -272,6 +278,19 @@ def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int |
     if not dataset.multilabel:
         return ["label"]
     return [f"{LABELLED}{name}" for name in common]
+
+
+def _over_region(dataset: Dataset, model: Model, explainer: Explainer, target: RegionTarget, judged: bool) -> str:
+    """A class over a region as tables name it; raises ``ModelError`` where the dataset does not annotate the class."""
+    name = class_over_region(model, target)
+    if "model_free" in explainer.traits and not judged:
+        return ""
+    if target.region == "mask" and name not in dataset.findings:
+        raise ModelError(
+            f"{dataset.short} does not annotate {name!r}, so it has no region: mask; a class has the name of its "
+            f"finding ({near(name, dataset.findings)})"
+        )
+    return titled(name, target.region)
 
 
 def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Combination]:
