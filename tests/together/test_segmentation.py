@@ -19,7 +19,7 @@ from zennit.composites import EpsilonPlus
 
 from heatproof.batch import Batch
 from heatproof.config.settings import RunConfig, from_plain, resolved
-from heatproof.errors import ConfigError
+from heatproof.errors import ConfigError, ModelError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.plan.plan import Plan, make_plan
@@ -170,9 +170,9 @@ def test_a_run_explains_the_sum_over_the_region(finished: Path, grid: int, regio
         weights = mask_of(row["case"], grid) if region == "mask" else (maps.argmax(1)[0] == 1).float()
         score = (maps[0, 1] * weights).sum()
         expected = torch.autograd.grad(score, image)[0][0].amax(0).numpy()
-        stored, key, index = Run(finished), Path(row["heatmap"]).parent.name, int(row["row"])
-        np.testing.assert_allclose(stored.kept(key, index)["region"], weights, rtol=1e-6)
-        np.testing.assert_allclose(stored.maps(key, index), expected, atol=1e-5 * np.abs(expected).max())
+        stored = (Path(row["heatmap"]).parent.name, int(row["row"]))
+        np.testing.assert_allclose(Run(finished).kept(*stored)["region"], weights, rtol=1e-6)
+        np.testing.assert_allclose(Run(finished).maps(*stored), expected, atol=1e-5 * np.abs(expected).max())
         notes = json.loads(row["notes"])
         assert notes["region_score"] == pytest.approx(float(score.detach()), rel=1e-4)
         assert notes["region_pixels"] == pytest.approx(float(weights.sum()), rel=1e-5)
@@ -221,6 +221,11 @@ def test_the_page_says_what_is_explained(tmp_path: Path) -> None:
     assert "explain the sum of the logits of the class over the region" in page
 
 
+EXPLAINERS = [
+    Gradient(), IntegratedGradients(steps=3), GradCam(layer="bottleneck.1"), Lrp(), Occlusion(patch=6, stride=5),
+]  # fmt: skip
+
+
 def regional(network: nn.Module, explainer: Explainer, **changes: Any) -> Batch:
     """Two images in float64 with the second class as the target, and a region that differs between them."""
     model = in_float64(Model.of(network.eval(), "abc"))
@@ -229,7 +234,7 @@ def regional(network: nn.Module, explainer: Explainer, **changes: Any) -> Batch:
     region[0, 3:9, 4:12] = 1
     region[1, 8:, :5] = 1
     layers = explainer.layers(model)
-    return Batch(model, "ab", images, [1, 2], region=region, layers=layers, **changes)
+    return Batch(model, "ab", images, [1, 2], **{"region": region, "layers": layers, **changes})
 
 
 def plain() -> nn.Module:
@@ -297,9 +302,13 @@ def test_relevance_of_the_scores_adds_up_to_the_sum() -> None:
     assert explanation.notes["relevance_share"] == pytest.approx([1, 1], abs=1e-6)
 
 
-@pytest.mark.parametrize("explainer", [
-    Gradient(), IntegratedGradients(steps=3), GradCam(layer="bottleneck.1"), Lrp(), Occlusion(patch=6, stride=5),
-], ids=lambda explainer: explainer.short)  # fmt: skip
+@pytest.mark.parametrize("explainer", EXPLAINERS, ids=lambda explainer: explainer.short)
+def test_no_map_is_given_without_a_region(explainer: Explainer) -> None:
+    with pytest.raises(ModelError, match=r"gives logits per pixel, of shape .*a target needs a class and a region"):
+        explainer(regional(unet(), explainer, region=None))
+
+
+@pytest.mark.parametrize("explainer", EXPLAINERS, ids=lambda explainer: explainer.short)
 def test_maps_do_not_depend_on_the_batch(explainer: Explainer) -> None:
     batch = regional(unet(), explainer)
     together = explainer(batch).values

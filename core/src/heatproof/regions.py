@@ -40,8 +40,8 @@ def titled(name: str, region: Region) -> str:
 def parted(target: str) -> tuple[str, str]:
     """The class and the region of a target as tables name it; the region is empty for a class of the whole image.
 
-    >>> parted("lesion (region: mask)"), parted("lesion")
-    (('lesion', 'mask'), ('lesion', ''))
+    >>> parted("left (region: mask)"), parted("left")
+    (('left', 'mask'), ('left', ''))
     """
     for region in get_args(Region):
         if target.endswith(titled("", region)):

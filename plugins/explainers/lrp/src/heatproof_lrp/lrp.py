@@ -166,6 +166,7 @@ class Lrp(Explainer[LrpParams]):
             images = piece.images.detach().requires_grad_(first_layer is None)
             with torch.enable_grad(), parameters_restored(propagation.module):
                 logits = piece.explained(self._outputs(piece, propagation, images))
+                piece.summed(logits)  # refuses logits and regions that do not belong together
                 score = piece.pick(logits)
                 sign = piece.pick(torch.ones_like(logits))
                 # The unit of both classes starts as for the second; the score of the first turns the sign.
