@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from .component import Params
-from .errors import DataError, ModelError, Undefined
+from .dataset import Dataset
+from .errors import DataError, ModelError, Undefined, near
 from .imaging.area import coverage
 from .model import Model
 from .records import Array, Sample
@@ -67,6 +68,17 @@ def class_over_region(model: Model, target: RegionTarget) -> str:
             f"{' or '.join(HEADS)}."
         )
     return model.classes[model.target(target.name)]
+
+
+def over_region(dataset: Dataset, model: Model, target: RegionTarget) -> str:
+    """The target as tables name it; raises ``ModelError`` where the model or the dataset cannot give its region."""
+    name = class_over_region(model, target)
+    if target.region == "mask" and name not in dataset.findings:
+        raise ModelError(
+            f"{dataset.short} does not annotate {name!r}, so it has no region: mask; a class has the name of its "
+            f"finding ({near(name, dataset.findings)})."
+        )
+    return titled(name, target.region)
 
 
 def require_whole_image(model: Model) -> None:

@@ -15,7 +15,7 @@ from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
-from ..regions import RegionTarget, class_over_region, require_whole_image, titled
+from ..regions import RegionTarget, over_region, require_whole_image
 from ..registry.catalog import Catalog
 from ..source_files import refresh
 from .keys import heatmap_key
@@ -261,7 +261,8 @@ def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hash
 def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: Target, judged: bool) -> list[str]:
     """The targets as tables name them: ``label`` becomes one per class where samples have several labels at once."""
     if isinstance(target, RegionTarget):
-        return [_over_region(dataset, model, explainer, target, judged)]
+        title = over_region(dataset, model, target)
+        return ["" if "model_free" in explainer.traits and not judged else title]
     named = "predicted" if target in ("predicted", "label") else model.classes[model.target(target)]
     if "model_free" in explainer.traits and not judged:
         return [""]
@@ -278,19 +279,6 @@ def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: Targe
     if not dataset.multilabel:
         return ["label"]
     return [f"{LABELLED}{name}" for name in common]
-
-
-def _over_region(dataset: Dataset, model: Model, explainer: Explainer, target: RegionTarget, judged: bool) -> str:
-    """A class over a region as tables name it; raises ``ModelError`` where the dataset does not annotate the class."""
-    name = class_over_region(model, target)
-    if "model_free" in explainer.traits and not judged:
-        return ""
-    if target.region == "mask" and name not in dataset.findings:
-        raise ModelError(
-            f"{dataset.short} does not annotate {name!r}, so it has no region: mask; a class has the name of its "
-            f"finding ({near(name, dataset.findings)})"
-        )
-    return titled(name, target.region)
 
 
 def _baselines(catalog: Catalog, combinations: list[Combination]) -> Iterable[Combination]:
