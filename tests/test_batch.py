@@ -38,6 +38,27 @@ class Two(Sums):
     outputs = ("logits", "other")
 
 
+class Named(nn.Module):
+    """Two outputs by name, of which the first is explained."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(12, 3, bias=False)
+
+    def forward(self, images):
+        values = self.layer(images.flatten(1))
+        return {"out": values, "aux": values[:, :1]}
+
+
+def test_an_output_of_another_name_is_explained_if_the_model_names_it():
+    images = torch.rand(2, 3, 2, 2)
+    network = Named()
+    batch = Batch(Model.of(network, "abc", outputs=("out", "aux")), "ab", images, [0, 1])
+    torch.testing.assert_close(logits(batch), network(images)["out"].detach())
+    with pytest.raises(ModelError, match=r"no output 'logits'; it has out, aux\. Name them in the model's outputs"):
+        logits(Batch(Model.of(network, "abc"), "ab", images, [0, 1]))
+
+
 def new_batch(count=5, **changes):
     settings = {"targets": [index % 3 for index in range(count)], "rows": 2, "seed": 7}
     images = torch.arange(12.0 * count, dtype=torch.float64).reshape(count, 3, 2, 2)

@@ -150,6 +150,20 @@ def test_explain(network):
     assert case.id == "0"
 
 
+def test_a_segmentation_network_is_explained_over_a_region():
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    region = {"class": "scar", "region": "mask"}
+    result = heatproof.compare(
+        network, IMAGES[:2], masks={"scar": MASKS[:2]}, classes=("none", "scar"), explainers="gradient", target=region
+    )
+    images = torch.tensor(IMAGES[:2], requires_grad=True)
+    (network(images)[:, 1] * torch.tensor(MASKS[:2])).sum().backward()
+    np.testing.assert_allclose(result.case("1").heatmap(), images.grad[1].amax(0), rtol=1e-4, atol=1e-7)
+    with pytest.raises(HeatproofError, match="region"):
+        heatproof.compare(network, IMAGES[:2], explainers="gradient")
+
+
 @pytest.mark.parametrize(("given", "sentence"), [
     ({"explainers": "gradcamm"}, "no explainer is named 'gradcamm'"),
     ({"explainers": ("gradcam", {"layr": "last"})}, "did you mean 'layer'?"),

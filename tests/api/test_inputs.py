@@ -199,7 +199,7 @@ def test_a_folder_with_class_folders_is_a_dataset(tmp_path):
     assert model.classes == ("clear", "ill")
     assert [dataset.load(id).label for id in dataset.ids()] == [0, 1]
     (tmp_path / "empty" / "folder").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no images in class folders"):
+    with pytest.raises(DataError, match="holds no images, alone or in class folders"):
         read(tmp_path / "empty", preparation=Resize(size=8))
 
 
@@ -252,7 +252,7 @@ REFUSED = {
     "fewer masks": (dict(masks=[MASK]), "annotations of finding: 1, images: 4"),
     "ids": (dict(ids=["a", "a", "b", "c"]), "'a' occurs more than once"),
     "function": (dict(network=lambda images: images), "the network is a function"),
-    "segmentation": (dict(network=nn.Conv2d(3, 2, 1)), "output of (1, 2, 12, 16)"),
+    "a number": (dict(network=Small(output=lambda logits: logits.sum())), "by an output of ()"),
     "other images": (dict(network=nn.Linear(5, 2)), "does not take an image of shape (1, 3, 12, 16)"),
     "transform": (dict(images=BYTES.astype(np.uint8), preparation=abs), "is no preparation that is known here"),
 }

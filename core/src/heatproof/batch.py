@@ -14,9 +14,9 @@ from torch import Tensor
 from .errors import DataError, ModelError
 from .model import Model
 from .network.opaque import Opaque
-from .network.tracing import EXPLAINED
 from .network.views import Cell, View
 from .records import Sample
+from .regions import summed
 from .seals import Original, Seal, sealed
 from .seeding import generator
 
@@ -58,7 +58,8 @@ class Batch:
 
     ``rows`` is the most images per pass. ``layers`` and ``requests`` list what all explainers of the task need, to be
     computed together when the first explainer needs it. ``seed`` and the sample's id seed all random numbers.
-    ``field`` (n, *space) bool is the field of view; by default, the whole image. A batch has no annotations or labels.
+    ``field`` (n, *space) bool is the field of view; by default, the whole image. ``region`` (n, *grid) are the weights
+    by which logits per pixel are summed to scores. A batch has no annotations or labels.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class Batch:
         *,
         inputs: Mapping[str, Any] | None = None,
         field: Tensor | None = None,
+        region: Tensor | None = None,
         layers: Sequence[str] = (),
         requests: Sequence[Request] = (),
         rows: int | Budget | None = None,
         seed: int = 0,
-        output: str = EXPLAINED,
+        output: str | None = None,
         differentiable: bool = False,
     ):
         self.model = model
@@ -82,11 +84,12 @@ class Batch:
         self.images = images
         self.targets = torch.as_tensor(targets, dtype=torch.long, device=images.device)
         self.inputs = dict(inputs or {})
+        self.region = region
         self.layers = tuple(layers)
         self.requests = tuple(requests)
         self.budget = rows if isinstance(rows, Budget) else Budget(rows or len(self.ids))
         self.seed = seed
-        self.output = output
+        self.output = output or model.explained
         self.differentiable = differentiable
         self._results: dict[Hashable, tuple[Any, list[Seal]]] = {}
         self._damaged = False
@@ -110,6 +113,11 @@ class Batch:
     def space(self) -> tuple[int, ...]:
         """The spatial shape."""
         return tuple(self.images.shape[2:])
+
+    @property
+    def alike(self) -> bool:
+        """Whether equal images have equal scores: the samples differ neither in further inputs nor in their regions."""
+        return not self.inputs and self.region is None
 
     @property
     def view(self) -> View | Opaque:
@@ -154,7 +162,8 @@ class Batch:
     @cached_property
     def originals(self) -> list[Original]:
         """The tensors of the batch as they were when this was first read."""
-        named = {"images": self.images, "targets": self.targets, "field": self.field, **self.inputs}
+        named = {"images": self.images, "targets": self.targets, "field": self.field, "region": self.region}
+        named |= self.inputs
         return [Original.of(name, value) for name, value in named.items() if isinstance(value, Tensor)]
 
     def keep(self, results: Mapping[Hashable, Any]) -> None:
@@ -186,12 +195,13 @@ class Batch:
         targets: Sequence[int] | Tensor | None = None,
         layers: Sequence[str] | None = None,
         seed: int | None = None,
+        region: Tensor | None = None,
     ) -> "Batch":
-        """A batch of the same samples with other images (noisy, inpainted), targets, layers or seed.
+        """A batch of the same samples with other images (noisy, inpainted), targets, layers, seed or regions.
 
-        It shares no results except the logits of unchanged images; new images have no requests.
+        It shares no results except the logits of unchanged images; new images have the same regions and no requests.
         """
-        arguments = {"images": images, "targets": targets, "layers": layers, "seed": seed}
+        arguments = {"images": images, "targets": targets, "layers": layers, "seed": seed, "region": region}
         changes: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
         if images is not None:
             return self._like(requests=(), **changes)
@@ -209,6 +219,7 @@ class Batch:
             targets=self.targets[rows],
             inputs={name: _rows_of(value, rows, len(self)) for name, value in self.inputs.items()},
             field=self.field[rows],
+            region=None if self.region is None else self.region[rows],
         )
 
     def singles(self) -> Iterator["Batch"]:
@@ -223,23 +234,36 @@ class Batch:
         )
 
     def forward(
-        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
+        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None, summed: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The explained output (n, class), and the activations of layers; ``View`` describes the arguments."""
+        """The explained output (n, class), and the activations of layers; ``View`` describes the arguments.
+
+        Logits per pixel are ``summed`` over the regions, or returned as they are (n, class, *grid).
+        """
         if images is None:
             images = self.images
         outputs, activations = self.view(images, self.inputs, capture, cell)
-        return self.explained(outputs), activations
+        logits = self.explained(outputs)
+        return (self.summed(logits) if summed else logits), activations
 
     def explained(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The explained output (n, class) of a network's outputs; raises ``ModelError`` where there is none."""
+        """The explained output of a network: logits (n, class), or logits per pixel (n, class, *grid).
+
+        Raises ``ModelError`` where there is none.
+        """
         if self.output not in outputs:
-            raise ModelError(f"{self.model.short} has no output {self.output!r}; it has {', '.join(outputs)}.")
-        logits = outputs[self.output]
-        if logits.ndim != 2:
-            shape = tuple(logits.shape)
-            raise ModelError(f"{self.model.short} gives {self.output!r} of shape {shape}; allowed: (images, classes).")
-        return logits
+            names = ", ".join(outputs)
+            raise ModelError(
+                f"{self.model.short} has no output {self.output!r}; it has {names}. Name them in the model's outputs."
+            )
+        return outputs[self.output]
+
+    def summed(self, logits: Tensor) -> Tensor:
+        """The scores (n, class) of an explained output: the sum of logits per pixel over the regions, or the logits.
+
+        Raises ``ModelError`` for logits per pixel without regions, and for regions without logits per pixel.
+        """
+        return summed(logits, self.region, self.model.short)
 
     def pick(self, logits: Tensor) -> Tensor:
         """The target's score of each row (n, …), from logits (n, logit, …) as ``Model.scores`` reads them."""

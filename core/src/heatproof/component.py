@@ -308,7 +308,8 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return [mapped(entry, leaf) for entry in value]
     if isinstance(value, BaseModel):
-        return {name: mapped(getattr(value, name), leaf) for name in type(value).model_fields}
+        fields = type(value).model_fields
+        return {info.alias or name: mapped(getattr(value, name), leaf) for name, info in fields.items()}
     return leaf(value)
 
 

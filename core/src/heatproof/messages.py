@@ -83,7 +83,7 @@ def _names(model: type[BaseModel], location: KeyPath) -> list[str]:
     for key in location[:-1]:
         if isinstance(key, str) and key in model.model_fields:
             model = next(_models(model.model_fields[key].annotation), model)
-    return list(model.model_fields)
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -126,6 +126,8 @@ class Prediction:
     """A model's output for one sample: logits (class,), probabilities (class,), and the decided class as an index.
 
     ``head`` is how the probabilities follow from the logits; None if the model reads its outputs in a way of its own.
+    Of logits per pixel, ``logits`` are their sums over a region, which are no probabilities (NaN) and decide on no
+    class (-1).
     """
 
     logits: Array

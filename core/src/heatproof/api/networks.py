@@ -116,11 +116,11 @@ def _outputs(network: nn.Module, sample: Sample) -> dict[str, Any]:
 
 
 def _count(logits: Any, sample: Sample) -> int:
-    """The number of logits per image."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+    """The number of logits per image, or per pixel of a segmentation network."""
+    if not isinstance(logits, Tensor) or logits.ndim not in (2, 2 + len(sample.space)) or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(
-            f"the network answers one image by an output of {shape}; allowed: (1, class). Wrap it in a module that "
-            "returns one number per class."
+            f"the network answers one image by an output of {shape}; allowed: (1, class), and one more axis per "
+            "axis of the image for a segmentation. Wrap it in a module that returns one of them."
         )
     return logits.shape[1]

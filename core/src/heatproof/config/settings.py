@@ -5,7 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from ..component import Component, Location, Params, Seed, mapped, plain
 from ..dataset import Dataset
@@ -14,6 +23,7 @@ from ..explainer import REDUCTIONS, Explainer
 from ..messages import KeyPath, dotted, sentences
 from ..metric import Metric
 from ..model import Model, Precision
+from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
 from . import yamlfile
 from .names import matching, problems
@@ -85,7 +95,12 @@ Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boole
 Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
 Device = Annotated[str, AfterValidator(_known_device)]
 Reduction = Annotated[str, AfterValidator(_known_reduction)]
-Target = Annotated[int, Field(strict=True, ge=0)] | str
+Class = Annotated[int, Field(strict=True, ge=0)] | str
+Target = Annotated[
+    Annotated[RegionTarget, Tag("over a region")] | Annotated[Class, Tag("of the image")],
+    Discriminator(lambda value: "over a region" if isinstance(value, (Mapping, RegionTarget)) else "of the image"),
+]
+"""A class of the whole image, or a class over a region; the tags tell the two apart and are no keys of a config."""
 
 
 class DatasetEntry(Params):

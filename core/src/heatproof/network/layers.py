@@ -1,5 +1,6 @@
 """The outline of a network: its layers by the names of its modules, and its activations."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ from torch import Tensor, fx, nn
 from .canonical import canonical, reason_of
 from .equivalence import converted
 from .graph import ancestors, of_kind
-from .grids import PASSIVE_MODULES, Neck, Shape, gates, has_grid, is_wide, neck, shapes_of
+from .grids import PASSIVE_MODULES, Neck, Shape, channel_axis, gates, has_grid, is_wide, neck, shapes_of
 from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE
@@ -23,7 +24,8 @@ class Outline:
     ``layers`` are all names with an observable output. ``grids`` are the convolutions on the way to an output whose
     values lie on a grid over the image, without gates. ``last`` is the layer with the grid that is pooled, or empty
     for the reason ``unpooled``. ``module`` is the canonical network, and ``reason`` says why a network cannot be
-    traced. ``example`` is an image that the network takes, if it is known.
+    traced. ``example`` is an image that the network takes, and ``per_pixel`` whether its explained output has logits on
+    a grid over the image, (n, class, *grid), if they are known.
     """
 
     convolutions: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Outline:
     last: str = ""
     unpooled: str = "the size of its images is unknown, so set the model's size"
     example: Tensor | None = None
+    per_pixel: bool | None = None
 
 
 def outline(
@@ -91,12 +94,33 @@ def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Te
         convolutions = tuple(name for name in values if isinstance(kinds[name], CONVOLUTIONS))
         grids = tuple(name for name in convolutions if name in names)
         last, unpooled = _last_observed(path, names, kinds)
-        return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image)
+        logits = result[explained(result)]
+        per_pixel = _is_per_pixel(tuple(logits.shape) if isinstance(logits, Tensor) else (), image)
+        if per_pixel:
+            last = ""
+            unpooled = _nothing_pooled({name: tuple(values[name].shape) for name in grids}, image)
+        return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image, per_pixel)
     return Outline(reason=reason, layers=frozenset(name for name, _ in network.named_modules() if name))
 
 
 def _space(image: Tensor) -> Shape:
     return tuple(image.shape[2:])
+
+
+def _is_per_pixel(shape: Shape, image: Tensor) -> bool:
+    """Whether an output has logits (n, class, *grid) on more than one cell."""
+    return len(shape) == image.ndim and math.prod(shape[2:]) > 1
+
+
+def _nothing_pooled(grids: dict[str, Shape], image: Tensor) -> str:
+    """Why a network with logits per pixel has no last layer, with the name of the last one of its coarsest grid."""
+    reason = "it gives logits per pixel and pools no grid"
+    cells: dict[str, int] = {}
+    for name, shape in grids.items():
+        axis = channel_axis(shape, _space(image))
+        cells[name] = math.prod(shape) // shape[axis or 1]
+    coarsest = [name for name, count in cells.items() if count == min(cells.values())]
+    return f"{reason} (its coarsest one is that of {coarsest[-1]!r})" if coarsest else reason
 
 
 def _depends(value: object) -> bool:
@@ -147,7 +171,11 @@ def _with_grids(
     if explained_nodes:
         pooled = neck(module, explained_nodes[0], shapes)
     last = "" if pooled.node is None else _name_of(pooled.node, plain.convolutions)
-    return replace(plain, grids=grids, last=last, unpooled=pooled.reason, example=image)
+    per_pixel = bool(explained_nodes) and _is_per_pixel(shapes.get(explained_nodes[0], ()), image)
+    if per_pixel:
+        last = ""
+        pooled = Neck(reason=_nothing_pooled({name: shapes[ends[name]] for name in grids}, image))
+    return replace(plain, grids=grids, last=last, unpooled=pooled.reason, example=image, per_pixel=per_pixel)
 
 
 def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx.Node, Shape]) -> list[fx.Node]:

@@ -7,7 +7,7 @@ from itertools import product
 
 from ..chance import NAME
 from ..component import renew
-from ..config.settings import DatasetEntry, RunConfig, in_precision
+from ..config.settings import DatasetEntry, RunConfig, Target, in_precision
 from ..containment import contained
 from ..dataset import Dataset, Tally
 from ..errors import ConfigError, DataError, HeatproofError, ModelError, near
@@ -15,6 +15,7 @@ from ..explainer import Explainer
 from ..metric import Metric
 from ..model import Model
 from ..records import Verdict
+from ..regions import RegionTarget, over_region, require_whole_image
 from ..registry.catalog import Catalog
 from ..source_files import refresh
 from .chunks import chunks
@@ -208,7 +209,7 @@ def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
     return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
 
 
-def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, int | str, str]]:
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, Target, str]]:
     """The cross product of the config's lists, then its explicit ``combinations``."""
     yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
     for row in config.combinations:
@@ -218,7 +219,7 @@ def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, i
 
 
 def _expanded(
-    source: Source, model: Model, explainer: Explainer, target: int | str, reduction: str, seed: int, judged: bool,
+    source: Source, model: Model, explainer: Explainer, target: Target, reduction: str, seed: int, judged: bool,
     dimensions: dict[Hashable, int],
 ) -> Expansion:  # fmt: skip
     """The combinations of one row that can run, and those that cannot; ``dimensions`` are known by samples and grid."""
@@ -263,10 +264,16 @@ def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hash
     return f"explains {explainer.supported} images; {images}"
 
 
-def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: int | str, judged: bool) -> list[str]:
+def _targets(dataset: Dataset, model: Model, explainer: Explainer, target: Target, judged: bool) -> list[str]:
     """The targets as tables name them: ``label`` becomes one per class where samples have several labels at once."""
+    if isinstance(target, RegionTarget):
+        title = over_region(dataset, model, target)
+        return ["" if "model_free" in explainer.traits and not judged else title]
     named = "predicted" if target in ("predicted", "label") else model.classes[model.target(target)]
-    if {"model_free", "targetless"} & explainer.traits and not judged:
+    if "model_free" in explainer.traits and not judged:
+        return [""]
+    require_whole_image(model)
+    if "targetless" in explainer.traits and not judged:
         return [""]
     if model.head in ("ordinal", "regression") or len(model.classes) == 1:
         return ["logit"]

@@ -14,6 +14,7 @@ from ..passes import gradients
 from ..plan.sample_cache import first_readable
 from ..plan.task import Task
 from ..records import Sample, UnitKind
+from ..regions import whole
 from ..results.store import Run
 
 GAIN = 0.9
@@ -84,7 +85,8 @@ def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
     inputs = on_device(model.collate([sample] * rows), device, model.dtype)
     times = []
     for _ in range(2 if rows == 1 else 1):  # the first pass only warms up
-        batch = Batch(model, [str(row) for row in range(rows)], images, [0] * rows, inputs=inputs)
+        ids = [str(row) for row in range(rows)]
+        batch = Batch(model, ids, images, [0] * rows, inputs=inputs, region=whole(model, images))
         start = time.perf_counter()
         gradients(batch)
         if images.is_cuda:

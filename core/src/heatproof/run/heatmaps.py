@@ -14,8 +14,10 @@ from ..explainer import Explainer, heatmaps
 from ..passes import release_layers
 from ..plan.task import Combination, Unit
 from ..records import Array, Explanation, Prediction, Sample
+from ..regions import parted
 from .outcome import Failure
 from .predictions import Predictions, commit_predictions, predict
+from .regions import over_regions, with_region
 from .targets import target_of
 from .work import Work
 
@@ -120,7 +122,11 @@ def _targeted(
         return None, failures
     if failures:
         batch = batch.select([index for index, id in enumerate(batch.ids) if id in targets])
-    return batch.at(targets=[targets[id] for id in batch.ids]), failures
+    batch = batch.at(targets=[targets[id] for id in batch.ids])
+    if combination.model_free or not parted(combination.target)[1]:
+        return batch, failures
+    over, without = over_regions(work, batch, {sample.id: sample for sample in samples}, combination.target)
+    return over, failures | without
 
 
 def _heatmaps(work: Work, batch: Batch, unit: Unit) -> dict[str, Explained | Failure]:
@@ -130,6 +136,7 @@ def _heatmaps(work: Work, batch: Batch, unit: Unit) -> dict[str, Explained | Fai
     def act(batch: Batch) -> dict[str, Explained | Failure]:
         with work.bounded(unit.key, explainer.short):
             explanation = batch.once(_shared_key(explainer), lambda: explainer(batch))
+            explanation = with_region(explanation, batch)
         values = heatmaps(explanation, unit.combination.reduction)
         explained = {id: _explanation_of(row, explanation, values[row]) for row, id in enumerate(batch.ids)}
         if batch.budget.halved:

@@ -17,6 +17,7 @@ from ..plan.plan import Plan
 from ..plan.sample_cache import configured, first_readable
 from ..plan.task import Combination, Source
 from ..records import Sample
+from ..regions import whole
 from ..results.store import Run
 from .batch_size import candidates, known_rows, on_device
 from .execution import device_of
@@ -103,7 +104,7 @@ def _pass(model: Model, sample: Sample, layers: list[str]) -> tuple[int, int, in
 
     images = torch.from_numpy(sample.image)[None].to(model.dtype)
     inputs = on_device(model.collate([sample]), "cpu", model.dtype)
-    batch = Batch(model, [sample.id], images, [0], inputs=inputs, layers=layers)
+    batch = Batch(model, [sample.id], images, [0], inputs=inputs, region=whole(model, images), layers=layers)
     try:
         weights = [*model.network.state_dict().values(), *batch.view.module.state_dict().values()]
         with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):

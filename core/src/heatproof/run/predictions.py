@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..batch import Batch
 from ..errors import Interference, ModelError
 from ..model import Model
-from ..passes import logits
+from ..passes import unsummed
 from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, write_records
@@ -27,19 +28,29 @@ def predict(work: Work, batch: Batch) -> dict[str, Prediction | Failure]:
 
     def act(batch: Batch) -> dict[str, Prediction | Failure]:
         with work.bounded(work.task.prediction, "prediction"):
-            values = logits(batch).cpu().numpy()
+            values = unsummed(batch)
         if len(values) != len(batch):
             raise ModelError(
-                f"{work.model.short} gave logits of shape {values.shape} for {len(batch)} images; it must give one row "
-                "of logits per image."
+                f"{work.model.short} gave logits of shape {tuple(values.shape)} for {len(batch)} images; it must give "
+                "one row of logits per image."
             )
-        undefined = Failure("the logits are not finite", "invalid")
-        return {id: work.model.read(row) if np.isfinite(row).all() else undefined for id, row in zip(batch.ids, values)}
+        return dict(zip(batch.ids, _read(work.model, values)))
 
     try:
         return settled(work.model.short, lambda: work.divided(batch, act, "prediction", lambda prediction: prediction))
     except Interference as error:
         return dict.fromkeys(batch.ids, work.outcome.failure(f"predictions of {', '.join(batch.ids)}", error))
+
+
+def _read(model: Model, logits: Tensor) -> list[Prediction | Failure]:
+    """The predictions from logits (n, class); excluded for logits per pixel (n, class, *grid)."""
+    finite = logits.isfinite().flatten(1).all(1).tolist()
+    undefined = Failure("the logits are not finite", "invalid")
+    if logits.ndim > 2:
+        undecided = Failure(f"{model.short} gives logits per pixel and decides on no class of the image", "excluded")
+        return [undecided if is_finite else undefined for is_finite in finite]
+    rows = zip(logits.cpu().numpy(), finite)
+    return [model.read(row) if is_finite else undefined for row, is_finite in rows]
 
 
 def commit_predictions(work: Work, predictions: Predictions) -> None:

@@ -17,10 +17,12 @@ from ..metric import Case, Metric
 from ..plan.task import ASKING, RUNNING, Combination, Unit
 from ..process_state import Process
 from ..records import Array, Heatmap, Measurement, Prediction, Sample, Score, read_only
+from ..regions import parted
 from ..results.parquet import write_records
 from ..watch import again, watched
 from .outcome import Failure
 from .predictions import Predictions, stored_predictions
+from .regions import prediction_over, stored_region
 from .targets import target_of
 from .work import Work
 
@@ -98,7 +100,8 @@ class Scoring:
         sample = self.work.samples.all()[score.case]
         prediction = self._predictions[score.case]
         needed: list[Any] = [heatmap, sample]
-        if metric.needs & ASKING:
+        over_region = unit is not None and parted(unit.combination.target)[1]
+        if metric.needs & ASKING and not (over_region and metric.needs & RUNNING):
             needed.append(prediction)
         failure = next((entry for entry in needed if isinstance(entry, Failure)), None)
         if failure is None:
@@ -120,7 +123,7 @@ class Scoring:
         key = f"{unit.key if unit else self.work.task.prediction}-{metric.identity}"
 
         def measure() -> Measurement:
-            case = replace(readable, **self._model_parts(metric, sample, prediction, unit))
+            case = replace(readable, **self._model_parts(metric, score, sample, prediction, unit))
             guard = guarded(metric.short, case.batch) if case.batch else watched(metric.short, self._process)
             with self.work.outcome.clock("metrics"), self.work.bounded(key, metric.short), guard:
                 return metric.measure(case)
@@ -131,7 +134,7 @@ class Scoring:
         return [_with_value(score, name, np.asarray(value, dtype=np.float64)) for name, value in measured.items()]
 
     def _model_parts(
-        self, metric: Metric, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
+        self, metric: Metric, score: Score, sample: Sample, prediction: Prediction | Failure, unit: Unit | None
     ) -> dict[str, Any]:
         """The parts of a case for a metric that uses the model or the explainer, such as its batch."""
         if not metric.needs & RUNNING:
@@ -142,7 +145,11 @@ class Scoring:
         target = target_of(sample, prediction, unit.combination, self.work.model)
         if isinstance(target, Failure):
             raise Undefined(target.reason)
-        parts: dict[str, Any] = {"batch": batch.at(targets=[target])}
+        region = stored_region(self.work, unit, score.row or 0)
+        batch = batch.at(targets=[target], region=region)
+        parts: dict[str, Any] = {"batch": batch}
+        if region is not None:
+            parts["prediction"] = prediction_over(batch)
         if "explainer" in metric.needs:
             parts |= {"explain": partial(_explain, unit.combination), "traits": unit.combination.explainer.traits}
         return parts

@@ -6,6 +6,7 @@ from ..dataset import Dataset
 from ..model import Model
 from ..plan.task import LABELLED, Combination
 from ..records import Prediction, Sample
+from ..regions import parted
 from .outcome import Failure
 
 
@@ -17,6 +18,10 @@ def target_of(
     dataset = combination.source.dataset
     if combination.model_free:
         return 0
+    name, region = parted(target)
+    # A network with logits per pixel decides on no class of the image, and its prediction is excluded.
+    if region and (isinstance(prediction, Prediction) or prediction.status == "excluded"):
+        return int(model.target(name))
     if isinstance(prediction, Failure):
         return prediction
     if target in ("", "logit"):

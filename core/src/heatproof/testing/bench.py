@@ -14,6 +14,7 @@ from ..errors import ModelError
 from ..explainer import Explainer
 from ..model import Model
 from ..records import Explanation, Sample
+from ..regions import whole
 from .check import NotApplicable
 from .toys import Blobs, Graded, Residual, Toy
 
@@ -108,6 +109,7 @@ def batch_of(
         "targets": [index % logits for index in range(len(samples))],
         "inputs": model.collate(samples),
         "field": fields(samples),
+        "region": whole(model, images),
         "layers": explainer.layers(model),
         "requests": explainer.requests(model),
     }

@@ -16,6 +16,7 @@ from ..model import Model
 from ..network.opaque import Opaque
 from ..passes import gradients
 from ..records import Array, Sample
+from ..regions import whole
 from .bench import difference, in_float64
 from .check import NotApplicable, Violation, claim
 from .toys import Blobs
@@ -67,17 +68,21 @@ class ModelBench:
         if len(images) == 1 and not inputs:
             images = torch.cat([images, images.flip(-1)])
         ids = [str(index) for index in range(len(images))]
-        return Batch(model, ids, images, [0] * len(images), inputs=inputs, layers=model.layers())
+        region = whole(model, images)
+        return Batch(model, ids, images, [0] * len(images), inputs=inputs, region=region, layers=model.layers())
 
     def logits(self, model: Model, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The explained output (n, class) of the network itself."""
+        """The explained output of the network itself: (n, class), or (n, class, *grid) of logits per pixel."""
         batch = self.batch(model, dtype)
         with torch.no_grad():
             return model.forward(batch.images, **batch.inputs)[batch.output].clone()
 
 
 def logits_have_one_column_per_class(bench: ModelBench) -> None:
-    """Logits are finite and (n, classes), or (n, 1) for any head but softmax. Outputs have the declared names."""
+    """Logits are finite and (n, classes), or (n, 1) for any head but softmax. Outputs have the declared names.
+
+    Logits per pixel have a grid as further axes.
+    """
     model = bench.model
     batch = bench.batch(model)
     logits = bench.logits(model)
@@ -89,7 +94,9 @@ def logits_have_one_column_per_class(bench: ModelBench) -> None:
     }[model.head]
     shapes = [(len(batch), width) for width in sorted(widths)]
     allowed = " or ".join(map(str, shapes))
-    claim(tuple(logits.shape) in shapes, f"logits have shape {tuple(logits.shape)}; allowed: {allowed}.")
+    shape = tuple(logits.shape)
+    rows = shape[:2] if model.outline.per_pixel else shape
+    claim(rows in shapes, f"logits have shape {shape}; allowed: {allowed}.")
     claim(bool(logits.isfinite().all()), "some logits are infinite or NaN.")
     missing = set(model.outputs) - set(model.forward(batch.images, **batch.inputs))
     claim(not missing, f"declares outputs that the network does not give: {', '.join(sorted(missing))}.")

@@ -33,8 +33,8 @@ def multipliers(batch: Batch, reference: Reference) -> Multipliers:
     """
 
     def compute() -> Multipliers:
-        # The output of a reference depends on the further inputs of each image.
-        if reference.is_shared and not batch.inputs:
+        # The output of a reference depends on the further inputs and the region of each image.
+        if reference.is_shared and batch.alike:
             recording, logits = _reference(batch.select([0]), reference.images)
             if recording.has_one_row:
                 return joined(batch.pieced(lambda piece: _multipliers(piece, recording, logits)))

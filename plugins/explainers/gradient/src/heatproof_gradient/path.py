@@ -93,10 +93,10 @@ def mean_map(batch: Batch, paths: Sequence[tuple[PathMeans, Reference]]) -> Mean
 
 
 def reference_scores(batch: Batch, reference: Reference) -> Tensor:
-    """The targets' scores (n,) of a reference; one forward of one image if all share it, without further inputs."""
+    """The targets' scores (n,) of a reference; one forward of one image if it has the same scores for all."""
 
     def compute() -> Tensor:
-        samples = batch.select([0]) if reference.is_shared and not batch.inputs else batch
+        samples = batch.select([0]) if reference.is_shared and batch.alike else batch
         outputs = logits(samples.at(reference.images.expand_as(samples.images)))
         return batch.pick(outputs.expand(len(batch), -1))
 

@@ -68,7 +68,10 @@ class Against(Batch):
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """The same images under minus the score."""
-        return cls(batch.model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, output=batch.output)
+        return cls(
+            batch.model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, region=batch.region,
+            output=batch.output,
+        )  # fmt: skip
 
     def pick(self, logits: Tensor) -> Tensor:
         """Minus the target's score of each row (n,)."""

@@ -166,12 +166,15 @@ class Lrp(Explainer[LrpParams]):
             images = piece.images.detach().requires_grad_(first_layer is None)
             with torch.enable_grad(), parameters_restored(propagation.module):
                 logits = piece.explained(self._outputs(piece, propagation, images))
+                piece.summed(logits)  # refuses logits and regions that do not belong together
                 score = piece.pick(logits)
                 sign = piece.pick(torch.ones_like(logits))
                 # The unit of both classes starts as for the second; the score of the first turns the sign.
                 start = STARTS[self.params.start](sign * score)
+                if piece.region is not None:  # a pixel's logit has the relevance of its share of the sum
+                    start = start * piece.region.to(start)
                 source = images if propagation.first_output is None else propagation.first_output
-                return _relevance(score, source, start), sign * start
+                return _relevance(score, source, start), (sign * start).reshape(len(piece), -1).sum(1)
 
         relevance, start = (torch.cat(tensors) for tensors in zip(*batch.pieced(act)))
         return relevance, start

@@ -178,7 +178,7 @@ class Changes:
         return values
 
     def outputs(self, row: WindowRow, piece: slice, boxes: Mapping[fx.Node, Tensor], part: slice) -> Tensor:
-        """The outputs (window, class) of a part of a piece; ``boxes`` are those of the piece."""
+        """The outputs (window, class, …) of a part of a piece; ``boxes`` are those of the piece."""
         values: dict[fx.Node, Any] = {}
         self.interpreter.env = values
         for node in row.dense:

@@ -1,7 +1,6 @@
 """The scores of images with a window replaced."""
 
 from collections.abc import Hashable
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -43,19 +42,22 @@ def _incremental(batch: Batch, plan: WindowEffects, replacement: Tensor) -> Tens
     changes = Changes(plan, batch.images, replacement, batch.inputs)
     boxes_budget = Budget(plan.windows.shape[-1])
     maps_budget = Budget(plan.windows.shape[-1])
-    outputs = [_outputs(changes, row, batch.rows, boxes_budget, maps_budget) for row in plan.rows]
+    outputs = [_scores(batch, changes, row, boxes_budget, maps_budget) for row in plan.rows]
     batch.budget.halved |= boxes_budget.halved or maps_budget.halved
     return batch.pick(torch.cat(outputs).T[None])[0]
 
 
-def _outputs(changes: Changes, row: WindowRow, rows: int, boxes_budget: Budget, maps_budget: Budget) -> Tensor:
-    """The outputs (window, class) of a row: cut into pieces for boxes, and each piece into parts for whole maps."""
-    piece_size = changes.boxes_at_once(row, rows)
-    part_size = changes.outputs_at_once(row, rows)
+def _scores(batch: Batch, changes: Changes, row: WindowRow, boxes_budget: Budget, maps_budget: Budget) -> Tensor:
+    """The scores (window, class) of a row: cut into pieces for boxes, and each piece into parts for whole maps."""
+    piece_size = changes.boxes_at_once(row, batch.rows)
+    part_size = changes.outputs_at_once(row, batch.rows)
 
     def of_piece(piece: slice) -> Tensor:
         boxes = changes.boxes(row, piece)
-        act = partial(changes.outputs, row, piece, boxes)
+
+        def act(part: slice) -> Tensor:
+            return batch.summed(changes.outputs(row, piece, boxes, part))
+
         return torch.cat(maps_budget.pieced(piece.stop - piece.start, act, part_size))
 
     return torch.cat(boxes_budget.pieced(changes.plan.windows.shape[-1], of_piece, piece_size))

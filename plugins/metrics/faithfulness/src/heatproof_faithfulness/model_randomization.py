@@ -106,8 +106,8 @@ class ModelRandomization(Metric[ModelRandomizationParams]):
         assert batch is not None
         assert case.explain is not None
         again = Batch(
-            model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, field=batch.field, rows=batch.budget,
-            seed=batch.seed, output=batch.output,
+            model, batch.ids, batch.images, batch.targets, inputs=batch.inputs, field=batch.field,
+            region=batch.region, rows=batch.budget, seed=batch.seed, output=batch.output,
         )  # fmt: skip
         try:
             return np.asarray(case.explain(again)[0], dtype=np.float64)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from heatproof.batch import Batch, require_finite
 from heatproof.component import Params
+from heatproof.errors import Undefined
 from heatproof.metric import Case, Metric
 from heatproof.passes import logits
 from heatproof.records import Array, Prediction
@@ -22,7 +23,10 @@ Baseline: TypeAlias = Number | Literal["mean", "blur", "uniform"]
 
 
 class FaithfulnessParams(Params):
-    """``of``: the score is the target's ``probability``, as read by the model's head, or its ``logit``."""
+    """``of``: the score is the target's ``probability``, as read by the model's head, or its ``logit``.
+
+    A sum of logits over a region has no probability.
+    """
 
     of: Literal["probability", "logit"] = "probability"
 
@@ -44,6 +48,8 @@ class Faithfulness(Metric[P]):
         assert batch is not None
         if self.params.of == "logit":
             return float(batch.pick(torch.tensor(prediction.logits, device=batch.targets.device)[None]))
+        if batch.region is not None:
+            raise Undefined("a sum of logits over a region has no probability; set of: logit")
         values = batch.model.probabilities(prediction)
         return float(values[int(batch.targets[0]) if len(values) > 1 else 0])
 

@@ -38,8 +38,8 @@ class Road(Faithfulness[RoadParams]):
     A constant would show the model the outline of the removed pixels. ``morf`` and ``lerf`` are the scores after each
     percentage of the most, or the least, relevant pixels is removed. ``morf_same`` and ``lerf_same`` are 1 where the
     decision is the same as on the unchanged image: over cases that the model decides rightly, their means are the
-    paper's accuracies. ``value`` is the mean of ``lerf`` minus that of ``morf``, in [-1, 1] for probabilities, the
-    larger the better; a random heatmap is expected to reach 0.
+    paper's accuracies; a score over a region decides nothing, and they are NaN. ``value`` is the mean of ``lerf`` minus
+    that of ``morf``, in [-1, 1] for probabilities, the larger the better; a random heatmap is expected to reach 0.
 
     Rong et al., "A consistent and efficient evaluation strategy for attribution methods", ICML 2022.
     """
@@ -69,8 +69,10 @@ class Road(Faithfulness[RoadParams]):
         variants = self.removing(case.batch, order)
         results = predictions(case.batch, variants, len(self.params.percentages))
         scores = [self.score(case, prediction) for prediction in results]
-        same = [float(prediction.decision == case.prediction.decision) for prediction in results]
-        return np.array(scores), np.array(same)
+        same = np.array([float(prediction.decision == case.prediction.decision) for prediction in results])
+        if case.batch.region is not None:
+            same[:] = np.nan
+        return np.array(scores), same
 
     def removing(self, batch: Batch, order: Ranking) -> Callable[[slice], Tensor]:
         """Return variants (m, c, *space) of the image without the first pixels of an order, by percentage."""
