@@ -32,6 +32,7 @@ def test_the_list_of_hooks() -> None:
         "heatproof_readers",
         "heatproof_executors",
         "heatproof_exporters",
+        "heatproof_figures",
         "heatproof_commands",
         "heatproof_plan_tables",
         "heatproof_report_sections",

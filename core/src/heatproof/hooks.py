@@ -65,6 +65,11 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 
 @hookspec
+def heatproof_figures() -> Mapping[str, str]:
+    """Figures: name → ``"module:function"``; ``function(results, **options)`` returns a matplotlib figure."""
+
+
+@hookspec
 def heatproof_commands(cli: "click.Group") -> None:
     """Add commands to the command line; called at most once per process."""
 

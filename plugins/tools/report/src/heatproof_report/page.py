@@ -3,9 +3,8 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from heatproof.errors import PluginError
 from heatproof.results.answer import answer, number
 from heatproof.results.finished import Results
 
-from .board import about, boards, detail, flags
-from .cases import galleries
+from .board import Board, about, boards, detail, flags
+from .cases import Gallery, galleries
 from .chart import axis
+from .collection import collections
+from .files import write_figures, write_tables
 from .paths import Shortened
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
@@ -33,18 +34,27 @@ AUTHORS: Mapping[str, str] = {
 
 
 def write_page(results: Results) -> Path:
-    """Write ``report.html`` into a run's folder, whole or not at all; raises ``StoreError`` where that fails."""
+    """Write ``report.html`` and the folder ``report`` into a run's folder, each whole or not at all.
+
+    Raises ``StoreError`` where that fails.
+    """
+    shortened = Shortened(results.config)
+    ranked = boards(results)
+    collected = collections(results)
+    shown = [gallery for ranking in ranked for gallery in galleries(results, ranking, collected)]
+    with results.run.replacing_folder("report") as folder:
+        write_tables(folder / "tables", ranked, shortened)
+        if results.config.get("report", {}).get("figures", True):
+            write_figures(folder / "figures", ranked, shown)
     with results.run.replacing("report.html") as partial:
-        partial.write_text(render(results), encoding="utf-8")
+        partial.write_text(render(results, shortened, ranked, shown), encoding="utf-8")
     return results.run.folder / "report.html"
 
 
-def render(results: Results) -> str:
+def render(results: Results, shortened: Shortened, ranked: Sequence[Board], shown: Sequence[Gallery]) -> str:
     """Render the page of a run as HTML; the same run gives the same bytes."""
-    shortened = Shortened(results.config)
     environment = _environment(shortened)
     script = environment.get_template("report.js").render()
-    ranked = boards(results)
     return environment.get_template("report.html.j2").render(
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -54,7 +64,7 @@ def render(results: Results) -> str:
         answers=[answer(ranking) for ranking in ranked],
         axes=[axis(ranking) for ranking in ranked],
         flags=flags(results, ranked),
-        galleries=list(chain.from_iterable(galleries(results, ranking) for ranking in ranked)),
+        galleries=shown,
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
