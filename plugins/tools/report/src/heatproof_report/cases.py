@@ -64,6 +64,16 @@ def owner(collected: Sequence[Collection], entry: RankedCombination) -> tuple[Co
     raise HeatproofError(f"{entry.name} has no heatmaps in this run; run the same config again.")
 
 
+def methods_by_rank(ranked: Sequence[Board], collection: Collection) -> list[str]:
+    """The methods of a collection in the order of its first ranking that has them, random baselines last."""
+    names: dict[str, None] = {}
+    for entry in sorted((entry for board in ranked for entry in board.entries), key=lambda entry: entry.baseline):
+        if (entry.row["dataset"], entry.row["split"]) == (collection.dataset, collection.split):
+            name = collection.method_of(entry.row["combination"])
+            names |= dict.fromkeys(filter(None, [name]))
+    return list(names | dict.fromkeys(collection.methods))
+
+
 def _gallery(
     results: Results, ranking: Board, entry: RankedCombination, collection: Collection, method: str, count: int
 ) -> Gallery:

@@ -46,7 +46,7 @@ class Collection:
 
     @property
     def cases(self) -> list[str]:
-        """The ids of all cases with a heatmap, sorted."""
+        """The ids of all cases, sorted, also of those without a heatmap."""
         return sorted(self.patients)
 
     @cached_property
@@ -102,6 +102,11 @@ def collections(results: Results) -> list[Collection]:
             collection = Collection(results, row["dataset"], row["split"], name, owner)
             gathered.append(collection)
         _add(collection, row)
+    everyone = results.query('select distinct dataset, split, "case", patient from scores order by all')
+    for collection in gathered:
+        for row in everyone:
+            if (row["dataset"], row["split"]) == (collection.dataset, collection.split):
+                collection.patients.setdefault(row["case"], row["patient"])
     return gathered
 
 

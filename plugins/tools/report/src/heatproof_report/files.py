@@ -13,7 +13,7 @@ from heatproof.results.answer import number
 from heatproof.spreadsheet import neutral
 
 from .board import Board
-from .cases import Gallery
+from .cases import Gallery, methods_by_rank
 from .figures import case_figure, ranking_figure, save_all
 from .layers import layers
 from .paths import Shortened
@@ -60,7 +60,7 @@ def write_figures(folder: Path, ranked: Sequence[Board], shown: Sequence[Gallery
                 continue
             written.add(name)
             try:
-                row = layers(collection, example.case, list(collection.methods))
+                row = layers(collection, example.case, methods_by_rank(ranked, collection))
                 save_all(case_figure([row], side=SIDE), folder, name)
             except HeatproofError as error:
                 problems.append(f"the figure of case {example.case} is missing: {error}")

@@ -55,12 +55,15 @@ def layers(collection: Collection, case: str, methods: Sequence[str], common: bo
     """Read the layers of a case for some methods; those without a finite heatmap of it are left out.
 
     ``common`` gives all heatmaps one colour scale. Of a volume, the slice with the most annotation is shown, or with
-    the most heat. Raises what loading the case raises, and ``DataError`` if the data have changed since the run.
+    the most heat. Raises what loading the case raises, and ``DataError`` without any heatmap, or if the data have
+    changed since the run.
     """
-    prepared = collection.sample(case)
-    sample = prepared.sample
     maps = {method: collection.heatmap(method, case) for method in methods}
     values = {method: heatmap for method, heatmap in maps.items() if heatmap is not None}
+    if not values:
+        raise DataError("no method has a finite heatmap of it.")
+    prepared = collection.sample(case)
+    sample = prepared.sample
     for heatmap in values.values():
         if heatmap.shape != sample.space:
             raise DataError(

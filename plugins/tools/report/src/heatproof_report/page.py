@@ -16,6 +16,7 @@ from heatproof.results.answer import answer, number
 from heatproof.results.finished import Results
 
 from .board import Board, about, boards, detail, flags
+from .browser import Data, write_browser
 from .cases import Gallery, galleries
 from .chart import axis
 from .collection import collections
@@ -46,15 +47,20 @@ def write_page(results: Results) -> Path:
         write_tables(folder / "tables", ranked, shortened)
         if results.config.get("report", {}).get("figures", True):
             write_figures(folder / "figures", ranked, shown)
+        data = None
+        if results.config.get("report", {}).get("examples", 2):
+            data = write_browser(results, ranked, collected, folder / "cases", "report/cases", shortened)
     with results.run.replacing("report.html") as partial:
-        partial.write_text(render(results, shortened, ranked, shown), encoding="utf-8")
+        partial.write_text(render(results, shortened, ranked, shown, data), encoding="utf-8")
     return results.run.folder / "report.html"
 
 
-def render(results: Results, shortened: Shortened, ranked: Sequence[Board], shown: Sequence[Gallery]) -> str:
+def render(
+    results: Results, shortened: Shortened, ranked: Sequence[Board], shown: Sequence[Gallery], data: Data | None
+) -> str:
     """Render the page of a run as HTML; the same run gives the same bytes."""
     environment = _environment(shortened)
-    script = environment.get_template("report.js").render()
+    script = environment.get_template("report.js").render() + environment.get_template("browser.js").render()
     return environment.get_template("report.html.j2").render(
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -65,6 +71,7 @@ def render(results: Results, shortened: Shortened, ranked: Sequence[Board], show
         axes=[axis(ranking) for ranking in ranked],
         flags=flags(results, ranked),
         galleries=shown,
+        data=data,
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
