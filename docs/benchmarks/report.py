@@ -23,8 +23,9 @@ METHODS = (
 def config(folder: Path, patients: int) -> dict[str, object]:
     """The settings of the run, with few resamples: statistics are not measured here."""
     return {
-        "output": str(folder), "datasets": [{"use": "phantom", "split": "test", "patients": patients}],
-        "models": ["lesionnet"], "explainers": list(METHODS), "metrics": ["ecs"], "device": "cpu",
+        "output": str(folder), "datasets": [{"use": "phantom", "split": "test", "patients": patients, "height": 448}],
+        "models": ["lesionnet"], "explainers": list(METHODS), "metrics": ["pointing", "relevance_mass"],
+        "device": "cpu",
         "statistics": {"resamples": 200, "permutations": 200},
     }  # fmt: skip
 

@@ -132,7 +132,7 @@ def cases(
     return case_figure(rows, len(collected) > 1)
 
 
-def selected(values: Sequence[str] | None, allowed: Sequence[str], what: str) -> list[str]:
+def selected(values: Sequence[str] | None, allowed: Sequence[str], kind: str) -> list[str]:
     """Return the names that ``values`` select, in order: each is a name, its base, or several with commas between.
 
     Raises ``HeatproofError`` for a name that is not among ``allowed``.
@@ -143,7 +143,7 @@ def selected(values: Sequence[str] | None, allowed: Sequence[str], what: str) ->
         for part in parts:
             matches = _matches(part, allowed)
             if not matches:
-                raise HeatproofError(f"no {what} of this run is named {part!r}; {near(part, set(allowed))}")
+                raise HeatproofError(f"no {kind} of this run is named {part!r}; {near(part, set(allowed))}")
             names |= dict.fromkeys(matches)
     return list(names)
 

@@ -72,9 +72,9 @@ def write_tables(folder: Path, ranked: Sequence[Board], shortened: Shortened) ->
     folder.mkdir()
     for board in ranked:
         name = file_name(board.dataset, board.split, board.metric)
-        for what, rows in (("ranking", ranking_rows(board)), ("pairs", pair_rows(board))):
+        for table, rows in (("ranking", ranking_rows(board)), ("pairs", pair_rows(board))):
             rows = [[shortened(cell) for cell in row] for row in rows]
-            path = folder / f"{what}-{name}"
+            path = folder / f"{table}-{name}"
             path.with_name(f"{path.name}.csv").write_text(as_csv(rows), encoding="utf-8")
             path.with_name(f"{path.name}.tex").write_text(as_latex(rows), encoding="utf-8")
 

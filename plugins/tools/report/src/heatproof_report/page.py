@@ -16,8 +16,8 @@ from heatproof.results.answer import answer, number
 from heatproof.results.finished import Results
 
 from .board import Board, about, boards, detail, flags
-from .browser import Data, write_browser
-from .cases import Gallery, galleries
+from .browser import write_browser
+from .cases import galleries
 from .chart import axis
 from .collection import collections
 from .files import write_figures, write_tables
@@ -40,38 +40,42 @@ def write_page(results: Results) -> Path:
     Raises ``StoreError`` where that fails.
     """
     shortened = Shortened(results.config)
-    ranked = boards(results)
-    collected = collections(results)
-    shown = [gallery for ranking in ranked for gallery in galleries(results, ranking, collected)]
     with results.run.replacing_folder("report") as folder:
-        write_tables(folder / "tables", ranked, shortened)
-        if results.config.get("report", {}).get("figures", True):
-            write_figures(folder / "figures", ranked, shown)
-        data = None
-        if results.config.get("report", {}).get("examples", 2):
-            data = write_browser(results, ranked, collected, folder / "cases", "report/cases", shortened)
+        content = _content(results, folder, shortened)
     with results.run.replacing("report.html") as partial:
-        partial.write_text(render(results, shortened, ranked, shown, data), encoding="utf-8")
+        partial.write_text(render(results, shortened, content), encoding="utf-8")
     return results.run.folder / "report.html"
 
 
-def render(
-    results: Results, shortened: Shortened, ranked: Sequence[Board], shown: Sequence[Gallery], data: Data | None
-) -> str:
+def _content(results: Results, folder: Path, shortened: Shortened) -> dict[str, Any]:
+    """Write the files beside a page, and return what the page shows of rankings and cases."""
+    settings = {"examples": 2, "figures": True, **results.config.get("report", {})}
+    ranked = boards(results)
+    collected = collections(results)
+    shown = [gallery for ranking in ranked for gallery in galleries(results, ranking, collected)]
+    content: dict[str, Any] = {"rankings": ranked, "galleries": shown, "figure_problems": [], "data": None}
+    write_tables(folder / "tables", ranked, shortened)
+    if settings["figures"]:
+        content["figure_problems"] = write_figures(folder / "figures", ranked, shown)
+    if settings["examples"]:
+        content["data"] = write_browser(results, ranked, collected, folder / "cases", "report/cases", shortened)
+    return content
+
+
+def render(results: Results, shortened: Shortened, content: Mapping[str, Any]) -> str:
     """Render the page of a run as HTML; the same run gives the same bytes."""
+    ranked: Sequence[Board] = content["rankings"]
     environment = _environment(shortened)
     script = environment.get_template("report.js").render() + environment.get_template("browser.js").render()
     return environment.get_template("report.html.j2").render(
+        **content,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(environment.get_template("report.css").render()),
         results=results,
-        rankings=ranked,
         answers=[answer(ranking) for ranking in ranked],
         axes=[axis(ranking) for ranking in ranked],
         flags=flags(results, ranked),
-        galleries=shown,
-        data=data,
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
