@@ -11,6 +11,7 @@ import numpy as np
 from heatproof.plan.sample_file import PreparedSample
 from heatproof.records import Array
 from heatproof.results.finished import Results
+from heatproof.results.joined import joined_key
 
 from .samples import Row, Unit, class_names, prediction_units, predictions, prepared_sample
 
@@ -88,7 +89,23 @@ class Collection:
 
 
 def collections(results: Results) -> list[Collection]:
-    """Collect the heatmaps of a run by dataset split and model; maps of no model join the model of their grid."""
+    """Collect the heatmaps of a run by dataset split and model; maps of no model join the model of their grid.
+
+    Those of joined runs have the name of their run.
+    """
+    gathered = []
+    for name, part in results.parts.items():
+        for collection in _collections(part):
+            if name:
+                collection.model = f"{name}: {collection.model}"
+                collection.methods = {
+                    method: {joined_key(name, key) for key in keys} for method, keys in collection.methods.items()
+                }
+            gathered.append(collection)
+    return gathered
+
+
+def _collections(results: Results) -> list[Collection]:
     rows = results.query(f"select distinct {COLUMNS} from scores where heatmap is not null order by all")
     rows.sort(key=lambda row: not row["model"])
     gathered: list[Collection] = []

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,8 @@ def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
 
     The HTML is not escaped, but the page's content security policy stops its scripts and loads nothing for it.
     """
-    for pages in results.catalog.call("heatproof_report_sections", run=results.run):
+    answers = (results.catalog.call("heatproof_report_sections", run=part.run) for part in results.parts.values())
+    for pages in chain.from_iterable(answers):
         try:
             sections = [(str(heading), Markup(html)) for heading, html in pages]
         except (TypeError, ValueError) as error:
