@@ -33,6 +33,7 @@ from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Linear, Regions, Slope
 from heatproof_report.board import boards
 from heatproof_report.cases import galleries
+from heatproof_report.collection import collections
 
 FOLDER_TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv", "splits.csv", "skipped.json")
 TABLES = (*FOLDER_TABLES, "provenance.json", "config.yaml", "selection.yaml")
@@ -78,7 +79,8 @@ def shown(folder: Path, catalog: Catalog) -> list[object]:
     """What a page shows of a run, or says is missing: tables, settings and examples."""
     results = Results(folder, catalog)
     plain = {name: value for name, value in vars(results).items() if name not in ("run", "catalog", "_components")}
-    examples = [list(map(vars, group)) for board in boards(results) for gallery in galleries(results, board)
+    collected = collections(results)
+    examples = [list(map(vars, group)) for board in boards(results) for gallery in galleries(results, board, collected)
                 for group in gallery.groups.values()]  # fmt: skip
     return [plain, results.selection, results.query("from scores"), examples]
 

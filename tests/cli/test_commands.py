@@ -45,7 +45,8 @@ def config(tmp_path: Path) -> Callable[..., Path]:
         usual = {
             "output": "run", "datasets": [{"use": "images", "split": "test", "count": 16}], "models": ["regions"],
             "explainers": ["slope", "demanding"], "metrics": ["mass"], "chunk": 4, "rows": 2, "threads": 1,
-            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50}, "report": {"examples": 0},
+            "device": "cpu", "statistics": {"resamples": 50, "permutations": 50},
+            "report": {"examples": 0, "figures": False},
         }  # fmt: skip
         (tmp_path / "config.yaml").write_text(json.dumps({**usual, **settings}))
         return tmp_path / "config.yaml"

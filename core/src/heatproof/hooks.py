@@ -69,7 +69,7 @@ def heatproof_exporters() -> Mapping[str, str]:
 
 @hookspec
 def heatproof_figures() -> Mapping[str, str]:
-    """Figures: name → ``"module:function"``, called as ``function(results, **options)`` for matplotlib's Figure."""
+    """Figures: name → ``"module:function"``; ``function(results, **options)`` returns a matplotlib figure."""
 
 
 @hookspec

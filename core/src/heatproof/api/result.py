@@ -14,7 +14,7 @@ from ..cli.display import ranking_tables
 from ..cli.tables import cell
 from ..errors import HeatproofError, near
 from ..registry.catalog import default
-from ..registry.plugins import attribute
+from ..results.figures import figure, figure_names
 from ..results.finished import Results
 from ..results.ranking import Ranking, rankings
 from .case import Case
@@ -107,17 +107,9 @@ class Result:
 
         Raises ``HeatproofError`` for an unknown name.
         """
-        figures = self._figures()
-        if name not in figures:
-            advice = near(name, figures) if figures else "install a plugin that draws some, such as heatproof-report"
-            raise HeatproofError(f"there is no figure {name!r}; {advice}")
         if in_notebook():
             import matplotlib.pyplot  # noqa: F401  (it makes notebooks show figures)
-        return attribute(figures[name])(self.results, **options)
-
-    def _figures(self) -> dict[str, str]:
-        answers = self.results.catalog.call("heatproof_figures")
-        return {name: target for answer in answers for name, target in answer.items()}
+        return figure(self.results, name, **options)
 
     def __repr__(self) -> str:
         stream = io.StringIO()
@@ -140,7 +132,7 @@ class Result:
     def _repr_html_(self) -> str:
         parts = ["<ul>", *(f"<li>{escape(remark)}</li>" for remark in self.remarks), "</ul>"]
         parts.append(_html_table(list(self._ranking())))
-        if self.rankings and "ranking" in self._figures():
+        if self.rankings and "ranking" in figure_names(self.results):
             parts.append(_image(self.figure("ranking")))
         return "\n".join([*parts, f"<p><small>{escape(self._origin())}</small></p>"])
 

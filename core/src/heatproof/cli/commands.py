@@ -217,14 +217,27 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-@cli.command(short_help="Show the results of a run and write its HTML page.")
-@click.argument("folder", type=click.Path(path_type=Path))
-def report(folder: Path) -> None:
-    """Show the results of the run in FOLDER and write its HTML page."""
+@cli.command(short_help="Show the results of one or several runs and write their HTML page.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", metavar="FOLDER", type=click.Path(path_type=Path), help="Where several runs are joined.")
+def report(folders: tuple[Path, ...], output: Path | None) -> None:
+    """Show the results of the run in folder RUN and write its HTML page.
+
+    Several runs on the same cases by the same metrics are compared with each other, in a folder of their own: --output,
+    or one beside the first run that is named after them. Their combinations are named after the folders.
+    """
     from ..results.finished import Results
+    from ..results.joined import join
     from .display import NO_PAGE, refuse_faults, show_results
 
+    folder = folders[0]
     results = Results(folder, catalog())
+    if len(folders) > 1 or output is not None:
+        folder = output or folder.absolute().parent / "+".join(path.absolute().name for path in folders)
+        with working("comparing the runs"):
+            results = join([results, *(Results(path, catalog()) for path in folders[1:])], folder)
+        for row in results.skipped:
+            click.echo(f"skipped: {row['explainer']} on {row['model']} ({row['dataset']}): {row['reason']}")
     show_results(console(), results)
     with working("writing the report"):
         pages, faults = results.announce()

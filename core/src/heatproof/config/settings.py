@@ -152,9 +152,10 @@ class StatisticsSettings(Params):
 
 
 class ReportSettings(Params):
-    """Settings of the report: how many best and worst cases it shows."""
+    """Settings of the report: how many best and worst cases it shows, and whether figures are written beside it."""
 
     examples: Natural = 2
+    figures: bool = True
 
 
 class RunConfig(Params):

@@ -4,12 +4,12 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from packaging.utils import canonicalize_name
 
@@ -132,6 +132,34 @@ class Catalog:
                 raise PluginError(f"{name} is broken: {plugin.reason}")
         names = {text for entry in self.entries for text in (entry.name, entry.distribution)}
         raise PluginError(f"nothing is registered as {name!r}; {_file_of(name) or near(name, names)}")
+
+    def functions(self, hook: str) -> list[Registration]:
+        """Return the functions that plugins declare by a hook such as ``heatproof_figures``; their kind is the hook."""
+        entries = []
+        for plugin in self._plugins.implementing(hook):
+            source = plugin.announcement
+            try:
+                declared = list(_declarations(hook, self._plugins.ask(plugin, hook)))
+            except PluginError as error:
+                raise PluginError(f"{plugin}: {error}") from error
+            entries += [
+                Registration(hook, name, source.distribution, source.version, target) for name, target in declared
+            ]
+        return entries
+
+    def function(self, entry: Registration) -> Callable[..., Any]:
+        """Return the function of a registration of ``functions``; raises ``PluginError`` if it cannot be imported."""
+        try:
+            with contained(import_limit()):
+                function = attribute(entry.target)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            why = f"{entry.name!r} of {entry.kind} does not load from {entry.target}: {reason(error)}"
+            raise PluginError(f"{entry.distribution} {entry.version} is broken: {why}") from error
+        if not callable(function):
+            raise PluginError(f"{entry.distribution} {entry.version} is broken: {entry.target} is no function")
+        return cast(Callable[..., Any], function)
 
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""

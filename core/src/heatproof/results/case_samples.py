@@ -15,6 +15,7 @@ from ..plan.sample_file import PreparedSample
 from .finished import Results
 
 Unit = Mapping[str, Any]
+Row = Mapping[str, Any]
 
 
 def prediction_units(results: Results, settings: Mapping[str, Any], heatmaps: Iterable[str]) -> Sequence[Unit]:
@@ -34,6 +35,28 @@ def prediction_units(results: Results, settings: Mapping[str, Any], heatmaps: It
     if not matching:
         raise StoreError(f"{run.folder} has no predictions of {model['use']}; run the same config again.")
     return matching
+
+
+def predictions(results: Results, units: Sequence[Unit], cases: Sequence[str]) -> dict[str, Row]:
+    """Read the stored predictions of some cases from prediction units, by case."""
+    paths = [results.run.verified("predictions", unit["key"]) / "predictions.parquet" for unit in units]
+    rows = results.query(
+        "from read_parquet(?, hive_partitioning=false) where list_contains(?, \"case\") and status = 'valid'",
+        list(map(str, paths)),
+        list(cases),
+    )
+    return {row["case"]: row for row in rows}
+
+
+def class_names(row: Row | None, classes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Name the label and the decision of a prediction by their classes; empty without a prediction."""
+    if row is None:
+        return {}
+    names = {}
+    if row["label"]:
+        names["label"] = ", ".join(classes["dataset"][index] for index in row["label"])
+    names["predicted"] = classes["model"][row["decision"]]
+    return names
 
 
 def prepared_sample(results: Results, units: Sequence[Unit], case: str) -> PreparedSample:

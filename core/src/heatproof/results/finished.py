@@ -46,21 +46,30 @@ def _key(kind: str, described: Mapping[str, Any]) -> str:
 class Results:
     """A finished run: its tables as rows, its config and its components.
 
-    ``components`` are those of the run by kind, where they still live: some cannot be created from their description,
-    such as data in memory. Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
+    ``parts`` are the runs with the heatmaps, by name: this one, or those that were joined. ``components`` are those of
+    the run by kind, where they still live: some cannot be created from their description, such as data in memory.
+    Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
     """
 
+    parts: Mapping[str, "Results"]
+
     def __init__(self, folder: Path, catalog: Catalog, components: Iterable[tuple[str, Component]] = ()):
-        self.run = Run.open(folder)
+        self._read(Run.open(folder), catalog)
+        self._components |= {_key(kind, live.describe()): live for kind, live in components}
+        self.text = self.run.read("config.yaml")
+        self.config = self.run.mapping("config.yaml")
+        self.parts = {"": self}
+
+    def _read(self, run: Run, catalog: Catalog) -> None:
+        """Read the tables of a folder."""
+        self.run = run
         self.summary = read_rows(self.run.intact("summary.csv"))
         self.comparisons = read_rows(self.run.intact("comparisons.csv"))
         self.ranks = read_rows(self.run.intact("ranks.csv"))
         self.skipped: list[dict[str, str]] = json.loads(self.run.read("skipped.json"))["skipped"]
         self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
-        self.text = self.run.read("config.yaml")
-        self.config = self.run.mapping("config.yaml")
         self.catalog = catalog
-        self._components: dict[str, Any] = {_key(kind, live.describe()): live for kind, live in components}
+        self._components: dict[str, Any] = {}
 
     @cached_property
     def statistics(self) -> SummarySettings:

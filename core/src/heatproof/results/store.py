@@ -208,6 +208,17 @@ class Run:
             checksum.touch()
             os.replace(partial / name, self.folder / name)
 
+    @contextmanager
+    def replacing_folder(self, name: str) -> Iterator[Path]:
+        """Give an empty folder to fill; it takes the place of the run's folder ``name`` by a rename."""
+        with writing(self.folder), working(self.folder) as partial:
+            content = partial / "new"
+            content.mkdir()
+            yield content
+            with suppress(FileNotFoundError):
+                (self.folder / name).rename(partial / "old")
+            content.rename(self.folder / name)
+
     def write(self, name: str, text: str) -> None:
         """Replace the content of the run's file ``name`` in one step."""
         with self.replacing(name) as partial:

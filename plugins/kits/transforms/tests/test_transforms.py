@@ -155,7 +155,6 @@ def test_the_geometry_is_that_of_the_pixels(name: str) -> None:
         (v1.Compose([v1.ToPILImage("CMYK"), v1.ToTensor()]), "gives images of mode CMYK; allowed: RGB, L"),
         (v2.Compose([v2.ToImage(), v2.ToDtype(torch.float16)]), r"converts to torch.float16; heatproof prepares"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_step_that_cannot_be_converted_is_named(transform: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):

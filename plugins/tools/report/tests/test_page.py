@@ -203,6 +203,7 @@ def folder(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rows": 4,
         "threads": 1,
         "statistics": {"resamples": 200, "permutations": 64},
+        "report": {"figures": False},
     }
     return run(from_plain(config, catalog), catalog).folder
 
@@ -291,7 +292,7 @@ def test_policy_allows_the_own_script_only(html: str) -> None:
 
 def test_hostile_text_stays_text(html: str) -> None:
     page = Page(html)
-    assert len(page.all("script")) == 1
+    assert len([script for script in page.all("script") if "type" not in script]) == 1
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     for word in ("id", "path", "reason", "never", "citation"):
         assert HOSTILE.format(word) not in html
@@ -395,14 +396,17 @@ def test_best_and_worst_cases(html: str, folder: Path) -> None:
         if row["explainer"] == leader and row["measure"] == "zone" and row["value"] is not None
     }
     ranked = sorted(values, key=lambda case: (-values[case], case))
-    expected = [*ranked[:2], ranked[-1], ranked[-2]]
+    expected = [*ranked[:2], ranked[-1], ranked[-2], ranked[(len(ranked) - 1) // 2]]
     captions = re.findall(r"<figcaption>\s*<strong>(.*?)</strong> · zone <strong>(.*?)</strong>", html)
-    assert [(unescape(case), value) for case, value in captions] == [(case, f"{values[case]:.3f}") for case in expected]
+    shown = [(unescape(case), value) for case, value in captions]
+    assert shown[:-1] == [(case, f"{values[case]:.3f}") for case in expected]
+    assert shown[-1][0] in ranked
+    assert re.findall(r"<h4>(.*?)</h4>", html) == ["Best", "Worst", "Median", "Typical"]
 
 
 def test_every_case_has_a_labelled_slider(html: str) -> None:
     cases = re.findall(r'<figure class="case">.*?</figure>', html, re.DOTALL)
-    assert len(cases) == 4
+    assert len(cases) == 6
     for case in cases:
         page = Page(case)
         (slider,) = [control for control in page.all("input") if control["type"] == "range"]
@@ -514,7 +518,7 @@ def test_a_case_is_not_loaded_again(
     assert loads == []
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
     assert page_of(folder, catalog).read_text() == html
-    assert len(loads) == len(set(loads)) == 4
+    assert len(loads) == len(set(loads)) == 11
 
 
 def test_prediction_units_are_read_once_per_gallery(
@@ -539,8 +543,8 @@ def test_prediction_units_are_read_once_per_gallery(
 def test_predictions_that_are_gone_cost_images_only(folder: Path, catalog: Catalog, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/predictions")
-    html = page_of(tmp_path / "run", catalog).read_text()
-    assert html.count("This case cannot be shown: ") == html.count("has no predictions of heatproof-toys/net") == 4
+    html = page_of(tmp_path / "run", catalog).read_text().split('<div id="browser"')[0]
+    assert html.count("This case cannot be shown: ") == html.count("has no predictions of heatproof-toys/net") == 6
 
 
 def test_images_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
@@ -549,11 +553,11 @@ def test_images_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
         config = {
             "output": str(tmp_path / name), "datasets": [{"use": "images"}], "models": ["net"],
             "explainers": ["slope"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
-            "statistics": {"resamples": 50, "permutations": 16}, "cache": cache,
+            "statistics": {"resamples": 50, "permutations": 16}, "cache": cache, "report": {"figures": False},
         }  # fmt: skip
         path = page_of(run(from_plain(config, catalog), catalog).folder, catalog)
         pages.append(re.findall(r'<figure class="case">.*?</figure>', path.read_text(), re.DOTALL))
-    assert len(pages[0]) == 4
+    assert len(pages[0]) == 6
     assert pages[0] == pages[1]
     assert len(list((tmp_path / "cache").iterdir())) == 11
 
@@ -561,7 +565,7 @@ def test_images_need_no_cache(catalog: Catalog, tmp_path: Path) -> None:
 def test_plugins_that_are_gone_cost_images_only(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
     html = page_of(folder, Catalog([])).read_text()
-    assert html.count("This case cannot be shown: no dataset is named") == 4
+    assert html.count("This case cannot be shown: no dataset is named") == 6
     assert "The metric cannot be asked how it ranks" in html
     assert Page(html).stack == []
 
@@ -619,6 +623,7 @@ def test_parity_and_the_correction_are_stated(catalog: Catalog, tmp_path: Path) 
         "output": str(tmp_path), "datasets": [{"use": "images"}], "models": ["net"], "explainers": ["slope"],
         "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
         "statistics": {"permutations": 16, "interval": "parity", "correction": "benjamini_hochberg"},
+        "report": {"figures": False},
     }  # fmt: skip
     html = unescape(page_of(run(from_plain(config, catalog), catalog).folder, catalog).read_text())
     assert html.count("parity with Watanabe et al. 2022: median and percentiles of 30 resamples of 55 to 60 cases") == 1
@@ -631,7 +636,7 @@ def keeping(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
         "output": str(tmp_path_factory.mktemp("keeping")), "datasets": [{"use": "images"}], "models": ["net"],
         "explainers": ["keeping"], "metrics": ["inside"], "device": "cpu", "rows": 4, "threads": 1,
-        "statistics": {"resamples": 50, "permutations": 16}, "report": {"examples": 5},
+        "statistics": {"resamples": 50, "permutations": 16}, "report": {"examples": 5, "figures": False},
     }  # fmt: skip
     return run(from_plain(config, catalog), catalog).folder
 

@@ -1,6 +1,6 @@
 """A ranking as the page shows it: its best combination, baselines, measures, groups and flags."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import cleandoc
@@ -91,7 +91,7 @@ def _board(results: Results, ranking: Ranking) -> Board:
     return Board(**vars(ranking), about=description)
 
 
-def flags(results: Results, ranked: list[Board]) -> list[str]:
+def flags(results: Results, ranked: Sequence[Board]) -> list[str]:
     """Every flag of a page once: that of the run, then those of combinations in order."""
     texts = [results.flag, *(board.flag_of(entry) for board in ranked for entry in board.entries)]
     return [text for text in dict.fromkeys(texts) if text]

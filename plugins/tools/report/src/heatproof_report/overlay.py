@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any
@@ -109,18 +109,26 @@ def outlines(sample: Sample, findings: Sequence[str]) -> tuple[Outline, ...]:
 
 
 def _path(mask: Array) -> str:
-    """Trace a mask (h, w) bool as SVG path data, about two pixels outside of it; close regions share an outline."""
+    """Trace a mask (h, w) bool as SVG path data."""
+    return "".join(map(_line, traced(mask)))
+
+
+def traced(mask: Array) -> list[Array]:
+    """Trace a mask (h, w) bool, about two pixels outside of it; close regions share an outline.
+
+    Returns closed lines of points (n, 2), x before y, on a grid whose pixel ``i`` spans ``[i, i + 1)``.
+    """
     from matplotlib.figure import Figure
 
     solid = Image.fromarray(np.pad(mask, MARGIN).astype(np.uint8) * 255)
     soft = np.asarray(solid.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(1.5)))
     lines = Figure().subplots().contour(soft, [96]).allsegs[0]
-    return "".join(map(_line, lines))
+    return [line[::2] + 0.5 - MARGIN for line in lines]
 
 
 def _line(points: Array) -> str:
-    """Write a closed line through every second point (n, 2) as SVG path data with relative steps."""
-    tenths = np.round(10 * (points[::2] + 0.5 - MARGIN)).astype(int)
+    """Write a closed line (n, 2) as SVG path data with relative steps."""
+    tenths = np.round(10 * points).astype(int)
     steps = np.diff(tenths, axis=0, prepend=0) / 10
     first, *others = (f"{x:g} {y:g}" for x, y in steps)
     return f"M{first}l{' '.join(others)}z"
@@ -137,18 +145,29 @@ def heat(values: Array) -> Heat:
 
 def colours_of(values: Array) -> tuple[Array, float, float, bool]:
     """Colour heat of any shape: RGBA (…, 4), the values at both ends of the scale, whether any value is negative."""
-    from matplotlib import colormaps
+    low, high, signed = scale_of(values)
+    return coloured(values, low, high, signed), low, high, signed
 
+
+def scale_of(values: Array) -> tuple[float, float, bool]:
+    """The values at both ends of the colour scale of a heatmap, and whether any of its values is negative."""
     signed = bool(values.min() < 0)
     high = float(np.percentile(np.abs(values), SHARE))
     low = -high
     if not signed:
         low = float(min(values.min(), high))
+    return low, high, signed
+
+
+def coloured(values: Array, low: float, high: float, signed: bool) -> Array:
+    """Colour heat of any shape between two values: RGBA (…, 4); opacity grows with the value, or its size."""
+    from matplotlib import colormaps
+
     scaled = np.clip((values - low) / (high - low or 1), 0, 1)
     strength = np.abs(2 * scaled - 1) if signed else scaled
-    pixels = colormaps[SCALES[signed]](scaled, bytes=True)
+    pixels: Array = colormaps[SCALES[signed]](scaled, bytes=True)
     pixels[..., 3] = np.round(255 * np.sqrt(strength))
-    return pixels, low, high, signed
+    return pixels
 
 
 def _hex(colour: Array) -> str:
@@ -173,6 +192,14 @@ def fullest_slice(sample: Sample, heatmap: Array) -> tuple[int, str]:
         content = "annotation"
         mass = np.sum([annotation.values for annotation in sample.annotations], axis=0)
     return int(mass.sum(axis=(1, 2)).argmax()), content
+
+
+def sliced(sample: Sample, heatmaps: Mapping[str, Array]) -> tuple[Sample, dict[str, Array], str]:
+    """Cut the same slice out of a volume and its heatmaps, with a remark that names it; each heatmap counts alike."""
+    sizes = [np.abs(heatmap) / (np.abs(heatmap).max() or 1) for heatmap in heatmaps.values()]
+    index, content = fullest_slice(sample, np.sum([np.zeros(sample.space), *sizes], axis=0))
+    remark = f"Slice {index + 1} of {sample.space[0]}, the slice with the most {content}."
+    return _slice(sample, index), {name: heatmap[index] for name, heatmap in heatmaps.items()}, remark
 
 
 def _slice(sample: Sample, index: int) -> Sample:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -16,9 +16,12 @@ from heatproof.errors import PluginError
 from heatproof.results.answer import answer, number
 from heatproof.results.finished import Results
 
-from .board import about, boards, detail, flags
+from .board import Board, about, boards, detail, flags
+from .browser import write_browser
 from .cases import galleries
 from .chart import axis
+from .collection import collections
+from .files import write_figures, write_tables
 from .paths import Shortened
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
@@ -33,28 +36,47 @@ AUTHORS: Mapping[str, str] = {
 
 
 def write_page(results: Results) -> Path:
-    """Write ``report.html`` into a run's folder, whole or not at all; raises ``StoreError`` where that fails."""
+    """Write ``report.html`` and the folder ``report`` into a run's folder, each whole or not at all.
+
+    Raises ``StoreError`` where that fails.
+    """
+    shortened = Shortened(results.config)
+    with results.run.replacing_folder("report") as folder:
+        content = _content(results, folder, shortened)
     with results.run.replacing("report.html") as partial:
-        partial.write_text(render(results), encoding="utf-8")
+        partial.write_text(render(results, shortened, content), encoding="utf-8")
     return results.run.folder / "report.html"
 
 
-def render(results: Results) -> str:
-    """Render the page of a run as HTML; the same run gives the same bytes."""
-    shortened = Shortened(results.config)
-    environment = _environment(shortened)
-    script = environment.get_template("report.js").render()
+def _content(results: Results, folder: Path, shortened: Shortened) -> dict[str, Any]:
+    """Write the files beside a page, and return what the page shows of rankings and cases."""
+    settings = {"examples": 2, "figures": True, **results.config.get("report", {})}
     ranked = boards(results)
+    collected = collections(results)
+    shown = [gallery for ranking in ranked for gallery in galleries(results, ranking, collected)]
+    content: dict[str, Any] = {"rankings": ranked, "galleries": shown, "figure_problems": [], "data": None}
+    write_tables(folder / "tables", ranked, shortened)
+    if settings["figures"]:
+        content["figure_problems"] = write_figures(folder / "figures", ranked, shown)
+    if settings["examples"]:
+        content["data"] = write_browser(results, ranked, collected, folder / "cases", "report/cases", shortened)
+    return content
+
+
+def render(results: Results, shortened: Shortened, content: Mapping[str, Any]) -> str:
+    """Render the page of a run as HTML; the same run gives the same bytes."""
+    ranked: Sequence[Board] = content["rankings"]
+    environment = _environment(shortened)
+    script = environment.get_template("report.js").render() + environment.get_template("browser.js").render()
     return environment.get_template("report.html.j2").render(
+        **content,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(environment.get_template("report.css").render()),
         results=results,
-        rankings=ranked,
         answers=[answer(ranking) for ranking in ranked],
         axes=[axis(ranking) for ranking in ranked],
         flags=flags(results, ranked),
-        galleries=list(chain.from_iterable(galleries(results, ranking) for ranking in ranked)),
         failures=problems(results, FAILURES),
         exclusions=problems(results, EXCLUSIONS),
         components=components(results),
@@ -176,7 +198,8 @@ def _sections(results: Results) -> Iterator[tuple[str, Markup]]:
 
     The HTML is not escaped, but the page's content security policy stops its scripts and loads nothing for it.
     """
-    for pages in results.catalog.call("heatproof_report_sections", run=results.run):
+    answers = (results.catalog.call("heatproof_report_sections", run=part.run) for part in results.parts.values())
+    for pages in chain.from_iterable(answers):
         try:
             sections = [(str(heading), Markup(html)) for heading, html in pages]
         except (TypeError, ValueError) as error:
