@@ -56,6 +56,7 @@ def test_joined_runs_have_the_numbers_of_one_run(ran: Ran, parts: Catalog, tmp_p
     assert html.count('<figure class="case">') >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
