@@ -253,9 +253,9 @@ def test_a_channel_of_tokens_is_set_to_zero_in_all_of_them():
     grid = tokens[:, 1:].transpose(1, 2).reshape(3, 5, 3, 2)
     weights = torch.zeros(3, 5, dtype=torch.float64)
     for channel in range(5):
-        kept = torch.arange(5) != channel
+        others = torch.arange(5) != channel
         change = observed(network, "norm", images, lambda output: None) - observed(
-            network, "norm", images, lambda output, kept=kept: output * kept
+            network, "norm", images, lambda output, others=others: output * others
         )
         weights[:, channel] = change.gather(1, torch.tensor(TARGETS)[:, None])[:, 0]
     assert gap(explainer(batch).values, upsampled(weighted(weights, grid))) <= 1e-9
