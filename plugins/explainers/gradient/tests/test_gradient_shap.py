@@ -46,7 +46,7 @@ def write(path: Path, seed: int) -> Tensor:
     return torch.from_numpy(pixels / 255 - 0.5).movedim(2, 0)[None]
 
 
-@conforms(GradientShap(samples=3, sigma=0.1))
+@conforms(GradientShap(samples=2, sigma=0.1))
 def test_conformance(check):
     check()
 

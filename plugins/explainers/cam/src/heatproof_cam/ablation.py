@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -76,9 +75,9 @@ def _channels(batch: Batch, layer: str, values: Tensor) -> tuple[int, list[int]]
     """The axis of channels in the values of one image (without that of images), and the position of each channel."""
     shape = tuple(values.shape[1:])
     index = torch.arange(values[0].numel(), dtype=torch.float64, device=values.device).reshape(values[:1].shape)
-    first = spatial(batch, layer, index)[0].flatten(1)[:, 0].long().cpu().numpy()
-    coordinates = np.unravel_index(first, shape)
-    axes = [axis for axis, positions in enumerate(coordinates) if len({*positions.tolist()}) > 1]
+    first = spatial(batch, layer, index)[0].flatten(1)[:, 0].long()
+    coordinates = [positions.tolist() for positions in torch.unravel_index(first, shape)]
+    axes = [axis for axis, positions in enumerate(coordinates) if len({*positions}) > 1]
     if len(axes) > 1:
         raise ModelError(
             f"spatial(layer, values) of {batch.model.short} makes channels of several axes of layer {layer!r}, so none "
@@ -86,4 +85,4 @@ def _channels(batch: Batch, layer: str, values: Tensor) -> tuple[int, list[int]]
         )
     if not axes:
         axes = [axis for axis, size in enumerate(shape) if size == 1][:1]
-    return axes[0], coordinates[axes[0]].tolist()
+    return axes[0], coordinates[axes[0]]

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -85,4 +84,4 @@ class GradientShap(Explainer[GradientShapParams]):
 def positions(batch: Batch, draw: int) -> Tensor:
     """The random positions (n, 1, …) in 0…1 of one draw on the paths from the references."""
     shares = [generator(batch.seed, id, "position", draw).random() for id in batch.ids]
-    return torch.from_numpy(np.array(shares)).to(batch.images).reshape(-1, *(1,) * (batch.images.ndim - 1))
+    return torch.tensor(shares, dtype=torch.float64).to(batch.images).reshape(-1, *(1,) * (batch.images.ndim - 1))
