@@ -428,7 +428,7 @@ def test_all_maps_of_all_layers_take_one_forward_and_one_backward(monkeypatch):
     assert counts == {"forward": 2, "backward": 2}
 
 
-@LAYERED
+@pytest.mark.parametrize("kind", [GradCamPlusPlus, RespondCam, GuidedGradCam, XGradCam, LayerCam, HiResCam])
 def test_layers_are_named_as_for_gradcam(kind):
     model = toys.Residual()
     assert [explainer.params.layer for explainer in kind(layer="all").expand(model)] == ["stem", "block", "last"]

@@ -42,6 +42,7 @@ def plain_masks(id: str, samples: int, cells: int, share: float, seed: int = 0) 
     return masks
 
 
+@pytest.mark.slow
 @conforms(Rise(samples=36, cells=4))
 def test_conformance(check):
     check()
