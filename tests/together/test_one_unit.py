@@ -31,7 +31,8 @@ CLASSES = ("healthy", "ill")
 EXPLAINERS = (
     Gradient(), InputXGradient(), IntegratedGradients(steps=4), DeepLift(), GuidedBackprop(), DeconvNet(),
     SmoothGrad(samples=3), Cam(), GradCam(), GradCamPlusPlus(), GuidedGradCam(), RespondCam(), Clear(),
-    Clear(map="class"), AblationCam(relu=False), Occlusion(patch=4, stride=4), Lime(samples=20, compactness=1e4, off="zero"),
+    Clear(map="class"), AblationCam(relu=False), Occlusion(patch=4, stride=4),
+    Lime(samples=20, compactness=1e4, off="zero"),
 )  # fmt: skip
 IMAGES = torch.randn(2, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
