@@ -136,7 +136,9 @@ def cases() -> list[Any]:
     pairs = []
     for model in MODELS:
         for name in EXPLAINERS:
-            quick = model == "branched" or (model == "graded" and name.startswith("iterative"))
+            quick = (model == "branched" and name != "channels of layers") or (
+                model == "graded" and name.startswith("iterative")
+            )
             marks = () if quick else pytest.mark.slow
             pairs.append(pytest.param(model, name, id=f"{model}, {name}", marks=marks))
     return pairs

@@ -116,7 +116,7 @@ def test_conformance(check):
 
 
 @pytest.mark.slow
-@conforms(XGradCam(), LayerCam(), HiResCam(), HiResCam(relu=True))
+@conforms(XGradCam(), LayerCam(), HiResCam())
 def test_conformance_of_their_kin(check):
     check()
 

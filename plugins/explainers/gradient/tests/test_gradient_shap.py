@@ -99,10 +99,10 @@ def test_a_plain_loop_agrees_on_every_baseline(baseline):
 
 def test_many_draws_approach_integrated_gradients_within_the_noted_error():
     images = batch(2)
-    expected = IntegratedGradients(baseline=0.2, steps=200)(images).values
-    explanation = GradientShap(baseline=0.2, samples=300)(images)
+    expected = IntegratedGradients(baseline=0.2, steps=64)(images).values
+    explanation = GradientShap(baseline=0.2, samples=150)(images)
     for actual, exact, error in zip(explanation.values, expected, explanation.notes["relative_error"]):
-        assert float((actual - exact).norm() / actual.norm()) <= 3 * error <= 0.2
+        assert float((actual - exact).norm() / actual.norm()) <= 3 * error <= 0.3
 
 
 def test_further_inputs_belong_to_their_sample():
