@@ -16,8 +16,9 @@ from heatproof_shared_passes.trunk import halves
 def ablated_scores(batch: Batch, layer: str) -> Tensor:
     """The target's scores (channel + 1,) of the image of a batch of one without each channel, and last with all.
 
-    What comes before the layer runs once for all pieces of one size. Raises ``ModelError`` if the network cannot be
-    traced, or if the model's ``spatial`` mixes the channels of the layer.
+    What comes before the layer runs once, or once for all pieces of one size if the rest of the network reads more than
+    the layer. Raises ``ModelError`` if the network cannot be traced, or if the model's ``spatial`` mixes the layer's
+    channels.
     """
     rest = _Rest(batch, layer)
     return torch.cat(batch.budget.pieced(rest.count + 1, rest.scores))
@@ -50,11 +51,12 @@ class _Rest:
         """The scores of the channels in a piece; the piece behind the last channel is the whole layer."""
         size = piece.stop - piece.start
         if size != len(self.copies):
-            # Copies of the image, not of values: a size or an index among the values need not be that of one image.
             self.copies = self.batch.select([0] * size)
-            self.values = self._values()
+            if len(self.values) > 1:
+                # Copies of the image, not of values: a size or an index among these need not be that of one image.
+                self.values = self._values()
         layer, *others = self.values
-        ablated = layer.clone()
+        ablated = layer.expand(size, *layer.shape[1:]).clone()
         for row, channel in enumerate(range(piece.start, min(piece.stop, self.count))):
             ablated[row].select(self.axis, self.positions[channel]).zero_()
         logits = self._run(self.after, [ablated, *others])
