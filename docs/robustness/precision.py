@@ -34,7 +34,8 @@ from heatproof_phantom.phantom import Phantom
 METHODS = (
     "gradient", "input_x_gradient", "integrated_gradients", "deeplift", "guided_backprop", "deconvnet", "lrp",
     "smoothgrad", "smoothgrad_squared", "vargrad", "gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam",
-    "occlusion", "lime",
+    "xgradcam", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam", "gradient_shap", "occlusion", "lime",
+    "kernel_shap", "rise",
 )  # fmt: skip
 PRECISIONS: tuple[Precision, ...] = ("float32", "float64")
 TOGETHER = 4

@@ -174,3 +174,15 @@ def test_released_layers_are_freed_and_the_gradient_of_the_images_stays(passed):
     assert outputs() is None
     assert passes.gradients(batch).images is images
     assert counts == {"forward": 1, "backward": 1}
+
+
+@pytest.mark.parametrize("rows", [2, None])
+def test_activations_of_all_layers_are_those_of_the_gradient_pass_from_a_forward_alone(passed, rows):
+    batch = new_batch(rows=rows)
+    counts = passed(batch)
+    values = [passes.activations(batch) for _ in range(2)][1]
+    assert counts == {"forward": 3 if rows else 1}
+    for name, layer in passes.gradients(batch).layers.items():
+        torch.testing.assert_close(values[name], layer.activation, rtol=1e-12, atol=1e-14)
+        assert not values[name].requires_grad
+    assert set(values) == {"stem", "block", "last"}

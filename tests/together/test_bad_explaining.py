@@ -34,6 +34,8 @@ METHODS = (
     "deconvnet", {"use": "smoothgrad", "samples": 2}, {"use": "smoothgrad_squared", "samples": 2},
     {"use": "vargrad", "samples": 2}, "lrp", "cam", "gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam",
     {"use": "occlusion", "patch": 4, "stride": 4}, {"use": "lime", "samples": 20}, "clear",
+    "ablationcam", "eigencam", "scorecam", {"use": "gradient_shap", "samples": 2}, {"use": "rise", "samples": 20},
+    {"use": "kernel_shap", "segmentation": "grid", "cell": 8},
 )  # fmt: skip
 ODD = ("nan", "infinite", "black", "grey")
 Runs = Callable[..., Any]

@@ -23,16 +23,23 @@ PLUGINS = (
 MODELS = ("regions", "residual", "branched", "untraceable", "graded")
 SMALL_STEPS = {"use": "integrated_gradients", "steps": 2}
 EXPLAINERS: dict[str, list[Any]] = {
-    "gradients": ["gradient", "input_x_gradient", "gradcam", "gradcam_plus_plus", "respond_cam"],
+    "gradients": [
+        "gradient", "input_x_gradient", "gradcam", "gradcam_plus_plus", "respond_cam", "xgradcam", "hirescam",
+        "layercam",
+    ],
     "rectified": ["guided_backprop", "deconvnet"],
     "guided_gradcam": ["guided_gradcam"],
     "clear": ["clear"],
     "cam": ["cam"],
-    "integrated_gradients": [SMALL_STEPS],
+    "channels of layers": ["eigencam", "scorecam", "ablationcam"],
+    "integrated_gradients": [SMALL_STEPS, {"use": "gradient_shap", "samples": 2}],
     "integrated_gradients by tolerance": [{"use": "integrated_gradients", "tolerance": 0.5, "max_steps": 75}],
     "deeplift": ["deeplift"],
     "occlusion": [{"use": "occlusion", "patch": 8, "stride": 8}],
-    "lime": [{"use": "lime", "segments": 6, "samples": 9}],
+    "lime": [
+        {"use": "lime", "segments": 6, "samples": 9}, {"use": "rise", "samples": 3},
+        {"use": "kernel_shap", "segmentation": "grid", "cell": 8, "samples": 16},
+    ],
     "iterative": [{"use": "iterative", "max_iter": 2}],
     "iterative of occlusion": [
         {"use": "iterative", "max_iter": 2, "base": {"use": "occlusion", "patch": 8, "stride": 8}},
@@ -55,7 +62,7 @@ EXPLAINERS: dict[str, list[Any]] = {
 """Name → explainers of one run."""
 BOUNDED = frozenset({
     "integrated_gradients by tolerance", "smoothgrad by tolerance", "occlusion", "lime", "iterative",
-    "iterative of occlusion", "smoothgrad of occlusion", "clear",
+    "iterative of occlusion", "smoothgrad of occlusion", "clear", "channels of layers",
 })  # fmt: skip
 """The names whose prices are only upper bounds: they stop early, or take parts of passes."""
 METRICS: list[Any] = [
@@ -129,7 +136,9 @@ def cases() -> list[Any]:
     pairs = []
     for model in MODELS:
         for name in EXPLAINERS:
-            quick = model == "branched" or (model == "graded" and name.startswith("iterative"))
+            quick = (model == "branched" and name != "channels of layers") or (
+                model == "graded" and name.startswith("iterative")
+            )
             marks = () if quick else pytest.mark.slow
             pairs.append(pytest.param(model, name, id=f"{model}, {name}", marks=marks))
     return pairs

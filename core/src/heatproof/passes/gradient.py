@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..errors import ModelError
-from ..network.grids import on_grid
+from .activations import spatial
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _gradients(batch: Batch) -> Gradients:
     if not batch.differentiable:
         activations = {name: value.detach() for name, value in activations.items()}
     layers = {
-        name: LayerGradient(_spatial(batch, name, value), _spatial(batch, name, gradient))
+        name: LayerGradient(spatial(batch, name, value), spatial(batch, name, gradient))
         for (name, value), gradient in zip(activations.items(), layer_gradients)
     }
     return Gradients(image_gradient, layers)
@@ -57,21 +57,6 @@ def _require_dependent(batch: Batch, activations: Mapping[str, Tensor]) -> None:
     for name, value in activations.items():
         if not value.requires_grad:
             raise ModelError(f"layer {name!r} of {batch.model.short} does not depend on the image; name another.")
-
-
-def _spatial(batch: Batch, layer: str, values: Tensor) -> Tensor:
-    """A layer's values as (n, channel, *space), by ``Model.spatial``; raises ``ModelError`` for any other shape."""
-    spatial = batch.model.spatial(layer, values)
-    grid: Tensor | None = spatial
-    if spatial is values:  # the model leaves it to us
-        grid = on_grid(values, batch.space)
-    if grid is None or len(grid) != len(batch) or grid.ndim != batch.images.ndim:
-        raise ModelError(
-            f"layer {layer!r} of {batch.model.short} has shape {tuple(spatial.shape)}, which is no grid over "
-            f"{len(batch)} images of {' × '.join(map(str, batch.space))}; let the model's spatial(layer, values) make "
-            "a grid (n, channel, *space) of it, or name another layer."
-        )
-    return grid
 
 
 def leaf(batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Checks Grad-CAM++, Respond-CAM and guided Grad-CAM against plain formulas, pytorch-grad-cam and captum."""
+"""Checks maps of activations and gradients of a layer against plain formulas, pytorch-grad-cam and captum."""
 
 import warnings
 from collections import Counter
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import GuidedGradCam as CaptumGuidedGradCam
-from pytorch_grad_cam import GradCAMPlusPlus, XGradCAM
+from pytorch_grad_cam import GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,13 +25,17 @@ from heatproof.testing.bench import in_float64
 from heatproof_cam.gradcam import GradCam
 from heatproof_cam.gradcam_plus_plus import GradCamPlusPlus
 from heatproof_cam.guided_gradcam import GuidedGradCam
+from heatproof_cam.hirescam import HiResCam
+from heatproof_cam.layercam import LayerCam
 from heatproof_cam.respond_cam import RespondCam, cancelling_share
+from heatproof_cam.xgradcam import XGradCam
 
 FIRST = [[1.0, 2.0], [3.0, 4.0]]
 SECOND = [[0.0, 1.0], [1.0, 0.0]]
 LAYERED = pytest.mark.parametrize("kind", [GradCamPlusPlus, RespondCam, GuidedGradCam])
 REFERENCES = [(GradCamPlusPlus(), GradCAMPlusPlus), (RespondCam(), XGradCAM)]
-SCALES = {GradCAMPlusPlus: (1e-12, 1e12), XGradCAM: (1e3, 1.0)}
+KIN = [(XGradCam(), XGradCAM), (LayerCam(), LayerCAM), (HiResCam(relu=True), HiResCAM)]
+SCALES = {GradCAMPlusPlus: (1e-12, 1e12), XGradCAM: (1e3, 1.0), LayerCAM: (1.0, 1.0), HiResCAM: (1.0, 1.0)}
 """Factors of activations and gradients for a reference: its epsilon becomes negligible, or equal to ours."""
 TARGETS = [2, 0, 1]
 
@@ -111,6 +115,12 @@ def test_conformance(check):
     check()
 
 
+@pytest.mark.slow
+@conforms(XGradCam(), LayerCam(), HiResCam())
+def test_conformance_of_their_kin(check):
+    check()
+
+
 def test_gradcam_plus_plus_has_its_closed_form():
     explainer = GradCamPlusPlus()
     images = torch.tensor([[FIRST]], dtype=torch.float64)
@@ -164,16 +174,31 @@ def plain_respond_cam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarra
     return sum((values * slope).sum() / (values.sum() + 1e-10) * values for values, slope in pairs)
 
 
-@pytest.mark.parametrize(
-    ("explainer", "formula"), [(GradCamPlusPlus(), plain_gradcam_plus_plus), (RespondCam(), plain_respond_cam)]
-)
+def plain_layercam(activation: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """The formula of Jiang et al. 2021, pixel by pixel."""
+    heat = np.zeros(activation.shape[1:])
+    for channel, row, column in np.ndindex(activation.shape):
+        if gradient[channel, row, column] > 0:
+            heat[row, column] += gradient[channel, row, column] * activation[channel, row, column]
+    return np.maximum(heat, 0)
+
+
+FORMULAS = [
+    (GradCamPlusPlus(), plain_gradcam_plus_plus),
+    (RespondCam(), plain_respond_cam),
+    (XGradCam(), lambda activation, gradient: np.maximum(plain_respond_cam(activation, gradient), 0)),
+    (XGradCam(relu=False), plain_respond_cam),
+    (LayerCam(), plain_layercam),
+    (HiResCam(), lambda activation, gradient: np.einsum("chw,chw->hw", activation, gradient)),
+    (HiResCam(relu=True), lambda activation, gradient: np.einsum("chw,chw->hw", activation, gradient).clip(0)),
+]
+
+
 @pytest.mark.parametrize(
     ("layer", "module"), [("first", "first_relu"), ("second", "second_norm"), ("third", "third_relu")]
 )
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.SiLU])
-def test_the_plain_formula_agrees_on_the_tensor_after_norm_and_activation(
-    explainer, formula, layer, module, activation
-):
+def test_the_plain_formula_agrees_on_the_tensor_after_norm_and_activation(layer, module, activation):
     network = drawn(Block(activation))
     images = random_images()
     activations = []
@@ -183,13 +208,13 @@ def test_the_plain_formula_agrees_on_the_tensor_after_norm_and_activation(
     scores = network(images).gather(1, torch.tensor(TARGETS)[:, None]).sum()
     handle.remove()
     (gradient,) = torch.autograd.grad(scores, activations[0])
-    maps = [formula(values, slope) for values, slope in zip(activations[0].detach().numpy(), gradient.numpy())]
-    heat = torch.from_numpy(np.stack(maps))[:, None]
-    expected = functional.interpolate(heat, images.shape[2:], mode="bilinear", align_corners=False)
-    explainer = explainer.with_(layer=layer)
-    batch = batch_of(explainer, network, images)
+    batch = batch_of(GradCam(layer=layer), network, images)
     assert len(batch.view.merged) == 2
-    assert gap(explainer(batch).values, expected) <= 1e-8
+    for explainer, formula in FORMULAS:
+        maps = [formula(values, slope) for values, slope in zip(activations[0].detach().numpy(), gradient.numpy())]
+        heat = torch.from_numpy(np.stack(maps))[:, None]
+        expected = functional.interpolate(heat, images.shape[2:], mode="bilinear", align_corners=False)
+        assert gap(explainer.with_(layer=layer)(batch).values, expected) <= 1e-8, explainer
 
 
 def ends(network: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
@@ -203,43 +228,39 @@ def ends(network: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
     return module, module.get_submodule(target)
 
 
-def assert_pytorch_grad_cam_agrees(explainer, reference: type, network: nn.Module, layer: str, images: Tensor) -> None:
+def assert_pytorch_grad_cam_agrees(pairs: list, network: nn.Module, layer: str, images: Tensor) -> None:
     """Compare maps before pytorch-grad-cam scales them to 0…1 and resizes them in float32.
 
     Its epsilons in denominators (1e-6, 1e-7) become negligible by scaling activations and gradients; the weights of the
-    papers do not depend on that scale.
+    papers do not depend on that scale. Its maps are rectified afterwards, as it does with all.
     """
     module, end = ends(network, layer)
-    explainer = explainer.with_(layer=layer)
-    batch = batch_of(explainer, network, images)
-    with reference(module, [end]) as cam:
-        cam(images, [ClassifierOutputTarget(target) for target in batch.targets.tolist()])
-        hooks = cam.activations_and_grads
-        activation = hooks.activations[0].numpy()
-        gradient = hooks.gradients[0].numpy()
-        activation_scale, gradient_scale = SCALES[reference]
-        weights = cam.get_cam_weights(None, None, None, activation * activation_scale, gradient * gradient_scale)
-    weights = weights / gradient_scale
-    expected = torch.from_numpy((weights[..., None, None] * activation).sum(1, keepdims=True))
-    if reference is GradCAMPlusPlus:
-        expected = expected.relu()
-    actual = explainer.heat(gradients(batch).layers[batch.model.layer(layer)])
-    assert gap(actual, expected) <= 1e-8
+    batch = batch_of(GradCam(layer=layer), network, images)
+    for explainer, reference in pairs:
+        with reference(module, [end]) as cam:
+            cam(images, [ClassifierOutputTarget(target) for target in batch.targets.tolist()])
+            hooks = cam.activations_and_grads
+            activation_scale, gradient_scale = SCALES[reference]
+            scaled = hooks.activations[0].numpy() * activation_scale, hooks.gradients[0].numpy() * gradient_scale
+            heat = cam.get_cam_image(None, None, None, *scaled, False) / (activation_scale * gradient_scale)
+        expected = torch.from_numpy(heat)[:, None]
+        if not isinstance(explainer, RespondCam):
+            expected = expected.relu()
+        actual = explainer.heat(gradients(batch).layers[batch.model.layer(layer)])
+        assert gap(actual, expected) <= 1e-8, explainer
 
 
-@pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @pytest.mark.parametrize("layer", ["first", "second", "third"])
-def test_pytorch_grad_cam_agrees_on_a_residual_network(layer, explainer, reference):
-    assert_pytorch_grad_cam_agrees(explainer, reference, drawn(Block()), layer, random_images())
+def test_pytorch_grad_cam_agrees_on_a_residual_network(layer):
+    assert_pytorch_grad_cam_agrees([*REFERENCES, *KIN], drawn(Block()), layer, random_images())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @pytest.mark.parametrize("layer", ["conv1", "layer4.1.conv2"])
-def test_pytorch_grad_cam_agrees_on_resnet18(layer, explainer, reference):
+def test_pytorch_grad_cam_agrees_on_resnet18(layer):
     torch.manual_seed(0)
     network = models.resnet18(num_classes=3).double().eval()
-    assert_pytorch_grad_cam_agrees(explainer, reference, network, layer, random_images(2, 64))
+    assert_pytorch_grad_cam_agrees([*REFERENCES, *KIN], network, layer, random_images(2, 64))
 
 
 def large(name: str) -> nn.Module:
@@ -263,10 +284,9 @@ LARGE = pytest.mark.parametrize(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("explainer", "reference"), REFERENCES)
 @LARGE
-def test_pytorch_grad_cam_agrees_on_the_three_networks(name, layer, explainer, reference):
-    assert_pytorch_grad_cam_agrees(explainer, reference, large(name), layer, random_images(2, 96))
+def test_pytorch_grad_cam_agrees_on_the_three_networks(name, layer):
+    assert_pytorch_grad_cam_agrees(REFERENCES, large(name), layer, random_images(2, 96))
 
 
 def test_pytorch_grad_cam_loses_small_gradients():
@@ -351,16 +371,27 @@ def test_respond_cam_says_where_its_weights_are_ill_conditioned(corner, word):
     assert notes["cancelling_share"] == [1.0 if word == "ill-conditioned" else 0.0]
 
 
+def test_traits_follow_relu():
+    for kind in (XGradCam, HiResCam):
+        assert kind(relu=True).traits == {"differentiable"}
+        assert kind(relu=False).traits == {"differentiable", "signed"}
+    assert LayerCam(relu=False).traits == {"differentiable"}
+    notes = XGradCam()(
+        batch_of(XGradCam(), linear_network([[1.0, 2.0, 3.0, 4.0]]), random_images(1, 2)[:, :1], 1)
+    ).notes
+    assert set(notes) == {"degenerate", "cancelling_share", "conditioning"}
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("layer", ["0", "3"])
-def test_respond_cam_sums_to_the_score_if_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
+def test_respond_cam_and_hirescam_sum_to_the_score_if_the_rest_of_the_network_scales_with_the_layer(layer, dimensions):
     model = in_float64(toys.Piecewise(dimensions=dimensions))
-    explainer = RespondCam(layer=layer)
     images = torch.stack([torch.from_numpy(sample.image) for sample in model.samples(2)]).double()
     batch = Batch(model, ["a", "b"], images, [0, 1], layers=(layer,))
-    heat = explainer.heat(gradients(batch).layers[layer])
-    torch.testing.assert_close(heat.flatten(1).sum(1), batch.score(images), rtol=1e-8, atol=1e-12)
-    assert explainer(batch).values.shape == (2, 1, *batch.space)
+    for explainer in (RespondCam(layer=layer), HiResCam(layer=layer)):
+        heat = explainer.heat(gradients(batch).layers[layer])
+        torch.testing.assert_close(heat.flatten(1).sum(1), batch.score(images), rtol=1e-8, atol=1e-12)
+        assert explainer(batch).values.shape == (2, 1, *batch.space)
 
 
 def test_guided_gradcam_is_zero_where_gradcam_is():
@@ -388,7 +419,7 @@ def test_all_maps_of_all_layers_take_one_forward_and_one_backward(monkeypatch):
         "grad",
         lambda *arguments, **settings: counts.update(["backward"]) or backward(*arguments, **settings),
     )
-    for kind in (GradCam, GradCamPlusPlus, RespondCam):
+    for kind in (GradCam, GradCamPlusPlus, RespondCam, XGradCam, LayerCam, HiResCam):
         maps = [explainer(batch).values for explainer in kind(layer="all").expand(batch.model)]
         assert [values.shape for values in maps] == [(3, 1, 16, 16)] * 3
     assert counts == {"forward": 1, "backward": 1}
@@ -397,7 +428,7 @@ def test_all_maps_of_all_layers_take_one_forward_and_one_backward(monkeypatch):
     assert counts == {"forward": 2, "backward": 2}
 
 
-@LAYERED
+@pytest.mark.parametrize("kind", [GradCamPlusPlus, RespondCam, GuidedGradCam, XGradCam, LayerCam, HiResCam])
 def test_layers_are_named_as_for_gradcam(kind):
     model = toys.Residual()
     assert [explainer.params.layer for explainer in kind(layer="all").expand(model)] == ["stem", "block", "last"]

@@ -17,8 +17,9 @@ from heatproof.model import Model
 from heatproof.seeding import generator
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
-from heatproof_perturbation.lime import Lime, coefficients, superpixel_means
+from heatproof_perturbation.lime import Lime, coefficients
 from heatproof_perturbation.occlusion import Occlusion
+from heatproof_perturbation.superpixels import segmented, superpixel_means
 
 QUARTERS = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
 
@@ -44,8 +45,8 @@ def explained(model: Model, images: Tensor, targets: list[int], ids: str = "ab",
 
 
 @conforms(
-    Lime(segments=9, samples=60), Lime(segments=9, samples=60, off="zero"),
-    Lime(segments=16, samples=40, off="zero", kernel_width=1.0, ridge=0.0),
+    Lime(segments=9, samples=30), Lime(segments=9, samples=30, off="zero"),
+    Lime(segments=16, samples=30, off="zero", kernel_width=1.0, ridge=0.0),
 )  # fmt: skip
 def test_conformance(check):
     check()
@@ -93,7 +94,7 @@ def test_captum_agrees_with_the_same_masks(segmentation, off, tmp_path):
     sample = torch.from_numpy(model.samples(1)[0].image).double()[None]
     batch = Batch(model, ["a"], sample, [1], seed=7)
     explainer = Lime(segmentation="slic", segments=12, cell=6, samples=80, off=off)
-    feature_mask = explainer._superpixels(sample[0].numpy())
+    feature_mask = segmented(sample[0].numpy(), explainer.params)
     if segmentation == "grid":
         feature_mask = np.arange(16)[:, None] // 6 * 3 + np.arange(16) // 6
     if segmentation in ("file", "folder"):
@@ -162,22 +163,22 @@ def test_superpixels_are_those_of_scikit_image(segmentation):
         "slic": lambda: slic(scaled, n_segments=30, compactness=20, start_label=0),
         "quickshift": lambda: quickshift(scaled, kernel_size=4, max_dist=200, ratio=0.2),
     }[segmentation]()
-    labels = Lime(segmentation=segmentation, segments=30, compactness=20)._superpixels(pixels)
+    labels = segmented(pixels, Lime(segmentation=segmentation, segments=30, compactness=20).params)
     pairs = set(zip(labels.ravel().tolist(), expected.ravel().tolist()))
     assert len(pairs) == labels.max() + 1 == len(np.unique(expected)) > 1
 
 
 def test_superpixels_follow_the_shades_of_an_image_without_colours():
     disc = np.hypot(*(np.indices((32, 32)) - 13.3)) < 8
-    labels = Lime(segments=12)._superpixels(np.stack([disc * 1.0 + 5]))
+    labels = segmented(np.stack([disc * 1.0 + 5]), Lime(segments=12).params)
     assert all(len(set(disc[labels == label])) == 1 for label in range(labels.max() + 1))
 
 
 def test_superpixels_ignore_the_scale_of_the_prepared_image():
     sample = toys.Residual().samples(1)[0].image.astype(np.float64)
-    explainer = Lime(segments=12)
-    expected = explainer._superpixels(sample)
-    assert np.array_equal(explainer._superpixels(sample * 4.0 - 2.0), expected)
+    params = Lime(segments=12).params
+    expected = segmented(sample, params)
+    assert np.array_equal(segmented(sample * 4.0 - 2.0, params), expected)
     assert sorted(set(expected.ravel())) == list(range(expected.max() + 1))
 
 

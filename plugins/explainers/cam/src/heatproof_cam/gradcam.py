@@ -6,23 +6,21 @@ from torch import Tensor
 
 from heatproof.passes import LayerGradient
 
-from .layered import Layered, LayeredParams, spatial_axes, weighted_sum
+from .layered import Rectified, RectifiedParams, spatial_axes, weighted_sum
 
 
-class GradCamParams(LayeredParams):
+class GradCamParams(RectifiedParams):
     """The layer, and whether ``relu`` sets the pixels that speak against the target to zero, as in the paper.
 
     Without it the map is signed, as that of captum's ``LayerGradCam`` by default. The settings of the layer are those
     of ``LayeredParams``.
     """
 
-    relu: bool = True
-
 
 P = TypeVar("P", bound=GradCamParams, covariant=True)
 
 
-class GradCam(Layered[P]):
+class GradCam(Rectified[P]):
     """The channels of one layer, weighted by their mean influence on the score (Selvaraju et al. 2017).
 
     The map is ReLU of the sum over channels of mean gradient times activation. It is never negative: pixels that speak
@@ -31,13 +29,7 @@ class GradCam(Layered[P]):
 
     revision = 2
 
-    @property
-    def traits(self) -> frozenset[str]:
-        """Differentiable; signed without ReLU."""
-        return frozenset({"differentiable"} if self.params.relu else {"differentiable", "signed"})
-
-    def heat(self, layer: LayerGradient) -> Tensor:
-        """ReLU(sum over channels of mean gradient * activation), or without ReLU."""
+    def evidence(self, layer: LayerGradient) -> Tensor:
+        """The sum over channels of mean gradient * activation."""
         weights = layer.gradient.mean(spatial_axes(layer), keepdim=True)
-        heat = weighted_sum(weights, layer.activation)
-        return heat.relu() if self.params.relu else heat
+        return weighted_sum(weights, layer.activation)

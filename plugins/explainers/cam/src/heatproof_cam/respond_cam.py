@@ -24,8 +24,8 @@ class RespondCam(Layered[LayeredParams]):
     """Grad-CAM for volumes, with a map that sums to the score (Zhao et al. 2018).
 
     The weight of a channel A with gradient g is sum(A g) / sum(A): the mean gradient, weighted by the activation. There
-    is no ReLU. On the grid of the layer the map sums to the score minus the bias if the rest of the network is linear
-    or scales with its input. Resizing to the image multiplies that sum.
+    is no ReLU; with it the map is XGrad-CAM (Fu et al. 2020). On the grid of the layer the map sums to the score minus
+    the bias if the rest of the network is linear or scales with its input. Resizing to the image multiplies that sum.
 
     At a layer without activation sum(A) can cancel to almost nothing, and the weight is then arbitrarily large. The
     note ``cancelling_share`` is the L2 norm of what such channels add to the map on the layer's grid, those with
@@ -38,16 +38,24 @@ class RespondCam(Layered[LayeredParams]):
 
     def heat(self, layer: LayerGradient) -> Tensor:
         """The sum over channels of weight * activation."""
-        return weighted_sum(_weights(layer), layer.activation)
+        return contribution_map(layer)
 
     def explain(self, batch: Batch) -> Explanation:
         """Maps (n, 1, *space)."""
-        explanation = super().explain(batch)
         layer = gradients(batch).layers[batch.model.layer(self.params.layer)]
-        share = cancelling_share(layer).tolist()
-        words = ["ill-conditioned" if value > ILL_CONDITIONED else "well-conditioned" for value in share]
-        notes = {**explanation.notes, "cancelling_share": share, "conditioning": words}
-        return replace(explanation, notes=notes)
+        return with_conditioning(super().explain(batch), layer)
+
+
+def contribution_map(layer: LayerGradient) -> Tensor:
+    """The sum over channels of weight times activation (n, 1, *layer's space)."""
+    return weighted_sum(_weights(layer), layer.activation)
+
+
+def with_conditioning(explanation: Explanation, layer: LayerGradient) -> Explanation:
+    """Add the notes on channels whose activations cancel."""
+    share = cancelling_share(layer).tolist()
+    words = ["ill-conditioned" if value > ILL_CONDITIONED else "well-conditioned" for value in share]
+    return replace(explanation, notes={**explanation.notes, "cancelling_share": share, "conditioning": words})
 
 
 def cancelling_share(layer: LayerGradient) -> Tensor:

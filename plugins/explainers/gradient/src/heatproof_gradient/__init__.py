@@ -10,6 +10,7 @@ def heatproof_explainers() -> Mapping[str, str]:
     """Declare the classes of this plugin."""
     return {
         "gradient": "heatproof_gradient.gradient:Gradient",
+        "gradient_shap": "heatproof_gradient.gradient_shap:GradientShap",
         "input_x_gradient": "heatproof_gradient.input_x_gradient:InputXGradient",
         "deeplift": "heatproof_gradient.deeplift:DeepLift",
         "integrated_gradients": "heatproof_gradient.integrated_gradients:IntegratedGradients",

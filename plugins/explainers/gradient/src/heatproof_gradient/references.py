@@ -1,8 +1,8 @@
-"""The images without evidence with which integrated gradients and DeepLIFT compare an image."""
+"""The images without evidence with which integrated gradients, DeepLIFT and GradientSHAP compare an image."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -17,6 +17,7 @@ from heatproof.digests import digest, file_digest
 from heatproof.errors import DataError, ModelError
 from heatproof.imaging.images import read_image
 from heatproof.records import Sample
+from heatproof.seeding import generator
 
 Level = Annotated[float, Field(ge=-1e6, le=1e6)]
 Baseline: TypeAlias = Annotated[
@@ -25,18 +26,15 @@ Baseline: TypeAlias = Annotated[
 ]
 
 
-class ReferenceParams(Params):
-    """The reference image, or several of them.
+class BaselineParams(Params):
+    """Where references come from.
 
     ``baseline`` is a constant in prepared units, or a list with a constant per channel; ``mean``, the mean of each
-    channel of the image; ``uniform``, noise between the smallest and largest value of each channel, ``draws`` times;
-    or the path of an image file, which the model prepares, or of a folder of them. Of ``several`` references the map
-    is the mean of their ``maps``, or that of their mean ``image``.
+    channel of the image; ``uniform``, noise between the smallest and largest value of each channel; or the path of an
+    image file, which the model prepares, or of a folder of them.
     """
 
     baseline: Baseline = 0.0
-    draws: int = Field(default=10, ge=1, le=10_000)
-    several: Literal["maps", "image"] = "maps"
 
     @field_validator("baseline")
     @classmethod
@@ -46,14 +44,6 @@ class ReferenceParams(Params):
                 f"{baseline} is no file or folder; a baseline is a number, one per channel, mean, uniform, or a path"
             )
         return baseline
-
-    @model_validator(mode="after")
-    def _several_of_what(self) -> Self:
-        if self.draws != 10 and self.baseline != "uniform":
-            raise ValueError("draws has no effect unless baseline is uniform; leave it out")
-        if self.several == "image" and not isinstance(self.baseline, Path):
-            raise ValueError("several: image needs the path of a folder of images as baseline; leave it out")
-        return self
 
     @property
     def files(self) -> list[Path]:
@@ -68,14 +58,6 @@ class ReferenceParams(Params):
         return files
 
     @property
-    def count(self) -> int:
-        """The number of references; 1 for a folder that is missing, which ``files`` says."""
-        if self.baseline == "uniform":
-            return self.draws
-        is_folder = isinstance(self.baseline, Path) and self.baseline.is_dir()
-        return max(1, len(self.files)) if is_folder and self.several == "maps" else 1
-
-    @property
     def traits(self) -> frozenset[str]:
         """Signed, or seeded if references are random: a bright pixel may then be darker than they are."""
         return frozenset({"seeded"}) if self.baseline == "uniform" else frozenset({"signed"})
@@ -85,6 +67,33 @@ class ReferenceParams(Params):
         if not isinstance(self.baseline, Path) or not self.baseline.is_dir():
             return ""
         return digest([file_digest(path) for path in self.files])
+
+
+class ReferenceParams(BaselineParams):
+    """The reference image, or several of them: ``draws`` of ``uniform``, or the images of a folder.
+
+    Of ``several`` references the map is the mean of their ``maps``, or that of their mean ``image``. ``baseline`` is
+    that of ``BaselineParams``.
+    """
+
+    draws: int = Field(default=10, ge=1, le=10_000)
+    several: Literal["maps", "image"] = "maps"
+
+    @model_validator(mode="after")
+    def _several_of_what(self) -> Self:
+        if self.draws != 10 and self.baseline != "uniform":
+            raise ValueError("draws has no effect unless baseline is uniform; leave it out")
+        if self.several == "image" and not isinstance(self.baseline, Path):
+            raise ValueError("several: image needs the path of a folder of images as baseline; leave it out")
+        return self
+
+    @property
+    def count(self) -> int:
+        """The number of references; 1 for a folder that is missing, which ``files`` says."""
+        if self.baseline == "uniform":
+            return self.draws
+        is_folder = isinstance(self.baseline, Path) and self.baseline.is_dir()
+        return max(1, len(self.files)) if is_folder and self.several == "maps" else 1
 
 
 @dataclass(frozen=True)
@@ -116,20 +125,11 @@ def references(batch: Batch, params: ReferenceParams) -> Iterator[Reference]:
     shape of the images, or for another number of channels.
     """
     baseline = params.baseline
-    images = batch.images.detach()
-    axes = tuple(range(2, images.ndim))
-    if isinstance(baseline, (int, float)):
-        yield constant(batch, baseline)
-    elif isinstance(baseline, tuple):
-        yield Reference(baseline, _per_channel(batch, baseline))
-    elif baseline == "mean":
-        means = images.mean(axes, keepdim=True).expand_as(images)
-        yield Reference(baseline, require_finite(means, batch.ids, "the mean", "scale the image to a smaller range"))
-    elif baseline == "uniform":
-        low = images.amin(axes, keepdim=True)
-        high = images.amax(axes, keepdim=True)
+    if baseline == "uniform":
         for draw in range(params.draws):
-            yield Reference((baseline, draw), torch.lerp(low, high, _uniform(batch, draw)))
+            yield Reference((baseline, draw), _random(batch, draw))
+    elif not isinstance(baseline, Path):
+        yield _fixed(batch, baseline)
     else:
         prepared = (_prepared(batch, path) for path in params.files)
         if params.several == "image":
@@ -138,6 +138,40 @@ def references(batch: Batch, params: ReferenceParams) -> Iterator[Reference]:
         else:
             for path, image in zip(params.files, prepared):
                 yield Reference((str(path), file_digest(path)), image)
+
+
+def drawn(batch: Batch, params: BaselineParams, draw: int) -> Tensor:
+    """The reference images (n, c, *space) of one draw: of a folder, a random image for each sample.
+
+    They depend on the seed, the sample's id and the draw. Raises as ``references``.
+    """
+    baseline = params.baseline
+    if baseline == "uniform":
+        return _random(batch, draw)
+    if not isinstance(baseline, Path):
+        return _fixed(batch, baseline).images.expand_as(batch.images)
+    files = params.files
+    picks = (files[generator(batch.seed, id, "reference", draw).integers(len(files))] for id in batch.ids)
+    images = [batch.once(("prepared reference", str(path)), partial(_prepared, batch, path)) for path in picks]
+    return torch.cat(images)
+
+
+def _fixed(batch: Batch, baseline: float | tuple[float, ...] | str) -> Reference:
+    """The reference of a constant, of one per channel, or of the mean of each channel."""
+    if isinstance(baseline, (int, float)):
+        return constant(batch, baseline)
+    if isinstance(baseline, tuple):
+        return Reference(baseline, _per_channel(batch, baseline))
+    images = batch.images.detach()
+    means = images.mean(tuple(range(2, images.ndim)), keepdim=True).expand_as(images)
+    return Reference(baseline, require_finite(means, batch.ids, "the mean", "scale the image to a smaller range"))
+
+
+def _random(batch: Batch, draw: int) -> Tensor:
+    """Noise (n, c, *space) between the smallest and largest value of each channel."""
+    images = batch.images.detach()
+    axes = tuple(range(2, images.ndim))
+    return torch.lerp(images.amin(axes, keepdim=True), images.amax(axes, keepdim=True), _uniform(batch, draw))
 
 
 def _uniform(batch: Batch, draw: int) -> Tensor:

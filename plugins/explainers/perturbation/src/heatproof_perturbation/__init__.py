@@ -1,4 +1,4 @@
-"""Registers the explainers that perturb the image: occlusion and LIME."""
+"""Registers the explainers that perturb the image: occlusion, LIME, KernelSHAP and RISE."""
 
 from collections.abc import Mapping
 
@@ -11,4 +11,6 @@ def heatproof_explainers() -> Mapping[str, str]:
     return {
         "occlusion": "heatproof_perturbation.occlusion:Occlusion",
         "lime": "heatproof_perturbation.lime:Lime",
+        "kernel_shap": "heatproof_perturbation.kernel_shap:KernelShap",
+        "rise": "heatproof_perturbation.rise:Rise",
     }

@@ -1,14 +1,13 @@
 """Occlusion: how far the score falls when a patch covers the image."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import torch
 from pydantic import Field, model_validator
-from skimage.filters import gaussian
 from torch import Tensor
 
-from heatproof.batch import Batch, require_finite
+from heatproof.batch import Batch
 from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
@@ -16,6 +15,7 @@ from heatproof.passes import logits
 from heatproof.records import Explanation
 
 from .boxes import Windows, per_axis
+from .replacement import Value, replacement
 from .windows import window_scores
 
 ROUNDING = 100
@@ -36,7 +36,7 @@ class OcclusionParams(Params):
 
     patch: Side | Rectangle = 32
     stride: Side | Rectangle = 16
-    value: Annotated[float, Field(ge=-1e6, le=1e6)] | Literal["mean", "blur"] = 0.0
+    value: Value = 0.0
     sigma: float = Field(default=10.0, gt=0, le=1000)
 
     @model_validator(mode="after")
@@ -75,9 +75,8 @@ class Occlusion(Explainer[OcclusionParams]):
         """Maps (n, 1, *space); raises ``ModelError`` if the patch is larger than the image."""
         windows = self._windows(batch.space)
         clean = batch.pick(logits(batch))[:, None]
-        replacement = self._replacement(batch.images).expand_as(batch.images)
-        require_finite(replacement, batch.ids, "what a patch shows", "scale the image to a smaller range")
-        scores = window_scores(batch, windows, replacement, self._key())
+        pixels = replacement(batch, self.params.value, self.params.sigma, "what a patch shows")
+        scores = window_scores(batch, windows, pixels, self._key())
         rounding = ROUNDING * torch.finfo(scores.dtype).eps * clean.abs()
         degenerate = ((clean - scores).abs() <= rounding).all(1)
         return Explanation(averaged(clean - scores, windows), notes={"degenerate": degenerate.double().tolist()})
@@ -90,20 +89,6 @@ class Occlusion(Explainer[OcclusionParams]):
         if self.params.value == "blur":
             return self.params.value, self.params.sigma
         return (self.params.value,)
-
-    def _replacement(self, images: Tensor) -> Tensor:
-        """The pixels that patches show, broadcasting to the images (n, c, *space)."""
-        value = self.params.value
-        if value == "mean":
-            return images.mean(tuple(range(2, images.ndim)), keepdim=True)
-        if value == "blur":
-            return torch.stack([self._blurred(image) for image in images])
-        return images.new_tensor(value)
-
-    def _blurred(self, image: Tensor) -> Tensor:
-        sigma = self.params.sigma
-        blurred = gaussian(image.cpu().numpy(), sigma, mode="nearest", channel_axis=0)  # type: ignore[no-untyped-call]
-        return torch.from_numpy(blurred).to(image)
 
 
 def averaged(values: Tensor, windows: Windows) -> Tensor:
