@@ -31,7 +31,9 @@ from heatproof.results.store import Run
 from heatproof.run.runner import run
 from heatproof.testing.bench import in_float64
 from heatproof.testing.toys import drawn
+from heatproof_cam.ablationcam import AblationCam
 from heatproof_cam.gradcam import GradCam
+from heatproof_cam.scorecam import ScoreCam
 from heatproof_gradient.gradient import Gradient
 from heatproof_gradient.input_x_gradient import InputXGradient as ImageTimesGradient
 from heatproof_gradient.integrated_gradients import IntegratedGradients
@@ -223,6 +225,7 @@ def test_the_page_says_what_is_explained(tmp_path: Path) -> None:
 
 EXPLAINERS = [
     Gradient(), IntegratedGradients(steps=3), GradCam(layer="bottleneck.1"), Lrp(), Occlusion(patch=6, stride=5),
+    AblationCam(layer="bottleneck.1"), ScoreCam(layer="bottleneck.1"),
 ]  # fmt: skip
 
 

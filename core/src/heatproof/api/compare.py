@@ -78,6 +78,9 @@ def compared(
         if isinstance(dataset, GivenImages):
             # What lies in memory cannot be prepared again when a page is made of the run.
             settings.setdefault("cache", str(Path(settings["output"], SAMPLES)))
+        if output is None:
+            # The figures of a temporary run are drawn when they are asked for.
+            settings.setdefault("report", {"figures": False})
         config = from_plain(settings, catalog)
         if in_notebook() and not isinstance(config.executor, Serial):
             remarks.append(f"Worker processes are started from a notebook, by executor {config.executor.short}.")
@@ -87,7 +90,7 @@ def compared(
     for remark in remarks:
         store.log(remark)
     results = Results(finished.folder, catalog, config.components())
-    return Result(results, tuple(remarks), finished.pages, output is None, finished.heatmaps)
+    return Result(results, tuple(remarks), finished.pages, temporary=output is None)
 
 
 def entries(values: Any) -> list[Any]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from ..cli.display import ranking_tables
+from ..cli.display import show_results
 from ..cli.tables import cell
 from ..errors import HeatproofError, near
 from ..registry.catalog import default
+from ..results.answer import answer
 from ..results.figures import figure, figure_names
 from ..results.finished import Results
 from ..results.ranking import Ranking, rankings
@@ -40,7 +41,7 @@ class Result:
 
     def __init__(
         self, results: Results | Path | str, remarks: Sequence[str] = (), pages: Sequence[Path] = (),
-        temporary: bool = False, units: Sequence[str] | None = None,
+        temporary: bool = False,
     ):  # fmt: skip
         if not isinstance(results, Results):
             results = Results(Path(results).expanduser(), default())
@@ -49,21 +50,22 @@ class Result:
         self.remarks = tuple(remarks)
         self.pages = tuple(pages)
         self.temporary = temporary
-        self._units = units
 
     @cached_property
     def rankings(self) -> list[Ranking]:
         """A ranking per dataset, split and metric, best first."""
         return rankings(self.results)
 
+    @property
+    def answers(self) -> list[str]:
+        """A sentence per ranking: what can be told apart, and what chance is expected to reach."""
+        return [answer(ranking) for ranking in self.rankings]
+
     @cached_property
     def units(self) -> dict[str, dict[str, Any]]:
         """Key → the settings, the cases and the columns of every unit of heatmaps of this run."""
-        keys = self._units
-        if keys is None:
-            rows = self.results.query("select distinct heatmap from scores where heatmap is not null order by all")
-            keys = [PurePosixPath(row["heatmap"]).parts[1] for row in rows]
-            keys = keys or sorted(self.results.run.keys("heatmaps"))
+        rows = self.results.query("select distinct heatmap from scores where heatmap is not null order by all")
+        keys = [PurePosixPath(row["heatmap"]).parts[1] for row in rows] + self.results.unscored
         return {key: self.results.run.meta("heatmaps", key) for key in keys}
 
     @property
@@ -116,9 +118,7 @@ class Result:
         console = Console(file=stream, width=WIDTH, highlight=False, color_system=None, force_jupyter=False)
         for remark in self.remarks:
             console.print(cell(remark), markup=False)
-        for ranking in self.rankings:
-            for ranked in ranking_tables(ranking):
-                console.print(ranked)
+        show_results(console, self.results)
         console.print(self._origin(), markup=False)
         return stream.getvalue().rstrip()
 
@@ -131,6 +131,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         parts = ["<ul>", *(f"<li>{escape(remark)}</li>" for remark in self.remarks), "</ul>"]
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in self.answers]
         parts.append(_html_table(list(self._ranking())))
         if self.rankings and "ranking" in figure_names(self.results):
             parts.append(_image(self.figure("ranking")))

@@ -110,6 +110,11 @@ class Results:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
 
+    @property
+    def unscored(self) -> list[str]:
+        """The keys of the units of heatmaps that no metric scores, which the table of scores does not name."""
+        return list(self.provenance.get("unscored", ()))
+
     def component(self, kind: str, described: Mapping[str, Any]) -> Any:
         """The component that ``describe`` described; raises ``HeatproofError`` or ``ValueError``."""
         key = _key(kind, described)

@@ -52,6 +52,7 @@ def provenance(run: Run, tasks: Sequence[Task], rejected: Mapping[str, list[Tall
     titles = told_apart(source.dataset for source in sources.values())
     return {
         "environments": _environments(run, metas), "seed": tasks[0].seed, "precision": tasks[0].model.precision,
+        "unscored": [unit.key for task in tasks for unit in task.units if not unit.metrics],
         "rows": {names[task.model.identity]: task.rows or known_rows(run, task.model, task.device) for task in tasks},
         "models": [_model(model, tasks, metas) | {"title": names[model.identity]} for model in models.values()],
         "datasets": [

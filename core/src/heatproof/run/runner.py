@@ -35,7 +35,7 @@ from .validity import Validity, validity
 
 @dataclass
 class Finished:
-    """The outcome of a run, or of a shard of it; ``heatmaps`` are the keys of its units of heatmaps."""
+    """The outcome of a run, or of a shard of it."""
 
     folder: Path
     units: int
@@ -47,7 +47,6 @@ class Finished:
     empty: tuple[str, ...] = ()
     changed: str = ""
     pages: Sequence[Path] = ()
-    heatmaps: tuple[str, ...] = ()
     faults: Sequence[str] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -225,6 +224,4 @@ def _finish(
     for sentence in empty:
         store.log(sentence)
     rows = tables["summary"].rows
-    heatmaps = tuple(unit.key for task in tasks for unit in task.units)
-    units = sum(map(weight, tasks))
-    return Finished(store.folder, units, complete, counted, plan.skipped, rows, empty=empty, heatmaps=heatmaps)
+    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, rows, empty=empty)

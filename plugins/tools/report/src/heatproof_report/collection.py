@@ -1,8 +1,8 @@
 """The cases of one dataset split with all heatmaps of one model: what the figures and the browser of cases show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -105,11 +105,12 @@ def collections(results: Results) -> list[Collection]:
 
 
 def _collections(results: Results) -> list[Collection]:
-    rows = results.query(f"select distinct {COLUMNS} from scores where heatmap is not null order by all")
+    scored = results.query(f"select distinct {COLUMNS} from scores where heatmap is not null order by all")
+    rows: list[Row] = [*map(partial(_with_settings, results), scored), *_unscored(results)]
     rows.sort(key=lambda row: not row["model"])
     gathered: list[Collection] = []
     for row in rows:
-        settings = results.described[row["combination"], row["metric"]]["settings"]
+        settings = row["settings"]
         model = settings["model"].get("grid_of", settings["model"])
         collection = _matching(gathered, row, settings["dataset"], model)
         if collection is None:
@@ -124,6 +125,22 @@ def _collections(results: Results) -> list[Collection]:
             if (row["dataset"], row["split"]) == (collection.dataset, collection.split):
                 collection.patients.setdefault(row["case"], row["patient"])
     return gathered
+
+
+def _with_settings(results: Results, row: Row) -> Row:
+    return {**row, "settings": results.described[row["combination"], row["metric"]]["settings"]}
+
+
+def _unscored(results: Results) -> Iterator[Row]:
+    """The rows of heatmaps that no metric scores."""
+    for key in results.unscored:
+        unit = results.run.meta("heatmaps", key)
+        table = results.run.table("predictions", unit["predictions"])
+        patients = dict(zip(table["case"], table["patient"]))
+        for index, case in enumerate(unit["cases"]):
+            id = unit["ids"][index]
+            if case["status"] == "valid":
+                yield {**unit, "case": id, "patient": patients[id], "heatmap": f"heatmaps/{key}", "row": index}
 
 
 def _matching(gathered: Sequence[Collection], row: Row, dataset: Any, model: Any) -> Collection | None:
