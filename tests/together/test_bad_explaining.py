@@ -329,7 +329,7 @@ def test_an_output_that_is_a_mask_is_not_explained(entry: Any, method: Any) -> N
     model = Masks()
     if explainer.verdict(model).level == "undefined":
         pytest.skip(explainer.verdict(model).reason)
-    with pytest.raises(ModelError, match=r"Masks gives 'logits' of shape \(\d, 1, 16, 16\)"):
+    with pytest.raises(ModelError, match=r"Masks gives logits per pixel, of shape \(\d, 1, 16, 16\)"):
         explainer(batch(explainer, model))
 
 

@@ -17,6 +17,20 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
+def show_figures(kind: type) -> None:
+    """Let a notebook show figures of this class as images, unless it already has a way to show them."""
+    if not in_notebook():
+        return
+    from IPython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    shell: Any = get_ipython()
+    try:
+        shell.display_formatter.formatters["image/png"].lookup_by_type(kind)
+    except KeyError:
+        select_figure_formats(shell, {"png"})  # type: ignore[no-untyped-call]
+
+
 @contextmanager
 def observer(progress: bool | None) -> Iterator[Observer]:
     """An observer for the duration of a run: a bar in a notebook, a line in a terminal.

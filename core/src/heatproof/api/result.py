@@ -19,7 +19,7 @@ from ..results.figures import figure, figure_names
 from ..results.finished import Results
 from ..results.ranking import Ranking, rankings
 from .case import Case
-from .progress import in_notebook
+from .progress import show_figures
 from .rows import table_of
 
 WIDTH = 120
@@ -109,9 +109,9 @@ class Result:
 
         Raises ``HeatproofError`` for an unknown name.
         """
-        if in_notebook():
-            import matplotlib.pyplot  # noqa: F401  (it makes notebooks show figures)
-        return figure(self.results, name, **options)
+        drawn = figure(self.results, name, **options)
+        show_figures(type(drawn))
+        return drawn
 
     def __repr__(self) -> str:
         stream = io.StringIO()

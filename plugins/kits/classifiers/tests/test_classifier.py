@@ -82,8 +82,7 @@ def test_weights_are_random_by_the_seed_and_a_notice_says_so() -> None:
     first = state(model)
     assert torch.equal(torch.get_rng_state(), before)
     assert model.notices() == [
-        "Small small: all weights are random (seed 3); to explain a trained network, set weights to the path of a "
-        "checkpoint."
+        "small: all weights are random (seed 3); to explain a trained network, set weights to the path of a checkpoint."
     ]
     again = state(small(seed=3))
     other = state(small(seed=4))
@@ -95,7 +94,7 @@ def test_weights_of_the_library_with_other_classes_have_a_random_head_and_a_noti
     model = small(weights="pretrained", classes=["ill", "well"])
     assert bool((model.network[0].weight == 0.5).all())
     assert [notice.partition(";")[0] for notice in model.notices()] == [
-        "Small small: the weights of its 2 outputs are random (seed 0)"
+        "small: the weights of its 2 outputs are random (seed 0)"
     ]
 
 

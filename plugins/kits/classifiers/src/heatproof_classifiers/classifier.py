@@ -142,7 +142,7 @@ class Classifier(Model[ClassifierParams]):
 
     def _say(self, random: str) -> None:
         self._random = (
-            f"{self.short} {self.params.name}: {random} (seed {self.params.seed}); to explain a trained network, set "
+            f"{self.short}: {random} (seed {self.params.seed}); to explain a trained network, set "
             "weights to the path of a checkpoint.",
         )
 
