@@ -78,7 +78,9 @@ def readings(folder: Path, catalog: Catalog) -> Iterator[tuple[str, Callable[[],
 def shown(folder: Path, catalog: Catalog) -> list[object]:
     """What a page shows of a run, or says is missing: tables, settings and examples."""
     results = Results(folder, catalog)
-    plain = {name: value for name, value in vars(results).items() if name not in ("run", "catalog", "_components")}
+    plain = {
+        name: value for name, value in vars(results).items() if name not in ("run", "catalog", "parts", "_components")
+    }
     collected = collections(results)
     examples = [list(map(vars, group)) for board in boards(results) for gallery in galleries(results, board, collected)
                 for group in gallery.groups.values()]  # fmt: skip

@@ -111,7 +111,7 @@ def test_cases(result):
     assert "gradcam(layer=convolution)" in repr(case)
     with pytest.raises(HeatproofError, match="there is no case 'q'; allowed: v, w, x, y, z"):
         result.case("q")
-    with pytest.raises(HeatproofError, match="has 4 heatmaps that fit; name explainer"):
+    with pytest.raises(HeatproofError, match="has 3 heatmaps that fit; name explainer"):
         case.heatmap()
     with pytest.raises(HeatproofError, match="no heatmap has the explainer 'lrp'"):
         case.heatmap("lrp")

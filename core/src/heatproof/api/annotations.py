@@ -24,7 +24,7 @@ RawAnnotations: TypeAlias = tuple[tuple[str, AnnotationKind, Any], ...]
 """Finding, kind and value of every annotation of one image."""
 
 
-def by_image(values: Any, kind: AnnotationKind, count: int) -> list[RawAnnotations]:
+def by_image(values: Any, kind: AnnotationKind, count: int, axes: int) -> list[RawAnnotations]:
     """The annotations of ``count`` images, given as one value per image, or as a mapping from finding to such values.
 
     None stands for an image that nobody examined. Raises ``DataError`` for another number of values.
@@ -32,16 +32,19 @@ def by_image(values: Any, kind: AnnotationKind, count: int) -> list[RawAnnotatio
     by_finding = values if isinstance(values, Mapping) else {FINDING: values}
     annotations: list[RawAnnotations] = [()] * count
     for finding, entries in by_finding.items():
-        entries = listed(entries, f"annotations of {finding}", count)
+        entries = listed(entries, f"annotations of {finding}", count, axes)
         for index, entry in enumerate(entries):
             if entry is not None:
                 annotations[index] = (*annotations[index], (str(finding), kind, entry))
     return annotations
 
 
-def listed(values: Any, what: str, count: int) -> list[Any]:
-    """One value per image; raises ``DataError`` for another number of them. A single image may have its value alone."""
-    if count == 1 and (not isinstance(values, (Sequence, np.ndarray, torch.Tensor)) or _is_alone(values)):
+def listed(values: Any, what: str, count: int, axes: int = 2) -> list[Any]:
+    """One value per image; raises ``DataError`` for another number of them. A single image may have its value alone.
+
+    ``axes`` is the number of axes of an image, by which a mask alone is known.
+    """
+    if count == 1 and (not isinstance(values, (Sequence, np.ndarray, torch.Tensor)) or is_alone(values, axes)):
         values = [values]
     entries = list(values)
     if len(entries) != count:
@@ -49,22 +52,25 @@ def listed(values: Any, what: str, count: int) -> list[Any]:
     return entries
 
 
-def _is_alone(values: Any) -> bool:
-    """Whether values are those of a single image: a text, or a mask of two axes."""
-    return isinstance(values, str) or (not isinstance(values, Sequence) and np.ndim(values) in (0, 2))
+def is_alone(values: Any, axes: int) -> bool:
+    """Whether values are those of a single image: a text, a number, or a mask with the axes of an image."""
+    return isinstance(values, str) or (not isinstance(values, Sequence) and np.ndim(values) in (0, axes))
 
 
 def annotation(finding: str, kind: AnnotationKind, value: Any, geometry: Geometry, name: str) -> Annotation:
     """The annotation of an image on its native grid; raises ``DataError`` for one that does not fit it."""
     source = f"{name}, {finding}"
     shape = geometry.native
+    drawn = kind == "mask" and _shape(value) != shape and _is_outlines(value)
+    if len(shape) != 2 and (kind == "box" or drawn):
+        raise DataError(f"{source}: boxes and outlines are drawn on images of two axes; give masks of a volume.")
     if kind == "box":
         values = _boxes(value, shape, source)
     elif isinstance(value, (str, PathLike)):
-        path = Path(value)
+        path = Path(value).expanduser()
         source = str(path)
         values = read_mask(path, image=geometry)
-    elif kind == "mask" and _is_outlines(value):
+    elif drawn:
         values = _outlines(value, shape, source)
     else:
         values = _values(value, kind, shape, source)
@@ -106,6 +112,14 @@ def _is_outlines(value: Any) -> bool:
         return all((np.ndim(outline) == 2 and np.shape(outline)[1] == 2) or _is_flat(outline) for outline in value)
     except ValueError:
         return False
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of a value; empty for a list of entries of different lengths."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return ()
 
 
 def _is_flat(outline: Any) -> bool:

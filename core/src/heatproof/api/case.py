@@ -67,9 +67,16 @@ class Case:
             raise HeatproofError(f"{self.id} has no prediction: {table['reason'][row]}.")
         values = [float(value) for value in table["probabilities"][row]]
         names = list(unit["classes"]["model"])
-        if len(values) == 1 and len(names) == 2:
+        if len(values) == 1 and len(names) == 2 and self._head(unit) == "sigmoid":
             values = [1 - values[0], values[0]]
         return dict(zip(names if len(names) == len(values) else ["output"], values))
+
+    def _head(self, unit: Mapping[str, Any]) -> str:
+        """How the model reads its outputs; empty where the model is not known any more."""
+        try:
+            return str(self.result.results.component("model", unit["model"]).head)
+        except (HeatproofError, ValueError):
+            return ""
 
     @property
     def scores(self) -> Any:
@@ -97,6 +104,10 @@ class Case:
         if unknown:
             raise HeatproofError(f"a heatmap has no {unknown[0]!r}; allowed: {', '.join(SETTINGS)}.")
         units = self.units
+        if explainer is None:
+            units = {
+                key: unit for key, unit in units.items() if unit["combination"] not in self.result.baselines
+            } or units
         for name, value in {"explainer": explainer, **settings}.items():
             if value is not None:
                 units = _fitting(units, name, str(value))

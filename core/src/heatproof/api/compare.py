@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from ..component import Component
 from ..config.settings import from_plain
+from ..errors import ConfigError
 from ..executor import Serial
 from ..model import Head
 from ..registry.catalog import default
@@ -55,11 +57,21 @@ def compare(
 
     Raises ``HeatproofError`` with a sentence for what cannot be used. The network is put back as it was.
     """
-    names = None if classes is None else tuple(map(str, classes))
+    names = names_of(classes)
     annotations = {"masks": masks, "boxes": boxes, "densities": densities}
     given = Given(names, head, preparation, labels, patients, ids, name, annotations)
-    settings |= {"explainers": entries(explainers), "metrics": entries(metrics), "targets": _several(target)}
+    settings |= {"explainers": entries(explainers), "metrics": entries(metrics), "targets": several(target)}
     return compared(network, images, given, output, settings, progress)
+
+
+def names_of(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of classes; raises ``ConfigError`` for numbers, which are positions of outputs and not names."""
+    if classes is None:
+        return None
+    numbers = [name for name in classes if not isinstance(name, str)]
+    if numbers:
+        raise ConfigError(f"classes are names, in the order of the outputs (seen: {numbers[0]!r}); give texts.")
+    return tuple(map(str, classes))
 
 
 def compared(
@@ -95,8 +107,12 @@ def compared(
 
 def entries(values: Any) -> list[Any]:
     """The entries of a config for components given by name, by name and settings, or as objects."""
-    if isinstance(values, (str, Component)) or _is_pair(values):
+    if isinstance(values, (str, Component)) or _is_pair(values) or (isinstance(values, Mapping) and "use" in values):
         values = [values]
+    if isinstance(values, type):
+        raise ConfigError(f"{values.__name__} is a class; give an object of it, as in {values.__name__}().")
+    if isinstance(values, Mapping):
+        values = list(values.items())
     return [{"use": value[0], **value[1]} if _is_pair(value) else value for value in values]
 
 
@@ -105,9 +121,12 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping)
 
 
-def _several(values: Any) -> list[Any]:
-    """One value, or those of a list."""
-    return list(values) if isinstance(values, (list, tuple)) else [values]
+def several(values: Any) -> list[Any]:
+    """One value, or those of a list; numbers of numpy and torch as plain ones."""
+    if isinstance(values, (np.ndarray, np.generic, Tensor)):
+        values = values.tolist()
+    values = list(values) if isinstance(values, (list, tuple)) else [values]
+    return [value.item() if isinstance(value, (np.generic, Tensor)) else value for value in values]
 
 
 def _folder(output: Any) -> str:

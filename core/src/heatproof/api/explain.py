@@ -6,7 +6,7 @@ from typing import Any
 from ..component import Component
 from ..model import Head
 from .case import Case
-from .compare import compared, entries
+from .compare import compared, entries, names_of, several
 from .inputs import Given
 
 
@@ -25,9 +25,8 @@ def explain(
         described = described.with_(**settings)
     elif settings:
         described = ({"use": described} if isinstance(described, str) else described) | settings
-    names = None if classes is None else tuple(map(str, classes))
-    given = Given(names, head, preparation, None if label is None else [label])
-    config: dict[str, Any] = {"explainers": [described], "targets": [target], "seed": seed, "rows": 1}
+    given = Given(names_of(classes), head, preparation, None if label is None else [label])
+    config: dict[str, Any] = {"explainers": [described], "targets": several(target), "seed": seed, "rows": 1}
     if device is not None:
         config["device"] = device
     result = compared(network, [image], given, output, config, False)

@@ -33,19 +33,27 @@ def plain_files(images: Any) -> Any:
 
 def has_layout(images: Any) -> bool:
     """Whether a path is a folder with a table or further folders, which a dataset reads."""
-    if not isinstance(images, (str, PathLike)) or not Path(images).is_dir():
+    if not isinstance(images, (str, PathLike)) or not Path(images).expanduser().is_dir():
         return False
-    return any((entry.is_dir() and entry.name[0] != ".") or entry.suffix == ".csv" for entry in Path(images).iterdir())
+    entries = Path(images).expanduser().iterdir()
+    return any((entry.is_dir() and entry.name[0] != ".") or entry.suffix == ".csv" for entry in entries)
 
 
 def matched(values: Any, images: Any, kind: str, say: Say) -> Any:
     """Annotations where a folder becomes the list of its files, by the names of the images' files."""
     if isinstance(values, Mapping):
         return {finding: matched(entries, images, kind, say) for finding, entries in values.items()}
-    if not isinstance(values, (str, PathLike)) or not Path(values).is_dir():
+    if not isinstance(values, (str, PathLike)):
         return values
-    stems = [Path(image).stem for image in images] if isinstance(images, list) else []
-    files = {file.stem: file for file in sorted(Path(values).iterdir()) if file.suffix.lower() in SUFFIXES}
+    folder = Path(values).expanduser()
+    if not folder.exists():
+        raise DataError(f"{folder} does not exist; give the path of a folder of {kind}, or a list with one per image.")
+    if not folder.is_dir():
+        return [folder]
+    paths = [images] if isinstance(images, (str, PathLike)) else images
+    named = isinstance(paths, (list, tuple)) and all(isinstance(path, (str, PathLike)) for path in paths)
+    stems = [Path(path).stem for path in paths] if named else []
+    files = {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES}
     if not files.keys() & set(stems):
         raise DataError(
             f"no file in {values} has the name of an image; name the files of {kind} as the images, and give the "
@@ -53,5 +61,5 @@ def matched(values: Any, images: Any, kind: str, say: Say) -> Any:
         )
     stray = sorted(files.keys() - set(stems))
     if stray:
-        say(f"Files in {Path(values).name} that belong to no image: {len(stray)}, such as {files[stray[0]].name}.")
+        say(f"Files in {folder.name} that belong to no image: {len(stray)}, such as {files[stray[0]].name}.")
     return [files.get(stem) for stem in stems]

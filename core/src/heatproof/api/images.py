@@ -1,5 +1,6 @@
 """The dataset of a caller's own images, which live in memory or in files."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from ..dataset import Dataset
 from ..digests import digest
 from ..errors import DataError
 from ..records import AnnotationKind, Label, Sample
-from .annotations import RawAnnotations, annotation, by_image, listed
+from .annotations import RawAnnotations, annotation, by_image, is_alone, listed
 from .items import Item, items_of
 from .labels import labels_of
 from .layout import Form, Meaning, Range, array_of, layout_of, with_white
@@ -34,6 +35,8 @@ class Facts:
     files: tuple[Path, ...]
     range: Range | None = None
     layout: str = ""
+    unclear: bool = False
+    annotated: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,11 @@ class Collection:
         """How the images are read, in words."""
         layouts = sorted({facts.layout for facts in self.facts} - {""})
         values = {"image": "from black to white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
-        return " and ".join([*layouts, f"values {values[self.meaning]}"])
+        words = " and ".join([*layouts, f"values {values[self.meaning]}"])
+        extent = Range.over(facts.range for facts in self.facts if facts.range) if layouts else None
+        if extent and extent.kinds == {"u"} and extent.high < extent.white / 4:
+            words += f"; their largest value is {extent.high:g}, where white is {extent.white:g}"
+        return words
 
     @property
     def raw(self) -> bool:
@@ -167,28 +174,44 @@ def collected(
 
     Raises ``DataError`` for what cannot be used, before anything runs.
     """
-    items = items_of(images, form, _count(labels, patients, *drawn.values()))
+    items = items_of(images, form, _count(form.axes, labels, patients, *drawn.values()))
     count = len(items)
     if not count:
         raise DataError("there are no images; give one or more.")
     annotations: list[RawAnnotations] = [()] * count
     for kind, values in drawn.items():
         if values is not None:
-            more = by_image(values, KINDS[kind], count)
+            more = by_image(values, KINDS[kind], count, form.axes)
             annotations = [(*earlier, *later) for earlier, later in zip(annotations, more)]
     names = _ids(items, ids)
     facts = tuple(_facts(item, annotations[index], form, f"image {names[index]}") for index, item in enumerate(items))
+    _require_clear(items, facts, labels, drawn)
     all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
-    all_patients = names if patients is None else [str(value) for value in listed(patients, "patients", count)]
+    known = [None] * count if patients is None else texts(patients, "patients", count)
+    all_patients = [name if patient is None else patient for name, patient in zip(names, known)]
     return Collection(name, items, facts, names, form, tuple(annotations), tuple(all_labels), tuple(all_patients))
 
 
-def _count(*values: Any) -> int | None:
-    """The number of images that labels, patients or annotations tell."""
+def _require_clear(items: Sequence[Item], facts: Sequence[Facts], labels: Any, drawn: Mapping[str, Any]) -> None:
+    """Raise ``DataError`` for items that do not tell their label, and for masks that are given twice."""
+    if labels is None and any(entry.unclear for entry in facts):
+        raise DataError("an item of the dataset has several values that could be its label; give labels=.")
+    if drawn.get("masks") is not None and any(entry.annotated for entry in facts):
+        raise DataError("masks come with the items of the dataset and are given as masks too; give them once.")
+
+
+def texts(values: Any, what: str, count: int) -> list[str | None]:
+    """A text per image; None where there is none."""
+    plain = [value.item() if hasattr(value, "item") else value for value in listed(values, what, count)]
+    return [None if value is None or value != value else str(value) for value in plain]
+
+
+def _count(axes: int, *values: Any) -> int | None:
+    """The number of images that labels, patients or annotations tell; ``axes`` are those of an image."""
     for value in values:
         if isinstance(value, Mapping):
             value = next(iter(value.values()), None)
-        if value is not None and hasattr(value, "__len__") and not isinstance(value, str):
+        if value is not None and hasattr(value, "__len__") and not is_alone(value, axes):
             return len(value)
     return None
 
@@ -196,9 +219,9 @@ def _count(*values: Any) -> int | None:
 def _ids(items: Sequence[Item], ids: Iterable[Any] | None) -> tuple[str, ...]:
     """The ids that a caller gives, or the names of files, or the positions."""
     if ids is not None:
-        names = [str(id) for id in listed(ids, "ids", len(items))]
-        repeated = next((id for id in names if names.count(id) > 1), None)
-        if repeated is not None:
+        names = [str(id) for id in texts(ids, "ids", len(items))]
+        repeated, times = Counter(names).most_common(1)[0]
+        if times > 1:
             raise DataError(f"the id {repeated!r} occurs more than once; give every image its own.")
         return tuple(names)
     paths = [item.path for item in items] if isinstance(items, list) else []
@@ -212,9 +235,11 @@ def _facts(item: Item, annotations: RawAnnotations, form: Form, name: str) -> Fa
     """Look at an item once; files are not read, as the run does that."""
     every = (*item.annotations, *annotations)
     values = [item.image, *(value for *_, value in every)]
-    files = tuple(Path(value) for value in values if isinstance(value, (str, PathLike)))
+    files = tuple(Path(value).expanduser() for value in values if isinstance(value, (str, PathLike)))
     findings = tuple(dict.fromkeys(finding for finding, *_ in every))
-    facts = Facts(item.digest(annotations), item.label, findings, files)
+    content = item.digest(annotations)
+    annotated = bool(item.annotations)
+    facts = Facts(content, item.label, findings, files, unclear=item.unclear, annotated=annotated)
     if not hasattr(item.image, "shape"):
         return facts  # a file or an image of Pillow
     image, _ = item.pixels(form, name)

@@ -20,6 +20,8 @@ from .layout import Form
 from .networks import Say, in_single_precision, model_of
 from .preparations import preparation_of, require_unprepared
 
+INTERFACES: Mapping[str, type[Component]] = {"dataset": Dataset, "model": Model}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -33,6 +35,13 @@ class Given:
     ids: Any = None
     name: str = "images"
     annotations: Mapping[str, Any] = field(default_factory=dict)
+
+    def require_network(self, model: Model) -> None:
+        """Raise ``ModelError`` if something is given that a model brings itself."""
+        values = {"preparation": self.preparation, "classes": self.classes, "head": self.head}
+        twice = [name for name, value in values.items() if value is not None]
+        if twice:
+            raise ModelError(f"{model.short} brings its own {twice[0]}; leave {', '.join(twice)} out.")
 
     def require_images(self, dataset: Dataset) -> None:
         """Raise ``DataError`` if something is given that a dataset brings itself."""
@@ -54,6 +63,8 @@ def parts(network: Any, images: Any, given: Given, catalog: Catalog, say: Say) -
     dataset = component(catalog, "dataset", images)
     if dataset is None and has_layout(images):
         dataset = _folder(images, catalog)
+    if model is not None:
+        given.require_network(model)
     if dataset is not None:
         given.require_images(dataset)
         return dataset, model or _model_of_dataset(module, dataset, given, catalog, say)
@@ -71,6 +82,8 @@ def parts(network: Any, images: Any, given: Given, catalog: Catalog, say: Say) -
 def component(catalog: Catalog, kind: str, value: Any) -> Any:
     """The component that a value is, or describes by its name, or by name and settings; None for anything else."""
     if isinstance(value, Component):
+        if not isinstance(value, INTERFACES[kind]):
+            raise DataError(f"a {type(value).__name__} is no {kind}; see the documentation of heatproof.compare.")
         return value
     if kind == "model" and isinstance(value, str):
         value = (value, {})

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
 
 from ..digests import digest
 from ..errors import DataError
@@ -26,6 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "mask": ("mask", "masks", "seg", "segmentation"),
 }
 """The usual keys of an item of a torch dataset that is a mapping."""
+OTHERS = KEYS["label"] + KEYS["mask"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,13 @@ class Item:
     image: Any
     label: Any = None
     annotations: RawAnnotations = ()
+    unclear: bool = False
+    """Whether several values of the item could be its label."""
 
     @property
     def path(self) -> Path | None:
         """The file of the image; None for an image in memory."""
-        return Path(self.image) if isinstance(self.image, (str, PathLike)) else None
+        return Path(self.image).expanduser() if isinstance(self.image, (str, PathLike)) else None
 
     def pixels(self, form: Form, name: str) -> tuple[Array, Geometry]:
         """The image (c, *space) in its own values, and its geometry; ``name`` is for messages."""
@@ -94,33 +104,33 @@ def item_of(value: Any, name: str) -> Item:
     Raises ``DataError`` for anything else.
     """
     if isinstance(value, Mapping):
-        parts = {part: _first(value, keys) for part, keys in KEYS.items()}
-        if parts["image"] is None:
-            raise DataError(f"{name} has the keys {', '.join(map(str, value))}; allowed for its image: {KEYS['image']}")
-        return _item(parts["image"], [parts["label"], parts["mask"]], name)
+        image = next(_values(value, KEYS["image"]), None)
+        if image is None:
+            allowed = ", ".join(KEYS["image"])
+            raise DataError(f"{name} has the keys {', '.join(map(str, value))}; allowed for its image: {allowed}.")
+        return _item(image, _values(value, OTHERS), name)
     if isinstance(value, (tuple, list)) and value:
         return _item(value[0], value[1:], name)
     return Item(value)
 
 
-def _first(value: Mapping[Any, Any], keys: Iterable[str]) -> Any:
-    return next((value[key] for key in keys if value.get(key) is not None), None)
+def _values(value: Mapping[Any, Any], keys: Iterable[str]) -> Iterator[Any]:
+    return (value[key] for key in keys if value.get(key) is not None)
 
 
 def _item(image: Any, others: Iterable[Any], name: str) -> Item:
-    label: Any = None
+    labels: list[Any] = []
     annotations: RawAnnotations = ()
     for other in others:
         if isinstance(other, Mapping):
-            nested = {part: _first(other, keys) for part, keys in KEYS.items()}
-            other_item = _item(image, [nested["label"], nested["mask"]], name)
-            label = other_item.label if label is None else label
-            annotations += other_item.annotations
+            nested = _item(image, _values(other, OTHERS), name)
+            labels += [] if nested.label is None else [nested.label]
+            annotations += nested.annotations
         elif isinstance(other, Image.Image) or (not isinstance(other, str) and np.ndim(other) >= 2):
             annotations += ((FINDING, "mask", other),)
-        elif other is not None and label is None:
-            label = other
-    return Item(image, label, annotations)
+        elif other is not None:
+            labels.append(other)
+    return Item(image, next(iter(labels), None), annotations, len(labels) > 1)
 
 
 def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
@@ -130,7 +140,9 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
     A loader's batches and its shuffling do not matter. Raises ``DataError`` for anything else.
     """
     if isinstance(images, DataLoader):
-        images = images.dataset
+        images = _dataset_of(images)
+    if hasattr(images, "iloc") and np.ndim(images) == 1:
+        images = list(images)  # a series of pandas has labels for positions
     if isinstance(images, IterableDataset):
         return [item_of(value, f"item {index} of the dataset") for index, value in enumerate(images)]
     if isinstance(images, (str, PathLike, Image.Image)):
@@ -139,7 +151,7 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
         return [Item(image) for image in divided(array_of(images), form, count)]
     if isinstance(images, (list, tuple)):
         return [item for value in images for item in _listed_items(value, form)]
-    if hasattr(images, "__getitem__") and hasattr(images, "__len__"):
+    if hasattr(images, "__getitem__") and hasattr(images, "__len__") and not _has_keys(images):
         return TorchItems(images)
     raise DataError(
         f"images are a {type(images).__name__}; give arrays, tensors, images, paths, a folder, a torch dataset or "
@@ -147,10 +159,34 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
     )
 
 
+def _has_keys(images: Any) -> bool:
+    """Whether images are a mapping or a table, whose entries have no position."""
+    return isinstance(images, Mapping) or hasattr(images, "columns")
+
+
+def _dataset_of(loader: Any) -> Any:
+    """The dataset of a loader; raises ``DataError`` where the loader gives other items than its dataset."""
+    if loader.collate_fn not in (default_collate, default_convert):
+        raise DataError(
+            "the loader has a collate_fn of its own, which heatproof does not call; give the loader's dataset, with "
+            "what collate_fn does done in its items."
+        )
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    whole = isinstance(sampler, (SequentialSampler, RandomSampler)) and len(sampler) == len(loader.dataset)
+    if not isinstance(loader.dataset, IterableDataset) and not whole:
+        raise DataError(
+            f"the loader takes samples by a {type(sampler).__name__}, which heatproof does not follow; give it a "
+            "torch.utils.data.Subset of the items to use."
+        )
+    return loader.dataset
+
+
 def _listed_items(value: Any, form: Form) -> list[Item]:
     """The item of an entry of a list; an array with a first axis of one image is that image."""
     if isinstance(value, (str, PathLike, Image.Image)):
         return [Item(value)]
+    if isinstance(value, (tuple, Mapping)):
+        return [item_of(value, "an entry of images")]
     array = array_of(value)
     if array.ndim == form.axes + 2 and len(array) == 1:
         array = array[0]

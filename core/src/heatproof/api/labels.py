@@ -15,7 +15,14 @@ def labels_of(values: Sequence[Any], classes: Sequence[str]) -> tuple[Label, ...
 
     A value is an index, a name, None, a list of them, or one 0 or 1 per class. Raises ``DataError`` for any other.
     """
+    values = [None if _is_missing(value) else value for value in values]
     columns = [_columns(value, classes) for value in values]
+    lists = [value for value, column in zip(values, columns) if column is None and isinstance(value, (list, tuple))]
+    if lists and any(column is not None for column in columns):
+        raise DataError(
+            f"some labels are one 0 or 1 per class and some are lists of classes (seen: {lists[0]!r}), which cannot be "
+            "told apart; give names of classes, or one 0 or 1 per class for every image."
+        )
     several = any(column is not None and sum(column) != 1 for column in columns)
     labels: list[Label] = []
     for index, (value, column) in enumerate(zip(values, columns)):
@@ -27,6 +34,11 @@ def labels_of(values: Sequence[Any], classes: Sequence[str]) -> tuple[Label, ...
         else:
             labels.append(None if value is None else _index(value, classes, index))
     return tuple(labels)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None or, as pandas and numpy write it, NaN."""
+    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
 
 
 def _columns(value: Any, classes: Sequence[str]) -> list[int] | None:

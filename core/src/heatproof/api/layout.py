@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
-from ..errors import DataError
+from ..errors import DataError, ModelError
 from ..network.modules import CONVOLUTIONS
 from ..records import Array
 
@@ -31,7 +32,9 @@ class Form:
 
     @classmethod
     def of(cls, network: nn.Module) -> "Form":
-        """The form that the first convolution of a network takes."""
+        """The form that the first convolution of a network takes; raises ``ModelError`` for layers without weights."""
+        if any(isinstance(parameter, UninitializedParameter) for parameter in network.parameters()):
+            raise ModelError("the network has lazy layers without weights; call it once on an image first.")
         first = next((module for module in network.modules() if isinstance(module, CONVOLUTIONS)), None)
         return cls() if first is None else cls(int(first.in_channels), first.weight.ndim - 2)
 
@@ -63,9 +66,11 @@ def divided(images: Array, form: Form, count: int | None) -> Sequence[Array]:
     axes = form.axes
     if images.ndim == axes + 2:
         return list(images)
-    single = images.ndim == axes or {images.shape[0], images.shape[-1]} & form.widths
-    if images.ndim == axes + 1 and (not single or (count == len(images) and count != 1)):
-        return list(images)
+    ends = {images.shape[0], images.shape[-1]} if images.ndim > 1 else set()
+    if images.ndim == axes + 1 and form.channels not in ends:
+        several = count == len(images) and count != 1
+        if several or not ends & form.widths:
+            return list(images)
     if images.ndim in (axes, axes + 1):
         return [images]
     raise DataError(
@@ -101,8 +106,9 @@ def layout_of(image: Array, form: Form) -> str:
 
 
 def _channel_axis(shape: tuple[int, ...], form: Form, name: str) -> int:
-    """The first axis or the last: the one of the network's channels, else of usual ones, else the first."""
-    for widths in ({form.channels}, form.widths):
+    """The first axis or the last: one with usual channels, or else with those of the network."""
+    # The convolution that a network lists first need not be the one that sees the image.
+    for widths in (WIDTHS, form.widths):
         for axis in (0, -1):
             if shape[axis] in widths:
                 return axis
@@ -116,12 +122,13 @@ def _axes(axes: int) -> str:
 
 @dataclass(frozen=True)
 class Range:
-    """The smallest and largest value of images, whether all are whole numbers, and the kinds of their types."""
+    """The smallest and largest value of images, whether all are whole, the kinds of their types, and their white."""
 
     low: float
     high: float
     whole: bool
     kinds: frozenset[str]
+    white: float
 
     @classmethod
     def of(cls, image: Array, name: str) -> "Range":
@@ -129,21 +136,22 @@ class Range:
         if not np.isfinite(image).all():
             raise DataError(f"{name} holds values that are NaN or infinite; fill them, or leave it out.")
         whole = image.dtype.kind != "f" or bool((image == np.rint(image)).all())
-        return cls(float(image.min()), float(image.max()), whole, frozenset(image.dtype.kind))
+        white = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+        return cls(float(image.min()), float(image.max()), whole, frozenset(image.dtype.kind), white)
 
     @classmethod
     def over(cls, ranges: Iterable["Range"]) -> "Range":
         """The range of all images together."""
         parts = list(ranges)
         kinds = frozenset().union(*(part.kinds for part in parts))
-        return cls(
-            min(part.low for part in parts), max(part.high for part in parts), all(part.whole for part in parts), kinds
-        )
+        low = min(part.low for part in parts)
+        high = max(part.high for part in parts)
+        return cls(low, high, all(part.whole for part in parts), kinds, max(part.white for part in parts))
 
     @property
     def meaning(self) -> Meaning:
         """What the values mean."""
-        if self.kinds <= {"b", "u"} or (self.kinds <= {"f"} and self.low >= 0 and self.high <= 1):
+        if self.kinds <= {"b", "u"} or ("u" not in self.kinds and self.low >= 0 and self.high <= 1):
             return "image"
         if self.low >= 0 and self.high <= WHITE and self.whole:
             return "bytes"
@@ -152,8 +160,8 @@ class Range:
 
 def with_white(image: Array, meaning: Meaning) -> Array:
     """An image (c, *space) with a black and a white: unsigned integers, or floats from 0 to 1."""
-    if image.dtype == bool:
-        return image.astype(np.uint8) * np.uint8(WHITE)
+    if meaning == "image" and image.dtype.kind in "bi":
+        return image.astype(np.float32)
     if meaning == "bytes":
         return image.astype(np.uint8)
     return image

@@ -1,7 +1,7 @@
 """A caller's network as a model: its classes, its head and its precision, learnt by one pass over one image."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,7 +85,8 @@ def model_of(
         if count == 1 and head in ("ordinal", "regression"):
             raise ModelError(f"the network has one output and its head is {head}; give classes=[…], the grades.")
     classes = [str(name) for name in classes]
-    if count not in (len(classes), 1):
+    shared = count == 1 and (len(classes) == 2 or head in ("ordinal", "regression"))
+    if count != len(classes) and not shared:
         raise ModelError(f"classes: {len(classes)}, outputs of the network: {count}; name every output, in order.")
     if head is None:
         head = "sigmoid" if count == 1 else "softmax"
@@ -110,6 +111,10 @@ def _outputs(network: nn.Module, sample: Sample) -> dict[str, Any]:
     finally:
         for module, training in flags:
             module.training = training
+    if not isinstance(outputs, (Tensor, Mapping, tuple, list)):
+        raise ModelError(
+            f"the network answers by a {type(outputs).__name__}; wrap it in a module that returns its tensor of logits."
+        )
     if isinstance(outputs, (tuple, list)):
         return dict(zip(("logits", *(f"output{index}" for index in range(1, len(outputs)))), outputs))
     return named_outputs(outputs, ("logits",))

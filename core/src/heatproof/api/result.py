@@ -50,11 +50,18 @@ class Result:
         self.remarks = tuple(remarks)
         self.pages = tuple(pages)
         self.temporary = temporary
+        # A later run into the same folder adds units and replaces the tables, but it changes no unit.
+        _ = self.units
 
     @cached_property
     def rankings(self) -> list[Ranking]:
         """A ranking per dataset, split and metric, best first."""
         return rankings(self.results)
+
+    @cached_property
+    def baselines(self) -> set[str]:
+        """The keys of the random baselines."""
+        return {row["combination"] for row in self.results.summary if row["baseline"]}
 
     @property
     def answers(self) -> list[str]:

@@ -40,7 +40,7 @@ def on_original(values: Array, geometry: Geometry) -> Array:
     moved = np.array(plane.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
     centres = np.stack(np.meshgrid(*(np.arange(length) + 0.5 for length in geometry.native), indexing="ij"), axis=-1)
     position = centres @ inverse[:2, :2].T + inverse[:2, 2]
-    moved[((position < 0) | (position > values.shape)).any(axis=-1)] = np.nan
+    moved[((position < 0) | (position >= values.shape)).any(axis=-1)] = np.nan
     return moved
 
 

@@ -9,12 +9,16 @@ from typing import Any
 
 from ..component import Component
 from ..config.components import create
+from ..digests import file_digest
+from ..errors import StoreError
 from ..registry.catalog import Catalog
 from ..spreadsheet import literal
 from .parquet import connect
 from .significance import CORRECTIONS
 from .store import Run
 from .summary import SummarySettings
+
+SCORES = "scores.parquet"
 
 
 def _number(text: str) -> float:
@@ -69,6 +73,7 @@ class Results:
         self.skipped: list[dict[str, str]] = json.loads(self.run.read("skipped.json"))["skipped"]
         self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
         self.catalog = catalog
+        self._digest = file_digest(self.run.intact(SCORES))
         self._components: dict[str, Any] = {}
 
     @cached_property
@@ -86,10 +91,12 @@ class Results:
         """The settings that were filled from the tuning split, by key."""
         return self.run.mapping("selection.yaml")
 
-    @cached_property
     def _scores(self) -> str:
-        """The path of the table of scores."""
-        return str(self.run.intact("scores.parquet"))
+        """The path of the table of scores; raises ``StoreError`` if a later run has written another one."""
+        path = self.run.intact(SCORES)
+        if file_digest(path) != self._digest:
+            raise StoreError(f"a later run has written {path}; open its results anew, or give each run its own folder.")
+        return str(path)
 
     @cached_property
     def described(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -105,7 +112,7 @@ class Results:
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """The rows that an SQL query of the table ``scores`` gives; ``values`` fill its question marks."""
         with connect() as connection:
-            connection.read_parquet(self._scores, hive_partitioning=False).create_view("scores")
+            connection.read_parquet(self._scores(), hive_partitioning=False).create_view("scores")
             cursor = connection.execute(sql, values)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
