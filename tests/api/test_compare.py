@@ -13,6 +13,7 @@ from heatproof.api.compare import TEMPORARY, entries
 from heatproof.errors import HeatproofError
 from heatproof.explainer import Explainer
 from heatproof.imaging.transforms import Resize
+from heatproof.model import Model
 
 RNG = np.random.default_rng(1)
 IMAGES = RNG.random((5, 3, 12, 12)).astype(np.float32)
@@ -134,6 +135,27 @@ def test_a_run_is_resumed_and_opened_again(network, tmp_path):
     np.testing.assert_array_equal(again.case("0").heatmap("Bright"), second.case("0").heatmap("Bright"))
 
 
+def test_an_older_result_does_not_read_the_tables_of_a_later_run(tmp_path):
+    def compare(seed):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return heatproof.compare(network, IMAGES[:2], explainers="gradient", metrics=["deletion"], output=tmp_path)
+
+    first = compare(1)
+    heatmap = first.case("0").heatmap("gradient")
+    second = compare(2)
+    np.testing.assert_array_equal(first.case("0").heatmap("gradient"), heatmap)
+    assert not np.array_equal(second.case("0").heatmap("gradient"), heatmap)
+    with pytest.raises(HeatproofError, match="a later run has written"):
+        first.table("scores")
+
+
+def test_a_model_brings_its_own_preparation(network):
+    model = Model.of(network, "abc", Resize(size=6))
+    with pytest.raises(HeatproofError, match="Net brings its own preparation; leave preparation, head out"):
+        heatproof.compare(model, IMAGES, explainers="gradient", preparation=Resize(size=4), head="sigmoid")
+
+
 def test_without_masks_faithfulness_still_works(network):
     result = heatproof.compare(network, IMAGES[:1], explainers="gradient", metrics=["deletion", "pointing"])
     assert np.isfinite([entry.value for entry in result.rankings[0].entries]).all()
@@ -183,6 +205,9 @@ def test_components_in_every_form():
     assert entries(("lrp", {"preset": "z_plus"})) == [described]
     assert entries(["a", described, bright]) == ["a", described, bright]
     assert entries(bright) == [bright]
+    assert entries({"lrp": {"preset": "z_plus"}, "a": {}}) == [described, {"use": "a"}]
+    with pytest.raises(HeatproofError, match=r"Bright is a class; give an object of it, as in Bright\(\)"):
+        entries(Bright)
 
 
 def test_the_package_imports_nothing():

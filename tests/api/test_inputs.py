@@ -234,7 +234,77 @@ def test_one_output_is_a_sigmoid_unit():
     assert "one sigmoid unit" in remarks
 
 
+def test_a_series_is_read_by_position(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, values in zip(paths, BYTES.astype(np.uint8)):
+        Image.fromarray(values.transpose(1, 2, 0)).save(path)
+    table = pandas.DataFrame({"path": map(str, paths), "label": [0, 1, 2]}).iloc[[2, 0]]
+    given = {"labels": table["label"], "patients": pandas.Series([None, 7.5]), "preparation": Resize(size=8)}
+    dataset, *_ = read(table["path"], **given)
+    assert [(id, dataset.load(id).label) for id in dataset.ids()] == [("2", 2), ("0", 0)]
+    assert [dataset.patient(id) for id in dataset.ids()] == ["2", "7.5"]
+
+
+def test_missing_labels_and_patients_belong_to_nobody():
+    dataset, *_ = read(labels=[0, float("nan"), None, 1], patients=[None, None, torch.tensor(3), "a"])
+    assert [dataset.load(id).label for id in dataset.ids()] == [0, None, None, 1]
+    assert [dataset.patient(id) for id in dataset.ids()] == ["0", "1", "3", "a"]
+
+
+def test_a_colour_image_is_one_image_whatever_else_has_three_entries():
+    dataset, *_ = read(IMAGES[0], boxes=[[(1, 1, 3, 3)]])
+    assert dataset.load("0").image.shape == (3, 12, 16)
+    last, *_ = read(IMAGES[0].transpose(1, 2, 0), masks=MASK)
+    np.testing.assert_array_equal(last.load("0").annotations[0].values, MASK)
+
+
+@pytest.mark.parametrize("images", [IMAGES > 0.5, torch.tensor(IMAGES > 0.5).long()], ids=["bool", "int64"])
+def test_images_of_0_and_1_are_black_and_white(images):
+    dataset, model, _ = read(images, preparation=Resize(size=(12, 16)))
+    assert set(np.unique(model.prepare(dataset.load("0")).image)) == {0, 1}
+    unchanged, other, _ = read(images, preparation="unchanged")
+    np.testing.assert_array_equal(other.prepare(unchanged.load("0")).image, IMAGES[0] > 0.5)
+
+
+def test_a_dark_type_is_said():
+    _, _, remarks = read((4095 * IMAGES).astype(np.uint16), preparation=Resize(size=8))
+    assert "where white is 65535" in remarks
+
+
+def test_a_mask_as_nested_lists_is_a_mask():
+    (annotation,) = sample(masks=[MASK.tolist()] * 4).annotations
+    np.testing.assert_array_equal(annotation.values, MASK)
+
+
+ROWS = [{"image": IMAGES[0], "label": MASK[None], "target": 2}, (IMAGES[1], 1)]
+
+
+def test_entries_may_be_items_as_torch_datasets_give_them():
+    dataset, *_ = read(ROWS)
+    assert [dataset.load(id).label for id in dataset.ids()] == [2, 1]
+    np.testing.assert_array_equal(dataset.load("0").annotations[0].values, MASK)
+
+
+def loader(**options):
+    return DataLoader(Torch(lambda index: IMAGES[index]), **options)
+
+
 REFUSED = {
+    "collate": (dict(images=loader(collate_fn=lambda batch: batch)), "collate_fn of its own"),
+    "sampler": (dict(images=loader(sampler=torch.utils.data.SubsetRandomSampler([1, 2]))), "SubsetRandomSampler"),
+    "two labels": (
+        dict(images=Torch(lambda index: (IMAGES[index], index, 1))),
+        "several values that could be its label",
+    ),
+    "masks twice": (dict(images=Torch(lambda index: (IMAGES[index], MASK)), masks=[MASK] * 4), "give them once"),
+    "mixed labels": (dict(labels=[[0, 1], [1], [0], None], classes=("a", "b"), network=Small(classes=2)), "told apart"),
+    "mapping": (dict(images={"a": IMAGES[0]}), "images are a dict"),
+    "no masks": (dict(masks="/nowhere"), "/nowhere does not exist"),
+    "lazy": (dict(network=nn.Sequential(nn.LazyConv2d(2, 3))), "lazy layers without weights"),
+    "output object": (dict(network=Small(output=lambda logits: slice(logits))), "answers by a slice"),
+    "one output": (dict(network=Small(classes=1), classes=("a", "b", "c")), "classes: 3, outputs of the network: 1"),
+    "a preparation as the network": (dict(network=Resize(size=8)), "a Resize is no model"),
     "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these images become the input"),
     "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "would be prepared twice"),
     "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "image 0 holds values that are NaN"),
