@@ -34,7 +34,7 @@ def preparation_of(
             require_unprepared(collection)
         return _converted(preparation, catalog)
     if prepared:
-        say("The images are taken as prepared: their values are neither from 0 to 1 nor from 0 to 255.")
+        say("The images are taken as prepared: their values are neither from 0 to 1 nor whole ones from 0 to 255.")
         return Unchanged()
     recorded: Preparation | None = catalog.first(HOOK, source=network)
     if recorded is not None:
@@ -50,7 +50,7 @@ def require_unprepared(collection: Collection) -> None:
     """Raise ``DataError`` for images that seem to be prepared already, where they are prepared again."""
     if collection.meaning == "prepared":
         raise DataError(
-            "the images have values below black or above white, so they seem to be prepared already, and would be "
+            "the images have values that are neither from 0 to 1 nor whole ones from 0 to 255, and would be "
             f"prepared twice; give them as they were, or a torch module with preparation={UNCHANGED!r}."
         )
 
