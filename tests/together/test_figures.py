@@ -19,8 +19,9 @@ from heatproof.results.answer import groups
 from heatproof.results.figures import figure, figure_names
 from heatproof.results.finished import Results, read_rows
 from heatproof.results.ranking import rankings
+from heatproof.results.tabular import as_latex
 from heatproof_report.figures import selected
-from heatproof_report.files import as_latex, file_name
+from heatproof_report.files import file_name
 from heatproof_report.layers import heat, with_common_scale
 from heatproof_report.page import write_page
 

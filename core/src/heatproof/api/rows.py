@@ -1,15 +1,9 @@
 """Tables of a result: pandas' where it is installed, else lists of rows, which write themselves as CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$",
-}  # fmt: skip
-"""Characters with a meaning in LaTeX → how they are printed."""
+from ..results.tabular import as_csv, as_latex
 
 
 class Rows(list[dict[str, Any]]):
@@ -22,18 +16,15 @@ class Rows(list[dict[str, Any]]):
 
     def to_csv(self, path: Any = None) -> str | None:
         """The table as CSV: written to ``path``, or returned."""
-        stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, self.columns)
-        writer.writeheader()
-        writer.writerows(self)
-        return _written(stream.getvalue(), path)
+        return _written(as_csv(self._cells()), path)
 
     def to_latex(self, path: Any = None) -> str | None:
         """The table in LaTeX (package booktabs): written to ``path``, or returned."""
-        lines = [_line(self.columns), r"\midrule", *(_line(map(_cell, row.values())) for row in self)]
-        alignment = "l" * len(self.columns)
-        text = "\n".join([rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"])
-        return _written(text + "\n", path)
+        return _written(as_latex(self._cells()), path)
+
+    def _cells(self) -> list[list[Any]]:
+        """The names of the columns, and the values of every row."""
+        return [self.columns, *(list(row.values()) for row in self)]
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> Any:
@@ -55,16 +46,6 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> Any:
             return super().to_latex(buf, **{"escape": True, "index": False, "float_format": "%.3f", **options})
 
     return Frame(listed)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return " & ".join("".join(SPECIAL.get(char, char) for char in cell) for cell in cells) + r" \\"
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _written(text: str, path: Any) -> str | None:

@@ -1,16 +1,13 @@
 """The files beside a page: every chart and every example as SVG, PDF and PNG, every table as CSV and LaTeX."""
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from heatproof.digests import digest
 from heatproof.errors import HeatproofError
-from heatproof.results.answer import number
-from heatproof.spreadsheet import neutral
+from heatproof.results.tabular import as_csv, as_latex
 
 from .board import Board
 from .cases import Gallery, methods_by_rank
@@ -22,13 +19,6 @@ LONGEST = 80
 """The most characters of a file's name."""
 SIDE = 256
 """The most pixels of a panel's side in the figures beside a page; ``heatproof figure`` draws all pixels."""
-LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "×": r"$\times$", "−": r"$-$", "–": "--", "≤": r"$\leq$", "≥": r"$\geq$", "Δ": r"$\Delta$",
-    "\n": " ", "\r": " ", "\t": " ",
-})  # fmt: skip
-"""What LaTeX would read as a command, and signs that its usual fonts lack."""
 NAMES = {
     "value": "Value", "group": "Group", "low": "Low", "high": "High", "difference_to_random": "Δ random",
     "n_valid": "Cases", "n_patients": "Patients",
@@ -96,28 +86,3 @@ def pair_rows(board: Board) -> list[list[Any]]:
     names = ["a", "b", "difference", f"p_{board.correction}", "win_share", "n_cases", "n_patients"]
     head = ["First", "Second", "Difference", f"p ({board.correction})", "First wins", "Cases", "Patients"]
     return [head, *([row[name] for name in names] for row in board.pairs)]
-
-
-def as_csv(rows: Iterable[Sequence[Any]]) -> str:
-    """Write rows as CSV; missing numbers are empty, and text that looks like a formula plain text."""
-    text = io.StringIO()
-    csv.writer(text).writerows([["" if cell != cell else neutral(cell) for cell in row] for row in rows])
-    return text.getvalue()
-
-
-def as_latex(rows: Sequence[Sequence[Any]]) -> str:
-    """Write a head and rows as a LaTeX table for the package booktabs; texts are escaped."""
-    head, *body = rows
-    columns = "".join("l" if isinstance(cell, str) else "r" for cell in (body or [head])[0])
-    lines = [" & ".join(map(_cell, row)) + r" \\" for row in body]
-    return "\n".join([
-        rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(map(_cell, head)) + r" \\", r"\midrule",
-        *lines, r"\bottomrule", r"\end{tabular}", "",
-    ])  # fmt: skip
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        value = number(value)
-    text = "".join(sign for sign in str(value) if sign.isprintable() or sign.isspace())
-    return text.translate(LATEX)
