@@ -79,7 +79,9 @@ def shown(folder: Path, catalog: Catalog) -> list[object]:
     """What a page shows of a run, or says is missing: tables, settings and examples."""
     results = Results(folder, catalog)
     plain = {
-        name: value for name, value in vars(results).items() if name not in ("run", "catalog", "parts", "_components")
+        name: value
+        for name, value in vars(results).items()
+        if name not in ("run", "catalog", "parts", "_components", "_verified")
     }
     collected = collections(results)
     examples = [list(map(vars, group)) for board in boards(results) for gallery in galleries(results, board, collected)

@@ -74,6 +74,7 @@ class Results:
         self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
         self.catalog = catalog
         self._digest = file_digest(self.run.intact(SCORES))
+        self._verified = self._stamp()
         self._components: dict[str, Any] = {}
 
     @cached_property
@@ -93,10 +94,22 @@ class Results:
 
     def _scores(self) -> str:
         """The path of the table of scores; raises ``StoreError`` if a later run has written another one."""
-        path = self.run.intact(SCORES)
-        if file_digest(path) != self._digest:
-            raise StoreError(f"a later run has written {path}; open its results anew, or give each run its own folder.")
-        return str(path)
+        stamp = self._stamp()
+        if stamp != self._verified:
+            path = self.run.intact(SCORES)
+            if file_digest(path) != self._digest:
+                reason = f"a later run has written {path}"
+                raise StoreError(f"{reason}; open its results anew, or give each run its own folder.")
+            self._verified = stamp
+        return str(self.run.folder / SCORES)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """What changes with the file of scores; None without the file."""
+        try:
+            state = (self.run.folder / SCORES).stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns
 
     @cached_property
     def described(self) -> dict[tuple[str, str], dict[str, Any]]:
