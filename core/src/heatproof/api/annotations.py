@@ -61,8 +61,8 @@ def annotation(finding: str, kind: AnnotationKind, value: Any, geometry: Geometr
     """The annotation of an image on its native grid; raises ``DataError`` for one that does not fit it."""
     source = f"{name}, {finding}"
     shape = geometry.native
-    drawn = kind == "mask" and _shape(value) != shape and _is_outlines(value)
-    if len(shape) != 2 and (kind == "box" or drawn):
+    outlined = kind == "mask" and _shape(value) != shape and _is_outlines(value)
+    if len(shape) != 2 and (kind == "box" or outlined):
         raise DataError(f"{source}: boxes and outlines are drawn on images of two axes; give masks of a volume.")
     if kind == "box":
         values = _boxes(value, shape, source)
@@ -70,7 +70,7 @@ def annotation(finding: str, kind: AnnotationKind, value: Any, geometry: Geometr
         path = Path(value).expanduser()
         source = str(path)
         values = read_mask(path, image=geometry)
-    elif drawn:
+    elif outlined:
         values = _outlines(value, shape, source)
     else:
         values = _values(value, kind, shape, source)

@@ -1,7 +1,7 @@
 """Comparing heatmap methods on a caller's own network and images, by the engine of the command line."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from ..model import Head
 from ..registry.catalog import default
 from ..results.finished import Results
 from ..results.store import Run
-from ..run.runner import Finished, run
+from ..run.runner import run
 from .images import GivenImages
-from .inputs import Given, parts
+from .inputs import Given, is_pair, parts
 from .networks import device_of, precision_of, restored
 from .progress import in_notebook, observer
 from .result import Result
@@ -59,9 +59,9 @@ def compare(
     """
     names = names_of(classes)
     annotations = {"masks": masks, "boxes": boxes, "densities": densities}
-    given = Given(names, head, preparation, labels, patients, ids, name, annotations)
+    statements = Given(names, head, preparation, labels, patients, ids, name, annotations)
     settings |= {"explainers": entries(explainers), "metrics": entries(metrics), "targets": several(target)}
-    return compared(network, images, given, output, settings, progress)
+    return compared(network, images, statements, output, settings, progress)
 
 
 def names_of(classes: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -97,7 +97,9 @@ def compared(
         if in_notebook() and not isinstance(config.executor, Serial):
             remarks.append(f"Worker processes are started from a notebook, by executor {config.executor.short}.")
         finished = run(config, catalog, stack.enter_context(observer(progress)))
-    remarks += [*model.notices(), *_remarks(finished)]
+    remarks += [*model.notices(), *finished.remarks, *finished.faults]
+    if finished.failures:
+        remarks.append(f"Invalid or failed cases: {finished.failures}; table('scores') says why.")
     store = Run.open(finished.folder)
     for remark in remarks:
         store.log(remark)
@@ -107,18 +109,13 @@ def compared(
 
 def entries(values: Any) -> list[Any]:
     """The entries of a config for components given by name, by name and settings, or as objects."""
-    if isinstance(values, (str, Component)) or _is_pair(values) or (isinstance(values, Mapping) and "use" in values):
+    if isinstance(values, (str, Component)) or is_pair(values) or (isinstance(values, Mapping) and "use" in values):
         values = [values]
     if isinstance(values, type):
         raise ConfigError(f"{values.__name__} is a class; give an object of it, as in {values.__name__}().")
     if isinstance(values, Mapping):
         values = list(values.items())
-    return [{"use": value[0], **value[1]} if _is_pair(value) else value for value in values]
-
-
-def _is_pair(value: Any) -> bool:
-    """Whether a value is a name with its settings."""
-    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping)
+    return [{"use": value[0], **value[1]} if is_pair(value) else value for value in values]
 
 
 def several(values: Any) -> list[Any]:
@@ -135,17 +132,3 @@ def _folder(output: Any) -> str:
         return str(Path(output).expanduser().absolute())
     TEMPORARY.append(tempfile.TemporaryDirectory(prefix="heatproof-"))
     return TEMPORARY[-1].name
-
-
-def _remarks(finished: Finished) -> Iterator[str]:
-    """What a user should know of a run, a sentence each."""
-    if finished.changed:
-        yield finished.changed
-    yield from (f"Rejected: {fault}" for fault in finished.rejected)
-    yield from (f"Empty: {sentence}." for sentence in finished.empty)
-    for entry in finished.skipped:
-        yield f"Skipped: {entry.explainer} on {entry.model}: {entry.reason}."
-    if finished.failures:
-        yield f"Invalid or failed cases: {finished.failures}; table('scores') says why."
-    yield from (f"No valid case: {sentence}." for sentence in finished.validity.empty)
-    yield from finished.faults

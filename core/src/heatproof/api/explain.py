@@ -25,9 +25,9 @@ def explain(
         described = described.with_(**settings)
     elif settings:
         described = ({"use": described} if isinstance(described, str) else described) | settings
-    given = Given(names_of(classes), head, preparation, None if label is None else [label])
+    statements = Given(names_of(classes), head, preparation, None if label is None else [label])
     config: dict[str, Any] = {"explainers": [described], "targets": several(target), "seed": seed, "rows": 1}
     if device is not None:
         config["device"] = device
-    result = compared(network, [image], given, output, config, False)
+    result = compared(network, [image], statements, output, config, False)
     return result.case(result.cases[0])

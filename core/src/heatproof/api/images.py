@@ -53,10 +53,15 @@ class Collection:
     patients: tuple[str, ...]
 
     @cached_property
+    def range(self) -> Range | None:
+        """The range of all images in memory; None if there are none."""
+        ranges = [facts.range for facts in self.facts if facts.range]
+        return Range.over(ranges) if ranges else None
+
+    @property
     def meaning(self) -> Meaning:
         """What the values of the images mean; files have a black and a white."""
-        ranges = [facts.range for facts in self.facts if facts.range]
-        return Range.over(ranges).meaning if ranges else "image"
+        return self.range.meaning if self.range else "image"
 
     @property
     def words(self) -> str:
@@ -64,16 +69,15 @@ class Collection:
         layouts = sorted({facts.layout for facts in self.facts} - {""})
         values = {"image": "from black to white", "bytes": "from 0 to 255", "prepared": "as a network takes them"}
         words = " and ".join([*layouts, f"values {values[self.meaning]}"])
-        extent = Range.over(facts.range for facts in self.facts if facts.range) if layouts else None
-        if extent and extent.kinds == {"u"} and extent.high < extent.white / 4:
-            words += f"; their largest value is {extent.high:g}, where white is {extent.white:g}"
+        if self.range and self.range.kinds == {"u"} and self.range.high < self.range.white / 4:
+            words += f"; their largest value is {self.range.high:g}, where white is {self.range.white:g}"
         return words
 
     @property
     def raw(self) -> bool:
         """Whether no network takes the values, as those of files and of bytes."""
-        ranges = [facts.range for facts in self.facts if facts.range]
-        return len(ranges) < len(self.facts) or bool(Range.over(ranges).kinds - {"f"})
+        in_files = any(facts.range is None for facts in self.facts)
+        return in_files or self.range is None or bool(self.range.kinds - {"f"})
 
     def sample(self, index: int) -> Sample:
         """An image without its label; raises ``DataError`` if it has changed since, or cannot be used."""
@@ -168,35 +172,35 @@ class GivenImages(Dataset[GivenImagesParams]):
 
 def collected(
     images: Any, form: Form, name: str, ids: Iterable[Any] | None, labels: Any, patients: Any,
-    drawn: Mapping[str, Any],
+    by_kind: Mapping[str, Any],
 ) -> Collection:  # fmt: skip
-    """The images of a caller, each looked at once; ``drawn`` are the masks, boxes and densities.
+    """The images of a caller, each looked at once; ``by_kind`` holds the masks, boxes and densities.
 
     Raises ``DataError`` for what cannot be used, before anything runs.
     """
-    items = items_of(images, form, _count(form.axes, labels, patients, *drawn.values()))
+    items = items_of(images, form, _count(form.axes, labels, patients, *by_kind.values()))
     count = len(items)
     if not count:
         raise DataError("there are no images; give one or more.")
     annotations: list[RawAnnotations] = [()] * count
-    for kind, values in drawn.items():
+    for kind, values in by_kind.items():
         if values is not None:
             more = by_image(values, KINDS[kind], count, form.axes)
             annotations = [(*earlier, *later) for earlier, later in zip(annotations, more)]
     names = _ids(items, ids)
     facts = tuple(_facts(item, annotations[index], form, f"image {names[index]}") for index, item in enumerate(items))
-    _require_clear(items, facts, labels, drawn)
+    _require_clear(facts, labels, by_kind)
     all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
     known = [None] * count if patients is None else texts(patients, "patients", count)
     all_patients = [name if patient is None else patient for name, patient in zip(names, known)]
     return Collection(name, items, facts, names, form, tuple(annotations), tuple(all_labels), tuple(all_patients))
 
 
-def _require_clear(items: Sequence[Item], facts: Sequence[Facts], labels: Any, drawn: Mapping[str, Any]) -> None:
+def _require_clear(facts: Sequence[Facts], labels: Any, by_kind: Mapping[str, Any]) -> None:
     """Raise ``DataError`` for items that do not tell their label, and for masks that are given twice."""
     if labels is None and any(entry.unclear for entry in facts):
         raise DataError("an item of the dataset has several values that could be its label; give labels=.")
-    if drawn.get("masks") is not None and any(entry.annotated for entry in facts):
+    if by_kind.get("masks") is not None and any(entry.annotated for entry in facts):
         raise DataError("masks come with the items of the dataset and are given as masks too; give them once.")
 
 

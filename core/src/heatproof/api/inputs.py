@@ -87,9 +87,14 @@ def component(catalog: Catalog, kind: str, value: Any) -> Any:
         return value
     if kind == "model" and isinstance(value, str):
         value = (value, {})
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping):
+    if is_pair(value):
         return create(catalog, kind, value[0], value[1])
     return None
+
+
+def is_pair(value: Any) -> bool:
+    """Whether a value is a name with its settings."""
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping)
 
 
 def _folder(path: Any, catalog: Catalog) -> Dataset:

@@ -108,9 +108,9 @@ def item_of(value: Any, name: str) -> Item:
         if image is None:
             allowed = ", ".join(KEYS["image"])
             raise DataError(f"{name} has the keys {', '.join(map(str, value))}; allowed for its image: {allowed}.")
-        return _item(image, _values(value, OTHERS), name)
+        return _item(image, _values(value, OTHERS))
     if isinstance(value, (tuple, list)) and value:
-        return _item(value[0], value[1:], name)
+        return _item(value[0], value[1:])
     return Item(value)
 
 
@@ -118,12 +118,12 @@ def _values(value: Mapping[Any, Any], keys: Iterable[str]) -> Iterator[Any]:
     return (value[key] for key in keys if value.get(key) is not None)
 
 
-def _item(image: Any, others: Iterable[Any], name: str) -> Item:
+def _item(image: Any, others: Iterable[Any]) -> Item:
     labels: list[Any] = []
     annotations: RawAnnotations = ()
     for other in others:
         if isinstance(other, Mapping):
-            nested = _item(image, _values(other, OTHERS), name)
+            nested = _item(image, _values(other, OTHERS))
             labels += [] if nested.label is None else [nested.label]
             annotations += nested.annotations
         elif isinstance(other, Image.Image) or (not isinstance(other, str) and np.ndim(other) >= 2):

@@ -116,9 +116,9 @@ class Result:
 
         Raises ``HeatproofError`` for an unknown name.
         """
-        drawn = figure(self.results, name, **options)
-        show_figures(type(drawn))
-        return drawn
+        plot = figure(self.results, name, **options)
+        show_figures(type(plot))
+        return plot
 
     def __repr__(self) -> str:
         stream = io.StringIO()

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,6 @@ from .terminal import INTERRUPTED, Cli, add_plugins, broken_named, catalog, cons
 if TYPE_CHECKING:
     from ..config.settings import RunConfig
     from ..plan.plan import Plan
-    from ..run.runner import Finished
 
 COMPONENT = ("kind", "name", "distribution", "version")
 BROKEN = ("distribution", "version", "reason")
@@ -180,7 +178,7 @@ def run(
         click.echo(stopped(live, loaded.output), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     show_results(console(), Results(finished.folder, catalog()))
-    for remark in _remarks(finished):
+    for remark in finished.remarks:
         click.echo(remark)
     click.echo(ending(finished))
     refuse_faults(finished.folder, finished.faults)
@@ -188,17 +186,6 @@ def run(
         raise HeatproofError(f"nothing is valid: {finished.validity.nothing}. Tables: {finished.folder}")
     if strict and finished.failures:
         raise HeatproofError(f"invalid or failed cases: {finished.failures} (--strict); scores.parquet says why.")
-
-
-def _remarks(finished: "Finished") -> Iterator[str]:
-    """What a user should know of a run besides its results, a line each."""
-    if finished.changed:
-        yield finished.changed
-    yield from (f"rejected: {fault}" for fault in finished.rejected)
-    yield from (f"empty: {sentence}." for sentence in finished.empty)
-    for entry in finished.skipped:
-        yield f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}"
-    yield from (f"no valid case: {sentence}" for sentence in finished.validity.empty)
 
 
 def _named(config: "RunConfig", name: str | None) -> "RunConfig":

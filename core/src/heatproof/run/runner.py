@@ -51,6 +51,20 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def remarks(self) -> list[str]:
+        """What a user should know of the run besides its results, a line each."""
+        return [
+            *filter(None, [self.changed]),
+            *(f"rejected: {fault}" for fault in self.rejected),
+            *(f"empty: {sentence}." for sentence in self.empty),
+            *(
+                f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}"
+                for entry in self.skipped
+            ),
+            *(f"no valid case: {sentence}" for sentence in self.validity.empty),
+        ]
+
+    @property
     def failures(self) -> int:
         """The failed or invalid cases, counted for each combination and metric."""
         return self.validity.failures
