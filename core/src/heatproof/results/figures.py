@@ -33,5 +33,5 @@ def figure(results: Results, name: str, **options: Any) -> "Figure":
     for option in options:
         if option not in allowed:
             raise HeatproofError(f"the figure {name!r} has no option {option!r}; {near(option, allowed)}")
-    drawn: Figure = draw(results, **options)
-    return drawn
+    plot: Figure = draw(results, **options)
+    return plot

@@ -80,9 +80,9 @@ def sampled(rng: np.random.Generator, count: int, samples: int) -> Array:
     """
     sizes = np.arange(1, count)
     shares = 1 / (sizes * (count - sizes))
-    drawn = rng.choice(sizes, size=(samples - 2) // 2, p=shares / shares.sum())
-    ranks = rng.random((len(drawn), count)).argsort(1).argsort(1)
-    sets = (ranks < drawn[:, None]).astype(np.int64)
+    counts = rng.choice(sizes, size=(samples - 2) // 2, p=shares / shares.sum())
+    ranks = rng.random((len(counts), count)).argsort(1).argsort(1)
+    sets = (ranks < counts[:, None]).astype(np.int64)
     pairs = np.stack([sets, 1 - sets], 1).reshape(-1, count)
     return np.concatenate([np.zeros((1, count), np.int64), np.ones((1, count), np.int64), pairs])
 

@@ -163,8 +163,8 @@ def _resize(resize: Any) -> Steps:
 
 def _fit(resize: Any) -> Steps:
     """timm's ``ResizeKeepRatio``, unless it draws the scale, the aspect or the interpolation."""
-    drawn = resize.random_scale_prob > 0 or resize.random_aspect_prob > 0
-    if drawn or isinstance(resize.interpolation, (tuple, list)):
+    is_random = resize.random_scale_prob > 0 or resize.random_aspect_prob > 0
+    if is_random or isinstance(resize.interpolation, (tuple, list)):
         raise ModelError(f"{_named(resize)} is random; {ADVICE}.")
     return [Fit(size=resize.size, longest=resize.longest, interpolation=_interpolation(resize.interpolation))]
 

@@ -73,8 +73,8 @@ class Localization(Metric[P]):
         heatmap = self._heatmap(case)
         sample, human = divided(case.sample, self.params.human)
         annotations = readings(sample, self.params.findings, self.params.readers)
-        drawn = readings(human, self.params.findings)[0]
-        rows = [self._row(heatmap, coverages, drawn) for coverages in annotations]
+        benchmark = readings(human, self.params.findings)[0]
+        rows = [self._row(heatmap, coverages, benchmark) for coverages in annotations]
         rows = [row for row in rows if row]
         if not rows:
             raise Undefined(absent(sample, annotations))

@@ -30,9 +30,9 @@ def figure_command(folder: Path, name: str, output: Path | None, **options: obje
     if suffix not in FORMATS:
         raise HeatproofError(f"--output is {path}; its name must end in .{', .'.join(FORMATS)}.")
     results = Results(folder, catalog())
-    drawn = figure(results, name, **{option: value for option, value in options.items() if value not in (None, ())})
+    plot = figure(results, name, **{option: value for option, value in options.items() if value not in (None, ())})
     try:
-        save(drawn, path)
+        save(plot, path)
     except OSError as error:
         reason = error.strerror or error
         raise HeatproofError(f"{path} cannot be written: {reason}; choose another --output.") from error
