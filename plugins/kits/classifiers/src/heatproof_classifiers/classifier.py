@@ -41,7 +41,8 @@ class ClassifierParams(Params):
 
     ``classes``: the names of the outputs in their order; without them, those that the library knows. ``weights``: the
     path of a checkpoint; a name of the library's weights, or ``pretrained`` for its usual ones, read from its cache
-    and never downloaded; without it, all weights are random by ``seed``. ``head``: ``softmax``; ``sigmoid``, one per
+    and never downloaded; ``package`` for those that an installed package carries; without it, all weights are random
+    by ``seed``. ``head``: ``softmax``; ``sigmoid``, one per
     class; or ``binary``, one sigmoid output that two classes share, which is that of the second.
 
     Size, interpolation, crop and normalisation are those of the library's record, unless these are set: ``size``, the
@@ -52,7 +53,7 @@ class ClassifierParams(Params):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
     weights: Annotated[
-        Annotated[str, Field(pattern=r"^(pretrained|[A-Z][A-Z0-9_]*)$")] | Location | None,
+        Annotated[str, Field(pattern=r"^(pretrained|package|[A-Z][A-Z0-9_]*)$")] | Location | None,
         Field(union_mode="left_to_right"),
     ] = None
     head: Literal["softmax", "sigmoid", "binary"] = "softmax"

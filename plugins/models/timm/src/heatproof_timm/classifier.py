@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from heatproof.errors import ModelError, near
-from heatproof_checkpoints.checkpoint import Translations
+from heatproof_checkpoints.checkpoint import Translations, read_weights
 from heatproof_classifiers.classifier import COLOURS, Classifier
 from heatproof_classifiers.record import Record, unique
 from heatproof_timm.efficientnet import of_efficientnet_pytorch
 from heatproof_timm.evaluation import evaluation
+from heatproof_timm.packaged import PACKAGE, packaged
 
 USUAL = ("pretrained", "DEFAULT")
 """The names of the weights that belong to a network's name with its tag."""
@@ -78,8 +79,8 @@ class Timm(Classifier):
         if params.fit == "stretch":
             changes |= {"crop_mode": "squash", "crop_pct": 1.0}
         for name in ("mean", "std"):
-            values = getattr(params, name)
-            if values is not None:
+            values = getattr(params, name) or (params.weights == PACKAGE and getattr(packaged(params.name), name))
+            if values:
                 changes[name] = values * (self.channels // len(values))
         record = dict(self._record) | {name: changes.pop(name) for name in ("mean", "std") if name in changes}
         return Record(params.classes or self._labels(), evaluation(changes, record))
@@ -94,8 +95,10 @@ class Timm(Classifier):
         return labels(subset)
 
     def _options(self) -> dict[str, Any]:
-        """The options, with the size of a network that takes images of one size only."""
+        """The options, with the size of a network that takes images of one size only, and those of its package."""
         options = dict(self.params.options)
+        if self.params.weights == PACKAGE:
+            options = {**packaged(self.params.name).options, **options}
         if self.params.size is not None and self._record.get("fixed_input_size"):
             options.setdefault("img_size", self.params.size)
         return options
@@ -107,14 +110,16 @@ class Timm(Classifier):
         return timm.create_model(self.params.name, pretrained=False, num_classes=outputs, **self._options())
 
     def library_network(self, weights: str, outputs: int) -> tuple[nn.Module, bool]:
-        """Load timm's weights from the cache of its downloads; another number of outputs stays random."""
+        """Load the weights of a package, or timm's from the cache of its downloads; other outputs stay random."""
         import timm
 
         name = self.params.name
+        if weights == PACKAGE:
+            return self._packaged(outputs)
         if weights not in USUAL:
             raise ModelError(
                 f"weights {weights!r} of {name} are unknown: timm names weights by a tag of the network's name; set "
-                "weights to pretrained, or to the path of a checkpoint, with a suffix or a slash."
+                "weights to pretrained, to package, or to the path of a checkpoint, with a suffix or a slash."
             )
         path = self._cached()
         if path is None:
@@ -131,6 +136,25 @@ class Timm(Classifier):
         except Exception as error:  # readers of a damaged file raise any error
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(f"timm's weights of {name} in {path} cannot be loaded ({reason}).") from error
+        return network, outputs == self._record.get("num_classes")
+
+    def _packaged(self, outputs: int) -> tuple[nn.Module, bool]:
+        """The network with the weights of its package, and whether it has their number of outputs."""
+        import timm
+
+        path = packaged(self.params.name).path()
+        network: Any = timm.create_model(self.params.name, pretrained=False, **self._options())
+        translate = of_efficientnet_pytorch(network)
+        assert translate is not None
+        try:
+            network.load_state_dict({translate(name): value for name, value in read_weights(path).items()})
+        except RuntimeError as error:
+            raise ModelError(
+                f"the weights in {path} do not fit {self.params.name} with options {dict(self.params.options)}; leave "
+                "out the options that change its shape."
+            ) from error
+        if outputs != network.num_classes:
+            network.reset_classifier(outputs)
         return network, outputs == self._record.get("num_classes")
 
     def _cached(self) -> Path | None:
