@@ -189,6 +189,7 @@ def test_examples_are_valid(path, monkeypatch, tmp_path):
     assert config.load(path, default()).metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [page for page in PAGES if "tutorials" not in page.parts], ids=name)
 def test_python_in_the_pages_runs(path, finished, monkeypatch):
     monkeypatch.chdir(finished)

@@ -161,6 +161,7 @@ def test_the_identity_follows_from_weights_structure_and_arguments() -> None:
     assert existing().with_(head="sigmoid").identity == existing(head="sigmoid").identity
 
 
+@pytest.mark.slow
 def test_the_identity_is_the_same_in_every_process() -> None:
     script = "from heatproof.model import Model; from heatproof.testing.toys import Residual, Blocks; "
     script += "print(Model.of(Residual().build(), Residual.classes, Blocks()).identity)"

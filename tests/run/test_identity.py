@@ -22,6 +22,8 @@ from heatproof.results.parquet import read_table
 from heatproof.testing.toys import SIDES, Blobs, Blocks, Residual
 from heatproof_processes.processes import Processes
 
+pytestmark = pytest.mark.slow
+
 Ran = Callable[..., Any]
 NETWORKS: dict[str, nn.Module] = {}
 
@@ -104,7 +106,6 @@ def test_a_network_of_random_weights_is_refused(ran: Ran, tmp_path: Path) -> Non
     assert "unsteady" not in str([unit.get("model") for unit in units])
 
 
-@pytest.mark.slow
 def test_a_worker_with_other_weights_ends_the_run(ran: Ran, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="returns another network than for the plan"):
         ran(models=["unsteady"], executor=Processes(workers=2))

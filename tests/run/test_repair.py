@@ -16,6 +16,8 @@ from heatproof.run import batch_size, provenance
 from heatproof.run.execution import Observer
 from heatproof.run.runner import run
 
+pytestmark = pytest.mark.slow
+
 Ran = Callable[..., Any]
 TABLES = ("scores.parquet", "summary.csv", "comparisons.csv", "ranks.csv", "provenance.json")
 TWICE = ["mass", {"use": "mass", "scale": 2.0}]

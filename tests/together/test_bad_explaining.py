@@ -26,6 +26,8 @@ from heatproof.results.store import Run
 from heatproof.testing.toys import GRID, Blobs, Residual
 from heatproof_backprop.guided_backprop import GuidedBackprop
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("baseline", "backprop", "cam", "clear", "ecs", "gradient", "iterative", "lrp", "perturbation", "smoothgrad")
 LAYERED = ("gradcam", "gradcam_plus_plus", "guided_gradcam", "respond_cam")
 SIDES = {"left": 1.0, "right": 1.0}

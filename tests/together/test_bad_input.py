@@ -24,6 +24,8 @@ from heatproof.results.store import Run
 from heatproof.seeding import generator
 from heatproof_idrid.idrid import Idrid
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates")
 IMAGE = "A. Segmentation/1. Original Images/b. Testing Set/IDRiD_{:02d}.jpg"
@@ -451,7 +453,6 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., None]]:
     libc.umount2(str(target).encode(), 0)
 
 
-@pytest.mark.slow
 def test_a_full_disk_loses_nothing(command: Any, config: Configured, disk: Any, calls: Any, tmp_path: Path) -> None:
     explained = config(datasets=[{"use": "images", "split": "test", "count": 160}])
     has(refused(command("run", explained)), f"cannot write to {tmp_path / 'run'}: No space left on device; make room")

@@ -30,6 +30,8 @@ from heatproof.run.runner import run
 from heatproof_dicom_files.writing import write_dicom
 from heatproof_parts import Scans
 
+pytestmark = pytest.mark.slow
+
 Ran = Callable[..., Any]
 IDS = ("a", "b", "c", "d", "e", "f")
 SUFFIXES = (".tif", ".dcm", ".nii")
@@ -125,7 +127,7 @@ def log(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     ("suffix", "kind", "edit"),
-    [pytest.param(*case, marks=() if number % 4 == 0 else pytest.mark.slow) for number, case in enumerate(CASES)],
+    CASES,
     ids=[f"{suffix} {kind} {edit.__name__}" for suffix, kind, edit in CASES],
 )
 def test_a_replaced_file_makes_its_chunk_new(
@@ -217,7 +219,6 @@ def test_a_setting_is_filled_again_from_other_tuning_samples(
     assert tables(second.folder) == tables(fresh.folder)
 
 
-@pytest.mark.slow
 def test_workers_serve_nothing_old(settings: Any, data: Path, tmp_path: Path) -> None:
     usual = {"explainers": ["slope"], "metrics": ["mass"], "rows": 2, "threads": 1, "device": "cpu", **settings()}
     workers = {"use": "processes", "workers": 2}

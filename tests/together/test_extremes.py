@@ -14,6 +14,8 @@ from heatproof.plan.plan import make_plan
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Announcement, discover
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 EXTREMES = [0, -1, 10**11, 10**400, 1e308, NAN, float("inf"), -float("inf"), "", [], {}, True, None, "x" * 100_000,
             [10**11], [0.5, NAN], {"a": NAN}, "\N{PILE OF POO}", "=1+1"]  # fmt: skip

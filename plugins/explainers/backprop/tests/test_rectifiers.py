@@ -15,6 +15,8 @@ from heatproof.testing import toys
 from heatproof_backprop.deconvnet import DeconvNet
 from heatproof_backprop.guided_backprop import GuidedBackprop
 
+pytestmark = pytest.mark.slow
+
 Activation = Callable[[Tensor], Tensor]
 SPELLINGS: dict[str, Activation] = {
     "clamp": lambda x: x.clamp(min=0),

@@ -21,6 +21,7 @@ def images(size, count=1, dtype=torch.float32):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
+@pytest.mark.slow
 @conforms(VGG16(size=64))
 def test_conformance(check):
     check()
