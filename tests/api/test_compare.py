@@ -1,5 +1,6 @@
 """``heatproof.compare`` and ``heatproof.explain``: values, tables, cases, and runs that are resumed."""
 
+import shutil
 import subprocess
 import sys
 
@@ -133,6 +134,13 @@ def test_a_run_is_resumed_and_opened_again(network, tmp_path):
     again = heatproof.Result(tmp_path / "run")
     np.testing.assert_array_equal(again.case("0").image, second.case("0").image)
     np.testing.assert_array_equal(again.case("0").heatmap("Bright"), second.case("0").heatmap("Bright"))
+    # They move with it.
+    image = again.case("0").image
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    np.testing.assert_array_equal(heatproof.Result(moved).case("0").image, image)
+    shutil.rmtree(moved / "samples")
+    with pytest.raises(HeatproofError, match="has no prepared sample of '0' any more, and its image was in memory"):
+        _ = heatproof.Result(moved).case("0").image
 
 
 def test_an_older_result_does_not_read_the_tables_of_a_later_run(tmp_path):
