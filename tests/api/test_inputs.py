@@ -167,6 +167,18 @@ def test_a_dataset_with_random_images_is_refused():
         read(Torch(lambda index: torch.rand(3, 12, 16)))
 
 
+def test_classes_with_numbers_for_names():
+    grades = ("1", "2", "3")
+    dataset, model, _ = read(labels=["3", "1", 0, None], classes=grades)
+    assert [dataset.load(id).label for id in dataset.ids()] == [2, 0, 0, None]
+    assert model.target("2") == 1
+    with pytest.raises(ModelError, match="the target 2 of Small is an index and the name of another class"):
+        model.target(2)
+    positions, same, _ = read(labels=[2, "1", 0, None])
+    assert [positions.load(id).label for id in positions.ids()] == [2, 1, 0, None]
+    assert same.target(2) == 2
+
+
 def test_pictures_that_change_in_memory_are_refused():
     images = IMAGES.copy()
     dataset, *_ = read(images)
@@ -305,6 +317,7 @@ REFUSED = {
     "output object": (dict(network=Small(output=lambda logits: slice(logits))), "answers by a slice"),
     "one output": (dict(network=Small(classes=1), classes=("a", "b", "c")), "classes: 3, outputs of the network: 1"),
     "a preparation as the network": (dict(network=Resize(size=8)), "a Resize is no model"),
+    "names of numbers": (dict(labels=[3, 1, 2, 1], classes=("1", "2", "3")), "the name of another class; give the"),
     "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these images become the input"),
     "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "would be prepared twice"),
     "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "image 0 holds values that are NaN"),

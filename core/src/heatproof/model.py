@@ -336,9 +336,17 @@ class Model(Component[P]):
         return values
 
     def target(self, target: str | int) -> int:
-        """The index of a target given by class name or index; raises ``ModelError`` outside the classes."""
+        """The index of a target given by class name or index; raises ``ModelError`` outside the classes.
+
+        A number that is the name of another class than the one at this index is refused too.
+        """
         if isinstance(target, str) and target in self.classes:
-            target = self.classes.index(target)
+            return self.classes.index(target)
+        if not isinstance(target, str) and is_other_name(target, self.classes):
+            raise ModelError(
+                f"the target {target} of {self.short} is an index and the name of another class; give the name as a "
+                f"text, in quotes (classes by index: {', '.join(self.classes)})."
+            )
         if isinstance(target, str) or not 0 <= target < len(self.classes):
             raise ModelError(
                 f"{self.short} has no class {target!r}; give 'predicted', 'label', an index below {len(self.classes)} "
@@ -426,6 +434,12 @@ class NetworkModel(Model[NetworkParams]):
 
     def _identity_params(self) -> dict[str, Any]:
         return super()._identity_params() | {"network": type(self.params.network).__name__}
+
+
+def is_other_name(index: int, classes: Sequence[str]) -> bool:
+    """Whether a number is the name of another class than the one at this index, as 1 of the grades 1, 2 and 3."""
+    numbers = {int(name): position for position, name in enumerate(classes) if name.isdecimal()}
+    return numbers.get(index, index) != index
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:
