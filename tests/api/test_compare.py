@@ -1,5 +1,6 @@
 """``heatproof.compare`` and ``heatproof.explain``: values, tables, cases, and runs that are resumed."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -178,6 +179,11 @@ def test_explain(network):
     expected = torch.relu((features.grad.mean((2, 3), keepdim=True) * features).sum(1))[0].detach().numpy()
     np.testing.assert_allclose(case.heatmap(), expected, rtol=1e-4, atol=1e-7)
     assert case.id == "0"
+    folder = case.result.folder
+    assert folder.is_dir()
+    del case
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_a_segmentation_network_is_explained_over_a_region():
@@ -221,6 +227,6 @@ def test_components_in_every_form():
 def test_the_package_imports_nothing():
     code = "import sys, heatproof; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert all(folder.name for folder in TEMPORARY)
+    assert all(folder.name == path for path, folder in TEMPORARY.items())
     with pytest.raises(AttributeError, match="no attribute 'comparison'"):
         _ = heatproof.comparison

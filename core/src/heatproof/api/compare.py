@@ -24,8 +24,8 @@ from .networks import device_of, precision_of, restored
 from .progress import in_notebook, observer
 from .result import Result
 
-TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
-"""The folders of runs without ``output``, which live until Python ends."""
+TEMPORARY: dict[str, tempfile.TemporaryDirectory[str]] = {}
+"""The folders of runs without ``output``, by path, which live until Python ends or they are discarded."""
 SAMPLES = "samples"
 """The folder of prepared samples in the run's own folder."""
 
@@ -130,5 +130,11 @@ def _folder(output: Any) -> str:
     """The absolute folder of a run: the one that the caller gives, or one that is removed when Python ends."""
     if output is not None:
         return str(Path(output).expanduser().absolute())
-    TEMPORARY.append(tempfile.TemporaryDirectory(prefix="heatproof-"))
-    return TEMPORARY[-1].name
+    folder = tempfile.TemporaryDirectory(prefix="heatproof-")
+    TEMPORARY[folder.name] = folder
+    return folder.name
+
+
+def discard(folder: str) -> None:
+    """Remove the folder of a temporary run."""
+    TEMPORARY.pop(folder).cleanup()

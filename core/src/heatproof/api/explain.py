@@ -1,12 +1,13 @@
 """One heatmap of one image."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from ..component import Component
 from ..model import Head
 from .case import Case
-from .compare import compared, entries, names_of, several
+from .compare import compared, discard, entries, names_of, several
 from .inputs import Given
 
 
@@ -30,4 +31,7 @@ def explain(
     if device is not None:
         config["device"] = device
     result = compared(network, [image], statements, output, config, False)
+    if output is None:
+        # The case holds the result, and so the folder, for as long as somebody holds the case.
+        weakref.finalize(result, discard, str(result.folder))
     return result.case(result.cases[0])
