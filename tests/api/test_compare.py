@@ -204,6 +204,11 @@ def test_a_segmentation_network_is_explained_over_a_region():
     ({"explainers": "gradcamm"}, "no explainer is named 'gradcamm'"),
     ({"explainers": ("gradcam", {"layr": "last"})}, "did you mean 'layer'?"),
     ({"explainers": "gradient", "sede": 1}, "did you mean 'seed'?"),
+    ({"explainers": "gradient", "mask": MASKS}, "compare has no argument 'mask'; did you mean 'masks'"),
+    ({"explainers": "gradient", "targets": ["label"]}, "did you mean 'target'"),
+    ({"explainers": []}, "there is nothing to compare; name one or more explainers"),
+    ({"explainers": "gradient", "window": (5, 1)}, "window is (5, 1); give two rising numbers"),
+    ({"explainers": "gradient", "classes": iter("abcd")}, "classes: 4, outputs of the network: 3"),
     ({"explainers": "gradient", "target": "cat"}, "has no class 'cat'"),
 ])  # fmt: skip
 def test_mistakes_are_sentences(network, given, sentence):
