@@ -31,7 +31,6 @@ def test_the_list_of_hooks() -> None:
         "heatproof_metrics",
         "heatproof_readers",
         "heatproof_executors",
-        "heatproof_exporters",
         "heatproof_figures",
         "heatproof_folder",
         "heatproof_preparation",

@@ -17,6 +17,7 @@ from heatproof.errors import HeatproofError, PluginError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.network.weights import share
+from heatproof.notices import notice
 from heatproof.passes import gradients
 from heatproof.records import Sample
 from heatproof.testing.toys import Blocks, Residual
@@ -206,3 +207,16 @@ def test_a_model_that_overrides_prepare_has_another_grid() -> None:
 
     assert Residual().grid == Blocks().identity
     assert Brighter().grid == Brighter().identity
+
+
+def test_what_is_said_while_a_network_is_built_is_a_notice_of_its_model() -> None:
+    class Talking(Residual):
+        def build(self) -> nn.Module:
+            notice("the weights were guessed.")
+            return super().build()
+
+    model = Talking()
+    assert model.network is not None
+    assert model.notices() == ["the weights were guessed."]
+    with pytest.warns(UserWarning, match="the weights were guessed"):
+        model.build()

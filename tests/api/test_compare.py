@@ -1,5 +1,7 @@
 """``heatproof.compare`` and ``heatproof.explain``: values, tables, cases, and runs that are resumed."""
 
+import gc
+import shutil
 import subprocess
 import sys
 
@@ -133,6 +135,13 @@ def test_a_run_is_resumed_and_opened_again(network, tmp_path):
     again = heatproof.Result(tmp_path / "run")
     np.testing.assert_array_equal(again.case("0").image, second.case("0").image)
     np.testing.assert_array_equal(again.case("0").heatmap("Bright"), second.case("0").heatmap("Bright"))
+    # They move with it.
+    image = again.case("0").image
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    np.testing.assert_array_equal(heatproof.Result(moved).case("0").image, image)
+    shutil.rmtree(moved / "samples")
+    with pytest.raises(HeatproofError, match="has no prepared sample of '0' any more, and its image was in memory"):
+        _ = heatproof.Result(moved).case("0").image
 
 
 def test_an_older_result_does_not_read_the_tables_of_a_later_run(tmp_path):
@@ -170,6 +179,11 @@ def test_explain(network):
     expected = torch.relu((features.grad.mean((2, 3), keepdim=True) * features).sum(1))[0].detach().numpy()
     np.testing.assert_allclose(case.heatmap(), expected, rtol=1e-4, atol=1e-7)
     assert case.id == "0"
+    folder = case.result.folder
+    assert folder.is_dir()
+    del case
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_a_segmentation_network_is_explained_over_a_region():
@@ -190,6 +204,11 @@ def test_a_segmentation_network_is_explained_over_a_region():
     ({"explainers": "gradcamm"}, "no explainer is named 'gradcamm'"),
     ({"explainers": ("gradcam", {"layr": "last"})}, "did you mean 'layer'?"),
     ({"explainers": "gradient", "sede": 1}, "did you mean 'seed'?"),
+    ({"explainers": "gradient", "mask": MASKS}, "compare has no argument 'mask'; did you mean 'masks'"),
+    ({"explainers": "gradient", "targets": ["label"]}, "did you mean 'target'"),
+    ({"explainers": []}, "there is nothing to compare; name one or more explainers"),
+    ({"explainers": "gradient", "window": (5, 1)}, "window is (5, 1); give two rising numbers"),
+    ({"explainers": "gradient", "classes": iter("abcd")}, "classes: 4, outputs of the network: 3"),
     ({"explainers": "gradient", "target": "cat"}, "has no class 'cat'"),
 ])  # fmt: skip
 def test_mistakes_are_sentences(network, given, sentence):
@@ -213,6 +232,6 @@ def test_components_in_every_form():
 def test_the_package_imports_nothing():
     code = "import sys, heatproof; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert all(folder.name for folder in TEMPORARY)
+    assert all(folder.name == path for path, folder in TEMPORARY.items())
     with pytest.raises(AttributeError, match="no attribute 'comparison'"):
         _ = heatproof.comparison

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from heatproof.api.images import _repeated
 from heatproof.api.inputs import Given, parts
 from heatproof.api.networks import device_of, in_single_precision, precision_of, restored
 from heatproof.errors import DataError, HeatproofError, ModelError
@@ -167,6 +168,56 @@ def test_a_dataset_with_random_images_is_refused():
         read(Torch(lambda index: torch.rand(3, 12, 16)))
 
 
+@pytest.mark.parametrize("drawn", [{2}, set()], ids=["one image", "a mask"])
+def test_random_transforms_that_spare_the_first_image_are_refused(drawn):
+    mask = set(range(4)) - drawn - {0}
+
+    def item(index):
+        image = torch.rand(3, 12, 16) if index in drawn else IMAGES[index]
+        return image, (torch.rand(12, 16) > 0.5) if not drawn and index in mask else MASK
+
+    with pytest.raises(DataError, match="take random transforms out"):
+        read(Torch(item))
+
+
+def test_many_images_of_a_torch_dataset_are_read_again_here_and_there():
+    assert sorted(set(_repeated(4))) == [0, 1, 2, 3]
+    assert len(_repeated(1)) == len(_repeated(4))
+    assert _repeated(1000)[:3] == [0, 31, 62]
+
+
+CT = np.stack([np.linspace(-1000, 2000, 12 * 16).reshape(12, 16)] * 3).astype(np.int16)
+
+
+@pytest.mark.parametrize("image", [CT, torch.tensor(CT), CT.astype(np.float32)], ids=["int16", "tensor", "float32"])
+def test_measured_images_are_seen_through_a_window(image):
+    dataset, model, _ = read([image], preparation=Resize(size=(12, 16)), window=(-1000, 400))
+    expected = np.clip((CT + 1000) / 1400, 0, 1)
+    np.testing.assert_allclose(model.prepare(dataset.load("0")).image, expected, atol=1 / 65535)
+    assert dataset.describe()["window"] == [-1000, 400]
+    other, *_ = read([image], preparation=Resize(size=(12, 16)), window="percentiles")
+    assert other.content() != dataset.content()
+
+
+def test_classes_with_numbers_for_names():
+    grades = ("1", "2", "3")
+    dataset, model, _ = read(labels=["3", "1", 0, None], classes=grades)
+    assert [dataset.load(id).label for id in dataset.ids()] == [2, 0, 0, None]
+    assert model.target("2") == 1
+    with pytest.raises(ModelError, match="the target 2 of Small is an index and the name of another class"):
+        model.target(2)
+    positions, same, _ = read(labels=[2, "1", 0, None])
+    assert [positions.load(id).label for id in positions.ids()] == [2, 1, 0, None]
+    assert same.target(2) == 2
+
+
+def test_values_per_image_may_be_read_only_once():
+    dataset, *_ = read(IMAGES[:1], labels=iter([1]), patients=iter(["p"]), ids=iter("x"))
+    assert dataset.load("x").label == 1
+    assert dataset.ids() == ["x"]
+    assert dataset.patient("x") == "p"
+
+
 def test_pictures_that_change_in_memory_are_refused():
     images = IMAGES.copy()
     dataset, *_ = read(images)
@@ -305,6 +356,9 @@ REFUSED = {
     "output object": (dict(network=Small(output=lambda logits: slice(logits))), "answers by a slice"),
     "one output": (dict(network=Small(classes=1), classes=("a", "b", "c")), "classes: 3, outputs of the network: 1"),
     "a preparation as the network": (dict(network=Resize(size=8)), "a Resize is no model"),
+    "generator": (dict(images=iter(IMAGES)), "which can be read only once; give list(images)"),
+    "measured": (dict(images=[CT], preparation=Resize(size=8)), "from -1000 to 2000, neither from 0 to 1 nor"),
+    "names of numbers": (dict(labels=[3, 1, 2, 1], classes=("1", "2", "3")), "the name of another class; give the"),
     "raw": (dict(images=BYTES.astype(np.uint8)), "nothing tells how these images become the input"),
     "prepared twice": (dict(images=IMAGES - 0.5, preparation=Resize(size=8)), "would be prepared twice"),
     "NaN": (dict(images=np.full((1, 3, 4, 4), np.nan)), "image 0 holds values that are NaN"),

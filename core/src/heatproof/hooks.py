@@ -63,11 +63,6 @@ def heatproof_executors() -> Mapping[str, str]:
 
 
 @hookspec
-def heatproof_exporters() -> Mapping[str, str]:
-    """Exporters: name → ``"module:function"``, called as ``function(run_folder, target_path)``."""
-
-
-@hookspec
 def heatproof_figures() -> Mapping[str, str]:
     """Figures: name → ``"module:function"``; ``function(results, **options)`` returns a matplotlib figure."""
 

@@ -21,6 +21,7 @@ from .network.opaque import Opaque
 from .network.tracing import explained, named_outputs
 from .network.views import View, view
 from .network.weights import share, structure_digest, tensors, unwrapped, weights_digest
+from .notices import heard
 from .records import Array, Prediction, Sample
 from .records import Head as Head
 
@@ -101,7 +102,7 @@ class Model(Component[P]):
 
         Wrappers for several devices and for compilation are taken off.
         """
-        with contained(self.short):
+        with contained(self.short), heard(self._remember):
             network = unwrapped(self.build()).eval()
             if self.precision == "float64":
                 # The network may belong to somebody, such as that of ``Model.of``.
@@ -281,7 +282,7 @@ class Model(Component[P]):
         if key not in views or views[key][0] != weights:
             built = view(self.network, self.outputs, images, inputs, folded)
             if built.notice:
-                self.__dict__.setdefault("_notices", {})[f"{self.short} {built.notice}"] = True
+                self._remember(f"{self.short} {built.notice}")
             if self._origin is not None:
                 share(built.module, self._origin.view(images, inputs, folded).module)
             views[key] = weights, built
@@ -296,8 +297,12 @@ class Model(Component[P]):
         return [view for _, view in self.__dict__.get("_views", {}).values()]
 
     def notices(self) -> list[str]:
-        """What a user should know of the views that were built, also of those that were dropped since."""
+        """What a user should know of the network and the views that were built, also of those dropped since."""
         return list(self.__dict__.get("_notices", ()))
+
+    def _remember(self, notice: str) -> None:
+        """Keep a notice; in the order of the first times."""
+        self.__dict__.setdefault("_notices", {})[notice] = True
 
     def forget(self) -> None:
         """Drop the network and everything computed from it, also in the model that this is a variant of."""
@@ -331,9 +336,17 @@ class Model(Component[P]):
         return values
 
     def target(self, target: str | int) -> int:
-        """The index of a target given by class name or index; raises ``ModelError`` outside the classes."""
+        """The index of a target given by class name or index; raises ``ModelError`` outside the classes.
+
+        A number that is the name of another class than the one at this index is refused too.
+        """
         if isinstance(target, str) and target in self.classes:
-            target = self.classes.index(target)
+            return self.classes.index(target)
+        if not isinstance(target, str) and is_other_name(target, self.classes):
+            raise ModelError(
+                f"the target {target} of {self.short} is an index and the name of another class; give the name as a "
+                f"text, in quotes (classes by index: {', '.join(self.classes)})."
+            )
         if isinstance(target, str) or not 0 <= target < len(self.classes):
             raise ModelError(
                 f"{self.short} has no class {target!r}; give 'predicted', 'label', an index below {len(self.classes)} "
@@ -421,6 +434,12 @@ class NetworkModel(Model[NetworkParams]):
 
     def _identity_params(self) -> dict[str, Any]:
         return super()._identity_params() | {"network": type(self.params.network).__name__}
+
+
+def is_other_name(index: int, classes: Sequence[str]) -> bool:
+    """Whether a number is the name of another class than the one at this index, as 1 of the grades 1, 2 and 3."""
+    numbers = {int(name): position for position, name in enumerate(classes) if name.isdecimal()}
+    return numbers.get(index, index) != index
 
 
 def _softmax(logits: Array, classes: int) -> tuple[Array, int]:

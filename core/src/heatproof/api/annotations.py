@@ -1,6 +1,6 @@
 """Annotations of a caller: masks, boxes and densities of one image, in the forms in which people have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,6 +44,8 @@ def listed(values: Any, what: str, count: int, axes: int = 2) -> list[Any]:
 
     ``axes`` is the number of axes of an image, by which a mask alone is known.
     """
+    if isinstance(values, Iterator):
+        values = list(values)
     if count == 1 and (not isinstance(values, (Sequence, np.ndarray, torch.Tensor)) or is_alone(values, axes)):
         values = [values]
     entries = list(values)

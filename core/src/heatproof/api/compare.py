@@ -3,16 +3,19 @@
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from ..component import Component
-from ..config.settings import from_plain
-from ..errors import ConfigError
+from ..config.settings import RunConfig, from_plain
+from ..errors import ConfigError, near
 from ..executor import Serial
+from ..imaging.window import Window
 from ..model import Head
 from ..registry.catalog import default
 from ..results.finished import Results
@@ -24,8 +27,8 @@ from .networks import device_of, precision_of, restored
 from .progress import in_notebook, observer
 from .result import Result
 
-TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
-"""The folders of runs without ``output``, which live until Python ends."""
+TEMPORARY: dict[str, tempfile.TemporaryDirectory[str]] = {}
+"""The folders of runs without ``output``, by path, which live until Python ends or they are discarded."""
 SAMPLES = "samples"
 """The folder of prepared samples in the run's own folder."""
 
@@ -33,8 +36,8 @@ SAMPLES = "samples"
 def compare(
     network: Any, images: Any, *, explainers: Iterable[Any], metrics: Iterable[Any] = (), masks: Any = None,
     boxes: Any = None, densities: Any = None, labels: Any = None, patients: Any = None, ids: Any = None,
-    classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, target: Any = "predicted",
-    output: Any = None, name: str = "images", progress: bool | None = None, **settings: Any,
+    classes: Sequence[str] | None = None, head: Head | None = None, preparation: Any = None, window: Any = None,
+    target: Any = "predicted", output: Any = None, name: str = "images", progress: bool | None = None, **settings: Any,
 ) -> Result:  # fmt: skip
     """Compare heatmap methods on a network and images; return the ranking with everything behind it.
 
@@ -48,8 +51,10 @@ def compare(
     ``ids`` are texts. Without ``patients``, each image is a patient of its own.
 
     ``preparation`` is the transform that makes an image the network's input, ``"unchanged"`` for images that are
-    prepared already; by default the network's own record. ``head`` is how outputs are read (softmax, sigmoid, ordinal,
-    regression). ``target`` is the class to explain: predicted, label, a name or an index, or a list of them.
+    prepared already; by default the network's own record. ``window`` is which values become black and white, of images
+    that are measured, as in CT: two numbers, ``percentiles`` of each image, or ``voi``, which a file names. ``head`` is
+    how outputs are read (softmax, sigmoid, ordinal, regression). ``target`` is the class to explain: predicted, label,
+    a name or an index, or a list of them.
 
     ``explainers`` and ``metrics`` are names, pairs of name and settings, or objects. ``output`` is the run's folder,
     which a later call resumes; without it, a temporary one. ``settings`` are those of a config: seed, device,
@@ -57,10 +62,12 @@ def compare(
 
     Raises ``HeatproofError`` with a sentence for what cannot be used. The network is put back as it was.
     """
-    names = names_of(classes)
-    annotations = {"masks": masks, "boxes": boxes, "densities": densities}
-    statements = Given(names, head, preparation, labels, patients, ids, name, annotations)
+    _require_known(settings)
     settings |= {"explainers": entries(explainers), "metrics": entries(metrics), "targets": several(target)}
+    annotations = {"masks": masks, "boxes": boxes, "densities": densities}
+    statements = Given(
+        names_of(classes), head, preparation, labels, patients, ids, name, annotations, window_of(window)
+    )
     return compared(network, images, statements, output, settings, progress)
 
 
@@ -68,16 +75,46 @@ def names_of(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """The names of classes; raises ``ConfigError`` for numbers, which are positions of outputs and not names."""
     if classes is None:
         return None
+    classes = list(classes)
     numbers = [name for name in classes if not isinstance(name, str)]
     if numbers:
         raise ConfigError(f"classes are names, in the order of the outputs (seen: {numbers[0]!r}); give texts.")
     return tuple(map(str, classes))
 
 
+def window_of(value: Any) -> Window | None:
+    """A window as a setting of datasets; raises ``ConfigError`` for anything else."""
+    if value is None:
+        return None
+    try:
+        window: Window = TypeAdapter(Window).validate_python(value)
+    except ValidationError:
+        raise ConfigError(
+            f"window is {value!r}; give two rising numbers, such as (-1000, 400), 'percentiles', 'voi' or 'type'."
+        ) from None
+    return window
+
+
+def _require_known(settings: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for an argument that neither ``compare`` nor a config has, or that it has otherwise."""
+    known = set(RunConfig.model_fields) - {"datasets", "models", "targets", "combinations"}
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        names = known | set(signature(compare).parameters) - {"settings"}
+        raise ConfigError(f"compare has no argument {unknown[0]!r}; {near(unknown[0], names)}")
+
+
+def _require_work(settings: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for empty lists of explainers and metrics."""
+    if not (settings["explainers"] or settings.get("metrics")):
+        raise ConfigError("there is nothing to compare; name one or more explainers, as in explainers=['gradient'].")
+
+
 def compared(
     network: Any, images: Any, given: Given, output: Any, settings: dict[str, Any], progress: bool | None
 ) -> Result:  # fmt: skip
     """The result of a run of a network on images with the settings of a config; in a temporary folder by default."""
+    _require_work(settings)
     catalog = default()
     remarks: list[str] = []
     with ExitStack() as stack:
@@ -130,5 +167,11 @@ def _folder(output: Any) -> str:
     """The absolute folder of a run: the one that the caller gives, or one that is removed when Python ends."""
     if output is not None:
         return str(Path(output).expanduser().absolute())
-    TEMPORARY.append(tempfile.TemporaryDirectory(prefix="heatproof-"))
-    return TEMPORARY[-1].name
+    folder = tempfile.TemporaryDirectory(prefix="heatproof-")
+    TEMPORARY[folder.name] = folder
+    return folder.name
+
+
+def discard(folder: str) -> None:
+    """Remove the folder of a temporary run."""
+    TEMPORARY.pop(folder).cleanup()

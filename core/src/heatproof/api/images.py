@@ -8,23 +8,26 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..component import Params
+from ..component import Params, plain
 from ..dataset import Dataset
 from ..digests import digest
 from ..errors import DataError
+from ..imaging.window import Window
 from ..records import AnnotationKind, Label, Sample
 from .annotations import RawAnnotations, annotation, by_image, is_alone, listed
-from .items import Item, items_of
+from .items import Item, TorchItems, items_of
 from .labels import labels_of
 from .layout import Form, Meaning, Range, array_of, layout_of, with_white
 
 KINDS: Mapping[str, AnnotationKind] = {"masks": "mask", "boxes": "box", "densities": "density"}
 """What callers name → the kind of annotation."""
+READINGS = 32
+"""How many images of a torch dataset are read once more before a run, to find random transforms."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was learnt of one item: its digest, its label, its findings and its files.
+    """What was learnt of one sample: its digest, its label, its findings and its files.
 
     Of an image in memory also the range of its values and its layout in words.
     """
@@ -51,6 +54,8 @@ class Collection:
     annotations: tuple[RawAnnotations, ...]
     labels: tuple[Any, ...]
     patients: tuple[str, ...]
+    window: Window | None = None
+    """The values that become black and white; None for those of the type."""
 
     @cached_property
     def range(self) -> Range | None:
@@ -81,6 +86,16 @@ class Collection:
 
     def sample(self, index: int) -> Sample:
         """An image without its label; raises ``DataError`` if it has changed since, or cannot be used."""
+        item = self.unchanged(index)
+        name = f"image {self.ids[index]}"
+        image, geometry = item.pixels(self.form, name, self.window)
+        raw = (*item.annotations, *self.annotations[index])
+        annotations = tuple(annotation(*entry, geometry, name) for entry in raw)
+        image = with_white(image, self.meaning)
+        return Sample(self.ids[index], image, annotations, None, self.patients[index], geometry)
+
+    def unchanged(self, index: int) -> Item:
+        """What its owner gives for an image; raises ``DataError`` if it is not what it was."""
         item = self.items[index]
         id = self.ids[index]
         if item.digest(self.annotations[index]) != self.facts[index].digest:
@@ -88,11 +103,7 @@ class Collection:
                 f"image {id} is not what it was when the run was planned: it was changed in memory, or the dataset "
                 "gives another image each time; take random transforms out of it."
             )
-        name = f"image {id}"
-        image, geometry = item.pixels(self.form, name)
-        raw = (*item.annotations, *self.annotations[index])
-        annotations = tuple(annotation(*entry, geometry, name) for entry in raw)
-        return Sample(id, with_white(image, self.meaning), annotations, None, self.patients[index], geometry)
+        return item
 
 
 class GivenImagesParams(Params):
@@ -103,7 +114,7 @@ class GivenImagesParams(Params):
 
 
 class GivenImages(Dataset[GivenImagesParams]):
-    """Images of a caller: arrays, tensors, files, or the items of a torch dataset."""
+    """Images of a caller: arrays, tensors, files, or the samples of a torch dataset."""
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -155,11 +166,16 @@ class GivenImages(Dataset[GivenImagesParams]):
         collection = self.params.collection
         labels = [list(label) if isinstance(label, tuple) else label for label in self._labels]
         digests = [facts.digest for facts in collection.facts]
-        return digest([collection.ids, collection.meaning, digests, labels, collection.patients])
+        parts: list[Any] = [collection.ids, collection.meaning, digests, labels, collection.patients]
+        if collection.window is not None:
+            parts.append(collection.window)
+        return digest(parts)
 
     def describe(self) -> dict[str, Any]:
         """The name, the number of images and their digest; the images themselves cannot be written."""
         settings = {"name": self.short, "images": len(self.ids()), "values": self.params.collection.meaning}
+        if self.params.collection.window is not None:
+            settings["window"] = plain(self.params.collection.window)
         return {"use": self.name, **settings, "classes": list(self.classes), "content": self.content()}
 
     def changed_settings(self) -> dict[str, Any]:
@@ -172,7 +188,7 @@ class GivenImages(Dataset[GivenImagesParams]):
 
 def collected(
     images: Any, form: Form, name: str, ids: Iterable[Any] | None, labels: Any, patients: Any,
-    by_kind: Mapping[str, Any],
+    by_kind: Mapping[str, Any], window: Window | None = None,
 ) -> Collection:  # fmt: skip
     """The images of a caller, each looked at once; ``by_kind`` holds the masks, boxes and densities.
 
@@ -188,20 +204,36 @@ def collected(
             more = by_image(values, KINDS[kind], count, form.axes)
             annotations = [(*earlier, *later) for earlier, later in zip(annotations, more)]
     names = _ids(items, ids)
-    facts = tuple(_facts(item, annotations[index], form, f"image {names[index]}") for index, item in enumerate(items))
+    facts = tuple(
+        _facts(item, annotations[index], form, f"image {names[index]}", window) for index, item in enumerate(items)
+    )
     _require_clear(facts, labels, by_kind)
     all_labels = [entry.label for entry in facts] if labels is None else listed(labels, "labels", count)
     known = [None] * count if patients is None else texts(patients, "patients", count)
     all_patients = [name if patient is None else patient for name, patient in zip(names, known)]
-    return Collection(name, items, facts, names, form, tuple(annotations), tuple(all_labels), tuple(all_patients))
+    collection = Collection(
+        name, items, facts, names, form, tuple(annotations), tuple(all_labels), tuple(all_patients), window
+    )
+    if isinstance(items, TorchItems):
+        for index in _repeated(count):
+            collection.unchanged(index)
+    return collection
+
+
+def _repeated(count: int) -> list[int]:
+    """The indices that are read once more before a run: ``READINGS`` of them, spread over all, or some several times.
+
+    A transform that leaves half of the images alone passes with a probability of 2⁻³².
+    """
+    return [number * count // READINGS if count > READINGS else number % count for number in range(READINGS)]
 
 
 def _require_clear(facts: Sequence[Facts], labels: Any, by_kind: Mapping[str, Any]) -> None:
-    """Raise ``DataError`` for items that do not tell their label, and for masks that are given twice."""
+    """Raise ``DataError`` for samples that do not tell their label, and for masks that are given twice."""
     if labels is None and any(entry.unclear for entry in facts):
-        raise DataError("an item of the dataset has several values that could be its label; give labels=.")
+        raise DataError("a sample of the dataset has several values that could be its label; give labels=.")
     if by_kind.get("masks") is not None and any(entry.annotated for entry in facts):
-        raise DataError("masks come with the items of the dataset and are given as masks too; give them once.")
+        raise DataError("masks come with the samples of the dataset and are given as masks too; give them once.")
 
 
 def texts(values: Any, what: str, count: int) -> list[str | None]:
@@ -235,8 +267,8 @@ def _ids(items: Sequence[Item], ids: Iterable[Any] | None) -> tuple[str, ...]:
     return tuple(str(index) for index in range(len(items)))
 
 
-def _facts(item: Item, annotations: RawAnnotations, form: Form, name: str) -> Facts:
-    """Look at an item once; files are not read, as the run does that."""
+def _facts(item: Item, annotations: RawAnnotations, form: Form, name: str, window: Window | None) -> Facts:
+    """Look at a sample once; files are not read, as the run does that."""
     every = (*item.annotations, *annotations)
     values = [item.image, *(value for *_, value in every)]
     files = tuple(Path(value).expanduser() for value in values if isinstance(value, (str, PathLike)))
@@ -246,5 +278,5 @@ def _facts(item: Item, annotations: RawAnnotations, form: Form, name: str) -> Fa
     facts = Facts(content, item.label, findings, files, unclear=item.unclear, annotated=annotated)
     if not hasattr(item.image, "shape"):
         return facts  # a file or an image of Pillow
-    image, _ = item.pixels(form, name)
+    image, _ = item.pixels(form, name, window)
     return replace(facts, range=Range.of(image, name), layout=layout_of(array_of(item.image), form))

@@ -11,6 +11,7 @@ from ..component import Component
 from ..config.components import create
 from ..dataset import Dataset
 from ..errors import DataError, ModelError
+from ..imaging.window import Window
 from ..model import Head, Model
 from ..records import Sample
 from ..registry.catalog import Catalog
@@ -35,6 +36,7 @@ class Given:
     ids: Any = None
     name: str = "images"
     annotations: Mapping[str, Any] = field(default_factory=dict)
+    window: Window | None = None
 
     def require_network(self, model: Model) -> None:
         """Raise ``ModelError`` if something is given that a model brings itself."""
@@ -45,7 +47,8 @@ class Given:
 
     def require_images(self, dataset: Dataset) -> None:
         """Raise ``DataError`` if something is given that a dataset brings itself."""
-        values = {"labels": self.labels, "patients": self.patients, "ids": self.ids, **self.annotations}
+        values = {"labels": self.labels, "patients": self.patients, "ids": self.ids, "window": self.window}
+        values |= self.annotations
         twice = [name for name, value in values.items() if value is not None]
         if twice:
             raise DataError(f"{dataset.short} brings its own {twice[0]}; leave {', '.join(twice)} out.")
@@ -111,7 +114,7 @@ def _folder(path: Any, catalog: Catalog) -> Dataset:
 def _collection(images: Any, form: Form, given: Given, say: Say) -> Collection:
     images = plain_files(images)
     annotations = {kind: matched(values, images, kind, say) for kind, values in given.annotations.items()}
-    collection = collected(images, form, given.name, given.ids, given.labels, given.patients, annotations)
+    collection = collected(images, form, given.name, given.ids, given.labels, given.patients, annotations, given.window)
     say(f"Images: {len(collection.ids)}, {collection.words}.")
     if given.patients is None and len(collection.ids) > 1:
         say("Every image counts as a patient of its own, since no patients are given.")

@@ -23,6 +23,7 @@ from ..digests import digest
 from ..errors import DataError
 from ..imaging.images import read_image
 from ..imaging.pixels import exif_orientation, pixels_of
+from ..imaging.window import Window, seen_through
 from ..records import Array, Geometry
 from .annotations import FINDING, RawAnnotations
 from .layout import Form, array_of, channels_first, divided
@@ -32,7 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "labels", "class", "target", "y"),
     "mask": ("mask", "masks", "seg", "segmentation"),
 }
-"""The usual keys of an item of a torch dataset that is a mapping."""
+"""The usual keys of a sample of a torch dataset that is a mapping."""
 OTHERS = KEYS["label"] + KEYS["mask"]
 
 
@@ -44,21 +45,23 @@ class Item:
     label: Any = None
     annotations: RawAnnotations = ()
     unclear: bool = False
-    """Whether several values of the item could be its label."""
+    """Whether several values of the sample could be its label."""
 
     @property
     def path(self) -> Path | None:
         """The file of the image; None for an image in memory."""
         return Path(self.image).expanduser() if isinstance(self.image, (str, PathLike)) else None
 
-    def pixels(self, form: Form, name: str) -> tuple[Array, Geometry]:
-        """The image (c, *space) in its own values, and its geometry; ``name`` is for messages."""
+    def pixels(self, form: Form, name: str, window: Window | None = None) -> tuple[Array, Geometry]:
+        """The image (c, *space) in its own values or through a window, and its geometry; ``name`` is for messages."""
         if self.path is not None:
-            return read_image(self.path)
+            return read_image(self.path, window=window)
         if isinstance(self.image, Image.Image):
             image = pixels_of(self.image, Path(name), exif_orientation(self.image))
         else:
             image = channels_first(array_of(self.image), form, name)
+        if window is not None:
+            image = seen_through(image, window, Path(name))
         return image, Geometry.identity(image.shape[1:])
 
     def digest(self, annotations: RawAnnotations = ()) -> str:
@@ -82,7 +85,7 @@ def _content(value: Any) -> Any:
 
 
 class TorchItems(Sequence[Item]):
-    """The items of a torch dataset, each read when it is needed."""
+    """The samples of a torch dataset, each read when it is needed."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -95,11 +98,11 @@ class TorchItems(Sequence[Item]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        return item_of(self.dataset[index], f"item {index} of the dataset")
+        return item_of(self.dataset[index], f"sample {index} of the dataset")
 
 
 def item_of(value: Any, name: str) -> Item:
-    """An item of a torch dataset: an image, a tuple of image, label and mask in any order, or a mapping of them.
+    """A sample of a torch dataset: an image, a tuple of image, label and mask in any order, or a mapping of them.
 
     Raises ``DataError`` for anything else.
     """
@@ -134,9 +137,9 @@ def _item(image: Any, others: Iterable[Any]) -> Item:
 
 
 def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
-    """The items of what a caller calls images; ``count`` is their number where labels or annotations tell it.
+    """The samples of what a caller calls images; ``count`` is their number where labels or annotations tell it.
 
-    Arrays and tensors are one image or a batch; a list has an entry per image; torch datasets and loaders give items.
+    Arrays and tensors are one image or a batch; a list has an entry per image; torch datasets and loaders give samples.
     A loader's batches and its shuffling do not matter. Raises ``DataError`` for anything else.
     """
     if isinstance(images, DataLoader):
@@ -144,7 +147,7 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
     if hasattr(images, "iloc") and np.ndim(images) == 1:
         images = list(images)  # a series of pandas has labels for positions
     if isinstance(images, IterableDataset):
-        return [item_of(value, f"item {index} of the dataset") for index, value in enumerate(images)]
+        return [item_of(value, f"sample {index} of the dataset") for index, value in enumerate(images)]
     if isinstance(images, (str, PathLike, Image.Image)):
         return [Item(images)]
     if isinstance(images, (np.ndarray, torch.Tensor)):
@@ -153,6 +156,8 @@ def items_of(images: Any, form: Form, count: int | None) -> Sequence[Item]:
         return [item for value in images for item in _listed_items(value, form)]
     if hasattr(images, "__getitem__") and hasattr(images, "__len__") and not _has_keys(images):
         return TorchItems(images)
+    if isinstance(images, Iterator):
+        raise DataError(f"images are a {type(images).__name__}, which can be read only once; give list(images).")
     raise DataError(
         f"images are a {type(images).__name__}; give arrays, tensors, images, paths, a folder, a torch dataset or "
         "loader, or a dataset of heatproof."
@@ -165,24 +170,24 @@ def _has_keys(images: Any) -> bool:
 
 
 def _dataset_of(loader: Any) -> Any:
-    """The dataset of a loader; raises ``DataError`` where the loader gives other items than its dataset."""
+    """The dataset of a loader; raises ``DataError`` where the loader gives other samples than its dataset."""
     if loader.collate_fn not in (default_collate, default_convert):
         raise DataError(
             "the loader has a collate_fn of its own, which heatproof does not call; give the loader's dataset, with "
-            "what collate_fn does done in its items."
+            "what collate_fn does done in its samples."
         )
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
     whole = isinstance(sampler, (SequentialSampler, RandomSampler)) and len(sampler) == len(loader.dataset)
     if not isinstance(loader.dataset, IterableDataset) and not whole:
         raise DataError(
             f"the loader takes samples by a {type(sampler).__name__}, which heatproof does not follow; give it a "
-            "torch.utils.data.Subset of the items to use."
+            "torch.utils.data.Subset of the samples to use."
         )
     return loader.dataset
 
 
 def _listed_items(value: Any, form: Form) -> list[Item]:
-    """The item of an entry of a list; an array with a first axis of one image is that image."""
+    """The sample of an entry of a list; an array with a first axis of one image is that image."""
     if isinstance(value, (str, PathLike, Image.Image)):
         return [Item(value)]
     if isinstance(value, (tuple, Mapping)):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, near
+from ..model import is_other_name
 from ..records import Label
 from .layout import array_of
 
@@ -66,6 +67,11 @@ def _index(value: Any, classes: Sequence[str], position: int) -> int:
             "or one 0 or 1 per class."
         )
     index = int(array.reshape(-1)[0])
+    if is_other_name(index, classes):
+        raise DataError(
+            f"the label {index} of image {position} is an index and the name of another class; give the names as "
+            f"texts, such as {str(index)!r} (classes by index: {', '.join(classes)})."
+        )
     if not 0 <= index < len(classes):
         raise DataError(f"the label {index} of image {position} is outside the {len(classes)} classes.")
     return index

@@ -48,10 +48,14 @@ def preparation_of(
 
 def require_unprepared(collection: Collection) -> None:
     """Raise ``DataError`` for images that seem to be prepared already, where they are prepared again."""
-    if collection.meaning == "prepared":
+    if collection.meaning == "prepared" and collection.range:
+        low = collection.range.low
+        high = collection.range.high
         raise DataError(
-            "the images have values that are neither from 0 to 1 nor whole ones from 0 to 255, and would be "
-            f"prepared twice; give them as they were, or a torch module with preparation={UNCHANGED!r}."
+            f"the images have values from {low:g} to {high:g}, neither from 0 to 1 nor whole ones from 0 to 255. If "
+            "they are measured, such as those of CT, say which become black and white: window=(-1000, 400), or "
+            "window='percentiles'. If they are prepared already, they would be prepared twice: give them as they were, "
+            f"or a torch module with preparation={UNCHANGED!r}."
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..dataset import Dataset
 from ..digests import file_digest
-from ..errors import DataError, StoreError
+from ..errors import DataError, PluginError, StoreError
 from ..imaging.losses import with_losses
 from ..imaging.original import original_image
 from ..model import Model
@@ -66,17 +66,38 @@ def prepared_sample(results: Results, units: Sequence[Unit], case: str) -> Prepa
     loading and preparing raise.
     """
     keys = [unit["samples"][case] for unit in units if case in unit["samples"]]
-    folder = results.config["cache"]
-    if isinstance(folder, str):
-        folder = Path(folder)
-    cache = prepared(configured(folder, results.config["cache_limit"]))
+    cache = prepared(configured(_cache_folder(results), results.config["cache_limit"]))
     for key in keys:
         sample = cache.stored(key)
         if sample is not None:
             return sample
-    dataset = results.component("dataset", units[0]["dataset"])
+    dataset = _dataset(results, units[0]["dataset"], case)
     _require_unchanged(dataset, units, case)
     return prepare(dataset, results.component("model", units[0]["model"]), case)
+
+
+def _cache_folder(results: Results) -> Path | bool:
+    """The cache of a run; one in the folder of the run moves with that folder."""
+    setting = results.config["cache"]
+    if not isinstance(setting, str):
+        return bool(setting)
+    folder = Path(setting)
+    output = Path(results.config["output"])
+    return results.run.folder / folder.relative_to(output) if folder.is_relative_to(output) else folder
+
+
+def _dataset(results: Results, described: Mapping[str, Any], case: str) -> Dataset:
+    """The dataset of a case without a prepared sample; raises ``StoreError`` if its images were only in memory."""
+    try:
+        dataset: Dataset = results.component("dataset", described)
+    except PluginError as error:
+        if "content" not in described:
+            raise
+        raise StoreError(
+            f"{results.run.folder} has no prepared sample of {case!r} any more, and its image was in memory; compare "
+            "the same images again, with this folder as output."
+        ) from error
+    return dataset
 
 
 def _require_unchanged(dataset: Dataset, units: Sequence[Unit], case: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..batch import Batch
 from ..component import Component
 from ..errors import ModelError
-from ..model import Model
+from ..model import Model, is_other_name
 from ..network.opaque import Opaque
 from ..passes import gradients
 from ..records import Array, Sample
@@ -215,10 +215,15 @@ def models_of_one_grid_prepare_alike(bench: ModelBench) -> None:
 
 
 def targets_are_the_classes(bench: ModelBench) -> None:
-    """``target`` returns the index of a class by name and by index, and refuses anything else."""
+    """``target`` returns the index of a class by name and by index, and refuses anything else.
+
+    An index that is the name of another class is refused, too.
+    """
     model = bench.model
     for index, name in enumerate(model.classes):
-        indices = {model.target(name), model.target(index)}
+        indices = {model.target(name)}
+        if not is_other_name(index, model.classes):
+            indices.add(model.target(index))
         claim(indices == {index}, f"class {name!r} is logit {index}, but target gives {sorted(indices)}.")
     claim(_refused(lambda: model.target(len(model.classes))), "a target outside the classes is accepted.")
 

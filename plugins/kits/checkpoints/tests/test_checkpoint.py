@@ -1,5 +1,6 @@
 """Checkpoints load whole or are refused with a reason, and their code is never executed."""
 
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from heatproof.errors import ModelError
+from heatproof.notices import heard
 from heatproof_checkpoints.checkpoint import load_weights, read_weights
 
 
@@ -96,6 +98,16 @@ def test_prefixes_in_safetensors_of_any_suffix(tmp_path: Path) -> None:
     save_file(prefixed("module.", state), tmp_path / "a.bin")
     with pytest.warns(UserWarning, match="the prefix 'module.' of names"):
         assert same(load_weights(network(), tmp_path / "a.bin").state_dict(), state)
+
+
+def test_a_model_says_it_among_its_notices(tmp_path: Path) -> None:
+    """There it reaches whoever reads the run, without the folders of a machine."""
+    torch.save(prefixed("module.", network(9).state_dict()), tmp_path / "a.pt")
+    notices: list[str] = []
+    with heard(notices.append), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_weights(network(), tmp_path / "a.pt")
+    assert notices == ["checkpoint a.pt: the weights were read through the prefix 'module.' of names."]
 
 
 def test_several_sets_of_weights_are_asked_about(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Loads checkpoints into networks: wrappers and prefixes are seen through, and said; no code is executed."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import ModelError
+from heatproof.notices import notice
 from heatproof_checkpoints.weights_file import Weights, sets_of_weights
 
 COUNTER = "num_batches_tracked"
@@ -45,7 +45,7 @@ def load_weights(network: nn.Module, path: Path, translations: Translations | No
     """Load a checkpoint (safetensors, or a dictionary saved by torch) into ``network``; no code is executed.
 
     The tensors may lie in an entry (``state_dict``, ``model``), and their names may begin with, or contain, the names
-    of wrappers (``module.``, ``model.``, ``_orig_mod.``), or be those of another library: a warning says what was seen
+    of wrappers (``module.``, ``model.``, ``_orig_mod.``), or be those of another library: a notice says what was seen
     through. Half precision becomes the network's. A missing ``num_batches_tracked`` keeps its value. Raises
     ``ModelError`` where the file is no checkpoint, where no set of tensors, or more than one, has the network's names
     and shapes, and for values that are not finite or not real.
@@ -175,11 +175,11 @@ def _require_sound(name: str, value: Tensor, expected: Tensor, path: Path) -> No
 
 
 def _say(reading: Reading, path: Path) -> None:
-    """Warn of what was seen through, and of tensors that are not used."""
+    """Say what was seen through, and which tensors are not used."""
     if not reading.through:
         return
     beside = f"; not used: {_count(reading.unused)}" if reading.unused else ""
-    warnings.warn(f"checkpoint {path}: the weights were read through {reading.name}{beside}.", stacklevel=3)
+    notice(f"checkpoint {path.name}: the weights were read through {reading.name}{beside}.")
 
 
 def _count(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.imaging.transforms import Preparation, Side
 from heatproof.model import Model
+from heatproof.notices import notice
 from heatproof.records import Head
 from heatproof_checkpoints.checkpoint import Translations, load_weights
 from heatproof_classifiers.record import Record
@@ -73,7 +74,6 @@ class Classifier(Model[ClassifierParams]):
 
     library: ClassVar[str]
     """The name of the library, as it is imported and installed."""
-    _random: tuple[str, ...] = ()
 
     def __init__(self, **params: Any):
         super().__init__(**params)
@@ -137,14 +137,10 @@ class Classifier(Model[ClassifierParams]):
             self._say(f"the weights of its {self.outputs_of_network} outputs are random")
         return network
 
-    def notices(self) -> list[str]:
-        """What a user should know of the network, such as that its weights are random."""
-        return [*super().notices(), *self._random]
-
     def _say(self, random: str) -> None:
-        self._random = (
+        notice(
             f"{self.short}: {random} (seed {self.params.seed}); to explain a trained network, set "
-            "weights to the path of a checkpoint.",
+            "weights to the path of a checkpoint."
         )
 
     def _drawn(self, build: Callable[[], Any]) -> Any:
