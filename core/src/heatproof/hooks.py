@@ -63,6 +63,15 @@ def heatproof_executors() -> Mapping[str, str]:
 
 
 @hookspec
+def heatproof_synonyms() -> Mapping[str, str | Mapping[str, Any]]:
+    """Names elsewhere: such a name → the component as a config describes it, ``"name"`` or ``{"use": "name", …}``.
+
+    They advise a user who writes the name of another library; a config does not accept them. Case, hyphens and
+    underscores do not count.
+    """
+
+
+@hookspec
 def heatproof_exporters() -> Mapping[str, str]:
     """Exporters: name → ``"module:function"``, called as ``function(run_folder, target_path)``."""
 
