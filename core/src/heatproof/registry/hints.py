@@ -24,9 +24,9 @@ def file_of(name: str) -> str:
 def here(name: str, names: Iterable[str], synonyms: Iterable[Any]) -> str:
     """Advice for a name that a component has elsewhere, or that is spelt otherwise; empty for others.
 
-    >>> synonyms = [{"TopKIntersection": {"use": "relevance_rank", "top": 1000}}]
-    >>> here("topk_intersection", ["relevance_rank"], synonyms), here("RelevanceRank", ["relevance_rank"], synonyms)
-    ('here it is {use: relevance_rank, top: 1000}', 'here it is relevance_rank')
+    >>> synonyms = [{"TopShare": {"use": "my_share", "top": 10}}]
+    >>> here("top_share", ["my_share"], synonyms), here("MyShare", ["my_share"], synonyms)
+    ('here it is {use: my_share, top: 10}', 'here it is my_share')
     """
     written: dict[str, Any] = {}
     for declared in synonyms:
@@ -41,5 +41,5 @@ def here(name: str, names: Iterable[str], synonyms: Iterable[Any]) -> str:
 
 
 def plain(name: str) -> str:
-    """Reduce a name to what all spellings share: letters and digits in lower case, and the signs of GradCAM++."""
+    """Reduce a name to what all spellings share: letters and digits in lower case, and plus signs."""
     return "".join(character for character in name.casefold() if character.isalnum() or character == "+")
