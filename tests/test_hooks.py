@@ -31,6 +31,7 @@ def test_the_list_of_hooks() -> None:
         "heatproof_metrics",
         "heatproof_readers",
         "heatproof_executors",
+        "heatproof_synonyms",
         "heatproof_figures",
         "heatproof_folder",
         "heatproof_preparation",

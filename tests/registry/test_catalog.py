@@ -1,6 +1,7 @@
 """The catalog: discovery, plugins at fault, names, components, hooks, and listing without heavy imports."""
 
 import logging
+import re
 import subprocess
 import sys
 import textwrap
@@ -286,6 +287,39 @@ def test_unknown_names(good: Announcement, kind: str, name: str, message: str) -
         Catalog([good]).resolve(kind, name)
     assert message in str(caught.value)
     assert "broken" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("explainer", "Fancy++", "; here it is plain, see"),
+        ("explainer", "fancy", "; allowed: over, plain"),
+        ("explainer", "PLA_IN", "; here it is plain"),
+        ("metric", "part-whole", "; here it is {use: share, of: 2}"),
+        ("explainer", "part_whole", "; allowed: over, plain"),
+        ("metric", "lost", "; allowed: share, stumbling"),
+    ],
+)
+def test_names_elsewhere_lead_to_the_name_here(
+    plugin: Plugin, good: Announcement, kind: str, name: str, message: str
+) -> None:
+    synonyms = '{"fancy++": "plain", "PartWhole": {"use": "share", "of": 2}, "lost": "gone"}'
+    catalog = Catalog([good, plugin("named", hook("heatproof_synonyms", synonyms)),
+                       plugin("odd", hook("heatproof_synonyms", "[3]"))])  # fmt: skip
+    with pytest.raises(PluginError, match=re.escape(message)):
+        catalog.resolve(kind, name)
+
+
+def test_every_synonym_of_this_workspace_describes_a_component() -> None:
+    catalog = default()
+    declared = {name: text for synonyms in catalog.call("heatproof_synonyms") for name, text in synonyms.items()}
+    assert {"TopKIntersection", "GradCAM++", "Saliency"} <= declared.keys()
+    for name, component in declared.items():
+        (entry,) = catalog.entries_of(component if isinstance(component, str) else component["use"])
+        if not isinstance(component, str):
+            assert catalog.build(entry.kind, component, catalog.context(Path()))
+        with pytest.raises(PluginError, match="here it is"):
+            catalog.require_entries(name)
 
 
 def test_an_unknown_name_may_belong_to_a_broken_plugin(plugin: Plugin, good: Announcement) -> None:

@@ -49,6 +49,14 @@ def ranking(
     return Ranking("d", "all", "m", standard, ("v",), entries, comparisons=tuple(comparisons), ranks=ranks)
 
 
+def test_a_benchmark_without_a_value_is_said() -> None:
+    """As where a case has no annotations of the reader, whose name may be misspelt."""
+    ranked = ranking({"a": 0.6}, {})
+    standard = dataclasses.replace(ranked.standard, benchmarks={"human": "human benchmark (secnd)"})
+    ranked = dataclasses.replace(ranked, standard=standard)
+    assert answer(ranked).endswith("; the human benchmark (secnd) has no value on any case.")
+
+
 FOUR = {"a": 0.5714, "b": 0.57, "c": 0.56, "d": 0.558}
 WORSE = {first + second: 0.0098 for first in "abcd" for second in "ef"}
 

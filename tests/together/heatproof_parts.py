@@ -64,6 +64,8 @@ class Images(Blobs[ImagesParams]):
 class ReadTwice(Images):
     """Blobs that a second reader drew two pixels lower."""
 
+    readers = ("first", "second")
+
     def load(self, id: str) -> Sample:
         """Load the image with the annotations of both readers."""
         sample = super().load(id)

@@ -53,6 +53,17 @@ def test_the_finding_of_gaze_is_refused_only_where_it_was_named(planned: Callabl
     assert planned(metrics=["gaze", "ecs"]).metrics
 
 
+@pytest.mark.parametrize("metric", ["iou", "pointing"])
+def test_an_unknown_reader_of_the_human_benchmark_is_refused(planned: Callable[..., Plan], metric: str) -> None:
+    """Otherwise the benchmark would have no value, and the misspelt reader's masks would count as annotations."""
+    twice = {"datasets": [{"use": "read_twice", "split": "test", "count": 16}]}
+    message = rf"{metric} names 'secnd', which is none of the readers of read_twice; did you mean 'second'\?"
+    with pytest.raises(ConfigError, match=message):
+        planned(metrics=[{"use": metric, "human": "secnd"}], **twice)
+    assert planned(metrics=[{"use": metric, "human": "second"}], **twice).metrics
+    assert planned(metrics=[{"use": metric, "human": "second"}]).metrics  # its readers are known from samples only
+
+
 @pytest.mark.parametrize("name", ["auc", "grading"])
 def test_a_positive_class_that_the_model_lacks_is_refused(planned: Callable[..., Plan], name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name} names 'lefft', .* classes of regions; did you mean 'left'\?"):

@@ -1,6 +1,7 @@
 """Segmentation networks: their targets in configs and plans, runs with a report, and the maps of other libraries."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -126,7 +127,7 @@ def finished(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path
         {"use": "road", "percentages": [50], "of": "logit"},
     ]  # fmt: skip
     models = ["segmenting", {"use": "segmenting", "grid": 16, "named": True}]
-    changed = settings(folder, models=models, targets=[MASK, PREDICTED, NEVER], metrics=metrics, rows=3)
+    changed = settings(folder, models=models, targets=[NEVER, MASK, PREDICTED], metrics=metrics, rows=3)
     return Path(run(from_plain(changed, catalog), catalog).folder)
 
 
@@ -197,6 +198,16 @@ def test_cases_without_a_region_are_invalid_and_say_why(finished: Path) -> None:
         ("invalid", "the annotation of 'haemorrhages' is empty on the model's grid, so there is no region: mask")
     }  # fmt: skip
     assert all(row["value"] is None or np.isnan(row["value"]) for row in (*never, *empty))
+
+
+@pytest.mark.slow
+def test_chance_has_the_cases_of_all_targets(finished: Path) -> None:
+    """A random heatmap is the same for every target, and the first of these has no region on any image."""
+    rows = rows_of(finished, explainer="random", metric="pointing", measure="combined", model="")
+    counts = Counter(row["status"] for row in rows)
+    assert len({(row["case"], row["settings"]) for row in rows}) == len(rows)
+    assert counts["valid"]
+    assert not counts["invalid"]
 
 
 @pytest.mark.slow

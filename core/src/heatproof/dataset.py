@@ -41,6 +41,11 @@ class Dataset(Component[P]):
         """The findings that are annotated."""
         return ()
 
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """The readers that annotations can name; None if they are known only from the samples."""
+        return None
+
     @cached_property
     def extras(self) -> tuple[str, ...]:
         """Names of the values in ``Sample.extras``."""

@@ -63,6 +63,15 @@ def heatproof_executors() -> Mapping[str, str]:
 
 
 @hookspec
+def heatproof_synonyms() -> Mapping[str, str | Mapping[str, Any]]:
+    """Names elsewhere: such a name → the component as a config describes it, ``"name"`` or ``{"use": "name", …}``.
+
+    They advise a user who writes the name of another library; a config does not accept them. Case, hyphens and
+    underscores do not count.
+    """
+
+
+@hookspec
 def heatproof_figures() -> Mapping[str, str]:
     """Figures: name → ``"module:function"``; ``function(results, **options)`` returns a matplotlib figure."""
 

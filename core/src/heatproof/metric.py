@@ -76,9 +76,10 @@ class Metric(Component[P]):
         return {}
 
     def names(self) -> Mapping[str, Collection[str]]:
-        """The ``findings`` of the dataset and the ``classes`` of the model that Params name; unknown ones are refused.
+        """The ``findings`` and ``readers`` of the dataset and the ``classes`` of the model that Params name.
 
-        Override it in a metric with such Params: a misspelt finding would be left out of the scores without a word.
+        Unknown ones are refused; readers only if the dataset declares those that it has. Override it in a metric with
+        such Params: a misspelt finding would be left out of the scores without a word.
         """
         return {}
 

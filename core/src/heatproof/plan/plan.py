@@ -149,11 +149,13 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
 
 
 def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:
-    """Raise ``ConfigError`` for the findings and classes that metrics name and a dataset or model does not have."""
+    """Raise ``ConfigError`` for what metrics name and a dataset or model does not have: findings, readers, classes."""
     problems: list[str] = []
     for metric, (source, model) in product(metrics, pairs):
-        for kind, owner in {"findings": source.dataset, "classes": model}.items():
+        for kind, owner in {"findings": source.dataset, "readers": source.dataset, "classes": model}.items():
             known = getattr(owner, kind)
+            if known is None:
+                continue
             unknown = [name for name in metric.names().get(kind, ()) if name not in known]
             reason = f"which is none of the {kind} of {owner.short}"
             problems += [f"{metric.short} names {name!r}, {reason}; {near(name, known)}" for name in unknown]

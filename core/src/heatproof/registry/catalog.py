@@ -18,6 +18,7 @@ from ..errors import HeatproofError, PluginError, near
 from ..shell import PLUGINS, command
 from .discovery import Announcement, Broken, discover
 from .files import announcements, require_sound
+from .hints import advice, here
 from .plugins import Plugin, Plugins, attribute, contained, import_limit, kind_of, reason
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Catalog:
             reason = "import paths are not allowed"
             if ".py" in bare:
                 reason = "a config loads no file of code: add --plugin FILE to the command"
+            elif elsewhere := here(bare, self._names(kind), self.call("heatproof_synonyms")):
+                reason = elsewhere
             raise PluginError(f"{name!r} is not a registered name; {reason}, see `{command('list')}`")
         matches = [entry for entry in self.entries if (entry.kind, entry.name) == (kind, bare)]
         if distribution:
@@ -131,7 +134,7 @@ class Catalog:
             if plugin.distribution == name:
                 raise PluginError(f"{name} is broken: {plugin.reason}")
         names = {text for entry in self.entries for text in (entry.name, entry.distribution)}
-        raise PluginError(f"nothing is registered as {name!r}; {_file_of(name) or near(name, names)}")
+        raise PluginError(f"nothing is registered as {name!r}; {advice(name, names, self.call('heatproof_synonyms'))}")
 
     def functions(self, hook: str) -> list[Registration]:
         """Return the functions that plugins declare by a hook such as ``heatproof_figures``; their kind is the hook."""
@@ -216,11 +219,14 @@ class Catalog:
                 for name, target in _declarations(hook, self._plugins.ask(plugin, hook)):
                     entries.append(Registration(kind, name, source.distribution, source.version, target))
 
+    def _names(self, kind: str, full: bool = False) -> set[str]:
+        return {entry.full if full else entry.name for entry in self.entries if entry.kind == kind}
+
     def _raise_unknown(self, kind: str, name: str) -> NoReturn:
         kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
         hint = "".join(f"{name!r} is of kind {kind}; " for kind in kinds[:1])
-        names = {entry.full if "/" in name else entry.name for entry in self.entries if entry.kind == kind}
-        message = f"no {kind} is named {name!r:.80}; {hint}{_file_of(name) or near(name, names)}"
+        names = self._names(kind, full="/" in name)
+        message = f"no {kind} is named {name!r:.80}; {hint}{advice(name, names, self.call('heatproof_synonyms'))}"
         if self.broken:
             faults = "; ".join(map(str, self.broken))
             message += f"; or it belongs to a broken plugin ({faults})"
@@ -284,12 +290,6 @@ def _declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
         if not (isinstance(target, str) and TARGET.fullmatch(target)):
             raise PluginError(f"its hook {hook} declares {name!r} as {target!r}; {rule}")
     return declared.items()
-
-
-def _file_of(name: str) -> str:
-    """Advice for a name that belongs to a file of a plugin, such as ``my_network.py/my_network``; empty for others."""
-    file = name.partition("/")[0]
-    return f"add --plugin with the path of {file} to the command" if file.endswith(".py") else ""
 
 
 def _class(entry: Registration) -> "type[Component]":

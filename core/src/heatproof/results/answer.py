@@ -116,6 +116,7 @@ def answer(ranking: Ranking) -> str:
     if compared.entries:
         clauses.append(_chance(ranking, compared))
     clauses += [f"the {benchmark.name} reaches {number(benchmark.value)}" for benchmark in ranking.benchmarks]
+    clauses += [f"the {name} has no value on any case" for name in ranking.unvalued]
     if compared.untested:
         clauses.append(f"{compared.untested} of the pairs could not be tested")
     return f"{'; '.join(clauses)}."

@@ -35,6 +35,13 @@ class PredictedCase:
     reason: str = ""
 
 
+FIRST_VALID = """window of_case as (
+        partition by units.combination, units.split, units.metric, units.metric_settings, scores."case")
+    qualify units.rank = coalesce(
+        min(units.rank) filter (where scores.status = 'valid') over of_case, min(units.rank) over of_case)"""
+"""The condition of the rows of a case that count."""
+
+
 def columns_of(record: type) -> dict[str, str]:
     """Name → SQL type of a record's columns, in the order of its fields."""
     return {name: SQL[kind] for name, kind in get_type_hints(record).items()}
@@ -114,3 +121,22 @@ def _plain(values: Any) -> Array:
     if values.dtype.kind in "fiu":
         return np.asarray(values.astype(np.float64).filled(np.nan))
     return np.where(values.mask, np.array(None), values.data)
+
+
+def join_units(
+    connection: duckdb.DuckDBPyConnection, units: list[list[Any]], columns: Mapping[str, str], order: Sequence[str]
+) -> None:  # fmt: skip
+    """Join the rows of files of scores with columns of their combinations (name → type), as the table ``joined``.
+
+    ``units`` are rows of a file, its rank and these columns. Of a case with rows in files of several ranks, those of
+    the first rank with a valid one count.
+    """
+    fill_table(connection, "units", {"filename": "VARCHAR", "rank": "INTEGER", **columns}, units)
+    selected = [*(f"units.{name}" for name in columns), *(f"scores.{name}" for name in SCORE_COLUMNS)]
+    condition = FIRST_VALID if any(row[1] for row in units) else ""
+    connection.execute(
+        f"create temp table joined as select {', '.join(selected)} "
+        "from read_parquet(?, filename=true, hive_partitioning=false) scores "
+        f"join units on scores.filename = units.filename {condition} order by {', '.join(order)}",
+        [sorted({row[0] for row in units})],
+    )

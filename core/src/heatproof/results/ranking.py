@@ -92,6 +92,12 @@ class Ranking:
         return benchmarks
 
     @property
+    def unvalued(self) -> list[str]:
+        """The names of the benchmarks that no case has a value of."""
+        valued = {benchmark.name for benchmark in self.benchmarks}
+        return [name for name in self.standard.benchmarks.values() if name not in valued]
+
+    @property
     def alpha(self) -> float:
         """The level of the tests."""
         return round(1 - self.confidence, 12)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import duckdb
 import numpy as np
 
 from ..digests import digest
@@ -16,7 +15,7 @@ from ..metric import Metric
 from ..plan.task import ASKING, Combination, Task, label, labels, told_apart
 from ..records import Array
 from ..spreadsheet import neutral
-from .parquet import SCORE_COLUMNS, connect, copy_table, fill_table, read_table, write_table
+from .parquet import SCORE_COLUMNS, connect, copy_table, join_units, read_table, write_table
 from .store import Run
 
 NAME_COLUMNS = ("dataset", "split", "model", "target", "explainer", "reduction")
@@ -37,6 +36,7 @@ class ScoredCombination:
 
     ``dataset``, ``grid`` and ``model`` are identities, by which its random baseline is selected. ``family`` is that of
     the metric under which it is compared with others: the metric before it was tuned for this combination.
+    ``repeats`` are units of equal heatmaps that belong to other targets, of each of which a case may have none.
     """
 
     columns: Mapping[str, str]
@@ -49,6 +49,7 @@ class ScoredCombination:
     grid: str = ""
     model: str = ""
     family: str = ""
+    repeats: tuple[tuple[str, ...], ...] = ()
 
 
 def scored_combinations(
@@ -67,15 +68,20 @@ def scored_combinations(
         **{identity: metrics[metric.identity] for identity, metric in named.items()},
     }  # fmt: skip
     scored: dict[tuple[str, str, str], ScoredCombination] = {}
-    origins: dict[tuple[str, str, str], str] = {}
+    units: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for task in tasks:
         for origin, entry in _entries(task, flags, names):
-            key = (entry.columns["combination"], entry.columns["split"], entry.metric.identity)
-            if origins.setdefault(key, origin) == origin:
-                units = tuple(dict.fromkeys((*scored.get(key, entry).units, *entry.units)))
-                identity = entry.metric.identity
-                scored[key] = replace(entry, units=units, family=families.get(identity, identity))
-    return list(scored.values())
+            identity = entry.metric.identity
+            key = (entry.columns["combination"], entry.columns["split"], identity)
+            scored.setdefault(key, replace(entry, family=families.get(identity, identity)))
+            units.setdefault(key, {}).setdefault(origin, {}).update(dict.fromkeys(entry.units))
+    return [_with_units(entry, list(units[key].values())) for key, entry in scored.items()]
+
+
+def _with_units(entry: ScoredCombination, units: Sequence[Iterable[str]]) -> ScoredCombination:
+    """The combination with the units of what was explained first, and those of equal heatmaps."""
+    first, *repeats = map(tuple, units)
+    return replace(entry, units=first, repeats=tuple(repeats))
 
 
 def flagged(run: Run, scored: Iterable[ScoredCombination]) -> list[ScoredCombination]:
@@ -167,30 +173,18 @@ def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Arr
     for entry in scored:
         named = {**entry.columns, "metric": entry.name, "metric_settings": _json(entry.metric.describe())}
         row = [named[name] for name in COMBINATION_COLUMNS]
-        paths = [run.verified("scores", key) / "scores.parquet" for key in entry.units if run.has("scores", key)]
-        units += [[str(path), *row] for path in paths]
+        for rank, keys in enumerate((entry.units, *entry.repeats)):
+            paths = [run.verified("scores", key) / "scores.parquet" for key in keys if run.has("scores", key)]
+            units += [[str(path), rank, *row] for path in paths]
     with run.replacing("scores.parquet") as partial:
         if units:
             with connect() as connection:
-                _join(connection, units)
+                join_units(connection, units, COMBINATION_COLUMNS, ORDER)
                 copy_table(connection, "joined", partial)
         else:
             write_table(partial, {**COMBINATION_COLUMNS, **SCORE_COLUMNS}, [])
         # Read before the rename: another shard may replace the file at any time.
         return read_table(partial)
-
-
-def _join(connection: duckdb.DuckDBPyConnection, units: list[list[str]]) -> None:
-    """Join the rows of the units' files with the columns of their combinations, as the table ``joined``."""
-    fill_table(connection, "units", {"filename": "VARCHAR", **COMBINATION_COLUMNS}, units)
-    columns = [*(f"units.{name}" for name in COMBINATION_COLUMNS), *(f"scores.{name}" for name in SCORE_COLUMNS)]
-    files = sorted({row[0] for row in units})
-    connection.execute(
-        f"create temp table joined as select {', '.join(columns)} "
-        "from read_parquet(?, filename=true, hive_partitioning=false) scores "
-        f"join units on scores.filename = units.filename order by {', '.join(ORDER)}",
-        [files],
-    )
 
 
 @dataclass(frozen=True)

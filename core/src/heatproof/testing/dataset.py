@@ -232,6 +232,10 @@ def _claim_annotation(dataset: Dataset, sample: Sample, annotation: Annotation) 
     values = annotation.values
     name = f"{annotation.finding!r} of {sample.id}"
     claim(annotation.finding in dataset.findings, f"{name} is not among the declared findings.")
+    claim(
+        dataset.readers is None or annotation.reader in ("", *dataset.readers),
+        f"the reader {annotation.reader!r} of {name} is not among the declared readers.",
+    )
     claim(values.shape == sample.space, f"{name} has shape {values.shape}, the image {sample.space}.")
     highest = np.inf if annotation.kind == "density" else 1
     claim(bool(((values >= 0) & (values <= highest)).all()), f"values of {name} leave 0…1.")

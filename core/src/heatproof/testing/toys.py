@@ -277,6 +277,19 @@ class Slope(Explainer):
         return batch.images * gradients(batch).images
 
 
+class Gained(nn.Module):
+    """A network whose outputs are multiplied by a further input of each sample, ``gain`` (n,)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, gain: Tensor) -> Tensor:
+        """The outputs (n, …) of the network, times the gains."""
+        outputs: Tensor = self.network(images)
+        return outputs * gain.reshape(-1, *(1,) * (outputs.ndim - 1))
+
+
 def drawn(network: nn.Module, seed: int) -> nn.Module:
     """Fill every parameter and statistic with random numbers seeded by its name: the same on every machine."""
     for name, value in network.state_dict().items():

@@ -114,7 +114,7 @@ def test_a_finding_that_nobody_outlined_is_not_absent(root: Path) -> None:
 def test_the_benchmark_and_its_points(root: Path, readers: Any, names: set[str]) -> None:
     dataset = Chexlocalize(root=root, readers=readers)
     sick = dataset.load(SICK)
-    assert {annotation.reader for annotation in sick.annotations} == names
+    assert {annotation.reader for annotation in sick.annotations} == names == {*dataset.readers}
     masks = [a.values for a in sick.annotations if a.reader == "benchmark" and a.finding == "cardiomegaly"]
     np.testing.assert_array_equal(masks, [heart(5)])
     assert sick.extras["points"].tolist() == [[6, 4.5], [8.25, 7]]

@@ -115,6 +115,24 @@ def test_faults_of_the_tables_of_nih(nih: Path) -> None:
     assert faults(NihBoxes(root=nih, size=SIZE, division="published"))["images in no list"] == 1
 
 
+def test_images_with_two_splits_two_files_or_contradictory_labels_are_rejected(nih: Path) -> None:
+    with open(nih / "train_val_list.txt", "a") as table:
+        table.write("00000001_000.png\n")
+    dataset = NihBoxes(root=nih, size=SIZE, division="published")
+    assert (dataset.ids(), faults(dataset)) == (["00000001_001"], {"images in both lists": 1})
+    write_image(np.zeros((1, *SIZE), dtype=np.uint8), nih / "images_009/00000001_001.png")
+    dataset = NihBoxes(root=nih, size=SIZE)
+    assert (dataset.ids(), faults(dataset)) == (["00000001_000"], {"images in two files": 1})
+    table = nih / "Data_Entry_2017.csv"
+    table.write_text(table.read_text().replace("Infiltration|Nodule", "No Finding|Nodule"))
+    (nih / "images_009/00000001_001.png").unlink()
+    dataset = NihBoxes(root=nih, size=SIZE)
+    assert (dataset.ids(), faults(dataset)) == (
+        ["00000001_001"],
+        {"rows that cannot be used": 1, "boxes without an image": 2},
+    )
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

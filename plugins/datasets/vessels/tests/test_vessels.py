@@ -66,7 +66,7 @@ def drive(tmp_path: Path) -> Path:
 
 def test_masks_of_both_readers_of_chase_db1(chase: Path) -> None:
     dataset = Vessels(root=chase, readers="both")
-    assert len(dataset.ids()) == 40
+    assert (len(dataset.ids()), dataset.readers) == (40, ("first", "second"))
     sample = dataset.load("07L")
     assert (sample.patient, sample.label, sample.field) == ("07", None, None)
     assert [(a.finding, a.reader, a.kind) for a in sample.annotations] == [

@@ -72,6 +72,8 @@ def area(left: float, top: float, right: float, bottom: float) -> Array:
 def test_each_reader_annotates(root: Path) -> None:
     dataset = VindrCxr(root=root)
     assert (dataset.ids("train"), dataset.ids("test")) == (["a1", "b2"], ["c3"])
+    assert dataset.readers == ("R1", "R10", "R2", "R3", "R8", "R9")
+    assert VindrCxr(root=root, readers="union").readers == ()
     sample = dataset.load("a1")
     drawn = [(a.finding, a.reader, a.kind) for a in sample.annotations if a.values.any()]
     assert drawn == [

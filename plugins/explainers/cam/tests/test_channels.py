@@ -1,5 +1,6 @@
 """Checks Score-CAM, Ablation-CAM and Eigen-CAM against plain loops, closed forms and pytorch-grad-cam."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
@@ -209,6 +210,14 @@ def test_pytorch_grad_cam_has_the_weights_of_ablationcam_divided_by_the_score(la
     explainer = AblationCam(layer=layer, relu=False)
     expected = upsampled(weighted(torch.from_numpy(weights).double() * scores, values))
     assert gap(explainer(batch_of(explainer, model, images)).values, expected) <= 1e-5
+
+
+def test_ablationcam_imports_nothing_that_changes_the_filters_of_warnings(monkeypatch):
+    """torch imports sympy at the first use of some functions; the guard took this for a change by the explainer."""
+    monkeypatch.delitem(sys.modules, "torch.fx.experimental.symbolic_shapes", raising=False)
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    explainer = AblationCam()
+    assert explainer(batch_of(explainer, Model.of(drawn(Skips()), "abc"), random_images())).values.isfinite().all()
 
 
 def test_a_negative_score_does_not_turn_ablationcam_around():

@@ -106,17 +106,16 @@ def test_many_draws_approach_integrated_gradients_within_the_noted_error():
 
 
 def test_further_inputs_belong_to_their_sample():
-    class Gained(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model_of().network
-
-        def forward(self, images: Tensor, gain: Tensor) -> Tensor:
-            return self.network(images) * gain[:, None]
-
     gain = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
     plain = batch(rows=2)
-    gained = Batch(Model.of(Gained(), "ab"), plain.ids, plain.images, plain.targets, inputs={"gain": gain}, rows=2)
+    gained = Batch(
+        Model.of(toys.Gained(model_of().network), "ab"),
+        plain.ids,
+        plain.images,
+        plain.targets,
+        inputs={"gain": gain},
+        rows=2,
+    )
     explainer = GradientShap(samples=3)
     expected = explainer(plain).values * gain[:, None, None, None]
     torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)

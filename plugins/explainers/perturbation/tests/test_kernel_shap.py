@@ -8,7 +8,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from heatproof.batch import Batch
 from heatproof.errors import HeatproofError, ModelError, Undefined
@@ -133,17 +133,16 @@ def test_draws_depend_only_on_the_sample_and_rows_do_not_matter():
 
 
 def test_further_inputs_belong_to_their_sample():
-    class Gained(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model_of().network
-
-        def forward(self, images: Tensor, gain: Tensor) -> Tensor:
-            return self.network(images) * gain[:, None]
-
     gain = torch.tensor([0.5, 3.0], dtype=torch.float64)
     plain = batch()
-    gained = Batch(Model.of(Gained(), "ab"), plain.ids, plain.images, plain.targets, inputs={"gain": gain}, rows=3)
+    gained = Batch(
+        Model.of(toys.Gained(model_of().network), "ab"),
+        plain.ids,
+        plain.images,
+        plain.targets,
+        inputs={"gain": gain},
+        rows=3,
+    )
     explainer = KernelShap(**GRID, samples=30)
     expected = explainer(plain).values * gain[:, None, None, None]
     torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.transform import resize
-from torch import Tensor, nn
+from torch import nn
 
 from heatproof.batch import Batch
 from heatproof.errors import DataError, HeatproofError
@@ -108,20 +108,19 @@ def test_masks_cover_all_sizes(dimensions):
 
 
 def test_draws_depend_only_on_the_sample_and_rows_do_not_matter():
-    class Gained(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model_of().network
-
-        def forward(self, images: Tensor, gain: Tensor) -> Tensor:
-            return self.network(images) * gain[:, None]
-
     explainer = Rise(samples=30, cells=3)
     together = explainer(batch(3, rows=7)).values
     torch.testing.assert_close(together[2:], explainer(batch(3).select([2])).values, rtol=1e-10, atol=1e-12)
     gain = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
     plain = batch(3)
-    gained = Batch(Model.of(Gained(), "ab"), plain.ids, plain.images, plain.targets, inputs={"gain": gain}, rows=4)
+    gained = Batch(
+        Model.of(toys.Gained(model_of().network), "ab"),
+        plain.ids,
+        plain.images,
+        plain.targets,
+        inputs={"gain": gain},
+        rows=4,
+    )
     expected = together * gain[:, None, None, None]
     torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)
 

@@ -13,7 +13,7 @@ from heatproof.errors import Undefined
 from heatproof_faithfulness.irof import Irof
 from heatproof_faithfulness.pixel_flipping import PixelFlipping, Selectivity
 from heatproof_faithfulness.sensitivity_n import SensitivityN
-from heatproof_faithfulness.superpixels import superpixels
+from heatproof_superpixels.segmentation import superpixels
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -120,20 +120,6 @@ class TestIrof:
         field = superpixels(IMAGE, 4, 10.0) == 0
         with pytest.raises(Undefined, match="only one superpixel"):
             Irof(segments=4).measure(case(curved(), IMAGE, HEAT, field=field))
-
-    @pytest.mark.parametrize("shape", [(1, 24, 24), (3, 24, 24), (4, 24, 24), (1, 8, 12, 12), (3, 8, 12, 12)])
-    def test_superpixels_of_any_channels_and_volumes(self, shape: tuple[int, ...]) -> None:
-        """Two halves of different values are never joined, whatever the range of the values."""
-        image = np.random.default_rng(1).normal(scale=0.01, size=shape)
-        half = shape[-1] // 2
-        image[..., half:] += 3
-        labels = superpixels(50 * image - 7, 10, 10.0)
-        assert labels.shape == shape[1:]
-        assert not {*labels[..., :half].ravel()} & {*labels[..., half:].ravel()}
-        assert np.array_equal(labels, superpixels(50 * image - 7, 10, 10.0))
-
-    def test_superpixels_of_a_constant_image(self) -> None:
-        assert superpixels(np.full((3, 20, 20), 0.5), 4, 10.0).max() + 1 == 4
 
 
 class TestSensitivityN:

@@ -59,6 +59,13 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
     obtain = "obtain it from the page 'CheXlocalize' of Stanford AIMI, and set root to the folder with CheXpert/"
 
     @property
+    def readers(self) -> tuple[str, ...]:
+        """The readers whose outlines or points are read."""
+        if self.params.readers == TRUTH:
+            return (TRUTH,)
+        return tuple(dict.fromkeys((*READERS[self.params.readers], BENCHMARK)))
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """The points of the benchmark if it is read."""
         if self.params.readers == TRUTH:

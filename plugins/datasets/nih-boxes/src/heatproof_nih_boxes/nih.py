@@ -33,6 +33,7 @@ WRITTEN = {"infiltration": "Infiltrate"}
 """Findings that the boxes name otherwise than the labels do."""
 NAMES = {finding: finding for finding in FINDINGS} | {name.lower(): finding for finding, name in WRITTEN.items()}
 INDICES = {plain_name(name): index for index, name in enumerate(CLASSES)}
+NONE = CLASSES.index("No Finding")
 
 
 class Nih(Source):
@@ -83,21 +84,24 @@ class Nih(Source):
         return self._distinct[0]
 
     @cached_property
-    def image_paths(self) -> Mapping[str, Path]:
-        """File name → path, below all folders whose names begin with ``images``."""
-        folders = sorted(self.params.root.glob("images*"))
-        return {path.name: path for folder in folders for path in folder.rglob("*.png")}
+    def image_paths(self) -> Mapping[str, Sequence[Path]]:
+        """File name → the files of this name below all folders whose names begin with ``images``."""
+        paths: dict[str, list[Path]] = {}
+        for folder in sorted(self.params.root.glob("images*")):
+            for path in sorted(folder.rglob("*.png")):
+                paths.setdefault(path.name, []).append(path)
+        return paths
 
     @cached_property
-    def _splits(self) -> Mapping[str, str]:
-        """Image → its published split; empty where patients are divided."""
-        if self.params.division == "shares":
-            return {}
-        return {
-            line.removesuffix(".png"): split
-            for split, name in LISTS.items()
-            for line, _ in read_lines(self.params.root / name)
-        }
+    def _splits(self) -> Mapping[str, frozenset[str]]:
+        """Image → the published splits that list it; empty where patients are divided."""
+        splits: dict[str, frozenset[str]] = {}
+        if self.params.division == "published":
+            for split, name in LISTS.items():
+                for line, _ in read_lines(self.params.root / name):
+                    id = line.removesuffix(".png")
+                    splits[id] = splits.get(id, frozenset()) | {split}
+        return splits
 
     def listing(self) -> Listing:
         """Read the table of labels, the boxes and, for the published division, both lists."""
@@ -112,7 +116,11 @@ class Nih(Source):
             "boxes of unknown findings": [f"{row.source}: {row['Finding Label']!r}" for row in unknown],
             "boxes without an image": [row.source for row in self.box_table.rows if _id(row) not in ids],
             "boxes listed twice": self._distinct[1],
-            "images in no list": [row.source for row in selected if self._split(row) is None],
+            "images in no list": [row.source for row in selected if not self._splits_of(row)],
+            "images in both lists": [row.source for row in selected if len(self._splits_of(row)) > 1],
+            "images in two files": [
+                " and ".join(map(str, files)) for name, files in self.image_paths.items() if len(files) > 1
+            ],
         }
         unused = {
             "images without a box": [row.source for row in sound if not self.takes(_id(row))],
@@ -125,19 +133,20 @@ class Nih(Source):
         present = [name for name in TABLES if (self.params.root / name).is_file()]
         return [present[0], BOXES]
 
-    def _split(self, row: Row) -> str | None:
+    def _splits_of(self, row: Row) -> frozenset[str]:
+        """The splits of an image, by the lists or by its patient; only an image with one of them becomes a sample."""
         if self.params.division == "published":
-            return self._splits.get(_id(row))
-        return split_of(row["Patient ID"] or _id(row), self.params.shares, self.params.seed)
+            return self._splits.get(_id(row), frozenset())
+        return frozenset({split_of(row["Patient ID"] or _id(row), self.params.shares, self.params.seed)})
 
     def _entries(self, rows: Iterable[Row]) -> Iterator[tuple[str, ListedSample]]:
         for row in rows:
-            split = self._split(row)
-            if split is not None:
-                name = row["Image Index"]
-                path = self.image_paths.get(name, self.params.root / "images" / name)
+            name = row["Image Index"]
+            paths = self.image_paths.get(name, [self.params.root / "images" / name])
+            splits = list(self._splits_of(row))
+            if len(paths) == len(splits) == 1:
                 label = label_of(_indices(row))
-                yield _id(row), ListedSample(path, split, label, row["Patient ID"], row.source)
+                yield _id(row), ListedSample(paths[0], splits[0], label, row["Patient ID"], row.source)
 
     def _unlabelled(self, entries: Mapping[str, ListedSample]) -> Iterator[str]:
         for id, entry in entries.items():
@@ -186,4 +195,6 @@ def _problem(row: Row) -> str:
     unknown = [name for name in row["Finding Labels"].split("|") if plain_name(name) not in INDICES]
     if unknown:
         return f"label {unknown[0]!r} is not one of NIH's 14 findings and 'No Finding'"
+    if len({*_indices(row)}) > 1 and NONE in _indices(row):
+        return f"the labels {row['Finding Labels']!r} state a finding and that there is none"
     return ""

@@ -64,6 +64,11 @@ class Vessels(ListedDataset[VesselsParams]):
         return "tuning"
 
     @property
+    def readers(self) -> tuple[str, ...]:
+        """The readers whose masks are read."""
+        return SELECTED[self.params.readers]
+
+    @property
     def obtain(self) -> str:
         """Where the dataset is published."""
         if self.params.source == "drive":

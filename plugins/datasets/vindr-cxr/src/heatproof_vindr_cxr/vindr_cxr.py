@@ -65,6 +65,14 @@ class VindrCxr(ListedDataset[VindrCxrParams]):
         return {"samples": 18_000, "samples in train": 15_000, "samples in test": 3_000}
 
     @property
+    def readers(self) -> tuple[str, ...]:
+        """The readers of the tables; none where they are combined, nor in the consensus of the test split."""
+        if self.params.readers != "each":
+            return ()
+        votes = chain.from_iterable(part.votes.values() for part in self.parts.values())
+        return tuple(sorted({*chain.from_iterable(votes)} - {""}))
+
+    @property
     def window(self) -> Window:
         """The window of the settings."""
         return self.params.window

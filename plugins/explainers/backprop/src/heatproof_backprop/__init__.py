@@ -12,3 +12,11 @@ def heatproof_explainers() -> Mapping[str, str]:
         "guided_backprop": "heatproof_backprop.guided_backprop:GuidedBackprop",
         "deconvnet": "heatproof_backprop.deconvnet:DeconvNet",
     }
+
+
+@hookimpl
+def heatproof_synonyms() -> Mapping[str, str]:
+    """Declare the names of these components in other libraries."""
+    return {
+        "Deconvolution": "deconvnet",
+    }

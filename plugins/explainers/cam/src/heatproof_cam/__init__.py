@@ -21,3 +21,13 @@ def heatproof_explainers() -> Mapping[str, str]:
         "scorecam": "heatproof_cam.scorecam:ScoreCam",
         "xgradcam": "heatproof_cam.xgradcam:XGradCam",
     }
+
+
+@hookimpl
+def heatproof_synonyms() -> Mapping[str, str]:
+    """Declare the names of these components in other libraries."""
+    return {
+        "GradCAM++": "gradcam_plus_plus",
+        "Grad-CAM++": "gradcam_plus_plus",
+        "LayerGradCam": "gradcam",
+    }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -78,7 +79,8 @@ def _channels(batch: Batch, layer: str, values: Tensor) -> tuple[int, list[int]]
     shape = tuple(values.shape[1:])
     index = torch.arange(values[0].numel(), dtype=torch.float64, device=values.device).reshape(values[:1].shape)
     first = spatial(batch, layer, index)[0].flatten(1)[:, 0].long()
-    coordinates = [positions.tolist() for positions in torch.unravel_index(first, shape)]
+    # By numpy: torch.unravel_index imports sympy, which changes the filters of warnings.
+    coordinates = [positions.tolist() for positions in np.unravel_index(first.cpu().numpy(), shape)]
     axes = [axis for axis, positions in enumerate(coordinates) if len({*positions}) > 1]
     if len(axes) > 1:
         raise ModelError(

@@ -15,3 +15,13 @@ def heatproof_explainers() -> Mapping[str, str]:
         "deeplift": "heatproof_gradient.deeplift:DeepLift",
         "integrated_gradients": "heatproof_gradient.integrated_gradients:IntegratedGradients",
     }
+
+
+@hookimpl
+def heatproof_synonyms() -> Mapping[str, str]:
+    """Declare the names of these components in other libraries."""
+    return {
+        "Saliency": "gradient",
+        "VanillaGradients": "gradient",
+        "ExpectedGradients": "gradient_shap",
+    }

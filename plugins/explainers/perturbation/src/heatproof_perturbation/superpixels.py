@@ -7,8 +7,7 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 import torch
 from pydantic import Field, field_validator
-from skimage.color import rgb2lab
-from skimage.segmentation import quickshift, slic
+from skimage.segmentation import quickshift
 from torch import Tensor
 
 from heatproof.batch import Batch, require_finite
@@ -16,6 +15,7 @@ from heatproof.component import Location, Params
 from heatproof.errors import Undefined
 from heatproof.explainer import Explainer
 from heatproof.records import Array, Explanation
+from heatproof_superpixels.segmentation import colours, consecutive, superpixels
 
 from .masks import folder_digest, label_image, squares
 
@@ -118,16 +118,9 @@ def segmented(image: Array, params: SuperpixelParams) -> Array:
     The image is scaled to 0…1. Three channels are then converted to Lab; other images are scaled to 0…100, the range of
     Lab.
     """
-    scaled = np.moveaxis((image - image.min()) / (np.ptp(image) or 1.0), 0, -1)
-    colours = 100 * scaled
-    if len(image) == 3:
-        colours = rgb2lab(scaled)
     if params.segmentation == "quickshift":
-        labels = quickshift(colours, convert2lab=False, **QUICKSHIFT)  # type: ignore[no-untyped-call]
-    else:
-        compactness = params.compactness / (np.ptp(colours) or 1.0)  # SLIC divides the colours by their range
-        labels = slic(colours, params.segments, compactness, convert2lab=False, start_label=0)
-    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+        return consecutive(quickshift(colours(image), convert2lab=False, **QUICKSHIFT))  # type: ignore[no-untyped-call]
+    return superpixels(image, params.segments, params.compactness)
 
 
 def mask_scores(batch: Batch, labels: Tensor, masks: Array, off: Literal["mean", "zero"]) -> Array:

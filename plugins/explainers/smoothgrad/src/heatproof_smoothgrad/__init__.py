@@ -13,3 +13,11 @@ def heatproof_explainers() -> Mapping[str, str]:
         "smoothgrad_squared": "heatproof_smoothgrad.smoothgrad_squared:SmoothGradSquared",
         "vargrad": "heatproof_smoothgrad.vargrad:VarGrad",
     }
+
+
+@hookimpl
+def heatproof_synonyms() -> Mapping[str, str]:
+    """Declare the names of these components in other libraries."""
+    return {
+        "NoiseTunnel": "smoothgrad",
+    }

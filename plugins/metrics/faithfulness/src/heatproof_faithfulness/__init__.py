@@ -20,3 +20,15 @@ def heatproof_metrics() -> Mapping[str, str]:
         "complexity": "heatproof_faithfulness.complexity:Complexity",
         "model_randomization": "heatproof_faithfulness.model_randomization:ModelRandomization",
     }
+
+
+@hookimpl
+def heatproof_synonyms() -> Mapping[str, str]:
+    """Declare the names of these components in other libraries."""
+    return {
+        "Sparseness": "complexity",
+        "IterativeRemovalOfFeatures": "irof",
+        "RegionPerturbation": "pixel_flipping",
+        "ModelParameterRandomisation": "model_randomization",
+        "MPRT": "model_randomization",
+    }

@@ -8,10 +8,10 @@ from heatproof.errors import Undefined
 from heatproof.metric import Case
 from heatproof.model import Model
 from heatproof.records import Array
+from heatproof_superpixels.segmentation import superpixels
 
 from .perturbation import Baseline, Faithfulness, FaithfulnessParams, replacement
 from .ranking import ranked
-from .superpixels import superpixels
 
 
 class IrofParams(FaithfulnessParams):

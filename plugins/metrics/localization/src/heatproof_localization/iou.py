@@ -62,9 +62,10 @@ class Iou(Localization[IouParams]):
     revision = 2
 
     def names(self) -> Mapping[str, Collection[str]]:
-        """Return the selected findings and those with a listed level."""
+        """Return the selected findings and those with a listed level, and the reader of the human benchmark."""
+        names = super().names()
         findings = [finding for finding in self._listed if finding != COMBINED]
-        return {"findings": (*(self.params.findings or ()), *findings)}
+        return {**names, "findings": [*names["findings"], *findings]}
 
     @cached_property
     def _listed(self) -> Mapping[str, float]:

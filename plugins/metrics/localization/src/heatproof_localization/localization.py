@@ -55,8 +55,9 @@ class Localization(Metric[P]):
     primary = COMBINED
 
     def names(self) -> Mapping[str, Collection[str]]:
-        """Return the selected findings."""
-        return {"findings": self.params.findings or ()}
+        """Return the selected findings and the reader of the human benchmark."""
+        readers = [self.params.human] if self.params.human is not None else []
+        return {"findings": self.params.findings or (), "readers": readers}
 
     @cached_property
     def benchmarks(self) -> Mapping[str, str]:

@@ -1,0 +1,1 @@
+"""Superpixels: connected regions of similar colour."""
