@@ -59,6 +59,7 @@ class Sliding(Explainer[S]):
 
     requires = frozenset()
     traits = frozenset({"signed"})
+    passes = (2, 0)
     reads_logits = True
 
     @abstractmethod
