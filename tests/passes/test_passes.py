@@ -73,6 +73,34 @@ def test_logits_are_the_networks_own():
     assert not passes.logits(batch).requires_grad
 
 
+def test_other_outputs_come_from_the_pass_of_the_logits(passed):
+    batch = new_batch(Aside(), rows=2)
+    counts = passed(batch)
+    logits = passes.logits(batch)
+    masks = passes.outputs(batch.at(targets=[1] * 5))["mask"]
+    assert counts == {"forward": 3}
+    expected = batch.model.forward(batch.images)
+    torch.testing.assert_close(logits, expected["logits"].detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(masks, expected["mask"].detach(), rtol=1e-12, atol=1e-12)
+    assert not masks.requires_grad
+    assert passes.outputs(new_batch(Aside(), differentiable=True))["mask"].requires_grad
+
+
+def test_an_output_without_a_row_per_image_is_left_out():
+    class Scaled(Aside):
+        outputs = ("logits", "scale", "absent")
+
+        def build(self):
+            return _Scaled()
+
+    assert set(passes.outputs(new_batch(Scaled(), rows=2))) == {"logits"}
+
+
+class _Scaled(nn.Module):
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"logits": images.mean((2, 3))[:, :2], "scale": images.max()}
+
+
 def test_gradients_of_images_are_those_of_the_network_itself():
     batch = new_batch()
     images = batch.images.clone().requires_grad_()

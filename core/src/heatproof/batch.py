@@ -199,15 +199,15 @@ class Batch:
     ) -> "Batch":
         """A batch of the same samples with other images (noisy, inpainted), targets, layers, seed or regions.
 
-        It shares no results except the logits of unchanged images; new images have the same regions and no requests.
+        It shares no results except the outputs of unchanged images; new images have the same regions and no requests.
         """
         arguments = {"images": images, "targets": targets, "layers": layers, "seed": seed, "region": region}
         changes: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
         if images is not None:
             return self._like(requests=(), **changes)
         batch = self._like(**changes)
-        if "logits" in self._results:
-            batch._results["logits"] = self._results["logits"]
+        if "outputs" in self._results:
+            batch._results["outputs"] = self._results["outputs"]
         return batch
 
     def select(self, index: Sequence[int]) -> "Batch":

@@ -2,9 +2,9 @@
 
 from .activations import activations, spatial
 from .gradient import Gradients, LayerGradient, derivatives, gradients, leaf, release_layers
-from .scores import logits, unsummed
+from .scores import logits, outputs, unsummed
 
 __all__ = [
-    "Gradients", "LayerGradient", "activations", "derivatives", "gradients", "leaf", "logits", "release_layers",
-    "spatial", "unsummed",
+    "Gradients", "LayerGradient", "activations", "derivatives", "gradients", "leaf", "logits", "outputs",
+    "release_layers", "spatial", "unsummed",
 ]  # fmt: skip

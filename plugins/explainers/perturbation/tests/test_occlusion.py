@@ -12,8 +12,9 @@ from heatproof.errors import HeatproofError, ModelError
 from heatproof.model import Model
 from heatproof.testing import conforms, toys
 from heatproof.testing.bench import in_float64
-from heatproof_perturbation.boxes import Windows, per_axis
-from heatproof_perturbation.occlusion import Occlusion, averaged
+from heatproof_perturbation.occlusion import Occlusion
+from heatproof_shared_passes.boxes import Windows, per_axis
+from heatproof_shared_passes.sliding import averaged
 
 
 class Branching(nn.Module):

@@ -1,32 +1,17 @@
 """Occlusion: how far the score falls when a patch covers the image."""
 
-import math
-from typing import Annotated, Self
+from collections.abc import Hashable
 
-import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.component import Params
-from heatproof.explainer import Explainer
-from heatproof.model import Model
-from heatproof.passes import logits
-from heatproof.records import Explanation
+from heatproof_shared_passes.sliding import Sliding, SlidingParams
 
-from .boxes import Windows, per_axis
 from .replacement import Value, replacement
-from .windows import window_scores
-
-ROUNDING = 100
-"""Scores that differ by at most this number of machine epsilons, relative to the image's score, count as equal."""
 
 
-Side = Annotated[int, Field(ge=1, le=10_000)]
-Rectangle = Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
-
-
-class OcclusionParams(Params):
+class OcclusionParams(SlidingParams):
     """The sides of the ``patch`` and its ``stride`` in pixels, and the pixels that the patch shows.
 
     One number is the side of a square or cube; a list has one per axis, rows first, as captum's
@@ -34,22 +19,11 @@ class OcclusionParams(Params):
     over the image) or ``blur`` (the image after a Gaussian filter of ``sigma`` pixels).
     """
 
-    patch: Side | Rectangle = 32
-    stride: Side | Rectangle = 16
     value: Value = 0.0
     sigma: float = Field(default=10.0, gt=0, le=1000)
 
-    @model_validator(mode="after")
-    def _covering(self) -> Self:
-        axes = max(len(sides) for sides in (self.patch, self.stride, (0,)) if isinstance(sides, tuple))
-        if len({len(sides) for sides in (self.patch, self.stride) if isinstance(sides, tuple)}) > 1:
-            raise ValueError(f"patch {self.patch} and stride {self.stride} differ in their number of axes")
-        if any(stride > side for side, stride in zip(per_axis(self.patch, axes), per_axis(self.stride, axes))):
-            raise ValueError(f"stride {self.stride} leaves gaps between patches of {self.patch} pixels")
-        return self
 
-
-class Occlusion(Explainer[OcclusionParams]):
+class Occlusion(Sliding[OcclusionParams]):
     """The fall of the score when a patch covers the image, averaged at each pixel over the patches that cover it.
 
     Zeiler and Fergus 2014, in 2-D and 3-D. The score is the target's logit. Patches lie at every multiple of the
@@ -57,47 +31,12 @@ class Occlusion(Explainer[OcclusionParams]):
     changes the score by more than rounding.
     """
 
-    requires = frozenset()
-    traits = frozenset({"signed"})
-    reads_logits = True
+    def patch_pixels(self, batch: Batch) -> Tensor:
+        """The constant, the mean or the blurred image (n, c, *space)."""
+        return replacement(batch, self.params.value, self.params.sigma, "what a patch shows")
 
-    @property
-    def spaces(self) -> frozenset[int]:
-        """The number of axes of the patch or the stride; 2-D and 3-D if each is one number."""
-        axes = {len(sides) for sides in (self.params.patch, self.params.stride) if isinstance(sides, tuple)}
-        return frozenset(axes or {2, 3})
-
-    def cost(self, model: Model, space: tuple[int, ...]) -> tuple[int, int]:
-        """One forward of the image and one per patch; those of patches may be partial, and cost less than full ones."""
-        return 1 + math.prod(self._windows(space).shape), 0
-
-    def explain(self, batch: Batch) -> Explanation:
-        """Maps (n, 1, *space); raises ``ModelError`` if the patch is larger than the image."""
-        windows = self._windows(batch.space)
-        clean = batch.pick(logits(batch))[:, None]
-        pixels = replacement(batch, self.params.value, self.params.sigma, "what a patch shows")
-        scores = window_scores(batch, windows, pixels, self._key())
-        rounding = ROUNDING * torch.finfo(scores.dtype).eps * clean.abs()
-        degenerate = ((clean - scores).abs() <= rounding).all(1)
-        return Explanation(averaged(clean - scores, windows), notes={"degenerate": degenerate.double().tolist()})
-
-    def _windows(self, space: tuple[int, ...]) -> Windows:
-        return Windows.sliding(space, self.params.patch, self.params.stride)
-
-    def _key(self) -> tuple[object, ...]:
-        """The settings that the replacement depends on."""
+    def key(self) -> Hashable:
+        """The settings that the pixels depend on."""
         if self.params.value == "blur":
             return self.params.value, self.params.sigma
         return (self.params.value,)
-
-
-def averaged(values: Tensor, windows: Windows) -> Tensor:
-    """Values (n, window) as maps (n, 1, *space): at each pixel the mean over the windows that contain it."""
-    maps = values.reshape(len(values), *windows.shape)
-    for span in windows.spans:
-        positions = torch.arange(span.length)
-        low = torch.tensor(span.low)[:, None]
-        high = torch.tensor(span.high)[:, None]
-        contains = ((low <= positions) & (positions < high)).to(maps)
-        maps = torch.tensordot(maps, contains / contains.sum(0), dims=([1], [0]))
-    return maps[:, None]

@@ -1,1 +1,1 @@
-"""Passes that several explainers share: rectified gradients, and gradients at many variants of an image."""
+"""Passes that several explainers share: rectified gradients, gradients at variants of an image, and sliding patches."""

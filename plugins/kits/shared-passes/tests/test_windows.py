@@ -12,9 +12,9 @@ from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.network.views import Opaque, View
 from heatproof.testing.toys import Residual
-from heatproof_perturbation import incremental
-from heatproof_perturbation.boxes import Windows
-from heatproof_perturbation.windows import window_scores
+from heatproof_shared_passes import incremental
+from heatproof_shared_passes.boxes import Windows
+from heatproof_shared_passes.windows import window_scores
 
 
 class Branching(nn.Module):

@@ -9,9 +9,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from heatproof.network.canonical import canonical
-from heatproof_perturbation.boxes import Box, Spans, Windows, cut, merged
-from heatproof_perturbation.incremental import Changes, WindowEffects
-from heatproof_perturbation.receptive_field import ReceptiveField, receptive_fields
+from heatproof_shared_passes.boxes import Box, Spans, Windows, cut, merged
+from heatproof_shared_passes.incremental import Changes, WindowEffects
+from heatproof_shared_passes.receptive_field import ReceptiveField, receptive_fields
 
 
 def randomized(network: nn.Module) -> nn.Module:

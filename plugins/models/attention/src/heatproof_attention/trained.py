@@ -1,0 +1,89 @@
+"""The base class of networks with attention: their classes, preparation and weights."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from heatproof.component import Location, Params, Seed
+from heatproof.imaging.transforms import Resize, Side
+from heatproof.model import Model
+from heatproof.records import Head
+from heatproof_checkpoints.checkpoint import load_weights
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+HEADS: Mapping[str, Head] = {"softmax": "softmax", "sigmoid": "sigmoid"}
+
+
+class TrainedParams(Params):
+    """The ``classes`` of the logits in their order, the ``head``, the prepared image, and the source of the weights.
+
+    ``head``: ``softmax``, or ``sigmoid`` for classes that do not exclude each other. The whole image is stretched to a
+    square of ``size`` pixels with ``channels`` channels (``luminance`` for colours as grey). ``weights``: the path of a
+    checkpoint; without it, all weights are random by ``seed``.
+    """
+
+    classes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=2)]
+    head: Literal["softmax", "sigmoid"] = "softmax"
+    size: Side = 224
+    channels: Annotated[int, Field(ge=1, le=1000)] | Literal["luminance"] = 3
+    weights: Location | None = None
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if repeated:
+            raise ValueError(f"classes names {repeated[0]!r} twice; give each logit a name of its own")
+        return self
+
+    @property
+    def width(self) -> int:
+        """The channels of prepared images."""
+        return 1 if self.channels == "luminance" else self.channels
+
+
+T = TypeVar("T", bound=TrainedParams, covariant=True)
+
+
+class Trained(Model[T]):
+    """A network with attention, trained or with random weights; a subclass implements ``random_network``."""
+
+    attention_names: tuple[str, ...]
+    """The names of the maps of the output ``attention``, in order."""
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self.classes = self.params.classes
+        self.head = HEADS[self.params.head]
+        self.preparation = Resize(size=self.params.size, channels=self.params.channels)
+
+    @abstractmethod
+    def random_network(self) -> nn.Module:
+        """Build the network with random weights, drawn from torch's generator."""
+        raise NotImplementedError
+
+    def build(self) -> nn.Module:
+        """The network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.params.seed)
+            network = self.random_network()
+        if self.params.weights is None:
+            return network
+        return load_weights(network, self.params.weights)
+
+    def notices(self) -> list[str]:
+        """What a user should know of the network, such as that its weights are random."""
+        if self.params.weights is not None:
+            return super().notices()
+        random = f"{self.short}: all weights are random (seed {self.params.seed}); set weights to a checkpoint."
+        return [*super().notices(), random]
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """Gradients and layers, and the output ``attention``."""
+        return super().capabilities | {"attention"}
