@@ -1,6 +1,7 @@
 """Every law of models catches a planted fault; sound models pass all laws."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from heatproof.network.opaque import Opaque
 from heatproof.network.views import View
 from heatproof.records import Array, Prediction, Sample
 from heatproof.testing import ConformanceError, checks, conforms, toys
-from heatproof.testing.check import run
+from heatproof.testing.check import Violation, run
 from heatproof.testing.toys import Blocks, Residual
 
 
@@ -130,6 +131,17 @@ class Secretive(Residual):
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         return {"age": [sample.extras["age"] for sample in samples]}
+
+
+class Aged(Residual):
+    """Reads an extra as a tensor."""
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        return {"age": torch.tensor([float(sample.extras.get("age", 0)) for sample in samples])}
+
+
+class Declaring(Aged):
+    extras = ("age",)
 
 
 class Nowhere(Residual):
@@ -256,6 +268,14 @@ FAULTS = (
 @conforms(*SOUND)
 def test_sound_models_pass_every_check(check):
     check()
+
+
+def test_tensors_from_extras_count_by_their_values():
+    aged = replace(toys.Blobs().load("blob-000"), extras={"age": 3})
+    for model, sound in ((Declaring(), True), (Aged(), False)):
+        (check,) = [item for item in checks(model, sample=aged) if item.name.startswith("collating")]
+        with nullcontext() if sound else pytest.raises(Violation, match="inputs depend on other extras"):
+            check()
 
 
 @conforms(toys.Residual(dimensions=3), sample=toys.Blobs(size=32, dimensions=3).load("blob-000"))

@@ -183,7 +183,8 @@ def _without_extras(source: Source, model: Model) -> Skipped:
     """The entry for a model that reads extras which the dataset's samples do not have."""
     dataset = source.dataset.short
     names = ", ".join(_missing_extras(source, model))
-    reason = f"{model.short} reads {names} of each sample, which {dataset} does not give; choose another dataset"
+    advice = "choose another dataset, or settings of it with which it does"
+    reason = f"{model.short} reads {names} of each sample, which {dataset} does not give; {advice}"
     return Skipped(dataset, label(model), "all", reason)
 
 

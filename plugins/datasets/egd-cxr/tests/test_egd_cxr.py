@@ -105,6 +105,9 @@ def test_static_and_temporal_maps(root: Path) -> None:
     assert 10 < record.sum() < len(gaze)
     assert record[:, 0].any()
     np.testing.assert_allclose(density.values, gaussian_filter(record, 6), atol=1e-6)
+    plain = EgdCxr(root=root)
+    assert set(plain.extras) == set(plain.load("d0").extras) == set(sample.extras) - {"gaze_frames"}
+    assert set(EgdCxr(root=root, frames=True).extras) == set(sample.extras)
     frames = sample.extras["gaze_frames"]
     points = sample.extras["fixations"]
     assert len(frames) == len(points) == record.sum()

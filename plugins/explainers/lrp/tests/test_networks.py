@@ -308,6 +308,27 @@ def test_verdicts_name_layers_without_a_rule(batch_of, network, reason):
     assert from_score()(batch).values.isfinite().all()
 
 
+class Aside(nn.Module):
+    """Logits, and an output beside them for which no rule exists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(144, 3)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = self.features(images).flatten(1)
+        return {"logits": self.head(maps), "shares": maps.softmax(1)}
+
+
+def test_a_verdict_looks_at_the_way_to_the_explained_output_only(batch_of):
+    batch = batch_of(Aside().double(), random_images(2, 8), [0, 1])
+    assert Lrp().verdict(batch.model).level == "exact"
+    batch.model.outputs = ("shares",)
+    batch.model.forget()
+    assert "no rule exists for softmax" in Lrp().verdict(batch.model).reason
+
+
 def test_a_network_that_cannot_be_traced_is_undefined(batch_of):
     batch = batch_of(Branching().double(), random_images(2, 8), [0, 1])
     assert Lrp().verdict(batch.model).level == "undefined"

@@ -5,8 +5,18 @@ from typing import Any
 
 from torch import fx, nn
 
+from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof.network.graph import callee, dependents, image_node, module_of, of_kind, only_reader, reads_shape
+from heatproof.network.graph import (
+    callee,
+    dependents,
+    image_node,
+    module_of,
+    of_kind,
+    only_reader,
+    output_of,
+    reads_shape,
+)  # fmt: skip
 from heatproof.network.modules import ACTIVATIONS, BATCH_NORMS, CONVOLUTIONS, Add, Concatenate, Mean, Multiply
 from heatproof.records import Verdict
 
@@ -54,7 +64,7 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
     # Dictionaries without values serve as sets that keep their order.
     names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
     reached = dependents(image_node(network.graph))
-    for node in _relevance_nodes(network, reached):
+    for node in _relevance_nodes(model, network, reached):
         remark = _remark(network, node, reached, batch_norm_rule)
         if remark:
             names[remark][_name(network, node, remark)] = None
@@ -64,9 +74,12 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
     return Verdict("exact")
 
 
-def _relevance_nodes(network: fx.GraphModule, dependents: set[fx.Node]) -> list[fx.Node]:
-    """The nodes that relevance visits between the outputs and the image, in order of evaluation."""
-    visited = {network.graph.output_node()}
+def _relevance_nodes(model: Model, network: fx.GraphModule, dependents: set[fx.Node]) -> list[fx.Node]:
+    """The nodes that relevance visits between the explained output and the image, in order of evaluation."""
+    try:
+        visited = {output_of(network.graph, model.explained, model.outputs)}
+    except ModelError:  # the batch names the outputs that there are
+        visited = {network.graph.output_node()}
     for node in reversed(network.graph.nodes):
         if node not in visited:
             continue

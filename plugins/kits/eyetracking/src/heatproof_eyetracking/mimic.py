@@ -18,7 +18,8 @@ from heatproof_dicom_files.writing import write_dicom
 from heatproof_eyetracking.gaze import SCALES, Frames, Scale, joined
 
 GAZE = "gaze"
-EXTRAS = ("fixations", "fixation_readers", "gaze_frames")
+EXTRAS = ("fixations", "fixation_readers")
+FRAMES = "gaze_frames"
 
 
 class MimicParams(ListedParams):
@@ -54,7 +55,10 @@ class MimicDataset(ListedDataset[P]):
     setting ``frames``, ``extras["gaze_frames"]`` holds the ``Frames`` of all readings, one after the other.
     """
 
-    extras: tuple[str, ...] = EXTRAS
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The names of the values in ``Sample.extras``; the frames only where the settings add them."""
+        return (*EXTRAS, FRAMES) if self.params.frames else EXTRAS
 
     @abstractmethod
     def readings(self, id: str, shape: tuple[int, ...]) -> Mapping[str, Reading]:
@@ -100,7 +104,7 @@ class MimicDataset(ListedDataset[P]):
             frames = [reading.frames for reading in readings.values()]
             if self.params.window:
                 frames = [part.windowed(self.params.window) for part in frames]
-            extras["gaze_frames"] = joined(frames, shape)
+            extras[FRAMES] = joined(frames, shape)
         return extras
 
 
