@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from packaging.utils import canonicalize_name
 
-from .. import hooks
 from ..errors import HeatproofError, PluginError, near
 from ..shell import PLUGINS, command
 from .discovery import Announcement, Broken, discover
@@ -59,7 +58,8 @@ class Catalog:
         core = Announcement("heatproof", "heatproof.registry.builtin", "heatproof", metadata.version("heatproof"))
         self._plugins = Plugins([core, *announcements], broken)
         self._declared: dict[Plugin, list[Registration]] = {}
-        self._class = functools.cache(_class)
+        self.kinds = self._plugins.kinds
+        self._class = functools.cache(self._uncached_class)
         self._plugins.for_each(self._declare)
 
     @property
@@ -82,7 +82,7 @@ class Catalog:
     @property
     def entries(self) -> tuple[Registration, ...]:
         """All registered components, sorted by kind, name and distribution."""
-        kinds = list(hooks.KINDS)
+        kinds = list(self.kinds)
         entries = [entry for plugin in self._plugins.working for entry in self._declared.get(plugin, ())]
         return tuple(sorted(entries, key=lambda entry: (kinds.index(entry.kind), entry.name, entry.distribution)))
 
@@ -100,8 +100,8 @@ class Catalog:
 
     def resolve(self, kind: str, name: str) -> Registration:
         """Return the entry of ``name`` or ``distribution/name``; raises ``PluginError`` if unknown or ambiguous."""
-        if kind not in hooks.KINDS:
-            raise PluginError(f"there is no kind {kind!r}; {near(kind, hooks.KINDS)}")
+        if kind not in self.kinds:
+            raise PluginError(f"there is no kind {kind!r}; {near(kind, self.kinds)}")
         distribution, _, bare = name.rpartition("/")
         if not NAME.fullmatch(bare):
             reason = "import paths are not allowed"
@@ -163,7 +163,7 @@ class Catalog:
 
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""
-        attribute(hooks.KINDS[entry.kind][1])  # torch and the core need not count as the plugin's time
+        attribute(self.kinds[entry.kind][1])  # torch and the core need not count as the plugin's time
         try:
             with contained(import_limit()):
                 return self._class(entry)
@@ -188,7 +188,7 @@ class Catalog:
         """Convert a Param of type ``interface``: a name or ``{"use": name, …}`` becomes a component."""
         if hasattr(value, "registered"):
             return self._register(value, context)
-        kind = kind_of(interface)
+        kind = kind_of(interface, self.kinds)
         if kind is None:
             return value
         return self.build(kind, value, context)
@@ -211,10 +211,18 @@ class Catalog:
     def _declare(self, plugin: Plugin) -> None:
         source = plugin.announcement
         entries = self._declared.setdefault(plugin, [])
-        for kind, (hook, _) in hooks.KINDS.items():
+        for kind, (hook, _) in self.kinds.items():
             if plugin in self._plugins.implementing(hook):
                 for name, target in _declarations(hook, self._plugins.ask(plugin, hook)):
                     entries.append(Registration(kind, name, source.distribution, source.version, target))
+
+    def _uncached_class(self, entry: Registration) -> "type[Component]":
+        """The class of an entry; raises ``PluginError`` if it is no subclass of the interface of its kind."""
+        _, target = self.kinds[entry.kind]
+        component = attribute(entry.target)
+        if not (isinstance(component, type) and issubclass(component, attribute(target))):
+            raise PluginError(f"it is not a subclass of {target.replace(':', '.')}")
+        return cast("type[Component]", component)
 
     def _raise_unknown(self, kind: str, name: str) -> NoReturn:
         kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
@@ -290,11 +298,3 @@ def _file_of(name: str) -> str:
     """Advice for a name that belongs to a file of a plugin, such as ``my_network.py/my_network``; empty for others."""
     file = name.partition("/")[0]
     return f"add --plugin with the path of {file} to the command" if file.endswith(".py") else ""
-
-
-def _class(entry: Registration) -> "type[Component]":
-    target = hooks.KINDS[entry.kind][1]
-    component = attribute(entry.target)
-    if not (isinstance(component, type) and issubclass(component, attribute(target))):
-        raise PluginError(f"it is not a subclass of {target.replace(':', '.')}")
-    return component

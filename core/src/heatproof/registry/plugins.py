@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -45,7 +45,8 @@ class Plugins:
         self.working = [Plugin(announcement) for announcement in announcements]
         self._manager = pluggy.PluginManager("heatproof")
         self._manager.add_hookspecs(hooks)
-        for stage in (self._import, self._specify, self._register, self._check):
+        self.kinds = dict(hooks.KINDS)
+        for stage in (self._import, self._specify, self._register, self._check, self._add_kinds):
             self.for_each(stage)
 
     def for_each(self, act: Callable[[Plugin], None]) -> None:
@@ -172,6 +173,17 @@ class Plugins:
                 fault = f"its hook {caller.name} is a wrapper, but plugins are called one by one"
                 raise PluginError(f"{fault}; make it a plain function, with tryfirst or trylast if its order matters")
 
+    def _add_kinds(self, plugin: Plugin) -> None:
+        """Add the kinds that a plugin declares; raises ``PluginError`` for a kind that exists already."""
+        if plugin not in self.implementing("heatproof_kinds"):
+            return
+        for kinds in self.ask(plugin, "heatproof_kinds"):
+            for kind, (hook, interface) in kinds.items():
+                self.implementing(hook)  # an unknown hook is an error
+                if kind in self.kinds:
+                    raise PluginError(f"its hook heatproof_kinds declares the kind {kind!r}, which exists already")
+                self.kinds[kind] = (hook, interface)
+
     def _specified(self) -> list[str]:
         return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
 
@@ -201,10 +213,10 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def kind_of(interface: type) -> str | None:
-    """Return the kind of a component class; None for a class of no kind."""
+def kind_of(interface: type, kinds: Mapping[str, tuple[str, str]] = hooks.KINDS) -> str | None:
+    """Return which of these kinds a component class has; None for a class of none."""
     names = [f"{parent.__module__}:{parent.__qualname__}" for parent in interface.__mro__]
-    return next((kind for kind, (_, target) in hooks.KINDS.items() if target in names), None)
+    return next((kind for kind, (_, target) in kinds.items() if target in names), None)
 
 
 def attribute(target: str) -> Any:
