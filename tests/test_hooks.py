@@ -25,6 +25,7 @@ def manager(*plugins: object) -> pluggy.PluginManager:
 
 def test_the_list_of_hooks() -> None:
     assert set(SPECIFIED) == {
+        "heatproof_kinds",
         "heatproof_datasets",
         "heatproof_models",
         "heatproof_explainers",

@@ -15,7 +15,7 @@ ALLOWED = {"random", "raster"}
 """Components of the core: chance, and the reader of raster images."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
            "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing",
-           "rise", "attention", "anomaly"}  # fmt: skip
+           "rise", "attention", "anomaly", "ordinal", "regression"}  # fmt: skip
 """Names of components that are also ordinary words; only their quoted forms are forbidden."""
 MEDICINE = (
     "lesion", "retina", "retinopathy", "fundus", "diabetic", "diabetes", "exudate", "haemorrhage", "hemorrhage",
@@ -32,8 +32,8 @@ DATA_SETS = ("idrid", "kaggle", "mimic", "reflacx", "egd-cxr", "lidc", "covid", 
 NUMBERING = re.compile(r"[Ss]pecification \d|[Pp]aper 00\d|\bV-[A-Z]{2,}")
 """Private numbers of papers and specifications, which readers cannot look up."""
 
-QUOTED = {"data", "new", "gradient", "report"}
-"""English names that the core quotes: commands, and what a model can do."""
+QUOTED = {"data", "new", "gradient", "report", "ordinal", "regression"}
+"""English names that the core quotes: commands, what a model can do, and heads."""
 
 
 def texts() -> Iterator[tuple[Path, str]]:

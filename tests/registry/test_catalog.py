@@ -513,3 +513,54 @@ def test_forty_plugins_are_listed_without_torch(tmp_path: Path) -> None:
     assert count == "40"
     assert heavy_modules == ""
     assert float(seconds) < 2
+
+
+OBJECTIVES = """
+from heatproof.component import Component, P, Params
+from heatproof.explainer import Explainer
+
+class Objective(Component[P]): ...
+
+class SumParams(Params):
+    parts: list[Objective]
+    explainer: Explainer
+
+class Plain(Objective): ...
+
+class Sum(Objective[SumParams]): ...
+"""
+
+
+def test_a_plugin_adds_a_kind_of_components(plugin: Plugin, good: Announcement, tmp_path: Path) -> None:
+    (tmp_path / "toy_objectives.py").write_text(OBJECTIVES)
+    kinds = '{"objective": ("heatproof_objectives", "toy_objectives:Objective")}'
+    specified = "@hookspec\ndef heatproof_objectives(): ...\n"
+    source = "import sys\n" + hook("heatproof_kinds", kinds) + hook("heatproof_hookspecs", "sys.modules[__name__]")
+    training = plugin("training", source + specified)
+    declared = '{"some": "toy_objectives:Plain", "sum": "toy_objectives:Sum", "other": "toy_classes:Plain"}'
+    basic = plugin("basic", hook("heatproof_objectives", declared))
+    catalog = Catalog([basic, good, training])
+    assert not catalog.broken
+    assert [entry.name for entry in catalog.entries if entry.kind == "objective"] == ["other", "some", "sum"]
+    params = {"parts": ["some", {"use": "heatproof-basic/some"}], "explainer": {"use": "plain", "scale": 2}}
+    component: Any = create(catalog, "objective", "sum", params)
+    assert [part.name for part in component.params.parts] == ["heatproof-basic/some"] * 2
+    assert component.params.explainer.params.scale == 2
+    with pytest.raises(HeatproofError, match=r"parts\.0: no objective is named 'sam'"):
+        create(catalog, "objective", "sum", params | {"parts": ["sam"]})
+    with pytest.raises(PluginError, match=r"it is not a subclass of toy_objectives\.Objective"):
+        create(catalog, "objective", "other", {})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ('{"metric": ("heatproof_metrics", "toy_classes:Share")}', "declares the kind 'metric', which exists already"),
+        ('{"objective": ("heatproof_goals", "toy_classes:Share")}', "hook 'heatproof_goals' does not exist"),
+    ],
+)
+def test_a_kind_at_fault_sets_its_plugin_apart(plugin: Plugin, good: Announcement, kinds: str, message: str) -> None:
+    catalog = Catalog([good, plugin("bad", hook("heatproof_kinds", kinds))])
+    assert [broken.distribution for broken in catalog.broken] == ["heatproof-bad"]
+    assert message in catalog.broken[0].reason
+    assert "heatproof-good/share" in names(catalog)

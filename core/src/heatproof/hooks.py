@@ -29,7 +29,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "reader": ("heatproof_readers", "heatproof.imaging.reader:Reader"),
     "executor": ("heatproof_executors", "heatproof.executor:Executor"),
 }
-"""Kind → the hook that registers its components and the interface of their classes."""
+"""Kind of the core → the hook that registers its components and the interface of their classes."""
 
 
 @hookspec
@@ -120,6 +120,14 @@ def heatproof_unit_finished(folder: "Path", unit: Mapping[str, Any]) -> None:
 @hookspec
 def heatproof_run_finished(folder: "Path", summary: Mapping[str, Any], results: Any) -> "Path | None":
     """React to a complete run with its tables written; return the path of a page made from them, or None."""
+
+
+@hookspec
+def heatproof_kinds() -> Mapping[str, tuple[str, str]]:
+    """Further kinds of components: kind → the plugin's hook that registers them, and their interface.
+
+    The hook is specified by ``heatproof_hookspecs``; the interface is ``"module:Class"`` of a class in a kit.
+    """
 
 
 @hookspec

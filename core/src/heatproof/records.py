@@ -10,6 +10,8 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import DataError
+
 Array: TypeAlias = NDArray[Any]
 Label: TypeAlias = int | tuple[int, ...] | None
 AnnotationKind = Literal["mask", "box", "density"]
@@ -78,6 +80,16 @@ class SpatialExtra(ABC):
     @abstractmethod
     def on(self, edges: list[Array]) -> Self:
         """The extra moved by area onto a grid; ``edges`` as for ``heatproof.imaging.area.coverage``."""
+
+    def turned(self, axes: tuple[int, ...], turns: int) -> Self:
+        """The extra mirrored along axes, counted from the last, then turned as ``np.rot90`` does in the last two.
+
+        Override it where extras shall survive augmentation; raises ``DataError`` by default.
+        """
+        raise DataError(
+            f"a {type(self).__name__} cannot be mirrored or turned; leave out flips and quarter turns, or implement "
+            "turned(axes, turns) in its class."
+        )
 
 
 @dataclass(frozen=True)

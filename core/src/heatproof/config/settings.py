@@ -5,45 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from ..component import Component, Location, Params, Seed, mapped, plain
-from ..dataset import Dataset
-from ..errors import ConfigError, HeatproofError, near
+from ..errors import near
 from ..explainer import REDUCTIONS, Explainer
-from ..messages import KeyPath, dotted, sentences
+from ..messages import KeyPath
 from ..metric import Metric
 from ..model import Model, Precision
 from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
-from . import yamlfile
+from .entries import Count, Device, entry_of, nonempty, not_boolean
+from .entries import DatasetEntry as DatasetEntry
 from .names import matching, problems
-from .yamlfile import Document, Problem
-
-SELECTION = ("split", "limit", "ids")
-"""The keys in an entry of ``datasets:`` that select samples; all others are Params of the dataset."""
-
-PLUGIN_KEYS = {"plugin", "plugins"}
-"""Keys by which somebody may want a config to load code."""
+from .reading import opened, require_sound, validated
+from .yamlfile import Document
 
 LISTS = {"dataset": "datasets", "model": "models", "explainer": "explainers"}
 """Key in a row of ``combinations:`` → the list of the entries that the row may name there."""
-
-
-def _not_boolean(value: Any) -> Any:
-    """Refuse true and false, which pydantic converts to 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
 
 
 def _without_unit(value: Any) -> Any:
@@ -53,30 +32,9 @@ def _without_unit(value: Any) -> Any:
     return value
 
 
-def _known_device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        raise ValueError("is not a device; allowed: auto, cpu, cuda, cuda:N")
-    return value
-
-
 def _known_reduction(value: str) -> str:
     if value not in REDUCTIONS:
         raise ValueError(f"is not a reduction; {near(value, REDUCTIONS)}")
-    return value
-
-
-def _nonempty(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not value:
-        raise ValueError("should have an entry; leave it out for the default")
-    return value
-
-
-def _known_split(value: str | None, info: ValidationInfo) -> str | None:
-    try:
-        if "component" in info.data:  # absent if the dataset has an error itself
-            info.data["component"].require_split(value)
-    except HeatproofError as error:
-        raise ValueError(str(error)) from None
     return value
 
 
@@ -88,12 +46,10 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
     return context["catalog"].build("executor", value, context)
 
 
-Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
-Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
+Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(not_boolean)]
 Memory = Annotated[Gigabytes, BeforeValidator(_without_unit)]
-Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_not_boolean)]
-Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_not_boolean)]
-Device = Annotated[str, AfterValidator(_known_device)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(not_boolean)]
+Natural = Annotated[int, Field(ge=0, le=1000), BeforeValidator(not_boolean)]
 Reduction = Annotated[str, AfterValidator(_known_reduction)]
 Class = Annotated[int, Field(strict=True, ge=0)] | str
 Target = Annotated[
@@ -101,34 +57,6 @@ Target = Annotated[
     Discriminator(lambda value: "over a region" if isinstance(value, (Mapping, RegionTarget)) else "of the image"),
 ]
 """A class of the whole image, or a class over a region; the tags tell the two apart and are no keys of a config."""
-
-
-class DatasetEntry(Params):
-    """A dataset and the samples to use: a split, at most ``limit`` samples, or the samples with these ``ids``."""
-
-    component: Dataset
-    split: Annotated[str | None, AfterValidator(_known_split)] = None
-    limit: Count | None = None
-    ids: Annotated[tuple[str, ...], AfterValidator(_nonempty)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _separate(cls, value: Any) -> Any:
-        """Separate the selection of samples from the Params of the dataset."""
-        if isinstance(value, DatasetEntry):
-            return value
-        if not isinstance(value, Mapping):
-            return {"component": value}
-        if isinstance(value.get("component"), Dataset):
-            return value
-        selection = {name: value[name] for name in SELECTION if name in value}
-        params = {name: value[name] for name in value if name not in SELECTION}
-        return {"component": params, **selection}
-
-    def describe(self) -> dict[str, Any]:
-        """Return this entry in the form of a config."""
-        selection = {name: plain(getattr(self, name)) for name in SELECTION}
-        return entry_of(self.component) | {name: value for name, value in selection.items() if value is not None}
 
 
 class CombinationEntry(Params):
@@ -146,7 +74,7 @@ class StatisticsSettings(Params):
 
     resamples: Count = 10_000
     permutations: Count = 10_000
-    confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_not_boolean)] = 0.95
+    confidence: Annotated[float, Field(gt=0, lt=1), BeforeValidator(not_boolean)] = 0.95
     interval: Literal["percentile", "bca", "parity"] = "percentile"
     correction: Literal["holm", "benjamini_hochberg", "benjamini_yekutieli"] = "holm"
 
@@ -162,15 +90,15 @@ class RunConfig(Params):
     """All settings of a run, which crosses the lists, and adds the rows of ``combinations``."""
 
     output: Location
-    seed: Annotated[Seed, BeforeValidator(_not_boolean)] = 0
+    seed: Annotated[Seed, BeforeValidator(not_boolean)] = 0
     device: Device = "auto"
     precision: Precision = "float32"
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
     explainers: tuple[Explainer, ...] = ()
     metrics: tuple[Metric, ...] = ()
-    targets: Annotated[tuple[Target, ...], AfterValidator(_nonempty)] = ("predicted",)
-    reductions: Annotated[tuple[Reduction, ...], AfterValidator(_nonempty)] = ("max",)
+    targets: Annotated[tuple[Target, ...], AfterValidator(nonempty)] = ("predicted",)
+    reductions: Annotated[tuple[Reduction, ...], AfterValidator(nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
     rows: Literal["auto"] | Count = "auto"
     memory: Memory | None = None
@@ -206,18 +134,9 @@ def load(path: Path | str, catalog: Catalog, overrides: Sequence[str] = ()) -> R
 
     Relative paths, including those in ``overrides``, start at the folder of the file.
     """
-    path = Path(path)
-    document = yamlfile.read(path)
-    for assignment in overrides:
-        document.override(assignment)
-    if not isinstance(document.data, dict):
-        content = "is empty" if document.data is None else f"holds {document.data!r:.60} and no settings"
-        document.complain((), f"{content}; a config is a mapping with datasets, models, explainers and metrics")
-        raise _config_error(document.problems)
-    for key in PLUGIN_KEYS & document.data.keys():
-        document.complain((key,), "a config loads no code; name the file by --plugin FILE in the command that runs it")
-    document.data.setdefault("output", f"runs/{path.stem}")
-    return _validated(document, catalog, path.absolute().parent)
+    document = opened(Path(path), overrides, "datasets, models, explainers and metrics")
+    document.data.setdefault("output", f"runs/{Path(path).stem}")
+    return _validated(document, catalog, Path(path).absolute().parent)
 
 
 def from_plain(data: Mapping[str, Any], catalog: Catalog) -> RunConfig:
@@ -239,31 +158,13 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     return settings
 
 
-def entry_of(component: Component) -> dict[str, Any]:
-    """Return a component in the form of a config, with the name that its entry gives it."""
-    if not component.entry_name:
-        return component.describe()
-    return component.describe() | {"name": component.entry_name}
-
-
 def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     """Validate the settings of a document that holds a mapping."""
     copies = _copy_named_entries(document)
-    try:
-        config = RunConfig.model_validate(document.data, context=catalog.context(base))
-    except ValidationError as error:
-        reported = {(problem.origin, problem.path) for problem in document.problems}
-        copied_paths = tuple(f"{dotted(keys)}." for keys in copies)  # the last dot keeps row 1 apart from row 10
-        for keys, text in sentences(error, document.data, RunConfig, {"component": SELECTION}).items():
-            problem = Problem(document.origin(keys), dotted(keys), text)
-            copied = f"{problem.path}.".startswith(copied_paths)
-            if not copied and (problem.origin, problem.path) not in reported:
-                document.problems.append(problem)
-        raise _config_error(document.problems) from None
+    config = validated(document, RunConfig, catalog.context(base), copies)
     for kind, sentence in problems(config):
         document.complain((kind,), sentence)
-    if document.problems:
-        raise _config_error(document.problems)
+    require_sound(document)
     return config
 
 
@@ -272,10 +173,6 @@ def in_precision(config: RunConfig) -> RunConfig:
     rows = [row.model_copy(update={"model": row.model.in_precision(config.precision)}) for row in config.combinations]
     models = tuple(model.in_precision(config.precision) for model in config.models)
     return config.model_copy(update={"models": models, "combinations": tuple(rows)})
-
-
-def _config_error(problems: Sequence[Problem]) -> ConfigError:
-    return ConfigError("\n".join(map(str, sorted(set(problems)))))
 
 
 def _copy_named_entries(document: Document) -> set[KeyPath]:

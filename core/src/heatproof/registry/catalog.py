@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,19 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from packaging.utils import canonicalize_name
 
-from .. import hooks
 from ..errors import HeatproofError, PluginError, near
 from ..shell import PLUGINS, command
 from .discovery import Announcement, Broken, discover
 from .files import announcements, require_sound
 from .hints import advice, here
-from .plugins import Plugin, Plugins, attribute, contained, import_limit, kind_of, reason
+from .plugins import NAME, Plugin, Plugins, attribute, contained, declarations, import_limit, kind_of, reason
 
 if TYPE_CHECKING:
     from ..component import Component
-
-NAME = re.compile(r"[\w-]+")
-TARGET = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,8 @@ class Catalog:
         core = Announcement("heatproof", "heatproof.registry.builtin", "heatproof", metadata.version("heatproof"))
         self._plugins = Plugins([core, *announcements], broken)
         self._declared: dict[Plugin, list[Registration]] = {}
-        self._class = functools.cache(_class)
+        self.kinds = self._plugins.kinds
+        self._class = functools.cache(self._uncached_class)
         self._plugins.for_each(self._declare)
 
     @property
@@ -83,7 +80,7 @@ class Catalog:
     @property
     def entries(self) -> tuple[Registration, ...]:
         """All registered components, sorted by kind, name and distribution."""
-        kinds = list(hooks.KINDS)
+        kinds = list(self.kinds)
         entries = [entry for plugin in self._plugins.working for entry in self._declared.get(plugin, ())]
         return tuple(sorted(entries, key=lambda entry: (kinds.index(entry.kind), entry.name, entry.distribution)))
 
@@ -101,8 +98,8 @@ class Catalog:
 
     def resolve(self, kind: str, name: str) -> Registration:
         """Return the entry of ``name`` or ``distribution/name``; raises ``PluginError`` if unknown or ambiguous."""
-        if kind not in hooks.KINDS:
-            raise PluginError(f"there is no kind {kind!r}; {near(kind, hooks.KINDS)}")
+        if kind not in self.kinds:
+            raise PluginError(f"there is no kind {kind!r}; {near(kind, self.kinds)}")
         distribution, _, bare = name.rpartition("/")
         if not NAME.fullmatch(bare):
             reason = "import paths are not allowed"
@@ -142,7 +139,7 @@ class Catalog:
         for plugin in self._plugins.implementing(hook):
             source = plugin.announcement
             try:
-                declared = list(_declarations(hook, self._plugins.ask(plugin, hook)))
+                declared = list(declarations(hook, self._plugins.ask(plugin, hook)))
             except PluginError as error:
                 raise PluginError(f"{plugin}: {error}") from error
             entries += [
@@ -166,7 +163,7 @@ class Catalog:
 
     def load(self, entry: Registration) -> "type[Component]":
         """Return the class of an entry; if it does not load, set the plugin apart and raise ``PluginError``."""
-        attribute(hooks.KINDS[entry.kind][1])  # torch and the core need not count as the plugin's time
+        attribute(self.kinds[entry.kind][1])  # torch and the core need not count as the plugin's time
         try:
             with contained(import_limit()):
                 return self._class(entry)
@@ -191,7 +188,7 @@ class Catalog:
         """Convert a Param of type ``interface``: a name or ``{"use": name, …}`` becomes a component."""
         if hasattr(value, "registered"):
             return self._register(value, context)
-        kind = kind_of(interface)
+        kind = kind_of(interface, self.kinds)
         if kind is None:
             return value
         return self.build(kind, value, context)
@@ -214,13 +211,21 @@ class Catalog:
     def _declare(self, plugin: Plugin) -> None:
         source = plugin.announcement
         entries = self._declared.setdefault(plugin, [])
-        for kind, (hook, _) in hooks.KINDS.items():
+        for kind, (hook, _) in self.kinds.items():
             if plugin in self._plugins.implementing(hook):
-                for name, target in _declarations(hook, self._plugins.ask(plugin, hook)):
+                for name, target in declarations(hook, self._plugins.ask(plugin, hook)):
                     entries.append(Registration(kind, name, source.distribution, source.version, target))
 
     def _names(self, kind: str, full: bool = False) -> set[str]:
         return {entry.full if full else entry.name for entry in self.entries if entry.kind == kind}
+
+    def _uncached_class(self, entry: Registration) -> "type[Component]":
+        """The class of an entry; raises ``PluginError`` if it is no subclass of the interface of its kind."""
+        _, target = self.kinds[entry.kind]
+        component = attribute(entry.target)
+        if not (isinstance(component, type) and issubclass(component, attribute(target))):
+            raise PluginError(f"it is not a subclass of {target.replace(':', '.')}")
+        return cast("type[Component]", component)
 
     def _raise_unknown(self, kind: str, name: str) -> NoReturn:
         kinds = [entry.kind for entry in self.entries if name in (entry.name, entry.full)]
@@ -276,25 +281,3 @@ def _default(files: str) -> Catalog:
     catalog = Catalog([*installed, *added], broken)
     require_sound(added, catalog.broken, catalog.entries)
     return catalog
-
-
-def _declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
-    """Return names and classes from the values of a registration hook; raises ``PluginError`` if it is no mapping."""
-    declared = next(iter(answers), None)
-    rule = 'it must return a mapping of names to "module:Class"'
-    if not isinstance(declared, Mapping):
-        raise PluginError(f"its hook {hook} returned {declared!r}; {rule}")
-    for name, target in declared.items():
-        if not (isinstance(name, str) and NAME.fullmatch(name)):
-            raise PluginError(f"its hook {hook} declares the name {name!r}; a name has letters, digits, _ and - only")
-        if not (isinstance(target, str) and TARGET.fullmatch(target)):
-            raise PluginError(f"its hook {hook} declares {name!r} as {target!r}; {rule}")
-    return declared.items()
-
-
-def _class(entry: Registration) -> "type[Component]":
-    target = hooks.KINDS[entry.kind][1]
-    component = attribute(entry.target)
-    if not (isinstance(component, type) and issubclass(component, attribute(target))):
-        raise PluginError(f"it is not a subclass of {target.replace(':', '.')}")
-    return component

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -18,6 +19,8 @@ from ..limits import silent_stdout, time_limit
 from .discovery import Announcement, Broken
 
 log = logging.getLogger("heatproof")
+NAME = re.compile(r"[\w-]+")
+TARGET = re.compile(r"[\w.]+:[\w.]+")
 LIMIT = "HEATPROOF_IMPORT_LIMIT"
 """The environment variable with the seconds after which the import of a plugin is given up."""
 
@@ -45,7 +48,8 @@ class Plugins:
         self.working = [Plugin(announcement) for announcement in announcements]
         self._manager = pluggy.PluginManager("heatproof")
         self._manager.add_hookspecs(hooks)
-        for stage in (self._import, self._specify, self._register, self._check):
+        self.kinds = dict(hooks.KINDS)
+        for stage in (self._import, self._specify, self._register, self._check, self._add_kinds):
             self.for_each(stage)
 
     def for_each(self, act: Callable[[Plugin], None]) -> None:
@@ -172,6 +176,17 @@ class Plugins:
                 fault = f"its hook {caller.name} is a wrapper, but plugins are called one by one"
                 raise PluginError(f"{fault}; make it a plain function, with tryfirst or trylast if its order matters")
 
+    def _add_kinds(self, plugin: Plugin) -> None:
+        """Add the kinds that a plugin declares; raises ``PluginError`` for a kind that exists already."""
+        if plugin not in self.implementing("heatproof_kinds"):
+            return
+        for kinds in self.ask(plugin, "heatproof_kinds"):
+            for kind, (hook, interface) in kinds.items():
+                self.implementing(hook)  # an unknown hook is an error
+                if kind in self.kinds:
+                    raise PluginError(f"its hook heatproof_kinds declares the kind {kind!r}, which exists already")
+                self.kinds[kind] = (hook, interface)
+
     def _specified(self) -> list[str]:
         return [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
 
@@ -201,13 +216,27 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def kind_of(interface: type) -> str | None:
-    """Return the kind of a component class; None for a class of no kind."""
+def kind_of(interface: type, kinds: Mapping[str, tuple[str, str]] = hooks.KINDS) -> str | None:
+    """Return which of these kinds a component class has; None for a class of none."""
     names = [f"{parent.__module__}:{parent.__qualname__}" for parent in interface.__mro__]
-    return next((kind for kind, (_, target) in hooks.KINDS.items() if target in names), None)
+    return next((kind for kind, (_, target) in kinds.items() if target in names), None)
 
 
 def attribute(target: str) -> Any:
     """Return a module, or the object ``"module:object"``; raises the error of the import."""
     module, _, name = target.partition(":")
     return resolve_name(f"{module}:{name}")
+
+
+def declarations(hook: str, answers: list[Any]) -> Iterable[tuple[str, str]]:
+    """Return names and classes from the values of a registration hook; raises ``PluginError`` if it is no mapping."""
+    declared = next(iter(answers), None)
+    rule = 'it must return a mapping of names to "module:Class"'
+    if not isinstance(declared, Mapping):
+        raise PluginError(f"its hook {hook} returned {declared!r}; {rule}")
+    for name, target in declared.items():
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            raise PluginError(f"its hook {hook} declares the name {name!r}; a name has letters, digits, _ and - only")
+        if not (isinstance(target, str) and TARGET.fullmatch(target)):
+            raise PluginError(f"its hook {hook} declares {name!r} as {target!r}; {rule}")
+    return declared.items()

@@ -55,6 +55,15 @@ class Frames(SpatialExtra):
         profiles = tuple(coverage(profile, [cuts]) for profile, cuts in zip(self.profiles, edges))
         return replace(self, profiles=profiles)
 
+    def turned(self, axes: tuple[int, ...], turns: int) -> "Frames":
+        """Mirror the frames along axes, counted from the last, then turn them as ``np.rot90`` does."""
+        profiles = list(self.profiles)
+        for axis in axes:
+            profiles[axis] = profiles[axis][:, ::-1]
+        for _ in range(turns):
+            profiles[-2:] = [profiles[-1][:, ::-1], profiles[-2]]
+        return replace(self, profiles=tuple(map(np.ascontiguousarray, profiles)))
+
     def windowed(self, width: int) -> "Frames":
         """Add to each frame its neighbours up to ``width`` frames away; n frames away they weigh exp(-n)."""
         gaps = np.abs(np.subtract.outer(np.arange(len(self)), np.arange(len(self))))

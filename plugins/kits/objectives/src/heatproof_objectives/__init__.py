@@ -1,0 +1,1 @@
+"""Defines what training minimises: the interface of objectives and the record of a step."""

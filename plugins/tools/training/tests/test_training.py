@@ -1,0 +1,253 @@
+"""Whole trainings of toys: resumption, selection, folds, results and the checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from heatproof.component import Params
+from heatproof.config.entries import DatasetEntry
+from heatproof.passes import gradients
+from heatproof.testing.toys import Blobs, Residual
+from heatproof_grading.grading import Grading
+from heatproof_objectives.objective import Objective
+from heatproof_objectives.step import Step, evaluating
+from heatproof_training.cross_entropy import CrossEntropy
+from heatproof_training.progress import Observer
+from heatproof_training.settings import TrainingConfig
+from heatproof_training.trainer import Stopped
+from heatproof_training.training import train
+
+
+class Dropping(Residual):
+    """A toy with dropout, so that the generator of torch matters."""
+
+    def build(self) -> nn.Module:
+        network = super().build()
+        network.head = nn.Sequential(nn.Dropout(0.5), network.head)
+        return network
+
+
+def settings(folder: Path, **changes: Any) -> TrainingConfig:
+    values: dict[str, Any] = {
+        "output": folder, "data": DatasetEntry(component=Blobs(count=24)), "model": Dropping(),
+        "split": {"validation": 0.25, "test": 0.25}, "objective": CrossEntropy(), "epochs": 3, "batch": 4,
+        "optimiser": {"lr": 0.01}, "augment": {"flips": "vertical", "noise": 0.05}, "cache": False, "threads": 1,
+    }  # fmt: skip
+    return TrainingConfig(**values | changes)
+
+
+class After(Observer):
+    """Stops after a number of steps."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+        self.notices: list[str] = []
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self.left -= 1
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def stopping(self) -> bool:
+        return self.left <= 0
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    [state] = folder.glob("state-*")
+    return load_file(state / "model.safetensors") | {
+        f"best.{name}": value for name, value in load_file(folder / "checkpoint.safetensors").items()
+    }
+
+
+def equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(settings(folder), Observer())
+    return folder
+
+
+@pytest.mark.parametrize("steps", [2, 3, 7])
+def test_a_training_that_was_stopped_continues_to_the_same_weights(whole: Path, tmp_path: Path, steps: int) -> None:
+    """In mid-epoch and at its end: three steps are an epoch."""
+    config = settings(tmp_path / "run")
+    observer = After(steps)
+    with pytest.raises(Stopped, match=r"stopped in epoch \d(, step \d of 3)?; the same command continues"):
+        train(config, observer, observer.stopping)
+    train(config, Observer())
+    assert equal(weights(config.output), weights(whole))
+    for name in ("predictions.csv", "results.json"):
+        assert (config.output / name).read_text() == (whole / name).read_text()
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = [sys.argv[2]]
+from pathlib import Path
+from test_training import After, Residual, settings
+from heatproof_training.training import train
+
+class Killer(After):
+    def step(self, epoch, step, steps, loss):
+        super().step(epoch, step, steps, loss)
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+train(settings(Path(sys.argv[1]), model=Residual()), Killer(5))
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_continues_to_the_same_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(settings(tmp_path / "whole", model=Residual()), Observer())
+    words = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in folder.glob("state-*")] == ["state-000001-00000000"]
+    (folder / ".partial-state-1").mkdir()
+    train(settings(folder, model=Residual()), Observer())
+    assert equal(weights(folder), weights(tmp_path / "whole"))
+    assert not list(folder.glob(".partial*"))
+
+
+def test_the_results_of_a_training(whole: Path) -> None:
+    results = json.loads((whole / "results.json").read_text())
+    [network] = results["networks"]
+    assert network["epochs"] == 3
+    assert results["parity"] is None
+    rows = [line.split(",") for line in (whole / "predictions.csv").read_text().splitlines()]
+    assert rows[0][:6] == ["fold", "part", "sample", "patient", "label", "decision"]
+    assert [row[1] for row in rows[1:]].count("test") == 6
+    with safe_open(whole / "checkpoint.safetensors", "pt") as file:
+        record = json.loads(file.metadata()["heatproof_training"])
+    assert record["seed"] == 0
+    assert record["config"]["optimiser"]["lr"] == 0.01
+    assert record["epoch"] == network["best_epoch"]
+    assert len(record["data"]) >= 16
+    assert record["numbers"]["validation"]["loss"] == pytest.approx(network["validation"]["loss"])
+    page = (whole / "training.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_loss_is_that_of_the_network_in_the_checkpoint(whole: Path) -> None:
+    """A second implementation: load the checkpoint, and compute loss and decisions without any code of training."""
+    model = Dropping()
+    model.network.load_state_dict(load_file(whole / "checkpoint.safetensors"))
+    dataset = Blobs(count=24)
+    rows = [line.split(",") for line in (whole / "predictions.csv").read_text().splitlines()[1:]]
+    losses = []
+    for _, part, id, _, label, decision, *_ in rows:
+        sample = model.prepare(dataset.load(id))
+        with torch.no_grad():
+            logits = model.network(torch.from_numpy(sample.image)[None])[0].double().numpy()
+        assert model.classes[int(logits.argmax())] == decision
+        assert model.classes[int(sample.label)] == label
+        if part == "test":
+            losses.append(np.log(np.exp(logits).sum()) - logits[int(sample.label)])
+    [network] = json.loads((whole / "results.json").read_text())["networks"]
+    assert network["test"]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_a_network_learns_the_side_of_the_brighter_blob(tmp_path: Path) -> None:
+    config = settings(
+        tmp_path / "run", data=DatasetEntry(component=Blobs(count=80)), model=Residual(), start="random", epochs=10,
+        batch=8, augment={}, metrics=(Grading(),), select="accuracy", schedule={"use": "cosine"}, balance="classes",
+        optimiser={"use": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True}, clip={"value": 1.0},
+    )  # fmt: skip
+    outcome = train(config, Observer())
+    [network] = outcome.networks
+    losses = [row["train"]["loss"] for row in network.history]
+    assert losses[-1] < 0.5 * losses[0]
+    assert network.evaluations["test"].measures["accuracy"] >= 0.7
+    best = max(row["validation"]["accuracy"] for row in network.history)
+    assert network.history[network.best]["validation"]["accuracy"] == best
+    assert not [flag for flag in network.flags if flag.name in ("stall", "explosion")]
+
+
+def test_selection_on_the_test_part_is_marked_everywhere(tmp_path: Path) -> None:
+    config = settings(tmp_path / "run", select_on="test", epochs=1, split={"validation": 0, "test": 0.25})
+    train(config, Observer())
+    assert "parity" in (config.output / "training.html").read_text().lower()
+    assert "too good" in json.loads((config.output / "results.json").read_text())["parity"]
+    with safe_open(config.output / "checkpoint.safetensors", "pt") as file:
+        assert "too good" in json.loads(file.metadata()["heatproof_training"])["flag"]
+
+
+def test_every_sample_is_tested_once_in_folds(tmp_path: Path) -> None:
+    config = settings(
+        tmp_path / "run", split={"folds": 3, "validation": 0.25}, epochs=1, metrics=(Grading(),), model=Residual()
+    )
+    outcome = train(config, Observer())
+    rows = [line.split(",") for line in (config.output / "predictions.csv").read_text().splitlines()[1:]]
+    tested = sorted(row[2] for row in rows if row[1] == "test")
+    assert tested == sorted(Blobs(count=24).ids())
+    right = [row[4] == row[5] for row in rows if row[1] == "test"]
+    assert outcome.numbers["pooled"]["accuracy"] == pytest.approx(np.mean(right))
+    folds = [network.evaluations["test"].measures["accuracy"] for network in outcome.networks]
+    assert outcome.numbers["folds"]["accuracy"]["mean"] == pytest.approx(np.mean(folds))
+    assert outcome.numbers["folds"]["accuracy"]["std"] == pytest.approx(np.std(folds, ddof=1))
+    assert len(list(config.output.glob("fold-*/checkpoint.safetensors"))) == 3
+    page = (config.output / "training.html").read_text()
+    assert "all folds, pooled" in page
+    assert "mean of folds" in page
+
+
+class PenaltyParams(Params):
+    weight: float
+
+
+class Penalty(Objective[PenaltyParams]):
+    """Cross-entropy and the mean square of the gradient of the score by the image."""
+
+    def losses(self, step: Step) -> dict[str, torch.Tensor]:
+        with evaluating(step.batch.model.network):
+            heatmaps = gradients(step.batch).images
+        penalty = heatmaps.square().mean()
+        assert penalty.requires_grad == step.training
+        entropy = nn.functional.cross_entropy(step.outputs["logits"], step.labels())
+        return {"loss": entropy + self.params.weight * penalty, "penalty": penalty}
+
+
+def test_a_heatmap_in_the_loss_changes_what_is_learned(tmp_path: Path) -> None:
+    penalties = []
+    for weight in (0.0, 1e7):
+        config = settings(tmp_path / f"{weight}", objective=Penalty(weight=weight), model=Residual(), augment={})
+        row = train(config, Observer()).networks[0].history[-1]
+        penalties.append([row[part]["penalty"] for part in ("train", "validation")])
+    assert penalties[1][0] < 0.5 * penalties[0][0]
+    assert penalties[1][1] < 0.5 * penalties[0][1]
+
+
+def test_an_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
+    config = settings(tmp_path / "run", patience=1, epochs=8, optimiser={"lr": 0.3})
+    [network] = train(config, Observer()).networks
+    assert len(network.history) < 8
+    assert len(network.history) == network.best + 2
+
+
+def test_more_epochs_continue_a_finished_training(whole: Path, tmp_path: Path) -> None:
+    config = settings(tmp_path / "run", epochs=2)
+    train(config, Observer())
+    train(settings(tmp_path / "run"), Observer())
+    assert equal(weights(config.output), weights(whole))
