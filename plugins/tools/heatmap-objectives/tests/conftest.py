@@ -13,9 +13,10 @@ from heatproof.explainer import Explainer
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
 from heatproof.passes import gradients
-from heatproof.records import Annotation, Sample
+from heatproof.records import Annotation, Sample, Verdict
 from heatproof_objectives.objective import Objective
 from heatproof_objectives.step import Step
+from heatproof_shared_passes.rectification import rectification
 from heatproof_shared_passes.rectified import rectified
 
 SIZE = 6
@@ -56,6 +57,9 @@ class Guided(Explainer):
 
     traits = frozenset({"differentiable"})
     rule = "guided"
+
+    def verdict(self, model: Model) -> Verdict:
+        return rectification(model)
 
     def explain(self, batch: Batch) -> Tensor:
         return rectified(batch, self.rule)

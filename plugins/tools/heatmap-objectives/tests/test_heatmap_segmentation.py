@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from heatproof.errors import DataError, HeatproofError, ModelError
+from heatproof.model import Model
 from heatproof_heatmap_objectives import segmentation
 from heatproof_heatmap_objectives.annotated import AnnotatedParams, targets
 from heatproof_heatmap_objectives.distances import of_logits, of_maps, unit_range
@@ -129,6 +130,32 @@ def test_the_heatmap_is_the_largest_positive_channel_in_the_unit_range(unet, sam
     assert objective.heatmap(record).detach().numpy() == pytest.approx(heat.numpy(), abs=1e-12)
     expected = of_maps(heat, targets(record, AnnotatedParams()).maps, distance).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_a_network_that_cannot_be_traced_is_explained_in_evaluation_mode_too(unet, samples, step, explainer, slopes):
+    """Its forward depends on values, so it runs itself, with hooks: BatchNorm and dropout would be in training mode."""
+    traced = unet()
+    kind = type(traced.network)
+
+    class Branching(kind):
+        def forward(self, images):
+            return super().forward(images if float(images.detach().mean()) < 1e6 else -images)
+
+    network = Branching(nn.ReLU, True).double()
+    network.load_state_dict(traced.network.state_dict())
+    model = Model.of(network, "abc", traced.preparation, outputs=("mask", "logits"))
+    model.network.train()
+    objective = HeatmapSegmentation(generator=explainer("plain"), set=3)
+    objective.require(model)
+    statistics = network.shallow[1].running_mean.clone()
+    heat = objective.heatmap(step(model, samples))
+    assert torch.equal(network.shallow[1].running_mean, statistics)
+    expected = objective.heatmap(step(traced, samples))
+    assert heat.detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-12)
+    _, gap = slopes(network, lambda: objective.losses(step(model, samples))["loss"], 1)
+    assert gap <= 1e-6
+    with pytest.raises(ModelError, match="no activation of Branching can be rectified: the network cannot be traced"):
+        HeatmapSegmentation(generator=explainer("guided"), set=1).require(model)
 
 
 def test_heatmaps_of_zeros_have_a_loss_and_finite_gradients(unet, samples, step, explainer):
