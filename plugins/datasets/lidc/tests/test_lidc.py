@@ -93,6 +93,7 @@ def test_a_whole_scan(pristine: Path) -> None:
         np.testing.assert_array_equal(actual.values, annotation.values)
     assert sample.extras["ratings"] == expected.extras["ratings"]
     assert sample.extras["small"] == ({"reader": "reader2", "place": (4, 8, 20)},)
+    assert "scores" not in sample.extras  # of several nodules
     check_dataset(dataset)
 
 
@@ -102,6 +103,8 @@ def test_nodules_and_their_classes(pristine: Path) -> None:
     assert [id.rpartition("_")[2] for id in ids] == ["1", "2", "1", "1"]
     assert [dataset.load(id).label for id in ids] == [1, 0, 0, 1]
     assert [dataset.load(id).extras["malignancy"] for id in ids] == [14 / 3, 1, 1.5, 5]
+    scores = [dataset.load(id).extras["scores"] for id in ids]
+    assert [by_name["malignancy"] for by_name in scores] == [(4, 5, 5), (1,), (2, 1), (5, 5, 5, 5)]
     tallies = counts_of(dataset)
     assert tallies["nodules of mean malignancy 3"] == (1, None)
     assert (tallies["samples of benign"], tallies["samples of malignant"]) == ((2, 620), (2, 616))

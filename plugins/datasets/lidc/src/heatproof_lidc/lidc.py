@@ -16,7 +16,7 @@ from heatproof_dicom_files.series import list_series
 
 from .cut import Cut, around, require_fitting, whole
 from .markup import CHARACTERISTICS, Reading
-from .scan import Scan, mean_ratings, read_scan
+from .scan import Scan, mean_ratings, read_scan, scores
 from .writing import write_scan
 
 UNDECIDED = 3.0
@@ -60,7 +60,7 @@ class Lidc(ListedDataset[LidcParams]):
 
     classes = ("benign", "malignant")
     findings = ("nodule",)
-    extras = (*CHARACTERISTICS, "ratings", "small", "origin")
+    extras = (*CHARACTERISTICS, "scores", "ratings", "small", "origin")
     splits = SPLITS
     tuning = "tuning"
     citation = "Armato et al. 2011, Medical Physics 38:915–931, doi:10.1118/1.3528204"
@@ -168,7 +168,7 @@ class Lidc(ListedDataset[LidcParams]):
 
         Extras: ``ratings``, the ratings of each nodule by each reader, with the number of the nodule and its box;
         ``small``, the points at nodules below 3 mm; ``origin``, the position of the first voxel in the scan; and, for
-        nodules, the mean of each characteristic.
+        nodules, the mean of each characteristic, and ``scores``, its ratings by the readers of this nodule.
         """
         entry = self.entry(id)
         scan, nodule = self.cases[id]
@@ -177,6 +177,8 @@ class Lidc(ListedDataset[LidcParams]):
         if not cut.field.all():
             field = cut.field
         extras = {"ratings": cut.ratings(), "small": cut.small(), "origin": cut.start, **mean_ratings(nodule)}
+        if nodule:
+            extras["scores"] = scores(nodule)
         return Sample(
             id,
             cut.image(self.params.window),

@@ -73,11 +73,15 @@ def read_scan(folder: Path) -> Scan | None:
     return Scan(folder, slices, patient, markup)
 
 
+def scores(readings: Iterable[Reading]) -> Mapping[str, tuple[int, ...]]:
+    """The ratings of each characteristic that some reading rates, in order of the readings."""
+    values: dict[str, list[int]] = {}
+    for reading in readings:
+        for name, rating in reading.ratings.items():
+            values.setdefault(name, []).append(rating)
+    return {name: tuple(values[name]) for name in CHARACTERISTICS if name in values}
+
+
 def mean_ratings(readings: Iterable[Reading]) -> Mapping[str, float]:
     """The mean of each characteristic over the readings that rate it."""
-    means = {}
-    for name in CHARACTERISTICS:
-        values = [reading.ratings[name] for reading in readings if name in reading.ratings]
-        if values:
-            means[name] = sum(values) / len(values)
-    return means
+    return {name: sum(values) / len(values) for name, values in scores(readings).items()}
