@@ -15,7 +15,7 @@ ALLOWED = {"random", "raster"}
 """Components of the core: chance, and the reader of raster images."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
            "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing",
-           "rise", "attention"}  # fmt: skip
+           "rise", "attention", "anomaly"}  # fmt: skip
 """Names of components that are also ordinary words; only their quoted forms are forbidden."""
 MEDICINE = (
     "lesion", "retina", "retinopathy", "fundus", "diabetic", "diabetes", "exudate", "haemorrhage", "hemorrhage",
