@@ -70,6 +70,19 @@ class Otherwise(Background):
     preparation = Resize(size=toys.GRID)
 
 
+class UntrainedParams(toys.ToyParams):
+    weights: str | None = None
+
+
+class Untrained(toys.Toy[UntrainedParams]):
+    """A toy that says by its settings whether it was trained."""
+
+    capabilities = frozenset({"gradients", "reconstruction"})
+
+    def build(self) -> nn.Module:
+        return Fading(0.5, 0.25)
+
+
 class Cropping(Faded):
     """A toy whose reconstruction lacks a border."""
 
@@ -151,6 +164,8 @@ def test_a_perfect_reconstruction_changes_no_score():
     [
         (Background(), "exact", ""),
         (Otherwise(), "approximate", "Otherwise prepares images otherwise than Residual"),
+        (Untrained(), "approximate", "all weights of Untrained are random, so it knows no images"),
+        (Untrained(weights="trained.pt"), "exact", ""),
         (Small(), "undefined", "Small takes images of size 8, Residual of 16"),
         (toys.Piecewise(), "undefined", "Piecewise gives no reconstruction"),
     ],

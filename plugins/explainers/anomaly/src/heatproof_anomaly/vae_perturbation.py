@@ -42,7 +42,8 @@ class VaePerturbation(Sliding[VaePerturbationParams]):
     def verdict(self, model: Model) -> Verdict:
         """Exact where the autoencoder knows images that are prepared as the model's; undefined where it takes others.
 
-        Approximate where they are prepared otherwise, which only the user can know to be the same.
+        Approximate where they are prepared otherwise, which only the user can know to be the same, and where the
+        autoencoder was not trained.
         """
         verdict = super().verdict(model)
         vae = self.params.vae
@@ -55,6 +56,8 @@ class VaePerturbation(Sliding[VaePerturbationParams]):
         if vae.in_precision(model.precision).grid != model.grid:
             reason = f"{vae.short} prepares images otherwise than {model.short}; it must know such images all the same"
             return Verdict("approximate", reason)
+        if _is_random(vae):
+            return Verdict("approximate", f"all weights of {vae.short} are random, so it knows no images; train it")
         return verdict
 
     def explain(self, batch: Batch) -> Explanation:
@@ -72,3 +75,9 @@ class VaePerturbation(Sliding[VaePerturbationParams]):
     def key(self) -> Hashable:
         """The identity of the autoencoder."""
         return OUTPUT, self.params.vae.identity
+
+
+def _is_random(model: Model) -> bool:
+    """Whether a model draws its weights from a seed, since its settings name no checkpoint."""
+    settings = dict(model.params)
+    return "seed" in settings and "weights" in settings and settings["weights"] is None
