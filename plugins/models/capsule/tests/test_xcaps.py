@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.errors import HeatproofError, ModelError
+from heatproof.errors import DataError, HeatproofError, ModelError
 from heatproof.passes import gradients
 from heatproof.records import Array, Sample
 from heatproof.registry.catalog import default
@@ -185,6 +185,10 @@ def test_grey_images_of_any_depth_are_prepared() -> None:
     assert (prepared.image.shape, prepared.image.min(), prepared.image.max()) == ((1, 32, 32), 1, 1)
     colour = np.repeat(white[:, :32, :30] // 257, 3, axis=0).astype(np.uint8)
     assert XCaps().prepare(Sample("b", colour)).image.shape == (1, 32, 32)
+    red = colour * np.array([1, 0, 0], dtype=np.uint8)[:, None, None]
+    for image, message in ((white[:, None], "has 3 spatial axes"), (red, "has 3 channels, but channels is 1")):
+        with pytest.raises(DataError, match=message):
+            XCaps().prepare(Sample("c", image))
 
 
 def test_settings_that_cannot_be_are_refused(tmp_path) -> None:
