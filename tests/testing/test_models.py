@@ -16,7 +16,7 @@ from heatproof.network.opaque import Opaque
 from heatproof.network.views import View
 from heatproof.records import Array, Prediction, Sample
 from heatproof.testing import ConformanceError, checks, conforms, toys
-from heatproof.testing.check import Violation, run
+from heatproof.testing.check import NotApplicable, Violation, run
 from heatproof.testing.toys import Blocks, Residual
 
 
@@ -276,6 +276,9 @@ def test_tensors_from_extras_count_by_their_values():
         (check,) = [item for item in checks(model, sample=aged) if item.name.startswith("collating")]
         with nullcontext() if sound else pytest.raises(Violation, match="inputs depend on other extras"):
             check()
+    (check,) = [item for item in checks(Declaring()) if item.name.startswith("collating")]
+    with pytest.raises(NotApplicable, match="generated images have no age; check it with a sample that has them"):
+        check()
 
 
 @conforms(toys.Residual(dimensions=3), sample=toys.Blobs(size=32, dimensions=3).load("blob-000"))

@@ -85,7 +85,8 @@ class Resize(Preparation[ResizeParams]):
             size = (size,) * axes
         if len(size) != axes:
             raise DataError(
-                f"{source_of(sample)} has {axes} spatial axes, but size is {size}; give one number, or one per axis."
+                f"{source_of(sample)} has {axes} spatial axes, but size is {size}; give images of {len(size)} axes, or "
+                "as size one number, or one per axis."
             )
         step = tuple(native / cells for native, cells in zip(sample.space, size))
         return Grid(sample.space, size, step if self.params.fit == "stretch" else (max(step),) * axes)

@@ -65,12 +65,19 @@ class ModelBench:
     def batch(self, model: Model, dtype: torch.dtype = torch.float32) -> Batch:
         """A new batch of the prepared samples; a single sample is repeated, mirrored."""
         images = torch.stack([torch.from_numpy(sample.image) for sample in self.prepared]).to(dtype)
+        self.require_extras()
         inputs = model.collate(self.prepared)
         if len(images) == 1 and not inputs:
             images = torch.cat([images, images.flip(-1)])
         ids = [str(index) for index in range(len(images))]
         region = whole(model, images)
         return Batch(model, ids, images, [0] * len(images), inputs=inputs, region=region, layers=model.layers())
+
+    def require_extras(self) -> None:
+        """Raise ``NotApplicable`` for a model of extras that the generated images do not have."""
+        missing = [name for name in self._model.extras if name not in self.prepared[0].extras]
+        if missing and self._sample is None:
+            raise NotApplicable(f"generated images have no {', '.join(missing)}; check it with a sample that has them")
 
     def logits(self, model: Model, dtype: torch.dtype = torch.float32) -> Tensor:
         """The explained output of the network itself: (n, class), or (n, class, *grid) of logits per pixel."""
@@ -231,6 +238,7 @@ def targets_are_the_classes(bench: ModelBench) -> None:
 
 def collating_reads_only_the_extras_that_are_declared(bench: ModelBench) -> None:
     """``collate`` gives the same inputs for samples that have only the extras that ``extras`` names."""
+    bench.require_extras()
     extras = bench.model.extras
     stripped = [
         replace(sample, extras={name: value for name, value in sample.extras.items() if name in extras})

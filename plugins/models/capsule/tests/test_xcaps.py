@@ -1,7 +1,6 @@
 """X-Caps: its layers against a plain computation capsule by capsule, and its outputs as the paper has them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ import torch
 from torch import Tensor
 
 from heatproof.batch import Batch
-from heatproof.errors import HeatproofError, ModelError
+from heatproof.errors import DataError, HeatproofError, ModelError
 from heatproof.passes import gradients
 from heatproof.records import Array, Sample
 from heatproof.registry.catalog import default
 from heatproof.testing import conforms
-from heatproof.testing.toys import Blobs
 from heatproof_capsule.network import CapsuleNetwork, RoutedCapsules, squash
 from heatproof_capsule.xcaps import ATTRIBUTES, XCaps
 
@@ -34,12 +32,7 @@ def images(count: int = 2, size: int = 14) -> Tensor:
     return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def grey() -> Sample:
-    sample = Blobs().load("blob-000")
-    return replace(sample, image=sample.image[:1])
-
-
-@conforms(small(), sample=grey())
+@conforms(small())
 def test_conformance(check: Callable[[], None]) -> None:
     check()
 
@@ -179,12 +172,16 @@ def test_sizes_are_those_of_the_paper() -> None:
     assert (network.attributes.iterations, network.classifier.out_features) == (3, 5)
 
 
-def test_grey_images_of_any_depth_are_prepared() -> None:
+def test_images_of_any_depth_become_grey_from_0_to_1() -> None:
     white = np.full((1, 40, 30), 65535, dtype=np.uint16)
-    prepared = XCaps().prepare(Sample("a", white))
-    assert (prepared.image.shape, prepared.image.min(), prepared.image.max()) == ((1, 32, 32), 1, 1)
-    colour = np.repeat(white[:, :32, :30] // 257, 3, axis=0).astype(np.uint8)
-    assert XCaps().prepare(Sample("b", colour)).image.shape == (1, 32, 32)
+    red = np.zeros((3, 40, 30), dtype=np.uint8)
+    red[0] = 255
+    for image, value in ((white, 1), (np.repeat(white // 257, 3, axis=0).astype(np.uint8), 1), (red, 0.299)):
+        prepared = XCaps().prepare(Sample("a", image)).image
+        assert prepared.shape == (1, 32, 32)
+        np.testing.assert_allclose(prepared, value, rtol=1e-6)
+    with pytest.raises(DataError, match="has 3 spatial axes"):
+        XCaps().prepare(Sample("a", white[:, None]))
 
 
 def test_settings_that_cannot_be_are_refused(tmp_path) -> None:

@@ -195,6 +195,15 @@ def test_every_frame_is_scaled_by_itself_and_moves_with_the_image() -> None:
 EMPTY = Frames((np.zeros((0, 20)), np.zeros((0, 20))))
 
 
+def test_images_and_frames_are_prepared_as_in_the_published_training() -> None:
+    sample = Sample("a", np.array([[[0, 50], [100, 200]]], dtype=np.uint8))
+    grey = np.array([[0, 0.25], [0.5, 1]])
+    for channel, (mean, std) in enumerate(zip(MEAN, STD)):
+        np.testing.assert_allclose(small(size=2).prepare(sample).image[channel], (grey - mean) / std, rtol=1e-6)
+    with pytest.raises(DataError, match="has 3 spatial axes"):
+        small().prepare(Sample("a", np.zeros((1, 4, 4, 4), np.uint8)))
+
+
 @pytest.mark.parametrize(
     ("extras", "message"),
     [

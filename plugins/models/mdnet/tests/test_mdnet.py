@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from heatproof.batch import Batch
-from heatproof.errors import HeatproofError, ModelError
+from heatproof.errors import DataError, HeatproofError, ModelError
 from heatproof.explainer import Explainer
 from heatproof.model import Model
-from heatproof.records import Array
+from heatproof.records import Array, Sample
 from heatproof.registry.catalog import default
 from heatproof.testing import conforms
 from heatproof_mdnet.mdnet import MDNet
@@ -219,6 +219,7 @@ def test_words_become_tokens_and_tokens_a_report(tmp_path) -> None:
     identity = model.identity
     (tmp_path / "words.txt").write_text("\n".join(reversed(WORDS)), encoding="utf-8")
     assert small(vocabulary=tmp_path / "words.txt").identity != identity
+    assert model.vocabulary == WORDS[::-1]
     with pytest.raises(ModelError, match=r"has no word 'nuclea'; did you mean 'nuclei'"):
         model.tokens(["large nuclea"])
     with pytest.raises(ModelError, match=r"a report has 5 words, MDNet writes 4; set length to more"):
@@ -253,6 +254,8 @@ def test_settings_that_cannot_be_are_refused(tmp_path) -> None:
         small(blocks=(2, 2, 1), weights=tmp_path / "small.pt").build()
     with pytest.raises(HeatproofError, match=r"channels are those of 3 stages, blocks those of 1 .*; give as many"):
         small(blocks=(1,))
+    with pytest.raises(DataError, match=r"has 3 spatial axes, but size is \(48, 48\); give images of 2 axes"):
+        small().prepare(Sample("a", np.zeros((1, 4, 4, 4), np.uint8)))
     longer = small(length=9, weights=tmp_path / "small.pt").build()
     assert longer(images(1, dtype=torch.float32))["words"].shape == (1, 9)
 

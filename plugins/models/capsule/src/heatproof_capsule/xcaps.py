@@ -74,7 +74,7 @@ class XCaps(Model[XCapsParams]):
         super().__init__(**params)
         self.classes = CLASSES[self.params.malignancy]
         self.head = HEADS[self.params.malignancy]
-        self.preparation = Resize(size=self.params.size, channels=1)
+        self.preparation = Resize(size=(self.params.size,) * 2, channels="luminance")
 
     def layers(self) -> tuple[str, ...]:
         """The two convolutions; behind them, capsules of all cells vote together and no grid is left."""

@@ -78,7 +78,7 @@ class GazeTemporal(Model[GazeTemporalParams]):
     def __init__(self, **params: Any):
         super().__init__(**params)
         self.classes = self.params.classes
-        self.preparation = Resize(size=self.params.size, channels=3, white="maximum", mean=MEAN, std=STD)
+        self.preparation = Resize(size=(self.params.size,) * 2, channels=3, white="maximum", mean=MEAN, std=STD)
 
     def layers(self) -> tuple[str, ...]:
         """The convolution of the image, with its ReLU; those of frames do not lie over the image."""

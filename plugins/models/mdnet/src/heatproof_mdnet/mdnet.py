@@ -85,9 +85,9 @@ class MDNet(Model[MDNetParams]):
     def __init__(self, **params: Any):
         super().__init__(**params)
         self.classes = self.params.classes
-        self.preparation = Resize(size=self.params.size, channels=3, mean=MEAN, std=STD)
+        self.preparation = Resize(size=(self.params.size,) * 2, channels=3, mean=MEAN, std=STD)
 
-    @cached_property
+    @property
     def vocabulary(self) -> tuple[str, ...]:
         """The words, of which token t is the t-th; raises ``ModelError`` for a file that does not list words."""
         if isinstance(self.params.vocabulary, Path):
@@ -103,10 +103,6 @@ class MDNet(Model[MDNetParams]):
     def attention_names(self) -> tuple[str, ...]:
         """The names of the maps of attention, by the position of their word in the report: ``word_1``, …"""
         return tuple(f"word_{position + 1}" for position in range(self.params.length))
-
-    def content(self) -> str:
-        """The words, which a file may hold."""
-        return "\n".join(self.vocabulary)
 
     def build(self) -> nn.Module:
         """Build the network; raises ``ModelError`` where the checkpoint does not fit."""
@@ -135,13 +131,15 @@ class MDNet(Model[MDNetParams]):
         """The text of a row of the output ``words`` (length,), up to its end."""
         tokens = [int(token) for token in words]
         end = tokens.index(BOUNDARY) if BOUNDARY in tokens else len(tokens)
-        return " ".join(self.vocabulary[token - 1] for token in tokens[:end])
+        vocabulary = self.vocabulary
+        return " ".join(vocabulary[token - 1] for token in tokens[:end])
 
     def tokens(self, reports: Sequence[str]) -> Tensor:
         """The tokens (n, length) of reports, whose words are separated by spaces, for the network's input ``words``.
 
         Raises ``ModelError`` for a word that is not in the vocabulary, and for a report of too many words.
         """
+        vocabulary = self.vocabulary
         tokens = torch.full((len(reports), self.params.length), BOUNDARY)
         for row, report in enumerate(reports):
             words = report.split()
@@ -150,14 +148,10 @@ class MDNet(Model[MDNetParams]):
                     f"a report has {len(words)} words, {self.short} writes {self.params.length}; set length to more."
                 )
             for position, word in enumerate(words):
-                tokens[row, position] = self._token(word)
+                if word not in vocabulary:
+                    raise ModelError(f"the vocabulary of {self.short} has no word {word!r}; {near(word, vocabulary)}")
+                tokens[row, position] = vocabulary.index(word) + 1
         return tokens
-
-    def _token(self, word: str) -> int:
-        if word not in self.vocabulary:
-            advice = near(word, self.vocabulary)
-            raise ModelError(f"the vocabulary of {self.short} has no word {word!r}; {advice}")
-        return self.vocabulary.index(word) + 1
 
 
 def _read(path: Path) -> tuple[str, ...]:
