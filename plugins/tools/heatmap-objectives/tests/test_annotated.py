@@ -3,7 +3,10 @@ import pytest
 import torch
 
 from heatproof.errors import DataError
+from heatproof_heatmap_objectives.agreement import Agreement
 from heatproof_heatmap_objectives.annotated import AnnotatedParams, target, targets
+from heatproof_heatmap_objectives.heatmap_segmentation import HeatmapSegmentation
+from heatproof_heatmap_objectives.segmentation import Segmentation
 
 ZEROS = np.zeros((6, 6), np.float32)
 
@@ -52,3 +55,20 @@ def test_unexamined_samples_are_refused_or_skipped(unet, samples, marked, step):
     losses = torch.tensor([1.0, float("nan"), 4.0])
     assert annotated.mean(losses).item() == 2.5
     assert targets(record, AnnotatedParams(finding="lung", unannotated="skip")).mean(losses).item() == 0
+
+
+def test_a_finding_that_nobody_annotated_is_refused_before_it_is_skipped(samples, explainer, base):
+    skipping = {"unannotated": "skip", "finding": "gazes"}
+    objectives = [
+        Segmentation(**skipping),
+        HeatmapSegmentation(**skipping, generator=explainer("plain")),
+        Agreement(**skipping, base=base, explainer=explainer("plain")),
+    ]
+    for objective in objectives:
+        assert objective.open == ("finding",)
+        with pytest.raises(DataError, match=r"no sample to train on has an annotation of 'gazes', .* mean 'gaze'\?"):
+            objective.fit(iter(samples))
+        known = objective.with_(finding="gaze")
+        assert known.fit(iter(samples)) is known
+        assert objective.with_(unannotated="refuse").open == ()
+    assert HeatmapSegmentation(**skipping, generator=explainer("plain"), set=2).open == ()

@@ -15,7 +15,7 @@ from heatproof.records import Sample
 from heatproof_objectives.objective import LOSS, Objective
 from heatproof_objectives.step import Step
 
-from .annotated import AnnotatedParams
+from .annotated import AnnotatedParams, require_annotated
 from .maps import require_differentiable
 
 
@@ -54,12 +54,16 @@ class Additional(Objective[P]):
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The open settings of the base."""
-        return self.params.base.open
+        """The open settings of the base, and those that ``fit`` checks on the samples."""
+        return (*self.params.base.open, *self.params.unsure)
 
     def fit(self, samples: Iterable[Sample]) -> Self:
-        """This objective with its base fitted."""
-        return self.with_(base=self.params.base.fit(samples))
+        """This objective with its base fitted; raises ``DataError`` where all samples would be skipped."""
+        if self.params.base.open:
+            samples = list(samples)
+        if self.params.unsure:
+            require_annotated(samples, self.params.finding)
+        return self.with_(base=self.params.base.fit(samples)) if self.params.base.open else self
 
     def require(self, model: Model) -> None:
         """Raise ``ModelError`` for a model that does not fit the base, or on which the explainer is not defined."""

@@ -1,6 +1,6 @@
 """Targets from annotations: masks and boxes as they are, densities on a scale from 0 to 1."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heatproof.component import Params
-from heatproof.errors import DataError
+from heatproof.errors import DataError, near
 from heatproof.records import Annotation, Array, Sample
 from heatproof_lesions.readings import together
 from heatproof_objectives.step import Step
@@ -29,6 +29,11 @@ class AnnotatedParams(Params):
     finding: str = "gaze"
     densities: Densities = "linear"
     unannotated: Unannotated = "refuse"
+
+    @property
+    def unsure(self) -> tuple[str, ...]:
+        """The settings that have to be checked on the samples: a finding that nobody annotated would be skipped."""
+        return ("finding",) if self.unannotated == "skip" else ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,19 @@ def targets(step: Step, params: AnnotatedParams) -> Targets:
     stacked = np.stack([empty if values is None else values for values in maps])[:, None]
     present = torch.tensor([values is not None for values in maps], device=step.batch.images.device)
     return Targets(torch.from_numpy(stacked).to(step.batch.images), present)
+
+
+def require_annotated(samples: Iterable[Sample], finding: str) -> None:
+    """Raise ``DataError`` where no sample at all has an annotation of the finding."""
+    examined: dict[str, None] = {}
+    for sample in samples:
+        if finding in sample.findings():
+            return
+        examined |= dict.fromkeys(sample.findings())
+    raise DataError(
+        f"no sample to train on has an annotation of {finding!r}, so skipping those without would leave none; "
+        f"{near(finding, examined)}"
+    )
 
 
 def target(sample: Sample, finding: str, densities: Densities = "linear") -> Array | None:

@@ -51,6 +51,11 @@ class HeatmapSegmentation(Segmentation[HeatmapSegmentationParams]):
         """Whether the loss reads a heatmap: not in set 3 with β = 1."""
         return self.params.set != 3 or self.params.beta < 1
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The settings that ``fit`` checks on the samples; set 2 uses no annotation."""
+        return () if self.params.set == 2 else super().open
+
     def require(self, model: Model) -> None:
         """Raise ``ModelError`` for a model without classes or mask, or on which the generator is not defined."""
         super().require(model)

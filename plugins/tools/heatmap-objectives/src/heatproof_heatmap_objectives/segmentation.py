@@ -1,6 +1,7 @@
 """The loss of a network that classifies an image and segments it: the U-Net baseline of Watanabe et al. 2022."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 from pydantic import Field
 from torch import Tensor
@@ -8,10 +9,11 @@ from typing_extensions import TypeVar
 
 from heatproof.errors import ModelError
 from heatproof.model import Model
+from heatproof.records import Sample
 from heatproof_objectives.objective import Objective
 from heatproof_objectives.step import Step
 
-from .annotated import AnnotatedParams, targets
+from .annotated import AnnotatedParams, require_annotated, targets
 from .classification import CLASSIFICATIONS, Classification
 from .distances import of_logits
 
@@ -45,6 +47,17 @@ class Segmentation(Objective[P]):
     def masks(self) -> bool:
         """Whether the loss reads the mask of the network."""
         return True
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The settings that ``fit`` checks on the samples."""
+        return self.params.unsure
+
+    def fit(self, samples: Iterable[Sample]) -> Self:
+        """This objective; raises ``DataError`` where samples may be skipped and none has an annotation."""
+        if self.open:
+            require_annotated(samples, self.params.finding)
+        return self
 
     def require(self, model: Model) -> None:
         """Raise ``ModelError`` for a model without classes or, where the loss reads it, without the mask."""
