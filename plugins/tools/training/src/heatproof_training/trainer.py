@@ -75,9 +75,8 @@ class Trainer:
         return progress
 
     def close(self) -> None:
-        """End the threads, and let go of the device."""
+        """End the threads."""
         self.loader.close()
-        self.accelerator.free_memory()
 
     def _prepared(self) -> Any:
         """Fit the objective, move everything to the device, and return the optimiser."""

@@ -106,7 +106,6 @@ def _networks(
 ) -> Iterator[Trained]:  # fmt: skip
     """Train one network per fold, each from the same first weights."""
     first = {name: value.clone() for name, value in model.network.state_dict().items()}
-    accelerator = accelerator_of(config)
     record: dict[str, Any] = {
         "config": config.described(), "data": cohort.digest(members), "seed": config.seed, "model": model.name,
         "classes": model.classes, "select_on": config.select_on,
@@ -123,7 +122,7 @@ def _networks(
         with folder.writing(path):
             path.mkdir(exist_ok=True)
         model.network.load_state_dict(first)
-        trainer = Trainer(config, model, cohort, part, path, accelerator, record, observer, stopping, text)
+        trainer = Trainer(config, model, cohort, part, path, accelerator_of(config), record, observer, stopping, text)
         with closing(trainer):
             yield _trained(trainer, fold * bool(config.split.folds))
 
