@@ -245,3 +245,38 @@ def test_more_epochs_continue_a_finished_training(whole: Path, tmp_path: Path) -
     train(config, Observer())
     train(settings(tmp_path / "run"), Observer())
     assert equal(weights(config.output), weights(whole))
+
+
+class Steep(Objective):
+    """The mean square of the logits times a million, so that all gradients are large."""
+
+    def losses(self, step: Step) -> dict[str, torch.Tensor]:
+        return {"loss": 1e6 * step.outputs["logits"].square().mean()}
+
+
+@pytest.mark.parametrize(("clip", "largest"), [({"value": 0.1}, 0.1), ({"norm": 2.0}, None)])
+def test_clipped_gradients(tmp_path: Path, clip: dict[str, float], largest: float | None) -> None:
+    """One step of plain descent with rate 1 changes the weights by the clipped gradient."""
+    model = Linear()
+    before = model.network[1].weight.detach().clone()
+    config = settings(
+        tmp_path / "run", model=model, objective=Steep(), clip=clip, epochs=1, batch=100, augment={},
+        optimiser={"use": "sgd", "lr": 1.0, "momentum": 0, "nesterov": False},
+    )  # fmt: skip
+    train(config, Observer())
+    change = load_file(config.output / "checkpoint.safetensors")["1.weight"] - before
+    if largest is None:
+        assert float(change.norm()) == pytest.approx(2.0, rel=1e-3)
+    else:
+        assert float(change.abs().max()) == pytest.approx(largest, rel=1e-4)
+        assert float(change.abs().min()) == pytest.approx(largest, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_other_precisions(tmp_path: Path, precision: str) -> None:
+    config = settings(tmp_path / "run", precision=precision, epochs=1, channels_last=True, model=Residual())
+    [network] = train(config, Observer()).networks
+    dtype = {"float64": torch.float64, "bfloat16": torch.float32}[precision]
+    values = load_file(network.checkpoint).values()
+    assert {value.dtype for value in values if value.is_floating_point()} == {dtype}
+    assert np.isfinite(network.evaluations["test"].losses["loss"])
