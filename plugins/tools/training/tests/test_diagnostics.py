@@ -43,8 +43,8 @@ def test_planted_faults_of_curves() -> None:
 @pytest.fixture(scope="module")
 def eyes() -> list[Sample]:
     """Synthetic photographs with masks of lesions, prepared for a network."""
-    dataset = Phantom(patients=10, height=128)
-    preparation = Resize(size=96)
+    dataset = Phantom(patients=5, height=96)
+    preparation = Resize(size=64)
     return [preparation(dataset.load(id)) for id in dataset.ids()]
 
 

@@ -37,6 +37,13 @@ def test_shares_hold_in_every_class_and_no_patient_is_in_two_parts() -> None:
     assert {member.id for member in other.test} != {member.id for member in parts.test}
 
 
+def test_a_class_with_a_single_patient_is_for_training() -> None:
+    cohort = [*members(9), Member("rare", "rare", (2,))]
+    for seed in range(5):
+        [parts] = partitions(SplitSettings(validation=0.4, test=0.2), cohort, Blobs(), seed)
+        assert "rare" in {member.id for member in parts.train}
+
+
 def test_every_sample_is_tested_in_one_fold() -> None:
     cohort = members(57)
     folds = partitions(SplitSettings(folds=5, validation=0.2), cohort, Blobs(), 3)

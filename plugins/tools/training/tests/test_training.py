@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from torch import nn
 from heatproof.component import Params
 from heatproof.config.entries import DatasetEntry
 from heatproof.passes import gradients
-from heatproof.testing.toys import Blobs, Residual
+from heatproof.testing.toys import Blobs, Linear, Residual
 from heatproof_grading.grading import Grading
 from heatproof_objectives.objective import Objective
 from heatproof_objectives.step import Step, evaluating
@@ -84,7 +82,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("steps", [2, 3, 7])
+@pytest.mark.parametrize("steps", [2, 3])
 def test_a_training_that_was_stopped_continues_to_the_same_weights(whole: Path, tmp_path: Path, steps: int) -> None:
     """In mid-epoch and at its end: three steps are an epoch."""
     config = settings(tmp_path / "run")
@@ -97,35 +95,30 @@ def test_a_training_that_was_stopped_continues_to_the_same_weights(whole: Path, 
         assert (config.output / name).read_text() == (whole / name).read_text()
 
 
-KILLED = """
-import os, signal, sys
-sys.path[:0] = [sys.argv[2]]
-from pathlib import Path
-from test_training import After, Residual, settings
-from heatproof_training.training import train
-
 class Killer(After):
-    def step(self, epoch, step, steps, loss):
+    """Kills the process after a number of steps."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         super().step(epoch, step, steps, loss)
-        if self.left == 0:
+        if self.stopping():
             os.kill(os.getpid(), signal.SIGKILL)
 
-train(settings(Path(sys.argv[1]), model=Residual()), Killer(5))
-"""
 
-
-@pytest.mark.slow
-def test_a_training_that_was_killed_continues_to_the_same_weights(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    train(settings(tmp_path / "whole", model=Residual()), Observer())
-    words = [sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [path.name for path in folder.glob("state-*")] == ["state-000001-00000000"]
-    (folder / ".partial-state-1").mkdir()
-    train(settings(folder, model=Residual()), Observer())
-    assert equal(weights(folder), weights(tmp_path / "whole"))
-    assert not list(folder.glob(".partial*"))
+def test_a_training_that_was_killed_continues_to_the_same_weights(whole: Path, tmp_path: Path) -> None:
+    """In mid-epoch, so that the last state is that of the epoch before, and a partial state may lie there."""
+    config = settings(tmp_path / "run")
+    child = os.fork()
+    if not child:
+        try:
+            train(config, Killer(5))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [path.name for path in config.output.glob("state-*")] == ["state-000001-00000000"]
+    (config.output / ".partial-state-1").mkdir()
+    train(config, Observer())
+    assert equal(weights(config.output), weights(whole))
+    assert not list(config.output.glob(".partial*"))
 
 
 def test_the_results_of_a_training(whole: Path) -> None:
@@ -171,7 +164,7 @@ def test_the_loss_is_that_of_the_network_in_the_checkpoint(whole: Path) -> None:
 
 def test_a_network_learns_the_side_of_the_brighter_blob(tmp_path: Path) -> None:
     config = settings(
-        tmp_path / "run", data=DatasetEntry(component=Blobs(count=80)), model=Residual(), start="random", epochs=10,
+        tmp_path / "run", data=DatasetEntry(component=Blobs(count=48)), model=Linear(), start="random", epochs=5,
         batch=8, augment={}, metrics=(Grading(),), select="accuracy", schedule={"use": "cosine"}, balance="classes",
         optimiser={"use": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True}, clip={"value": 1.0},
     )  # fmt: skip
@@ -179,10 +172,11 @@ def test_a_network_learns_the_side_of_the_brighter_blob(tmp_path: Path) -> None:
     [network] = outcome.networks
     losses = [row["train"]["loss"] for row in network.history]
     assert losses[-1] < 0.5 * losses[0]
-    assert network.evaluations["test"].measures["accuracy"] >= 0.7
+    assert network.evaluations["test"].measures["accuracy"] == 1
     best = max(row["validation"]["accuracy"] for row in network.history)
     assert network.history[network.best]["validation"]["accuracy"] == best
-    assert not [flag for flag in network.flags if flag.name in ("stall", "explosion")]
+    assert not network.flags
+    assert not outcome.flags
 
 
 def test_selection_on_the_test_part_is_marked_everywhere(tmp_path: Path) -> None:
@@ -232,7 +226,9 @@ class Penalty(Objective[PenaltyParams]):
 def test_a_heatmap_in_the_loss_changes_what_is_learned(tmp_path: Path) -> None:
     penalties = []
     for weight in (0.0, 1e7):
-        config = settings(tmp_path / f"{weight}", objective=Penalty(weight=weight), model=Residual(), augment={})
+        config = settings(
+            tmp_path / f"{weight}", objective=Penalty(weight=weight), model=Residual(), augment={}, epochs=2
+        )
         row = train(config, Observer()).networks[0].history[-1]
         penalties.append([row[part]["penalty"] for part in ("train", "validation")])
     assert penalties[1][0] < 0.5 * penalties[0][0]
@@ -246,8 +242,36 @@ def test_an_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert len(network.history) == network.best + 2
 
 
-def test_more_epochs_continue_a_finished_training(whole: Path, tmp_path: Path) -> None:
-    config = settings(tmp_path / "run", epochs=2)
+class Steep(Objective):
+    """The mean square of the logits times a million, so that all gradients are large."""
+
+    def losses(self, step: Step) -> dict[str, torch.Tensor]:
+        return {"loss": 1e6 * step.outputs["logits"].square().mean()}
+
+
+@pytest.mark.parametrize(("clip", "largest"), [({"value": 0.1}, 0.1), ({"norm": 2.0}, None)])
+def test_clipped_gradients(tmp_path: Path, clip: dict[str, float], largest: float | None) -> None:
+    """One step of plain descent with rate 1 changes the weights by the clipped gradient."""
+    model = Linear()
+    before = model.network[1].weight.detach().clone()
+    config = settings(
+        tmp_path / "run", model=model, objective=Steep(), clip=clip, epochs=1, batch=100, augment={},
+        optimiser={"use": "sgd", "lr": 1.0, "momentum": 0, "nesterov": False},
+    )  # fmt: skip
     train(config, Observer())
-    train(settings(tmp_path / "run"), Observer())
-    assert equal(weights(config.output), weights(whole))
+    change = load_file(config.output / "checkpoint.safetensors")["1.weight"] - before
+    if largest is None:
+        assert float(change.norm()) == pytest.approx(2.0, rel=1e-3)
+    else:
+        assert float(change.abs().max()) == pytest.approx(largest, rel=1e-4)
+        assert float(change.abs().min()) == pytest.approx(largest, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", [pytest.param("float64", marks=pytest.mark.slow), "bfloat16"])
+def test_other_precisions(tmp_path: Path, precision: str) -> None:
+    config = settings(tmp_path / "run", precision=precision, epochs=1, channels_last=True, model=Residual())
+    [network] = train(config, Observer()).networks
+    dtype = {"float64": torch.float64, "bfloat16": torch.float32}[precision]
+    values = load_file(network.checkpoint).values()
+    assert {value.dtype for value in values if value.is_floating_point()} == {dtype}
+    assert np.isfinite(network.evaluations["test"].losses["loss"])

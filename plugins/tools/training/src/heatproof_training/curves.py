@@ -16,12 +16,14 @@ def drawn(networks: "Sequence[Trained]", select: str) -> bytes:
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(["loss", select]))
-    figure = Figure(figsize=(4.5 * len(names) + 0.5, 3.2), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(names) + 0.5, 3.2))
     panels = figure.subplots(1, len(names), squeeze=False)[0]
+    figure.subplots_adjust(0.5 / len(names) * 0.3 + 0.02, 0.16, 0.98, 0.95, wspace=0.3)
     for axes, name in zip(panels, names):
         for index, network in enumerate(networks):
             _draw(axes, network, name, COLOURS[index % len(COLOURS)])
         axes.set_xlabel("epoch")
+        axes.locator_params(axis="x", integer=True)
         axes.set_ylabel(name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)

@@ -52,7 +52,8 @@ def _fold(split: SplitSettings, members: Sequence[Member], test: Sequence[Member
 def _dealt(members: Sequence[Member], shares: Mapping[str, float], seed: int, purpose: str) -> dict[str, list[Member]]:
     """Deal the patients of each class out to parts by their shares; ``train`` gets what is left.
 
-    Counting runs on from class to class, so that the shares of the whole are right too.
+    Counting runs on from class to class, so that the shares of the whole are right too. The first patient of each
+    class is for training, if anything is.
     """
     patients: dict[str, list[Member]] = defaultdict(list)
     for member in members:
@@ -61,8 +62,12 @@ def _dealt(members: Sequence[Member], shares: Mapping[str, float], seed: int, pu
     shares = {**shares, "train": max(0.0, 1 - sum(shares.values()))}
     parts: dict[str, list[Member]] = {part: [] for part in shares}
     dealt: Counter[str] = Counter()
+    known: set[tuple[int, ...]] = set()
     for count, name in enumerate(names, start=1):
         part = max(shares, key=lambda part: shares[part] * count - dealt[part])
+        if _class_of(patients[name]) not in known and shares["train"] > 1e-9:
+            part = "train"
+        known.add(_class_of(patients[name]))
         dealt[part] += 1
         parts[part] += patients[name]
     return parts

@@ -75,9 +75,8 @@ class Trainer:
         return progress
 
     def close(self) -> None:
-        """End the threads, and let go of the device."""
+        """End the threads."""
         self.loader.close()
-        self.accelerator.free_memory()
 
     def _prepared(self) -> Any:
         """Fit the objective, move everything to the device, and return the optimiser."""
@@ -226,7 +225,7 @@ class Trainer:
             raise DataError(f"objective {self.objective.short} gives no {LOSS!r} (it gives {', '.join(losses)}).")
         for name, value in losses.items():
             if not bool(torch.isfinite(value)):
-                raise Diverged(self._diverged(f"{name} is {float(value.detach())}", where))
+                raise Diverged(self._diverged(f"the {name} ({float(value.detach())})", where))
 
     def _diverged(self, subject: str, where: str) -> str:
         path = self.folder / checkpoint.NAME

@@ -33,18 +33,26 @@ def train(config: TrainingConfig, observer: Observer, stopping: Callable[[], boo
     folder.opened(config.output, config.described())
     with threads_of(config):
         model = _model(config)
-        cohort = Cohort(config, model, configured(config.cache))
-        observer.stage(f"reading the samples of {cohort.dataset.short}")
-        members, facts = _surveyed(cohort, config)
-        parts = partitions(config.split, members, cohort.dataset, config.seed)
-        needed = [name for name in ("validation", "test") if getattr(config.split, name)]
-        labelled = config.objective.labelled
-        absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
-        flags = [*dict.fromkeys(absent), *data_flags(facts)]
-        for flag in flags:
-            observer.notice(f"warning: {flag.text}")
-        networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
-        return write_results(config, model, networks, flags)
+        try:
+            return _trained_on(config, model, observer, stopping)
+        finally:
+            model.renew()  # its network is no longer that of its settings
+
+
+def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stopping: Callable[[], bool]) -> Outcome:
+    """Train the network of a model, after all checks of the data."""
+    cohort = Cohort(config, model, configured(config.cache))
+    observer.stage(f"reading the samples of {cohort.dataset.short}")
+    members, facts = _surveyed(cohort, config)
+    parts = partitions(config.split, members, cohort.dataset, config.seed)
+    needed = [name for name in ("validation", "test") if getattr(config.split, name)]
+    labelled = config.objective.labelled
+    absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
+    flags = [*dict.fromkeys(absent), *data_flags(facts)]
+    for flag in flags:
+        observer.notice(f"warning: {flag.text}")
+    networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
+    return write_results(config, model, networks, flags)
 
 
 def _model(config: TrainingConfig) -> Model:
@@ -106,7 +114,6 @@ def _networks(
 ) -> Iterator[Trained]:  # fmt: skip
     """Train one network per fold, each from the same first weights."""
     first = {name: value.clone() for name, value in model.network.state_dict().items()}
-    accelerator = accelerator_of(config)
     record: dict[str, Any] = {
         "config": config.described(), "data": cohort.digest(members), "seed": config.seed, "model": model.name,
         "classes": model.classes, "select_on": config.select_on,
@@ -123,7 +130,7 @@ def _networks(
         with folder.writing(path):
             path.mkdir(exist_ok=True)
         model.network.load_state_dict(first)
-        trainer = Trainer(config, model, cohort, part, path, accelerator, record, observer, stopping, text)
+        trainer = Trainer(config, model, cohort, part, path, accelerator_of(config), record, observer, stopping, text)
         with closing(trainer):
             yield _trained(trainer, fold * bool(config.split.folds))
 
