@@ -109,7 +109,7 @@ def test_the_last_layer_is_the_last_convolution_of_the_deepest_tap():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"taps": (3, 2)}, r"taps: should be different blocks in ascending order.*\(seen: \[3, 2\]\)"),
+        ({"taps": (3, 2)}, r"taps: should be different blocks in ascending order.*\(seen: \(3, 2\)\)"),
         ({"taps": (2, 2)}, "taps: should be different blocks in ascending order"),
         ({"taps": (6,)}, "less than or equal to 5"),
         ({"taps": ()}, "taps"),
