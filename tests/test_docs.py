@@ -28,6 +28,7 @@ from heatproof_training import settings as training
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 GENERATED = runpy.run_path(str(DOCS / "generated.py"))
+VERDICTS = runpy.run_path(str(DOCS / "verdicts.py"))
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 TEXTS = [*PAGES, ROOT / "README.md", *sorted(ROOT.glob("plugins/*/*/README.md"))]
 COMPLETE = {"datasets": ["phantom"], "models": ["lesionnet"], "explainers": ["gradient"], "metrics": ["ecs"]}
@@ -104,6 +105,20 @@ def test_every_path_of_the_architecture_exists_and_its_image_shows_every_package
 def test_generated_parts_are_up_to_date(page):
     text = page.read_text(encoding="utf-8")
     assert GENERATED["filled"](text) == text, "run: python docs/generated.py"
+
+
+def test_every_model_of_the_box_has_a_section_of_verdicts():
+    page = (DOCS / "verdicts.md").read_text(encoding="utf-8")
+    registered = VERDICTS["registered"]("model", default())
+    assert list(VERDICTS["sections"](page)) == registered, "run: python docs/verdicts.py NAMES"
+
+
+@pytest.mark.slow
+def test_verdicts_are_as_documented():
+    page = (DOCS / "verdicts.md").read_text(encoding="utf-8")
+    methods = VERDICTS["explainers"](default())
+    assert VERDICTS["needs"](methods) in page
+    assert VERDICTS["section"]("lesionnet", default(), methods).strip() in page
 
 
 def test_the_page_of_commands_shows_every_command_of_the_core_and_of_the_tools():

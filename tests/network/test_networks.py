@@ -233,6 +233,7 @@ def test_the_verdicts(model):
     assert "Multiply" in DeepLift().verdict(model).reason
     assert "SiLU" in Lrp().verdict(model).reason
     assert "gate counts as a constant" in Lrp().verdict(model).reason
+    assert "interpolate" not in Lrp().verdict(model).reason  # on which only the mask depends
 
 
 def test_relu_only_is_refused_without_a_relu_between_image_and_classes(model):
@@ -243,19 +244,21 @@ def test_relu_only_is_refused_without_a_relu_between_image_and_classes(model):
         explainer(Batch(model, ["a"], random_images(64, 1), [0]))
 
 
-@pytest.mark.slow
-def test_a_layer_that_the_classes_do_not_depend_on_is_noted():
-    """The U-Net's decoder computes only the mask; Grad-CAM of it is zero for every class, which a note says."""
-    model = Model.of(calibrated("unet"), "abc"[:CLASSES], outputs=BOTH)
-    images = random_images(64)
-    layers = ("encoder._blocks.15._project_conv", "segmentation_head.0")
-    assert set(layers) <= model.outline.layers
-    assert layers[1] not in model.layers()
-    batch = Batch(model, ["a", "b"], images, [0, 1], layers=layers)
-    encoder, decoder = (GradCam(layer=layer)(batch) for layer in layers)
-    assert encoder.values.any()
-    assert not decoder.values.any()
-    assert decoder.notes["degenerate"] == [1.0, 1.0]
+def test_a_layer_that_the_classes_do_not_depend_on_is_refused(model):
+    """The U-Net's decoder computes only the mask; Grad-CAM of it would be zero for every class."""
+    last = GradCam().layers(model)
+    assert model.outline.aside.isdisjoint({*last, *model.layers()})
+    modules = {name for name, _ in model.network.named_modules()}
+    decoder = {name for name in model.outline.layers & modules if name.startswith(("decoder", "segmentation_head"))}
+    assert model.outline.aside & modules == decoder
+    if not decoder:
+        return
+    explainer = GradCam(layer="segmentation_head.0")
+    verdict = explainer.verdict(model)
+    assert verdict.level == "undefined"
+    assert "the output 'logits' of Unet does not depend on the layer 'segmentation_head.0'" in verdict.reason
+    with pytest.raises(ModelError, match="name a layer between the image and that output"):
+        explainer(Batch(model, ["a"], random_images(64, 1), [0], layers=["segmentation_head.0"]))
 
 
 def plain_gradient(model: Model, images: Tensor) -> Tensor:
@@ -271,6 +274,15 @@ def close(actual: Tensor, expected: Tensor) -> None:
 
 
 # what cannot be traced
+
+
+def test_without_its_check_of_the_size_a_network_can_be_traced():
+    network = UNTRACEABLE["a check of the size"]().eval()
+    network.requires_divisible_input_shape = False
+    result = outline(network, BOTH)
+    assert result.reason == ""
+    assert "segmentation_head.0" in result.aside
+    assert "encoder.layer4" in result.layers - result.aside
 
 
 @pytest.mark.slow

@@ -265,6 +265,12 @@ FAULTS = (
 )
 
 
+def test_logits_per_pixel_decide_on_no_class_of_the_image():
+    model = Model.of(nn.Conv2d(3, 1, 1), ("bright",), Blocks(), head="sigmoid")
+    (result,) = run("segmenting", [check for check in checks(model) if check.name == "readings decide on a class"])
+    assert (result.outcome, result.reason) == ("skipped", "the model gives logits per pixel")
+
+
 @conforms(*SOUND)
 def test_sound_models_pass_every_check(check):
     check()

@@ -124,6 +124,7 @@ class Explainer(Component[P]):
             return Verdict("undefined", reason)
         try:
             model.require_layers(self.layers(model))
+            model.require_explaining(self.layers(model))
         except ModelError as error:
             return Verdict("undefined", str(error).rstrip("."))
         return Verdict("exact")

@@ -248,6 +248,16 @@ class Model(Component[P]):
             if name not in self.outline.layers:
                 raise ModelError(f"{self.short} has no layer {name!r}; {near(name, {*self.outline.layers, 'last'})}")
 
+    @final
+    def require_explaining(self, names: Sequence[str]) -> None:
+        """Raise ``ModelError`` for a layer that the explained output does not depend on, such as one of a decoder."""
+        for name in names:
+            if name in self.outline.aside:
+                raise ModelError(
+                    f"the output {self.explained!r} of {self.short} does not depend on the layer {name!r}; name a "
+                    "layer between the image and that output."
+                )
+
     @property
     def grid(self) -> str:
         """The identity of the preparation and the precision: models with the same grid share baselines."""

@@ -1,7 +1,7 @@
 """The outline of a network: its layers by the names of its modules, and its activations."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor, fx, nn
 
 from .canonical import canonical, reason_of
 from .equivalence import converted
-from .graph import ancestors, of_kind
+from .graph import ancestors, of_kind, only_reader
 from .grids import PASSIVE_MODULES, Neck, Shape, channel_axis, gates, has_grid, is_wide, neck, shapes_of
-from .modules import ACTIVATIONS, CONVOLUTIONS, POOLS
+from .modules import ACTIVATIONS, CONVOLUTIONS, PASSING, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE
 from .tracing import OBSERVED, explained, named_outputs, optional
@@ -21,8 +21,9 @@ from .tracing import OBSERVED, explained, named_outputs, optional
 class Outline:
     """A network's convolutions by name and its classes of activation, in order of evaluation.
 
-    ``layers`` are all names with an observable output. ``grids`` are the convolutions on the way to an output whose
-    values lie on a grid over the image, without gates. ``last`` is the layer with the grid that is pooled, or empty
+    ``layers`` are all names with an observable output, and ``aside`` those of them that the explained output does not
+    depend on. ``grids`` are the convolutions on the way to an output whose values lie on a grid over the image, without
+    gates. ``last`` is the layer with the grid that is pooled, or empty
     for the reason ``unpooled``. ``module`` is the canonical network, and ``reason`` says why a network cannot be
     traced. ``example`` is an image that the network takes, and ``per_pixel`` whether its explained output has logits on
     a grid over the image, (n, class, *grid), if they are known.
@@ -33,6 +34,7 @@ class Outline:
     reason: str = ""
     module: fx.GraphModule | None = None
     layers: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
     grids: tuple[str, ...] = ()
     last: str = ""
     unpooled: str = "the size of its images is unknown, so set the model's size"
@@ -54,9 +56,10 @@ def outline(
     convolutions = [node for node in module.graph.nodes if of_kind(module, node, CONVOLUTIONS)]
     activations = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
     names = tuple(str(node.target) for node in convolutions)
+    layers = layers_of(module)
     plain = Outline(
         names, tuple(type(module.get_submodule(str(node.target))) for node in activations), module=module,
-        layers=frozenset(layers_of(module)), grids=names,
+        layers=frozenset(layers), aside=_aside(module, outputs, layers), grids=names,
     )  # fmt: skip
     for image in examples:
         try:
@@ -76,6 +79,16 @@ def layers_of(module: fx.GraphModule) -> dict[str, str]:
     calls = [node for node in module.graph.nodes if node.op.startswith("call") and not node.meta.get(OBSERVED)]
     unnamed = [node.name for node in calls if node.op != "call_module" or str(node.target).endswith(AS_MODULE)]
     return {**{name: name for name in unnamed}, **layers}
+
+
+def _aside(module: fx.GraphModule, outputs: tuple[str, ...], layers: Mapping[str, str]) -> frozenset[str]:
+    """The layers that the explained output does not depend on; none of a network without that output."""
+    nodes = named_outputs(module.graph.output_node().args[0], outputs)
+    output = nodes[explained(nodes)]
+    if not isinstance(output, fx.Node):
+        return frozenset()
+    needed = {node.name for node in ancestors(output)}
+    return frozenset(name for name, node in layers.items() if node not in needed)
 
 
 def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Tensor], reason: str) -> Outline:
@@ -99,7 +112,10 @@ def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Te
         if per_pixel:
             last = ""
             unpooled = _nothing_pooled({name: tuple(values[name].shape) for name in grids}, image)
-        return Outline(convolutions, (), reason, None, frozenset(values), grids, last, unpooled, image, per_pixel)
+        return Outline(
+            convolutions, (), reason, None, frozenset(values), frozenset(values.keys() - path.keys()), grids, last,
+            unpooled, image, per_pixel,
+        )  # fmt: skip
     return Outline(reason=reason, layers=frozenset(name for name, _ in network.named_modules() if name))
 
 
@@ -170,7 +186,7 @@ def _with_grids(
     pooled = Neck(reason="it has no output (n, class)")
     if explained_nodes:
         pooled = neck(module, explained_nodes[0], shapes)
-    last = "" if pooled.node is None else _name_of(pooled.node, plain.convolutions)
+    last = "" if pooled.node is None else _name_of(module, pooled.node, plain.convolutions)
     per_pixel = bool(explained_nodes) and _is_per_pixel(shapes.get(explained_nodes[0], ()), image)
     if per_pixel:
         last = ""
@@ -186,7 +202,16 @@ def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx
     return [first, *others] if isinstance(first, fx.Node) else others
 
 
-def _name_of(node: fx.Node, convolutions: tuple[str, ...]) -> str:
-    """The name of a layer: of a convolution at the end of whose chain it is, else of the outermost module."""
-    names = node.meta.get(OBSERVED, [])
+def _name_of(module: fx.GraphModule, node: fx.Node, convolutions: tuple[str, ...]) -> str:
+    """The name of a layer: of a convolution at the end of whose chain it is, else of the outermost module.
+
+    A value that no module returns, such as that of a function in a module that ends by an identity, has the name of
+    what passes it on unchanged.
+    """
+    names = list(node.meta.get(OBSERVED, ()))
+    reader = only_reader(node)
+    passed_on = not names
+    while passed_on and reader is not None and of_kind(module, reader, PASSING):
+        names += reader.meta.get(OBSERVED, ())
+        reader = only_reader(reader)
     return next((name for name in names if name in convolutions), next(reversed(names), node.name))

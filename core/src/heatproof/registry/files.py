@@ -79,8 +79,8 @@ def require_sound(added: Iterable[Announcement], broken: Iterable[Broken], entri
 def snake_case(name: str) -> str:
     """Return the name that a class is registered by.
 
-    >>> [snake_case(name) for name in ("MyNetwork", "ResNet18", "UNet", "LRPZPlus", "Net_A")]
-    ['my_network', 'res_net18', 'u_net', 'lrpz_plus', 'net_a']
+    >>> [snake_case(name) for name in ("MyNetwork", "ResNet18", "VNet", "LRPZPlus", "Net_A")]
+    ['my_network', 'res_net18', 'v_net', 'lrpz_plus', 'net_a']
     """
     return WORDS.sub("_", name).replace("__", "_").lower()
 

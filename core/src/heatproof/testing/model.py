@@ -180,7 +180,12 @@ def masks_keep_their_area(bench: ModelBench) -> None:
 
 
 def readings_decide_on_a_class(bench: ModelBench) -> None:
-    """Probabilities are in 0…1 and sum to 1 for a softmax; decisions are classes; also for extreme logits."""
+    """Probabilities are in 0…1 and sum to 1 for a softmax; decisions are classes; also for extreme logits.
+
+    The law does not apply to logits per pixel, which decide on no class of the image.
+    """
+    if bench.model.outline.per_pixel:
+        raise NotApplicable("the model gives logits per pixel")
     width = bench.logits(bench.model).shape[1]
     directions = np.linspace(-1, 1, width) if width > 1 else np.ones(1)
     for scale in (0.0, 1.0, 1e3, -1e3):

@@ -110,6 +110,18 @@ def test_a_model_says_it_among_its_notices(tmp_path: Path) -> None:
     assert notices == ["checkpoint a.pt: the weights were read through the prefix 'module.' of names."]
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_part_of_a_larger_network_is_loaded_and_the_rest_is_said(tmp_path: Path, prefix: str) -> None:
+    state = network(9).state_dict()
+    whole = {**state, "decoder.weight": torch.ones(2), "decoder.bias": torch.ones(2)}
+    torch.save(prefixed(prefix, whole), tmp_path / "a.pt")
+    with pytest.warns(UserWarning, match=r"not used: 2 \(such as 'decoder.bias'\)\.$"):
+        loaded = load_weights(network(), tmp_path / "a.pt", beside=("decoder.",))
+    assert same(loaded.state_dict(), state)
+    with pytest.raises(ModelError, match=r"unknown: 2 \(such as 'decoder.bias'\)"):
+        load_weights(network(), tmp_path / "a.pt", beside=("encoder.",))
+
+
 def test_several_sets_of_weights_are_asked_about(tmp_path: Path) -> None:
     """A trainer that averages weights stores both; nobody but the user knows which were evaluated."""
     state = network(9).state_dict()

@@ -76,5 +76,5 @@ def exactness(model: Model) -> Verdict:
     others = {name_of(network, node) for node in not_linear(model) if not of_kind(network, node, NOT_LINEAR)}
     if others:
         names = ", ".join(sorted(others))
-        return Verdict("approximate", f"{names} of {model.short} pass the derivative, not the difference")
+        return Verdict("approximate", f"the derivative, not the difference, passes through {names} of {model.short}")
     return Verdict("exact")

@@ -56,15 +56,16 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
     network = model.outline.module
     if network is None:
         return Verdict("undefined", f"{model.short} cannot be traced ({model.outline.reason}), so no layer has a rule")
-    for node in network.graph.find_nodes(op="call_module"):
+    reached = dependents(image_node(network.graph))
+    nodes = _relevance_nodes(network, reached, _start(model, network.graph))
+    for node in nodes:
         norm: Any = module_of(network, node)
         if batch_norm_rule and isinstance(norm, BATCH_NORMS) and norm.running_mean is None:
             reason = f"{node.target} of {model.short} has no running statistics, which batch_norm: innvestigate needs"
             return Verdict("undefined", f"{reason}; use batch_norm: merged")
     # Dictionaries without values serve as sets that keep their order.
     names: dict[str, dict[str, None]] = {remark: {} for remark in REMARKS}
-    reached = dependents(image_node(network.graph))
-    for node in _relevance_nodes(model, network, reached):
+    for node in nodes:
         remark = _remark(network, node, reached, batch_norm_rule)
         if remark:
             names[remark][_name(network, node, remark)] = None
@@ -74,12 +75,17 @@ def exactness(model: Model, batch_norm_rule: bool) -> Verdict:
     return Verdict("exact")
 
 
-def _relevance_nodes(model: Model, network: fx.GraphModule, dependents: set[fx.Node]) -> list[fx.Node]:
-    """The nodes that relevance visits between the explained output and the image, in order of evaluation."""
+def _start(model: Model, graph: fx.Graph) -> fx.Node:
+    """The node at which relevance starts: the explained output, or the end of a graph without it."""
     try:
-        visited = {output_of(network.graph, model.explained, model.outputs)}
-    except ModelError:  # the batch names the outputs that there are
-        visited = {network.graph.output_node()}
+        return output_of(graph, model.explained, model.outputs)
+    except ModelError:
+        return graph.output_node()
+
+
+def _relevance_nodes(network: fx.GraphModule, dependents: set[fx.Node], start: fx.Node) -> list[fx.Node]:
+    """The nodes that relevance visits between ``start`` and the image, in order of evaluation."""
+    visited = {start}
     for node in reversed(network.graph.nodes):
         if node not in visited:
             continue

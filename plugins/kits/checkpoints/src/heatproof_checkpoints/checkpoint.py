@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -41,17 +41,21 @@ class Reading:
         return " and ".join(self.through) or "the file itself"
 
 
-def load_weights(network: nn.Module, path: Path, translations: Translations | None = None) -> nn.Module:
+def load_weights(
+    network: nn.Module, path: Path, translations: Translations | None = None, beside: tuple[str, ...] = ()
+) -> nn.Module:
     """Load a checkpoint (safetensors, or a dictionary saved by torch) into ``network``; no code is executed.
 
     The tensors may lie in an entry (``state_dict``, ``model``), and their names may begin with, or contain, the names
     of wrappers (``module.``, ``model.``, ``_orig_mod.``), or be those of another library: a notice says what was seen
-    through. Half precision becomes the network's. A missing ``num_batches_tracked`` keeps its value. Raises
-    ``ModelError`` where the file is no checkpoint, where no set of tensors, or more than one, has the network's names
-    and shapes, and for values that are not finite or not real.
+    through. ``beside`` are the beginnings of the names of other parts of a larger network, whose tensors are not used,
+    which a notice says too. Half precision becomes the network's. A missing ``num_batches_tracked`` keeps its value.
+    Raises ``ModelError`` where the file is no checkpoint, where no set of tensors, or more than one, has the network's
+    names and shapes, and for values that are not finite or not real.
     """
     expected = network.state_dict()
-    reading = _only(list(_readings(expected, sets_of_weights(path), translations or {})), expected, path)
+    readings = list(_readings(expected, sets_of_weights(path), translations or {}))
+    reading = _only([_without(beside, reading) for reading in readings], expected, path)
     for name, value in reading.state.items():
         _require_sound(name, value, expected[name], path)
     _say(reading, path)
@@ -88,6 +92,13 @@ def _readings(
             if all(reading.missing for reading in readings) and len(translated) == len(weights):
                 readings += _prefixed(expected, translated, (*wrapper, f"the names of {library}"))
         yield from readings
+
+
+def _without(beside: tuple[str, ...], reading: Reading) -> Reading:
+    """The reading with the tensors of other parts of a larger network counted as unused, not as unknown."""
+    others = [name for name in reading.unknown if name.startswith(beside)]
+    unknown = [name for name in reading.unknown if not name.startswith(beside)]
+    return replace(reading, unknown=unknown, unused=sorted([*reading.unused, *others]))
 
 
 def _without_wrappers(name: str) -> str:
@@ -176,10 +187,13 @@ def _require_sound(name: str, value: Tensor, expected: Tensor, path: Path) -> No
 
 def _say(reading: Reading, path: Path) -> None:
     """Say what was seen through, and which tensors are not used."""
-    if not reading.through:
-        return
-    beside = f"; not used: {_count(reading.unused)}" if reading.unused else ""
-    notice(f"checkpoint {path.name}: the weights were read through {reading.name}{beside}.")
+    sentences = []
+    if reading.through:
+        sentences.append(f"the weights were read through {reading.name}")
+    if reading.unused:
+        sentences.append(f"not used: {_count(reading.unused)}")
+    if sentences:
+        notice(f"checkpoint {path.name}: {'; '.join(sentences)}.")
 
 
 def _count(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import nn
 
 from heatproof.component import Location, Params, Seed
@@ -17,7 +17,7 @@ from heatproof.model import Model
 from heatproof.notices import notice
 from heatproof.records import Head
 from heatproof_checkpoints.checkpoint import Translations, load_weights
-from heatproof_classifiers.record import Record
+from heatproof_classifiers.record import Names, Record
 from heatproof_transforms.conversion import preparation_of
 
 COLOURS = 3
@@ -28,13 +28,6 @@ RESERVED = frozenset((
 ))  # fmt: skip
 """Arguments of a library's functions that are no ``options``: other settings decide them."""
 HEADS: Mapping[str, Head] = {"softmax": "softmax", "sigmoid": "sigmoid", "binary": "sigmoid"}
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"names {repeated[0]!r} twice; give each output a name of its own")
-    return names
 
 
 class ClassifierParams(Params):
@@ -52,7 +45,7 @@ class ClassifierParams(Params):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    classes: Names | None = None
     weights: Annotated[
         Annotated[str, Field(pattern=r"^(pretrained|package|[A-Z][A-Z0-9_]*)$")] | Location | None,
         Field(union_mode="left_to_right"),

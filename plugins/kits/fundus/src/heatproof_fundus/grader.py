@@ -1,4 +1,4 @@
-"""The base class of networks that grade diabetic retinopathy: a published backbone with one ordinal output."""
+"""Base classes of networks that grade diabetic retinopathy: published ones of torchvision, with one output."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
@@ -35,19 +36,16 @@ class GraderParams(Params):
     centre: Centre = "field"
 
 
-class Grader(Model[GraderParams]):
-    """A backbone, global average pooling, and a head with one ordinal output.
+P = TypeVar("P", bound=GraderParams, default=GraderParams, covariant=True)
 
-    The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
-    grade / 4 (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the
-    context of diabetic retinopathy lesion detection"; the paper does not state widths and rates). A subclass implements
-    ``backbone`` and ``imagenet``, and names the module of its head.
+
+class PublishedGrader(Model[P]):
+    """A network that torchvision has, with another output, so that its weights of ImageNet fit but for the output.
+
+    A subclass implements ``architecture`` and ``imagenet``, and names what is ``replaced``.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
-    head = "ordinal"
-    head_name: ClassVar[str]
-    """The name of the head's module in the network."""
     replaced: ClassVar[tuple[str, ...]]
     """Prefixes of the names of torchvision's weights that are not loaded, such as those of its classifier."""
 
@@ -56,13 +54,13 @@ class Grader(Model[GraderParams]):
         self.preparation = Fundus(size=self.params.size, channels=3, centre=self.params.centre)
 
     @abstractmethod
-    def backbone(self) -> tuple[nn.Module, int]:
-        """Build torchvision's network, with random weights and global average pooling, and return its feature count."""
+    def architecture(self) -> nn.Module:
+        """Build the network: images (n, 3, size, size) → logits (n, 1), with weights drawn from torch's generator."""
         raise NotImplementedError
 
     @abstractmethod
     def imagenet(self) -> Any:
-        """Return torchvision's weights for the backbone: a member of a ``WeightsEnum``."""
+        """Return torchvision's weights for the network: a member of a ``WeightsEnum``."""
         raise NotImplementedError
 
     def build(self) -> nn.Module:
@@ -79,17 +77,15 @@ class Grader(Model[GraderParams]):
         """Build the network with weights drawn from the seed; the state of torch's random generator stays the same."""
         with torch.random.fork_rng():
             torch.manual_seed(self.params.seed)
-            network, features = self.backbone()
-            setattr(network, self.head_name, ordinal_head(features))
-        return network
+            return self.architecture()
 
     def _with_imagenet(self, network: nn.Module) -> nn.Module:
-        """Load torchvision's weights into the backbone, from torch's cache or by download; the head is unchanged."""
+        """Load torchvision's weights, from torch's cache or by download; what is replaced stays unchanged."""
         weights = self.imagenet()
         cached = f"{torch.hub.get_dir()}/checkpoints/{weights.url.rpartition('/')[2]}"
         try:
             state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-            network.load_state_dict(self._with_head(network, state))
+            network.load_state_dict(self._joined(network, state))
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
@@ -98,11 +94,36 @@ class Grader(Model[GraderParams]):
             ) from error
         return network
 
-    def _with_head(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Join the weights of torchvision that are not replaced and those of the network's head."""
-        backbone = {name: value for name, value in state.items() if not name.startswith(self.replaced)}
-        head = {name: value for name, value in network.state_dict().items() if name.startswith(f"{self.head_name}.")}
-        return backbone | head
+    def _joined(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Join the weights of torchvision that are not replaced and those of the network in their place."""
+        published = {name: value for name, value in state.items() if not name.startswith(self.replaced)}
+        drawn = {name: value for name, value in network.state_dict().items() if name.startswith(self.replaced)}
+        return published | drawn
+
+
+class Grader(PublishedGrader):
+    """A backbone, global average pooling, and a head with one ordinal output.
+
+    The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
+    grade / 4 (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the
+    context of diabetic retinopathy lesion detection"; the paper does not state widths and rates). A subclass implements
+    ``backbone`` and ``imagenet``, and names the module of its head.
+    """
+
+    head = "ordinal"
+    head_name: ClassVar[str]
+    """The name of the head's module in the network; it is among what is ``replaced``."""
+
+    @abstractmethod
+    def backbone(self) -> tuple[nn.Module, int]:
+        """Build torchvision's network, with random weights and global average pooling, and return its feature count."""
+        raise NotImplementedError
+
+    def architecture(self) -> nn.Module:
+        """Build the backbone with the ordinal head."""
+        network, features = self.backbone()
+        setattr(network, self.head_name, ordinal_head(features))
+        return network
 
 
 def initialised(network: nn.Module) -> nn.Module:
