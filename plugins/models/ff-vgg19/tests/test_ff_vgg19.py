@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.models.vgg import cfgs, make_layers
 
 from heatproof.errors import HeatproofError
@@ -51,7 +50,8 @@ def plain(network: nn.Module, pixels: Tensor, taps: tuple[int, ...]) -> Tensor:
     with torch.device("meta"):
         features = make_layers(cfgs["E"])[: len(network.features)]
     features.load_state_dict(network.features.state_dict(), assign=True)
-    values, pooled = pixels, []
+    values = pixels
+    pooled = []
     for layer in features:
         values = layer(values)
         if isinstance(layer, nn.MaxPool2d):
@@ -61,9 +61,7 @@ def plain(network: nn.Module, pixels: Tensor, taps: tuple[int, ...]) -> Tensor:
         norm = network.taps[str(block)].norm
         scaled = (pooled[block - 1].mean((2, 3)) - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
         columns.append(scaled * norm.weight + norm.bias)
-    first, last = network.classifier[0], network.classifier[3]
-    hidden = functional.linear(torch.cat(columns, 1), first.weight, first.bias).relu()
-    return functional.linear(hidden, last.weight, last.bias)
+    return network.classifier(torch.cat(columns, 1))
 
 
 @pytest.mark.parametrize("taps", [(2, 3, 4, 5), (5,)], ids=str)

@@ -12,8 +12,9 @@ from heatproof_fundus.photograph import Fundus
 
 CELLS = 7
 """The side of the last map at 512 pixels, which is that of ImageNet's VGG16 at 224."""
-FIRST, CONV5_1 = 0, 24
-"""The positions of conv1_1 and conv5_1 among torchvision's ``features``."""
+CONV1_1 = 0
+CONV5_1 = 24
+"""The positions of two convolutions among torchvision's ``features``."""
 SMALLEST = 128
 """The side of images, in pixels, below which nothing is left to pool after conv5_1."""
 UNITS = 4096
@@ -55,7 +56,7 @@ class VGG16At512(PublishedGrader[VGG16At512Params]):
         from torchvision.models.vgg import cfgs, make_layers
 
         features = make_layers(cfgs["D"])
-        features[FIRST] = _changed(features[FIRST], stride=2, padding=1)
+        features[CONV1_1] = _changed(features[CONV1_1], stride=2, padding=1)
         features[CONV5_1] = _changed(features[CONV5_1], stride=1, padding=0)
         channels = cfgs["D"][-2]
         return nn.Sequential(
