@@ -62,7 +62,7 @@ class Failing(Objective):
 
 def test_a_loss_of_nan_names_the_batch_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     config = settings(tmp_path, objective=Failing(), epochs=4)
-    message = r"loss is nan is not finite in epoch 3, batch 1 \(samples blob-\d+, .*\): training stopped; the best"
+    message = r"the loss \(nan\) is not finite in epoch 3, batch 1 \(samples blob-\d+, .*\): training stopped; the best"
     refused(config, Diverged, message)
     values = load_file(config.output / "checkpoint.safetensors").values()
     assert all(bool(value.isfinite().all()) for value in values)

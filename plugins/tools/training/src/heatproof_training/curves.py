@@ -23,6 +23,7 @@ def drawn(networks: "Sequence[Trained]", select: str) -> bytes:
         for index, network in enumerate(networks):
             _draw(axes, network, name, COLOURS[index % len(COLOURS)])
         axes.set_xlabel("epoch")
+        axes.locator_params(axis="x", integer=True)
         axes.set_ylabel(name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)

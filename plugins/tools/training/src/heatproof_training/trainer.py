@@ -225,7 +225,7 @@ class Trainer:
             raise DataError(f"objective {self.objective.short} gives no {LOSS!r} (it gives {', '.join(losses)}).")
         for name, value in losses.items():
             if not bool(torch.isfinite(value)):
-                raise Diverged(self._diverged(f"{name} is {float(value.detach())}", where))
+                raise Diverged(self._diverged(f"the {name} ({float(value.detach())})", where))
 
     def _diverged(self, subject: str, where: str) -> str:
         path = self.folder / checkpoint.NAME

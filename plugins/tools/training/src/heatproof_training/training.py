@@ -33,18 +33,26 @@ def train(config: TrainingConfig, observer: Observer, stopping: Callable[[], boo
     folder.opened(config.output, config.described())
     with threads_of(config):
         model = _model(config)
-        cohort = Cohort(config, model, configured(config.cache))
-        observer.stage(f"reading the samples of {cohort.dataset.short}")
-        members, facts = _surveyed(cohort, config)
-        parts = partitions(config.split, members, cohort.dataset, config.seed)
-        needed = [name for name in ("validation", "test") if getattr(config.split, name)]
-        labelled = config.objective.labelled
-        absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
-        flags = [*dict.fromkeys(absent), *data_flags(facts)]
-        for flag in flags:
-            observer.notice(f"warning: {flag.text}")
-        networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
-        return write_results(config, model, networks, flags)
+        try:
+            return _trained_on(config, model, observer, stopping)
+        finally:
+            model.renew()  # its network is no longer that of its settings
+
+
+def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stopping: Callable[[], bool]) -> Outcome:
+    """Train the network of a model, after all checks of the data."""
+    cohort = Cohort(config, model, configured(config.cache))
+    observer.stage(f"reading the samples of {cohort.dataset.short}")
+    members, facts = _surveyed(cohort, config)
+    parts = partitions(config.split, members, cohort.dataset, config.seed)
+    needed = [name for name in ("validation", "test") if getattr(config.split, name)]
+    labelled = config.objective.labelled
+    absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
+    flags = [*dict.fromkeys(absent), *data_flags(facts)]
+    for flag in flags:
+        observer.notice(f"warning: {flag.text}")
+    networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
+    return write_results(config, model, networks, flags)
 
 
 def _model(config: TrainingConfig) -> Model:
