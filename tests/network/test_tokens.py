@@ -125,8 +125,11 @@ def model_of(build: object, size: object = 32) -> Model:
     return Model.of(build().double().eval(), CLASSES, Resize(size=size))
 
 
+SLOW = ("MONAI", "convnext of timm", "averaged registers", "registers", "deit")
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "MONAI" else name for name in TRANSFORMERS]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TRANSFORMERS]
 )
 def test_layers_and_tokens(name):
     """Also with weights that are zero, as torchvision initialises the head."""
@@ -139,7 +142,9 @@ def test_layers_and_tokens(name):
     assert (None if actual is None else (actual.grid, actual.prefix, actual.read)) == tokens
 
 
-@pytest.mark.parametrize("name", ["wide", "distilled", "patches that are no squares", "averaged registers"])
+@pytest.mark.parametrize(
+    "name", ["wide", "patches that are no squares", pytest.param("averaged registers", marks=pytest.mark.slow)]
+)
 def test_tokens_become_the_grid_of_the_image(name):
     build, _, last, ((rows, columns), prefix, _) = TRANSFORMERS[name]
     size = SIZES.get(name, (32, 32))
@@ -170,7 +175,7 @@ def test_a_convolutional_network_has_no_attention_and_a_transformer_has():
     hidden = model_of(TRANSFORMERS["swin of torchvision"][0])
     assert set(hidden.outline.attentions.values()) == {()}
     assert "self_attention" not in hidden.capabilities
-    assert not model_of(TRANSFORMERS["convnext of timm"][0]).outline.attentions
+    assert not model_of(TRANSFORMERS["convnext of torchvision"][0]).outline.attentions
 
 
 def test_a_masked_layer_of_torch_stays_one_module_that_hides_its_weights():

@@ -75,7 +75,12 @@ TRANSFORMERS = {
 SIZES = {"wide": (32, 48), "convnext of timm": (64, 64)}
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+QUICK = ("vit", "torchvision", "averaged")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TRANSFORMERS]
+)
 def test_pytorch_grad_cam_agrees_at_the_last_layer(name):
     build, last, transform = TRANSFORMERS[name]
     size = SIZES.get(name, (32, 32))
