@@ -181,14 +181,18 @@ class Model(Component[P]):
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
-        """What explainers may require: ``gradients``, and ``layers`` if layers can be observed."""
+        """What explainers may require: ``gradients``; ``layers`` if these can be observed, and ``self_attention``."""
+        capabilities = {"gradients"}
         if self.layers() or self.outline.last or (self.outline.reason and self.outline.layers):
-            return frozenset({"gradients", "layers"})
-        return frozenset({"gradients"})
+            capabilities.add("layers")
+        if any(self.outline.attentions.values()):
+            capabilities.add("self_attention")
+        return frozenset(capabilities)
 
     def layers(self) -> tuple[str, ...]:
-        """The layers of ``layer: all``, in order of evaluation: the convolutions on a grid over the image, no gates.
+        """The layers of ``layer: all``, in order of evaluation: convolutions on a grid over the image, and blocks.
 
+        A block is the module around one attention that adds its result to the tokens. Gates are left out.
         A subclass may name any module by its path in the network; ``name__2`` is the module's second call. The name of
         a convolution stands for the output of the chain convolution → normalisation → activation; in a network that
         cannot be traced, for the convolution's own output.
@@ -224,8 +228,9 @@ class Model(Component[P]):
     def last_layer(self) -> str:
         """The layer whose grid is pooled on the way to the explained output; raises ``ModelError`` if there is none.
 
-        Sums, concatenations, normalisations and activations before the pooling are part of it. Where a subclass names
-        the layers, it is the last of them.
+        Sums, concatenations, normalisations and activations before the pooling are part of it. Where the output reads
+        a class token only, it is the input of the last attention, behind which no other token matters. Where a subclass
+        names the layers, it is the last of them.
         """
         if type(self).layers is not Model.layers:
             return self.layers()[-1]

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -25,16 +25,21 @@ LARGE = 1_000_000
 """The values of weights and image from which on shapes are computed without values, which is faster."""
 STRETCH = 1.5
 """The axes of a grid may be reduced by different factors up to this ratio, since sizes are rounded."""
-TOKEN_PREFIXES = (0, 1, 2, 5)
+
+PREFIXES = range(9)
 """The numbers of tokens that may stand before those of the image: class, distillation and register tokens."""
 
 
 @dataclass(frozen=True)
 class Neck:
-    """The node whose grid a network pools last, or the reason why there is none."""
+    """The node whose grid a network pools last, or the reason why there is none.
+
+    ``cells`` is then the last grid, if other values are computed from it before they are pooled.
+    """
 
     node: fx.Node | None = None
     reason: str = ""
+    cells: fx.Node | None = None
 
 
 def shapes_of(module: fx.GraphModule, image: Tensor) -> dict[fx.Node, Shape]:
@@ -98,24 +103,26 @@ def _factors(space: Shape, grid: Shape) -> list[float]:
     return [pixels / cells for pixels, cells in zip(space, grid)]
 
 
-def on_grid(values: Tensor, space: Shape) -> Tensor | None:
+def on_grid(values: Tensor, space: Shape, cells: Shape = ()) -> Tensor | None:
     """Values of a layer as (n, channel, *space of the layer), for images of this space; None if there is no such grid.
 
-    Tokens (n, token, channel) become the grid of square patches in rows; the tokens before them, such as that of the
-    class (Dosovitskiy et al. 2021), are left out.
+    Tokens (n, token, channel) become the grid of these cells, or else of square patches in rows; the tokens before
+    them, such as that of the class (Dosovitskiy et al. 2021), are left out.
     """
     axis = channel_axis(tuple(values.shape), space)
     if axis is not None:
         return values.movedim(axis, 1)
-    if values.ndim == 3 and (patches := _patches(values.shape[1], space)):
+    if values.ndim == 3 and (patches := _patches(values.shape[1], space, cells)):
         tokens = values[:, values.shape[1] - math.prod(patches) :].movedim(2, 1)
         return tokens.reshape(*tokens.shape[:2], *patches)
     return None
 
 
-def _patches(count: int, space: Shape) -> Shape | None:
-    """The grid of square patches that ``count`` tokens, or all but the first few of them, fill; None if none does."""
-    for prefix in TOKEN_PREFIXES:
+def _patches(count: int, space: Shape, cells: Shape) -> Shape | None:
+    """The grid that ``count`` tokens, or all but the first few of them, fill; None if none does."""
+    if cells and count - math.prod(cells) in PREFIXES:
+        return cells
+    for prefix in PREFIXES:
         side = (math.prod(space) / (count - prefix)) ** (1 / len(space)) if count > prefix else 0
         patch = round(side)
         grid = tuple(pixels // patch for pixels in space) if patch else ()
@@ -124,21 +131,28 @@ def _patches(count: int, space: Shape) -> Shape | None:
     return None
 
 
-def neck(module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape]) -> Neck:
-    """The last grid on the way to an output, before it is pooled; sums, norms and activations are part of it."""
+def neck(
+    module: fx.GraphModule, output: fx.Node, shapes: Mapping[fx.Node, Shape], excluded: Collection[fx.Node] = ()
+) -> Neck:
+    """The last grid on the way to an output, before it is pooled; sums, norms and activations are part of it.
+
+    Nodes that are ``excluded`` have the shape of a grid by chance.
+    """
     image = next(node for node in module.graph.nodes if node.op == "placeholder")
     space = shapes[image][2:]
     path = ancestors(output)
     nodes = [node for node in module.graph.nodes if node in path and node is not image and node.op != "get_attr"]
-    grids = [node for node in nodes if _is_grid(node, shapes, space)]
+    grids = [node for node in nodes if node not in excluded and _is_grid(node, shapes, space)]
     if not grids:
         return Neck(reason="nothing that it computes on the way to the output lies on a grid over the image")
     last = grids[-1]
     after = dependents(last) - {last}
-    if later := [node for node in nodes if node in after and _computes_on_tokens(module, node, shapes)]:
-        shape = " × ".join(map(str, shapes[later[0]][1:]))
+    hidden = {node for node in excluded if node not in shapes}  # attention as one module that returns several tensors
+    if later := [node for node in nodes if node in after and _computes_on_tokens(module, node, shapes, hidden)]:
+        shape = " × ".join(map(str, shapes.get(later[0], ())[1:])) or "several"
         return Neck(
-            reason=f"after {_named(last)} it computes on {shape} values that are no grid, such as {later[0].name!r}"
+            reason=f"after {_named(last)} it computes on {shape} values that are no grid, such as {later[0].name!r}",
+            cells=last,
         )
     before = ancestors(last)
     others = [node for node in grids if node not in before and _leaves_grid(node, path, set(grids))]
@@ -169,11 +183,18 @@ def is_wide(shape: Shape) -> bool:
     return sum(size > 1 for size in shape[1:]) > 1
 
 
-def _computes_on_tokens(module: fx.GraphModule, node: fx.Node, shapes: Mapping[fx.Node, Shape]) -> bool:
+def _computes_on_tokens(
+    module: fx.GraphModule, node: fx.Node, shapes: Mapping[fx.Node, Shape], hidden: Collection[fx.Node]
+) -> bool:
     """Whether a node behind the last grid computes values that are more than one number per channel."""
-    return is_wide(shapes.get(node, ())) and not (
-        of_kind(module, node, (*PASSIVE_MODULES, *POOLS)) or callee(node) in PASSIVE_CALLS
+    return node in hidden or (
+        is_wide(shapes.get(node, ())) and not (is_passive(module, node) or of_kind(module, node, POOLS))
     )
+
+
+def is_passive(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node passes values on as they are, perhaps in another order."""
+    return of_kind(module, node, PASSIVE_MODULES) or callee(node) in PASSIVE_CALLS
 
 
 def _leaves_grid(node: fx.Node, path: set[fx.Node], grids: set[fx.Node]) -> bool:
@@ -184,7 +205,7 @@ def _leaves_grid(node: fx.Node, path: set[fx.Node], grids: set[fx.Node]) -> bool
 def _before_pooling(module: fx.GraphModule, node: fx.Node, shapes: Mapping[fx.Node, Shape], space: Shape) -> fx.Node:
     """The node whose grid the last poolings read; what only passes values on is passed over too."""
     earlier = node
-    while of_kind(module, earlier, (*PASSIVE_MODULES, *POOLS)) or callee(earlier) in PASSIVE_CALLS:
+    while is_passive(module, earlier) or of_kind(module, earlier, POOLS):
         earlier = earlier.all_input_nodes[0]
     return earlier if _is_grid(earlier, shapes, space) else node
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,6 +14,7 @@ from .grids import PASSIVE_MODULES, Neck, Shape, channel_axis, gates, has_grid, 
 from .modules import ACTIVATIONS, CONVOLUTIONS, PASSING, POOLS
 from .opaque import Recorder
 from .rewriting import AS_MODULE
+from .tokens import Tokens, attentions, blocks, inside, last_tokens, token_nodes
 from .tracing import OBSERVED, explained, named_outputs, optional
 
 
@@ -22,9 +23,11 @@ class Outline:
     """A network's convolutions by name and its classes of activation, in order of evaluation.
 
     ``layers`` are all names with an observable output, and ``aside`` those of them that the explained output does not
-    depend on. ``grids`` are the convolutions on the way to an output whose values lie on a grid over the image, without
-    gates. ``last`` is the layer with the grid that is pooled, or empty
-    for the reason ``unpooled``. ``module`` is the canonical network, and ``reason`` says why a network cannot be
+    depend on. ``grids`` are the convolutions and the blocks with attention on the way to an output whose values lie on
+    a grid over the image, or are its tokens, without gates. ``last`` is the layer with the grid that is pooled, or
+    empty for the reason ``unpooled``. ``tokens`` are those of a transformer, and ``attentions`` the shape (window,
+    head, query, key) of the weights of each attention by layer, for one image; it is empty if they are not observable.
+    ``module`` is the canonical network, and ``reason`` says why a network cannot be
     traced. ``example`` is an image that the network takes, and ``per_pixel`` whether its explained output has logits on
     a grid over the image, (n, class, *grid), if they are known.
     """
@@ -40,6 +43,14 @@ class Outline:
     unpooled: str = "the size of its images is unknown, so set the model's size"
     example: Tensor | None = None
     per_pixel: bool | None = None
+    tokens: Tokens | None = None
+    attentions: Mapping[str, Shape] = field(default_factory=dict)
+
+    def cells(self, space: Shape) -> Shape:
+        """The grid of the tokens of an image of this space; empty if there is none, or only one for another space."""
+        if self.tokens is None or self.example is None or tuple(self.example.shape[2:]) != space:
+            return ()
+        return self.tokens.grid
 
 
 def outline(
@@ -56,10 +67,9 @@ def outline(
     convolutions = [node for node in module.graph.nodes if of_kind(module, node, CONVOLUTIONS)]
     activations = [node for node in module.graph.nodes if of_kind(module, node, ACTIVATIONS)]
     names = tuple(str(node.target) for node in convolutions)
-    layers = layers_of(module)
     plain = Outline(
         names, tuple(type(module.get_submodule(str(node.target))) for node in activations), module=module,
-        layers=frozenset(layers), aside=_aside(module, outputs, layers), grids=names,
+        layers=frozenset(layers_of(module)), aside=_aside(module, outputs), grids=names,
     )  # fmt: skip
     for image in examples:
         try:
@@ -71,24 +81,29 @@ def outline(
 
 
 def layers_of(module: fx.GraphModule) -> dict[str, str]:
+    """The name of the node that holds the output of each module, by module name; see ``_nodes``."""
+    return {name: node.name for name, node in _nodes(module).items()}
+
+
+def _nodes(module: fx.GraphModule) -> dict[str, fx.Node]:
     """The node that holds the output of each module, by module name; for a convolution, the end of its chain.
 
     A value that is no module's output has the name of its node.
     """
-    layers = {name: node.name for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
+    layers = {name: node for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
     calls = [node for node in module.graph.nodes if node.op.startswith("call") and not node.meta.get(OBSERVED)]
-    unnamed = [node.name for node in calls if node.op != "call_module" or str(node.target).endswith(AS_MODULE)]
-    return {**{name: name for name in unnamed}, **layers}
+    unnamed = [node for node in calls if node.op != "call_module" or str(node.target).endswith(AS_MODULE)]
+    return {**{node.name: node for node in unnamed}, **layers}
 
 
-def _aside(module: fx.GraphModule, outputs: tuple[str, ...], layers: Mapping[str, str]) -> frozenset[str]:
+def _aside(module: fx.GraphModule, outputs: tuple[str, ...]) -> frozenset[str]:
     """The layers that the explained output does not depend on; none of a network without that output."""
     nodes = named_outputs(module.graph.output_node().args[0], outputs)
     output = nodes[explained(nodes)]
     if not isinstance(output, fx.Node):
         return frozenset()
-    needed = {node.name for node in ancestors(output)}
-    return frozenset(name for name, node in layers.items() if node not in needed)
+    needed = ancestors(output)
+    return frozenset(name for name, node in _nodes(module).items() if node not in needed)
 
 
 def observed(network: nn.Module, outputs: tuple[str, ...], examples: Iterable[Tensor], reason: str) -> Outline:
@@ -178,20 +193,58 @@ def _with_grids(
     space = _space(image)
     explained_nodes = _explained(module, outputs, shapes)
     path = {node for output in explained_nodes for node in ancestors(output)}
-    left_out = gates(module)
-    ends = {name: node for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
-    grids = tuple(
-        name for name in plain.convolutions if ends[name] in path - left_out and has_grid(shapes[ends[name]], space)
-    )
+    attended = attentions(module, path, shapes)
     pooled = Neck(reason="it has no output (n, class)")
+    tokens: Tokens | None = None
     if explained_nodes:
-        pooled = neck(module, explained_nodes[0], shapes)
+        pooled = neck(module, explained_nodes[0], shapes, inside(module, attended))
+        tokens, pooled = _on_tokens(module, explained_nodes[0], path, shapes, pooled)
+    grids = _on_grids(plain, module, path, shapes, attended, space, tokens)
+    names = {node: name for name, node in _nodes(module).items()}
+    plain = replace(
+        plain,
+        grids=tuple(grids),
+        example=image,
+        tokens=tokens,
+        attentions={names[node]: shape for node, shape in attended.items()},
+    )
+    if explained_nodes and _is_per_pixel(shapes.get(explained_nodes[0], ()), image):
+        convolutions = {name: shapes[node] for name, node in grids.items() if name in plain.convolutions}
+        return replace(plain, unpooled=_nothing_pooled(convolutions, image), per_pixel=True)
     last = "" if pooled.node is None else _name_of(module, pooled.node, plain.convolutions)
-    per_pixel = bool(explained_nodes) and _is_per_pixel(shapes.get(explained_nodes[0], ()), image)
-    if per_pixel:
-        last = ""
-        pooled = Neck(reason=_nothing_pooled({name: shapes[ends[name]] for name in grids}, image))
-    return replace(plain, grids=grids, last=last, unpooled=pooled.reason, example=image, per_pixel=per_pixel)
+    return replace(plain, last=last, unpooled=pooled.reason, per_pixel=False)
+
+
+def _on_tokens(
+    module: fx.GraphModule, output: fx.Node, path: set[fx.Node], shapes: dict[fx.Node, Shape], pooled: Neck
+) -> tuple[Tokens | None, Neck]:
+    """The tokens behind the last grid, and what is pooled of them; the same neck if there are none."""
+    cells = pooled.cells
+    if cells is None:
+        return None, pooled
+    image = next(node for node in module.graph.nodes if node.op == "placeholder")
+    axis = channel_axis(shapes[cells], shapes[image][2:])
+    assert axis is not None
+    try:
+        result = last_tokens(module, cells, axis, output, path, shapes)
+    except Exception:  # a network can raise anything for values that it does not compute itself
+        return None, pooled
+    return (None, pooled) if result is None else (result[0], Neck(result[1]))
+
+
+def _on_grids(
+    plain: Outline, module: fx.GraphModule, path: set[fx.Node], shapes: dict[fx.Node, Shape],
+    attended: Iterable[fx.Node], space: Shape, tokens: Tokens | None,
+) -> dict[str, fx.Node]:  # fmt: skip
+    """The convolutions and the blocks with attention whose values lie on a grid or are its tokens, in order."""
+    gridded = {node for node, shape in shapes.items() if has_grid(shape, space)}
+    ends = {name: node for node in module.graph.nodes for name in node.meta.get(OBSERVED, ())}
+    convolutions = {name: ends[name] for name in plain.convolutions if ends[name] in (path & gridded) - gates(module)}
+    if tokens is not None:
+        gridded |= {*token_nodes(module.graph.nodes, tokens.grid, shapes)}
+    order = {node: position for position, node in enumerate(module.graph.nodes)}
+    layers = convolutions | blocks(module, attended, gridded & path)
+    return dict(sorted(layers.items(), key=lambda item: order[item[1]]))
 
 
 def _explained(module: fx.GraphModule, outputs: tuple[str, ...], shapes: dict[fx.Node, Shape]) -> list[fx.Node]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from .attention import FUSED, attention, is_spelled, spelling
+
 OBSERVED = "heatproof layers"
 """The key of a node's ``meta`` that holds the names of the modules whose output is the node's value."""
 
@@ -32,16 +34,40 @@ def named_outputs(outputs: Any, names: tuple[str, ...]) -> dict[str, Any]:
 class Tracer(fx.Tracer):
     """Traces as fx does, and also records which node holds the output of each module at any depth.
 
-    The second call of a module is named ``name__2``. A module that returns several tensors is not recorded.
+    The second call of a module is named ``name__2``. A module that returns several tensors is not recorded. Attention
+    is spelled out, so that its weights have a node.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._calls: Counter[str] = Counter()
+        self._spelled: set[nn.Module] = set()
 
-    def call_module(self, m: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module becomes one node: those of torch whose call is not spelled out, and those of einops."""
+        if type(m).__module__.startswith("einops."):
+            return True  # it reads the shape of a tensor in Python
+        return m not in self._spelled and super().is_leaf_module(m, module_qualified_name)
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **keywords: Any) -> Any:
+        """Create the node of an operation; a fused attention becomes several."""
+        if target is FUSED and is_spelled(*args, **kwargs):
+            return attention(*args, **kwargs, node=self._node)
+        return super().create_proxy(kind, target, args, kwargs, *others, **keywords)
+
+    def _node(self, function: Any, *arguments: Any) -> Any:
+        """A call of a function as one node, into which tracing does not look."""
+        return super().create_proxy("call_function", function, arguments, {})
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Call a module of the network, and record the node of its output."""
-        output = super().call_module(m, *arguments, **keywords)
+        spelled = spelling(m, *args, **kwargs)
+        if spelled is None:
+            self._spelled.discard(m)
+        else:
+            self._spelled.add(m)
+            forward = spelled
+        output = super().call_module(m, forward, args, kwargs)
         path = self.path_of_module(m)
         self._calls[path] += 1
         if isinstance(output, fx.Proxy):

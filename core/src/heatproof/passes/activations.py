@@ -29,7 +29,7 @@ def spatial(batch: Batch, layer: str, values: Tensor) -> Tensor:
     result = batch.model.spatial(layer, values)
     grid: Tensor | None = result
     if result is values:  # the model leaves it to us
-        grid = on_grid(values, batch.space)
+        grid = on_grid(values, batch.space, batch.model.outline.cells(batch.space))
     if grid is None or len(grid) != len(batch) or grid.ndim != batch.images.ndim:
         raise ModelError(
             f"layer {layer!r} of {batch.model.short} has shape {tuple(result.shape)}, which is no grid over "
