@@ -81,17 +81,17 @@ class Bench:
         return time.perf_counter()
 
     def peak(self, objective: Objective) -> int:
-        """The largest number of bytes that steps take above what the process has before them."""
-        objective.require(self.model)
+        """The largest number of bytes that preparation and steps take above what the process has before them."""
         if self.images.is_cuda:
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
-            self.step(objective)
-            self.step(objective)
+        else:
+            before = _of_process("VmRSS")
+        objective.require(self.model)
+        self.step(objective)
+        self.step(objective)
+        if self.images.is_cuda:
             return torch.cuda.max_memory_allocated() - before
-        before = _of_process("VmRSS")
-        self.step(objective)
-        self.step(objective)
         return _of_process("VmHWM") - before
 
 
