@@ -66,8 +66,15 @@ def example(kind: str, name: str) -> dict[str, Any]:
         for text in CODE_BLOCK.findall(page.read_text(encoding="utf-8")):
             for entry in YAML(typ="safe").load(text).get(f"{kind}s", ()):
                 if isinstance(entry, Mapping) and entry.get("use") == name:
-                    return {key: value for key, value in entry.items() if key not in ("use", *WEIGHTS)}
+                    return {key: untrained(value) for key, value in entry.items() if key not in ("use", *WEIGHTS)}
     raise LookupError(f"the {kind} {name} needs settings; give an entry with them in the README of its distribution.")
+
+
+def untrained(value: Any) -> Any:
+    """A setting without the weights of components in it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: untrained(inner) for key, inner in value.items() if key not in WEIGHTS}
 
 
 def explainers(catalog: Catalog) -> dict[str, Explainer]:

@@ -32,8 +32,8 @@ DATA_SETS = ("idrid", "kaggle", "mimic", "reflacx", "egd-cxr", "lidc", "covid", 
 NUMBERING = re.compile(r"[Ss]pecification \d|[Pp]aper 00\d|\bV-[A-Z]{2,}")
 """Private numbers of papers and specifications, which readers cannot look up."""
 
-QUOTED = {"data", "new", "gradient", "report", "ordinal", "regression"}
-"""English names that the core quotes: commands, what a model can do, and heads."""
+QUOTED = {"data", "new", "gradient", "report", "ordinal", "regression", "attention", "segmentation"}
+"""English names that the core quotes: commands, what a model can do, heads, and columns of tables."""
 
 
 def texts() -> Iterator[tuple[Path, str]]:

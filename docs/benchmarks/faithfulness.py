@@ -61,7 +61,7 @@ def measure(metric: Metric, model: Model, side: int, rows: int) -> None:
     metric.measure(case(model, side, rows))
     first = time.perf_counter() - start
     measured_case = case(model, side, rows)
-    with patch.object(Batch, "forward", Counting()) as counting:
+    with patch.object(Batch, "evaluate", Counting()) as counting:
         metric.measure(measured_case)
     batched, single = (min(seconds(metric, case(model, side, count)) for _ in range(2)) for count in (rows, 1))
     cost = metric.cost(model, (side, side), (1, 1))
@@ -73,20 +73,21 @@ def measure(metric: Metric, model: Model, side: int, rows: int) -> None:
 
 
 class Counting:
-    """A replacement of ``Batch.forward`` that counts the images of forward and backward passes."""
+    """A replacement of ``Batch.evaluate`` that counts the images of forward and backward passes."""
 
     def __init__(self) -> None:
         self.counts = [0, 0]
-        self.original = Batch.forward
+        self.original = Batch.evaluate
 
     def __get__(self, batch: Batch, kind: type[Batch]) -> Any:
-        return partial(self.forward, batch)
+        return partial(self.evaluate, batch)
 
-    def forward(self, batch: Batch, *arguments: Any, **settings: Any) -> Any:
+    def evaluate(self, batch: Batch, *arguments: Any, **settings: Any) -> Any:
         outputs, activations = self.original(batch, *arguments, **settings)
-        self.counts[0] += len(outputs)
-        if outputs.requires_grad:
-            outputs.register_hook(self.backward)  # type: ignore[no-untyped-call]
+        explained = batch.explained(outputs)
+        self.counts[0] += len(explained)
+        if explained.requires_grad:
+            explained.register_hook(self.backward)  # type: ignore[no-untyped-call]
         return outputs, activations
 
     def backward(self, gradient: torch.Tensor) -> None:

@@ -16,7 +16,8 @@ FAST = ("outputs in a dictionary", "in place, read again", "flattened by view", 
 
 def written() -> dict[str, list[str]]:
     """The rows of the table in the documentation, by network."""
-    lines = (DOCS / "networks.md").read_text(encoding="utf-8").splitlines()
+    page = (DOCS / "networks.md").read_text(encoding="utf-8")
+    lines = page.split("\n## The table\n")[1].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     return {name: [name, *cells] for name, *cells in rows[2:]}
 

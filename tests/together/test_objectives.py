@@ -73,6 +73,8 @@ def test_agreement_of_every_differentiable_explainer_reaches_the_weights():
     samples = toy.samples(2)
     assert {"gradient", "guided_backprop", "deconvnet", "gradcam", "smoothgrad"} <= differentiable().keys()
     for name, explainer in differentiable().items():
+        if explainer.verdict(model).level == "undefined":
+            continue  # it reads an output, or attention, that this network does not compute
         mark = Annotation("mark", toys.region(0).astype(np.float32))
         marked = [Sample(sample.id, sample.image, (mark,)) for sample in samples]
         objective = Agreement(base=Squares(), explainer=explainer, finding="mark", measure="correlation")

@@ -234,17 +234,22 @@ class Batch:
         )
 
     def forward(
-        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None, summed: bool = True
+        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The explained output (n, class), and the activations of layers; ``View`` describes the arguments.
 
-        Logits per pixel are ``summed`` over the regions, or returned as they are (n, class, *grid).
+        Logits per pixel are summed over the regions.
         """
+        outputs, activations = self.evaluate(images, capture, cell)
+        return self.summed(self.explained(outputs)), activations
+
+    def evaluate(
+        self, images: Tensor | None = None, capture: Sequence[str] = (), cell: Cell | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All outputs of the network by name, and the activations of layers, from one forward pass."""
         if images is None:
             images = self.images
-        outputs, activations = self.view(images, self.inputs, capture, cell)
-        logits = self.explained(outputs)
-        return (self.summed(logits) if summed else logits), activations
+        return self.view(images, self.inputs, capture, cell)
 
     def explained(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The explained output of a network: logits (n, class), or logits per pixel (n, class, *grid).

@@ -34,7 +34,7 @@ def outputs(batch: Batch) -> Mapping[str, Tensor]:
 
 
 def _outputs(batch: Batch) -> dict[str, Tensor]:
-    values, _ = batch.view(batch.images, batch.inputs)
+    values, _ = batch.evaluate()
     declared = {name: values[name] for name in batch.model.outputs if _has_rows(values.get(name), len(batch))}
     return {**declared, batch.output: batch.explained(values)}
 

@@ -61,20 +61,21 @@ def case() -> Callable[..., Case]:
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     """Count the passes of all batches during a test."""
     counts = Passes()
-    forward = Batch.forward
+    evaluate = Batch.evaluate
 
     def backward(gradient: Tensor) -> None:
         counts.backwards += len(gradient)
 
     def counting(batch: Batch, images: Tensor | None = None, *arguments: Any, **settings: Any) -> Any:
-        logits, activations = forward(batch, images, *arguments, **settings)
+        outputs, activations = evaluate(batch, images, *arguments, **settings)
+        logits = batch.explained(outputs)
         if images is None:
             images = batch.images
         counts.images += list(images.detach())
         counts.largest = max(counts.largest, len(images))
         if logits.requires_grad:
             logits.register_hook(backward)
-        return logits, activations
+        return outputs, activations
 
-    monkeypatch.setattr(Batch, "forward", counting)
+    monkeypatch.setattr(Batch, "evaluate", counting)
     return counts

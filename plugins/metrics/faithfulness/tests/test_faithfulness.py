@@ -301,14 +301,14 @@ class TestPasses:
 
     def test_without_memory_the_pieces_are_halved(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = Deletion(steps=9).measure(case(curved(), IMAGE, HEAT))
-        forward = Batch.forward
+        evaluate = Batch.evaluate
 
         def cramped(batch: Batch, *rest: Any, **settings: Any) -> Any:
             if len(batch) > 2:
                 raise torch.OutOfMemoryError("no room")
-            return forward(batch, *rest, **settings)
+            return evaluate(batch, *rest, **settings)
 
-        monkeypatch.setattr(Batch, "forward", cramped)
+        monkeypatch.setattr(Batch, "evaluate", cramped)
         example = case(curved(), IMAGE, HEAT, rows=8)
         assert Deletion(steps=9).measure(example)["curve"] == pytest.approx(expected["curve"], rel=1e-12)
         assert example.batch.budget.halved

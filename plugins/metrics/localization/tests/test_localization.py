@@ -184,7 +184,7 @@ class TestTuned:
         tuned = self.METRIC.tune(self.cases(2))
         with pytest.raises(DataError, match=r"no level for 'c', which this case shows \(only for combined, b, a\)"):
             tuned.measure(case(drawn((1, 1)), marked(drawn((1, 1)), "c")))
-        assert tuned.names() == {"findings": ("b", "a")}
+        assert tuned.names() == {"findings": ["b", "a"], "readers": []}
 
     @pytest.mark.parametrize(
         ("wrong", "reason"),

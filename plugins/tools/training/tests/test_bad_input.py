@@ -130,6 +130,22 @@ def test_classes_that_the_model_does_not_have(tmp_path: Path) -> None:
     refused(settings(tmp_path, model=model), DataError, "is labelled 'right', which is no class of")
 
 
+class Unlabelled(CrossEntropy):
+    """An objective that asks for no class."""
+
+    labelled = False
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        assert {sample.label for sample in step.samples} == {None}
+        return {"loss": step.outputs["logits"].square().mean()}
+
+
+def test_an_objective_without_labels_asks_for_no_class(tmp_path: Path) -> None:
+    model = Model.of(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), ["left", "up"], Residual.preparation)
+    outcome = train(settings(tmp_path, model=model, objective=Unlabelled(), epochs=1), Observer())
+    assert len(outcome.networks) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [

@@ -60,13 +60,16 @@ class Cohort:
         return ids[: self.config.data.limit]
 
     def sample(self, id: str) -> Sample:
-        """Return a prepared sample with labels as indices of the model's classes, None for no label.
+        """Return a prepared sample with labels as indices of the model's classes, None for no label or no need of one.
 
         Raises ``DataError`` for a sample that cannot be used.
         """
         stored = prepared(self.cache).stored(self._key(id))
         sample = prepared(self.cache).sample(self.dataset, self.model, id) if stored is None else stored.sample
-        return replace(sample, label=labels_of(sample, self.dataset, self.model))
+        label = None
+        if self.config.objective.labelled:
+            label = labels_of(sample, self.dataset, self.model)
+        return replace(sample, label=label)
 
     def _key(self, id: str) -> str | None:
         if id not in self._keys:
@@ -106,8 +109,8 @@ def labels_of(sample: Sample, dataset: Dataset, model: Model) -> int | tuple[int
         return tuple(model.classes.index(name) for name in names if name in model.classes)
     if names[0] not in model.classes:
         raise DataError(
-            f"sample {sample.id} is labelled {names[0]!r}, which is no class of {model.short}; "
-            f"{near(names[0], model.classes)} Name the classes of the dataset in the model, or leave such samples out."
+            f"sample {sample.id} is labelled {names[0]!r}, which is no class of {model.short}; name the "
+            f"classes of the dataset in the model, or leave such samples out ({near(names[0], model.classes)})."
         )
     return model.classes.index(names[0])
 
