@@ -251,7 +251,9 @@ def test_a_class_whose_name_is_a_number_is_meant_by_its_name(planned: Planned, m
     plan = planned(models=["swapped"], targets=["0", 0])
     assert [target for _, _, target, _ in names(plan)[:-1]] == ["0"]
     (skipped,) = plan.skipped
-    assert "the target 0 of swapped is an index and the name of another class; give the name as a text" in skipped.reason
+    assert (
+        "the target 0 of swapped is an index and the name of another class; give the name as a text" in skipped.reason
+    )
 
 
 @pytest.mark.parametrize("target", ["leff", 2])

@@ -56,6 +56,8 @@ def type_text(annotation: Any) -> str:
 
     >>> type_text(tuple[Literal["a", "b"], ...] | None)
     'list of (a | b) or none'
+    >>> type_text(tuple[float, float])
+    'list of (number, number)'
     """
     origin = get_origin(annotation)
     arguments = [argument for argument in get_args(annotation) if argument is not ...]
@@ -65,6 +67,8 @@ def type_text(annotation: Any) -> str:
         return " | ".join(map(str, arguments))
     if origin in (Union, UnionType):
         return " or ".join(map(type_text, arguments))
+    if origin is tuple and len(arguments) > 1:
+        return f"list of ({', '.join(map(type_text, arguments))})"
     if len(arguments) > 1:
         return f"mapping of {type_text(arguments[0])} to {type_text(arguments[1])}"
     if arguments:

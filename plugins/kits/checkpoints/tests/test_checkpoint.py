@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from heatproof.errors import ModelError
 from heatproof.notices import heard
 from heatproof_checkpoints.checkpoint import load_weights, read_weights
+from heatproof_checkpoints.initial import with_weights
 
 
 class Intruder:
@@ -247,3 +248,23 @@ def test_a_file_without_tensors_by_name_is_refused(tmp_path: Path, content: Any)
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist; give the path"):
         load_weights(network(), tmp_path / "a.pt")
+
+
+def test_random_weights_follow_from_the_seed_and_are_said(tmp_path: Path) -> None:
+    def drawn() -> nn.Module:
+        return nn.Linear(4, 3)
+
+    notices: list[str] = []
+    before = torch.random.get_rng_state()
+    with heard(notices.append):
+        first, again, other = (with_weights("net", drawn, seed, None) for seed in (3, 3, 4))
+    assert same(first.state_dict(), again.state_dict())
+    assert not same(first.state_dict(), other.state_dict())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert notices[0] == (
+        "net: all weights are random (seed 3); to explain a trained network, set weights to the path of a checkpoint."
+    )
+    save_file(first.state_dict(), tmp_path / "a.safetensors")
+    with heard(notices.append):
+        assert same(with_weights("net", drawn, 5, tmp_path / "a.safetensors").state_dict(), first.state_dict())
+    assert len(notices) == 3

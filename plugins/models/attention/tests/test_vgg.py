@@ -92,8 +92,8 @@ def test_the_network_of_the_paper():
 
 def test_random_weights_are_said_and_follow_the_seed_and_a_checkpoint_is_read(tmp_path):
     model = small(seed=3)
-    assert "all weights are random (seed 3)" in model.notices()[-1]
     state = model.network.state_dict()
+    assert "all weights are random (seed 3)" in model.notices()[-1]
     assert not torch.equal(state["dense.weight"], small().network.state_dict()["dense.weight"])
     save_file(state, tmp_path / "trained.safetensors")
     trained = small(weights=tmp_path / "trained.safetensors")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, PositiveFloat
 from torch import nn
 
@@ -14,9 +13,9 @@ from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.imaging.transforms import Preparation, Side
 from heatproof.model import Model
-from heatproof.notices import notice
 from heatproof.records import Head
 from heatproof_checkpoints.checkpoint import Translations, load_weights
+from heatproof_checkpoints.initial import drawn, say_random
 from heatproof_classifiers.record import Names, Record
 from heatproof_transforms.conversion import preparation_of
 
@@ -122,26 +121,18 @@ class Classifier(Model[ClassifierParams]):
             network: nn.Module = self._drawn(lambda: self.random_network(self.outputs_of_network))
             return load_weights(network, weights, self.translations(network))
         if weights is None:
-            self._say("all weights are random")
+            say_random(self.short, self.params.seed)
             network = self._drawn(lambda: self.random_network(self.outputs_of_network))
             return network
         network, whole = self._drawn(lambda: self.library_network(weights, self.outputs_of_network))
         if not whole:
-            self._say(f"the weights of its {self.outputs_of_network} outputs are random")
+            say_random(self.short, self.params.seed, f"the weights of its {self.outputs_of_network} outputs are random")
         return network
-
-    def _say(self, random: str) -> None:
-        notice(
-            f"{self.short}: {random} (seed {self.params.seed}); to explain a trained network, set "
-            "weights to the path of a checkpoint."
-        )
 
     def _drawn(self, build: Callable[[], Any]) -> Any:
         """The result of ``build`` with random numbers of the seed; torch's generator is as before."""
         try:
-            with torch.random.fork_rng():
-                torch.manual_seed(self.params.seed)
-                return build()
+            return drawn(build, self.params.seed)
         except (TypeError, ValueError, AssertionError, RuntimeError, AttributeError, KeyError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import drawn, with_weights
 from heatproof_fundus.photograph import Centre, Fundus
 
 WIDTHS = (512, 128)
@@ -65,19 +65,10 @@ class PublishedGrader(Model[P]):
 
     def build(self) -> nn.Module:
         """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` where the weights cannot be loaded."""
-        network = self._random_network()
-        weights = self.params.weights
-        if weights is None:
-            return network
-        if weights == "torchvision":
-            return self._with_imagenet(network)
-        return load_weights(network, weights)
-
-    def _random_network(self) -> nn.Module:
-        """Build the network with weights drawn from the seed; the state of torch's random generator stays the same."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.params.seed)
-            return self.architecture()
+        params = self.params
+        if params.weights == "torchvision":
+            return self._with_imagenet(drawn(self.architecture, params.seed))
+        return with_weights(self.short, self.architecture, params.seed, params.weights)
 
     def _with_imagenet(self, network: nn.Module) -> nn.Module:
         """Load torchvision's weights, from torch's cache or by download; what is replaced stays unchanged."""

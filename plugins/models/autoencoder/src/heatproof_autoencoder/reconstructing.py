@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -79,19 +78,8 @@ class Reconstructing(Model[ReconstructingParams]):
 
     def build(self) -> nn.Module:
         """The network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.params.seed)
-            network = self.random_network()
-        if self.params.weights is None:
-            return network
-        return load_weights(network, self.params.weights)
-
-    def notices(self) -> list[str]:
-        """What a user should know of the network, such as that its weights are random."""
-        if self.params.weights is not None:
-            return super().notices()
-        random = f"{self.short}: all weights are random (seed {self.params.seed}); set weights to a checkpoint."
-        return [*super().notices(), random]
+        params = self.params
+        return with_weights(self.short, self.random_network, params.seed, params.weights)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
@@ -11,7 +10,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize, Side
 from heatproof.model import Model
 from heatproof.records import Head
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 
 from .network import CapsuleNetwork
 
@@ -83,12 +82,13 @@ class XCaps(Model[XCapsParams]):
     def build(self) -> nn.Module:
         """Build the network; raises ``ModelError`` where the checkpoint does not fit."""
         params = self.params
-        with torch.random.fork_rng():
-            torch.manual_seed(params.seed)
-            network = CapsuleNetwork(
-                size=params.size, features=params.features, kernel=params.kernel, capsules=params.capsules,
-                atoms=params.atoms, attributes=len(ATTRIBUTES), outputs=params.attribute_atoms,
-                iterations=params.iterations, decoder=params.decoder,
-                classes=1 if self.head == "sigmoid" else len(self.classes),
-            )  # fmt: skip
-        return network if params.weights is None else load_weights(network, params.weights)
+        return with_weights(self.short, self._random_network, params.seed, params.weights)
+
+    def _random_network(self) -> nn.Module:
+        params = self.params
+        return CapsuleNetwork(
+            size=params.size, features=params.features, kernel=params.kernel, capsules=params.capsules,
+            atoms=params.atoms, attributes=len(ATTRIBUTES), outputs=params.attribute_atoms,
+            iterations=params.iterations, decoder=params.decoder,
+            classes=1 if self.head == "sigmoid" else len(self.classes),
+        )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any
 
-import torch
 from pydantic import AfterValidator, Field
 from torch import nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 from heatproof_classifiers.record import Names
 from heatproof_ff_vgg19.network import FusedVGG19, Pooling
 
@@ -65,9 +64,8 @@ class FFVGG19(Model[FFVGG19Params]):
     def build(self) -> nn.Module:
         """Images (n, 3, size, size) → logits (n, class); raises ``ModelError`` where the weights cannot be loaded."""
         params = self.params
-        with torch.random.fork_rng():
-            torch.manual_seed(params.seed)
-            network = FusedVGG19(len(self.classes), params.taps, params.pooling, params.size)
-        if params.weights is None:
-            return network
-        return load_weights(network, params.weights)
+        classes = len(self.classes)
+        return with_weights(
+            self.short, lambda: FusedVGG19(classes, params.taps, params.pooling, params.size), params.seed,
+            params.weights,
+        )  # fmt: skip

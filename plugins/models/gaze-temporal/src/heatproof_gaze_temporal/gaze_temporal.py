@@ -14,7 +14,7 @@ from heatproof.errors import DataError, ModelError
 from heatproof.imaging.transforms import Resize, Side
 from heatproof.model import Model
 from heatproof.records import Array, Sample
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 from heatproof_eyetracking.gaze import SCALES, Frames
 
 from .network import MEAN, STD, GazeNetwork
@@ -96,12 +96,12 @@ class GazeTemporal(Model[GazeTemporalParams]):
     def build(self) -> nn.Module:
         """Build the network; raises ``ModelError`` where the checkpoint does not fit."""
         params = self.params
-        with torch.random.fork_rng():
-            torch.manual_seed(params.seed)
-            network = GazeNetwork(params.size, params.hidden, params.embedding, params.dropout, len(params.classes))
-        if params.weights is None:
-            return network
-        return load_weights(network, params.weights, {"the authors' code": of_authors})
+
+        def random_network() -> nn.Module:
+            return GazeNetwork(params.size, params.hidden, params.embedding, params.dropout, len(params.classes))
+
+        translations = {"the authors' code": of_authors}
+        return with_weights(self.short, random_network, params.seed, params.weights, translations)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """The frames (n, t, h, w) in 0 … 1, filled up with zeros, and which of them are real (n, t).

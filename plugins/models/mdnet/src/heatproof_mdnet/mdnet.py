@@ -13,7 +13,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError, near
 from heatproof.imaging.transforms import Resize, Side
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 
 from .network import BOUNDARY, ReportNetwork, Sizes
 
@@ -111,13 +111,8 @@ class MDNet(Model[MDNetParams]):
             channels=params.channels, blocks=params.blocks, classes=len(params.classes),
             tokens=len(self.vocabulary) + 1, length=params.length, units=params.units,
         )  # fmt: skip
-        with torch.random.fork_rng():
-            torch.manual_seed(params.seed)
-            network = ReportNetwork(sizes)
-        if params.weights is None:
-            return network
         try:
-            return load_weights(network, params.weights)
+            return with_weights(self.short, lambda: ReportNetwork(sizes), params.seed, params.weights)
         except ModelError as error:
             if VECTORS not in str(error):
                 raise

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -10,7 +9,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.errors import ModelError
 from heatproof.imaging.transforms import Resize
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
+from heatproof_checkpoints.initial import with_weights
 from heatproof_classifiers.record import Names
 from heatproof_unet.encoders import load_encoder, require_encoder
 
@@ -79,10 +78,10 @@ class UNet(Model[UNetParams]):
 
         Raises ``ModelError`` where the weights cannot be loaded.
         """
-        network: nn.Module = random_unet(self.params)
-        if self.params.weights is None:
-            return network
-        return load_weights(network, self.params.weights)
+        params = self.params
+        return with_weights(
+            self.short, lambda: random_unet(params), params.seed, params.weights, what=random_weights(params)
+        )
 
     def target(self, target: str | int) -> int:
         """Return the index of a class of the explained output; raises ``ModelError`` for one of the other output."""
@@ -112,14 +111,17 @@ def prepared(size: int) -> Resize:
     return Resize(size=size, channels=3, white="maximum", mean=MEAN, std=STD)
 
 
+def random_weights(params: EncoderParams) -> str:
+    """Say which weights are random without a checkpoint."""
+    return "all weights are random" if params.encoder_weights is None else "all weights behind the encoder are random"
+
+
 def random_unet(params: EncoderParams) -> Any:
-    """Build the library's U-Net with weights drawn from the seed, and those of the encoder if they have a name."""
+    """Build the library's U-Net with weights from torch's generator, and those of the encoder if they have a name."""
     import segmentation_models_pytorch as smp
 
-    with torch.random.fork_rng():
-        torch.manual_seed(params.seed)
-        head = {"classes": len(params.classes), "pooling": "avg", "dropout": params.dropout}
-        network = smp.Unet(params.encoder, encoder_weights=None, in_channels=3, classes=1, aux_params=head)
+    head = {"classes": len(params.classes), "pooling": "avg", "dropout": params.dropout}
+    network = smp.Unet(params.encoder, encoder_weights=None, in_channels=3, classes=1, aux_params=head)
     if params.encoder_weights is not None:
         load_encoder(network.encoder, params.encoder, params.encoder_weights)
     return network

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from heatproof.model import Model
-from heatproof_checkpoints.checkpoint import load_weights
-from heatproof_unet.unet import EncoderParams, prepared, random_unet, require_settings
+from heatproof_checkpoints.initial import with_weights
+from heatproof_unet.unet import EncoderParams, prepared, random_unet, random_weights, require_settings
 
 DECODER = ("decoder.", "segmentation_head.")
 """The beginnings of the names of a U-Net's weights that only its mask depends on."""
@@ -27,10 +27,11 @@ class UNetEncoder(Model[EncoderParams]):
 
     def build(self) -> nn.Module:
         """Images (n, 3, h, w) → logits (n, class); raises ``ModelError`` where the weights cannot be loaded."""
-        network = EncoderNetwork(random_unet(self.params))
-        if self.params.weights is None:
-            return network
-        return load_weights(network, self.params.weights, beside=DECODER)
+        params = self.params
+        return with_weights(
+            self.short, lambda: EncoderNetwork(random_unet(params)), params.seed, params.weights, beside=DECODER,
+            what=random_weights(params),
+        )  # fmt: skip
 
 
 class EncoderNetwork(nn.Module):

@@ -1,0 +1,42 @@
+"""The first weights of a network: drawn by a seed, or those of a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from heatproof.notices import notice
+from heatproof_checkpoints.checkpoint import Translations, load_weights
+
+Built = TypeVar("Built")
+ALL = "all weights are random"
+
+
+def drawn(build: Callable[[], Built], seed: int) -> Built:
+    """Call ``build`` with torch's generator seeded; the state of the generator is as before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+def say_random(model: str, seed: int, what: str = ALL) -> None:
+    """Say that weights of a model are random, and what to do."""
+    notice(f"{model}: {what} (seed {seed}); to explain a trained network, set weights to the path of a checkpoint.")
+
+
+def with_weights(
+    model: str, build: Callable[[], nn.Module], seed: int, weights: Path | None,
+    translations: Translations | None = None, beside: tuple[str, ...] = (), what: str = ALL,
+) -> nn.Module:  # fmt: skip
+    """Build a network with the weights of a checkpoint, or with random ones of the seed, which is said.
+
+    ``what`` says which weights ``build`` draws. ``translations`` and ``beside`` are those of ``load_weights``, whose
+    errors are raised too.
+    """
+    network = drawn(build, seed)
+    if weights is not None:
+        return load_weights(network, weights, translations, beside)
+    say_random(model, seed, what)
+    return network
