@@ -88,16 +88,16 @@ def snake_case(name: str) -> str:
 def _require_python(path: Path) -> None:
     """Raise ``PluginError`` unless the path is a Python file that can be imported by its name."""
     if path.is_dir():
-        raise PluginError(f"--plugin {path} is a folder; give one Python file, or install the folder as a package.")
+        raise PluginError(f"plugin file {path} is a folder; give one Python file, or install the folder as a package.")
     if not path.is_file():
-        raise PluginError(f"--plugin {path} does not exist; give the path of a Python file.")
+        raise PluginError(f"plugin file {path} does not exist; give the path of a Python file.")
     if path.suffix != ".py":
-        raise PluginError(f"--plugin {path} is not a Python file (.py); put your classes into one.")
+        raise PluginError(f"plugin file {path} is not a Python file (.py); put your classes into one.")
     if os.pathsep in str(path):
-        raise PluginError(f"--plugin {path} has {os.pathsep!r} in its path, which separates paths; move or rename it.")
+        raise PluginError(f"plugin file {path} has {os.pathsep!r} in its path, which separates paths; rename it.")
     if not path.stem.isidentifier():
         name = re.sub(r"\W|^(?=\d)", "_", path.stem)
-        raise PluginError(f"--plugin {path} has a name that Python cannot import; rename it, such as {name}.py.")
+        raise PluginError(f"plugin file {path} has a name that Python cannot import; rename it, such as {name}.py.")
 
 
 def _imported(path: Path) -> ModuleType:
@@ -136,7 +136,7 @@ def _require_free(name: str, path: Path) -> None:
             spec = find_spec(name)
             origin = spec and (spec.origin or "".join([*(spec.submodule_search_locations or ())][:1]))
     if origin and real(origin) != str(path):
-        raise PluginError(f"--plugin {path}: there is another module {name} ({origin}); rename the file.")
+        raise PluginError(f"plugin file {path}: there is another module {name} ({origin}); rename the file.")
 
 
 def _line(error: BaseException, path: Path) -> str:

@@ -47,3 +47,14 @@ def test_each_measure_leads_in_its_own_direction(higher: bool, best: dict[str, f
     )
     standard = Standard("v", higher, frozenset({"cost"}))
     assert Board("d", "all", "m", standard, ("v", "cost"), entries).leaders == best
+
+
+def test_a_measure_that_no_combination_changes_has_no_best() -> None:
+    rows = [{"v": {"value": value}, "chance": {"value": 0.3}} for value in (0.2, 0.7)]
+    entries = tuple(
+        RankedCombination(str(number), "", {}, row, {"value": 0.5, "baseline": False})
+        for number, row in enumerate(rows)
+    )
+    measures = ("v", "chance")
+    assert Board("d", "all", "m", Standard("v", True), measures, entries).leaders == {"v": 0.7}
+    assert Board("d", "all", "m", Standard("v", True), measures, entries[:1]).leaders == {"v": 0.2, "chance": 0.3}

@@ -63,12 +63,15 @@ class Board(Ranking):
 
     @cached_property
     def leaders(self) -> dict[str, float]:
-        """The best value of each measure that has one, over all combinations but the random baselines."""
+        """The best value of each measure that has one, over all combinations but the random baselines.
+
+        A measure that is the same for several combinations, such as what chance expects, has none.
+        """
         leaders = {}
         for name in (name for name in self.measures if name not in self.standard.benchmarks):
             column = [entry.rows[name]["value"] for entry in self.compared if name in entry.rows]
             defined = [value for value in column if value == value]
-            if defined:
+            if len(defined) == 1 or len({*defined}) > 1:
                 leaders[name] = self._best_of(name, defined)
         return leaders
 

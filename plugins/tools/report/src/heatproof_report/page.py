@@ -136,7 +136,8 @@ def prose(text: str) -> Markup:
 def datasets(results: Results) -> list[dict[str, Any]]:
     """The provenance of each dataset, with its ``name`` as in the tables."""
     return [
-        entry | {"name": entry["use"].rpartition("/")[2].rpartition(":")[2]} for entry in results.provenance["datasets"]
+        entry | {"name": entry.get("title") or entry["use"].rpartition("/")[2].rpartition(":")[2]}
+        for entry in results.provenance["datasets"]
     ]
 
 
