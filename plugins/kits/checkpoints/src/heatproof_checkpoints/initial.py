@@ -21,22 +21,22 @@ def drawn(build: Callable[[], Built], seed: int) -> Built:
         return build()
 
 
-def say_random(model: str, seed: int, what: str = ALL) -> None:
+def say_random(model: str, seed: int, remark: str = ALL) -> None:
     """Say that weights of a model are random, and what to do."""
-    notice(f"{model}: {what} (seed {seed}); to explain a trained network, set weights to the path of a checkpoint.")
+    notice(f"{model}: {remark} (seed {seed}); to explain a trained network, set weights to the path of a checkpoint.")
 
 
 def with_weights(
     model: str, build: Callable[[], nn.Module], seed: int, weights: Path | None,
-    translations: Translations | None = None, beside: tuple[str, ...] = (), what: str = ALL,
+    translations: Translations | None = None, beside: tuple[str, ...] = (), remark: str = ALL,
 ) -> nn.Module:  # fmt: skip
     """Build a network with the weights of a checkpoint, or with random ones of the seed, which is said.
 
-    ``what`` says which weights ``build`` draws. ``translations`` and ``beside`` are those of ``load_weights``, whose
+    ``remark`` says which weights ``build`` draws. ``translations`` and ``beside`` are those of ``load_weights``, whose
     errors are raised too.
     """
     network = drawn(build, seed)
     if weights is not None:
         return load_weights(network, weights, translations, beside)
-    say_random(model, seed, what)
+    say_random(model, seed, remark)
     return network

@@ -80,7 +80,7 @@ class UNet(Model[UNetParams]):
         """
         params = self.params
         return with_weights(
-            self.short, lambda: random_unet(params), params.seed, params.weights, what=random_weights(params)
+            self.short, lambda: random_unet(params), params.seed, params.weights, remark=random_weights(params)
         )
 
     def target(self, target: str | int) -> int:
