@@ -105,7 +105,4 @@ def command(installed: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     from heatproof.cli.commands import cli
 
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: installed)
-    # The commands of these plugins are added for this test, and those of all that are installed by later ones.
-    monkeypatch.setattr(cli, "commands", dict(cli.commands))
-    monkeypatch.setattr(cli, "plugins_loaded", False)
     return lambda *words: CliRunner().invoke(cli, [str(word) for word in words], prog_name="heatproof")

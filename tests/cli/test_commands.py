@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import heatproof_parts
-from heatproof.cli.commands import cli
 from heatproof.cli.terminal import INTERRUPTED
 from heatproof.hooks import KINDS, hookimpl
 from heatproof.registry.catalog import Catalog
@@ -380,8 +379,9 @@ def test_plugins_add_commands(command: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(heatproof_parts, "greeting", Greeting, raising=False)
     catalog = Catalog([Announcement("greeting", "heatproof_parts:greeting", "heatproof-greeting", "1.0")])
     monkeypatch.setattr("heatproof.registry.catalog.default", lambda: catalog)
-    monkeypatch.setattr(cli, "commands", dict(cli.commands))
-    monkeypatch.setattr(cli, "plugins_loaded", False)
     assert printed(command("greet")) == "hello\n"
     assert "greet   Say hello." in printed(command("--help"))
     assert command("gret").exit_code == 2
+    monkeypatch.setattr("heatproof.registry.catalog.default", lambda: Catalog([]))
+    assert command("greet").exit_code == 2
+    assert "greet" not in printed(command("--help"))

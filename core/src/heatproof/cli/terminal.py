@@ -25,17 +25,23 @@ INTERRUPTED = 130
 class Cli(click.Group):
     """The group of commands. An error is one sentence and a non-zero exit; only ``--debug`` shows the traceback."""
 
-    plugins_loaded = False
+    _loaded: "Catalog | None" = None
+    _of_plugins: frozenset[str] = frozenset()
 
     def load_plugins(self) -> None:
-        """Add the commands of plugins, once per process."""
-        if not self.plugins_loaded:
-            catalog().call("heatproof_commands", cli=self)
-            self.plugins_loaded = True
+        """Add the commands of the catalog's plugins in place of those of another catalog, such as without a file."""
+        current = catalog()
+        if current is not self._loaded:
+            for name in self._of_plugins:
+                del self.commands[name]
+            core = frozenset(self.commands)
+            current.call("heatproof_commands", cli=self)
+            self._of_plugins = frozenset(self.commands) - core
+            self._loaded = current
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return a command of the core or of a plugin; None for an unknown name."""
-        if name not in self.commands:
+        if name not in self.commands or name in self._of_plugins:
             self.load_plugins()
         return super().get_command(context, name)
 
