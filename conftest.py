@@ -66,7 +66,15 @@ def hub(tmp_path, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the laws on memory as slow: each calls its explainer up to 200 times."""
+    """Mark as slow the laws on memory, which call their explainer up to 200 times, and those of further settings.
+
+    Of the components of one class that a module checks, the first one is fast.
+    """
+    first_benches = {}
     for item in items:
-        if "memory does not grow" in item.name:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        bench = getattr(parameters.get("check"), "bench", None)
+        component = getattr(bench, "component", None)
+        first_bench = first_benches.setdefault((item.path, type(component)), bench)
+        if "memory does not grow" in item.name or (component is not None and bench is not first_bench):
             item.add_marker(pytest.mark.slow)
