@@ -51,6 +51,26 @@ def passed(monkeypatch):
 
 
 @pytest.fixture
+def verdicts():
+    """Return a function: a model → the verdicts of all installed explainers, by name.
+
+    Explainers with required settings, such as a further network, are left out.
+    """
+    from heatproof.registry.catalog import default
+
+    def of_all(model):
+        catalog = default()
+        methods = {entry.name: catalog.load(entry) for entry in catalog.entries if entry.kind == "explainer"}
+        return {
+            name: method().verdict(model)
+            for name, method in methods.items()
+            if not any(setting.is_required() for setting in method.Params.model_fields.values())
+        }
+
+    return of_all
+
+
+@pytest.fixture
 def hub(tmp_path, monkeypatch):
     """The folder of torchvision's downloads, empty, on a machine without network."""
     import torch

@@ -12,7 +12,6 @@ from heatproof.batch import Batch
 from heatproof.errors import DataError, HeatproofError, ModelError
 from heatproof.passes import gradients
 from heatproof.records import Array, Sample
-from heatproof.registry.catalog import default
 from heatproof.testing import conforms
 from heatproof_capsule.network import CapsuleNetwork, RoutedCapsules, squash
 from heatproof_capsule.xcaps import ATTRIBUTES, XCaps
@@ -210,13 +209,7 @@ def test_gradcam_sees_the_cells_before_they_become_capsules() -> None:
 
 
 @pytest.mark.slow
-def test_every_explainer_has_a_verdict() -> None:
-    catalog = default()
-    model = small()
-    for entry in (entry for entry in catalog.entries if entry.kind == "explainer"):
-        method: Any = catalog.load(entry)
-        if any(setting.is_required() for setting in method.Params.model_fields.values()):
-            continue  # such as a further network
-        verdict = method().verdict(model)
-        assert verdict.level == VERDICTS.get(entry.name, verdict.level), entry.name
-        assert bool(verdict.reason) == (verdict.level != "exact"), entry.name
+def test_every_explainer_has_a_verdict(verdicts: Any) -> None:
+    for name, verdict in verdicts(small()).items():
+        assert verdict.level == VERDICTS.get(name, verdict.level), name
+        assert bool(verdict.reason) == (verdict.level != "exact"), name

@@ -249,15 +249,10 @@ def test_gradcam_layers_lie_over_the_image(model: GazeTemporal) -> None:
 
 
 @pytest.mark.slow
-def test_every_explainer_has_a_verdict(model: GazeTemporal) -> None:
-    catalog = default()
-    for entry in (entry for entry in catalog.entries if entry.kind == "explainer"):
-        method: Any = catalog.load(entry)
-        if any(setting.is_required() for setting in method.Params.model_fields.values()):
-            continue  # such as a further network
-        verdict = method().verdict(model)
-        assert verdict.level == VERDICTS.get(entry.name, verdict.level), entry.name
-        assert bool(verdict.reason) == (verdict.level != "exact"), entry.name
+def test_every_explainer_has_a_verdict(model: GazeTemporal, verdicts: Any) -> None:
+    for name, verdict in verdicts(model).items():
+        assert verdict.level == VERDICTS.get(name, verdict.level), name
+        assert bool(verdict.reason) == (verdict.level != "exact"), name
 
 
 def test_a_dataset_without_frames_is_refused_before_the_run(tmp_path) -> None:

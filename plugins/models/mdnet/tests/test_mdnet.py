@@ -261,13 +261,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_every_explainer_has_a_verdict() -> None:
-    catalog = default()
-    model = small()
-    for entry in (entry for entry in catalog.entries if entry.kind == "explainer"):
-        method: Any = catalog.load(entry)
-        if any(setting.is_required() for setting in method.Params.model_fields.values()):
-            continue  # such as a further network
-        verdict = method().verdict(model)
-        assert verdict.level == VERDICTS.get(entry.name, verdict.level), entry.name
-        assert bool(verdict.reason) == (verdict.level != "exact"), entry.name
+def test_every_explainer_has_a_verdict(verdicts: Any) -> None:
+    for name, verdict in verdicts(small()).items():
+        assert verdict.level == VERDICTS.get(name, verdict.level), name
+        assert bool(verdict.reason) == (verdict.level != "exact"), name

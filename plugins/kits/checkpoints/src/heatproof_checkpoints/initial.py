@@ -1,12 +1,15 @@
 """The first weights of a network: drawn by a seed, or those of a checkpoint."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from heatproof.component import P
+from heatproof.model import Model
 from heatproof.notices import notice
 from heatproof_checkpoints.checkpoint import Translations, load_weights
 
@@ -40,3 +43,25 @@ def with_weights(
         return load_weights(network, weights, translations, beside)
     say_random(model, seed, remark)
     return network
+
+
+class Weighted(Model[P]):
+    """A model whose settings ``weights`` (a path, or None) and ``seed`` give its weights.
+
+    A subclass implements ``random_network``.
+    """
+
+    @property
+    def translations(self) -> Translations:
+        """Other libraries, and how their names of tensors become those of the network; by default none."""
+        return {}
+
+    @abstractmethod
+    def random_network(self) -> nn.Module:
+        """Build the network with random weights, drawn from torch's generator."""
+        raise NotImplementedError
+
+    def build(self) -> nn.Module:
+        """Build the network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
+        params: Any = self.params
+        return with_weights(self.short, self.random_network, params.seed, params.weights, self.translations)

@@ -88,8 +88,8 @@ class PublishedGrader(Model[P]):
     def _joined(self, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Join the weights of torchvision that are not replaced and those of the network in their place."""
         published = {name: value for name, value in state.items() if not name.startswith(self.replaced)}
-        drawn = {name: value for name, value in network.state_dict().items() if name.startswith(self.replaced)}
-        return published | drawn
+        replacement = {name: value for name, value in network.state_dict().items() if name.startswith(self.replaced)}
+        return published | replacement
 
 
 class Grader(PublishedGrader):

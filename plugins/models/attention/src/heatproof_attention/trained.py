@@ -1,18 +1,15 @@
 """The base class of networks with attention: their classes, preparation and weights."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize, Side
-from heatproof.model import Model
 from heatproof.records import Head
-from heatproof_checkpoints.initial import with_weights
+from heatproof_checkpoints.initial import Weighted
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 HEADS: Mapping[str, Head] = {"softmax": "softmax", "sigmoid": "sigmoid"}
@@ -49,7 +46,7 @@ class TrainedParams(Params):
 T = TypeVar("T", bound=TrainedParams, covariant=True)
 
 
-class Trained(Model[T]):
+class Trained(Weighted[T]):
     """A network with attention, trained or with random weights; a subclass implements ``random_network``."""
 
     attention_names: tuple[str, ...]
@@ -60,16 +57,6 @@ class Trained(Model[T]):
         self.classes = self.params.classes
         self.head = HEADS[self.params.head]
         self.preparation = Resize(size=self.params.size, channels=self.params.channels)
-
-    @abstractmethod
-    def random_network(self) -> nn.Module:
-        """Build the network with random weights, drawn from torch's generator."""
-        raise NotImplementedError
-
-    def build(self) -> nn.Module:
-        """The network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
-        params = self.params
-        return with_weights(self.short, self.random_network, params.seed, params.weights)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:

@@ -1,7 +1,6 @@
 """The base class of networks that reconstruct the image, and their encoder and decoder."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize
-from heatproof.model import Model
-from heatproof_checkpoints.initial import with_weights
+from heatproof_checkpoints.initial import Weighted
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -57,7 +55,7 @@ class ReconstructingParams(Params):
         return 1 if self.channels == "luminance" else self.channels
 
 
-class Reconstructing(Model[ReconstructingParams]):
+class Reconstructing(Weighted[ReconstructingParams]):
     """A network whose output ``reconstruction`` (n, c, size, size) is the image as it knows images to be.
 
     Its logit (n, 1) is the anomaly score: the mean error of the reconstruction less the threshold. A subclass
@@ -70,16 +68,6 @@ class Reconstructing(Model[ReconstructingParams]):
         super().__init__(**params)
         self.classes = self.params.classes
         self.preparation = Resize(size=self.params.size, channels=self.params.channels)
-
-    @abstractmethod
-    def random_network(self) -> nn.Module:
-        """Build the network with random weights, drawn from torch's generator."""
-        raise NotImplementedError
-
-    def build(self) -> nn.Module:
-        """The network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
-        params = self.params
-        return with_weights(self.short, self.random_network, params.seed, params.weights)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:

@@ -8,9 +8,8 @@ from torch import nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize, Side
-from heatproof.model import Model
 from heatproof.records import Head
-from heatproof_checkpoints.initial import with_weights
+from heatproof_checkpoints.initial import Weighted
 
 from .network import CapsuleNetwork
 
@@ -54,7 +53,7 @@ class XCapsParams(Params):
         return self
 
 
-class XCaps(Model[XCapsParams]):
+class XCaps(Weighted[XCapsParams]):
     """Rates a lung nodule: six attributes as radiologists see them, and its malignancy from these.
 
     Each attribute is a capsule, a vector whose length in 0 … 1 is its score; routing by agreement sums the votes of all
@@ -79,12 +78,8 @@ class XCaps(Model[XCapsParams]):
         """The two convolutions; behind them, capsules of all cells vote together and no grid is left."""
         return ("convolution", "primary.convolution")
 
-    def build(self) -> nn.Module:
-        """Build the network; raises ``ModelError`` where the checkpoint does not fit."""
-        params = self.params
-        return with_weights(self.short, self._random_network, params.seed, params.weights)
-
-    def _random_network(self) -> nn.Module:
+    def random_network(self) -> nn.Module:
+        """Build the network with random weights, drawn from torch's generator."""
         params = self.params
         return CapsuleNetwork(
             size=params.size, features=params.features, kernel=params.kernel, capsules=params.capsules,

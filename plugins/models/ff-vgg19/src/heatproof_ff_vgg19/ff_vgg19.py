@@ -7,8 +7,7 @@ from torch import nn
 
 from heatproof.component import Location, Params, Seed
 from heatproof.imaging.transforms import Resize
-from heatproof.model import Model
-from heatproof_checkpoints.initial import with_weights
+from heatproof_checkpoints.initial import Weighted
 from heatproof_classifiers.record import Names
 from heatproof_ff_vgg19.network import FusedVGG19, Pooling
 
@@ -41,7 +40,7 @@ class FFVGG19Params(Params):
     size: int = Field(default=224, ge=SMALLEST, le=10_000)
 
 
-class FFVGG19(Model[FFVGG19Params]):
+class FFVGG19(Weighted[FFVGG19Params]):
     """Classifies images with a VGG19 whose classifier also sees the features of earlier blocks.
 
     Athanasoula et al. (Grad-CAM on seven medical datasets) fuse features of several blocks of VGG19 (Simonyan and
@@ -61,11 +60,7 @@ class FFVGG19(Model[FFVGG19Params]):
         """The last convolution of the deepest tap, whose grid is the coarsest; other taps do not pass through it."""
         return self.outline.convolutions[-1]
 
-    def build(self) -> nn.Module:
-        """Images (n, 3, size, size) → logits (n, class); raises ``ModelError`` where the weights cannot be loaded."""
+    def random_network(self) -> nn.Module:
+        """Images (n, 3, size, size) → logits (n, class), with weights drawn from torch's generator."""
         params = self.params
-        classes = len(self.classes)
-        return with_weights(
-            self.short, lambda: FusedVGG19(classes, params.taps, params.pooling, params.size), params.seed,
-            params.weights,
-        )  # fmt: skip
+        return FusedVGG19(len(self.classes), params.taps, params.pooling, params.size)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from heatproof.component import Location, Params, Seed
 from heatproof.errors import DataError, ModelError
 from heatproof.imaging.transforms import Resize, Side
-from heatproof.model import Model
 from heatproof.records import Array, Sample
-from heatproof_checkpoints.initial import with_weights
+from heatproof_checkpoints.checkpoint import Translations
+from heatproof_checkpoints.initial import Weighted
 from heatproof_eyetracking.gaze import SCALES, Frames
 
 from .network import MEAN, STD, GazeNetwork
@@ -57,7 +57,7 @@ class GazeTemporalParams(Params):
     scale: Literal["linear", "viridis_luma"] = "linear"
 
 
-class GazeTemporal(Model[GazeTemporalParams]):
+class GazeTemporal(Weighted[GazeTemporalParams]):
     """Classifies a radiograph from its pixels and from the gaze of its reader, frame by frame.
 
     An encoder embeds the image and another one each frame; a bidirectional LSTM reads the frames, and attention over
@@ -93,15 +93,15 @@ class GazeTemporal(Model[GazeTemporalParams]):
             )
         return full
 
-    def build(self) -> nn.Module:
-        """Build the network; raises ``ModelError`` where the checkpoint does not fit."""
+    def random_network(self) -> nn.Module:
+        """Build the network with random weights, drawn from torch's generator."""
         params = self.params
+        return GazeNetwork(params.size, params.hidden, params.embedding, params.dropout, len(params.classes))
 
-        def random_network() -> nn.Module:
-            return GazeNetwork(params.size, params.hidden, params.embedding, params.dropout, len(params.classes))
-
-        translations = {"the authors' code": of_authors}
-        return with_weights(self.short, random_network, params.seed, params.weights, translations)
+    @property
+    def translations(self) -> Translations:
+        """The names of the authors' code."""
+        return {"the authors' code": of_authors}
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """The frames (n, t, h, w) in 0 … 1, filled up with zeros, and which of them are real (n, t).

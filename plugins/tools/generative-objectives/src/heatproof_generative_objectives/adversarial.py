@@ -62,9 +62,9 @@ class AdversarialAutoencoder(Reconstructing[AdversarialParams]):
         codes = step.outputs[self.params.latent]
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         encoder = _taken_for(functional_call(self.discriminator, frozen, (codes,)), 1)
-        drawn = _taken_for(self.discriminator(prior(step, codes)), 1)
+        of_prior = _taken_for(self.discriminator(prior(step, codes)), 1)
         coded = _taken_for(self.discriminator(codes.detach()), 0)
-        discriminator = (drawn + coded) / 2
+        discriminator = (of_prior + coded) / 2
         loss = error + self.params.weight * encoder + (discriminator - discriminator.detach())
         return {"loss": loss, "reconstruction": error, "encoder": encoder, "discriminator": discriminator}
 
