@@ -71,6 +71,20 @@ def verdicts():
 
 
 @pytest.fixture
+def gained():
+    """Return a function: a batch, its network and a gain per sample → the batch with outputs times the gains."""
+    from heatproof.batch import Batch
+    from heatproof.model import Model
+    from heatproof.testing.toys import Gained
+
+    def with_gains(plain, network, gain, rows):
+        model = Model.of(Gained(network), "ab")
+        return Batch(model, plain.ids, plain.images, plain.targets, inputs={"gain": gain}, rows=rows)
+
+    return with_gains
+
+
+@pytest.fixture
 def hub(tmp_path, monkeypatch):
     """The folder of torchvision's downloads, empty, on a machine without network."""
     import torch

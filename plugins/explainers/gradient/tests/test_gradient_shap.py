@@ -105,20 +105,13 @@ def test_many_draws_approach_integrated_gradients_within_the_noted_error():
         assert float((actual - exact).norm() / actual.norm()) <= 3 * error <= 0.3
 
 
-def test_further_inputs_belong_to_their_sample():
+def test_further_inputs_belong_to_their_sample(gained):
     gain = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
     plain = batch(rows=2)
-    gained = Batch(
-        Model.of(toys.Gained(model_of().network), "ab"),
-        plain.ids,
-        plain.images,
-        plain.targets,
-        inputs={"gain": gain},
-        rows=2,
-    )
+    batch_with_gains = gained(plain, model_of().network, gain, rows=2)
     explainer = GradientShap(samples=3)
     expected = explainer(plain).values * gain[:, None, None, None]
-    torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(explainer(batch_with_gains).values, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_traits_cost_identity_and_refusals(tmp_path):

@@ -132,20 +132,13 @@ def test_draws_depend_only_on_the_sample_and_rows_do_not_matter():
     torch.testing.assert_close(together[2:], alone, rtol=1e-10, atol=1e-12)
 
 
-def test_further_inputs_belong_to_their_sample():
+def test_further_inputs_belong_to_their_sample(gained):
     gain = torch.tensor([0.5, 3.0], dtype=torch.float64)
     plain = batch()
-    gained = Batch(
-        Model.of(toys.Gained(model_of().network), "ab"),
-        plain.ids,
-        plain.images,
-        plain.targets,
-        inputs={"gain": gain},
-        rows=3,
-    )
+    batch_with_gains = gained(plain, model_of().network, gain, rows=3)
     explainer = KernelShap(**GRID, samples=30)
     expected = explainer(plain).values * gain[:, None, None, None]
-    torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(explainer(batch_with_gains).values, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_too_few_samples_and_a_single_superpixel_are_refused():

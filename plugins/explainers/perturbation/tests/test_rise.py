@@ -107,22 +107,15 @@ def test_masks_cover_all_sizes(dimensions):
         assert float(values.mean()) == pytest.approx(0.25, abs=0.03)
 
 
-def test_draws_depend_only_on_the_sample_and_rows_do_not_matter():
+def test_draws_depend_only_on_the_sample_and_rows_do_not_matter(gained):
     explainer = Rise(samples=30, cells=3)
     together = explainer(batch(3, rows=7)).values
     torch.testing.assert_close(together[2:], explainer(batch(3).select([2])).values, rtol=1e-10, atol=1e-12)
     gain = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
     plain = batch(3)
-    gained = Batch(
-        Model.of(toys.Gained(model_of().network), "ab"),
-        plain.ids,
-        plain.images,
-        plain.targets,
-        inputs={"gain": gain},
-        rows=4,
-    )
+    batch_with_gains = gained(plain, model_of().network, gain, rows=4)
     expected = together * gain[:, None, None, None]
-    torch.testing.assert_close(explainer(gained).values, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(explainer(batch_with_gains).values, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_what_changes_nothing_is_degenerate_and_what_makes_no_sense_is_refused():
