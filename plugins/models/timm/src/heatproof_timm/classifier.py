@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from heatproof.errors import ModelError, near
-from heatproof_checkpoints.checkpoint import Translations, read_weights
+from heatproof_checkpoints.checkpoint import Translations
+from heatproof_checkpoints.efficientnet import of_efficientnet_pytorch
+from heatproof_checkpoints.packaged import PACKAGE, packaged
 from heatproof_classifiers.classifier import COLOURS, Classifier
 from heatproof_classifiers.record import Record, unique
-from heatproof_timm.efficientnet import of_efficientnet_pytorch
 from heatproof_timm.evaluation import evaluation
-from heatproof_timm.packaged import PACKAGE, packaged
 
 USUAL = ("pretrained", "DEFAULT")
 """The names of the weights that belong to a network's name with its tag."""
@@ -142,16 +142,14 @@ class Timm(Classifier):
         """The network with the weights of its package, and whether it has their number of outputs."""
         import timm
 
-        path = packaged(self.params.name).path()
+        package = packaged(self.params.name)
         network: Any = timm.create_model(self.params.name, pretrained=False, **self._options())
-        translate = of_efficientnet_pytorch(network)
-        assert translate is not None
         try:
-            network.load_state_dict({translate(name): value for name, value in read_weights(path).items()})
+            network.load_state_dict(package.state(network))
         except RuntimeError as error:
             raise ModelError(
-                f"the weights in {path} do not fit {self.params.name} with options {dict(self.params.options)}; leave "
-                "out the options that change its shape."
+                f"the weights in {package.path()} do not fit {self.params.name} with options "
+                f"{dict(self.params.options)}; leave out the options that change its shape."
             ) from error
         if outputs != network.num_classes:
             network.reset_classifier(outputs)

@@ -6,7 +6,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from heatproof.errors import ModelError
+from heatproof_checkpoints.checkpoint import read_weights
+from heatproof_checkpoints.efficientnet import of_efficientnet_pytorch
 
 PACKAGE = "package"
 """The name of the weights that a package carries."""
@@ -32,6 +36,12 @@ class Packaged:
         if not path.is_file():
             raise ModelError(f"{self.distribution} lacks {self.file}; {install}, or set weights to a checkpoint.")
         return path
+
+    def state(self, network: nn.Module) -> dict[str, Tensor]:
+        """Read the weights by the names of timm's network; raises ``ModelError`` as ``path`` does."""
+        translate = of_efficientnet_pytorch(network)
+        assert translate is not None, "the packages carry EfficientNets"
+        return {translate(name): value for name, value in read_weights(self.path()).items()}
 
 
 LITE = Packaged(
