@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
+
+from heatproof.errors import HeatproofError
 
 from .folder import replace_file
 
@@ -20,12 +22,28 @@ PARITY = (
 """The flag of a training whose epoch was selected on the test part."""
 
 
-def write(path: Path, network: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write weights and buffers in one step, with the record as JSON in the metadata; raises ``StoreError``."""
+def write(path: Path, network: nn.Module, record: Mapping[str, Any], half: bool = False) -> None:
+    """Write weights and buffers in one step, with the record as JSON in the metadata; raises ``StoreError``.
+
+    ``half`` rounds them to float16; raises ``HeatproofError`` for values beyond its range.
+    """
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        tensors = {name: _halved(name, value) for name, value in tensors.items()}
     versions = {"heatproof": version("heatproof"), "torch": torch.__version__}
     text = json.dumps({**record, "versions": versions}, ensure_ascii=False)
     replace_file(path, save(tensors, {"format": "pt", "heatproof_training": text}))
+
+
+def _halved(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    halved = value.half()
+    if not torch.isfinite(halved).all():
+        raise HeatproofError(
+            f"stored: float16 cannot hold {name!r} (largest value {float(value.abs().max()):.4g}); set stored: full."
+        )
+    return halved
 
 
 def restore(path: Path, network: nn.Module) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +17,19 @@ from heatproof.model import Model
 from heatproof.plan.sample_cache import Cache, prepared
 from heatproof.records import Sample
 
+from .labels import annotated, labels_of
+from .patches import PatchSettings, Start, patch, random_start, tiles
 from .settings import TrainingConfig
 
 
 @dataclass(frozen=True)
 class Member:
-    """A sample without its pixels: its patient, and its labels as indices of the model's classes."""
+    """A sample without its pixels: its patient, its labels as indices of the model's classes, and its patches."""
 
     id: str
     patient: str
     labels: tuple[int, ...] | None
+    patches: tuple[Start, ...] = ()
 
     @property
     def label(self) -> int | None:
@@ -33,7 +38,10 @@ class Member:
 
 
 class Cohort:
-    """The samples of a dataset as a model prepares them; a prepared sample is read back from the cache."""
+    """The samples of a dataset as a model prepares them.
+
+    A prepared sample is read back from the cache, or stays in memory up to the size that the config allows.
+    """
 
     def __init__(self, config: TrainingConfig, model: Model, cache: Cache):
         self.dataset: Dataset = config.data.component
@@ -41,6 +49,9 @@ class Cohort:
         self.cache = cache
         self.config = config
         self._keys: dict[str, str] = {}
+        self._lock = Lock()
+        self._memory: dict[str, Sample] = {}
+        self._room = config.memory * 1e9  # in bytes
 
     @cached_property
     def ids(self) -> list[str]:
@@ -64,10 +75,47 @@ class Cohort:
 
         Raises ``DataError`` for a sample that cannot be used.
         """
+        return self._labelled(self._prepared(id))
+
+    def piece(self, id: str, start: Start | None) -> Sample:
+        """Return the patch of a sample that begins there, or with None the whole sample; with its own labels."""
+        return self._piece(self._prepared(id), start)
+
+    def random_piece(self, id: str, rng: np.random.Generator) -> Sample:
+        """Draw a patch of a sample, with its own labels; the whole sample where the config asks for no patches."""
+        sample = self._prepared(id)
+        if self.config.patches is None:
+            return self._labelled(sample)
+        return self._piece(sample, random_start(sample, self.config.patches, rng))
+
+    def _piece(self, sample: Sample, start: Start | None) -> Sample:
+        if start is not None:
+            assert self.config.patches is not None
+            sample = patch(sample, start, self.config.patches.size)
+        return self._labelled(sample)
+
+    def _prepared(self, id: str) -> Sample:
+        """A prepared sample with the labels of the dataset."""
+        with self._lock:
+            remembered = self._memory.get(id)
+        if remembered is not None:
+            return remembered
         stored = prepared(self.cache).stored(self._key(id))
         sample = prepared(self.cache).sample(self.dataset, self.model, id) if stored is None else stored.sample
-        label = None
-        if self.config.objective.labelled:
+        size = _bytes(sample)
+        with self._lock:
+            if size <= self._room and id not in self._memory:
+                self._room -= size
+                self._memory[id] = sample
+        return sample
+
+    def _labelled(self, sample: Sample) -> Sample:
+        label: Any = None
+        if not self.config.objective.labelled:
+            return replace(sample, label=label)
+        if self.config.labels == "annotations":
+            label = annotated(sample, self.model)
+        else:
             label = labels_of(sample, self.dataset, self.model)
         return replace(sample, label=label)
 
@@ -88,36 +136,15 @@ class Cohort:
         return digest([self.dataset.identity, rows])
 
 
-def member_of(sample: Sample) -> Member:
+def member_of(sample: Sample, patches: PatchSettings | None = None) -> Member:
     """Return a prepared sample without its pixels; raises ``DataError`` for pixels that are not finite."""
     if not np.isfinite(sample.image).all():
         raise DataError(f"the prepared image of {sample.id} holds values that are not finite; leave it out or mend it.")
     labels = None if sample.label is None else tuple(int(index) for index in np.atleast_1d(np.asarray(sample.label)))
-    return Member(sample.id, sample.patient, labels)
+    return Member(sample.id, sample.patient, labels, tuple(tiles(sample, patches)) if patches else ())
 
 
-def labels_of(sample: Sample, dataset: Dataset, model: Model) -> int | tuple[int, ...] | None:
-    """Translate the labels of a sample into indices of the model's classes, which are matched by name.
-
-    Of several labels those that the model has no class for are left out. Raises ``DataError`` for a label outside the
-    dataset's classes, and for a single label without a class of the model.
-    """
-    if sample.label is None:
-        return None
-    names = [_class_name(sample.id, int(index), dataset) for index in np.atleast_1d(np.asarray(sample.label))]
-    if isinstance(sample.label, tuple):
-        return tuple(model.classes.index(name) for name in names if name in model.classes)
-    if names[0] not in model.classes:
-        raise DataError(
-            f"sample {sample.id} is labelled {names[0]!r}, which is no class of {model.short}; name the "
-            f"classes of the dataset in the model, or leave such samples out ({near(names[0], model.classes)})."
-        )
-    return model.classes.index(names[0])
-
-
-def _class_name(id: str, index: int, dataset: Dataset) -> str:
-    if not 0 <= index < len(dataset.classes):
-        count = len(dataset.classes)
-        allowed = f"0 to {count - 1}" if count else "none, as it names no classes"
-        raise DataError(f"label {index} of {id} is outside the {count} classes of {dataset.short}; allowed: {allowed}.")
-    return dataset.classes[index]
+def _bytes(sample: Sample) -> int:
+    """The size of the arrays of a sample; those inside other extras do not count."""
+    values = [sample.image, sample.field, *sample.extras.values(), *(entry.values for entry in sample.annotations)]
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from heatproof.errors import StoreError
 
 CONFIG = "config.json"
-SETTLED = frozenset({"output", "device", "threads", "cache", "save_every", "epochs", "patience"})
+SETTLED = frozenset({"output", "device", "threads", "cache", "memory", "save_every", "epochs", "patience"})
 """Settings that may change when a training continues: no step that was made depends on them."""
 DISK = (OSError, SafetensorError)
 

@@ -38,17 +38,17 @@ class Loader:
     def training(
         self, parts: Sequence[Sequence[Draw]], settings: AugmentationSettings, seed: int, epoch: int
     ) -> Iterator[list[Sample]]:
-        """Yield augmented samples, batch by batch; the changes depend on seed, epoch, id and repetition only."""
+        """Yield augmented samples or patches, batch by batch; changes depend on seed, epoch, id and repetition only."""
 
         def read(draw: Draw) -> Sample:
             rng = generator(seed, "augment", epoch, draw.id, draw.repetition)
-            return augmented(self.cohort.sample(draw.id), settings, rng)
+            return augmented(self.cohort.random_piece(draw.id, rng), settings, rng)
 
         return self._batches(parts, read)
 
     def plain(self, parts: Sequence[Sequence[Draw]]) -> Iterator[list[Sample]]:
-        """Yield unchanged samples, batch by batch."""
-        return self._batches(parts, lambda draw: self.cohort.sample(draw.id))
+        """Yield unchanged samples or patches, batch by batch."""
+        return self._batches(parts, lambda draw: self.cohort.piece(draw.id, draw.start))
 
     def _batches(self, parts: Sequence[Sequence[Draw]], read: Callable[[Draw], Sample]) -> Iterator[list[Sample]]:
         waiting: list[list[Future[Sample]]] = []

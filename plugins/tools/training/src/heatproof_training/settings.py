@@ -15,6 +15,7 @@ from heatproof.model import Model
 from heatproof_objectives.objective import LOSS, Objective
 
 from .augmentation import AugmentationSettings
+from .patches import PatchSettings
 from .schedules import ScheduleSettings
 
 Number = Annotated[float, Field(gt=0, le=1e6), BeforeValidator(not_boolean)]
@@ -97,12 +98,17 @@ class TrainingConfig(Params):
     names the number by which the best epoch is selected: ``loss``, or a measure of ``metrics``, such as ``kappa``.
     ``select_on: test`` selects on the test part, as some published code does: its results are too good, so everything
     written is marked; ``last`` selects the last epoch. ``patience``: stop after so many epochs without a better one.
-    ``balance: classes`` draws every class equally often. ``save_every``: minutes between states in mid-epoch.
+    ``balance: classes`` draws every class equally often. ``labels: annotations`` takes the findings that an image's
+    annotations show as its classes. ``patches`` trains on windows of the images. ``memory``: the gigabytes of prepared
+    samples that stay in memory. ``stored``: the precision of the checkpoint. ``save_every``: minutes between states in
+    mid-epoch.
     """
 
     output: Location
     data: DatasetEntry
     split: SplitSettings = SplitSettings()
+    labels: Literal["dataset", "annotations"] = "dataset"
+    patches: PatchSettings | None = None
     model: Model
     start: Literal["model", "random"] = "model"
     objective: Objective
@@ -123,6 +129,8 @@ class TrainingConfig(Params):
     channels_last: bool = False
     threads: Annotated[Count, Field(le=1024)] | None = None
     cache: Location | bool = True
+    memory: Annotated[float, Field(ge=0, le=1e6), BeforeValidator(not_boolean)] = 2.0
+    stored: Literal["full", "float16"] = "full"
     save_every: Number = 10.0
 
     @model_validator(mode="after")
@@ -131,6 +139,8 @@ class TrainingConfig(Params):
             raise ValueError("there is no validation part to select on; give split.validation, or select_on: last")
         if self.select_on == "test" and not (self.split.test or self.split.folds):
             raise ValueError("there is no test part to select on; give split.test, or select_on: validation")
+        if self.labels == "annotations" and not self.objective.labelled:
+            raise ValueError(f"{self.objective.short} uses no labels; leave out labels: annotations")
         if self.split.train is not None:
             self._require_splits()
         return self

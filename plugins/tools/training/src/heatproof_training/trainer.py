@@ -23,7 +23,7 @@ from .evaluation import Evaluation, direction, finite, measures, predicted, sele
 from .loading import Loader, batch_of
 from .partition import Parts
 from .progress import Observer
-from .sampling import Draw, batches, order
+from .sampling import batches, order, plain
 from .settings import OptimiserSettings, TrainingConfig
 from .state import Progress
 
@@ -103,7 +103,8 @@ class Trainer:
         rate = self.config.optimiser.lr * self.config.schedule.factor(epoch, self.config.epochs)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        draws = order(self.parts.train, self.config.seed, epoch, self.config.balance == "classes")
+        times = self.config.patches.per_image if self.config.patches else 1
+        draws = order(self.parts.train, self.config.seed, epoch, self.config.balance == "classes", times)
         plan = batches(draws, self.config.batch)
         start = time.perf_counter()
         self.loader.waited = 0.0
@@ -156,8 +157,8 @@ class Trainer:
         torch.manual_seed(key(self.config.seed, "evaluation") % 2**63)
         sums: dict[str, float] = {}
         entries = []
-        parts = batches([Draw(member.id) for member in members], self.config.batch)
-        for samples in self.loader.plain(parts):
+        draws = plain(members)
+        for samples in self.loader.plain(batches(draws, self.config.batch)):
             step = self._outputs(samples, False, self.config.seed)
             with torch.no_grad():
                 losses = self.objective.losses(step)
@@ -165,7 +166,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(value) * len(samples)
             if self.model.explained in step.outputs and self.model.classes:
                 entries += predicted(self.model, step.outputs[self.model.explained], samples)
-        losses_by_name = {name: total / len(members) for name, total in sums.items()}
+        losses_by_name = {name: total / len(draws) for name, total in sums.items()}
         return Evaluation(losses_by_name, measures(self.config.metrics, self.model, entries), entries)
 
     def _evaluated(self, progress: Progress, row: dict[str, Any]) -> Progress:
@@ -180,7 +181,7 @@ class Trainer:
         if best is None or self._better(row, history[best]):
             best = row["epoch"]
             record = {**self.record, "epoch": best + 1, "numbers": row}
-            checkpoint.write(self.folder / checkpoint.NAME, self.network, record)
+            checkpoint.write(self.folder / checkpoint.NAME, self.network, record, self.config.stored == "float16")
         progress = Progress(epoch=row["epoch"] + 1, history=history, best=best)
         state.save(self.accelerator, self.folder, progress)
         self.saved = time.monotonic()

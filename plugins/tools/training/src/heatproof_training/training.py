@@ -91,7 +91,7 @@ def _surveyed(cohort: Cohort, config: TrainingConfig) -> tuple[list[Member], lis
     members: list[Member] = []
     facts: list[Facts] = []
     for sample in cohort.samples(ids):
-        members.append(member_of(sample))
+        members.append(member_of(sample, config.patches))
         if sample.id in checked:
             facts.append(facts_of(augmented(sample, config.augment, generator(config.seed, "check", sample.id))))
     return members, facts
