@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from heatproof.errors import ModelError
-from heatproof_fundus.grader import Grader, initialised, ordinal_head
+from heatproof_fundus.grader import Grader, initialised, narrowed, ordinal_head
 
 
 class Tiny(Grader):
@@ -69,3 +69,21 @@ def test_convolutions_are_drawn_for_relu():
     layer = initialised(nn.Sequential(nn.Conv2d(16, 64, 3)))[0]
     assert float(layer.weight.detach().std()) == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
     assert float(layer.bias.detach().abs().max()) == 0
+
+
+def test_a_narrowed_network_is_the_one_that_was_written_with_fewer_channels():
+    """Same names, shapes, strides and outputs as a network spelt out by hand."""
+
+    def network(first, second):
+        layers = [nn.Conv2d(3, first, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(first), nn.ReLU()]
+        layers += [nn.Conv2d(first, second, 3, dilation=2), nn.AdaptiveAvgPool2d(1)]
+        return nn.Sequential(*layers).eval()
+
+    narrow = narrowed(network(8, 12), 0.25).eval()
+    expected = network(2, 3)
+    expected.load_state_dict(narrow.state_dict())
+    images = torch.rand(2, 3, 20, 20)
+    assert torch.equal(narrow(images), expected(images))
+    assert not narrow[3].bias.any()
+    with pytest.raises(ModelError, match="0 has 3 groups of channels, which cannot be narrowed"):
+        narrowed(nn.Sequential(nn.Conv2d(3, 6, 1, groups=3)), 0.5)

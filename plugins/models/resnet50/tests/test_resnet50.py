@@ -11,6 +11,7 @@ from torchvision.models import resnet50
 
 from heatproof.errors import HeatproofError, ModelError
 from heatproof.records import Sample
+from heatproof.testing import conforms
 from heatproof_resnet50.resnet50 import ResNet50
 
 CACHED = "resnet50-11ad3fa6.pth"
@@ -29,6 +30,11 @@ class Intruder:
 @pytest.fixture(scope="module")
 def model():
     return ResNet50()
+
+
+@conforms(ResNet50(width=0.125, size=64))
+def test_conformance_of_a_narrow_network(check):
+    check()
 
 
 def images(size, dtype=torch.float32):
@@ -85,6 +91,30 @@ def test_backbone_and_head_are_the_published_ones(model):
     with torch.no_grad():
         torch.testing.assert_close(model.forward(images(96))["logits"], published.eval()(images(96)))
     assert [module.p for module in model.network.fc if isinstance(module, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_a_narrow_network_has_a_share_of_the_channels_everywhere_but_in_its_head():
+    narrow = ResNet50(width=0.125, size=64)
+    with torch.device("meta"):
+        published = resnet50(weights=None).state_dict()
+    for name, value in narrow.network.state_dict().items():
+        if not name.startswith("fc."):
+            shape = [
+                size if size == 3 and axis == 1 else size // 8 for axis, size in enumerate(published[name].shape[:2])
+            ]
+            assert list(value.shape[:2]) == shape
+    assert narrow.network.fc[0].in_features == 256
+    assert narrow.network.fc[6].in_features == 128
+    assert narrow.last_layer == "layer4"
+    assert len(narrow.layers()) == 53
+    # The gain of He et al. 2015 for the channels that are there.
+    weight = narrow.network.layer3[0].conv2.weight
+    assert float(weight.detach().std()) == pytest.approx(math.sqrt(2 / (9 * 32)), rel=0.05)
+
+
+def test_weights_of_torchvision_fit_the_full_width_only():
+    with pytest.raises(HeatproofError, match=r"weights of torchvision fit width: 1 only, not 0.5"):
+        ResNet50(weights="torchvision", width=0.5)
 
 
 @pytest.mark.parametrize("logit", [-9.0, -2.0, -1.94, -1.0, -0.5, 0.0, 0.51, 1.0, 1.95, 2.0, 9.0])

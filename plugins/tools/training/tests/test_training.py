@@ -16,6 +16,7 @@ from torch import nn
 
 from heatproof.component import Params
 from heatproof.config.entries import DatasetEntry
+from heatproof.model import Model
 from heatproof.passes import gradients
 from heatproof.testing.toys import Blobs, Linear, Residual
 from heatproof_grading.grading import Grading
@@ -233,6 +234,43 @@ def test_a_heatmap_in_the_loss_changes_what_is_learned(tmp_path: Path) -> None:
         penalties.append([row[part]["penalty"] for part in ("train", "validation")])
     assert penalties[1][0] < 0.5 * penalties[0][0]
     assert penalties[1][1] < 0.5 * penalties[0][1]
+
+
+class Probed(Objective):
+    """Cross-entropy, and the squares of a convolution of its own on the last layer, as an objective with weights."""
+
+    def layers(self, model: Model) -> tuple[str, ...]:
+        return ("last",)
+
+    def modules(self, model: Model) -> nn.Module:
+        self._probe = nn.Conv2d(8, 1, 1)
+        return self._probe
+
+    def losses(self, step: Step) -> dict[str, torch.Tensor]:
+        activation = step.activations["last"]
+        assert activation.requires_grad == step.training
+        logits = step.batch.model.network.head(activation.mean((2, 3)))
+        torch.testing.assert_close(logits, step.outputs["logits"])
+        entropy = nn.functional.cross_entropy(logits, step.labels())
+        probed = (self._probe(activation) - 1).square().mean()
+        return {"loss": entropy + probed, "probed": probed}
+
+
+def test_an_objective_reads_a_layer_of_the_same_pass_and_its_own_weights_are_resumed(tmp_path: Path) -> None:
+    """Its weights are trained and lie in the state, but not in the checkpoint."""
+    states = []
+    for steps in (99, 3):
+        config = settings(tmp_path / f"{steps}", objective=Probed(), model=Residual(), augment={}, epochs=2)
+        observer = After(steps)
+        if steps == 3:
+            with pytest.raises(Stopped):
+                train(config, observer, observer.stopping)
+        history = train(config, Observer()).networks[0].history
+        [state] = config.output.glob("state-*")
+        states.append({**load_file(state / "model_1.safetensors"), **weights(config.output)})
+    assert equal(*states)
+    assert history[1]["train"]["probed"] < history[0]["train"]["probed"]
+    assert load_file(config.output / "checkpoint.safetensors").keys() == Residual().network.state_dict().keys()
 
 
 def test_an_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:

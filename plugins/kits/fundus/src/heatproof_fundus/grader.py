@@ -92,7 +92,7 @@ class PublishedGrader(Model[P]):
         return published | replacement
 
 
-class Grader(PublishedGrader):
+class Grader(PublishedGrader[P]):
     """A backbone, global average pooling, and a head with one ordinal output.
 
     The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
@@ -125,6 +125,34 @@ def initialised(network: nn.Module) -> nn.Module:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
+
+
+def narrowed(network: nn.Module, share: float, channels: int = 3) -> nn.Module:
+    """Replace all convolutions and BatchNorms by ones with a share of the channels, with random weights.
+
+    ``channels`` are those of the images, which stay. Names are unchanged. The weights of convolutions are drawn as
+    ``initialised`` does, as fits VGG and ResNet; a dense layer keeps its width. Raises ``ModelError`` for groups.
+    """
+    for path, module in list(network.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            if module.groups > 1:
+                raise ModelError(f"{path} has {module.groups} groups of channels, which cannot be narrowed by a share.")
+            inputs = channels if module.in_channels == channels else scaled(module.in_channels, share)
+            outputs = scaled(module.out_channels, share)
+            kernel: Any = {name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+            network.set_submodule(path, nn.Conv2d(inputs, outputs, bias=module.bias is not None, **kernel))
+        elif isinstance(module, nn.BatchNorm2d):
+            network.set_submodule(path, nn.BatchNorm2d(scaled(module.num_features, share)))
+    return initialised(network)
+
+
+def scaled(channels: int, share: float) -> int:
+    """Return a share of a number of channels, at least one.
+
+    >>> scaled(64, 0.25), scaled(64, 0.001)
+    (16, 1)
+    """
+    return max(1, round(channels * share))
 
 
 def ordinal_head(features: int) -> nn.Sequential:

@@ -38,6 +38,13 @@ class Objective(Component[P]):
     def require(self, model: Model) -> None:
         """Raise ``ModelError`` for a model that the objective does not fit; called before the first epoch."""
 
+    def layers(self, model: Model) -> tuple[str, ...]:
+        """Return the layers whose activations ``losses`` reads in ``Step.activations``, as ``Model.layer`` names them.
+
+        They are observed in the forward pass of training, with their graph and in its mode.
+        """
+        return ()
+
     def modules(self, model: Model) -> nn.Module | None:
         """Build parts with weights of their own, such as a discriminator; None for none.
 

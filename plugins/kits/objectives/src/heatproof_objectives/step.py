@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -20,13 +20,15 @@ class Step:
 
     ``batch`` is differentiable; its targets are the labels, 0 for a sample without one. ``outputs`` are those of the
     network by name, with their autograd graph, in the mode that ``training`` tells. ``samples`` are prepared and, in
-    training, augmented; their labels are indices of the model's classes.
+    training, augmented; their labels are indices of the model's classes. ``activations`` are those of the layers that
+    the objective asks for (``Objective.layers``), by the names that it gives them, of the same forward pass.
     """
 
     batch: Batch
     outputs: Mapping[str, Tensor]
     samples: Sequence[Sample]
     training: bool
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
 
     def labels(self) -> Tensor:
         """Return the only label of each sample (n,), long; raises ``DataError`` for none or several."""

@@ -13,4 +13,5 @@ def heatproof_objectives() -> Mapping[str, str]:
         "heatmap_segmentation": "heatproof_heatmap_objectives.heatmap_segmentation:HeatmapSegmentation",
         "right_reasons": "heatproof_heatmap_objectives.right_reasons:RightReasons",
         "agreement": "heatproof_heatmap_objectives.agreement:Agreement",
+        "finding_cells": "heatproof_heatmap_objectives.finding_cells:FindingCells",
     }

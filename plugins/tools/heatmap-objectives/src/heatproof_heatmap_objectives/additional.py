@@ -1,4 +1,4 @@
-"""Objectives that add a term with heatmaps to the loss of another objective."""
+"""Objectives that add a term to the loss of another objective."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
+from heatproof.component import Params
 from heatproof.explainer import Explainer
 from heatproof.model import Model
 from heatproof.records import Sample
@@ -19,7 +20,7 @@ from .annotated import AnnotatedParams, require_annotated
 from .maps import require_differentiable
 
 
-class AdditionalParams(AnnotatedParams):
+class AdditionalParams(Params):
     """The objective that the term is added to, and the weight of the term.
 
     ``base``: any objective, such as cross_entropy. ``weight``: that of the term; the loss of the base has weight 1.
@@ -27,6 +28,20 @@ class AdditionalParams(AnnotatedParams):
 
     base: Objective
     weight: float = Field(default=1.0, ge=0, le=1e12)
+
+    @property
+    def unsure(self) -> tuple[str, ...]:
+        """The settings that have to be checked on the samples."""
+        return ()
+
+    @property
+    def targeted(self) -> tuple[str, ...]:
+        """The findings that are targets."""
+        return ()
+
+
+class HeatmapTermParams(AnnotatedParams, AdditionalParams):
+    """The settings of a term that compares heatmaps with annotations."""
 
 
 P = TypeVar("P", bound=AdditionalParams, default=AdditionalParams, covariant=True)
@@ -62,7 +77,7 @@ class Additional(Objective[P]):
         if self.params.base.open:
             samples = list(samples)
         if self.params.unsure:
-            require_annotated(samples, self.params.finding)
+            require_annotated(samples, self.params.targeted)
         return self.with_(base=self.params.base.fit(samples)) if self.params.base.open else self
 
     def require(self, model: Model) -> None:
@@ -70,6 +85,10 @@ class Additional(Objective[P]):
         self.params.base.require(model)
         if self.explainer is not None:
             require_differentiable(self.explainer, model)
+
+    def layers(self, model: Model) -> tuple[str, ...]:
+        """The layers that the base reads."""
+        return self.params.base.layers(model)
 
     def modules(self, model: Model) -> nn.Module | None:
         """The modules of the base."""

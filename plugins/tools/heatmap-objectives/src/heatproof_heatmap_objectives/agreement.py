@@ -7,13 +7,13 @@ from torch import Tensor
 from heatproof.explainer import Explainer
 from heatproof_objectives.step import Step
 
-from .additional import Additional, AdditionalParams
+from .additional import Additional, HeatmapTermParams
 from .annotated import targets
 from .distances import MEASURES, Measure
 from .maps import heatmaps
 
 
-class AgreementParams(AdditionalParams):
+class AgreementParams(HeatmapTermParams):
     """The explainer, and how the agreement of its heatmaps with the annotations is measured.
 
     ``explainer``: any with the trait ``differentiable``. ``measure``: what is minimised. ``mass`` is the share of the

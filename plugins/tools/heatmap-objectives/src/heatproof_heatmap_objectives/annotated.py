@@ -1,6 +1,6 @@
 """Targets from annotations: masks and boxes as they are, densities on a scale from 0 to 1."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,11 @@ class AnnotatedParams(Params):
         """The settings that have to be checked on the samples: a finding that nobody annotated would be skipped."""
         return ("finding",) if self.unannotated == "skip" else ()
 
+    @property
+    def targeted(self) -> tuple[str, ...]:
+        """The findings that are targets."""
+        return (self.finding,)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -57,24 +62,32 @@ def targets(step: Step, params: AnnotatedParams) -> Targets:
     maps = [target(sample, params.finding, params.densities) for sample in step.samples]
     for sample, values in zip(step.samples, maps):
         if values is None and params.unannotated == "refuse":
-            examined = ", ".join(sample.findings()) or "nothing"
-            raise DataError(
-                f"sample {sample.id} has no annotation of {params.finding!r} (it was examined for {examined}); name "
-                "another finding, leave the sample out, or set unannotated: skip."
-            )
+            raise unannotated(sample, params.finding)
     empty = np.zeros(step.batch.space)
     stacked = np.stack([empty if values is None else values for values in maps])[:, None]
     present = torch.tensor([values is not None for values in maps], device=step.batch.images.device)
     return Targets(torch.from_numpy(stacked).to(step.batch.images), present)
 
 
-def require_annotated(samples: Iterable[Sample], finding: str) -> None:
-    """Raise ``DataError`` where no sample at all has an annotation of the finding."""
+def unannotated(sample: Sample, finding: str) -> DataError:
+    """Describe a sample that nobody examined for a finding."""
+    examined = ", ".join(sample.findings()) or "nothing"
+    return DataError(
+        f"sample {sample.id} has no annotation of {finding!r} (it was examined for {examined}); name another finding, "
+        "leave the sample out, or set unannotated: skip."
+    )
+
+
+def require_annotated(samples: Iterable[Sample], findings: Sequence[str]) -> None:
+    """Raise ``DataError`` where no sample at all has an annotation of one of the findings."""
+    missing = dict.fromkeys(findings)
     examined: dict[str, None] = {}
     for sample in samples:
-        if finding in sample.findings():
-            return
         examined |= dict.fromkeys(sample.findings())
+        missing = {finding: None for finding in missing if finding not in examined}
+        if not missing:
+            return
+    finding = next(iter(missing))
     raise DataError(
         f"no sample to train on has an annotation of {finding!r}, so skipping those without would leave none; "
         f"{near(finding, examined)}"

@@ -12,7 +12,7 @@ from heatproof.model import Model
 from heatproof.passes import derivatives, leaf
 from heatproof_objectives.step import Step, evaluating
 
-from .additional import Additional, AdditionalParams
+from .additional import Additional, HeatmapTermParams
 from .annotated import targets
 from .maps import explained
 
@@ -23,7 +23,7 @@ LOGARITHMS: Mapping[str, Callable[[Tensor], Tensor]] = {
 """Head → the log probabilities (n, logit) from logits; of a sigmoid unit, those of both its answers together."""
 
 
-class RightReasonsParams(AdditionalParams):
+class RightReasonsParams(HeatmapTermParams):
     """How the explanation is computed.
 
     ``explainer``: any with the trait ``differentiable``; without it, the gradient of the sum of all classes' log

@@ -56,7 +56,7 @@ class Segmentation(Objective[P]):
     def fit(self, samples: Iterable[Sample]) -> Self:
         """This objective; raises ``DataError`` where samples may be skipped and none has an annotation."""
         if self.open:
-            require_annotated(samples, self.params.finding)
+            require_annotated(samples, self.params.targeted)
         return self
 
     def require(self, model: Model) -> None:

@@ -14,6 +14,7 @@ from heatproof.errors import DataError, HeatproofError
 from heatproof.model import Model
 from heatproof.records import Sample
 from heatproof.seeding import key
+from heatproof_objectives.activations import Activations, Call, calls_of
 from heatproof_objectives.objective import LOSS, Objective
 from heatproof_objectives.step import Step
 
@@ -61,6 +62,7 @@ class Trainer:
         self.loader = Loader(cohort, max(1, min(torch.get_num_threads(), 8)))
         self.network: nn.Module = model.network
         self.objective: Objective = config.objective
+        self.layers: Mapping[str, Call] = {}
         self.higher = direction(config.select, config.metrics) and config.select != LOSS
         self.saved = time.monotonic()
 
@@ -84,6 +86,7 @@ class Trainer:
             self.objective = self.objective.fit(self.cohort.samples([member.id for member in self.parts.train]))
         torch.manual_seed(key(self.config.seed, "modules") % 2**63)
         modules = self.objective.modules(self.model)
+        self.layers = calls_of(self.model, self.objective.layers(self.model))
         weights = [*self.network.parameters(), *(modules.parameters() if modules is not None else ())]
         self.network.to(self.accelerator.device)
         if self.config.channels_last:
@@ -147,9 +150,11 @@ class Trainer:
 
     def _outputs(self, samples: Sequence[Sample], training: bool, seed: int) -> Step:
         batch = batch_of(self.model, samples, self.accelerator.device, seed % 2**63, self.config.channels_last)
-        with torch.set_grad_enabled(training):
+        observed = Activations(self.network, [path for path, _ in self.layers.values()])
+        with torch.set_grad_enabled(training), observed:
             outputs = self.model.forward(batch.images, **batch.inputs)
-        return Step(batch, outputs, samples, training)
+        activations = {layer: observed.values[call] for layer, call in self.layers.items()}
+        return Step(batch, outputs, samples, training, activations)
 
     def evaluate(self, members: Sequence[Member]) -> Evaluation:
         """Return the mean losses, the measures and the predictions of a part, by the network in evaluation mode."""
