@@ -134,6 +134,8 @@ def test_the_results_of_a_training(whole: Path) -> None:
         record = json.loads(file.metadata()["heatproof_training"])
     assert record["seed"] == 0
     assert record["config"]["optimiser"]["lr"] == 0.01
+    assert record["config"]["output"] == "run"
+    assert str(whole.parent) not in str(record)
     assert record["epoch"] == network["best_epoch"]
     assert len(record["data"]) >= 16
     assert record["numbers"]["validation"]["loss"] == pytest.approx(network["validation"]["loss"])

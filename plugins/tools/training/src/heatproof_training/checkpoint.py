@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from heatproof.component import mapped
 from heatproof.errors import HeatproofError
 
 from .folder import replace_file
@@ -25,14 +26,21 @@ PARITY = (
 def write(path: Path, network: nn.Module, record: Mapping[str, Any], half: bool = False) -> None:
     """Write weights and buffers in one step, with the record as JSON in the metadata; raises ``StoreError``.
 
-    ``half`` rounds them to float16; raises ``HeatproofError`` for values beyond its range.
+    Of a path in the record only the name remains: checkpoints are published. ``half`` rounds the weights to float16;
+    raises ``HeatproofError`` for values beyond its range.
     """
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
     if half:
         tensors = {name: _halved(name, value) for name, value in tensors.items()}
     versions = {"heatproof": version("heatproof"), "torch": torch.__version__}
-    text = json.dumps({**record, "versions": versions}, ensure_ascii=False)
+    text = json.dumps({**mapped(record, _without_folder), "versions": versions}, ensure_ascii=False)
     replace_file(path, save(tensors, {"format": "pt", "heatproof_training": text}))
+
+
+def _without_folder(value: Any) -> Any:
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
