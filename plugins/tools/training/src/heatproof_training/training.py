@@ -139,9 +139,10 @@ def _trained(trainer: Trainer, fold: int) -> Trained:
     progress = trainer.train()
     parts = trainer.parts
     evaluations = {name: trainer.evaluate(part) for name, part in parts.named().items() if part and name != "train"}
-    for name, evaluation in evaluations.items():
-        numbers = ", ".join(f"{key} {value:.4g}" for key, value in evaluation.numbers.items())
-        trainer.observer.notice(f"{trainer.text}{name} part: {numbers}")
+    if fold:
+        for name, evaluation in evaluations.items():
+            numbers = ", ".join(f"{key} {value:.4g}" for key, value in evaluation.numbers.items())
+            trainer.observer.notice(f"{trainer.text}{name} part: {numbers}")
     assert progress.best is not None
     path = trainer.folder / checkpoint.NAME
     return Trained(fold, progress.history, progress.best, evaluations, curve_flags(progress.history), path)
