@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from heatproof.component import Params
 from heatproof.config.entries import DatasetEntry
+from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.passes import gradients
 from heatproof.testing.toys import Blobs, Linear, Residual
@@ -315,3 +317,36 @@ def test_other_precisions(tmp_path: Path, precision: str) -> None:
     values = load_file(network.checkpoint).values()
     assert {value.dtype for value in values if value.is_floating_point()} == {dtype}
     assert np.isfinite(network.evaluations["test"].losses["loss"])
+
+
+def test_frozen_modules_stay_as_they_are(tmp_path: Path) -> None:
+    """Weights and running statistics; all others change. ``ModelError`` for a module that is not there."""
+    before = {name: value.clone() for name, value in Normalised().network.state_dict().items()}
+    train(settings(tmp_path / "run", model=Normalised(), freeze=("0", "1"), select_on="last"), Observer())
+    after = load_file(tmp_path / "run/checkpoint.safetensors")
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) == name.startswith(("0.", "1.")), name
+    with pytest.raises(ModelError, match=r"freeze: .* has no module 'conv'; "):
+        train(settings(tmp_path / "other", model=Normalised(), freeze=("conv",)), Observer())
+    every = settings(tmp_path / "all", model=Normalised(), freeze=("0", "1", "3", "4", "8"))
+    with pytest.raises(ModelError, match="has no weight that can be trained"):
+        train(every, Observer())
+    with pytest.raises(ValidationError, match="start: random draws them anew; leave out one of them"):
+        settings(tmp_path, freeze=("0",), start="random")
+
+
+class Normalised(Linear):
+    """A network with two convolutions, each with BatchNorm."""
+
+    def build(self) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            layers = [
+                nn.Conv2d(3, 4, 3),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.Conv2d(4, 4, 3),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+            ]
+            return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))

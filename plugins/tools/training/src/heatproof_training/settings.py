@@ -94,7 +94,8 @@ class ClipSettings(Params):
 class TrainingConfig(Params):
     """All settings of a training.
 
-    ``start: random`` draws all weights anew by the seed; ``model`` begins with those that the model has. ``select``
+    ``start: random`` draws all weights anew by the seed; ``model`` begins with those that the model has. ``freeze``
+    names modules of the network whose weights and running statistics stay as they are. ``select``
     names the number by which the best epoch is selected: ``loss``, or a measure of ``metrics``, such as ``kappa``.
     ``select_on: test`` selects on the test part, as some published code does: its results are too good, so everything
     written is marked; ``last`` selects the last epoch. ``patience``: stop after so many epochs without a better one.
@@ -111,6 +112,7 @@ class TrainingConfig(Params):
     patches: PatchSettings | None = None
     model: Model
     start: Literal["model", "random"] = "model"
+    freeze: tuple[str, ...] = ()
     objective: Objective
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -139,6 +141,8 @@ class TrainingConfig(Params):
             raise ValueError("there is no validation part to select on; give split.validation, or select_on: last")
         if self.select_on == "test" and not (self.split.test or self.split.folds):
             raise ValueError("there is no test part to select on; give split.test, or select_on: validation")
+        if self.freeze and self.start == "random":
+            raise ValueError("freeze keeps weights, and start: random draws them anew; leave out one of them")
         if self.labels == "annotations" and not self.objective.labelled:
             raise ValueError(f"{self.objective.short} uses no labels; leave out labels: annotations")
         if self.split.train is not None:

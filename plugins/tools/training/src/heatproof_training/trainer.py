@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from heatproof.errors import DataError, HeatproofError
+from heatproof.errors import DataError, HeatproofError, ModelError, near
 from heatproof.model import Model
 from heatproof.records import Sample
 from heatproof.seeding import key
@@ -129,6 +129,8 @@ class Trainer:
         config = self.config
         torch.manual_seed(key(config.seed, "step", epoch, progress.step) % 2**63)
         self.network.train()
+        for module in frozen(self.model, config.freeze):
+            module.eval()
         losses = self._losses(samples, True, config.seed + epoch)
         where = f"epoch {epoch + 1}, batch {progress.step + 1} (samples {', '.join(sample.id for sample in samples)})"
         self._require_finite(losses, where)
@@ -240,6 +242,16 @@ class Trainer:
             f"{subject} is not finite in {where}: training stopped; {best}. Lower optimiser.lr, or set clip, "
             "and choose another output."
         )
+
+
+def frozen(model: Model, names: Sequence[str]) -> list[nn.Module]:
+    """Return the modules of these names; raises ``ModelError`` for a name that the network does not have."""
+    modules = dict(model.network.named_modules())
+    del modules[""]
+    unknown = [name for name in names if name not in modules]
+    if unknown:
+        raise ModelError(f"freeze: {model.short} has no module {unknown[0]!r}; {near(unknown[0], modules)}")
+    return [modules[name] for name in names]
 
 
 def optimiser_of(settings: OptimiserSettings, weights: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

@@ -19,7 +19,7 @@ from .partition import Parts, partitions, require_sound
 from .progress import Observer
 from .results import Outcome, Trained, write_results
 from .settings import TrainingConfig
-from .trainer import Trainer
+from .trainer import Trainer, frozen
 
 CHECKED = 200
 """The samples that the checks of data look at, drawn by the seed."""
@@ -63,6 +63,8 @@ def _model(config: TrainingConfig) -> Model:
     model.require_built()
     if config.start == "random":
         _draw_weights(model, config.seed)
+    for module in frozen(model, config.freeze):
+        module.requires_grad_(False)
     config.objective.require(model)
     if not any(weight.requires_grad for weight in model.network.parameters()):
         raise ModelError(f"{model.short} has no weight that can be trained; choose another model.")
