@@ -31,6 +31,9 @@ from heatproof_training.settings import TrainingConfig
 from heatproof_training.trainer import Diverged
 from heatproof_training.training import train
 
+ABSENT = DatasetEntry(component=Blobs(count=12), ids=("blob-999",))
+"""Data that cannot be read: whatever needs no data is refused before."""
+
 
 def settings(folder: Path, **changes: Any) -> TrainingConfig:
     values: dict[str, Any] = {
@@ -150,11 +153,12 @@ def test_an_objective_without_labels_asks_for_no_class(tmp_path: Path) -> None:
     ("changes", "kind", "message"),
     [
         ({"objective": MultiLabel()}, ModelError, "trains models with the head sigmoid"),
-        ({"select": "kappa"}, HeatproofError, "select: there is no number 'kappa'; allowed: loss"),
+        ({"select": "kappa", "epochs": 1}, HeatproofError, "select: there is no number 'kappa'; allowed: loss"),
         ({"split": {"validation": 0.01}}, DataError, "no sample is left for the validation part"),
-        ({"device": "cuda:99"}, HeatproofError, "device: cuda:99 is not available here"),
+        ({"split": {"folds": 30}}, DataError, "30 folds need as many patients, and there are 6; lower split.folds"),
+        ({"device": "cuda:99", "data": ABSENT}, HeatproofError, "device: cuda:99 is not available here"),
         ({"precision": "float16", "device": "cpu"}, HeatproofError, "float16 needs a graphics card"),
-        ({"data": DatasetEntry(component=Blobs(count=12), ids=("blob-999",))}, DataError, "has no sample 'blob-999'"),
+        ({"data": ABSENT}, DataError, "has no sample 'blob-999'"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, changes: Any, kind: type[HeatproofError], message: str) -> None:

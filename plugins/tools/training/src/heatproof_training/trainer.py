@@ -175,6 +175,8 @@ class Trainer:
         if self.config.select_on == "test":
             row["test"] = self.evaluate(self.parts.test).numbers
         self._require_sound(row)
+        if self.config.select_on in row:
+            selected(self.config.select, row[self.config.select_on])  # refuses an unknown name, in the first epoch
         history = (*progress.history, row)
         best = progress.best
         if best is None or self._better(row, history[best]):

@@ -57,6 +57,7 @@ def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stoppi
 
 def _model(config: TrainingConfig) -> Model:
     """The model with its first weights, after all checks that need no data."""
+    device_of(config)
     model = config.model
     if config.precision == "float64":
         model = model.in_precision("float64")
@@ -144,20 +145,29 @@ def _trained(trainer: Trainer, fold: int) -> Trained:
     return Trained(fold, progress.history, progress.best, evaluations, curve_flags(progress.history), path)
 
 
-def accelerator_of(config: TrainingConfig) -> Any:
-    """Return Accelerate's handle of device and precision; raises ``HeatproofError`` for a device that is not there."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+def device_of(config: TrainingConfig) -> str:
+    """Return the device, such as ``cuda``.
 
+    Raises ``HeatproofError`` for one that is not available, and for a precision that it does not have.
+    """
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise HeatproofError(f"device: {device} is not available here; set device to auto or cpu.")
+    if device == "cpu" and config.precision == "float16":
+        raise HeatproofError("precision: float16 needs a graphics card; set precision to bfloat16 or float32.")
+    return device
+
+
+def accelerator_of(config: TrainingConfig) -> Any:
+    """Return Accelerate's handle of device and precision; raises ``HeatproofError`` as ``device_of`` does."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    device = device_of(config)
     AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training of this process had its own device
     mixed = {"bfloat16": "bf16", "float16": "fp16"}.get(config.precision, "no")
-    if device == "cpu" and mixed == "fp16":
-        raise HeatproofError("precision: float16 needs a graphics card; set precision to bfloat16 or float32.")
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
