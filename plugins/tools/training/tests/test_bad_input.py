@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from heatproof.cli.commands import cli
 from heatproof.config.entries import DatasetEntry
+from heatproof.dataset import Tally
 from heatproof.errors import DataError, HeatproofError, ModelError, StoreError
 from heatproof.model import Model
 from heatproof.records import Sample
@@ -112,6 +113,19 @@ def strange(fault: str) -> DatasetEntry:
 )
 def test_labels_at_fault(tmp_path: Path, fault: str, message: str) -> None:
     refused(settings(tmp_path, data=strange(fault)), DataError, message)
+
+
+class Incomplete(Blobs):
+    """A dataset of which a part becomes no sample."""
+
+    def rejected(self) -> list[Tally]:
+        return [Tally("patients in two splits", 2, example="p5: train, test")]
+
+
+def test_what_becomes_no_sample_is_said(tmp_path: Path) -> None:
+    entry = DatasetEntry(component=Incomplete(count=12))
+    [flag] = train(settings(tmp_path, data=entry, epochs=1), Observer()).flags
+    assert flag.text == "rejected: patients in two splits in Incomplete: 2, such as p5: train, test."
 
 
 class Unprepared(Residual):

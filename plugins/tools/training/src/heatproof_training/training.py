@@ -14,7 +14,7 @@ from heatproof.seeding import generator, key
 from . import checkpoint, folder
 from .augmentation import augmented
 from .cohort import Cohort, Member, member_of
-from .diagnostics import Facts, curve_flags, data_flags, facts_of
+from .diagnostics import Facts, curve_flags, data_flags, facts_of, source_flags
 from .partition import Parts, partitions, require_sound
 from .progress import Observer
 from .results import Outcome, Trained, write_results
@@ -48,7 +48,7 @@ def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stoppi
     needed = [name for name in ("validation", "test") if getattr(config.split, name)]
     labelled = config.objective.labelled
     absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
-    flags = [*dict.fromkeys(absent), *data_flags(facts)]
+    flags = [*source_flags(cohort.dataset), *dict.fromkeys(absent), *data_flags(facts)]
     for flag in flags:
         observer.notice(f"warning: {flag.text}")
     networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
