@@ -90,6 +90,8 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         optimiser = optimiser_of(self.config.optimiser, [weight for weight in weights if weight.requires_grad])
         self.accelerator.prepare(self.network, *([] if modules is None else [modules]))
+        # Accelerate wraps the forward pass for mixed precision, but the copy that computes heatmaps must be like it.
+        self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
         return self.accelerator.prepare(optimiser)
 
     def _ended(self, progress: Progress) -> bool:
@@ -146,9 +148,9 @@ class Trainer:
 
     def _outputs(self, samples: Sequence[Sample], training: bool, seed: int) -> Step:
         batch = batch_of(self.model, samples, self.accelerator.device, seed % 2**63, self.config.channels_last)
-        with torch.set_grad_enabled(training):
+        with torch.set_grad_enabled(training), self.accelerator.autocast():
             outputs = self.model.forward(batch.images, **batch.inputs)
-        return Step(batch, outputs, samples, training)
+        return Step(batch, {name: value.to(self.model.dtype) for name, value in outputs.items()}, samples, training)
 
     def evaluate(self, members: Sequence[Member]) -> Evaluation:
         """Return the mean losses, the measures and the predictions of a part, by the network in evaluation mode."""
