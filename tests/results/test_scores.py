@@ -379,6 +379,31 @@ def test_wins_are_shares_of_the_resamples(run: Run) -> None:
     assert result["ranks"].rows[0]["best_share"] == pytest.approx(wins)
 
 
+@pytest.mark.parametrize("cases", ["abcd", "abc"], ids=["every case", "a failed case"])
+def test_the_interval_of_a_difference_is_that_of_paired_resamples(run: Run, cases: str) -> None:
+    """Over the cases with a value of both, the same patients are drawn for both."""
+    rows = {name: [row(case, "value", value) for case, value in zip("abcd", VALUES[name])] for name in ("slope", "cam")}
+    rows["cam"][len(cases) :] = [row(case, "value", None, "failed") for case in "abcd"[len(cases) :]]
+    entries = [entry(run, name, members) for name, members in rows.items()]
+    [pair] = results(pivoted(run, entries), SETTINGS)["comparisons"].rows
+    counts = resample_counts([f"patient-{case}" for case in cases], 40, 3)
+    differences = np.subtract(*(np.array(VALUES[name][: len(cases)]) for name in ("slope", "cam")))
+    resampled = [np.average(differences, weights=drawn) for drawn in counts]
+    assert (pair["low"], pair["high"]) == pytest.approx(tuple(np.quantile(resampled, (0.05, 0.95))))
+    assert pair["difference"] == pytest.approx(differences.mean())
+
+
+@pytest.mark.parametrize("interval", ["percentile", "parity"])
+def test_the_difference_of_one_patient_has_no_interval_unless_cases_are_drawn(run: Run, interval: str) -> None:
+    entries = [
+        entry(run, name, [row(case, "value", value, patient="p") for case, value in zip("abcd", VALUES[name])])
+        for name in ("slope", "cam")
+    ]
+    settings = SETTINGS.model_copy(update={"interval": interval})
+    [pair] = results(pivoted(run, entries), settings)["comparisons"].rows
+    assert np.isnan([pair["low"], pair["high"]]).all() == (interval == "percentile")
+
+
 def test_where_less_is_better_the_least_leads(run: Run) -> None:
     class Error(Mass):
         higher_is_better = False

@@ -24,6 +24,15 @@ class Tally:
     expected: int | None = None
     example: str = ""
 
+    def sentence(self, dataset: str) -> str:
+        """Put the line into words.
+
+        >>> Tally("masks without an image", 2, example="1.png").sentence("mine")
+        'masks without an image in mine: 2, such as 1.png'
+        """
+        examples = self.example and f", such as {self.example}"
+        return f"{self.what} in {dataset}: {self.count}{examples}"
+
 
 class Dataset(Component[P]):
     """A source of samples. A subclass must implement ``ids`` and ``load``; everything else has a default.

@@ -120,6 +120,16 @@ def win_share(a: Array, b: Array) -> float:
     return float((2 - average_ranks(pairs)[:, 0]).mean()) if len(pairs) else np.nan
 
 
+def resampled_differences(a: Array, b: Array) -> Array:
+    """The differences a - b (r,) of the resamples in which both have a value.
+
+    >>> resampled_differences(np.array([3.0, np.nan, 2.0]), np.array([1.0, 2.0, 2.5])).tolist()
+    [2.0, -0.5]
+    """
+    pairs = _shared(a, b)
+    return np.asarray(pairs[:, 0] - pairs[:, 1])
+
+
 def _shared(*resampled: Array) -> Array:
     """The resamples (r, combinations) in which all have a value; the first ones if some have fewer resamples."""
     length = min(map(len, resampled))

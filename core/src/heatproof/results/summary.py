@@ -13,9 +13,9 @@ from ..containment import contained
 from ..errors import HeatproofError
 from ..metric import ClosedForm, Metric
 from ..records import Array
-from .intervals import Summary, summarise_cases
+from .intervals import Summary, percentile_interval, summarise_cases
 from .rank_rows import RANK_COLUMNS, Ranked, Row, Summaries, family, ranked, sign_of
-from .ranks import win_share
+from .ranks import resampled_differences, win_share
 from .resampling import PARITY_RESAMPLES, PARITY_SIZES
 from .scores import NAME_COLUMNS, Cases, joined, name_of
 from .significance import CORRECTIONS, UNTESTED, PairedTest, on_shared_cases, paired_test
@@ -63,9 +63,9 @@ def summary_columns(correction: str) -> tuple[str, ...]:
 def comparison_columns(correction: str) -> tuple[str, ...]:
     """The columns of ``comparisons.csv``."""
     return (
-        "dataset", "split", "metric", "measure", "a", "b", "difference", "p", f"p_{correction}", "permutations",
-        "exact", "closed_form", "p_closed_form", f"p_closed_form_{correction}", "p_nemenyi", "n_cases", "n_patients",
-        "win_share", "flag", "combination_a", "combination_b",
+        "dataset", "split", "metric", "measure", "a", "b", "difference", "low", "high", "p", f"p_{correction}",
+        "permutations", "exact", "closed_form", "p_closed_form", f"p_closed_form_{correction}", "p_nemenyi", "n_cases",
+        "n_patients", "win_share", "flag", "combination_a", "combination_b",
     )  # fmt: skip
 
 
@@ -107,20 +107,30 @@ def _summarised(cases: Cases, settings: SummarySettings) -> tuple[Cases, Mapping
     undefined = {metric.primary: Summary(np.nan, np.nan, np.nan, settings.resamples, settings.resamples, 0)}
     if not cases.values:
         return cases, undefined
-    # Watanabe et al. 2022 draw single cases.
-    patients = cases.ids if settings.interval == "parity" else cases.patients
     try:
         with contained(metric.short):
-            return cases, summarise_cases(
-                metric.summarise, cases.values, patients, settings.resamples, settings.confidence, settings.seed,
-                settings.interval,
-            )  # fmt: skip
+            return cases, _summaries_of(cases, cases.values, _drawn(cases, settings), settings)
     except MemoryError:
         raise  # no fault of the metric
     except Exception as error:
         reason = f"{metric.short} cannot summarise these cases ({type(error).__name__}: {error})"
         scored = replace(cases.scored, flag=joined(cases.scored.flag, reason))
         return replace(cases, scored=scored, values={}), undefined
+
+
+def _drawn(cases: Cases, settings: SummarySettings) -> Sequence[str]:
+    """What is drawn with each case: its patient; Watanabe et al. 2022 draw single cases."""
+    return cases.ids if settings.interval == "parity" else cases.patients
+
+
+def _summaries_of(
+    cases: Cases, values: Mapping[str, Array], patients: Sequence[str], settings: SummarySettings
+) -> Mapping[str, Summary]:
+    """The summaries of measurements of a combination's metric, by measure."""
+    return summarise_cases(
+        cases.scored.metric.summarise, values, patients, settings.resamples, settings.confidence, settings.seed,
+        settings.interval,
+    )  # fmt: skip
 
 
 def summaries(summarised: Summaries, settings: SummarySettings, step: Step = _silent) -> list[Row]:
@@ -228,8 +238,10 @@ def comparisons(
         sides = _comparable(a, b, measure)
         if sides is None:
             continue
-        wins = win_share(*(sign_of(metric) * summary[measure].resampled for summary in (summary_a, summary_b)))
+        sampled = [summary[measure] for summary in (summary_a, summary_b)]
+        wins = win_share(*(sign_of(metric) * summary.resampled for summary in sampled))
         row = _comparison_row(a, b, measure, _test(a, sides, measure, settings))
+        row |= _interval(a, sides, measure, sampled, settings)
         pair = (family(a), frozenset((row["combination_a"], row["combination_b"])))
         row |= {"p_nemenyi": nemenyi.get(pair, np.nan), "win_share": wins}
         row |= _closed_form(a, sides, measure)
@@ -237,6 +249,18 @@ def comparisons(
     for name in ("p", "p_closed_form"):
         _correct(rows, name, settings)
     return rows
+
+
+def _interval(cases: Cases, sides: Sides, measure: str, summaries: Sequence[Summary], settings: SummarySettings) -> Row:
+    """The interval of the difference on the cases of both sides, by percentiles of resamples that draw both alike."""
+    *shared, patients = on_shared_cases(*sides, _drawn(cases, settings), measure)
+    if len(set(patients)) < 2:
+        return {"low": np.nan, "high": np.nan}
+    resampled = [summary.resampled for summary in summaries]
+    if any(summary.n > len(patients) for summary in summaries):
+        resampled = [_summaries_of(cases, side, patients, settings)[measure].resampled for side in shared]
+    interval = percentile_interval(resampled_differences(*resampled), settings.confidence)
+    return {"low": interval.low, "high": interval.high}
 
 
 def _comparison_row(a: Cases, b: Cases, measure: str, test: PairedTest) -> Row:

@@ -146,12 +146,7 @@ def ready(config: RunConfig, catalog: Catalog, strict: bool = False) -> Plan:
 def _sentences(plan: Plan, counted: Mapping[str, Sequence[Tally]]) -> tuple[str, ...]:
     """A sentence for each tally; ``counted``: dataset identity → tallies."""
     names = {source.dataset.identity: source.dataset.short for source, _ in plan.pairs}
-    sentences = []
-    for identity, tallies in counted.items():
-        for tally in tallies:
-            examples = tally.example and f", such as {tally.example}"
-            sentences.append(f"{tally.what} in {names[identity]}: {tally.count}{examples}")
-    return tuple(sentences)
+    return tuple(tally.sentence(names[identity]) for identity, tallies in counted.items() for tally in tallies)
 
 
 def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog: Catalog, observer: Observer) -> Run:

@@ -331,7 +331,7 @@ def test_the_first_sentence_is_the_answer(html: str, folder: Path, catalog: Cata
 
 
 def test_a_pair_has_one_p(html: str, folder: Path) -> None:
-    table = [cells for cells in Page(html).rows if len(cells) == 8]
+    table = [cells for cells in Page(html).rows if len(cells) == 10]
     assert [name for name in table[0] if name.startswith("p")] == ["p (Holm)"]
     assert {"random"}.isdisjoint(name for cells in table for name in cells[:2])
     assert "Nemenyi" not in html
@@ -372,7 +372,7 @@ def test_every_measure_marks_its_best(html: str, folder: Path) -> None:
 
 def test_pairs_are_listed(html: str, folder: Path) -> None:
     pairs = [row for row in csv.DictReader((folder / "comparisons.csv").open()) if "random" not in (row["a"], row["b"])]
-    cells = [cells for cells in Page(html).rows if len(cells) == 8][1:]
+    cells = [cells for cells in Page(html).rows if len(cells) == 10][1:]
     assert cells
     assert [(row["a"], row["b"]) for row in pairs] == [(first, second) for first, second, *_ in cells]
     assert [f"{float(row['difference']):.3f}".replace("-", "−") for row in pairs] == [row[2] for row in cells]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from heatproof.cli.commands import cli
 from heatproof.config.entries import DatasetEntry
+from heatproof.dataset import Tally
 from heatproof.errors import DataError, HeatproofError, ModelError, StoreError
 from heatproof.model import Model
 from heatproof.records import Sample
@@ -30,6 +31,9 @@ from heatproof_training.progress import Observer
 from heatproof_training.settings import TrainingConfig
 from heatproof_training.trainer import Diverged
 from heatproof_training.training import train
+
+ABSENT = DatasetEntry(component=Blobs(count=12), ids=("blob-999",))
+"""Data that cannot be read: whatever needs no data is refused before."""
 
 
 def settings(folder: Path, **changes: Any) -> TrainingConfig:
@@ -111,6 +115,19 @@ def test_labels_at_fault(tmp_path: Path, fault: str, message: str) -> None:
     refused(settings(tmp_path, data=strange(fault)), DataError, message)
 
 
+class Incomplete(Blobs):
+    """A dataset of which a part becomes no sample."""
+
+    def rejected(self) -> list[Tally]:
+        return [Tally("patients in two splits", 2, example="p5: train, test")]
+
+
+def test_what_becomes_no_sample_is_said(tmp_path: Path) -> None:
+    entry = DatasetEntry(component=Incomplete(count=12))
+    [flag] = train(settings(tmp_path, data=entry, epochs=1), Observer()).flags
+    assert flag.text == "rejected: patients in two splits in Incomplete: 2, such as p5: train, test."
+
+
 class Unprepared(Residual):
     preparation = None
 
@@ -150,11 +167,12 @@ def test_an_objective_without_labels_asks_for_no_class(tmp_path: Path) -> None:
     ("changes", "kind", "message"),
     [
         ({"objective": MultiLabel()}, ModelError, "trains models with the head sigmoid"),
-        ({"select": "kappa"}, HeatproofError, "select: there is no number 'kappa'; allowed: loss"),
+        ({"select": "kappa", "epochs": 1}, HeatproofError, "select: there is no number 'kappa'; allowed: loss"),
         ({"split": {"validation": 0.01}}, DataError, "no sample is left for the validation part"),
-        ({"device": "cuda:99"}, HeatproofError, "device: cuda:99 is not available here"),
+        ({"split": {"folds": 30}}, DataError, "30 folds need as many patients, and there are 6; lower split.folds"),
+        ({"device": "cuda:99", "data": ABSENT}, HeatproofError, "device: cuda:99 is not available here"),
         ({"precision": "float16", "device": "cpu"}, HeatproofError, "float16 needs a graphics card"),
-        ({"data": DatasetEntry(component=Blobs(count=12), ids=("blob-999",))}, DataError, "has no sample 'blob-999'"),
+        ({"data": ABSENT}, DataError, "has no sample 'blob-999'"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, changes: Any, kind: type[HeatproofError], message: str) -> None:

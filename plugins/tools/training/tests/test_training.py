@@ -21,7 +21,9 @@ from heatproof.errors import ModelError
 from heatproof.model import Model
 from heatproof.passes import gradients
 from heatproof.testing.toys import Blobs, Linear, Residual
+from heatproof_backprop.guided_backprop import GuidedBackprop
 from heatproof_grading.grading import Grading
+from heatproof_heatmap_objectives.agreement import Agreement
 from heatproof_objectives.objective import Objective
 from heatproof_objectives.step import Step, evaluating
 from heatproof_training.cross_entropy import CrossEntropy
@@ -311,7 +313,10 @@ def test_clipped_gradients(tmp_path: Path, clip: dict[str, float], largest: floa
 
 @pytest.mark.parametrize("precision", [pytest.param("float64", marks=pytest.mark.slow), "bfloat16"])
 def test_other_precisions(tmp_path: Path, precision: str) -> None:
-    config = settings(tmp_path / "run", precision=precision, epochs=1, channels_last=True, model=Residual())
+    """Also with heatmaps in the loss, which a copy of the network computes that must agree with the network itself."""
+    changes = {"precision": precision, "epochs": 1, "channels_last": True, "model": Residual()}
+    objective = Agreement(base=CrossEntropy(), explainer=GuidedBackprop(), finding=Blobs.findings[0])
+    config = settings(tmp_path / "run", objective=objective, **changes)
     [network] = train(config, Observer()).networks
     dtype = {"float64": torch.float64, "bfloat16": torch.float32}[precision]
     values = load_file(network.checkpoint).values()

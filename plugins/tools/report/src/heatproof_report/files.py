@@ -83,6 +83,7 @@ def ranking_rows(board: Board) -> list[list[Any]]:
 
 def pair_rows(board: Board) -> list[list[Any]]:
     """The head and the rows of the pairwise comparisons."""
-    names = ["a", "b", "difference", f"p_{board.correction}", "win_share", "n_cases", "n_patients"]
-    head = ["First", "Second", "Difference", f"p ({board.correction})", "First wins", "Cases", "Patients"]
+    names = ["a", "b", "difference", "low", "high", f"p_{board.correction}", "win_share", "n_cases", "n_patients"]
+    p = f"p ({board.correction})"
+    head = ["First", "Second", "Difference", "Low", "High", p, "First wins", "Cases", "Patients"]
     return [head, *([row[name] for name in names] for row in board.pairs)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from heatproof.dataset import Dataset
 from heatproof.records import Array, Sample
 from heatproof_objectives.objective import LOSS
 
@@ -99,6 +100,12 @@ def facts_of(sample: Sample) -> Facts:
     """Measure a prepared sample."""
     inside = sample.image if sample.field is None or not sample.field.any() else sample.image[:, sample.field]
     return Facts(sample.id, float(inside.min()), float(inside.max()), fits_of(sample))
+
+
+def source_flags(dataset: Dataset) -> list[Flag]:
+    """Return a flag for each kind of faulty or unread file of a dataset, none of which becomes a sample."""
+    rejected = [Flag("rejected", f"rejected: {tally.sentence(dataset.short)}.") for tally in dataset.rejected()]
+    return [*rejected, *(Flag("unread", f"{tally.sentence(dataset.short)}.") for tally in dataset.passed_over())]
 
 
 def data_flags(facts: Sequence[Facts]) -> list[Flag]:

@@ -75,7 +75,7 @@ def batch_of(model: Model, samples: Sequence[Sample], device: torch.device, seed
         if sample.image.shape != first:
             raise DataError(
                 f"the prepared image of {sample.id} has shape {sample.image.shape}, that of {samples[0].id} {first}; "
-                "a batch needs images of one size: choose a preparation with a fixed size, or batch: 1."
+                "a batch needs images of one shape: choose a preparation with a fixed size and number of channels."
             )
     images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device, model.dtype)
     if channels_last and images.ndim == 4:

@@ -30,7 +30,7 @@ def partitions(split: SplitSettings, members: Sequence[Member], dataset: Dataset
     """Divide the members into parts, once or for each fold.
 
     The patients of each class are put into an order that only the seed and their names determine, and dealt out in it:
-    the shares hold within every class up to one patient. Raises ``DataError`` for a patient in two splits.
+    the shares hold within every class up to one patient. Raises ``DataError`` for more folds than patients.
     """
     if split.train is not None:
         return [_by_name(split, members, dataset)]
@@ -38,6 +38,9 @@ def partitions(split: SplitSettings, members: Sequence[Member], dataset: Dataset
         shares = {"validation": float(split.validation), "test": float(split.test)}
         parts = _dealt(members, shares, seed, "split")
         return [Parts(parts["train"], parts["validation"], parts["test"])]
+    patients = len({member.patient for member in members})
+    if split.folds > patients:
+        raise DataError(f"{split.folds} folds need as many patients, and there are {patients}; lower split.folds.")
     folds = _dealt(members, dict.fromkeys(map(str, range(split.folds)), 1 / split.folds), seed, "folds")
     return [_fold(split, members, folds[str(fold)], seed, fold) for fold in range(split.folds)]
 

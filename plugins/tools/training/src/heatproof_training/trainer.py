@@ -93,6 +93,8 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         optimiser = optimiser_of(self.config.optimiser, [weight for weight in weights if weight.requires_grad])
         self.accelerator.prepare(self.network, *([] if modules is None else [modules]))
+        # Accelerate wraps the forward pass for mixed precision, but the copy that computes heatmaps must be like it.
+        self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
         return self.accelerator.prepare(optimiser)
 
     def _ended(self, progress: Progress) -> bool:
@@ -153,9 +155,10 @@ class Trainer:
     def _outputs(self, samples: Sequence[Sample], training: bool, seed: int) -> Step:
         batch = batch_of(self.model, samples, self.accelerator.device, seed % 2**63, self.config.channels_last)
         observed = Activations(self.network, [path for path, _ in self.layers.values()])
-        with torch.set_grad_enabled(training), observed:
-            outputs = self.model.forward(batch.images, **batch.inputs)
-        activations = {layer: observed.values[call] for layer, call in self.layers.items()}
+        with torch.set_grad_enabled(training), self.accelerator.autocast(), observed:
+            computed = self.model.forward(batch.images, **batch.inputs)
+        outputs = {name: value.to(self.model.dtype) for name, value in computed.items()}
+        activations = {layer: observed.values[call].to(self.model.dtype) for layer, call in self.layers.items()}
         return Step(batch, outputs, samples, training, activations)
 
     def evaluate(self, members: Sequence[Member]) -> Evaluation:
@@ -183,6 +186,8 @@ class Trainer:
         if self.config.select_on == "test":
             row["test"] = self.evaluate(self.parts.test).numbers
         self._require_sound(row)
+        if self.config.select_on in row:
+            selected(self.config.select, row[self.config.select_on])  # refuses an unknown name, in the first epoch
         history = (*progress.history, row)
         best = progress.best
         if best is None or self._better(row, history[best]):

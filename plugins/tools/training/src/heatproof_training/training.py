@@ -14,7 +14,7 @@ from heatproof.seeding import generator, key
 from . import checkpoint, folder
 from .augmentation import augmented
 from .cohort import Cohort, Member, member_of
-from .diagnostics import Facts, curve_flags, data_flags, facts_of
+from .diagnostics import Facts, curve_flags, data_flags, facts_of, source_flags
 from .partition import Parts, partitions, require_sound
 from .progress import Observer
 from .results import Outcome, Trained, write_results
@@ -48,7 +48,7 @@ def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stoppi
     needed = [name for name in ("validation", "test") if getattr(config.split, name)]
     labelled = config.objective.labelled
     absent = [flag for part in parts for flag in require_sound(part, model.classes, labelled, needed)]
-    flags = [*dict.fromkeys(absent), *data_flags(facts)]
+    flags = [*source_flags(cohort.dataset), *dict.fromkeys(absent), *data_flags(facts)]
     for flag in flags:
         observer.notice(f"warning: {flag.text}")
     networks = list(_networks(config, model, cohort, members, parts, observer, stopping))
@@ -57,6 +57,7 @@ def _trained_on(config: TrainingConfig, model: Model, observer: Observer, stoppi
 
 def _model(config: TrainingConfig) -> Model:
     """The model with its first weights, after all checks that need no data."""
+    device_of(config)
     model = config.model
     if config.precision == "float64":
         model = model.in_precision("float64")
@@ -150,20 +151,29 @@ def _trained(trainer: Trainer, fold: int) -> Trained:
     return Trained(fold, progress.history, progress.best, evaluations, curve_flags(progress.history), path)
 
 
-def accelerator_of(config: TrainingConfig) -> Any:
-    """Return Accelerate's handle of device and precision; raises ``HeatproofError`` for a device that is not there."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+def device_of(config: TrainingConfig) -> str:
+    """Return the device, such as ``cuda``.
 
+    Raises ``HeatproofError`` for one that is not available, and for a precision that it does not have.
+    """
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise HeatproofError(f"device: {device} is not available here; set device to auto or cpu.")
+    if device == "cpu" and config.precision == "float16":
+        raise HeatproofError("precision: float16 needs a graphics card; set precision to bfloat16 or float32.")
+    return device
+
+
+def accelerator_of(config: TrainingConfig) -> Any:
+    """Return Accelerate's handle of device and precision; raises ``HeatproofError`` as ``device_of`` does."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    device = device_of(config)
     AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training of this process had its own device
     mixed = {"bfloat16": "bf16", "float16": "fp16"}.get(config.precision, "no")
-    if device == "cpu" and mixed == "fp16":
-        raise HeatproofError("precision: float16 needs a graphics card; set precision to bfloat16 or float32.")
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
