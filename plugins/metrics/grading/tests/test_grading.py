@@ -11,6 +11,7 @@ from sklearn.metrics import (
     cohen_kappa_score,
     confusion_matrix,
     matthews_corrcoef,
+    mean_absolute_error,
     precision_recall_fscore_support,
     recall_score,
 )
@@ -65,6 +66,7 @@ def test_all_classes_against_scikit_learn() -> None:
     precision, recall, f1, _ = precision_recall_fscore_support(labels, decisions, average="macro")
     assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, decisions, weights="quadratic"))
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, decisions))
+    assert scores["mean_absolute_error"] == pytest.approx(mean_absolute_error(labels, decisions))
     assert scores["matthews"] == pytest.approx(matthews_corrcoef(labels, decisions))
     assert [scores[name] for name in ("sensitivity", "precision", "f1")] == pytest.approx([recall, precision, f1])
     spared = [recall_score(labels != grade, decisions != grade) for grade in range(5)]

@@ -57,6 +57,17 @@ def accuracy(matrices: Array) -> Array:
     return share(np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
 
 
+def absolute_error(matrices: Array) -> Array:
+    """Compute the mean distance (r,) of the decided class from the true one, in steps on the scale of classes.
+
+    >>> absolute_error(np.array([[[2, 1, 1], [0, 3, 0], [0, 0, 1]]])).tolist()
+    [0.375]
+    """
+    classes = np.arange(matrices.shape[-1])
+    distances = np.abs(classes[:, None] - classes)
+    return share(np.einsum("rij,ij->r", matrices, distances), matrices.sum(axis=(1, 2)))
+
+
 def rates(matrices: Array) -> dict[str, Array]:
     """Compute sensitivity, specificity, precision and F1 of each class against the rest (r, classes); NaN for 0 / 0.
 

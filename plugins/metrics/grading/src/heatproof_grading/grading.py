@@ -12,7 +12,7 @@ from heatproof.records import Array
 from heatproof_classification.labels import label_of
 from heatproof_classification.positives import Positive, support
 
-from .confusion import Weights, accuracy, kappa, matthews, rates, share
+from .confusion import Weights, absolute_error, accuracy, kappa, matthews, rates, share
 
 
 class GradingParams(Params):
@@ -37,9 +37,10 @@ class Grading(Metric[GradingParams]):
     """How often, and by how much, do the model's decisions miss the label?
 
     All measures follow from confusion matrices. ``kappa`` is over all classes in their order and weights a miss, by
-    default, by its squared distance; ``matthews`` and ``accuracy`` are of the positive classes against the others, or
-    of all classes; so are ``sensitivity``, ``specificity``, ``precision`` and ``f1``, or they are means over the
-    classes. A measure without denominator is NaN, never 0.
+    default, by its squared distance; ``mean_absolute_error`` is the mean of the distance, in classes. ``matthews`` and
+    ``accuracy`` are of the positive classes against the others, or of all classes; so are ``sensitivity``,
+    ``specificity``, ``precision`` and ``f1``, or they are means over the classes. A measure without denominator is NaN,
+    never 0.
 
     Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit",
     Psychological Bulletin 70 (1968); Gorodkin, "Comparing two K-category assignments by a K-category correlation
@@ -48,6 +49,7 @@ class Grading(Metric[GradingParams]):
 
     needs = frozenset({"prediction", "label"})
     primary = "kappa"
+    opposite = frozenset({"mean_absolute_error"})
 
     def names(self) -> Mapping[str, Collection[str]]:
         """Return the positive classes."""
@@ -80,6 +82,7 @@ class Grading(Metric[GradingParams]):
             "kappa": kappa(confusion, self.params.weights),
             "matthews": matthews(decisions),
             "accuracy": accuracy(decisions),
+            "mean_absolute_error": absolute_error(confusion),
             **{name: values[:, positive].mean(axis=1) for name, values in rates(decisions).items()},
             "confusion": _shares(confusion),
         }
