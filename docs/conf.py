@@ -20,7 +20,7 @@ project_copyright = "the authors of heatproof, Apache-2.0"
 version = release = version_of("heatproof")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build", "**/.jupyter_cache", "training", "benchmarks", "robustness"]
+exclude_patterns = ["_build", "**/.jupyter_cache", "benchmarks", "robustness"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -204,10 +204,13 @@ def test_configs_in_the_texts_are_valid(path, tmp_path):
         assert config.load(tmp_path / f"line_{line}.yaml", default()).metrics
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yaml")), ids=name)
-def test_examples_are_valid(path, monkeypatch, tmp_path):
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("examples/*.yaml"), *DOCS.glob("trainings/*/*.yaml")]), ids=name)
+def test_configs_of_the_repository_are_valid(path, monkeypatch, tmp_path):
     monkeypatch.setenv("IDRID", str(tmp_path))
-    assert config.load(path, default()).metrics
+    if "\nobjective:" in path.read_text(encoding="utf-8"):
+        assert training.load(path, default()).epochs
+    else:
+        assert config.load(path, default()).models
 
 
 @pytest.mark.slow
