@@ -66,7 +66,8 @@ def test_the_loss_is_that_of_a_second_implementation_and_has_the_gradient_of_fin
     assert convolution.weight.dtype == torch.float64
     losses = objective.losses(observed(step, model, examined, objective))
     record = observed(step, model, examined, objective)
-    weight, bias = convolution.weight.detach()[:, :, 0, 0].numpy(), convolution.bias.detach().numpy()
+    weight = convolution.weight.detach()[:, :, 0, 0].numpy()
+    bias = convolution.bias.detach().numpy()
     features = record.activations["deep.1"].detach().numpy()
     logits = np.einsum("fc,ncij->nfij", weight, features) + bias[:, None, None]
     expected = by_hand(logits, examined, 0.4, 3)
