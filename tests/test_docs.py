@@ -206,8 +206,10 @@ def test_configs_in_the_texts_are_valid(path, tmp_path):
 
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("examples/*.yaml"), *DOCS.glob("trainings/*/*.yaml")]), ids=name)
 def test_configs_of_the_repository_are_valid(path, monkeypatch, tmp_path):
-    monkeypatch.setenv("IDRID", str(tmp_path))
-    if "\nobjective:" in path.read_text(encoding="utf-8"):
+    text = path.read_text(encoding="utf-8")
+    for variable in re.findall(r"\$\{(\w+)\}", text):
+        monkeypatch.setenv(variable, str(tmp_path))
+    if "\nobjective:" in text:
         assert training.load(path, default()).epochs
     else:
         assert config.load(path, default()).models

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
 FORBIDDEN = ("uv.lock", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.dcm", "*.nii*")
 HOSTS = re.compile("|".join(rf"{name}\.{end}" for name, end in [("pypi", "org"), ("pythonhosted", "org")]))
-CHECKPOINT = 5_000_000
+CHECKPOINT = 10_000_000
 KITS = [path for path in FOLDERS if path.parent.name == "kits"]
 REGISTERING = [path for path in FOLDERS if path not in KITS]
 DISTRIBUTION = pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])

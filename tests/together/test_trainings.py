@@ -1,4 +1,4 @@
-"""The trainings of docs/trainings: their configs are valid, and a small one goes from a loss with heatmaps to a run."""
+"""A small training of docs/trainings goes from a loss with heatmaps to a run."""
 
 from pathlib import Path
 
@@ -17,19 +17,8 @@ from heatproof_unet.unet import UNet
 FOLDER = Path(__file__).resolve().parents[2] / "docs/trainings"
 WATANABE = FOLDER / "watanabe-2022"
 TINY = ("data.patients=10", "data.height=64", "epochs=1", "batch=6", "augment.crop=0", "cache=false")
-FILES = {"EGD_CXR": "files", "MIMIC_CXR": "files", "RUNS": "runs"}
 
 pytestmark = pytest.mark.slow
-
-
-def test_the_configs_are_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, folder in FILES.items():
-        monkeypatch.setenv(name, str(tmp_path / folder))
-        (tmp_path / folder).mkdir(exist_ok=True)
-    paths = [*FOLDER.glob("*/train.yaml"), WATANABE / "published.yaml"]
-    assert paths
-    for path in paths:
-        assert load(path, default()).objective.labelled
 
 
 def test_the_heatmap_term_alone_trains_the_encoder_and_a_run_takes_the_checkpoint(tmp_path: Path) -> None:
