@@ -87,6 +87,31 @@ def test_changes_depend_on_the_generator_only_and_padding_stays() -> None:
     assert augmented(sample, AugmentationSettings(), generator(0)) is sample
 
 
+def test_contrast_and_gain_lie_in_their_ranges_and_keep_the_mean() -> None:
+    """The ratio of spreads is the factor: drawn evenly on a logarithmic scale, and for each channel by itself."""
+    sample = Sample("a", np.random.default_rng(0).normal(3, 1, (3, 12, 12)))
+    centred = sample.image - sample.image.mean()
+
+    def factors(settings: AugmentationSettings, seed: int) -> np.ndarray:
+        image = augmented(sample, settings, generator(seed)).image
+        # Brightness and contrast act alike on all channels, about the mean of the image.
+        ratios = (image - sample.image.mean()) / centred
+        assert np.allclose(ratios, ratios[:, :1, :1])
+        return np.asarray(ratios[:, 0, 0])
+
+    drawn = np.array([factors(AugmentationSettings(contrast=(0.25, 4)), seed) for seed in range(400)])
+    assert np.allclose(drawn, drawn[:, :1])
+    logarithms = np.log(drawn[:, 0]) / np.log(4)
+    assert np.abs(logarithms).max() <= 1
+    assert np.sort(logarithms)[[100, 200, 300]] == pytest.approx([-0.5, 0, 0.5], abs=0.15)
+    drawn = np.array([factors(AugmentationSettings(gain=0.3), seed) for seed in range(100)])
+    assert np.abs(drawn - 1).max() <= 0.3
+    assert np.abs(np.corrcoef(drawn.T)[np.triu_indices(3, 1)]).max() < 0.3
+    assert drawn.std(axis=0) == pytest.approx(0.3 / np.sqrt(3), rel=0.2)
+    with pytest.raises(ValueError, match="the first factor is larger than the second"):
+        AugmentationSettings(contrast=(1.3, 0.3))
+
+
 def test_an_extra_that_cannot_be_turned_is_refused() -> None:
     class Rigid(SpatialExtra):
         space = (4, 4)

@@ -1,10 +1,10 @@
 """Augmentation: random changes of a prepared sample; annotations, field, geometry and extras move with the image."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from heatproof.component import Params
 from heatproof.errors import DataError
@@ -12,6 +12,7 @@ from heatproof.imaging.area import Grid, averaged
 from heatproof.imaging.transforms import placed_on
 from heatproof.records import Array, Geometry, Sample, SpatialExtra
 
+Factor = Annotated[float, Field(gt=0, le=100)]
 AXES: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-2, -1)}
 """The axes, counted from the last, that a setting of ``flips`` may mirror."""
 
@@ -22,16 +23,35 @@ class AugmentationSettings(Params):
     ``flips`` mirrors with probability 1/2 along an axis; ``quarter_turns`` turns square images by 0, 90, 180 or 270
     degrees; ``crop`` enlarges a window whose sides are up to this share shorter than those of the image; both exact:
     turned pixels are not resampled, and a window is resampled by area as in every preparation. ``brightness`` adds up
-    to this many standard deviations of the image; ``contrast`` multiplies it by 1 ± this share; ``noise`` adds normal
-    noise of this many standard deviations.
+    to this many standard deviations of the image; ``contrast`` multiplies it by 1 ± this share, or by a factor between
+    two numbers, drawn evenly on a logarithmic scale; ``gain`` multiplies each channel by 1 ± this share; ``noise`` adds
+    normal noise of this many standard deviations.
     """
 
     flips: Literal["none", "horizontal", "vertical", "both"] = "none"
     quarter_turns: bool = False
     crop: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     brightness: Annotated[float, Field(ge=0, le=10)] = 0.0
-    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, lt=1)] | tuple[Factor, Factor] = 0.0
+    gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if isinstance(self.contrast, tuple) and self.contrast[0] > self.contrast[1]:
+            raise ValueError("contrast: the first factor is larger than the second; give the smaller one first")
+        return self
+
+    @property
+    def recolours(self) -> bool:
+        """Whether the values of the image change."""
+        return bool(self.brightness or self.contrast or self.gain or self.noise)
+
+    def factor(self, rng: np.random.Generator) -> float:
+        """Draw the factor of the contrast."""
+        if isinstance(self.contrast, tuple):
+            return float(np.exp(rng.uniform(*np.log(self.contrast))))
+        return 1 + self.contrast * rng.uniform(-1, 1)
 
 
 def augmented(sample: Sample, settings: AugmentationSettings, rng: np.random.Generator) -> Sample:
@@ -42,7 +62,7 @@ def augmented(sample: Sample, settings: AugmentationSettings, rng: np.random.Gen
         sample = turned(sample, axes, turns)
     if settings.crop:
         sample = cropped(sample, settings.crop, rng)
-    if settings.brightness or settings.contrast or settings.noise:
+    if settings.recolours:
         sample = replace(sample, image=_recoloured(sample, settings, rng))
     return sample
 
@@ -82,12 +102,15 @@ def cropped(sample: Sample, crop: float, rng: np.random.Generator) -> Sample:
 
 
 def _recoloured(sample: Sample, settings: AugmentationSettings, rng: np.random.Generator) -> Array:
-    """The image with other brightness and contrast, and with noise; padding outside the field is unchanged."""
+    """The image with other brightness, contrast and colours, and with noise; padding outside the field is unchanged."""
     image = sample.image
     spread = float(image.std())
-    factor = 1 + settings.contrast * rng.uniform(-1, 1)
+    factor: float | Array = settings.factor(rng)
     offset = settings.brightness * spread * rng.uniform(-1, 1)
     centre = float(image.mean())
+    if settings.gain:
+        channels = (len(image), *(1,) * len(sample.space))
+        factor = factor * (1 + settings.gain * rng.uniform(-1, 1, channels))
     changed = (image - centre) * factor + centre + offset
     if settings.noise:
         changed = changed + settings.noise * spread * rng.standard_normal(image.shape)
