@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,14 +109,11 @@ class Cohort:
         return sample
 
     def _labelled(self, sample: Sample) -> Sample:
-        label: Any = None
         if not self.config.objective.labelled:
-            return replace(sample, label=label)
+            return replace(sample, label=None)
         if self.config.labels == "annotations":
-            label = annotated(sample, self.model)
-        else:
-            label = labels_of(sample, self.dataset, self.model)
-        return replace(sample, label=label)
+            return replace(sample, label=annotated(sample, self.model))
+        return replace(sample, label=labels_of(sample, self.dataset, self.model))
 
     def _key(self, id: str) -> str | None:
         if id not in self._keys:

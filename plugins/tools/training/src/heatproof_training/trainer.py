@@ -61,6 +61,7 @@ class Trainer:
         self.text = text
         self.loader = Loader(cohort, max(1, min(torch.get_num_threads(), 8)))
         self.network: nn.Module = model.network
+        self.frozen = frozen(model, config.freeze)
         self.objective: Objective = config.objective
         self.layers: Mapping[str, Call] = {}
         self.higher = direction(config.select, config.metrics) and config.select != LOSS
@@ -131,7 +132,7 @@ class Trainer:
         config = self.config
         torch.manual_seed(key(config.seed, "step", epoch, progress.step) % 2**63)
         self.network.train()
-        for module in frozen(self.model, config.freeze):
+        for module in self.frozen:
             module.eval()
         losses = self._losses(samples, True, config.seed + epoch)
         where = f"epoch {epoch + 1}, batch {progress.step + 1} (samples {', '.join(sample.id for sample in samples)})"
