@@ -50,11 +50,16 @@ class Targets:
 
     def mean(self, losses: Tensor) -> Tensor:
         """The mean of losses (n,) over the samples with a target; 0 without any."""
-        return torch.where(self.present, losses, 0).sum() / self.present.sum().clamp_min(1)
+        return mean_where(self.present, losses)
 
     def marked(self) -> "Targets":
         """The same targets, of the samples that have a pixel above 0."""
         return Targets(self.maps, self.present & (self.maps.flatten(1).amax(1) > 0))
+
+
+def mean_where(present: Tensor, losses: Tensor) -> Tensor:
+    """Compute the mean of the losses where ``present``, of the same shape, is true; 0 without any."""
+    return torch.where(present, losses, 0).sum() / present.sum().clamp_min(1)
 
 
 def targets(step: Step, params: AnnotatedParams) -> Targets:

@@ -16,7 +16,7 @@ from heatproof_objectives.activations import example_activation
 from heatproof_objectives.step import Step
 
 from .additional import Additional, AdditionalParams
-from .annotated import Unannotated, unannotated
+from .annotated import Unannotated, mean_where, unannotated
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -101,8 +101,7 @@ class FindingCells(Additional[FindingCellsParams]):
         losses = functional.binary_cross_entropy_with_logits(
             logits, targets.nan_to_num(), pos_weight=weight, reduction="none"
         )
-        examined = ~targets.isnan()
-        return torch.where(examined, losses, 0).sum() / examined.sum().clamp_min(1)
+        return mean_where(~targets.isnan(), losses)
 
 
 def cells(sample: Sample, params: FindingCellsParams, grid: tuple[int, ...]) -> Array:
