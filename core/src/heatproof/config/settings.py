@@ -15,7 +15,7 @@ from ..metric import Metric
 from ..model import Model, Precision
 from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
-from .choices import SELECT, ExplainerChoice, ExplainerEntry, candidates_of, described
+from .choices import SELECT, ExplainerChoice, ExplainerEntry, MetricEntry, candidates_of, described
 from .entries import Count, Device, entry_of, nonempty, not_boolean
 from .entries import DatasetEntry as DatasetEntry
 from .names import matching, problems
@@ -97,7 +97,7 @@ class RunConfig(Params):
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
     explainers: tuple[ExplainerEntry, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricEntry, ...] = ()
     targets: Annotated[tuple[Target, ...], AfterValidator(nonempty)] = ("predicted",)
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
@@ -119,7 +119,7 @@ class RunConfig(Params):
         yield from (("model", model) for model in [*self.models, *(row.model for row in rows)])
         entries = [*self.explainers, *(row.explainer for row in rows)]
         yield from (("explainer", explainer) for entry in entries for explainer in candidates_of(entry))
-        yield from (("metric", metric) for metric in self.metrics)
+        yield from (("metric", metric) for entry in self.metrics for metric in candidates_of(entry))
         yield from (("metric", entry.select.by) for entry in entries if isinstance(entry, ExplainerChoice))
 
     @property

@@ -189,8 +189,9 @@ def _selected(
         store.log(message)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, cache, observer)
-    chooser = Chooser(plan, selection, store, cache, _statistics(plan.config), settle, compute, observer)
-    plan, selection = chooser.choose(retry)
+    chooser = Chooser(plan, selection, store, cache, _statistics(plan.config), settle, compute, observer, retry)
+    plan, selection = chooser.explainers()
+    selection = replace(chooser, plan=plan, selection=selection).metrics()
     tasks = settle(tuning_tasks(plan, samples.contents.of))
     return plan, tune(plan, selection, store, cache, tasks, compute, observer)
 
@@ -203,7 +204,7 @@ def _statistics(config: RunConfig) -> SummarySettings:
 def _planned(plan: Plan, selection: Selection) -> Iterable[Task]:
     """The tasks of a plan with the metrics as they were filled."""
     cache = configured(plan.config.cache, plan.config.cache_limit)
-    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned)
+    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned, selection.selected)
 
 
 def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: Mapping[str, int]) -> list[Task]:
@@ -221,7 +222,9 @@ def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: M
 
 
 def _scored(tasks: Sequence[Task], selection: Selection) -> list[ScoredCombination]:
-    return scored_combinations(tasks, selection.flags, selection.unfilled, selection.families, selection.chosen)
+    return scored_combinations(
+        tasks, selection.flags, selection.unfilled, selection.families, selection.chosen, selection.titles
+    )
 
 
 def _finish(

@@ -14,7 +14,7 @@ from ..digests import digest
 from ..errors import DataError, HeatproofError, PluginError, StoreError
 from ..metric import Metric
 from ..model import Model
-from ..plan.plan import Fitted, Plan, Tuned
+from ..plan.plan import Fitted, Plan, Selected, Tuned
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
@@ -40,6 +40,9 @@ class Selection:
     """Identity of a tuned metric → that of the metric before, under which combinations are compared."""
     chosen: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(dataset identity, split) → a remark on explainers that were selected on reported samples."""
+    selected: Selected = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Identity of a selected metric → the name of its entry, which is the same for all combinations."""
 
 
 @dataclass
