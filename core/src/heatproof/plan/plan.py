@@ -19,6 +19,7 @@ from ..regions import RegionTarget, over_region, require_whole_image
 from ..registry.catalog import Catalog
 from ..source_files import refresh
 from .chunks import chunks
+from .groups import require_groups
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, label
@@ -107,6 +108,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
     _require_known(metrics, pairs)
     reported = list(sources.values())
+    require_groups(config.by, reported)
     tuning: tuple[Source, ...] = ()
     if any(metric.open or metric.untuned for metric in metrics):
         tuning = tuple(tuning_of(reported))

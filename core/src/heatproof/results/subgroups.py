@@ -1,0 +1,74 @@
+"""The tables of a run for each of its subgroups: the same numbers as of a run of these cases alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..records import Array
+from .rank_rows import RANK_COLUMNS, Row
+from .scores import Cases, ScoredCombination, cases_of, joined
+from .summary import ResultTable, Step, SummarySettings, comparison_columns, results, summary_columns
+
+FEW = 10
+"""The number of patients below which a subgroup is flagged."""
+FLAG = f"fewer than {FEW} patients with a value: percentile intervals are too narrow, and tests find large effects only"
+NAMES: Mapping[str, str] = {
+    "summary": "subgroups", "comparisons": "subgroup_comparisons", "ranks": "subgroup_ranks",
+}  # fmt: skip
+"""Table of a run → the table of the same rows for each subgroup."""
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Some cases of a dataset, given by its identity: those of one ``group`` by label, finding or an attribute."""
+
+    by: str
+    group: str
+    dataset: str
+    ids: frozenset[str]
+
+
+def subgroup_tables(
+    table: Mapping[str, Array], scored: Sequence[ScoredCombination], subgroups: Sequence[Subgroup],
+    settings: SummarySettings, step: Step,
+) -> dict[str, ResultTable]:  # fmt: skip
+    """The tables of all subgroups by name, from a table of scores; tests are corrected within each subgroup."""
+    columns = (summary_columns(settings.correction), comparison_columns(settings.correction), RANK_COLUMNS)
+    tables = {name: ResultTable(("by", "group", *names), []) for name, names in zip(NAMES.values(), columns)}
+    for subgroup in subgroups:
+        named = f"{subgroup.by} {subgroup.group}"
+        cases = _cases(table, scored, subgroup)
+        counts = _patients(cases)
+        for name, result in results(cases, settings, lambda text, named=named: step(f"{named}: {text}")).items():
+            tables[NAMES[name]].rows.extend(_row(subgroup, row, counts) for row in result.rows)
+    return tables
+
+
+def _cases(table: Mapping[str, Array], scored: Sequence[ScoredCombination], subgroup: Subgroup) -> list[Cases]:
+    """The cases of a subgroup as those of a run without all others."""
+    members = [entry for entry in scored if entry.dataset == subgroup.dataset]
+    names = {entry.columns["dataset"] for entry in members}
+    rows = [
+        index
+        for index, (dataset, case) in enumerate(zip(table["dataset"], table["case"]))
+        if dataset in names and case in subgroup.ids
+    ]
+    return cases_of({name: column[rows] for name, column in table.items()}, members)
+
+
+def _patients(cases: Sequence[Cases]) -> dict[tuple[str, str, str, str], int]:
+    """(Combination, split, metric, measure) → the number of patients with a value."""
+    counts = {}
+    for entry in cases:
+        columns = entry.scored.columns
+        for measure, statuses in entry.statuses.items():
+            valued = {patient for patient, status in zip(entry.patients, statuses) if status == "valid"}
+            counts[columns["combination"], columns["split"], entry.scored.name, measure] = len(valued)
+    return counts
+
+
+def _row(subgroup: Subgroup, row: Row, counts: Mapping[tuple[str, str, str, str], int]) -> Row:
+    """A row of a subgroup's table, flagged where few patients have a value."""
+    measured = (row["split"], row["metric"], row["measure"])
+    keys = [(row[name], *measured) for name in ("combination", "combination_a", "combination_b") if name in row]
+    few = min(counts.get(key, 0) for key in keys) < FEW
+    return {"by": subgroup.by, "group": subgroup.group, **row, "flag": joined(row["flag"], FLAG if few else "")}
