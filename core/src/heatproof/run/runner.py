@@ -247,8 +247,7 @@ def _stepped(observer: Observer, text: str) -> None:
 
 
 def _write_tables(store: Run, tables: Mapping[str, ResultTable], divided: bool) -> None:
-    """Write the tables; those of subgroups only if the run is ``divided`` into some, else an earlier run's are removed.
-    """
+    """Write the tables; those of subgroups only if the run is ``divided``, else those of an earlier config go."""
     for name, table in tables.items():
         if name in NAMES.values() and not divided:
             store.withdraw(f"{name}.csv")
