@@ -39,12 +39,12 @@ class Group:
     @property
     def cases(self) -> int:
         """The number of cases, with a value or without."""
-        return max(sum(member.row[status] for status in STATUSES) for member in self.members)
+        return max(sum(int(member.row[status]) for status in STATUSES) for member in self.members)
 
     @property
     def patients(self) -> int:
         """The number of their patients."""
-        return max(member.row["n_patients"] for member in self.members)
+        return max(int(member.row["n_patients"]) for member in self.members)
 
 
 @dataclass(frozen=True)

@@ -123,9 +123,9 @@ def summarise_cases(
     ]
     for name in pieces[0]:
         values = np.concatenate([piece[name] for piece in pieces])
-        defined = np.flatnonzero(defined_cases(measurements, name))
-        summaries[name] = _summary(interval, values, resamples, confidence, len(defined))
-        if len({patients[case] for case in defined}) == 1 and interval != "parity":  # which draws cases
+        defined = defined_cases(measurements, name)
+        summaries[name] = _summary(interval, values, resamples, confidence, int(defined.sum()))
+        if len(set(np.asarray(patients)[defined])) == 1 and interval != "parity":  # which draws cases
             summaries[name] = replace(summaries[name], low=np.nan, high=np.nan, reason=ONE_PATIENT)
     return summaries
 

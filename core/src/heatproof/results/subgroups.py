@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..records import Array
 from .rank_rows import RANK_COLUMNS, Row
@@ -37,15 +38,21 @@ def subgroup_tables(
     columns = (summary_columns(settings.correction), comparison_columns(settings.correction), RANK_COLUMNS)
     tables = {name: ResultTable(("by", "group", *names), []) for name, names in zip(NAMES.values(), columns)}
     for subgroup in subgroups:
-        named = f"{subgroup.by} {subgroup.group}"
         cases = _cases(table, scored, subgroup)
-        keyed = {
-            (entry.scored.columns["combination"], entry.scored.columns["split"], entry.scored.name): entry
-            for entry in cases
-        }
-        for name, result in results(cases, settings, lambda text, named=named: step(f"{named}: {text}")).items():
+        keyed = {_key(entry.scored.columns, entry.scored.name): entry for entry in cases}
+        for name, result in results(cases, settings, partial(_stepped, step, subgroup)).items():
             tables[NAMES[name]].rows.extend(_row(subgroup, row, keyed) for row in result.rows)
     return tables
+
+
+def _stepped(step: Step, subgroup: Subgroup, text: str) -> None:
+    """Report how far the statistics of a subgroup are."""
+    step(f"{subgroup.by} {subgroup.group}: {text}")
+
+
+def _key(columns: Mapping[str, str], metric: str, combination: str = "combination") -> tuple[str, str, str]:
+    """The key of the cases of a combination, by the names of its columns."""
+    return columns[combination], columns["split"], metric
 
 
 def _cases(table: Mapping[str, Array], scored: Sequence[ScoredCombination], subgroup: Subgroup) -> list[Cases]:
@@ -62,10 +69,8 @@ def _cases(table: Mapping[str, Array], scored: Sequence[ScoredCombination], subg
 
 def _row(subgroup: Subgroup, row: Row, cases: Mapping[tuple[str, str, str], Cases]) -> Row:
     """A row of a subgroup's table, flagged where few patients have a value."""
-    combinations = [row[name] for name in ("combination", "combination_a", "combination_b") if name in row]
-    counts = [
-        _patients(cases[combination, row["split"], row["metric"]], row["measure"]) for combination in combinations
-    ]
+    names = [name for name in ("combination", "combination_a", "combination_b") if name in row]
+    counts = [_patients(cases[_key(row, row["metric"], name)], row["measure"]) for name in names]
     flag = joined(row["flag"], FLAG * (min(counts) < FEW))
     return {"by": subgroup.by, "group": subgroup.group, **row, "flag": flag}
 
