@@ -79,7 +79,8 @@ def test_few_patients_are_flagged_by_those_with_a_value(ran: Ran, parts: Catalog
     """Of 10 patients one has no label to explain, so ``mass`` has values of 9, but of 10 for random heatmaps."""
     labels = {"blob-020": None, "blob-021": None}
     dataset = {"use": "images", "split": "test", "count": 4 * FEW, "labels": labels}
-    finished = ran(output=str(tmp_path / "few"), datasets=[dataset], by=["eye"], targets=["label"], **PARTS)
+    settings = {**PARTS, "metrics": ["mass", "accuracy"], "targets": ["label"], "by": ["eye"]}
+    finished = ran(output=str(tmp_path / "few"), datasets=[dataset], **settings)
     results = results_of(finished, parts)
     flagged = {(row["metric"], row["baseline"]): FLAG in row["flag"] for row in results.subgroups}
     assert flagged[("mass", False)]
