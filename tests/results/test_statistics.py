@@ -405,6 +405,15 @@ class TestAcceleratedIntervals:
         assert (result.value, result.reason) == (1.5, "there is only one patient")
         assert np.isnan([result.low, result.high]).all()
 
+    @pytest.mark.parametrize("kind", ["percentile", "bca"])
+    def test_one_patient_with_a_value_has_no_interval(self, kind: str) -> None:
+        """Each resample with a value has the same one, so percentiles would be an interval of no width."""
+        values = {"v": np.array([1.0, 2.0, np.nan]), "w": np.array([1.0, 2.0, 6.0])}
+        results = summarise_cases(means, values, ["a", "a", "b"], 50, 0.95, 0, kind)
+        assert (results["v"].value, results["v"].reason) == (1.5, "there is only one patient")
+        assert np.isnan([results["v"].low, results["v"].high]).all()
+        assert results["w"].reason != "there is only one patient"
+
     def test_each_row_lacks_one_patient(self) -> None:
         values = np.random.default_rng(5).normal(size=len(PATIENTS))
         (counts,) = sampling(tuple(PATIENTS), 5, 0, "bca")

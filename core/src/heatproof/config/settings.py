@@ -16,7 +16,7 @@ from ..model import Model, Precision
 from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
 from .choices import SELECT, ExplainerChoice, ExplainerEntry, MetricEntry, candidates_of, described
-from .entries import Count, Device, entry_of, nonempty, not_boolean
+from .entries import Count, Device, Grouping, entry_of, nonempty, not_boolean
 from .entries import DatasetEntry as DatasetEntry
 from .names import matching, problems
 from .reading import opened, require_sound, validated
@@ -45,6 +45,15 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
         return value
     context = info.context or default().context(Path.cwd())
     return context["catalog"].build("executor", value, context)
+
+
+def _single(by: tuple[Grouping, ...]) -> tuple[Grouping, ...]:
+    """Refuse a name that is listed twice, since tables could not tell the two apart."""
+    names = [grouping.of for grouping in by]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"has {name!r} twice; give each name once")
+    return by
 
 
 Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(not_boolean)]
@@ -101,6 +110,7 @@ class RunConfig(Params):
     targets: Annotated[tuple[Target, ...], AfterValidator(nonempty)] = ("predicted",)
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
+    by: Annotated[tuple[Grouping, ...], AfterValidator(_single)] = ()
     rows: Literal["auto"] | Count = "auto"
     memory: Memory | None = None
     chunk: Count = 16

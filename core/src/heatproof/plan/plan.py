@@ -21,6 +21,7 @@ from ..registry.catalog import Catalog
 from ..source_files import refresh
 from .choice import Choice, CombinationChoice, MetricSettingsChoice, compared_on, require_unseen
 from .chunks import chunks
+from .groups import require_groups
 from .keys import predictions_key
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
@@ -175,8 +176,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     refresh()
     config = in_precision(config)
     renew(config)
-    entries = [*config.datasets, *(row.dataset for row in config.combinations)]
-    sources = {id(entry): source(entry) for entry in entries}
+    sources = {id(entry): source(entry) for entry in (*config.datasets, *(row.dataset for row in config.combinations))}
     _require_distinct([item.dataset for item in sources.values()])
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
@@ -184,6 +184,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     metric_entries = tuple(entry for entry in config.metrics if isinstance(entry, MetricChoice))
     measuring = config.measuring
     _require_known(measuring, pairs)
+    require_groups(config.by, sources.values())
     judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in measuring)
     expansions = _expansions(config, sources, judged)
     combinations: dict[Hashable, Combination] = {}

@@ -110,6 +110,9 @@ def test_labels_are_the_findings_inside_the_field() -> None:
     assert annotated(patch(sample, (3, 3), 4), model) == ()
     with pytest.raises(DataError, match=r"nobody examined a for 'none' \(examined: small\); name findings as classes"):
         annotated(replace(sample, annotations=sample.annotations[:1]), model)
+    gaze = Annotation("small", small, "density")
+    with pytest.raises(DataError, match=r"the annotation of 'small' on a is a density, .*masks or boxes as classes"):
+        annotated(replace(sample, annotations=(*sample.annotations, gaze)), model)
 
 
 class Sides(Linear):
