@@ -278,7 +278,7 @@ class TestSummary:
         measurements = {"all": np.array([1.0, 2.0, 3.0]), "rare": np.array([np.nan, 5.0, np.nan])}
         result = summarise_cases(means, measurements, ["a", "b", "c"], 900, 0.95, seed=0)
         assert (result["all"].n, result["all"].undefined, result["all"].value) == (3, 0, 2.0)
-        assert (result["rare"].n, result["rare"].value, result["rare"].low, result["rare"].high) == (1, 5.0, 5.0, 5.0)
+        assert (result["rare"].n, result["rare"].value, result["rare"].reason) == (1, 5.0, "there is only one patient")
         assert result["rare"].resamples == 900
         low, high = stats.binom.ppf([0.0005, 0.9995], 900, (2 / 3) ** 3)
         assert low <= result["rare"].undefined <= high
