@@ -92,7 +92,7 @@ def test_other_data_are_selected_on_again(ran: Ran) -> None:
     """A selection from samples of which one could be read, or a file that somebody copied here, is not used."""
     ran(explainers=[CHOICE])
     finished = ran(explainers=[CHOICE], datasets=data(unreadable=["blob-001"]))
-    assert sorted(entry["candidates"][0]["n_failed"] for entry in frozen(finished.folder)) == [0, 1]
+    assert [entry["candidates"][0]["n_failed"] for entry in frozen(finished.folder)] == [1]
     (finished.folder / "selection.yaml").write_text("{}")
     assert len(frozen(ran(explainers=[CHOICE]).folder)) == 1
     assert "filled again" in (finished.folder / "log.txt").read_text()
@@ -199,9 +199,9 @@ def test_a_metric_is_selected_for_each_combination(ran: Ran) -> None:
     """By the measure that its entry names; all combinations stay in one ranking."""
     metric = {"use": "mass", "scale": [2.0, 3.0, 1.0], "select": {"by": "value"}}
     finished = ran(metrics=[metric], explainers=["slope", "noted"])
+    entries = frozen(finished.folder)
     plain = values(ran(metrics=[{"use": "mass", "scale": 3.0}], explainers=["slope", "noted"]))
     assert values(finished) == plain
-    entries = frozen(finished.folder)
     assert sorted(entry["where"] for entry in entries) == ["random", "regions × noted", "regions × slope"]
     assert {entry["selected"]["scale"] for entry in entries} == {3.0}
     assert {row["metric"] for row in finished.summary} == {"mass"}

@@ -58,7 +58,9 @@ class Chooser:
         for choice, entry in zip(self.plan.choices, entries):
             ground = (choice.source.dataset.identity, choice.source.split)
             remarks[ground] = joined(remarks.get(ground, ""), _remark(choice, entry))
-        return self.plan.chosen(lambda choice: int(numbers[id(choice)])), replace(self.selection, chosen=remarks)
+        return self.plan.chosen(lambda choice: int(numbers[id(choice)])), replace(
+            self.selection, chosen=remarks, keys=self.selection.keys | {contest.key for contest in contests}
+        )
 
     def metrics(self) -> Selection:
         """The selection with the selected metrics; call it after ``explainers``, whose combinations they measure."""
@@ -76,7 +78,14 @@ class Chooser:
             titles[metric.identity] = self._title(choice.entry)
             ground = (metric.identity, choice.source.dataset.identity, choice.source.split)
             flags[ground] = joined(flags.get(ground, ""), _remark(choice, entry))
-        return replace(selection, flags=flags, families=families, selected=selected, titles=titles)
+        return replace(
+            selection,
+            flags=flags,
+            families=families,
+            selected=selected,
+            titles=titles,
+            keys=selection.keys | {contest.key for contest in contests},
+        )
 
     def _title(self, entry: MetricChoice) -> str:
         """The name of a metric's entry in tables, apart from those of the other metrics."""

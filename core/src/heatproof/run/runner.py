@@ -30,7 +30,7 @@ from .execution import Observer, device_of, execute, missing, settled_threads, w
 from .memory import most_rows
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
-from .selection import Selection, fill, require_tuning
+from .selection import Selection, fill, forget_others, require_tuning
 from .subgroups import forget_older, subgroups
 from .tuning import tune, tuning_tasks
 from .validity import Validity, validity
@@ -198,7 +198,9 @@ def _selected(
     plan, selection = chooser.explainers()
     selection = replace(chooser, plan=plan, selection=selection).metrics()
     tasks = settle(tuning_tasks(plan, samples.contents.of))
-    return plan, tune(plan, selection, store, cache, tasks, compute, observer)
+    selection = tune(plan, selection, store, cache, tasks, compute, observer)
+    forget_others(store, selection)
+    return plan, selection
 
 
 def _statistics(config: RunConfig) -> SummarySettings:
