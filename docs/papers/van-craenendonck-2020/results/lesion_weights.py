@@ -1,7 +1,7 @@
 """Lesion weights of IDRiD's masks, counted in many ways, beside those that Van Craenendonck et al. 2020 publish.
 
 ``IDRID=FOLDER python docs/papers/van-craenendonck-2020/results/lesion_weights.py`` prints a table in Markdown, in about
-half a minute on one core. FOLDER holds ``A. Segmentation``; only its 54 training photographs are read.
+a minute on one core. FOLDER holds ``A. Segmentation``; only its 54 training photographs are read.
 """
 
 import os
@@ -66,19 +66,28 @@ def resized(mask: Array) -> dict[str, Array]:
     }
 
 
-def counted(mask: Array, window: Window, field: Array) -> Counts:
-    """Way of counting → the count of one mask; ``field`` is the disc of the input that the preparation shows."""
-    parts = {"input": resized(cut_out(mask, window)), "squeezed photograph": resized(mask)}
-    counts: Counts = {PIXELS: float(mask.sum()), "mass on the input, by area": float(parts["input"]["area"].sum())}
-    counts["mass on the input inside 90 % of the radius"] = float(parts["input"]["area"][field].sum())
+def counted(mask: Array, centred: Sample, middle: Sample) -> Counts:
+    """Way of counting → the count of one mask.
+
+    ``centred`` is the photograph as it is prepared round the centre of its field of view, ``middle`` round its own.
+    """
+    field = resized(cut_out(mask, window_of(centred)))
+    own = resized(cut_out(mask, window_of(middle)))
+    parts = {
+        "input": field,
+        "disc": {mode: small * centred.field for mode, small in field.items()},
+        "disc in the middle": {mode: small * middle.field for mode, small in own.items()},
+        "squeezed photograph": resized(mask),
+    }
+    counts: Counts = {PIXELS: float(mask.sum())}
     for part, forms in parts.items():
+        counts[f"mass on the {part}"] = float(forms["area"].sum())
         for mode, small in forms.items():
             for cut, least in CUTS.items():
                 counts[f"pixels of the {part}, {mode}, {cut}"] = float((small >= least).sum())
-    nearest = parts["input"]["nearest"]
     counts["connected regions of the photograph"] = float(ndimage.label(mask, EIGHT)[1])
-    counts["connected regions of the input, nearest"] = float(ndimage.label(nearest, EIGHT)[1])
-    counts["cells of a grid of 10 × 10 on the input"] = cells(parts["input"]["area"] > 0)
+    counts["connected regions of the input, nearest"] = float(ndimage.label(field["nearest"], EIGHT)[1])
+    counts["cells of a grid of 10 × 10 on the input"] = cells(field["area"] > 0)
     return counts
 
 
@@ -94,14 +103,9 @@ def measured(dataset: Idrid) -> Iterator[dict[str, Counts]]:
     prepare = Fundus(size=SIZE)
     for id in dataset.ids("tuning"):
         sample = dataset.load(id)
-        prepared = prepare(sample)
-        assert prepared.field is not None
-        window = window_of(prepared)
-        field = prepared.field
+        prepared = (prepare(sample), prepare.with_(centre="picture")(sample))
         masks = {finding: sample.mask(finding) for finding in PUBLISHED}
-        yield {
-            finding: counted(mask, window, field) for finding, mask in masks.items() if mask is not None and mask.any()
-        }
+        yield {finding: counted(mask, *prepared) for finding, mask in masks.items() if mask is not None and mask.any()}
 
 
 def totals(photographs: list[dict[str, Counts]]) -> Iterator[tuple[str, dict[str, float]]]:
