@@ -8,6 +8,12 @@ from heatproof.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
+PAPERS = (
+    "van-craenendonck-2020",
+    "gonzalez-gonzalo-2018",
+)
+"""The papers of this plugin: folders below ``papers``."""
+
 
 @hookimpl
 def heatproof_hookspecs() -> Any:
@@ -20,7 +26,7 @@ def heatproof_hookspecs() -> Any:
 @hookimpl
 def heatproof_papers() -> Mapping[str, str]:
     """Declare the papers of this plugin."""
-    return {"van-craenendonck-2020": "heatproof_reproduce:papers"}
+    return dict.fromkeys(PAPERS, "heatproof_reproduce:papers")
 
 
 @hookimpl
