@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from heatproof.cli.commands import cli
+from heatproof_reproduce.athanasoula_2022 import flags
 
 Row = dict[str, str]
 
@@ -44,3 +45,33 @@ def test_gonzalez_gonzalo_2018(tmp_path: Path) -> None:
     counts = {(row["group"], row["explainer"]): row["n_valid"] for row in cases}
     names = {"grade 2": "moderate", "grade 3": "severe"}
     assert all(row["n"] == counts[names[row["grade"]], row["map"]] for row in drawn)
+
+
+@pytest.mark.slow
+def test_athanasoula_2022(tmp_path: Path) -> None:
+    rows = reproduced("athanasoula-2022", tmp_path)
+    names = ["PET/CT", "LIDC-IDRI", "COV_X", "COV_CT", "Cells", "MPIP", "MNIST"]
+    assert list(dict.fromkeys(row["quantity"].partition(", ")[0] for row in rows)) == names
+    assert len(rows) == 4 * 5 + 3 * 2
+    assert [row["quantity"] for row in rows if row["misprint"]] == ["PET/CT, accuracy", "MPIP, F1"]
+    printed = table(tmp_path / "figures/table-2.csv")
+    assert [row["data set"] for row in printed if row["contradictions"]] == ["PET/CT", "MPIP"]
+    assert [row["data set"] for row in printed if not row["F1 published"]] == ["COV_X", "Cells", "MNIST"]
+    assert all(not row["F1 value"] for row in printed if not row["F1 published"])
+    for row, step in zip(printed, ("petct", "lidc", "covid-x", "covid-ct", "cells", "polar-map", "skin")):
+        tested = [cells for cells in table(tmp_path / step / "predictions.csv") if cells["part"] == "test"]
+        right = [cells["label"] == cells["decision"] for cells in tested]
+        assert int(row["n"]) == len(tested) == len({cells["sample"] for cells in tested})
+        assert float(row["accuracy value"]) == pytest.approx(sum(right) / len(right))
+    shown = table(tmp_path / "figures/grad-cam.csv")
+    assert len(shown) == len({(row["data set"], row["class"]) for row in shown})
+    assert {row["data set"] for row in shown} == set(names)
+
+
+def test_the_published_rows_that_contradict_themselves() -> None:
+    """The accuracy of one table of counts lies between sensitivity and specificity, and F1 follows from them."""
+    right = {"accuracy": 0.8252, "sensitivity": 0.7629, "specificity": 0.8870, "F1": 0.8080}
+    assert flags("LIDC-IDRI", right) == []
+    [sentence] = flags("LIDC-IDRI", right | {"F1": 0.7})
+    assert sentence.startswith("the F1 0.7 is neither 0.8131")
+    assert flags("Cells", {"accuracy": 0.9, "AUC": 0.9}) == []

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PAPERS = (
     "van-craenendonck-2020",
     "gonzalez-gonzalo-2018",
+    "athanasoula-2022",
 )
 """The papers of this plugin: folders below ``papers``."""
 
