@@ -3,11 +3,13 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from heatproof.cli.commands import cli
 from heatproof_reproduce.athanasoula_2022 import flags
+from heatproof_reproduce.watanabe_2022 import rejected_shares
 
 Row = dict[str, str]
 
@@ -75,3 +77,40 @@ def test_the_published_rows_that_contradict_themselves() -> None:
     [sentence] = flags("LIDC-IDRI", right | {"F1": 0.7})
     assert sentence.startswith("the F1 0.7 is neither 0.8131")
     assert flags("Cells", {"accuracy": 0.9, "AUC": 0.9}) == []
+
+
+@pytest.mark.slow
+def test_watanabe_2022(tmp_path: Path) -> None:
+    rows = reproduced("watanabe-2022", tmp_path)
+    assert len(rows) == 2 * 8 * 4
+    best = {row["step"]: row for row in rows if row["quantity"] == "set-3-guided-backprop, AUC average"}
+    assert {(row["published"], row["published_low"], row["published_high"]) for row in best.values()} == {
+        ("0.913", "0.86", "0.966")
+    }
+    printed = table(tmp_path / "figures/tables.csv")
+    assert len(printed) == 64
+    for row in printed:
+        assert ("parity" in row["flag"]) == (row["interval"] == "interval of the paper")
+    panels = table(tmp_path / "figures/panels.csv")
+    assert len(panels) == 8
+    assert [row["model"] for row in panels if not row["correlation of mask and gaze"]] == ["encoder"]
+    looked = table(tmp_path / "figures/rejection.csv")
+    assert [float(row["alpha"]) for row in looked] == sorted((float(row["alpha"]) for row in looked), reverse=True)
+    for row in looked:
+        assert (row["rejected"] == "True") == (float(row["alpha"]) > 1)
+        assert (row["wrong"] == "True") == (row["label"] != row["decision"])
+
+
+def test_shares_of_rejected_decisions() -> None:
+    """A plain count for each threshold."""
+    generator = np.random.default_rng(0)
+    statistic = generator.integers(0, 6, 40).tolist()
+    wrong = (generator.random(40) < 0.4).tolist()
+    shares = rejected_shares(statistic, wrong)
+    assert shares is not None
+    for index, threshold in enumerate(sorted(set(statistic), reverse=True), start=1):
+        above = [value >= threshold for value in statistic]
+        bad = sum(a and w for a, w in zip(above, wrong)) / sum(wrong)
+        good = sum(a and not w for a, w in zip(above, wrong)) / (40 - sum(wrong))
+        assert shares[:, index].tolist() == pytest.approx([bad, good])
+    assert rejected_shares(statistic, [False] * 40) is None

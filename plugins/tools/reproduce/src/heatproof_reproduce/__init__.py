@@ -12,6 +12,7 @@ PAPERS = (
     "van-craenendonck-2020",
     "gonzalez-gonzalo-2018",
     "athanasoula-2022",
+    "watanabe-2022",
 )
 """The papers of this plugin: folders below ``papers``."""
 

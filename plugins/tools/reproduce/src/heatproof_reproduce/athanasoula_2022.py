@@ -33,6 +33,7 @@ QUANTITIES = ("accuracy", "sensitivity", "specificity", "AUC", "F1")
 def table_2(reproduction: "Reproduction") -> "tuple[Figure, list[dict[str, Any]]]":
     """Draw table 2: published beside own numbers, blank where the paper's is, and contradictions in published rows."""
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     numbers = published(reproduction.source, tuple(step.name for step in reproduction.paper.steps))
     rows = [_row(reproduction, name, numbers) for name in STEPS]
@@ -42,7 +43,7 @@ def table_2(reproduction: "Reproduction") -> "tuple[Figure, list[dict[str, Any]]
     head = ["data set", "images, published\nand own", *QUANTITIES]
     cells = [[row["data set"], f"{row['n published']:,}\n{row['n']}", *(_cell(row, name) for name in QUANTITIES)]
              for row in rows]  # fmt: skip
-    drawn = axes.table(cells, colLabels=head, loc="upper center", cellLoc="left", bbox=(0, 0.3, 1, 0.7))
+    drawn = axes.table(cells, colLabels=head, loc="upper center", cellLoc="left", bbox=Bbox.from_bounds(0, 0.3, 1, 0.7))
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
     notes = [f"{row['data set']}: {row['contradictions']}" for row in rows if row["contradictions"]]
