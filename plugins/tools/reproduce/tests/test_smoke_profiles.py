@@ -101,6 +101,18 @@ def test_watanabe_2022(tmp_path: Path) -> None:
         assert (row["wrong"] == "True") == (row["label"] != row["decision"])
 
 
+@pytest.mark.slow
+def test_huff_2021(tmp_path: Path) -> None:
+    rows = reproduced("huff-2021", tmp_path)
+    assert not any(row["value"] for row in rows)
+    drawn = table(tmp_path / "figures/techniques.csv")
+    assert len(drawn) == len({(row["model"], row["technique"]) for row in drawn}) == 10 + 5 + 3
+    summary = [row for row in table(tmp_path / "explainers/summary.csv") if row["measure"] == "combined"]
+    values = {row["explainer"]: row["value"] for row in summary}
+    for row in drawn[:10]:
+        assert row["value"] == values[row["technique"]]
+
+
 def test_shares_of_rejected_decisions() -> None:
     """A plain count for each threshold."""
     generator = np.random.default_rng(0)

@@ -13,6 +13,7 @@ PAPERS = (
     "gonzalez-gonzalo-2018",
     "athanasoula-2022",
     "watanabe-2022",
+    "huff-2021",
 )
 """The papers of this plugin: folders below ``papers``."""
 
