@@ -110,7 +110,7 @@ def plan() -> Any:
         Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), requests=())
         for model, verdict in itertools.product(models, verdicts)
     ]
-    return SimpleNamespace(combinations=combinations, skipped=[])
+    return SimpleNamespace(combinations=combinations, skipped=[], choices=())
 
 
 def test_a_plan_fits_eighty_columns(plan: Any) -> None:
@@ -134,7 +134,7 @@ def test_a_ranking() -> None:
     entries = [entry("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), entry("random", 0.15)]
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
-        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
+        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="", common_flag="",
         comparisons=(), alpha=0.05, benchmarks=(),
     )  # fmt: skip
     text = printed(*ranking_tables(ranking), width=90)  # type: ignore[arg-type]

@@ -98,19 +98,29 @@ def _default(info: "FieldInfo") -> str:
 
 
 def plan_table(plan: "Plan") -> Group:
-    """Make the table of the combinations that will run."""
+    """Make the table of the combinations that will run, and of those of which one is selected."""
     from ..plan.task import labels
 
-    names = labels(component for item in plan.combinations for component in (item.model, item.explainer))
+    compared = {
+        (item.key, item.source.key): (item, f"compared by {choice.metric.short}")
+        for choice in plan.choices
+        for item in choice.candidates
+    }
+    items = [*((item, "reported") for item in plan.combinations), *compared.values()]
+    names = labels(component for item, _ in items for component in (item.model, item.explainer))
     rows = [
         (item.source.dataset.short, item.source.split, len(item.source.ids),
-         "" if item.model_free else names[item.model.identity], names[item.explainer.identity], item.target,
-         item.reduction, item.verdict.level, item.verdict.reason)
-        for item in plan.combinations
+         "" if item.model_free else names[item.model.identity], names[item.explainer.identity],
+         *([use] if compared else []), item.target, item.reduction, item.verdict.level, item.verdict.reason)
+        for item, use in items
     ]  # fmt: skip
-    columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")
+    use = ("use",) if compared else ()
+    columns = ("dataset", "split", "samples", "model", "explainer", *use, "target", "reduction", "verdict", "because")
     common = ("dataset", "split", "samples", "target", "reduction", "because")
-    return table(f"{len(rows)} combinations", columns, rows, numbers=("samples",), fold=common)
+    title = f"{len(plan.combinations) + len(plan.choices)} combinations"
+    if compared:
+        title += f", of which {len(plan.choices)} are selected from {len(compared)} candidates"
+    return table(title, columns, rows, numbers=("samples",), fold=common)
 
 
 def skipped_table(plan: "Plan") -> Group:
@@ -129,8 +139,8 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
     title = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {ranking.standard.primary}"
     if ranking.standard.expected is not None:
         title += f"; chance is expected to reach {ranking.standard.expected:.3g}"
-    if ranking.flag:
-        title += f"; {ranking.flag}"
+    for flag in filter(None, (ranking.flag, ranking.common_flag)):
+        title += f"; {flag}"
     columns = ("combination", "value", "group", "interval", "valid", "excluded", "failed", "p vs random")
     letters = groups(ranking)
     rows = [
@@ -170,7 +180,8 @@ def show_results(console: Console, results: "Results") -> None:
         console.print()
         for ranked in ranking_tables(ranking):
             show(console, ranked)
-        flags |= dict.fromkeys(entry.row["flag"] for entry in ranking.entries if entry.row["flag"] != ranking.flag)
+        flags |= dict.fromkeys(map(ranking.flag_of, ranking.entries))
+        flags.pop(ranking.common_flag, None)
     for flag in filter(None, flags):
         console.print(Text(cell(flag)))
 

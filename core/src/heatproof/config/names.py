@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..component import Component, plain
+from .choices import candidates_of
 
 if TYPE_CHECKING:
     from .settings import RunConfig
@@ -15,7 +16,9 @@ def problems(config: "RunConfig") -> Iterator[tuple[str, str]]:
     datasets = [entry.component for entry in (*config.datasets, *(row.dataset for row in rows))]
     yield from _problems("datasets", datasets)
     yield from _problems("models", [*config.models, *(row.model for row in rows)])
-    yield from _problems("explainers", [*config.explainers, *(row.explainer for row in rows)])
+    explainers = [*config.explainers, *(row.explainer for row in rows)]
+    # The candidates of one entry share its name.
+    yield from _problems("explainers", [candidates_of(entry)[0] for entry in explainers])
     yield from _problems("metrics", config.metrics)
 
 

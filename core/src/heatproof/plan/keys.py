@@ -23,3 +23,8 @@ def prediction_key(dataset: str, model: str, ids: Sequence[str], contents: str) 
 def score_key(scored: str, metric: str, *others: str | int) -> str:
     """The key of a metric's scores for the heatmaps or predictions ``scored``; ``others``: the model or the seed."""
     return digest(["scores", scored, metric, *others])
+
+
+def choice_key(metric: str, combinations: Sequence[str], ids: Sequence[str], contents: str) -> str:
+    """The key of a selection among combinations by a metric on these samples; ``contents``: their files' digest."""
+    return digest(["choice", metric, list(combinations), list(ids), contents])

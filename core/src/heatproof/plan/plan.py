@@ -1,12 +1,13 @@
 """The plan of a run, made of a config and a catalog: its combinations and tasks, and what is skipped and why."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import product
 
 from ..chance import NAME
 from ..component import renew
+from ..config.choices import ExplainerChoice
 from ..config.settings import DatasetEntry, RunConfig, Target, in_precision
 from ..containment import contained
 from ..dataset import Dataset, Tally
@@ -18,6 +19,7 @@ from ..records import Verdict
 from ..regions import RegionTarget, over_region, require_whole_image
 from ..registry.catalog import Catalog
 from ..source_files import refresh
+from .choice import Choice, compared_on, require_unseen
 from .chunks import chunks
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
@@ -29,8 +31,14 @@ Fitted = Mapping[tuple[str, str, str], Metric]
 Tuned = Mapping[tuple[str, str], Metric]
 """(metric identity, key of a combination) → the metric with the Params filled that depend on heatmaps."""
 
-Expansion = tuple[list[Combination], list[Skipped]]
-"""The combinations of one row of a config that can run, and those that cannot."""
+
+@dataclass
+class Expansion:
+    """What one row of a config gives: combinations, choices among combinations, and what cannot run."""
+
+    combinations: list[Combination]
+    skipped: list[Skipped]
+    choices: list[Choice] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,17 @@ class Plan:
     skipped: tuple[Skipped, ...]
     metrics: tuple[Metric, ...]
     tuning: tuple[Source, ...]
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def compared(self) -> tuple[Source, ...]:
+        """The samples on which candidates of choices are compared."""
+        return tuple({choice.compared.key: choice.compared for choice in self.choices}.values())
+
+    @property
+    def comparing_metrics(self) -> tuple[Metric, ...]:
+        """The metrics by which choices are made."""
+        return tuple({choice.metric.identity: choice.metric for choice in self.choices}.values())
 
     @cached_property
     def rejected(self) -> Mapping[str, list[Tally]]:
@@ -86,12 +105,29 @@ class Plan:
         ground = (source.dataset.identity, model.grid)
         return [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
 
+    def chosen(self, index_of: Callable[[Choice], int]) -> "Plan":
+        """The plan in which every choice is made; ``index_of``: a choice → the number of its selected candidate."""
+        combinations = {(item.key, item.source.key): item for item in self.combinations}
+        for choice in self.choices:
+            item = choice.reported[index_of(choice)]
+            combinations.setdefault((item.key, item.source.key), item)
+        return replace(self, combinations=tuple(combinations.values()), choices=())
+
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
         """Every dataset split and model with their combinations."""
         jobs = {(source.key, model.identity): (source, model, list[Combination]()) for source, model in self.pairs}
         for item in self.combinations:
             jobs[item.source.key, item.model.identity][2].append(item)
         return list(jobs.values())
+
+    def comparing(self) -> list[tuple[Source, Model, list[Combination]]]:
+        """Every split on which candidates of choices are compared, and model, with these candidates."""
+        jobs: dict[Hashable, tuple[Source, Model, dict[str, Combination]]] = {}
+        for choice in self.choices:
+            model = choice.candidates[0].model
+            job = jobs.setdefault((choice.compared.key, model.identity), (choice.compared, model, {}))
+            job[2].update({item.key: item for item in choice.candidates})
+        return [(source, model, list(items.values())) for source, model, items in jobs.values()]
 
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
@@ -105,27 +141,34 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
     metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
-    _require_known(metrics, pairs)
+    measuring = config.measuring
+    _require_known(measuring, pairs)
     reported = list(sources.values())
-    tuning: tuple[Source, ...] = ()
-    if any(metric.open or metric.untuned for metric in metrics):
-        tuning = tuple(tuning_of(reported))
-    require_apart([*tuning, *reported])
-    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
+    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in measuring)
     combinations: dict[Hashable, Combination] = {}
     skipped = [_without_extras(*pair) for pair in requested if _missing_extras(*pair)]
-    for possible, impossible in _expansions(config, sources, judged):
-        skipped.extend(impossible)
-        for item in possible:
+    choices: list[Choice] = []
+    for expansion in _expansions(config, sources, judged):
+        skipped.extend(expansion.skipped)
+        choices.extend(expansion.choices)
+        for item in expansion.combinations:
             combinations.setdefault((item.key, item.source.key), item)
+    require_unseen(choices)
     if any("heatmap" in metric.needs for metric in metrics):
-        for item in _baselines(catalog, list(combinations.values())):
+        candidates = [item for choice in choices for item in choice.reported]
+        for item in _baselines(catalog, [*combinations.values(), *candidates]):
             combinations[item.key, item.source.key] = item
     idle = all("heatmap" in metric.needs for metric in metrics) or (bool(requested) and not pairs)
-    if not combinations and idle:
+    if not combinations and not choices and idle:
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    return Plan(config, pairs, tuple(combinations.values()), tuple(dict.fromkeys(skipped)), metrics, tuning)
+    tuning: tuple[Source, ...] = ()
+    if any(metric.open or metric.untuned for metric in measuring):
+        tuning = tuple(tuning_of(reported))
+    items = tuple(combinations.values())
+    plan = Plan(config, pairs, items, tuple(dict.fromkeys(skipped)), metrics, tuning, tuple(choices))
+    require_apart([*tuning, *plan.compared, *reported])
+    return plan
 
 
 def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) -> list[Expansion]:
@@ -143,9 +186,28 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
-                row = (samples, model, explainer, target, reduction)
-                expansions[number] = _expanded(*row, config.seed, judged, dimensions)
+                row = (target, reduction, config.seed, judged, dimensions)
+                if isinstance(explainer, ExplainerChoice):
+                    compared = compared_on(samples, explainer)
+                    parts = [_expanded(compared, model, candidate, *row) for candidate in explainer.candidates]
+                    expansions[number] = _choices(samples, explainer, parts)
+                else:
+                    expansions[number] = _expanded(samples, model, explainer, *row)
     return [expansions[number] for number in sorted(expansions)]
+
+
+def _choices(source: Source, entry: ExplainerChoice, parts: Sequence[Expansion]) -> Expansion:
+    """The choices of an entry, one per target; ``parts``: what its candidates give where they are compared."""
+    candidates: dict[str, list[Combination]] = {}
+    for item in (item for part in parts for item in part.combinations):
+        candidates.setdefault(item.target, []).append(item)
+    choices = [Choice(source, entry, tuple(items)) for items in candidates.values()]
+    skipped = [item for part in parts for item in part.skipped]
+    for choice in choices:
+        if len(choice.candidates) == 1 and not skipped:
+            alone = f"{entry.short} on {choice.candidates[0].model.short} has one candidate to select from"
+            raise ConfigError(f"{alone}; give a setting a list of values, such as layer: all, or leave out select.")
+    return Expansion([], skipped, choices)
 
 
 def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:
@@ -212,7 +274,7 @@ def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
     return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
 
 
-def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, Target, str]]:
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer | ExplainerChoice, Target, str]]:
     """The cross product of the config's lists, then its explicit ``combinations``."""
     yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
     for row in config.combinations:
@@ -247,10 +309,10 @@ def _expanded(
                 combination = partial(Combination, source, model, layers=layers, requests=requests)
                 possible += [combination(name, variant, reduction, seed, verdict, judged) for name in targets]
     except HeatproofError as error:
-        return [], [Skipped(*names, label(explainer), str(error).rstrip("."))]
+        return Expansion([], [Skipped(*names, label(explainer), str(error).rstrip("."))])
     except Exception as error:
-        return [], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")]
-    return possible, impossible
+        return Expansion([], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")])
+    return Expansion(possible, impossible)
 
 
 def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hashable, int]) -> str:

@@ -18,6 +18,10 @@ from ..spreadsheet import neutral
 from .parquet import SCORE_COLUMNS, connect, copy_table, join_units, read_table, write_table
 from .store import Run
 
+SCORES = "scores.parquet"
+"""The table of the scores of all cases."""
+CANDIDATES = "candidates.parquet"
+"""The table of the same columns of the candidates among which settings were selected."""
 NAME_COLUMNS = ("dataset", "split", "model", "target", "explainer", "reduction")
 COMBINATION_COLUMNS: Mapping[str, str] = {name: "VARCHAR" for name in (
     "combination", *NAME_COLUMNS, "verdict", "verdict_reason", "settings", "metric", "metric_settings",
@@ -53,13 +57,16 @@ class ScoredCombination:
 
 
 def scored_combinations(
-    tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric], families: Mapping[str, str] | None = None
-) -> list[ScoredCombination]:
+    tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric], families: Mapping[str, str] | None = None,
+    chosen: Mapping[tuple[str, str], str] | None = None,
+) -> list[ScoredCombination]:  # fmt: skip
     """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it.
 
-    ``families``: identity of a tuned metric → that of the metric before.
+    ``families``: identity of a tuned metric → that of the metric before. ``chosen``: (dataset identity, split)
+    → a remark on explainers selected on reported samples, which concerns every comparison with them.
     """
     families = families or {}
+    chosen = chosen or {}
     named = {metric.identity: unfilled.get(metric.identity, metric) for metric in metrics_of(tasks)}
     metrics = told_apart(named.values())
     names = {
@@ -73,7 +80,8 @@ def scored_combinations(
         for origin, entry in _entries(task, flags, names):
             identity = entry.metric.identity
             key = (entry.columns["combination"], entry.columns["split"], identity)
-            scored.setdefault(key, replace(entry, family=families.get(identity, identity)))
+            flag = joined(entry.flag, chosen.get((entry.dataset, entry.columns["split"]), ""))
+            scored.setdefault(key, replace(entry, family=families.get(identity, identity), flag=flag))
             units.setdefault(key, {}).setdefault(origin, {}).update(dict.fromkeys(entry.units))
     return [_with_units(entry, list(units[key].values())) for key, entry in scored.items()]
 
@@ -164,8 +172,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Array]:
-    """Rebuild ``scores.parquet`` from the committed units in the order of ``ORDER``; returns its columns.
+def write_scores(run: Run, scored: Sequence[ScoredCombination], name: str = SCORES) -> dict[str, Array]:
+    """Rebuild a table of scores from the committed units in the order of ``ORDER``; returns its columns.
 
     Raises ``DamagedUnit`` before a damaged unit is read.
     """
@@ -176,7 +184,7 @@ def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Arr
         for rank, keys in enumerate((entry.units, *entry.repeats)):
             paths = [run.verified("scores", key) / "scores.parquet" for key in keys if run.has("scores", key)]
             units += [[str(path), rank, *row] for path in paths]
-    with run.replacing("scores.parquet") as partial:
+    with run.replacing(name) as partial:
         if units:
             with connect() as connection:
                 join_units(connection, units, COMBINATION_COLUMNS, ORDER)

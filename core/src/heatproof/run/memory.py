@@ -47,7 +47,7 @@ def most_rows(plan: Plan) -> dict[str, int]:
     most: dict[str, int] = {}
     if plan.config.memory is None:
         return most
-    jobs = plan.jobs()
+    jobs = [*plan.comparing(), *plan.jobs()]
     for source, model, combinations in reversed(jobs):  # the network of the last model is built already
         demand = demand_of(plan, source, model, combinations)
         if demand is not None:

@@ -38,6 +38,8 @@ class Selection:
     tuned: Tuned = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     """Identity of a tuned metric → that of the metric before, under which combinations are compared."""
+    chosen: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(dataset identity, split) → a remark on explainers that were selected on reported samples."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
-    for (source, model, _), metric in product(plan.jobs(), [metric for metric in plan.metrics if metric.open]):
+    for (source, model, _), metric in product(plan.jobs(), [metric for metric in plan.config.measuring if metric.open]):
         dataset = source.dataset
         parts = (metric.identity, dataset.identity, model.grid)
         ids = dataset.ids(dataset.tuning)
@@ -95,7 +97,7 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
 
 def require_tuning(plan: Plan) -> None:
     """Raise ``DataError`` for a metric to fill from a split without samples, or to tune on reported ones."""
-    for metric, (source, _, _) in product(plan.metrics, plan.jobs()):
+    for metric, (source, _, _) in product(plan.config.measuring, plan.jobs()):
         dataset = source.dataset
         names = ", ".join((*metric.open, *metric.untuned))
         if names and not dataset.ids(dataset.tuning):

@@ -23,6 +23,7 @@ from .chart import axis
 from .collection import collections
 from .files import write_figures, write_tables
 from .paths import Shortened
+from .selected import selected
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
 FAILURES = ("failed", "invalid")
@@ -84,6 +85,7 @@ def render(results: Results, shortened: Shortened, content: Mapping[str, Any]) -
         datasets=datasets(results),
         written_by=version("heatproof"),
         sections=list(_sections(results)),
+        choices=selected(results),
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
