@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -11,7 +11,7 @@ from pathlib import Path
 from .component import Component, P, plain
 from .digests import digest, file_digest
 from .errors import DataError, near
-from .records import Sample
+from .records import Attribute, Sample
 from .shell import command
 
 
@@ -58,6 +58,11 @@ class Dataset(Component[P]):
     @cached_property
     def extras(self) -> tuple[str, ...]:
         """Names of the values in ``Sample.extras``."""
+        return ()
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes of samples, such as the columns of a table; neither ``label`` nor ``finding``."""
         return ()
 
     @cached_property
@@ -108,6 +113,10 @@ class Dataset(Component[P]):
     def patient(self, id: str) -> str:
         """The patient of a sample, found without decoding it; the sample's id where the patient is unknown."""
         return id
+
+    def attributes_of(self, id: str) -> Mapping[str, Attribute]:
+        """The attributes of a sample by name, found without decoding it: text or numbers; unknown ones are left out."""
+        return {}
 
     def root(self) -> Path | None:
         """The folder of the download, None for a dataset without files."""

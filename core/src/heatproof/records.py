@@ -14,6 +14,8 @@ from .errors import DataError
 
 Array: TypeAlias = NDArray[Any]
 Label: TypeAlias = int | tuple[int, ...] | None
+Attribute: TypeAlias = str | int | float
+"""What a column of a dataset's table says of a sample, such as its patient's age."""
 AnnotationKind = Literal["mask", "box", "density"]
 Status = Literal["valid", "excluded", "invalid", "failed"]
 UnitKind = Literal["predictions", "heatmaps", "scores", "execution"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from ..plan.plan import Plan
+    from ..results.divisions import Division
     from ..results.finished import Results
     from ..results.ranking import Ranking
     from ..run.runner import Finished
@@ -159,20 +160,39 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
         yield table(f"{ranking.metric} by other measures", ("combination", *names), rows, numbers=names)
 
 
+def subgroup_table(division: "Division") -> Group:
+    """Make the table of a ranking's subgroups, with the combinations of each."""
+    ranking = division.ranking
+    title = (
+        f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {division.by}: {ranking.standard.primary}"
+    )
+    columns = ("group", "combination", "value", "interval", "valid", "patients")
+    rows = [
+        (group.name, member.name, member.row["value"], _interval(member.row), member.row["n_valid"],
+         f"{member.row['n_patients']}{', few' if member.few else ''}")
+        for group in division.groups for member in group.members
+    ]  # fmt: skip
+    return table(title, columns, rows, numbers=columns[2:], fold=("combination",))
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """Return an interval as text, empty where there is none."""
+    return "" if np.isnan(row["low"]) else f"{row['low']:.3f} – {row['high']:.3f}"
+
+
 def _statistics(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
     """Return interval, counts, and the corrected p-value against the random heatmap."""
-    interval = ""
-    if not np.isnan(row["low"]):
-        interval = f"{row['low']:.3f} – {row['high']:.3f}"
     failed = row["n_failed"] + row["n_invalid"]
     p = row[f"p_random_{correction}"]
-    return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
+    return _interval(row), row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
 
 
 def show_results(console: Console, results: "Results") -> None:
-    """Print the answer and the tables of each ranking of a run, and every flag once."""
+    """Print the answer and the tables of each ranking of a run, with those of subgroups, and every flag once."""
     from ..results.answer import answer
+    from ..results.divisions import divisions
     from ..results.ranking import rankings
+    from ..results.subgroups import EFFECT, FLAG
 
     flags: dict[str, None] = {}
     for ranking in rankings(results):
@@ -180,6 +200,10 @@ def show_results(console: Console, results: "Results") -> None:
         console.print()
         for ranked in ranking_tables(ranking):
             show(console, ranked)
+        for division in divisions(results, ranking):
+            show(console, subgroup_table(division))
+            members = [member for group in division.groups for member in group.members]
+            flags |= dict.fromkeys(f"few: {FLAG}; {EFFECT}" for member in members if member.few)
         flags |= dict.fromkeys(map(ranking.flag_of, ranking.entries))
         flags.pop(ranking.common_flag, None)
     for flag in filter(None, flags):

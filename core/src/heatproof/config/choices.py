@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
-from ..component import Component, Params
+from ..component import Component, Params, plain
 from ..errors import HeatproofError
 from ..explainer import Explainer
 from ..metric import Metric
@@ -33,36 +33,51 @@ def _scoring(metric: Metric) -> Metric:
     return metric
 
 
-class SelectSettings(Params):
-    """Select the candidate that is best by a metric on a split: the data set's ``tuning`` split, or another by name.
+def _settled(metric: Metric) -> Metric:
+    """Refuse a metric that tunes itself, since its candidates would not differ."""
+    if metric.untuned:
+        raise ValueError(f"{metric.short} tunes {', '.join(metric.untuned)} by itself; set it, or leave out {SELECT}")
+    return metric
 
-    ``by`` is a metric, or the name of an entry of ``metrics``. ``reported: true`` allows the samples of that split to
-    be reported too, as some papers do; a remark then says so above every table.
+
+class SelectSettings(Params):
+    """On which split candidates are compared: the data set's ``tuning`` split, or another by name.
+
+    ``reported: true`` allows samples of that split to be reported too, as some papers do; a remark then says so above
+    every table that it concerns.
     """
 
-    by: Annotated[Metric, AfterValidator(_scoring)]
     on: Annotated[str, Field(min_length=1)] = TUNING
     reported: bool = False
 
 
-class ExplainerChoice(Params):
-    """Explainers of one class, of which one is selected.
+class ExplainerSelect(SelectSettings):
+    """Select the explainer that is best ``by`` a metric, which may be the name of an entry of ``metrics``."""
 
-    In a config they are one entry with ``select``: each of its settings that has a list of values gives candidates,
-    and so does an explainer that makes several combinations, such as Grad-CAM with ``layer: all``.
-    """
+    by: Annotated[Metric, AfterValidator(_scoring)]
 
-    candidates: Annotated[tuple[Explainer, ...], Field(min_length=1)]
+
+class MetricSelect(SelectSettings):
+    """Select the metric that is best ``by`` one of its measures; by default by the primary one."""
+
+    by: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Candidates(Params):
+    """Components of one class, of which one is selected; in a config they are one entry with ``select``."""
+
+    kind: ClassVar[str]
+    candidates: tuple[Any, ...]
     select: SelectSettings
 
     @model_validator(mode="before")
     @classmethod
     def _separate(cls, value: Any, info: ValidationInfo) -> Any:
-        """Separate ``select`` from the settings of the candidates."""
+        """Separate ``select`` from the settings of the candidates, each of which has one value of every list."""
         if not isinstance(value, Mapping) or "candidates" in value:
             return value
         settings = {name: setting for name, setting in value.items() if name != SELECT}
-        fields = _fields(settings.get("use"), info.context or {})
+        fields = _fields(cls.kind, settings.get("use"), info.context or {})
         lists = {name: values for name, values in settings.items() if _varies(values, fields.get(name))}
         count = prod(map(len, lists.values()))
         if count > MOST:
@@ -87,35 +102,76 @@ class ExplainerChoice(Params):
         return {name: entries for name, entries in values.items() if len(entries) > 1}
 
     @property
+    def entry_name(self) -> str:
+        """The name that the entry gives, which all candidates share; empty without one."""
+        return str(self.candidates[0].entry_name)
+
+    @property
     def short(self) -> str:
         """The name that tables show."""
-        return self.candidates[0].short
+        return str(self.candidates[0].short)
 
     def describe(self) -> dict[str, Any]:
         """Return this entry in the form of a config."""
-        select = {"by": entry_of(self.select.by), "on": self.select.on, "reported": self.select.reported}
-        return entry_of(self.candidates[0]) | self.varied | {SELECT: select}
+        return entry_of(self.candidates[0]) | self.varied | {SELECT: plain(self.select)}
 
 
-def described(entry: Component | ExplainerChoice) -> dict[str, Any]:
-    """Return an entry of ``explainers`` in the form of a config."""
-    if isinstance(entry, ExplainerChoice):
+class ExplainerChoice(Candidates):
+    """Explainers, of which the best by a metric is selected.
+
+    Besides values in lists, an explainer that makes several combinations gives candidates, such as Grad-CAM with
+    ``layer: all``.
+    """
+
+    kind = "explainer"
+    candidates: Annotated[tuple[Explainer, ...], Field(min_length=1)]
+    select: ExplainerSelect
+
+    def describe(self) -> dict[str, Any]:
+        """Return this entry in the form of a config."""
+        described = super().describe()
+        described[SELECT]["by"] = entry_of(self.select.by)
+        return described
+
+
+class MetricChoice(Candidates):
+    """Metrics that differ in a threshold or cut-offs, say, of which the best by its own values is selected."""
+
+    kind = "metric"
+    candidates: Annotated[tuple[Annotated[Metric, AfterValidator(_settled)], ...], Field(min_length=2)]
+    select: MetricSelect
+
+    @property
+    def measure(self) -> str:
+        """The measure by which the candidates are compared."""
+        return self.select.by or self.candidates[0].primary
+
+    @property
+    def sign(self) -> int:
+        """The factor that makes larger values of the measure better."""
+        metric = self.candidates[0]
+        return 1 if metric.higher_is_better != (self.measure in metric.opposite) else -1
+
+
+def described(entry: Component | Candidates) -> dict[str, Any]:
+    """Return an entry of a list in the form of a config."""
+    if isinstance(entry, Candidates):
         return entry.describe()
     return entry_of(entry)
 
 
-def candidates_of(entry: Explainer | ExplainerChoice) -> tuple[Explainer, ...]:
-    """Return the explainers of an entry: itself, or all candidates."""
-    if isinstance(entry, ExplainerChoice):
+def candidates_of(entry: Any) -> tuple[Any, ...]:
+    """Return the components of an entry: itself, or all candidates."""
+    if isinstance(entry, Candidates):
         return entry.candidates
     return (entry,)
 
 
-def _fields(name: Any, context: Mapping[str, Any]) -> Mapping[str, FieldInfo]:
-    """The settings of a registered explainer; none for a name that is not registered, which is told elsewhere."""
+def _fields(kind: str, name: Any, context: Mapping[str, Any]) -> Mapping[str, FieldInfo]:
+    """The settings of a registered component; none for a name that is not registered, which is told elsewhere."""
     try:
         catalog = context["catalog"]
-        return dict(catalog.load(catalog.resolve("explainer", name)).Params.model_fields)
+        return dict(catalog.load(catalog.resolve(kind, name)).Params.model_fields)
     except (KeyError, TypeError, AttributeError, HeatproofError):
         return {}
 
@@ -143,12 +199,14 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return distinct
 
 
-def _kind(value: Any) -> str:
-    several = isinstance(value, ExplainerChoice) or (isinstance(value, Mapping) and SELECT in value)
+def _number(value: Any) -> str:
+    several = isinstance(value, Candidates) or (isinstance(value, Mapping) and SELECT in value)
     return "several" if several else "one"
 
 
 ExplainerEntry = Annotated[
-    Annotated[Explainer, Tag("one")] | Annotated[ExplainerChoice, Tag("several")], Discriminator(_kind)
+    Annotated[Explainer, Tag("one")] | Annotated[ExplainerChoice, Tag("several")], Discriminator(_number)
 ]
 """An entry of ``explainers``: an explainer, or several of which one is selected; the tags are no keys of a config."""
+MetricEntry = Annotated[Annotated[Metric, Tag("one")] | Annotated[MetricChoice, Tag("several")], Discriminator(_number)]
+"""An entry of ``metrics``, likewise."""

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
@@ -32,6 +33,13 @@ def nonempty(value: tuple[Any, ...]) -> tuple[Any, ...]:
     if not value:
         raise ValueError("should have an entry; leave it out for the default")
     return value
+
+
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Refuse numbers of which one is not above the number before it."""
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError("should be numbers, each above the one before")
+    return values
 
 
 def _known_split(value: str | None, info: ValidationInfo) -> str | None:
@@ -73,6 +81,32 @@ class DatasetEntry(Params):
         """Return this entry in the form of a config."""
         selection = {name: plain(getattr(self, name)) for name in SELECTION}
         return entry_of(self.component) | {name: value for name, value in selection.items() if value is not None}
+
+
+FROM_SAMPLES = ("label", "finding")
+"""What tables can be divided by, besides the attributes of samples."""
+Edge = Annotated[float, BeforeValidator(not_boolean)]
+
+
+class Grouping(Params):
+    """An entry of ``by``: the ``label``, the ``finding`` or an attribute of samples, which ``edges`` make intervals."""
+
+    of: Annotated[str, Field(min_length=1)]
+    edges: Annotated[tuple[Edge, ...], AfterValidator(nonempty), AfterValidator(_rising)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Read a name alone."""
+        if isinstance(value, (Grouping, Mapping)):
+            return value
+        return {"of": value}
+
+    @model_validator(mode="after")
+    def _require_numbers(self) -> Self:
+        if self.edges and self.of in FROM_SAMPLES:
+            raise ValueError(f"{self.of} is no number, which edges could divide; leave edges out")
+        return self
 
 
 def entry_of(component: Component) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..component import Component, plain
-from .choices import candidates_of
+from .choices import Candidates
 
 if TYPE_CHECKING:
     from .settings import RunConfig
@@ -16,13 +16,11 @@ def problems(config: "RunConfig") -> Iterator[tuple[str, str]]:
     datasets = [entry.component for entry in (*config.datasets, *(row.dataset for row in rows))]
     yield from _problems("datasets", datasets)
     yield from _problems("models", [*config.models, *(row.model for row in rows)])
-    explainers = [*config.explainers, *(row.explainer for row in rows)]
-    # The candidates of one entry share its name.
-    yield from _problems("explainers", [candidates_of(entry)[0] for entry in explainers])
+    yield from _problems("explainers", [*config.explainers, *(row.explainer for row in rows)])
     yield from _problems("metrics", config.metrics)
 
 
-def _problems(kind: str, components: Sequence[Component]) -> Iterator[tuple[str, str]]:
+def _problems(kind: str, components: Sequence[Component | Candidates]) -> Iterator[tuple[str, str]]:
     """Compare the components of one kind; without a name in the config, tables tell them apart by their settings."""
     for named in [component for component in components if component.entry_name]:
         for other in components:
@@ -34,7 +32,9 @@ def _problems(kind: str, components: Sequence[Component]) -> Iterator[tuple[str,
                 yield kind, f"{named.short!r} and {other.short!r} have equal settings; give them one name"
 
 
-def _described(component: Component) -> Any:
+def _described(component: Component | Candidates) -> Any:
+    if isinstance(component, Candidates):
+        return component.describe()
     return [component.name, plain(dict(component.params))]
 
 

@@ -15,8 +15,8 @@ from ..metric import Metric
 from ..model import Model, Precision
 from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
-from .choices import SELECT, ExplainerChoice, ExplainerEntry, candidates_of, described
-from .entries import Count, Device, entry_of, nonempty, not_boolean
+from .choices import SELECT, ExplainerChoice, ExplainerEntry, MetricEntry, candidates_of, described
+from .entries import Count, Device, Grouping, entry_of, nonempty, not_boolean
 from .entries import DatasetEntry as DatasetEntry
 from .names import matching, problems
 from .reading import opened, require_sound, validated
@@ -45,6 +45,15 @@ def _executor(value: Any, info: ValidationInfo) -> Any:
         return value
     context = info.context or default().context(Path.cwd())
     return context["catalog"].build("executor", value, context)
+
+
+def _single(by: tuple[Grouping, ...]) -> tuple[Grouping, ...]:
+    """Refuse a name that is listed twice, since tables could not tell the two apart."""
+    names = [grouping.of for grouping in by]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"has {name!r} twice; give each name once")
+    return by
 
 
 Gigabytes = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(not_boolean)]
@@ -97,10 +106,11 @@ class RunConfig(Params):
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
     explainers: tuple[ExplainerEntry, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricEntry, ...] = ()
     targets: Annotated[tuple[Target, ...], AfterValidator(nonempty)] = ("predicted",)
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
+    by: Annotated[tuple[Grouping, ...], AfterValidator(_single)] = ()
     rows: Literal["auto"] | Count = "auto"
     memory: Memory | None = None
     chunk: Count = 16
@@ -119,7 +129,7 @@ class RunConfig(Params):
         yield from (("model", model) for model in [*self.models, *(row.model for row in rows)])
         entries = [*self.explainers, *(row.explainer for row in rows)]
         yield from (("explainer", explainer) for entry in entries for explainer in candidates_of(entry))
-        yield from (("metric", metric) for metric in self.metrics)
+        yield from (("metric", metric) for entry in self.metrics for metric in candidates_of(entry))
         yield from (("metric", entry.select.by) for entry in entries if isinstance(entry, ExplainerChoice))
 
     @property

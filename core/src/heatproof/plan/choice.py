@@ -1,42 +1,52 @@
-"""Combinations on one split, of which the best by a metric is reported on another."""
+"""Choices of a plan: explainers or metrics that are compared on one split, of which the best is reported on another."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..config.choices import TUNING, ExplainerChoice
+from ..config.choices import TUNING, Candidates, ExplainerChoice, MetricChoice
 from ..config.settings import RunConfig
 from ..dataset import Dataset
 from ..errors import DataError
 from ..metric import Metric
 from ..model import Model
-from ..plan.keys import choice_key
 from .chunks import chunks
+from .keys import choice_key, predictions_key
 from .task import Combination, Source, Task
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidates of an entry for one model, target and reduction; the selected one is reported on ``source``."""
+    """What an entry gives for one model: samples to report, and samples on which its candidates are compared."""
 
     source: Source
-    entry: ExplainerChoice
-    candidates: tuple[Combination, ...]
-
-    @property
-    def compared(self) -> Source:
-        """The samples on which the candidates are compared."""
-        return self.candidates[0].source
-
-    @property
-    def metric(self) -> Metric:
-        """The metric by which the candidates are compared, as in the config."""
-        return self.entry.select.by
+    compared: Source
+    model: Model
+    entry: Candidates
 
     @cached_property
     def shared(self) -> int:
         """The number of samples on which candidates are compared and which are reported too."""
         return len({*self.compared.ids} & {*self.source.ids})
+
+    def _key(self, metrics: Sequence[Metric], combinations: Sequence[str], contents: Callable[..., str]) -> str:
+        identities = [metric.identity for metric in metrics]
+        return choice_key(
+            identities, combinations, self.compared.ids, contents(self.compared.dataset, *self.compared.ids)
+        )
+
+
+@dataclass(frozen=True)
+class CombinationChoice(Choice):
+    """Combinations for one target and reduction, compared by the metric of the entry."""
+
+    entry: ExplainerChoice
+    candidates: tuple[Combination, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric by which the candidates are compared, as in the config."""
+        return self.entry.select.by
 
     @property
     def reported(self) -> tuple[Combination, ...]:
@@ -45,12 +55,29 @@ class Choice:
 
     def key(self, metric: Metric, contents: Callable[..., str]) -> str:
         """The key of its entry in ``selection.yaml``, by the metric as it was filled and the files of the samples."""
-        compared = self.compared
-        keys = [item.key for item in self.candidates]
-        return choice_key(metric.identity, keys, compared.ids, contents(compared.dataset, *compared.ids))
+        return self._key([metric], [item.key for item in self.candidates], contents)
 
 
-def compared_on(source: Source, entry: ExplainerChoice) -> Source:
+@dataclass(frozen=True)
+class MetricSettingsChoice(Choice):
+    """Metrics of the predictions of a model, or of the heatmaps of one combination on the compared samples."""
+
+    entry: MetricChoice
+    combination: Combination | None
+
+    @property
+    def owner(self) -> str:
+        """The key of what the metrics measure."""
+        if self.combination is not None:
+            return self.combination.key
+        return predictions_key(self.source.dataset.identity, self.model.identity)
+
+    def key(self, metrics: Sequence[Metric], contents: Callable[..., str]) -> str:
+        """The key of its entry in ``selection.yaml``, by the metrics as they were filled."""
+        return self._key(metrics, [self.owner], contents)
+
+
+def compared_on(source: Source, entry: Candidates) -> Source:
     """The samples on which the candidates of an entry are compared; raises ``DataError`` if there are none."""
     dataset = source.dataset
     split = _split(dataset, entry)
@@ -61,7 +88,7 @@ def compared_on(source: Source, entry: ExplainerChoice) -> Source:
     return Source(dataset, str(split), ids)
 
 
-def _split(dataset: Dataset, entry: ExplainerChoice) -> str | None:
+def _split(dataset: Dataset, entry: Candidates) -> str | None:
     """The name of the split on which an entry is selected; None for a data set without a tuning split."""
     if entry.select.on == TUNING and TUNING not in dataset.splits:
         return dataset.tuning
@@ -79,18 +106,36 @@ def require_unseen(choices: Iterable[Choice]) -> None:
             raise DataError(f"{seen}; {advice}")
 
 
-def choice_tasks(
-    config: RunConfig, choices: Sequence[Choice], metric_of: Callable[[Choice], Metric], contents: Callable[..., str]
-) -> Iterator[Task]:
-    """The tasks that explain and score all candidates; ``metric_of``: a choice → its metric as it was filled."""
-    jobs: dict[tuple[object, str], tuple[Source, Model, dict[str, Combination], dict[str, dict[str, Metric]]]] = {}
-    for choice in choices:
-        model = choice.candidates[0].model
-        job = jobs.setdefault((choice.compared.key, model.identity), (choice.compared, model, {}, {}))
-        metric = metric_of(choice)
-        for item in choice.candidates:
-            job[2].setdefault(item.key, item)
-            job[3].setdefault(item.key, {})[metric.identity] = metric
-    for source, model, items, scored in jobs.values():
-        metrics_of = {key: tuple(metrics.values()) for key, metrics in scored.items()}
-        yield from chunks(config, source, model, list(items.values()), contents, metrics_of, ())
+def comparing_tasks(
+    config: RunConfig, jobs: Iterable[tuple[Choice, Mapping[str, Combination], Sequence[Metric]]],
+    contents: Callable[..., str],
+) -> Iterator[Task]:  # fmt: skip
+    """The tasks that score all candidates: of each choice its combinations by key, and the metrics as they were filled.
+
+    Metrics of predictions are computed for the model of the choice, the others for all its combinations.
+    """
+    grouped: dict[tuple[object, str], _Group] = {}
+    for choice, combinations, metrics in jobs:
+        group = grouped.setdefault((choice.compared.key, choice.model.identity), _Group(choice.compared, choice.model))
+        group.combinations.update(combinations)
+        for metric in metrics:
+            if "heatmap" not in metric.needs:
+                group.others[metric.identity] = metric
+            for key in combinations:
+                group.metrics_of.setdefault(key, {})[metric.identity] = metric
+    for group in grouped.values():
+        metrics_of = {key: tuple(metrics.values()) for key, metrics in group.metrics_of.items()}
+        items = list(group.combinations.values())
+        others = tuple(group.others.values())
+        yield from chunks(config, group.source, group.model, items, contents, metrics_of, others)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What is compared on the same samples with one model; metrics by identity."""
+
+    source: Source
+    model: Model
+    combinations: dict[str, Combination] = field(default_factory=dict)
+    metrics_of: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    others: dict[str, Metric] = field(default_factory=dict)

@@ -25,6 +25,11 @@ def score_key(scored: str, metric: str, *others: str | int) -> str:
     return digest(["scores", scored, metric, *others])
 
 
-def choice_key(metric: str, combinations: Sequence[str], ids: Sequence[str], contents: str) -> str:
-    """The key of a selection among combinations by a metric on these samples; ``contents``: their files' digest."""
-    return digest(["choice", metric, list(combinations), list(ids), contents])
+def predictions_key(dataset: str, model: str) -> str:
+    """The key of a model's predictions without their samples, by which tables name scores without heatmaps."""
+    return digest([dataset, model])
+
+
+def choice_key(metrics: Sequence[str], combinations: Sequence[str], ids: Sequence[str], contents: str) -> str:
+    """The key of a selection among combinations or metrics on these samples; ``contents``: their files' digest."""
+    return digest(["choice", list(metrics), list(combinations), list(ids), contents])

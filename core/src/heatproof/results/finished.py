@@ -16,6 +16,7 @@ from ..spreadsheet import literal
 from .parquet import connect
 from .significance import CORRECTIONS
 from .store import Run
+from .subgroups import NAMES
 from .summary import SummarySettings
 
 SCORES = "scores.parquet"
@@ -50,6 +51,7 @@ def _key(kind: str, described: Mapping[str, Any]) -> str:
 class Results:
     """A finished run: its tables as rows, its config and its components.
 
+    ``subgroups``, ``subgroup_comparisons`` and ``subgroup_ranks`` are empty unless the config has ``by``.
     ``parts`` are the runs with the heatmaps, by name: this one, or those that were joined. ``components`` are those of
     the run by kind, where they still live: some cannot be created from their description, such as data in memory.
     Raises ``StoreError`` if a file is missing, or is not as the run wrote it.
@@ -62,6 +64,9 @@ class Results:
         self._components |= {_key(kind, live.describe()): live for kind, live in components}
         self.text = self.run.read("config.yaml")
         self.config = self.run.mapping("config.yaml")
+        if self.config.get("by"):
+            for name in NAMES.values():
+                setattr(self, name, read_rows(self.run.intact(f"{name}.csv")))
         self.parts = {"": self}
 
     def _read(self, run: Run, catalog: Catalog) -> None:
@@ -70,6 +75,9 @@ class Results:
         self.summary = read_rows(self.run.intact("summary.csv"))
         self.comparisons = read_rows(self.run.intact("comparisons.csv"))
         self.ranks = read_rows(self.run.intact("ranks.csv"))
+        self.subgroups: list[dict[str, Any]] = []
+        self.subgroup_comparisons: list[dict[str, Any]] = []
+        self.subgroup_ranks: list[dict[str, Any]] = []
         self.skipped: list[dict[str, str]] = json.loads(self.run.read("skipped.json"))["skipped"]
         self.provenance: dict[str, Any] = json.loads(self.run.read("provenance.json"))
         self.catalog = catalog

@@ -1,6 +1,7 @@
 """Several finished runs as one: their combinations on the same samples, compared with each other.
 
-Combinations are named after the folders of their runs. What cannot be compared is refused.
+Combinations are named after the folders of their runs. What cannot be compared is refused. Tables of subgroups are not
+joined.
 """
 
 import json
@@ -55,6 +56,7 @@ class Joined(Results):
         for key in LISTS:
             entries = (entry for results in named.values() for entry in results.config[key])
             self.config[key] = list({json.dumps(entry, sort_keys=True): entry for entry in entries}.values())
+        self.config["by"] = []
         self.text = "\n".join(f"# {name}\n{results.text}" for name, results in named.items())
         self.parts = named
 
@@ -208,6 +210,10 @@ def _scored(name: str, results: Results, shared: set[Family], settings: SummaryS
 def _skipped(named: Mapping[str, Results]) -> Iterable[dict[str, str]]:
     for name, results in named.items():
         yield from ({**row, "model": f"{name}: {row['model']}"} for row in results.skipped)
+        if results.subgroups:
+            names = ", ".join(dict.fromkeys(row["by"] for row in results.subgroups))
+            reason = f"tables by {names} are not joined; see {results.run.folder / 'subgroups.csv'}"
+            yield {"dataset": "all", "model": name, "explainer": "all", "reason": reason}
 
 
 def _left_out(named: Mapping[str, Results], shared: set[Family]) -> Iterable[dict[str, str]]:

@@ -16,14 +16,17 @@ from ..records import Array, Score, Status
 Rows: TypeAlias = Sequence[Sequence[Any]]
 SQL: Mapping[Any, str] = {
     str: "VARCHAR", Status: "VARCHAR", str | None: "VARCHAR", int | None: "INTEGER", float | None: "DOUBLE",
-    list[int] | None: "INTEGER[]", list[float] | None: "DOUBLE[]",
+    list[int] | None: "INTEGER[]", list[float] | None: "DOUBLE[]", list[str] | None: "VARCHAR[]",
 }  # fmt: skip
 """Type of a record's field → SQL type of its column."""
 
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """One row of the predictions: a model's outputs for one case, or why it has none."""
+    """One row of the predictions: a model's outputs for one case, or why it has none.
+
+    ``findings`` are those that the prepared annotations show, None for a case that nobody examined or could read.
+    """
 
     case: str
     patient: str
@@ -33,6 +36,7 @@ class PredictedCase:
     probabilities: list[float] | None = None
     status: Status = "valid"
     reason: str = ""
+    findings: list[str] | None = None
 
 
 FIRST_VALID = """window of_case as (

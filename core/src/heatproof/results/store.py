@@ -224,6 +224,11 @@ class Run:
         with self.replacing(name) as partial:
             partial.write_text(text, encoding="utf-8")
 
+    def withdraw(self, name: str) -> None:
+        """Remove the run's file ``name``, which does not belong to the present config, if there is one."""
+        with writing(self.folder):
+            (self.folder / name).unlink(missing_ok=True)
+
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON with sorted keys in one step."""
         self.write(name, _json(value))

@@ -91,18 +91,18 @@ def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _sil
 
 
 def values(cases: Sequence[Cases], settings: SummarySettings, step: Step = _silent) -> list[Row]:
-    """The rows of the primary measures with intervals and counts, without tests.
+    """The rows of all measures with intervals and counts, without tests; ``metric_identity`` tells metrics apart.
 
-    ``metric_identity`` tells metrics apart. Raises ``HeatproofError`` where the draws do not fit into the memory.
+    Raises ``HeatproofError`` where the draws do not fit into the memory.
     """
     rows = []
     with _enough_memory(settings), threadpool_limits(1, user_api="blas"):
         for entry in _counted(cases, step, "combinations"):
             summarised, summary_of = _summarised(entry, settings)
-            metric = summarised.scored.metric
-            if metric.primary in summary_of:
-                row = _summary_row(summarised, metric.primary, summary_of[metric.primary], UNTESTED, settings)
-                rows.append(row | {"metric_identity": metric.identity})
+            identity = summarised.scored.metric.identity
+            for measure, summary in summary_of.items():
+                row = _summary_row(summarised, measure, summary, UNTESTED, settings)
+                rows.append(row | {"metric_identity": identity})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Findings that are annotated in a run but that no annotation shows, as when a mask is read as empty."""
+"""The findings that annotations show, and those that no annotation shows, as when a mask is read as empty."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,21 @@ from ..records import Sample
 from ..results.store import Run
 
 
+def shown_findings(sample: Sample) -> list[str] | None:
+    """The findings that a prepared sample's annotations show, in the order of the annotations; None without any."""
+    if not sample.annotations:
+        return None
+    shown = {annotation.finding for annotation in sample.annotations if annotation.values.any()}
+    return [finding for finding in sample.findings() if finding in shown]
+
+
 def annotated(samples: Iterable[Sample]) -> dict[str, list[int]]:
     """Finding → the number of prepared samples that were examined for it, and of those that show it."""
     examined: Counter[str] = Counter()
     shown: Counter[str] = Counter()
     for sample in samples:
         examined.update(sample.findings())
-        shown.update({annotation.finding for annotation in sample.annotations if annotation.values.any()})
+        shown.update(shown_findings(sample) or ())
     return {finding: [count, shown[finding]] for finding, count in examined.items()}
 
 

@@ -1,6 +1,7 @@
 """The predictions of a task: computed once, committed, and read back from the store."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..plan.sample_cache import prepared
 from ..records import Prediction, Sample
 from ..results.parquet import PredictedCase, write_records
 from ..watch import settled
-from .empty_findings import annotated
+from .empty_findings import annotated, shown_findings
 from .outcome import Failure
 from .targets import label_indices
 from .work import Work
@@ -76,12 +77,12 @@ def _row(work: Work, id: str, sample: Sample | Failure, prediction: Prediction |
     patient = work.task.source.dataset.patient(id)
     if isinstance(sample, Failure):
         return PredictedCase(id, patient, status=sample.status, reason=sample.reason)
-    label = label_indices(sample)
+    known = PredictedCase(id, patient, label_indices(sample), findings=shown_findings(sample))
     if isinstance(prediction, Prediction):
-        outputs = (prediction.logits.tolist(), prediction.probabilities.tolist())
-        return PredictedCase(id, patient, label, prediction.decision, *outputs)
+        outputs = {"logits": prediction.logits.tolist(), "probabilities": prediction.probabilities.tolist()}
+        return replace(known, decision=prediction.decision, **outputs)
     assert prediction is not None
-    return PredictedCase(id, patient, label, status=prediction.status, reason=prediction.reason)
+    return replace(known, status=prediction.status, reason=prediction.reason)
 
 
 def _files(work: Work) -> dict[str, str]:

@@ -21,7 +21,8 @@ from ..registry.catalog import Catalog
 from ..results.finished import Results
 from ..results.scores import ScoredCombination, cases_of, flagged, scored_combinations, write_csv, write_scores
 from ..results.store import Run, require_writable
-from ..results.summary import SummarySettings, results
+from ..results.subgroups import NAMES, subgroup_tables
+from ..results.summary import ResultTable, SummarySettings, results
 from .changes import changes
 from .choosing import Chooser
 from .empty_findings import empty_findings
@@ -29,7 +30,8 @@ from .execution import Observer, device_of, execute, missing, settled_threads, w
 from .memory import most_rows
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
-from .selection import Selection, fill, require_tuning
+from .selection import Selection, fill, forget_others, require_tuning
+from .subgroups import forget_older, subgroups
 from .tuning import tune, tuning_tasks
 from .validity import Validity, validity
 
@@ -46,6 +48,7 @@ class Finished:
     summary: list[dict[str, Any]]
     rejected: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    ungrouped: tuple[str, ...] = ()
     changed: str = ""
     pages: Sequence[Path] = ()
     faults: Sequence[str] = ()
@@ -58,6 +61,7 @@ class Finished:
             *filter(None, [self.changed]),
             *(f"rejected: {fault}" for fault in self.rejected),
             *(f"empty: {sentence}." for sentence in self.empty),
+            *(f"{sentence}." for sentence in self.ungrouped),
             *(
                 f"skipped: {entry.explainer} on {entry.model} ({entry.dataset}): {entry.reason}"
                 for entry in self.skipped
@@ -99,6 +103,7 @@ def run(
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
     forget_damaged(store, shared)
+    store.repairing(lambda: forget_older(store, tasks, config.by))
     if retry:
         store.log(f"retry: units removed, since cases had failed: {forget_failures(store, shared)}")
     seconds = compute(shared)
@@ -189,10 +194,13 @@ def _selected(
         store.log(message)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, cache, observer)
-    chooser = Chooser(plan, selection, store, cache, _statistics(plan.config), settle, compute, observer)
-    plan, selection = chooser.choose(retry)
+    chooser = Chooser(plan, selection, store, cache, _statistics(plan.config), settle, compute, observer, retry)
+    plan, selection = chooser.explainers()
+    selection = replace(chooser, plan=plan, selection=selection).metrics()
     tasks = settle(tuning_tasks(plan, samples.contents.of))
-    return plan, tune(plan, selection, store, cache, tasks, compute, observer)
+    selection = tune(plan, selection, store, cache, tasks, compute, observer)
+    forget_others(store, selection)
+    return plan, selection
 
 
 def _statistics(config: RunConfig) -> SummarySettings:
@@ -203,7 +211,7 @@ def _statistics(config: RunConfig) -> SummarySettings:
 def _planned(plan: Plan, selection: Selection) -> Iterable[Task]:
     """The tasks of a plan with the metrics as they were filled."""
     cache = configured(plan.config.cache, plan.config.cache_limit)
-    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned)
+    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned, selection.selected)
 
 
 def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: Mapping[str, int]) -> list[Task]:
@@ -221,7 +229,9 @@ def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: M
 
 
 def _scored(tasks: Sequence[Task], selection: Selection) -> list[ScoredCombination]:
-    return scored_combinations(tasks, selection.flags, selection.unfilled, selection.families, selection.chosen)
+    return scored_combinations(
+        tasks, selection.flags, selection.unfilled, selection.families, selection.chosen, selection.titles
+    )
 
 
 def _finish(
@@ -232,23 +242,37 @@ def _finish(
     if damaged := again(store, tasks):
         compute(damaged)
     settings = _statistics(plan.config)
+    step = partial(_stepped, observer)
     while True:
         complete = not any(missing(task, store) for task in tasks)
         scored = flagged(store, _scored(tasks, selection))
         table = write_scores(store, scored)
         cases = cases_of(table, scored)
-        tables = results(cases, settings, lambda text: observer.step(f"writing tables: {text}"))
-        for name, result in tables.items():
-            write_csv(store, f"{name}.csv", result.columns, result.rows)
+        divided, ungrouped = subgroups(store, tasks, plan.config.by)
+        tables = results(cases, settings, step) | subgroup_tables(table, scored, divided, settings, step)
+        _write_tables(store, tables, bool(plan.config.by))
         if complete or any(missing(task, store) for task in tasks):
             break
     store.write_json("provenance.json", provenance(store, tasks, plan.rejected))
     store.write_json("skipped.json", {"skipped": [vars(entry) for entry in plan.skipped]})
     counted = validity(store, tasks, cases)
-    for sentence in counted.empty:
-        store.log(f"no valid case: {sentence}")
     empty = empty_findings(store, tasks)
-    for sentence in empty:
+    for sentence in (*(f"no valid case: {sentence}" for sentence in counted.empty), *empty, *ungrouped):
         store.log(sentence)
     rows = tables["summary"].rows
-    return Finished(store.folder, sum(map(weight, tasks)), complete, counted, plan.skipped, rows, empty=empty)
+    units = sum(map(weight, tasks))
+    return Finished(store.folder, units, complete, counted, plan.skipped, rows, empty=empty, ungrouped=ungrouped)
+
+
+def _stepped(observer: Observer, text: str) -> None:
+    """Report how far the statistics are."""
+    observer.step(f"writing tables: {text}")
+
+
+def _write_tables(store: Run, tables: Mapping[str, ResultTable], divided: bool) -> None:
+    """Write the tables; those of subgroups only if the run is ``divided``, else those of an earlier config go."""
+    for name, table in tables.items():
+        if name in NAMES.values() and not divided:
+            store.withdraw(f"{name}.csv")
+        else:
+            write_csv(store, f"{name}.csv", table.columns, table.rows)

@@ -110,6 +110,9 @@ def test_labels_are_the_findings_inside_the_field() -> None:
     assert annotated(patch(sample, (3, 3), 4), model) == ()
     with pytest.raises(DataError, match=r"nobody examined a for 'none' \(examined: small\); name findings as classes"):
         annotated(replace(sample, annotations=sample.annotations[:1]), model)
+    gaze = Annotation("small", small, "density")
+    with pytest.raises(DataError, match=r"the annotation of 'small' on a is a density, .*masks or boxes as classes"):
+        annotated(replace(sample, annotations=(*sample.annotations, gaze)), model)
 
 
 class Sides(Linear):
@@ -200,5 +203,5 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     network.weight.data[0, 1] = 7e4
     with pytest.raises(HeatproofError, match=r"cannot hold 'weight' \(largest value 7e\+04\); set stored: full"):
-        checkpoint.write(tmp_path / "checkpoint.safetensors", network, {}, half=True)
+        checkpoint.write(tmp_path / "checkpoint.safetensors", network, {}, [], half=True)
     assert not list(tmp_path.iterdir())

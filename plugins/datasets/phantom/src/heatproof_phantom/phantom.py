@@ -1,6 +1,7 @@
 """The phantom dataset: synthetic images of any number of patients, drawn when they are loaded."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from heatproof.component import Params, Seed
 from heatproof.dataset import Dataset
 from heatproof.errors import DataError
-from heatproof.records import Geometry, Label, Sample
+from heatproof.records import Attribute, Geometry, Label, Sample
 
 from .subject import LESIONS as LESIONS
 from .subject import SUBJECTS, Subject
@@ -72,6 +73,16 @@ class Phantom(Dataset[PhantomParams]):
     def extras(self) -> tuple[str, ...]:
         """The subject's extras."""
         return self.subject.extras
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The subject's attributes: the side and the number of lesions of an eye, for example."""
+        return tuple(self.subject.attributes)
+
+    def attributes_of(self, id: str) -> Mapping[str, Attribute]:
+        """The attributes of the plan of an image, without drawing it."""
+        plan = (*self._patient(id), self.params.seed)
+        return {name: value(*plan) for name, value in self.subject.attributes.items()}
 
     def ids(self, split: str | None = None) -> list[str]:
         """Ids such as ``synthetic_00012_left``, by patient and view."""

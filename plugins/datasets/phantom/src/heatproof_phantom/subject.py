@@ -1,10 +1,10 @@
 """The subjects that the phantom can draw: their classes, findings and extras, and the functions that draw them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heatproof.errors import DataError
-from heatproof.records import Annotation, Label, Sample
+from heatproof.records import Annotation, Attribute, Label, Sample
 
 from . import chest, drawing, thorax
 
@@ -19,6 +19,7 @@ class Subject:
 
     ``label`` returns the class of an image by (patient, view, seed). ``draw`` returns its sample by (patient, view,
     seed, height in pixels); id, patient and geometry may be empty. ``optional`` findings are drawn on request only.
+    ``attributes`` are functions as ``label``, by name.
     """
 
     classes: tuple[str, ...]
@@ -28,6 +29,7 @@ class Subject:
     label: Callable[[int, str, int], Label]
     extras: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    attributes: Mapping[str, Callable[[int, str, int], Attribute]] = field(default_factory=dict)
 
 
 def _eye(patient: int, view: str, seed: int, height: int) -> Sample:
@@ -53,6 +55,10 @@ SUBJECTS: Mapping[str, Subject] = {
         label=lambda patient, view, seed: drawing.eyes(patient, seed)[view].grade,
         extras=drawing.CENTRES,
         optional=("optic_disc",),
+        attributes={
+            "laterality": lambda patient, view, seed: view,
+            "lesions": lambda patient, view, seed: len(drawing.eyes(patient, seed)[view].lesions),
+        },
     ),
     "chest": Subject(
         classes=chest.CLASSES,
@@ -61,6 +67,10 @@ SUBJECTS: Mapping[str, Subject] = {
         draw=chest.draw,
         label=lambda patient, view, seed: chest.planned(patient, view, seed).label,
         extras=chest.EXTRAS,
+        attributes={
+            "study": lambda patient, view, seed: view,
+            "cardiothoracic_ratio": lambda patient, view, seed: float(chest.planned(patient, view, seed).ratio),
+        },
     ),
     "thorax": Subject(
         classes=(),

@@ -14,7 +14,7 @@ from heatproof.plan.task import Combination, Source, told_apart
 from heatproof.run.memory import demand_of, fitting_rows
 
 if TYPE_CHECKING:
-    from heatproof.plan.choice import Choice
+    from heatproof.plan.choice import CombinationChoice
     from heatproof.plan.plan import Plan
 
 
@@ -45,20 +45,22 @@ def estimates(plan: "Plan") -> list[Estimate]:
     After the samples that are reported come those on which the candidates of ``select`` are compared. Which of these
     will be reported is not known yet, so the one with most passes counts.
     """
-    reported = [(source, model, items, "reported") for source, model, items in plan.chosen(_costliest).jobs()]
-    jobs = [*reported, *((source, model, items, "compared") for source, model, items in plan.comparing())]
+    chosen = plan.chosen(_costliest)
+    metrics = [*plan.metrics, *(entry.candidates[0] for entry in plan.metric_entries)]
+    jobs = [(source, model, items, metrics, "reported") for source, model, items in chosen.jobs()]
+    jobs += [(*job, "compared") for job in plan.comparing()]
     names = told_apart(component for source, model, *_ in jobs for component in (source.dataset, model))
     costs = []
     tuning = _tuning(plan)
-    for source, model, combinations, use in reversed(jobs):  # the network of the last model is built already
+    for source, model, combinations, measuring, use in reversed(jobs):  # the network of the last model is built already
         tuned = tuning.get((source.key, model.identity), 0) if use == "reported" else 0
-        costs.append(_estimate(plan, names, source, model, combinations, tuned, use))
+        costs.append(_estimate(plan, names, source, model, combinations, measuring, tuned, use))
         if len(jobs) > 1:
             model.forget()
     return costs[::-1]
 
 
-def _costliest(choice: "Choice") -> int:
+def _costliest(choice: "CombinationChoice") -> int:
     """The number of the candidate with most passes."""
     model = choice.candidates[0].model
     sample = first_readable(choice.compared.dataset, model, choice.compared.ids)
@@ -81,7 +83,7 @@ def _tuning(plan: "Plan") -> dict[tuple[object, str], int]:
 
 def _estimate(
     plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination],
-    tuned: int, use: str,
+    metrics: Sequence[Metric], tuned: int, use: str,
 ) -> Estimate:  # fmt: skip
     demand = demand_of(plan, source, model, combinations)
     if demand is None:
@@ -93,7 +95,6 @@ def _estimate(
     explained = count + tuned
     heatmaps = explained * len(combinations)
     forwards, backwards = passes(combinations, demand.space)
-    metrics = plan.metrics if use == "reported" else plan.comparing_metrics
     costs = scoring(metrics, model, combinations, demand.space)
     return Estimate(
         dataset=names[source.dataset.identity],

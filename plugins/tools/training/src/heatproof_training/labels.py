@@ -41,13 +41,18 @@ def _class_name(id: str, index: int, dataset: Dataset) -> str:
 def annotated(sample: Sample, model: Model) -> tuple[int, ...]:
     """Return the indices of the model's classes that are findings with half a pixel or more inside the field.
 
-    Raises ``DataError`` for a class that nobody examined the sample for.
+    Raises ``DataError`` for a class that nobody examined the sample for, and for one that is a density.
     """
     return tuple(index for index, finding in enumerate(model.classes) if _area(sample, finding, model) >= TRACE)
 
 
 def _area(sample: Sample, finding: str, model: Model) -> float:
     """The area of a finding inside the field, in pixels."""
+    if any(annotation.finding == finding and annotation.kind == "density" for annotation in sample.annotations):
+        raise DataError(
+            f"labels: annotations counts the pixels that a finding covers, but the annotation of {finding!r} on "
+            f"{sample.id} is a density, which covers none; name findings with masks or boxes as classes of the model."
+        )
     mask = sample.mask(finding)
     if mask is None:
         examined = ", ".join(sample.findings()) or "none"
