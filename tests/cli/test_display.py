@@ -11,13 +11,15 @@ import pytest
 from pydantic import Field
 from rich.console import Console
 
-from heatproof.cli.display import plan_table, ranking_tables, settings_table, type_text
+from heatproof.cli.display import plan_table, ranking_tables, settings_table, subgroup_table, type_text
 from heatproof.cli.progress import Live
 from heatproof.cli.tables import show, table
 from heatproof.component import Location, Params
 from heatproof.explainer import Explainer
 from heatproof.plan.task import Combination, Source
 from heatproof.records import Verdict
+from heatproof.results.divisions import Division, Group, Member
+from heatproof.results.subgroups import FLAG
 from heatproof.run.work import Work
 from heatproof_gradient.gradient import Gradient
 from heatproof_phantom.phantom import Phantom
@@ -110,7 +112,7 @@ def plan() -> Any:
         Combination(source, model, "logit", Gradient(), "max", 0, verdict, layers=(), requests=())
         for model, verdict in itertools.product(models, verdicts)
     ]
-    return SimpleNamespace(combinations=combinations, skipped=[])
+    return SimpleNamespace(combinations=combinations, skipped=[], choices=())
 
 
 def test_a_plan_fits_eighty_columns(plan: Any) -> None:
@@ -130,11 +132,28 @@ def entry(name: str, value: float, **others: float) -> Any:
     return SimpleNamespace(name=name, value=value, row=row, rows=rows, baseline=name == "random")
 
 
+def test_subgroups() -> None:
+    rows = {
+        "good": {"value": 0.5, "low": 0.4, "high": 0.6, "n_valid": 12, "n_patients": 11, "flag": ""},
+        "poor": {"value": 0.2, "low": float("nan"), "high": float("nan"), "n_valid": 2, "n_patients": 1, "flag": FLAG},
+    }
+    members = [Member(name, row) for name, row in rows.items()]
+    ranking: Any = SimpleNamespace(metric="ecs", dataset="eyes", split="test", standard=SimpleNamespace(primary="all"))
+    division = Division(ranking, "grade", (Group("mild", tuple(members)), Group("[b]", (members[1],))))
+    lines = cells(printed(subgroup_table(division)))
+    assert lines[0] == ["ecs on eyes, split test, by grade: all"]
+    assert lines[1] == ["group", "combination", "value", "interval", "valid", "patients"]
+    assert lines[3:] == [
+        ["mild", "good", "0.500", "0.400 – 0.600", "12", "11"], ["mild", "poor", "0.200", "2", "1, few"],
+        ["[b]", "poor", "0.200", "2", "1, few"],
+    ]  # fmt: skip
+
+
 def test_a_ranking() -> None:
     entries = [entry("net × gradcam(layer=layer4.2.conv3)", 0.5, soft_exudates=0.25), entry("random", 0.15)]
     ranking = SimpleNamespace(
         entries=entries, measures=("combined", "soft_exudates"), metric="ecs", dataset="phantom", split="test",
-        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="",
+        standard=SimpleNamespace(primary="combined", expected=0.15), correction="holm", flag="", common_flag="",
         comparisons=(), alpha=0.05, benchmarks=(),
     )  # fmt: skip
     text = printed(*ranking_tables(ranking), width=90)  # type: ignore[arg-type]

@@ -193,6 +193,34 @@ def test_defaults(tmp_path: Path, catalog: Catalog) -> None:
     assert (config.targets, config.reductions, config.rows, config.threads) == (("predicted",), ("max",), "auto", None)
 
 
+def test_subgroups(tmp_path: Path, catalog: Catalog) -> None:
+    text = minimal("by: [label, {of: age, edges: [40, 60.5]}, {of: site}]\n")
+    config = load(write_config(tmp_path, text), catalog)
+    assert [(entry.of, entry.edges) for entry in config.by] == [("label", None), ("age", (40, 60.5)), ("site", None)]
+    assert from_plain(resolved(config), catalog).by == config.by
+    assert load(write_config(tmp_path, minimal("")), catalog).by == ()
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("[age, {of: age, edges: [3]}]", "by: has 'age' twice (seen: ['age', {'edges': [3], 'of': 'age'}]); give each "
+                                         "name once"),
+        ("[{of: label, edges: [3]}]", "by.0: label is no number, which edges could divide (seen: {'edges': [3], 'of': "
+                                      "'label'}); leave edges out"),
+        ("[{of: age, edges: [3, 3]}]", "by.0.edges: should be numbers, each above the one before (seen: [3, 3])"),
+        ("[{of: age, edges: [.inf]}]", "by.0.edges.0: should be a finite number (seen: inf)"),
+        ("[{of: age, edges: []}]", "by.0.edges: should have an entry (seen: []); leave it out for the default"),
+        ("[{of: age, edges: [true]}]", "by.0.edges.0: should be a number (seen: True)"),
+        ("[{off: age}]", "by.0.off: unknown name (seen: 'age'); did you mean 'of'?"),
+        ("age", "by: should be a list (seen: 'age')"),
+        ("[3]", "by.0: should be text (seen: 3)"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_subgroups(tmp_path: Path, catalog: Catalog, by: str, message: str) -> None:
+    assert f"config.yaml:5: {message}" in error_lines(write_config(tmp_path, minimal(f"by: {by}\n")), catalog)
+
+
 def test_rows_name_entries_of_lists(tmp_path: Path, catalog: Catalog) -> None:
     text = """\
 datasets: [{use: images, split: test, limit: 1}]

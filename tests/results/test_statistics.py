@@ -278,7 +278,7 @@ class TestSummary:
         measurements = {"all": np.array([1.0, 2.0, 3.0]), "rare": np.array([np.nan, 5.0, np.nan])}
         result = summarise_cases(means, measurements, ["a", "b", "c"], 900, 0.95, seed=0)
         assert (result["all"].n, result["all"].undefined, result["all"].value) == (3, 0, 2.0)
-        assert (result["rare"].n, result["rare"].value, result["rare"].low, result["rare"].high) == (1, 5.0, 5.0, 5.0)
+        assert (result["rare"].n, result["rare"].value, result["rare"].reason) == (1, 5.0, "there is only one patient")
         assert result["rare"].resamples == 900
         low, high = stats.binom.ppf([0.0005, 0.9995], 900, (2 / 3) ** 3)
         assert low <= result["rare"].undefined <= high
@@ -404,6 +404,15 @@ class TestAcceleratedIntervals:
         result = summarise_cases(means, {"v": np.array([1.0, 2.0])}, ["a", "a"], 50, 0.95, 0, kind)["v"]
         assert (result.value, result.reason) == (1.5, "there is only one patient")
         assert np.isnan([result.low, result.high]).all()
+
+    @pytest.mark.parametrize("kind", ["percentile", "bca"])
+    def test_one_patient_with_a_value_has_no_interval(self, kind: str) -> None:
+        """Each resample with a value has the same one, so percentiles would be an interval of no width."""
+        values = {"v": np.array([1.0, 2.0, np.nan]), "w": np.array([1.0, 2.0, 6.0])}
+        results = summarise_cases(means, values, ["a", "a", "b"], 50, 0.95, 0, kind)
+        assert (results["v"].value, results["v"].reason) == (1.5, "there is only one patient")
+        assert np.isnan([results["v"].low, results["v"].high]).all()
+        assert results["w"].reason != "there is only one patient"
 
     def test_each_row_lacks_one_patient(self) -> None:
         values = np.random.default_rng(5).normal(size=len(PATIENTS))

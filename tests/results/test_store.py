@@ -232,7 +232,9 @@ def test_tables_come_back(tmp_path: Path) -> None:
 
 
 def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
-    rows = [[f"case{index}", "p", [1], 0, [index / 3, -1.0], [0.5, 0.5], "valid", ""] for index in range(1200)]
+    rows = [
+        [f"case{index}", "p", [1], 0, [index / 3, -1.0], [0.5, 0.5], "valid", "", ["left"]] for index in range(1200)
+    ]
     for name in ("one", "two"):
         write_table(tmp_path / name, columns_of(PredictedCase), rows)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

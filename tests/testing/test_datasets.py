@@ -76,6 +76,32 @@ class Splitless(Blobs):
         return super().ids(split if split in self.splits else None)
 
 
+class Attributed(Blobs):
+    """Blobs with attributes, all or some of which are declared."""
+
+    attributes = ("eye", "age", "ratio")
+    values: dict[str, object] = {"eye": "left", "age": 30, "ratio": 0.5}  # noqa: RUF012
+
+    def attributes_of(self, id: str) -> dict[str, object]:
+        return self.values
+
+
+class Reserved(Attributed):
+    attributes = ("eye", "age", "ratio", "finding")
+
+
+class Undeclaring(Attributed):
+    attributes = ("eye", "age")
+
+
+class Listing(Attributed):
+    values: dict[str, object] = {"eye": ["left", "right"]}  # noqa: RUF012
+
+
+class Infinite(Attributed):
+    values: dict[str, object] = {"age": float("inf")}  # noqa: RUF012
+
+
 class OnDisk(Blobs):
     """Blobs of which each has a file, which is opened or only named as a source."""
 
@@ -128,6 +154,7 @@ def grained(sample: Sample) -> Sample:
     return replace(sample, image=sample.image + np.random.default_rng().integers(9, dtype=np.uint8))
 
 
+ATTRIBUTES = "attributes are declared texts and numbers"
 FAULTS = (
     (Repeating(), "ids are unique and in a fixed order"),
     (Shuffling(), "ids are unique and in a fixed order"),
@@ -151,6 +178,7 @@ FAULTS = (
     ),
     (changing("Far", lambda sample: replace(sample, geometry=FAR)), "fields and geometries fit their image"),
     (changing("Grainy", grained), "loading twice gives the same bits"),
+    *((fault, ATTRIBUTES) for fault in (Reserved(), Undeclaring(), Listing(), Infinite())),
     (Accepting(), "what is unknown is refused"),
     (Splitless(), "what is unknown is refused"),
     (Forgetful(), "files of names the files that load opens"),
@@ -159,7 +187,7 @@ FAULTS = (
 )
 
 
-@conforms(Blobs(), Blobs(size=32, dimensions=3, count=8), OnDisk(), Unknown())
+@conforms(Blobs(), Blobs(size=32, dimensions=3, count=8), OnDisk(), Unknown(), Attributed())
 def test_sound_datasets_pass_every_check(check):
     check()
 

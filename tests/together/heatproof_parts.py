@@ -39,15 +39,24 @@ def note(*values: Any) -> None:
 
 
 class ImagesParams(BlobsParams):
-    """Blobs, some of which cannot be read or have an odd label."""
+    """Blobs, some of which cannot be read, have an odd label, show no finding, or were examined for none."""
 
     unreadable: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    unexamined: tuple[str, ...] = ()
     labels: Mapping[str, int | tuple[int, ...] | None] = {}
     root: Location | None = None
 
 
 class Images(Blobs[ImagesParams]):
-    """Blobs that note when they are loaded."""
+    """Blobs that note when they are loaded, with an eye and, but for the first, the age of a patient."""
+
+    attributes = ("eye", "age")
+
+    def attributes_of(self, id: str) -> Mapping[str, str | int]:
+        """The side by the number of the image, and an age that only it has."""
+        number = int(id.removeprefix("blob-"))
+        return {"eye": ("left", "right")[number % 2], **({"age": 30 + number} if number else {})}
 
     def load(self, id: str) -> Sample:
         """Load the image, or fail if it is listed as unreadable."""
@@ -58,7 +67,12 @@ class Images(Blobs[ImagesParams]):
         label = self.params.labels.get(id, sample.label)
         if isinstance(label, int):
             label = np.int64(label)  # as datasets that read labels from tables do
-        return Sample(**{**vars(sample), "label": label})
+        annotations = sample.annotations
+        if id in self.params.absent:
+            annotations = tuple(replace(entry, values=np.zeros_like(entry.values)) for entry in annotations)
+        if id in self.params.unexamined:
+            annotations = ()
+        return Sample(**{**vars(sample), "label": label, "annotations": annotations})
 
 
 class ReadTwice(Images):

@@ -56,6 +56,17 @@ def test_joined_runs_have_the_numbers_of_one_run(ran: Ran, parts: Catalog, tmp_p
     assert html.count('<figure class="case">') >= 8
 
 
+def test_tables_of_subgroups_are_not_joined(ran: Ran, parts: Catalog, tmp_path: Path) -> None:
+    first = run_of(ran, tmp_path / "a", "slope", by=["label", "eye"])
+    second = run_of(ran, tmp_path / "b", "noted")
+    joined = join([Results(first, parts), Results(second, parts)], tmp_path / "joined")
+    assert (joined.subgroups, joined.config["by"]) == ([], [])
+    assert not (tmp_path / "joined/subgroups.csv").exists()
+    (row,) = joined.skipped
+    assert (row["model"], row["reason"]) == ("a", f"tables by label, eye are not joined; see {first}/subgroups.csv")
+    assert "By subgroup" not in write_page(joined).read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),

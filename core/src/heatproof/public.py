@@ -8,7 +8,8 @@ PUBLIC = (
     "heatproof.config.components", "heatproof.config.entries", "heatproof.config.reading", "heatproof.testing",
     "heatproof.plan.sample_cache", "heatproof.plan.sample_file", "heatproof.plan.task",
     "heatproof.results.case_samples", "heatproof.results.tabular", "heatproof.results.finished",
-    "heatproof.results.ranking", "heatproof.results.answer", "heatproof.results.figures", "heatproof.results.joined",
+    "heatproof.results.ranking", "heatproof.results.answer", "heatproof.results.figures", "heatproof.results.divisions",
+    "heatproof.results.joined",
     "heatproof.run.memory", "heatproof.cli.tables", "heatproof.cli.terminal",
 )  # fmt: skip
 """Modules and whole packages, lowest layer first; all others may change without notice."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from ..plan.plan import Plan
+    from ..results.divisions import Division
     from ..results.finished import Results
     from ..results.ranking import Ranking
     from ..run.runner import Finished
@@ -98,19 +99,29 @@ def _default(info: "FieldInfo") -> str:
 
 
 def plan_table(plan: "Plan") -> Group:
-    """Make the table of the combinations that will run."""
+    """Make the table of the combinations that will run, and of those of which one is selected."""
     from ..plan.task import labels
 
-    names = labels(component for item in plan.combinations for component in (item.model, item.explainer))
+    compared = {
+        (item.key, item.source.key): (item, f"compared by {choice.metric.short}")
+        for choice in plan.choices
+        for item in choice.candidates
+    }
+    items = [*((item, "reported") for item in plan.combinations), *compared.values()]
+    names = labels(component for item, _ in items for component in (item.model, item.explainer))
     rows = [
         (item.source.dataset.short, item.source.split, len(item.source.ids),
-         "" if item.model_free else names[item.model.identity], names[item.explainer.identity], item.target,
-         item.reduction, item.verdict.level, item.verdict.reason)
-        for item in plan.combinations
+         "" if item.model_free else names[item.model.identity], names[item.explainer.identity],
+         *([use] if compared else []), item.target, item.reduction, item.verdict.level, item.verdict.reason)
+        for item, use in items
     ]  # fmt: skip
-    columns = ("dataset", "split", "samples", "model", "explainer", "target", "reduction", "verdict", "because")
+    use = ("use",) if compared else ()
+    columns = ("dataset", "split", "samples", "model", "explainer", *use, "target", "reduction", "verdict", "because")
     common = ("dataset", "split", "samples", "target", "reduction", "because")
-    return table(f"{len(rows)} combinations", columns, rows, numbers=("samples",), fold=common)
+    title = f"{len(plan.combinations) + len(plan.choices)} combinations"
+    if compared:
+        title += f", of which {len(plan.choices)} are selected from {len(compared)} candidates"
+    return table(title, columns, rows, numbers=("samples",), fold=common)
 
 
 def skipped_table(plan: "Plan") -> Group:
@@ -129,8 +140,8 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
     title = f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {ranking.standard.primary}"
     if ranking.standard.expected is not None:
         title += f"; chance is expected to reach {ranking.standard.expected:.3g}"
-    if ranking.flag:
-        title += f"; {ranking.flag}"
+    for flag in filter(None, (ranking.flag, ranking.common_flag)):
+        title += f"; {flag}"
     columns = ("combination", "value", "group", "interval", "valid", "excluded", "failed", "p vs random")
     letters = groups(ranking)
     rows = [
@@ -149,20 +160,39 @@ def ranking_tables(ranking: "Ranking") -> Iterable[Group]:
         yield table(f"{ranking.metric} by other measures", ("combination", *names), rows, numbers=names)
 
 
+def subgroup_table(division: "Division") -> Group:
+    """Make the table of a ranking's subgroups, with the combinations of each."""
+    ranking = division.ranking
+    title = (
+        f"{ranking.metric} on {ranking.dataset}, split {ranking.split}, by {division.by}: {ranking.standard.primary}"
+    )
+    columns = ("group", "combination", "value", "interval", "valid", "patients")
+    rows = [
+        (group.name, member.name, member.row["value"], _interval(member.row), member.row["n_valid"],
+         f"{member.row['n_patients']}{', few' if member.few else ''}")
+        for group in division.groups for member in group.members
+    ]  # fmt: skip
+    return table(title, columns, rows, numbers=columns[2:], fold=("combination",))
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """Return an interval as text, empty where there is none."""
+    return "" if np.isnan(row["low"]) else f"{row['low']:.3f} – {row['high']:.3f}"
+
+
 def _statistics(row: Mapping[str, Any], correction: str) -> tuple[Any, ...]:
     """Return interval, counts, and the corrected p-value against the random heatmap."""
-    interval = ""
-    if not np.isnan(row["low"]):
-        interval = f"{row['low']:.3f} – {row['high']:.3f}"
     failed = row["n_failed"] + row["n_invalid"]
     p = row[f"p_random_{correction}"]
-    return interval, row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
+    return _interval(row), row["n_valid"], row["n_excluded"], failed, "< 0.001" if p < 0.001 else p
 
 
 def show_results(console: Console, results: "Results") -> None:
-    """Print the answer and the tables of each ranking of a run, and every flag once."""
+    """Print the answer and the tables of each ranking of a run, with those of subgroups, and every flag once."""
     from ..results.answer import answer
+    from ..results.divisions import divisions
     from ..results.ranking import rankings
+    from ..results.subgroups import EFFECT, FLAG
 
     flags: dict[str, None] = {}
     for ranking in rankings(results):
@@ -170,7 +200,12 @@ def show_results(console: Console, results: "Results") -> None:
         console.print()
         for ranked in ranking_tables(ranking):
             show(console, ranked)
-        flags |= dict.fromkeys(entry.row["flag"] for entry in ranking.entries if entry.row["flag"] != ranking.flag)
+        for division in divisions(results, ranking):
+            show(console, subgroup_table(division))
+            members = [member for group in division.groups for member in group.members]
+            flags |= dict.fromkeys(f"few: {FLAG}; {EFFECT}" for member in members if member.few)
+        flags |= dict.fromkeys(map(ranking.flag_of, ranking.entries))
+        flags.pop(ranking.common_flag, None)
     for flag in filter(None, flags):
         console.print(Text(cell(flag)))
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from math import isfinite
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
@@ -37,9 +36,9 @@ def nonempty(value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
-    """Refuse numbers of which one is not finite or not above the number before it."""
-    if not all(map(isfinite, values)) or any(low >= high for low, high in pairwise(values)):
-        raise ValueError("should be finite numbers, each above the one before")
+    """Refuse numbers of which one is not above the number before it."""
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError("should be numbers, each above the one before")
     return values
 
 

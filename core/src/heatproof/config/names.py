@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..component import Component, plain
+from .choices import Candidates
 
 if TYPE_CHECKING:
     from .settings import RunConfig
@@ -19,7 +20,7 @@ def problems(config: "RunConfig") -> Iterator[tuple[str, str]]:
     yield from _problems("metrics", config.metrics)
 
 
-def _problems(kind: str, components: Sequence[Component]) -> Iterator[tuple[str, str]]:
+def _problems(kind: str, components: Sequence[Component | Candidates]) -> Iterator[tuple[str, str]]:
     """Compare the components of one kind; without a name in the config, tables tell them apart by their settings."""
     for named in [component for component in components if component.entry_name]:
         for other in components:
@@ -31,7 +32,9 @@ def _problems(kind: str, components: Sequence[Component]) -> Iterator[tuple[str,
                 yield kind, f"{named.short!r} and {other.short!r} have equal settings; give them one name"
 
 
-def _described(component: Component) -> Any:
+def _described(component: Component | Candidates) -> Any:
+    if isinstance(component, Candidates):
+        return component.describe()
     return [component.name, plain(dict(component.params))]
 
 

@@ -9,12 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from ..component import Component, Location, Params, Seed, mapped, plain
 from ..errors import near
-from ..explainer import REDUCTIONS, Explainer
+from ..explainer import REDUCTIONS
 from ..messages import KeyPath
 from ..metric import Metric
 from ..model import Model, Precision
 from ..regions import RegionTarget
 from ..registry.catalog import Catalog, default
+from .choices import SELECT, ExplainerChoice, ExplainerEntry, MetricEntry, candidates_of, described
 from .entries import Count, Device, Grouping, entry_of, nonempty, not_boolean
 from .entries import DatasetEntry as DatasetEntry
 from .names import matching, problems
@@ -73,7 +74,7 @@ class CombinationEntry(Params):
 
     dataset: DatasetEntry
     model: Model
-    explainer: Explainer
+    explainer: ExplainerEntry
     target: Target | None = None
     reduction: Reduction | None = None
 
@@ -104,8 +105,8 @@ class RunConfig(Params):
     precision: Precision = "float32"
     datasets: tuple[DatasetEntry, ...] = ()
     models: tuple[Model, ...] = ()
-    explainers: tuple[Explainer, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    explainers: tuple[ExplainerEntry, ...] = ()
+    metrics: tuple[MetricEntry, ...] = ()
     targets: Annotated[tuple[Target, ...], AfterValidator(nonempty)] = ("predicted",)
     reductions: Annotated[tuple[Reduction, ...], AfterValidator(nonempty)] = ("max",)
     combinations: tuple[CombinationEntry, ...] = ()
@@ -126,8 +127,16 @@ class RunConfig(Params):
         rows = self.combinations
         yield from (("dataset", entry.component) for entry in [*self.datasets, *(row.dataset for row in rows)])
         yield from (("model", model) for model in [*self.models, *(row.model for row in rows)])
-        yield from (("explainer", explainer) for explainer in [*self.explainers, *(row.explainer for row in rows)])
-        yield from (("metric", metric) for metric in self.metrics)
+        entries = [*self.explainers, *(row.explainer for row in rows)]
+        yield from (("explainer", explainer) for entry in entries for explainer in candidates_of(entry))
+        yield from (("metric", metric) for entry in self.metrics for metric in candidates_of(entry))
+        yield from (("metric", entry.select.by) for entry in entries if isinstance(entry, ExplainerChoice))
+
+    @property
+    def measuring(self) -> list[Metric]:
+        """All metrics that are computed: those that are reported, and those by which explainers are selected."""
+        metrics = [component for kind, component in self.components() if kind == "metric"]
+        return list({metric.identity: metric for metric in metrics if isinstance(metric, Metric)}.values())
 
     @model_validator(mode="after")
     def _require_work(self) -> Self:
@@ -161,16 +170,16 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     settings: dict[str, Any] = plain(config)
     settings["datasets"] = [entry.describe() for entry in config.datasets]
     for kind in ("models", "explainers", "metrics"):
-        settings[kind] = [entry_of(component) for component in getattr(config, kind)]
+        settings[kind] = [described(entry) for entry in getattr(config, kind)]
     for row, entry in zip(settings["combinations"], config.combinations):
         row |= {"dataset": entry.dataset.describe(), "model": entry_of(entry.model)}
-        row |= {"explainer": entry_of(entry.explainer)}
+        row |= {"explainer": described(entry.explainer)}
     return settings
 
 
 def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     """Validate the settings of a document that holds a mapping."""
-    copies = _copy_named_entries(document)
+    copies = _copy_named_entries(document) | _copy_named_metrics(document)
     config = validated(document, RunConfig, catalog.context(base), copies)
     for kind, sentence in problems(config):
         document.complain((kind,), sentence)
@@ -204,3 +213,32 @@ def _copy_named_entries(document: Document) -> set[KeyPath]:
                 row[part] = matches[0]
                 copies.add(keys)
     return copies
+
+
+def _copy_named_metrics(document: Document) -> set[KeyPath]:
+    """Replace names of metrics by which explainers are selected; return the paths, as ``_copy_named_entries``."""
+    copies: set[KeyPath] = set()
+    for keys, select in _selecting(document.data):
+        matches = matching(document.data.get("metrics"), select.get("by"))
+        path = (*keys, SELECT, "by")
+        if len(matches) > 1:
+            problem = f"metrics has {len(matches)} entries of this name (seen: {select['by']!r})"
+            document.complain(path, f"{problem}; write the entry out here")
+        if matches:
+            select["by"] = matches[0]
+            copies.add(path)
+    return copies
+
+
+def _selecting(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Yield the path of every explainer that is selected, and its ``select``."""
+    entries: list[tuple[KeyPath, Any]] = []
+    for key in ("explainers", "combinations"):
+        if isinstance(data.get(key), list):
+            entries += [((key, index), entry) for index, entry in enumerate(data[key])]
+    for keys, entry in entries:
+        if keys[0] == "combinations" and isinstance(entry, dict):
+            keys = (*keys, "explainer")
+            entry = entry.get("explainer")
+        if isinstance(entry, dict) and isinstance(entry.get(SELECT), dict):
+            yield keys, entry[SELECT]

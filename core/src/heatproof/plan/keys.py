@@ -23,3 +23,13 @@ def prediction_key(dataset: str, model: str, ids: Sequence[str], contents: str) 
 def score_key(scored: str, metric: str, *others: str | int) -> str:
     """The key of a metric's scores for the heatmaps or predictions ``scored``; ``others``: the model or the seed."""
     return digest(["scores", scored, metric, *others])
+
+
+def predictions_key(dataset: str, model: str) -> str:
+    """The key of a model's predictions without their samples, by which tables name scores without heatmaps."""
+    return digest([dataset, model])
+
+
+def choice_key(metrics: Sequence[str], combinations: Sequence[str], ids: Sequence[str], contents: str) -> str:
+    """The key of a selection among combinations or metrics on these samples; ``contents``: their files' digest."""
+    return digest(["choice", list(metrics), list(combinations), list(ids), contents])

@@ -1,12 +1,13 @@
 """The plan of a run, made of a config and a catalog: its combinations and tasks, and what is skipped and why."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import product
 
 from ..chance import NAME
 from ..component import renew
+from ..config.choices import ExplainerChoice, MetricChoice
 from ..config.settings import DatasetEntry, RunConfig, Target, in_precision
 from ..containment import contained
 from ..dataset import Dataset, Tally
@@ -18,8 +19,10 @@ from ..records import Verdict
 from ..regions import RegionTarget, over_region, require_whole_image
 from ..registry.catalog import Catalog
 from ..source_files import refresh
+from .choice import Choice, CombinationChoice, MetricSettingsChoice, compared_on, require_unseen
 from .chunks import chunks
 from .groups import require_groups
+from .keys import predictions_key
 from .sample_cache import first_readable
 from .splits import require_apart, tuning_of
 from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, label
@@ -27,11 +30,20 @@ from .task import ASKING, LABELLED, Combination, Skipped, Source, Task, label
 Fitted = Mapping[tuple[str, str, str], Metric]
 """(metric identity, dataset identity, grid) → the metric with its open Params filled."""
 
+Selected = Mapping[str, tuple[Metric, ...]]
+"""Key of a combination, or of a model's predictions → the metrics that were selected for it."""
+
 Tuned = Mapping[tuple[str, str], Metric]
 """(metric identity, key of a combination) → the metric with the Params filled that depend on heatmaps."""
 
-Expansion = tuple[list[Combination], list[Skipped]]
-"""The combinations of one row of a config that can run, and those that cannot."""
+
+@dataclass
+class Expansion:
+    """What one row of a config gives: combinations, choices among combinations, and what cannot run."""
+
+    combinations: list[Combination]
+    skipped: list[Skipped]
+    choices: list[CombinationChoice] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,37 @@ class Plan:
     skipped: tuple[Skipped, ...]
     metrics: tuple[Metric, ...]
     tuning: tuple[Source, ...]
+    choices: tuple[CombinationChoice, ...] = ()
+    metric_entries: tuple[MetricChoice, ...] = ()
+
+    @property
+    def metric_choices(self) -> list[MetricSettingsChoice]:
+        """The metrics to select, for every model and, where they measure heatmaps, every combination."""
+        choices = []
+        for (source, model, items), entry in product(self.jobs(), self.metric_entries):
+            compared = compared_on(source, entry)
+            owners: list[Combination | None] = [replace(item, source=compared) for item in items]
+            if "heatmap" not in entry.candidates[0].needs:
+                owners = [None]
+            choices += [MetricSettingsChoice(source, compared, model, entry, owner) for owner in owners]
+        return choices
+
+    @property
+    def compared(self) -> tuple[Source, ...]:
+        """The samples on which candidates are compared."""
+        return tuple({choice.compared.key: choice.compared for choice in self._on_other_samples()}.values())
+
+    def require_unseen(self) -> None:
+        """Raise ``DataError`` for a choice on samples that are reported, unless its entry allows it."""
+        require_unseen(self._on_other_samples())
+
+    def _on_other_samples(self) -> list[Choice]:
+        """Every choice; of metrics of heatmaps one per model, as their combinations may not be selected yet."""
+        metrics = [
+            Choice(source, compared_on(source, entry), model, entry)
+            for (source, model, _), entry in product(self.jobs(), self.metric_entries)
+        ]
+        return [*self.choices, *metrics]
 
     @cached_property
     def rejected(self) -> Mapping[str, list[Tally]]:
@@ -65,20 +108,26 @@ class Plan:
         return {source.dataset.identity: source.dataset for source, _ in self.pairs}
 
     def tasks(
-        self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "", tuned: Tuned | None = None
-    ) -> tuple[Task, ...]:
+        self, fitted: Fitted, contents: Callable[..., str] = lambda dataset, *ids: "", tuned: Tuned | None = None,
+        selected: Selected | None = None,
+    ) -> tuple[Task, ...]:  # fmt: skip
         """The tasks of every dataset and model in chunks; ``contents`` digests their files, as ``Contents.of``."""
         tasks: list[Task] = []
         contents = cache(contents)
         tuned = tuned or {}
+        selected = selected or {}
         for source, model, combinations in self.jobs():
             metrics = self.filled(fitted, source, model)
             heatmap_metrics = [metric for metric in metrics if "heatmap" in metric.needs]
             metrics_of = {
-                item.key: tuple(tuned.get((metric.identity, item.key), metric) for metric in heatmap_metrics)
+                item.key: _distinct(
+                    *(tuned.get((metric.identity, item.key), metric) for metric in heatmap_metrics),
+                    *selected.get(item.key, ()),
+                )
                 for item in combinations
             }
-            other_metrics = tuple(metric for metric in metrics if "heatmap" not in metric.needs)
+            of_predictions = selected.get(predictions_key(source.dataset.identity, model.identity), ())
+            other_metrics = _distinct(*(metric for metric in metrics if "heatmap" not in metric.needs), *of_predictions)
             tasks += chunks(self.config, source, model, combinations, contents, metrics_of, other_metrics)
         return tuple(tasks)
 
@@ -87,6 +136,14 @@ class Plan:
         ground = (source.dataset.identity, model.grid)
         return [fitted.get((metric.identity, *ground), metric) for metric in self.metrics]
 
+    def chosen(self, index_of: Callable[[CombinationChoice], int]) -> "Plan":
+        """The plan in which every choice is made; ``index_of``: a choice → the number of its selected candidate."""
+        combinations = {(item.key, item.source.key): item for item in self.combinations}
+        for choice in self.choices:
+            item = choice.reported[index_of(choice)]
+            combinations.setdefault((item.key, item.source.key), item)
+        return replace(self, combinations=tuple(combinations.values()), choices=())
+
     def jobs(self) -> list[tuple[Source, Model, list[Combination]]]:
         """Every dataset split and model with their combinations."""
         jobs = {(source.key, model.identity): (source, model, list[Combination]()) for source, model in self.pairs}
@@ -94,40 +151,65 @@ class Plan:
             jobs[item.source.key, item.model.identity][2].append(item)
         return list(jobs.values())
 
+    def comparing(self) -> list[tuple[Source, Model, list[Combination], list[Metric]]]:
+        """Every split on which candidates are compared, and model, with all combinations and metrics computed there."""
+        jobs: dict[Hashable, tuple[Source, Model, dict[str, Combination], dict[str, Metric]]] = {}
+        for choice in self.choices:
+            job = jobs.setdefault((choice.compared.key, choice.model.identity), (choice.compared, choice.model, {}, {}))
+            job[2].update({item.key: item for item in choice.candidates})
+            job[3][choice.metric.identity] = choice.metric
+        for other in self.metric_choices:
+            job = jobs.setdefault((other.compared.key, other.model.identity), (other.compared, other.model, {}, {}))
+            job[2].update({item.key: item for item in [other.combination] if item is not None})
+            job[3].update({metric.identity: metric for metric in other.entry.candidates})
+        return [
+            (source, model, [*items.values()], [*metrics.values()]) for source, model, items, metrics in jobs.values()
+        ]
+
+
+def _distinct(*metrics: Metric) -> tuple[Metric, ...]:
+    return tuple({metric.identity: metric for metric in metrics}.values())
+
 
 def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     """The plan of a config; raises ``ConfigError`` if nothing can run, ``ModelError`` if a network cannot be built."""
     refresh()
     config = in_precision(config)
     renew(config)
-    entries = [*config.datasets, *(row.dataset for row in config.combinations)]
-    sources = {id(entry): source(entry) for entry in entries}
+    sources = {id(entry): source(entry) for entry in (*config.datasets, *(row.dataset for row in config.combinations))}
     _require_distinct([item.dataset for item in sources.values()])
     requested = [(sources[id(entry)], model) for entry, model in _pairs(config)]
     pairs = tuple(pair for pair in requested if not _missing_extras(*pair))
-    metrics = tuple({metric.identity: metric for metric in config.metrics}.values())
-    _require_known(metrics, pairs)
-    reported = list(sources.values())
-    require_groups(config.by, reported)
-    tuning: tuple[Source, ...] = ()
-    if any(metric.open or metric.untuned for metric in metrics):
-        tuning = tuple(tuning_of(reported))
-    require_apart([*tuning, *reported])
-    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in metrics)
+    metrics = _distinct(*(metric for metric in config.metrics if not isinstance(metric, MetricChoice)))
+    metric_entries = tuple(entry for entry in config.metrics if isinstance(entry, MetricChoice))
+    measuring = config.measuring
+    _require_known(measuring, pairs)
+    require_groups(config.by, sources.values())
+    judged = any("heatmap" in metric.needs and metric.needs & ASKING for metric in measuring)
+    expansions = _expansions(config, sources, judged)
     combinations: dict[Hashable, Combination] = {}
+    for item in (item for expansion in expansions for item in expansion.combinations):
+        combinations.setdefault((item.key, item.source.key), item)
+    choices = tuple(choice for expansion in expansions for choice in expansion.choices)
     skipped = [_without_extras(*pair) for pair in requested if _missing_extras(*pair)]
-    for possible, impossible in _expansions(config, sources, judged):
-        skipped.extend(impossible)
-        for item in possible:
-            combinations.setdefault((item.key, item.source.key), item)
-    if any("heatmap" in metric.needs for metric in metrics):
-        for item in _baselines(catalog, list(combinations.values())):
+    skipped += [entry for expansion in expansions for entry in expansion.skipped]
+    all_metrics = [*metrics, *(entry.candidates[0] for entry in metric_entries)]
+    if any("heatmap" in metric.needs for metric in all_metrics):
+        candidates = [item for choice in choices for item in choice.reported]
+        for item in _baselines(catalog, [*combinations.values(), *candidates]):
             combinations[item.key, item.source.key] = item
-    idle = all("heatmap" in metric.needs for metric in metrics) or (bool(requested) and not pairs)
-    if not combinations and idle:
+    idle = all("heatmap" in metric.needs for metric in all_metrics) or (bool(requested) and not pairs)
+    if not combinations and not choices and idle:
         reasons = "; ".join(sorted({item.reason for item in skipped})) or "no dataset, model and explainer are given"
         raise ConfigError(f"no combination of this config can run: {reasons}.")
-    return Plan(config, pairs, tuple(combinations.values()), tuple(dict.fromkeys(skipped)), metrics, tuning)
+    tuning: tuple[Source, ...] = ()
+    if any(metric.open or metric.untuned for metric in measuring):
+        tuning = tuple(tuning_of(sources.values()))
+    items = (tuple(combinations.values()), tuple(dict.fromkeys(skipped)))
+    plan = Plan(config, pairs, *items, metrics, tuning, choices, metric_entries)
+    plan.require_unseen()
+    require_apart([*tuning, *plan.compared, *sources.values()])
+    return plan
 
 
 def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) -> list[Expansion]:
@@ -145,9 +227,30 @@ def _expansions(config: RunConfig, sources: Mapping[int, Source], judged: bool) 
         for number, (entry, row_model, explainer, target, reduction) in enumerate(rows):
             samples = sources[id(entry)]
             if row_model is model and not _missing_extras(samples, model):
-                row = (samples, model, explainer, target, reduction)
-                expansions[number] = _expanded(*row, config.seed, judged, dimensions)
+                row = (target, reduction, config.seed, judged, dimensions)
+                if isinstance(explainer, ExplainerChoice):
+                    compared = compared_on(samples, explainer)
+                    parts = [_expanded(compared, model, candidate, *row) for candidate in explainer.candidates]
+                    expansions[number] = _choices(samples, explainer, parts)
+                else:
+                    expansions[number] = _expanded(samples, model, explainer, *row)
     return [expansions[number] for number in sorted(expansions)]
+
+
+def _choices(source: Source, entry: ExplainerChoice, parts: Sequence[Expansion]) -> Expansion:
+    """The choices of an entry, one per target; ``parts``: what its candidates give where they are compared."""
+    candidates: dict[str, list[Combination]] = {}
+    for item in (item for part in parts for item in part.combinations):
+        candidates.setdefault(item.target, []).append(item)
+    choices = [
+        CombinationChoice(source, items[0].source, items[0].model, entry, tuple(items)) for items in candidates.values()
+    ]
+    skipped = [item for part in parts for item in part.skipped]
+    for choice in choices:
+        if len(choice.candidates) == 1 and not skipped:
+            alone = f"{entry.short} on {choice.candidates[0].model.short} has one candidate to select from"
+            raise ConfigError(f"{alone}; give a setting a list of values, such as layer: all, or leave out select.")
+    return Expansion([], skipped, choices)
 
 
 def _require_known(metrics: Iterable[Metric], pairs: Iterable[tuple[Source, Model]]) -> None:
@@ -214,7 +317,7 @@ def _pairs(config: RunConfig) -> Iterable[tuple[DatasetEntry, Model]]:
     return [*product(config.datasets, config.models), *((row.dataset, row.model) for row in config.combinations)]
 
 
-def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer, Target, str]]:
+def _rows(config: RunConfig) -> Iterator[tuple[DatasetEntry, Model, Explainer | ExplainerChoice, Target, str]]:
     """The cross product of the config's lists, then its explicit ``combinations``."""
     yield from product(config.datasets, config.models, config.explainers, config.targets, config.reductions)
     for row in config.combinations:
@@ -249,10 +352,10 @@ def _expanded(
                 combination = partial(Combination, source, model, layers=layers, requests=requests)
                 possible += [combination(name, variant, reduction, seed, verdict, judged) for name in targets]
     except HeatproofError as error:
-        return [], [Skipped(*names, label(explainer), str(error).rstrip("."))]
+        return Expansion([], [Skipped(*names, label(explainer), str(error).rstrip("."))])
     except Exception as error:
-        return [], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")]
-    return possible, impossible
+        return Expansion([], [Skipped(*names, label(explainer), f"{type(error).__name__}: {error}")])
+    return Expansion(possible, impossible)
 
 
 def _misfit(source: Source, model: Model, explainer: Explainer, known: dict[Hashable, int]) -> str:

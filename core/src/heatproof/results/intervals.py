@@ -114,7 +114,7 @@ def summarise_cases(
     """Measure → value and interval of one combination; the interval ``parity`` is that of Watanabe et al. 2022.
 
     ``measurements`` holds (cases,) or (cases, …) per name, NaN where undefined; measures per point get no summary.
-    Cases of one patient have no interval.
+    Where the cases with a value are of one patient, there is no interval.
     """
     summaries: dict[str, Summary] = {}
     pieces = [
@@ -123,9 +123,9 @@ def summarise_cases(
     ]
     for name in pieces[0]:
         values = np.concatenate([piece[name] for piece in pieces])
-        n = int(defined_cases(measurements, name).sum())
-        summaries[name] = _summary(interval, values, resamples, confidence, n)
-        if len(set(patients)) == 1 and interval != "parity":  # which draws cases
+        defined = defined_cases(measurements, name)
+        summaries[name] = _summary(interval, values, resamples, confidence, int(defined.sum()))
+        if len(set(np.asarray(patients)[defined])) == 1 and interval != "parity":  # which draws cases
             summaries[name] = replace(summaries[name], low=np.nan, high=np.nan, reason=ONE_PATIENT)
     return summaries
 

@@ -98,6 +98,16 @@ class Ranking:
         return [name for name in self.standard.benchmarks.values() if name not in valued]
 
     @property
+    def common_flag(self) -> str:
+        """The flag that all combinations have."""
+        flags = {self.flag_of(entry) for entry in self.entries}
+        return flags.pop() if len(flags) == 1 else ""
+
+    def flag_of(self, entry: RankedCombination) -> str:
+        """The flag of a combination, without that of the whole run."""
+        return str(entry.row["flag"]).removesuffix(self.flag).removesuffix("; ")
+
+    @property
     def alpha(self) -> float:
         """The level of the tests."""
         return round(1 - self.confidence, 12)

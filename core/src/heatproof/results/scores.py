@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..digests import digest
 from ..imaging.losses import EXTRA, Losses, remark
 from ..metric import Metric
+from ..plan.keys import predictions_key
 from ..plan.task import ASKING, Combination, Task, label, labels, told_apart
 from ..records import Array
 from ..spreadsheet import neutral
 from .parquet import SCORE_COLUMNS, connect, copy_table, join_units, read_table, write_table
 from .store import Run
 
+SCORES = "scores.parquet"
+"""The table of the scores of all cases."""
+CANDIDATES: Mapping[str, str] = {"explainer": "candidates.parquet", "metric": "metric_candidates.parquet"}
+"""Kind → the table of the same columns of the candidates among which settings of such components were selected."""
 NAME_COLUMNS = ("dataset", "split", "model", "target", "explainer", "reduction")
 COMBINATION_COLUMNS: Mapping[str, str] = {name: "VARCHAR" for name in (
     "combination", *NAME_COLUMNS, "verdict", "verdict_reason", "settings", "metric", "metric_settings",
@@ -53,19 +57,24 @@ class ScoredCombination:
 
 
 def scored_combinations(
-    tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric], families: Mapping[str, str] | None = None
-) -> list[ScoredCombination]:
+    tasks: Sequence[Task], flags: Flags, unfilled: Mapping[str, Metric], families: Mapping[str, str] | None = None,
+    chosen: Mapping[tuple[str, str], str] | None = None, titles: Mapping[str, str] | None = None,
+) -> list[ScoredCombination]:  # fmt: skip
     """Every combination × metric of a plan with its units; ``unfilled`` metrics, by identity of the filled, name it.
 
-    ``families``: identity of a tuned metric → that of the metric before.
+    ``families``: identity of a tuned metric → that of the metric before. ``chosen``: (dataset identity, split)
+    → a remark on explainers selected on reported samples, which concerns every comparison with them. ``titles``:
+    identity of a selected metric → the name of its entry.
     """
     families = families or {}
+    chosen = chosen or {}
     named = {metric.identity: unfilled.get(metric.identity, metric) for metric in metrics_of(tasks)}
     metrics = told_apart(named.values())
     names = {
         **told_apart(task.source.dataset for task in tasks), **labels(task.model for task in tasks),
         **labels(unit.combination.explainer for task in tasks for unit in task.units),
         **{identity: metrics[metric.identity] for identity, metric in named.items()},
+        **(titles or {}),
     }  # fmt: skip
     scored: dict[tuple[str, str, str], ScoredCombination] = {}
     units: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
@@ -73,7 +82,8 @@ def scored_combinations(
         for origin, entry in _entries(task, flags, names):
             identity = entry.metric.identity
             key = (entry.columns["combination"], entry.columns["split"], identity)
-            scored.setdefault(key, replace(entry, family=families.get(identity, identity)))
+            flag = joined(entry.flag, chosen.get((entry.dataset, entry.columns["split"]), ""))
+            scored.setdefault(key, replace(entry, family=families.get(identity, identity), flag=flag))
             units.setdefault(key, {}).setdefault(origin, {}).update(dict.fromkeys(entry.units))
     return [_with_units(entry, list(units[key].values())) for key, entry in scored.items()]
 
@@ -127,7 +137,7 @@ def _entries(task: Task, flags: Flags, names: Mapping[str, str]) -> Iterable[tup
         yield columns["combination"], entry(columns, metric, task.scores(metric), False, task.model.identity)
     for unit in task.units:
         for metric in unit.metrics:
-            combination = _judged_by(metric, unit.combination)
+            combination = judged_by(metric, unit.combination)
             model = task.model.identity
             if combination.model_free:
                 model = ""
@@ -136,7 +146,7 @@ def _entries(task: Task, flags: Flags, names: Mapping[str, str]) -> Iterable[tup
             yield unit.combination.key, entry(columns, metric, unit.scores(metric), baseline, model)
 
 
-def _judged_by(metric: Metric, combination: Combination) -> Combination:
+def judged_by(metric: Metric, combination: Combination) -> Combination:
     """The combination as a metric judges it: model-free if neither its explainer nor the metric uses the model."""
     if metric.needs & ASKING or not combination.indifferent:
         return combination
@@ -150,7 +160,7 @@ def _model_columns(task: Task) -> dict[str, str]:
     return _strings({
         **dict.fromkeys(("target", "explainer", "reduction", "verdict", "verdict_reason"), ""),
         "dataset": dataset.short, "split": task.source.split, "model": label(model),
-        "combination": digest([dataset.identity, model.identity]),
+        "combination": predictions_key(dataset.identity, model.identity),
         "settings": {"dataset": dataset.describe(), "model": model.describe(), "seed": task.seed},
     })  # fmt: skip
 
@@ -164,8 +174,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Array]:
-    """Rebuild ``scores.parquet`` from the committed units in the order of ``ORDER``; returns its columns.
+def write_scores(run: Run, scored: Sequence[ScoredCombination], name: str = SCORES) -> dict[str, Array]:
+    """Rebuild a table of scores from the committed units in the order of ``ORDER``; returns its columns.
 
     Raises ``DamagedUnit`` before a damaged unit is read.
     """
@@ -176,7 +186,7 @@ def write_scores(run: Run, scored: Sequence[ScoredCombination]) -> dict[str, Arr
         for rank, keys in enumerate((entry.units, *entry.repeats)):
             paths = [run.verified("scores", key) / "scores.parquet" for key in keys if run.has("scores", key)]
             units += [[str(path), rank, *row] for path in paths]
-    with run.replacing("scores.parquet") as partial:
+    with run.replacing(name) as partial:
         if units:
             with connect() as connection:
                 join_units(connection, units, COMBINATION_COLUMNS, ORDER)

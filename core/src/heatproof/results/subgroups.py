@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..records import Array
 from .rank_rows import RANK_COLUMNS, Row
@@ -10,7 +11,9 @@ from .summary import ResultTable, Step, SummarySettings, comparison_columns, res
 
 FEW = 10
 """The number of patients below which a subgroup is flagged."""
-FLAG = f"fewer than {FEW} patients with a value: percentile intervals are too narrow, and tests find large effects only"
+FLAG = f"fewer than {FEW} patients with a value"
+EFFECT = "percentile intervals are too narrow, and tests find large effects only"
+"""What few patients mean for the numbers."""
 NAMES: Mapping[str, str] = {
     "summary": "subgroups", "comparisons": "subgroup_comparisons", "ranks": "subgroup_ranks",
 }  # fmt: skip
@@ -35,12 +38,21 @@ def subgroup_tables(
     columns = (summary_columns(settings.correction), comparison_columns(settings.correction), RANK_COLUMNS)
     tables = {name: ResultTable(("by", "group", *names), []) for name, names in zip(NAMES.values(), columns)}
     for subgroup in subgroups:
-        named = f"{subgroup.by} {subgroup.group}"
         cases = _cases(table, scored, subgroup)
-        counts = _patients(cases)
-        for name, result in results(cases, settings, lambda text, named=named: step(f"{named}: {text}")).items():
-            tables[NAMES[name]].rows.extend(_row(subgroup, row, counts) for row in result.rows)
+        keyed = {_key(entry.scored.columns, entry.scored.name): entry for entry in cases}
+        for name, result in results(cases, settings, partial(_stepped, step, subgroup)).items():
+            tables[NAMES[name]].rows.extend(_row(subgroup, row, keyed) for row in result.rows)
     return tables
+
+
+def _stepped(step: Step, subgroup: Subgroup, text: str) -> None:
+    """Report how far the statistics of a subgroup are."""
+    step(f"{subgroup.by} {subgroup.group}: {text}")
+
+
+def _key(columns: Mapping[str, str], metric: str, combination: str = "combination") -> tuple[str, str, str]:
+    """The key of the cases of a combination, by the names of its columns."""
+    return columns[combination], columns["split"], metric
 
 
 def _cases(table: Mapping[str, Array], scored: Sequence[ScoredCombination], subgroup: Subgroup) -> list[Cases]:
@@ -55,20 +67,15 @@ def _cases(table: Mapping[str, Array], scored: Sequence[ScoredCombination], subg
     return cases_of({name: column[rows] for name, column in table.items()}, members)
 
 
-def _patients(cases: Sequence[Cases]) -> dict[tuple[str, str, str, str], int]:
-    """(Combination, split, metric, measure) → the number of patients with a value."""
-    counts = {}
-    for entry in cases:
-        columns = entry.scored.columns
-        for measure, statuses in entry.statuses.items():
-            valued = {patient for patient, status in zip(entry.patients, statuses) if status == "valid"}
-            counts[columns["combination"], columns["split"], entry.scored.name, measure] = len(valued)
-    return counts
-
-
-def _row(subgroup: Subgroup, row: Row, counts: Mapping[tuple[str, str, str, str], int]) -> Row:
+def _row(subgroup: Subgroup, row: Row, cases: Mapping[tuple[str, str, str], Cases]) -> Row:
     """A row of a subgroup's table, flagged where few patients have a value."""
-    measured = (row["split"], row["metric"], row["measure"])
-    keys = [(row[name], *measured) for name in ("combination", "combination_a", "combination_b") if name in row]
-    few = min(counts.get(key, 0) for key in keys) < FEW
-    return {"by": subgroup.by, "group": subgroup.group, **row, "flag": joined(row["flag"], FLAG if few else "")}
+    names = [name for name in ("combination", "combination_a", "combination_b") if name in row]
+    counts = [_patients(cases[_key(row, row["metric"], name)], row["measure"]) for name in names]
+    flag = joined(row["flag"], FLAG * (min(counts) < FEW))
+    return {"by": subgroup.by, "group": subgroup.group, **row, "flag": flag}
+
+
+def _patients(cases: Cases, measure: str) -> int:
+    """The number of patients with a value."""
+    statuses = cases.statuses.get(measure, cases.overall)
+    return len({patient for patient, status in zip(cases.patients, statuses) if status == "valid"})

@@ -1,6 +1,7 @@
 """The tables of a run: values with intervals, comparisons with chance and between combinations, and ranks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations as pairs
 from typing import Any, TypeVar
@@ -76,18 +77,40 @@ def _silent(text: str) -> None:
 def results(cases: Sequence[Cases], settings: SummarySettings, step: Step = _silent) -> dict[str, ResultTable]:
     """The tables of a run by name; raises ``HeatproofError`` where the draws do not fit into the memory."""
     correction = settings.correction
+    # The last bit of a product depends on the number of threads, which must not depend on the machine.
+    with _enough_memory(settings), threadpool_limits(1, user_api="blas"):
+        summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
+        families = ranked(summarised, settings.confidence)
+        against_chance = summaries(summarised, settings, step)
+        compared = comparisons(summarised, families, settings, step)
+        return {
+            "summary": ResultTable(summary_columns(correction), against_chance),
+            "comparisons": ResultTable(comparison_columns(correction), compared),
+            "ranks": ResultTable(RANK_COLUMNS, [row for entry in families for row in entry.rows(settings.flag)]),
+        }
+
+
+def values(cases: Sequence[Cases], settings: SummarySettings, step: Step = _silent) -> list[Row]:
+    """The rows of all measures with intervals and counts, without tests; ``metric_identity`` tells metrics apart.
+
+    Raises ``HeatproofError`` where the draws do not fit into the memory.
+    """
+    rows = []
+    with _enough_memory(settings), threadpool_limits(1, user_api="blas"):
+        for entry in _counted(cases, step, "combinations"):
+            summarised, summary_of = _summarised(entry, settings)
+            identity = summarised.scored.metric.identity
+            for measure, summary in summary_of.items():
+                row = _summary_row(summarised, measure, summary, UNTESTED, settings)
+                rows.append(row | {"metric_identity": identity})
+    return rows
+
+
+@contextmanager
+def _enough_memory(settings: SummarySettings) -> Iterator[None]:
+    """Turn a lack of memory into a sentence on the draws."""
     try:
-        # The last bit of a product depends on the number of threads, which must not depend on the machine.
-        with threadpool_limits(1, user_api="blas"):
-            summarised = [_summarised(entry, settings) for entry in _counted(cases, step, "combinations")]
-            families = ranked(summarised, settings.confidence)
-            against_chance = summaries(summarised, settings, step)
-            compared = comparisons(summarised, families, settings, step)
-            return {
-                "summary": ResultTable(summary_columns(correction), against_chance),
-                "comparisons": ResultTable(comparison_columns(correction), compared),
-                "ranks": ResultTable(RANK_COLUMNS, [row for entry in families for row in entry.rows(settings.flag)]),
-            }
+        yield
     except MemoryError as error:
         draws = f"{settings.resamples} resamples and {settings.permutations} permutations"
         advice = "lower these settings of statistics and run again; everything measured is kept."

@@ -47,7 +47,7 @@ def most_rows(plan: Plan) -> dict[str, int]:
     most: dict[str, int] = {}
     if plan.config.memory is None:
         return most
-    jobs = plan.jobs()
+    jobs = [*((source, model, items) for source, model, items, _ in plan.comparing()), *plan.jobs()]
     for source, model, combinations in reversed(jobs):  # the network of the last model is built already
         demand = demand_of(plan, source, model, combinations)
         if demand is not None:
@@ -90,7 +90,7 @@ def demand_of(plan: Plan, source: Source, model: Model, combinations: Sequence[C
     decoding = min(READERS, chunk) * 8 * len(sample.image) * int(np.prod(native))
     image = int(max(2 * graph + observed, most * graph)) + 4 * targets * sample.image.size * model.dtype.itemsize
     workers = min(getattr(config.executor.params, "workers", 0), -(-len(source.ids) // chunk))
-    copies = 2 + sum(metric.copies(model) for metric in plan.metrics)
+    copies = 2 + sum(metric.copies(model) for metric in plan.config.measuring)
     return Demand(source, model, BASE + copies * weights + stored + decoding, image, workers, sample.space)
 
 

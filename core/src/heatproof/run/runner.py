@@ -19,17 +19,18 @@ from ..plan.sample_cache import configured, prepared
 from ..plan.task import Skipped, Task
 from ..registry.catalog import Catalog
 from ..results.finished import Results
-from ..results.scores import cases_of, flagged, scored_combinations, write_csv, write_scores
+from ..results.scores import ScoredCombination, cases_of, flagged, scored_combinations, write_csv, write_scores
 from ..results.store import Run, require_writable
 from ..results.subgroups import NAMES, subgroup_tables
 from ..results.summary import ResultTable, SummarySettings, results
 from .changes import changes
+from .choosing import Chooser
 from .empty_findings import empty_findings
 from .execution import Observer, device_of, execute, missing, settled_threads, weight
 from .memory import most_rows
 from .provenance import provenance, settled_environment
 from .retry import again, forget_damaged, forget_failures
-from .selection import Selection, fill, require_tuning
+from .selection import Selection, fill, forget_others, require_tuning
 from .subgroups import forget_older, subgroups
 from .tuning import tune, tuning_tasks
 from .validity import Validity, validity
@@ -97,7 +98,7 @@ def run(
     settle = partial(_settled, config=config, environment=environment, most=most)
     compute = partial(execute, executor=config.executor, threads=threads, run=store, catalog=catalog, observer=observer)
     catalog.call("heatproof_run_started", folder=store.folder, config=resolved(config))
-    selection = _selected(plan, store, observer, verify, settle, compute)
+    plan, selection = _selected(plan, store, observer, verify, retry, settle, compute)
     tasks = settle(_planned(plan, selection))
     changed = changes(store, tasks)
     shared = tasks[shard[0] - 1 :: shard[1]]
@@ -160,8 +161,14 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog
     store.notice = observer.notice
     store.sweep()
     store.write("config.yaml", written(resolved(plan.config)))
-    store.log(f"heatproof run: combinations {len(plan.combinations)}, shard {shard[0]} of {shard[1]}")
-    write_csv(store, "splits.csv", splits.COLUMNS, splits.rows([source for source, _ in plan.pairs], plan.tuning))
+    combinations = len(plan.combinations) + len(plan.choices)
+    store.log(f"heatproof run: combinations {combinations}, shard {shard[0]} of {shard[1]}")
+    write_csv(
+        store,
+        "splits.csv",
+        splits.COLUMNS,
+        splits.rows([source for source, _ in plan.pairs], [*plan.tuning, *plan.compared]),
+    )
     for sentence in rejected:
         store.log(f"rejected: {sentence}")
     for sentence in _sentences(plan, plan.passed_over):
@@ -175,26 +182,36 @@ def _opened(plan: Plan, rejected: Sequence[str], shard: tuple[int, int], catalog
 
 
 def _selected(
-    plan: Plan, store: Run, observer: Observer, verify: bool, settle: Callable[[Iterable[Task]], Sequence[Task]],
-    compute: Callable[[Sequence[Task]], object],
-) -> Selection:  # fmt: skip
-    """Read the files of samples, whose digest the keys of units contain, and fill the open settings."""
+    plan: Plan, store: Run, observer: Observer, verify: bool, retry: bool,
+    settle: Callable[[Iterable[Task]], Sequence[Task]], compute: Callable[[Sequence[Task]], object],
+) -> tuple[Plan, Selection]:  # fmt: skip
+    """Read the files of samples, whose digest the keys of units contain; fill open settings, and make the choices."""
     cache = configured(plan.config.cache, plan.config.cache_limit)
     samples = prepared(cache)
-    sources = [*(source for source, _ in plan.pairs), *plan.tuning]
+    sources = [*(source for source, _ in plan.pairs), *plan.tuning, *plan.compared]
     samples.contents.read([(source.dataset, source.ids) for source in sources], observer.stage, verify)
     for message in samples.take_messages():
         store.log(message)
     observer.stage("filling open settings from the tuning split")
     selection = fill(plan, store, cache, observer)
+    chooser = Chooser(plan, selection, store, cache, _statistics(plan.config), settle, compute, observer, retry)
+    plan, selection = chooser.explainers()
+    selection = replace(chooser, plan=plan, selection=selection).metrics()
     tasks = settle(tuning_tasks(plan, samples.contents.of))
-    return tune(plan, selection, store, cache, tasks, compute, observer)
+    selection = tune(plan, selection, store, cache, tasks, compute, observer)
+    forget_others(store, selection)
+    return plan, selection
+
+
+def _statistics(config: RunConfig) -> SummarySettings:
+    """The settings of intervals and tests, with the seed of their draws."""
+    return SummarySettings(seed=config.seed, **config.statistics.model_dump())
 
 
 def _planned(plan: Plan, selection: Selection) -> Iterable[Task]:
     """The tasks of a plan with the metrics as they were filled."""
     cache = configured(plan.config.cache, plan.config.cache_limit)
-    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned)
+    return plan.tasks(selection.fitted, prepared(cache).contents.of, selection.tuned, selection.selected)
 
 
 def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: Mapping[str, int]) -> list[Task]:
@@ -211,6 +228,12 @@ def _settled(tasks: Iterable[Task], config: RunConfig, environment: str, most: M
     ]  # fmt: skip
 
 
+def _scored(tasks: Sequence[Task], selection: Selection) -> list[ScoredCombination]:
+    return scored_combinations(
+        tasks, selection.flags, selection.unfilled, selection.families, selection.chosen, selection.titles
+    )
+
+
 def _finish(
     store: Run, plan: Plan, tasks: Sequence[Task], selection: Selection, compute: Callable[[Sequence[Task]], object],
     observer: Observer,
@@ -218,11 +241,11 @@ def _finish(
     """Write the tables of all committed units; again if other shards completed the run meanwhile."""
     if damaged := again(store, tasks):
         compute(damaged)
-    settings = SummarySettings(seed=plan.config.seed, **plan.config.statistics.model_dump())
+    settings = _statistics(plan.config)
     step = partial(_stepped, observer)
     while True:
         complete = not any(missing(task, store) for task in tasks)
-        scored = flagged(store, scored_combinations(tasks, selection.flags, selection.unfilled, selection.families))
+        scored = flagged(store, _scored(tasks, selection))
         table = write_scores(store, scored)
         cases = cases_of(table, scored)
         divided, ungrouped = subgroups(store, tasks, plan.config.by)
@@ -247,8 +270,7 @@ def _stepped(observer: Observer, text: str) -> None:
 
 
 def _write_tables(store: Run, tables: Mapping[str, ResultTable], divided: bool) -> None:
-    """Write the tables; those of subgroups only if the run is ``divided`` into some, else an earlier run's are removed.
-    """
+    """Write the tables; those of subgroups only if the run is ``divided``, else those of an earlier config go."""
     for name, table in tables.items():
         if name in NAMES.values() and not divided:
             store.withdraw(f"{name}.csv")

@@ -14,7 +14,7 @@ from ..digests import digest
 from ..errors import DataError, HeatproofError, PluginError, StoreError
 from ..metric import Metric
 from ..model import Model
-from ..plan.plan import Fitted, Plan, Tuned
+from ..plan.plan import Fitted, Plan, Selected, Tuned
 from ..plan.sample_cache import NOWHERE, Cache, prepared
 from ..plan.task import Source
 from ..records import Sample
@@ -38,6 +38,13 @@ class Selection:
     tuned: Tuned = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     """Identity of a tuned metric → that of the metric before, under which combinations are compared."""
+    chosen: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(dataset identity, split) → a remark on explainers that were selected on reported samples."""
+    selected: Selected = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Identity of a selected metric → the name of its entry, which is the same for all combinations."""
+    keys: frozenset[str] = frozenset()
+    """The keys in ``selection.yaml`` of what was filled or selected."""
 
 
 @dataclass
@@ -77,11 +84,13 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
     fitted: dict[tuple[str, str, str], Metric] = {}
     flags: dict[tuple[str, str, str], str] = {}
     unfilled: dict[str, Metric] = {}
-    for (source, model, _), metric in product(plan.jobs(), [metric for metric in plan.metrics if metric.open]):
+    keys: set[str] = set()
+    for (source, model, _), metric in product(plan.jobs(), [metric for metric in plan.config.measuring if metric.open]):
         dataset = source.dataset
         parts = (metric.identity, dataset.identity, model.grid)
         ids = dataset.ids(dataset.tuning)
         key = digest([*parts, prepared(cache).contents.of(dataset, *ids)])
+        keys.add(key)
         if key not in frozen:
             frozen[key] = _fill_metric(metric, _ReadableSamples(dataset, model, ids, cache, observer))
             freeze(run, frozen)
@@ -90,12 +99,20 @@ def fill(plan: Plan, run: Run, cache: Cache = NOWHERE, observer: Observer | None
             unfilled[fitted[parts].identity] = metric
         if flag := _flag(frozen[key], source):
             flags[fitted[parts].identity, dataset.identity, source.split] = flag
-    return Selection(fitted, flags, unfilled)
+    return Selection(fitted, flags, unfilled, keys=frozenset(keys))
+
+
+def forget_others(run: Run, selection: Selection) -> None:
+    """Remove from ``selection.yaml`` what belongs to another config or other files, as tables do not contain it."""
+    frozen = frozen_settings(run)
+    used = {key: entry for key, entry in frozen.items() if key in selection.keys}
+    if len(used) < len(frozen):
+        freeze(run, used)
 
 
 def require_tuning(plan: Plan) -> None:
     """Raise ``DataError`` for a metric to fill from a split without samples, or to tune on reported ones."""
-    for metric, (source, _, _) in product(plan.metrics, plan.jobs()):
+    for metric, (source, _, _) in product(plan.config.measuring, plan.jobs()):
         dataset = source.dataset
         names = ", ".join((*metric.open, *metric.untuned))
         if names and not dataset.ids(dataset.tuning):

@@ -105,6 +105,7 @@ def tune(
         forget_damaged(run, tasks)
         run.repairing(complete)
         freeze(run, frozen)
+    selection = replace(selection, keys=selection.keys | {demand.key for demand in demands})
     return _tuned(selection, demands, {demand.key: frozen[demand.key]["filled"] for demand in demands})
 
 

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from functools import cache, cached_property, partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..component import Component
+from ..config.entries import FROM_SAMPLES
 from ..dataset import Dataset
 from ..errors import DataError
 from ..records import Annotation, Sample
@@ -127,6 +129,20 @@ def labels_are_among_the_classes(bench: DatasetBench) -> None:
         claim(not extras, f"{sample.id} has extras that are not declared: {', '.join(sorted(extras))}.")
 
 
+def attributes_are_declared_texts_and_numbers(bench: DatasetBench) -> None:
+    """``attributes_of`` gives texts and finite numbers by declared names, of which none is ``label`` or ``finding``."""
+    declared = bench.dataset.attributes
+    reserved = [name for name in declared if name in FROM_SAMPLES]
+    claim(
+        not reserved, f"an attribute is called {' and '.join(reserved)}, which `by` of a config reads as the sample's."
+    )
+    for id in bench.checked_ids:
+        for name, value in bench.dataset.attributes_of(id).items():
+            claim(name in declared, f"{id!r} has the attribute {name!r}, which is not declared.")
+            valid = isinstance(value, str) or (isinstance(value, Real) and bool(np.isfinite(value)))
+            claim(valid, f"the attribute {name!r} of {id!r} is {value!r}; allowed: texts and finite numbers.")
+
+
 def fields_and_geometries_fit_their_image(bench: DatasetBench) -> None:
     """A field is bool and has the image's spatial shape; a geometry has the image's native shape."""
     for sample in bench.samples:
@@ -190,6 +206,7 @@ LAWS: tuple[Callable[[DatasetBench], None], ...] = (
     images_are_as_decoded,
     annotations_lie_on_their_image,
     labels_are_among_the_classes,
+    attributes_are_declared_texts_and_numbers,
     fields_and_geometries_fit_their_image,
     loading_twice_gives_the_same_bits,
     what_is_unknown_is_refused,

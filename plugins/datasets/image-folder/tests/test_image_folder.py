@@ -54,6 +54,15 @@ def test_class_folders(tmp_path: Path) -> None:
     assert faults(dataset) == {}
 
 
+def test_further_columns_are_attributes(tmp_path: Path) -> None:
+    image_file(tmp_path / "a.png")
+    table(tmp_path, "File,label,patient,Age,site\na.png,ill,p1,61,\n")
+    dataset = ImageFolder(root=tmp_path)
+    assert dataset.attributes == ("Age",)
+    assert dataset.attributes_of("a") == {"Age": 61}
+    check_dataset(dataset)
+
+
 def test_a_patient_is_found_in_a_name_without_its_whole_suffix(tmp_path: Path) -> None:
     volume = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4))
     for name in ("first_7", "second_7", "first_8"):

@@ -268,3 +268,25 @@ def test_random_weights_follow_from_the_seed_and_are_said(tmp_path: Path) -> Non
     with heard(notices.append):
         assert same(with_weights("net", drawn, 5, tmp_path / "a.safetensors").state_dict(), first.state_dict())
     assert len(notices) == 3
+
+
+def test_classes_of_a_checkpoint_must_be_those_of_the_model(tmp_path: Path) -> None:
+    """A network of as many outputs takes the weights, whatever the outputs mean."""
+    path = tmp_path / "trained.safetensors"
+    state = network().state_dict()
+    save_file(state, path, {"classes": '["healthy", "ill"]'})
+    for classes in ((), ("healthy", "ill")):
+        assert torch.equal(load_weights(network(1), path, classes=classes).state_dict()["2.weight"], state["2.weight"])
+    with pytest.raises(ModelError, match="the same classes in another order: healthy, ill; the model has ill, healthy"):
+        load_weights(network(1), path, classes=("ill", "healthy"))
+    with pytest.raises(ModelError, match="with other classes: healthy, ill; the model has cat, dog"):
+        with_weights("net", network, 0, path, classes=("cat", "dog"))
+
+
+@pytest.mark.parametrize("metadata", [None, {"classes": "no JSON"}, {"classes": '{"a": 1}'}, {"format": "pt"}])
+def test_without_a_list_of_classes_nothing_is_compared(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "trained.safetensors"
+    save_file(network().state_dict(), path, metadata)
+    load_weights(network(1), path, classes=("cat", "dog"))
+    torch.save(network().state_dict(), tmp_path / "trained.pt")
+    load_weights(network(1), tmp_path / "trained.pt", classes=("cat", "dog"))

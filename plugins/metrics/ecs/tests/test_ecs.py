@@ -221,6 +221,16 @@ class TestWeights:
         }
         assert fitted.params.grid == 2
 
+    def test_published_weights_are_those_of_the_paper(self) -> None:
+        listed = {"haemorrhages": 1, "hard_exudates": 1.05, "soft_exudates": 5.77, "microaneurysms": 46.97}
+        example = case(drawn(PIXELS))
+        published = Ecs(grid=2, top=2, weights="published")
+        assert published.measure(example) == Ecs(grid=2, top=2, weights=listed).measure(example)
+        assert published.open == ()
+        assert published.names() == {"findings": ()}
+        with pytest.raises(DataError, match="no weight for 'nodule'"):
+            published.measure(case({"nodule": drawn(PIXELS)["haemorrhages"]}))
+
     def test_shares_of_the_paper_give_its_weights(self) -> None:
         """Shares of 47, 44, 8 and 1 % of the lesion pixels: 1, 1.07, 5.9 and 47."""
         pixels = dict(zip(WEIGHTS, (47, 44, 8, 1)))

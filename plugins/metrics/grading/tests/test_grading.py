@@ -16,7 +16,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from heatproof.errors import DataError, HeatproofError
+from heatproof.errors import DataError, HeatproofError, ModelError
 from heatproof.metric import Case, Undefined
 from heatproof.model import READERS, Head
 from heatproof.records import Label, Prediction, Sample
@@ -35,7 +35,7 @@ def case(label: Label, logits: Any, classes: tuple[str, ...] = GRADES, known: tu
     sample = Sample("one", np.zeros((1, 2, 2)), label=label)
     logits = np.array(logits, dtype=np.float64)
     probabilities, decision = READERS[head](logits, len(classes))
-    return Case(sample, Prediction(logits, classes, probabilities, decision), classes=known)
+    return Case(sample, Prediction(logits, classes, probabilities, decision, head), classes=known)
 
 
 def table(metric: Grading, cases: list[Case]) -> dict[str, Array]:
@@ -116,6 +116,28 @@ def test_one_output_at_a_threshold_on_its_own_scale(head: Head, threshold: float
     assert 0 < by_threshold["sensitivity"] == by_grade["sensitivity"] < 1
     assert summary(Grading(positive=REFERABLE, threshold=-99), cases)["sensitivity"] == 1
     assert summary(Grading(positive=REFERABLE, threshold=99), cases)["specificity"] == 1
+
+
+@pytest.mark.parametrize("head", ["ordinal", "regression"])
+def test_cutoffs_divide_the_value_of_one_output(head: Head) -> None:
+    """Against a loop over the cut-offs; those between whole grades are what rounding does."""
+    labels, logits = graded(3)
+    values = logits[:, 0] if head == "regression" else 4 / (1 + np.exp(-logits[:, 0]))
+    for cutoffs in ([0.3, 1.2, 2.9, 3.1], [0.5, 1.5, 2.5, 3.5]):
+        cases = [case(int(label), [logit[0]], head=head) for label, logit in zip(labels, logits)]
+        decisions = [sum(value >= cutoff for cutoff in cutoffs) for value in values]
+        expected = cohen_kappa_score(labels, decisions, weights="quadratic", labels=range(5))
+        assert summary(Grading(cutoffs=cutoffs), cases)["kappa"] == pytest.approx(expected, abs=1e-12)
+    assert summary(Grading(cutoffs=cutoffs), cases)["kappa"] == summary(Grading(), cases)["kappa"]
+
+
+def test_cutoffs_that_do_not_fit() -> None:
+    with pytest.raises(ModelError, match="cutoffs has 2 values, and 5 grades have 4 between them"):
+        Grading(cutoffs=[0.5, 1.5]).measure(case(1, [0.2], head="ordinal"))
+    with pytest.raises(ModelError, match="not of softmax; leave cutoffs out"):
+        Grading(cutoffs=[0.5, 1.5, 2.5, 3.5]).measure(case(1, [0.2, 0.1, 0.3, 0.0, 0.0]))
+    with pytest.raises(HeatproofError, match="should be in ascending order"):
+        Grading(cutoffs=[1.5, 0.5])
 
 
 def test_the_label_scores_best_and_its_inverse_worst() -> None:

@@ -30,7 +30,7 @@ from heatproof.model import Model
 from heatproof.records import Explanation, Sample, Verdict
 from heatproof.registry.catalog import Catalog
 from heatproof.registry.discovery import Announcement
-from heatproof.results.answer import answer, groups
+from heatproof.results.answer import answer, groups, number
 from heatproof.results.finished import Results, read_rows
 from heatproof.results.ranking import rankings
 from heatproof.results.store import Run
@@ -55,6 +55,7 @@ class Images(Blobs):
     """Blobs <b>with</b> hostile names; one of them cannot be read."""
 
     synthetic = True
+    attributes = (HOSTILE.format("name"), "number")
     citation = HOSTILE.format("citation")
 
     def ids(self, split: str | None = None) -> list[str]:
@@ -64,6 +65,9 @@ class Images(Blobs):
         if index_of(id) == UNREADABLE:
             raise DataError(f"/data/{HOSTILE.format('path')}.png is damaged.")
         return super().load(id)
+
+    def attributes_of(self, id: str) -> dict[str, str | int]:
+        return {self.attributes[0]: HOSTILE.format(f"side {index_of(id) % 2}"), "number": index_of(id)}
 
 
 class NetParams(ToyParams):
@@ -250,6 +254,35 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_subgroups_are_shown_and_escaped(folder: Path, html: str, catalog: Catalog, tmp_path: Path) -> None:
+    """With the numbers of ``subgroups.csv``, and the remark on few patients once where all combinations have it."""
+    assert "By subgroup" not in html
+    settings = json.loads(json.dumps(Results(folder, catalog).config)) | {"output": str(tmp_path / "divided")}
+    settings["by"] = [HOSTILE.format("name"), {"of": "number", "edges": [3]}]
+    divided = run(from_plain(settings, catalog), catalog).folder
+    text = page_of(divided, catalog).read_text()
+    page = Page(text)
+    assert page.stack == []
+    assert len([script for script in page.all("script") if "type" not in script]) == 1
+    for word in ("name", "side 0", "side 1"):
+        assert HOSTILE.format(word) not in text
+        assert HOSTILE.format(word) in unescape(text)
+    (section,) = re.findall(r'<section id="subgroups">.*?</section>', text, re.DOTALL)
+    rows = [row for row in read_rows(divided / "subgroups.csv") if row["measure"] == "zone"]
+    assert len(rows) == 12
+    for row in rows:
+        low, high = (number(row[name]) for name in ("low", "high"))
+        cell = f'<td class="n">{number(row["value"])}<span class="small">[{low}, {high}]</span></td>'
+        assert f'{cell}<td class="n">{row["n_valid"]} / {row["n_patients"]}</td>' in section
+    heads = re.findall(r'<th scope="rowgroup" colspan="3">(.*?)</th>', section)
+    assert [unescape(head).partition(" <span")[0] for head in heads] == [
+        HOSTILE.format("side 0"), HOSTILE.format("side 1"), "below 3", "3 or more",
+    ]  # fmt: skip
+    assert all(head.count("fewer than 10 patients with a value") == 1 for head in heads)
+    assert section.count("fewer than 10 patients with a value") == len(heads)
+    assert '<a href="#subgroups">' in text
 
 
 def scores(folder: Path) -> list[dict[str, Any]]:

@@ -203,5 +203,5 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     network = nn.Linear(2, 1)
     network.weight.data[0, 1] = 7e4
     with pytest.raises(HeatproofError, match=r"cannot hold 'weight' \(largest value 7e\+04\); set stored: full"):
-        checkpoint.write(tmp_path / "checkpoint.safetensors", network, {}, half=True)
+        checkpoint.write(tmp_path / "checkpoint.safetensors", network, {}, [], half=True)
     assert not list(tmp_path.iterdir())

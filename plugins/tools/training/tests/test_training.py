@@ -136,6 +136,7 @@ def test_the_results_of_a_training(whole: Path) -> None:
     assert [row[1] for row in rows[1:]].count("test") == 6
     with safe_open(whole / "checkpoint.safetensors", "pt") as file:
         record = json.loads(file.metadata()["heatproof_training"])
+        assert json.loads(file.metadata()["classes"]) == ["left", "right", "neither"]
     assert record["seed"] == 0
     assert record["config"]["optimiser"]["lr"] == 0.01
     assert record["config"]["output"] == "run"

@@ -124,12 +124,9 @@ class Chexlocalize(ListedDataset[ChexlocalizeParams]):
         for split, sheet in self.sheets.items():
             folder = image_folder(self.params.root, split)
             for radiograph in filter(self._takes, sheet.radiographs):
-                yield (
-                    radiograph.id,
-                    ListedSample(
-                        folder / radiograph.path, split, radiograph.label, radiograph.patient, radiograph.source
-                    ),
-                )
+                path = folder / radiograph.path
+                known = (radiograph.label, radiograph.patient, radiograph.source)
+                yield radiograph.id, ListedSample(path, split, *known, attributes=radiograph.attributes)
 
     def _takes(self, radiograph: Radiograph) -> bool:
         return radiograph.view in self.params.views

@@ -1,12 +1,13 @@
 """Reads the tables of labels: one row for each radiograph of a split."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from heatproof.errors import DataError
-from heatproof.records import Label
+from heatproof.records import Attribute, Label
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.labels import label_of
 from heatproof_cohorts.tables import Row, read_table
 
@@ -18,7 +19,7 @@ VALUES = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One row: the image's id, patient and view, its path below the folder of the split, its label and the source."""
+    """One row: the image's id, patient and view, its path below the folder of the split, label, source, attributes."""
 
     id: str
     patient: str
@@ -26,6 +27,7 @@ class Radiograph:
     path: str
     label: Label
     source: str
+    attributes: Mapping[str, Attribute]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def _radiographs(rows: Sequence[Row]) -> Iterator[Radiograph]:
         assert match is not None
         path, patient, study, name, view = match.groups()
         label = label_of(index for index, value in enumerate(_values(row)) if VALUES[value])
-        yield Radiograph(f"{patient}_{study}_{name}", patient, view, path, label, row.source)
+        known = {"view": view, **attributes(row, ("Path",))}
+        yield Radiograph(f"{patient}_{study}_{name}", patient, view, path, label, row.source, known)
 
 
 def _problem(row: Row) -> str:

@@ -9,6 +9,7 @@ from heatproof.component import Seed
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import LOSSLESS, LOSSY
 from heatproof.records import Label, Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.labels import indices_to_write
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
@@ -91,7 +92,8 @@ class CovidChestxray(ListedDataset[CovidChestxrayParams]):
             path = self.params.root / (row["folder"] or "images") / row["filename"]
             patient = patients.get(row["patientid"], "")
             split = split_of(patient or path.stem, self.params.shares, self.params.seed)
-            yield path.stem, ListedSample(path, split, self._label(row["finding"]), patient, row.source)
+            label = self._label(row["finding"])
+            yield path.stem, ListedSample(path, split, label, patient, row.source, attributes=attributes(row))
 
     def _label(self, text: str) -> Label:
         """The classes of a finding in the table; None where it is unknown."""

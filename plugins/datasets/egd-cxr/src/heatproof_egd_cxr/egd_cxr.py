@@ -14,6 +14,7 @@ from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.imaging.outlines import box
 from heatproof.records import Annotation, Array, Geometry, Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, plain_name, read_lines, read_table, write_table
@@ -144,7 +145,8 @@ class EgdCxr(MimicDataset[EgdCxrParams]):
             if self.params.division == "reference":
                 split = reference[patient]
             path = self.image_path(row["path"])
-            yield row["dicom_id"], ListedSample(path, split, _classes(row)[0], patient, row.source)
+            label = _classes(row)[0]
+            yield row["dicom_id"], ListedSample(path, split, label, patient, row.source, attributes=attributes(row))
 
     def _takes(self, row: Row) -> bool:
         return self._allowed is None or row["dicom_id"] in self._allowed

@@ -9,6 +9,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.reader import readable_suffixes
 from heatproof.records import Annotation, Geometry, Sample
 from heatproof_cohorts.annotation_files import BOXES, MarkedDataset, MarkedFolder, MarkedParams
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.folders import image_paths, name_below, unread_paths
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, patient_in
@@ -32,8 +33,8 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
     For studies such as González-Gonzalo, Liefers, van Ginneken and Sánchez 2018, "Improving weakly-supervised lesion
     localization with iterative saliency map refinement" (MIDL), which rate heatmaps on 50 photographs of grades 2 and 3
     in which two graders annotated red lesions, cotton-wool spots and hard exudates in consensus. These are not public.
-    ``grades.csv`` may be missing; if it exists, it lists the samples, and its column ``reader`` names the author of the
-    masks.
+    ``grades.csv`` may be missing; if it exists, it lists the samples, its column ``reader`` names the author of the
+    masks, and further columns are attributes.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
@@ -90,8 +91,9 @@ class FundusLesions(MarkedDataset[FundusLesionsParams]):
             label = None
             if row["grade"]:
                 label = int(row["grade"])
+            known = attributes(row, ("name", "patient"))
             for path in self._images.get(id, [self.params.root / IMAGES / f"{id}.png"]):
-                yield id, ListedSample(path, split, label, patient, row.source)
+                yield id, ListedSample(path, split, label, patient, row.source, attributes=known)
 
     def annotations(self, id: str, geometry: Geometry) -> tuple[Annotation, ...]:
         """Masks and contours, with the reader from the table; raise ``DataError`` where one does not fit the image."""

@@ -11,6 +11,7 @@ from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.imaging.images import read_mask
 from heatproof.records import Annotation, Geometry, Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.image_files import write_binary, write_image
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
@@ -86,7 +87,8 @@ class Ham10000(ListedDataset[Ham10000Params]):
                 id = row["image_id"].removesuffix(".jpg")
                 path = self.image_paths.get(id, self.params.root / FOLDERS[0] / f"{id}.jpg")
                 split = split_of(lesion or id, self.params.shares, self.params.seed)
-                yield id, ListedSample(path, split, self.classes.index(diagnosis), lesion, row.source)
+                label = self.classes.index(diagnosis)
+                yield id, ListedSample(path, split, label, lesion, row.source, attributes=attributes(row))
 
     def _row_faults(self, table: Table) -> dict[str, list[str]]:
         unknown = [row for row in table.rows if row["dx"].lower() not in self.classes or not row["image_id"]]

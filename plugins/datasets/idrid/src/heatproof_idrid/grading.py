@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from heatproof.records import Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.tables import Row
 
@@ -38,7 +39,9 @@ class Grading(Sets):
                 if risk:
                     extras[RISK] = int(risk)
                 path = self.image_path(split, name)
-                yield id_of(split, name), ListedSample(path, split, int(grade), source=row.source, extras=extras)
+                known = attributes(row, GRADES.columns[:1])
+                sample = ListedSample(path, split, int(grade), source=row.source, extras=extras, attributes=known)
+                yield id_of(split, name), sample
 
     def problem(self, kind: LabelTable, row: Row) -> str:
         """The problem of a row, empty for a sound one; the risk may be missing."""

@@ -1,12 +1,12 @@
 """The Indian Diabetic Retinopathy Image Dataset: lesions (part A), grades (part B), optic disc and fovea (part C)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from heatproof.dataset import Dataset, Tally
-from heatproof.records import Sample
+from heatproof.records import Attribute, Sample
 
 from .grading import Grading
 from .localization import Localization
@@ -52,6 +52,15 @@ class Idrid(Dataset[IdridParams]):
     def extras(self) -> tuple[str, ...]:
         """The risk of macular oedema in part B, the two centres in part C."""
         return self.part.extras
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The grade and the risk of part B, empty in other parts."""
+        return self.part.attributes
+
+    def attributes_of(self, id: str) -> Mapping[str, Attribute]:
+        """The attributes of a sample of the part."""
+        return self.part.attributes_of(id)
 
     def ids(self, split: str | None = None) -> list[str]:
         """Ids such as ``IDRiD_01`` in part A, ``IDRiD_001_training`` and ``IDRiD_001_testing`` in parts B and C."""

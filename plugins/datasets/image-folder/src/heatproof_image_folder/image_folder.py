@@ -11,6 +11,7 @@ from heatproof.errors import DataError
 from heatproof.imaging.window import Window
 from heatproof.records import Label, Sample
 from heatproof_cohorts.annotation_files import BOXES, FOLDERS, MarkedDataset, MarkedFolder, MarkedParams
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.folders import file_paths, image_paths, is_visible, name_below
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, patient_in
@@ -37,13 +38,13 @@ class ImageFolderParams(MarkedParams):
 class ImageFolder(MarkedDataset[ImageFolderParams]):
     """Your own images: ``samples.csv`` with columns file, label, patient, split, id, or else class folders or images.
 
-    Only ``file`` is required; ``|`` separates several labels. Without a table the folders below root are classes, or
-    splits (train, val, test) that hold classes; images of a root without folders have no label. ``masks/FINDING/`` and
-    ``densities/FINDING/`` hold an image per sample, named by its id; ``contours/`` holds a table or JSON per sample.
-    ``boxes.csv`` has columns file, finding, x1, y1, x2, y2 (or x0, y0, x1, y1; xmin, ymin, xmax, ymax; x, y, w, h) and
-    reader; empty corners mean that the finding is absent. Labels that differ in spelling only, or that may mean that
-    there is none (``NA``), are refused unless ``classes`` lists the classes. Where no sample has a split, patients are
-    divided by name and seed.
+    Only ``file`` is required; ``|`` separates several labels; further columns are attributes. Without a table the
+    folders below root are classes, or splits (train, val, test) that hold classes; images of a root without folders
+    have no label. ``masks/FINDING/`` and ``densities/FINDING/`` hold an image per sample, named by its id;
+    ``contours/`` holds a table or JSON per sample. ``boxes.csv`` has columns file, finding, x1, y1, x2, y2 (or x0, y0,
+    x1, y1; xmin, ymin, xmax, ymax; x, y, w, h) and reader; empty corners mean that the finding is absent. Labels that
+    differ in spelling only, or that may mean that there is none (``NA``), are refused unless ``classes`` lists the
+    classes. Where no sample has a split, patients are divided by name and seed.
     """
 
     revision = 2
@@ -134,7 +135,9 @@ class ImageFolder(MarkedDataset[ImageFolderParams]):
                 split = PARTS[plain_name(row["split"])]
             else:
                 split = self.params.split_of(patient or id)
-            yield id, ListedSample(self.params.root / path, split, self._label(row["label"]), patient, row.source)
+            label = self._label(row["label"])
+            known = attributes(row, COLUMNS)
+            yield id, ListedSample(self.params.root / path, split, label, patient, row.source, attributes=known)
 
     def _label(self, text: str) -> Label:
         labels = tuple(dict.fromkeys(self.classes.index(name) for name in _names(text)))

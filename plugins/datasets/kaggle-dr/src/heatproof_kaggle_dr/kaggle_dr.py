@@ -9,6 +9,7 @@ from typing import Literal
 from heatproof.component import Seed
 from heatproof.errors import DataError
 from heatproof.records import Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.manifest import ListedDataset, ListedParams, ListedSample, Listing, gathered, require_new
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
@@ -34,7 +35,8 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
     ``trainLabels.csv`` grades the folder ``train``; ``retinopathy_solution.csv`` grades ``test`` and divides it into
     public (tuning) and private (test). ``held_out`` divides the patients of ``train`` by ``shares`` and seed, and puts
     all of ``test`` into the test split; ``pooled`` divides all patients. One of the tables may be missing. The patient
-    is the number before ``_left`` or ``_right``. The images must not be redistributed; there are no annotations.
+    is the number before ``_left`` or ``_right``, which is the attribute ``laterality``. The images must not be
+    redistributed; there are no annotations.
     """
 
     classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
@@ -74,7 +76,9 @@ class KaggleDr(ListedDataset[KaggleDrParams]):
             usage = _usage(row)
             patient = id.rsplit("_", 1)[0]
             path = self.params.root / FOLDERS[usage] / f"{id}.jpeg"
-            yield id, ListedSample(path, self._split(patient, usage), int(row["level"]), patient, row.source)
+            split = self._split(patient, usage)
+            known = {"laterality": id.rsplit("_", 1)[1], **attributes(row, ("image",))}
+            yield id, ListedSample(path, split, int(row["level"]), patient, row.source, attributes=known)
 
     def _split(self, patient: str, usage: str) -> str:
         division = self.params.division

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.image_files import write_image
 from heatproof_cohorts.labels import indices_to_write, label_of
 from heatproof_cohorts.manifest import ListedDataset, ListedSample, Listing, gathered
@@ -146,7 +147,11 @@ class Nih(Source):
             splits = list(self._splits_of(row))
             if len(paths) == len(splits) == 1:
                 label = label_of(_indices(row))
-                yield _id(row), ListedSample(paths[0], splits[0], label, row["Patient ID"], row.source)
+                patient = row["Patient ID"]
+                yield (
+                    _id(row),
+                    ListedSample(paths[0], splits[0], label, patient, row.source, attributes=attributes(row)),
+                )
 
     def _unlabelled(self, entries: Mapping[str, ListedSample]) -> Iterator[str]:
         for id, entry in entries.items():

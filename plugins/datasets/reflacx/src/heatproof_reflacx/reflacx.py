@@ -14,6 +14,7 @@ from heatproof.component import Seed
 from heatproof.dataset import Tally
 from heatproof.errors import DataError
 from heatproof.records import Annotation, Array, Geometry, Label, Sample
+from heatproof_cohorts.attributes import attributes
 from heatproof_cohorts.manifest import ListedSample, Listing, gathered
 from heatproof_cohorts.partition import SPLITS, Shares, split_of
 from heatproof_cohorts.tables import Row, Table, read_table
@@ -144,7 +145,9 @@ class Reflacx(MimicDataset[ReflacxParams]):
                     split = PARTS[row["split"].lower()]
                 else:
                     split = split_of(row["subject_id"] or id, self.params.shares, self.params.seed)
-                yield id, ListedSample(self.image_path(row["image"]), split, label, row["subject_id"], row.source)
+                path = self.image_path(row["image"])
+                known = attributes(row)
+                yield id, ListedSample(path, split, label, row["subject_id"], row.source, attributes=known)
 
     def _label(self, readings: Sequence[Row]) -> Label:
         """The labels that more than half of the readings asked for them state, or "No finding"."""

@@ -20,6 +20,7 @@ from heatproof_cohorts.tables import write_table
 
 from .layout import FIELD, IMAGE, NAMES, READERS, Layout, find
 
+SIDES = {"L": "left", "R": "right"}
 PARTS = {"training": "train", "test": "test"}
 SELECTED = {"first": ("first",), "second": ("second",), "both": READERS}
 
@@ -106,7 +107,8 @@ class Vessels(ListedDataset[VesselsParams]):
             if self.params.source == "drive":
                 split = PARTS[match["part"].lower()]
             path = self.layout.files[id, IMAGE]
-            yield id, ListedSample(path, split, patient=match["patient"], source=str(path))
+            known = {} if self.params.source == "drive" else {"laterality": SIDES[id[-1].upper()]}
+            yield id, ListedSample(path, split, patient=match["patient"], source=str(path), attributes=known)
 
     def _without(self, role: str) -> list[str]:
         return [id for id in sorted(self.layout.matches) if (id, role) not in self.layout.files]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import ModelError
 from heatproof.notices import notice
-from heatproof_checkpoints.weights_file import Weights, sets_of_weights
+from heatproof_checkpoints.weights_file import Weights, classes_of, sets_of_weights
 
 COUNTER = "num_batches_tracked"
 """A buffer of BatchNorm that no output depends on; old checkpoints lack it."""
@@ -42,17 +42,21 @@ class Reading:
 
 
 def load_weights(
-    network: nn.Module, path: Path, translations: Translations | None = None, beside: tuple[str, ...] = ()
-) -> nn.Module:
+    network: nn.Module, path: Path, translations: Translations | None = None, beside: tuple[str, ...] = (),
+    classes: Sequence[str] = (),
+) -> nn.Module:  # fmt: skip
     """Load a checkpoint (safetensors, or a dictionary saved by torch) into ``network``; no code is executed.
 
     The tensors may lie in an entry (``state_dict``, ``model``), and their names may begin with, or contain, the names
     of wrappers (``module.``, ``model.``, ``_orig_mod.``), or be those of another library: a notice says what was seen
     through. ``beside`` are the beginnings of the names of other parts of a larger network, whose tensors are not used,
     which a notice says too. Half precision becomes the network's. A missing ``num_batches_tracked`` keeps its value.
-    Raises ``ModelError`` where the file is no checkpoint, where no set of tensors, or more than one, has the network's
-    names and shapes, and for values that are not finite or not real.
+    ``classes`` are those of the model: a checkpoint of ``heatproof train`` has those that it was trained with.
+
+    Raises ``ModelError`` where these differ, where the file is no checkpoint, where no set of tensors, or more than
+    one, has the network's names and shapes, and for values that are not finite or not real.
     """
+    require_classes(path, classes)
     expected = network.state_dict()
     readings = list(_readings(expected, sets_of_weights(path), translations or {}))
     reading = _only([_without(beside, reading) for reading in readings], expected, path)
@@ -61,6 +65,18 @@ def load_weights(
     _say(reading, path)
     network.load_state_dict({**expected, **reading.state})
     return network
+
+
+def require_classes(path: Path, classes: Sequence[str]) -> None:
+    """Raise ``ModelError`` for a checkpoint that names the classes of its outputs, if they are not these in this order.
+
+    Outputs of the same number fit a network whatever they mean, so nothing else would notice.
+    """
+    trained = classes_of(path)
+    if classes and trained and list(classes) != trained:
+        fault = "the same classes in another order" if sorted(classes) == sorted(trained) else "other classes"
+        seen = f"checkpoint {path} was trained with {fault}: {', '.join(trained)}; the model has {', '.join(classes)}"
+        raise ModelError(f"{seen}. Give the model the classes of the checkpoint in their order, or another checkpoint.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The first weights of a network: drawn by a seed, or those of a checkpoint."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,15 +32,16 @@ def say_random(model: str, seed: int, remark: str = ALL) -> None:
 def with_weights(
     model: str, build: Callable[[], nn.Module], seed: int, weights: Path | None,
     translations: Translations | None = None, beside: tuple[str, ...] = (), remark: str = ALL,
+    classes: Sequence[str] = (),
 ) -> nn.Module:  # fmt: skip
     """Build a network with the weights of a checkpoint, or with random ones of the seed, which is said.
 
-    ``remark`` says which weights ``build`` draws. ``translations`` and ``beside`` are those of ``load_weights``, whose
-    errors are raised too.
+    ``remark`` says which weights ``build`` draws. ``translations``, ``beside`` and ``classes`` are those of
+    ``load_weights``, whose errors are raised too.
     """
     network = drawn(build, seed)
     if weights is not None:
-        return load_weights(network, weights, translations, beside)
+        return load_weights(network, weights, translations, beside, classes)
     say_random(model, seed, remark)
     return network
 
@@ -64,4 +65,6 @@ class Weighted(Model[P]):
     def build(self) -> nn.Module:
         """Build the network with its weights; raises ``ModelError`` where the checkpoint does not fit."""
         params: Any = self.params
-        return with_weights(self.short, self.random_network, params.seed, params.weights, self.translations)
+        return with_weights(
+            self.short, self.random_network, params.seed, params.weights, self.translations, classes=self.classes
+        )

@@ -1,5 +1,6 @@
 """Reads the sets of weights in a file of safetensors or torch; objects of other classes stay empty, no code runs."""
 
+import json
 import pickletools
 import re
 import warnings
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from heatproof.errors import ModelError
 Weights = Mapping[str, Tensor]
 DEPTH = 2
 """How many entries may lie above a set of weights, such as ``checkpoint`` and ``model``."""
+CLASSES = "classes"
+"""The key of the metadata of safetensors under which ``heatproof train`` writes the classes of the outputs, as JSON."""
 MARK = "stands in for"
 SAVE = "save its state dictionary where it was trained, by torch.save(model.state_dict(), path), and give that file."
 
@@ -40,6 +44,16 @@ class NumberType:
 
     def __setstate__(self, state: Any) -> None:
         """Drop the state."""
+
+
+def classes_of(path: Path) -> list[str]:
+    """Read the classes that a checkpoint of safetensors names in its metadata; empty where it names none."""
+    try:
+        with safe_open(path, "pt") as file:
+            classes = json.loads((file.metadata() or {}).get(CLASSES, "[]"))
+    except (OSError, ValueError, SafetensorError):
+        return []  # another kind of file, or one whose faults are told when its weights are read
+    return [str(name) for name in classes] if isinstance(classes, list) else []
 
 
 def sets_of_weights(path: Path) -> dict[str, Weights]:

@@ -119,7 +119,7 @@ class Classifier(Model[ClassifierParams]):
         if isinstance(weights, Path):
             self.require_for_checkpoint()
             network: nn.Module = self._drawn(lambda: self.random_network(self.outputs_of_network))
-            return load_weights(network, weights, self.translations(network))
+            return load_weights(network, weights, self.translations(network), classes=self.classes)
         if weights is None:
             say_random(self.short, self.params.seed)
             network = self._drawn(lambda: self.random_network(self.outputs_of_network))

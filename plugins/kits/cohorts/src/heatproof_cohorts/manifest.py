@@ -18,7 +18,8 @@ from heatproof.digests import digest, file_digest
 from heatproof.errors import DataError, near
 from heatproof.imaging.images import READERS, read_image
 from heatproof.imaging.window import Window
-from heatproof.records import Annotation, Geometry, Label, Sample
+from heatproof.records import Annotation, Attribute, Geometry, Label, Sample
+from heatproof_cohorts.attributes import agreed
 from heatproof_cohorts.contents import Contents
 from heatproof_cohorts.tables import form_of
 
@@ -27,7 +28,7 @@ ABSENT = "images that are absent"
 
 @dataclass(frozen=True)
 class ListedSample:
-    """One listed sample: image, split, label, patient, extras, and the source (file, line) of the entry."""
+    """One listed sample: image, split, label, patient, extras, attributes, and the source (file, line) of the entry."""
 
     path: Path
     split: str
@@ -35,6 +36,7 @@ class ListedSample:
     patient: str = ""
     source: str = field(default="", compare=False)
     extras: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,15 @@ class ListedDataset(Dataset[P]):
     def patient(self, id: str) -> str:
         """The patient of a sample, or its id where the list names no patient."""
         return self.entry(id).patient or id
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of all attributes that the list gives to a sample."""
+        return tuple(dict.fromkeys(chain.from_iterable(entry.attributes for entry in self.listing.entries.values())))
+
+    def attributes_of(self, id: str) -> Mapping[str, Attribute]:
+        """The attributes that the list gives to a sample."""
+        return self.entry(id).attributes
 
     def files(self) -> Iterable[Path]:
         """The tables, the listed images that exist, and their annotations."""
@@ -245,13 +256,16 @@ class ListedDataset(Dataset[P]):
 def gathered(candidates: Iterable[tuple[str, ListedSample]]) -> tuple[dict[str, ListedSample], dict[str, list[str]]]:
     """Collect samples by id and reject those listed twice, with two meanings, or of a patient in two splits.
 
-    Returns the samples by id, and a sentence for each fault by its name.
+    Returns the samples by id, and a sentence for each fault by its name. A sample keeps the attributes on which all of
+    its rows agree.
     """
     entries: dict[str, ListedSample] = {}
     repeated: list[str] = []
     ambiguous: dict[str, str] = {}
     for id, entry in candidates:
         first = entries.setdefault(id, entry)
+        if first.attributes != entry.attributes:
+            entries[id] = replace(first, attributes=agreed(first.attributes, entry.attributes))
         if first != entry:
             ambiguous[id] = f"{id}: {first.source} and {entry.source} differ; keep the right one"
         elif first is not entry:

@@ -5,8 +5,9 @@ import csv
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from heatproof.errors import DataError
@@ -20,10 +21,15 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its values by the column names of the caller, and its source (file and line) for messages."""
+    """One row: its values by the column names of the caller, and its source (file and line) for messages.
+
+    ``header`` and ``cells`` are all columns of the file as they are, also those that the caller does not read.
+    """
 
     values: Mapping[str, str]
     source: str
+    header: tuple[str, ...] = field(default=(), compare=False)
+    cells: tuple[str, ...] = field(default=(), compare=False)
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -57,6 +63,7 @@ def read_table(
     lines = _lines(text, path, _delimiter(text, [*required, *optional], comment), comment)
     _, header = next(lines, (0, []))
     positions = _positions(header, path, required, optional)
+    names = tuple(header)
     last_required = max((positions[name] for name in required), default=-1)
     rows = []
     faults = []
@@ -68,7 +75,9 @@ def read_table(
         columns = {name: values[position] for name, position in positions.items() if position < len(values)}
         if neutralised:
             columns = {name: literal(value) for name, value in columns.items()}
-        rows.append(Row(dict.fromkeys(optional, "") | columns, source))
+            values = [*map(literal, values)]
+        # Most columns have few different values, which then take little memory.
+        rows.append(Row(dict.fromkeys(optional, "") | columns, source, names, tuple(map(sys.intern, values))))
     return Table(tuple(rows), tuple(faults), encoding, frozenset(positions))
 
 

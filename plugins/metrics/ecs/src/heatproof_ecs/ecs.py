@@ -20,11 +20,18 @@ Cells = Annotated[int, Field(ge=1, le=1_000_000)]
 Weight = Annotated[float, Field(gt=0, le=1e12)]
 
 
+PUBLISHED: Mapping[str, float] = {
+    "haemorrhages": 1.0, "hard_exudates": 1.05, "soft_exudates": 5.77, "microaneurysms": 46.97,
+}  # fmt: skip
+"""The weights that Van Craenendonck et al. 2020 print; IDRiD's masks give others."""
+
+
 class EcsParams(Params):
     """Grid and top cells as in Van Craenendonck et al. 2020 (S = 10, K = 15), and the lesion weights.
 
-    ``weights`` are counted from the ``masks`` of the tuning split, or listed per finding. ``grids`` and ``tops`` add
-    ``combined`` at further numbers of cells, which shows how much the score depends on them.
+    ``weights`` are counted from the ``masks`` of the tuning split, those ``published`` for lesions of diabetic
+    retinopathy, or listed per finding. ``grids`` and ``tops`` add ``combined`` at further numbers of cells, which shows
+    how much the score depends on them.
     """
 
     grid: Side = 10
@@ -34,7 +41,7 @@ class EcsParams(Params):
     readers: Readers = "union"
     partition: Partition = "area"
     ties: Ties = "expected"
-    weights: Literal["masks"] | Annotated[Mapping[str, Weight], Field(min_length=1)] = "masks"
+    weights: Literal["masks", "published"] | Annotated[Mapping[str, Weight], Field(min_length=1)] = "masks"
     findings: Findings | None = None
 
 
@@ -55,15 +62,9 @@ class Ecs(Metric[EcsParams]):
 
     def names(self) -> Mapping[str, Collection[str]]:
         """Return the selected findings and those with a listed weight."""
-        return {"findings": (*(self.params.findings or ()), *self._listed)}
-
-    @property
-    def _listed(self) -> Mapping[str, float]:
-        """The weights as listed, none while they are open."""
         weights = self.params.weights
-        if isinstance(weights, str):
-            return {}
-        return weights
+        listed = () if isinstance(weights, str) else weights
+        return {"findings": (*(self.params.findings or ()), *listed)}
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ class Ecs(Metric[EcsParams]):
         return cells(heatmap, grid, self.params.partition), {"combined": np.sum(weighted, axis=0), **lesions}
 
     def _weight(self, finding: str) -> float:
-        weights = self.params.weights
+        weights = PUBLISHED if self.params.weights == "published" else self.params.weights
         if weights == "masks":
             raise DataError("ecs: the lesion weights are not counted yet; fit them on the tuning split or list them.")
         if finding not in weights:

@@ -80,8 +80,9 @@ class UNet(Model[UNetParams]):
         """
         params = self.params
         return with_weights(
-            self.short, lambda: random_unet(params), params.seed, params.weights, remark=random_weights(params)
-        )
+            self.short, lambda: random_unet(params), params.seed, params.weights, remark=random_weights(params),
+            classes=params.classes,
+        )  # fmt: skip
 
     def target(self, target: str | int) -> int:
         """Return the index of a class of the explained output; raises ``ModelError`` for one of the other output."""

@@ -30,7 +30,7 @@ class UNetEncoder(Model[EncoderParams]):
         params = self.params
         return with_weights(
             self.short, lambda: EncoderNetwork(random_unet(params)), params.seed, params.weights, beside=DECODER,
-            remark=random_weights(params),
+            remark=random_weights(params), classes=params.classes,
         )  # fmt: skip
 
 

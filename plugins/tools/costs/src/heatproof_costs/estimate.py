@@ -9,10 +9,12 @@ import numpy as np
 from heatproof.errors import DataError
 from heatproof.metric import Metric
 from heatproof.model import Model
+from heatproof.plan.sample_cache import first_readable
 from heatproof.plan.task import Combination, Source, told_apart
 from heatproof.run.memory import demand_of, fitting_rows
 
 if TYPE_CHECKING:
+    from heatproof.plan.choice import CombinationChoice
     from heatproof.plan.plan import Plan
 
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 class Estimate:
     """The cost of one dataset and model: passes over all samples, bytes on disk, and of the run's memory at its peak.
 
-    Passes and heatmaps contain those of the tuning split where a metric fills settings from its heatmaps.
+    Passes and heatmaps contain those of the tuning split where a metric fills settings from its heatmaps. ``use``:
+    whether the samples are ``reported``, or candidates of ``select`` are ``compared`` on them.
     ``metrics`` holds, by name, the forward and backward passes of metrics that run the model or the explainer.
     """
 
@@ -33,20 +36,37 @@ class Estimate:
     disk: int
     memory: int
     metrics: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    use: str = "reported"
 
 
 def estimates(plan: "Plan") -> list[Estimate]:
-    """Estimate the cost of each dataset split and model; this decodes one sample and runs one pass for each."""
-    jobs = list(plan.jobs())
-    names = told_apart(component for source, model, _ in jobs for component in (source.dataset, model))
+    """Estimate the cost of each dataset split and model; this decodes one sample and runs one pass for each.
+
+    After the samples that are reported come those on which the candidates of ``select`` are compared. Which of these
+    will be reported is not known yet, so the one with most passes counts.
+    """
+    chosen = plan.chosen(_costliest)
+    metrics = [*plan.metrics, *(entry.candidates[0] for entry in plan.metric_entries)]
+    jobs = [(source, model, items, metrics, "reported") for source, model, items in chosen.jobs()]
+    jobs += [(*job, "compared") for job in plan.comparing()]
+    names = told_apart(component for source, model, *_ in jobs for component in (source.dataset, model))
     costs = []
     tuning = _tuning(plan)
-    for source, model, combinations in reversed(jobs):  # the network of the last model is built already
-        tuned = tuning.get((source.key, model.identity), 0)
-        costs.append(_estimate(plan, names, source, model, combinations, tuned))
+    for source, model, combinations, measuring, use in reversed(jobs):  # the network of the last model is built already
+        tuned = tuning.get((source.key, model.identity), 0) if use == "reported" else 0
+        costs.append(_estimate(plan, names, source, model, combinations, measuring, tuned, use))
         if len(jobs) > 1:
             model.forget()
     return costs[::-1]
+
+
+def _costliest(choice: "CombinationChoice") -> int:
+    """The number of the candidate with most passes."""
+    model = choice.candidates[0].model
+    sample = first_readable(choice.compared.dataset, model, choice.compared.ids)
+    space = sample.space if sample else ()
+    costs = [sum(item.explainer.cost(model, space)) if space else 0 for item in choice.candidates]
+    return costs.index(max(costs))
 
 
 def _tuning(plan: "Plan") -> dict[tuple[object, str], int]:
@@ -63,7 +83,7 @@ def _tuning(plan: "Plan") -> dict[tuple[object, str], int]:
 
 def _estimate(
     plan: "Plan", names: Mapping[str, str], source: Source, model: Model, combinations: Sequence[Combination],
-    tuned: int,
+    metrics: Sequence[Metric], tuned: int, use: str,
 ) -> Estimate:  # fmt: skip
     demand = demand_of(plan, source, model, combinations)
     if demand is None:
@@ -75,7 +95,7 @@ def _estimate(
     explained = count + tuned
     heatmaps = explained * len(combinations)
     forwards, backwards = passes(combinations, demand.space)
-    costs = scoring(plan.metrics, model, combinations, demand.space)
+    costs = scoring(metrics, model, combinations, demand.space)
     return Estimate(
         dataset=names[source.dataset.identity],
         model=names[model.identity],
@@ -87,6 +107,7 @@ def _estimate(
         disk=heatmaps * int(np.prod(demand.space)) * 4,
         memory=demand.total(fitting_rows(plan, demand)),
         metrics={name: (count * forward, count * backward) for name, (forward, backward) in costs.items()},
+        use=use,
     )
 
 

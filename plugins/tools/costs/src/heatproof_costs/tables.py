@@ -30,15 +30,15 @@ def cost_table(estimates: Iterable[Estimate]) -> Group:
     rows: list[tuple[Any, ...]] = []
     for estimate in estimates:
         rows.extend(_rows(estimate))
-    columns = ("dataset", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
+    columns = ("dataset", "samples are", "model", "for", "samples", "forward", "backward", "heatmaps", "disk", "memory")
     title = "Estimated cost: upper bounds of passes over all samples and disk space, peak memory of all processes"
-    return table(title, columns, rows, numbers=columns[3:], fold=("for",))
+    return table(title, columns, rows, numbers=columns[4:], fold=("samples are", "for"))
 
 
 def _rows(cost: Estimate) -> Iterator[tuple[Any, ...]]:
     yield (
-        cost.dataset, cost.model, "heatmaps", cost.samples, cost.forwards, cost.backwards, cost.heatmaps,
+        cost.dataset, cost.use, cost.model, "heatmaps", cost.samples, cost.forwards, cost.backwards, cost.heatmaps,
         size(cost.disk), size(cost.memory),
     )  # fmt: skip
     for name, (forwards, backwards) in cost.metrics.items():
-        yield (cost.dataset, cost.model, name, cost.samples, forwards, backwards, None, None, None)
+        yield (cost.dataset, cost.use, cost.model, name, cost.samples, forwards, backwards, None, None, None)

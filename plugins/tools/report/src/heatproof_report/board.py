@@ -52,16 +52,6 @@ class Board(Ranking):
         return {entry.row["combination"] for entry in self.compared}
 
     @cached_property
-    def common_flag(self) -> str:
-        """The flag that all combinations have."""
-        flags = {self.flag_of(entry) for entry in self.entries}
-        return flags.pop() if len(flags) == 1 else ""
-
-    def flag_of(self, entry: RankedCombination) -> str:
-        """The flag of a combination, without that of the whole run."""
-        return str(entry.row["flag"]).removesuffix(self.flag).removesuffix("; ")
-
-    @cached_property
     def leaders(self) -> dict[str, float]:
         """The best value of each measure that has one, over all combinations but the random baselines.
 

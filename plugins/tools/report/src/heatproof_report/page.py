@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from heatproof.errors import PluginError
 from heatproof.results.answer import answer, number
+from heatproof.results.divisions import EFFECT, divisions
 from heatproof.results.finished import Results
 
 from .board import Board, about, boards, detail, flags
@@ -23,6 +24,7 @@ from .chart import axis
 from .collection import collections
 from .files import write_figures, write_tables
 from .paths import Shortened
+from .selected import selected
 
 KINDS: Mapping[str, str] = {"dataset": "datasets", "model": "models", "explainer": "explainers", "metric": "metrics"}
 FAILURES = ("failed", "invalid")
@@ -75,6 +77,7 @@ def render(results: Results, shortened: Shortened, content: Mapping[str, Any]) -
         style=Markup(environment.get_template("report.css").render()),
         results=results,
         answers=[answer(ranking) for ranking in ranked],
+        divisions=[division for ranking in ranked for division in divisions(results, ranking)],
         axes=[axis(ranking) for ranking in ranked],
         flags=flags(results, ranked),
         failures=problems(results, FAILURES),
@@ -84,6 +87,7 @@ def render(results: Results, shortened: Shortened, content: Mapping[str, Any]) -
         datasets=datasets(results),
         written_by=version("heatproof"),
         sections=list(_sections(results)),
+        choices=selected(results),
         alpha=round(1 - results.config["statistics"]["confidence"], 12),
     )
 
@@ -98,7 +102,7 @@ def _environment(shortened: Shortened) -> Environment:
         finalize=shortened,
     )
     environment.filters.update(number=number, p_value=p_value, setting=setting, prose=prose)
-    environment.globals.update(detail=detail, AUTHORS=AUTHORS)
+    environment.globals.update(detail=detail, AUTHORS=AUTHORS, EFFECT=EFFECT)
     return environment
 
 

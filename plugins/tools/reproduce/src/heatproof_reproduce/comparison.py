@@ -100,8 +100,8 @@ def judged(reproduction: Reproduction, row: Published, own: Own) -> tuple[str, s
 
 def _obstacle(reproduction: Reproduction, row: Published, own: Own) -> str:
     """Why a number cannot be compared; empty if it can."""
-    if row.step and reproduction.synthetic:
-        return "the data are a synthetic twin"
+    if row.step and reproduction.synthetic_in(row.step):
+        return "the data are a synthetic twin" if reproduction.synthetic else "the data are synthetic"
     if own.problem:
         return own.problem
     if row.misprint:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from heatproof.component import Params
 from heatproof.config import reading
+from heatproof.config.entries import Count
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 VARIABLE = r"^[A-Z][A-Z0-9_]*$"
@@ -43,11 +44,15 @@ class Data(Params):
 
 
 class Step(Params):
-    """One command: ``train`` or ``run`` names its config, whose ``output`` is ``${RUNS}/name``."""
+    """One command: ``train`` or ``run`` names its config, whose ``output`` is ``${RUNS}/name``.
+
+    ``synthetic`` names the data of a step whose data are synthetic in every profile.
+    """
 
     name: Name
     train: str | None = None
     run: str | None = None
+    synthetic: str = ""
 
     @model_validator(mode="after")
     def _single(self) -> Self:
@@ -69,12 +74,14 @@ class Step(Params):
 class Profile(Params):
     """One way to run a paper: on its ``real`` data or on twins, and with which changes.
 
-    ``twin``: variable → settings of the twin's source that differ. ``settings``: step → assignments as for ``--set``.
+    ``twin``: variable → settings of the twin's source that differ. ``limit``: variable → the most samples of each split
+    of the source that the twin has. ``settings``: step → assignments as for ``--set``.
     ``networks`` says why the networks are not those of the paper; it is empty if they are.
     """
 
     data: Literal["twin", "real"]
     twin: Mapping[Variable, Mapping[str, Any]] = {}
+    limit: Mapping[Variable, Count] = {}
     settings: Mapping[str, tuple[str, ...]] = Field({}, alias="set")
     networks: str = ""
 
@@ -102,7 +109,7 @@ class Paper(Params):
             if len(set(names)) < len(names):
                 raise ValueError(f"{kind}: two entries have the same name; rename one")
         for name, profile in self.profiles.items():
-            strangers = {*profile.settings} - {*steps} | {*profile.twin} - {*variables}
+            strangers = {*profile.settings} - {*steps} | {*profile.twin, *profile.limit} - {*variables}
             if strangers:
                 raise ValueError(f"profiles.{name} changes {min(strangers)!r}, which is neither a step nor a variable")
         return self

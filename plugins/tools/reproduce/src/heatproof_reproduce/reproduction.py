@@ -91,8 +91,17 @@ class Reproduction:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}, the config of step {step.name}, cannot be read ({error}).") from None
 
+    def synthetic_in(self, step: str) -> bool:
+        """Whether the data of a step are synthetic."""
+        return self.synthetic or bool(self._step(step).synthetic)
+
+    def _step(self, name: str) -> Step:
+        return next(step for step in self.paper.steps if step.name == name)
+
     def used(self, step: str) -> str:
         """The data of a step in words."""
+        if self._step(step).synthetic:
+            return self._step(step).synthetic
         return "; ".join(self.described(entry) for entry in self.data_of[step])
 
     def described(self, entry: Data) -> str:
@@ -101,4 +110,6 @@ class Reproduction:
             return f"{entry.use} in {self.roots[entry.variable]}"
         settings = {**entry.twin.settings, **self.profile.twin.get(entry.variable, {})}
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+        if entry.variable in self.profile.limit:
+            listed += f", at most {self.profile.limit[entry.variable]} of each split"
         return f"synthetic twin of {entry.use}, drawn by {entry.twin.source}" + (f" ({listed})" if listed else "")

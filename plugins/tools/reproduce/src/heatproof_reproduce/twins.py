@@ -61,6 +61,8 @@ def _words(entry: Data, profile: Profile) -> list[str]:
             words += [option, f"{name}={json.dumps(value)}"]
     if twin.split:
         words += ["--split", twin.split]
+    if entry.variable in profile.limit:
+        words += ["--limit", str(profile.limit[entry.variable])]
     return words
 
 

@@ -1,7 +1,7 @@
 """The checkpoint of a training: weights that ``heatproof run`` takes as ``weights:``, and where they come from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,12 @@ PARITY = (
 """The flag of a training whose epoch was selected on the test part."""
 
 
-def write(path: Path, network: nn.Module, record: Mapping[str, Any], half: bool = False) -> None:
+def write(
+    path: Path, network: nn.Module, record: Mapping[str, Any], classes: Sequence[str], half: bool = False
+) -> None:
     """Write weights and buffers in one step, with the record as JSON in the metadata; raises ``StoreError``.
+
+    ``classes``, in the order of the outputs, are in the metadata too: a model with others refuses the checkpoint.
 
     Of a path in the record only the name remains: checkpoints are published. ``half`` rounds the weights to float16;
     raises ``HeatproofError`` for values beyond its range.
@@ -34,7 +38,8 @@ def write(path: Path, network: nn.Module, record: Mapping[str, Any], half: bool 
         tensors = {name: _halved(name, value) for name, value in tensors.items()}
     versions = {"heatproof": version("heatproof"), "torch": torch.__version__}
     text = json.dumps({**mapped(record, _without_folder), "versions": versions}, ensure_ascii=False)
-    replace_file(path, save(tensors, {"format": "pt", "heatproof_training": text}))
+    metadata = {"format": "pt", "heatproof_training": text, "classes": json.dumps(list(classes))}
+    replace_file(path, save(tensors, metadata))
 
 
 def _without_folder(value: Any) -> Any:

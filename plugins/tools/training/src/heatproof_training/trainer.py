@@ -194,7 +194,8 @@ class Trainer:
         if best is None or self._better(row, history[best]):
             best = row["epoch"]
             record = {**self.record, "epoch": best + 1, "numbers": row}
-            checkpoint.write(self.folder / checkpoint.NAME, self.network, record, self.config.stored == "float16")
+            half = self.config.stored == "float16"
+            checkpoint.write(self.folder / checkpoint.NAME, self.network, record, self.config.model.classes, half)
         progress = Progress(epoch=row["epoch"] + 1, history=history, best=best)
         state.save(self.accelerator, self.folder, progress)
         self.saved = time.monotonic()
