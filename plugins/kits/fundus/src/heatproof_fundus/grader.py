@@ -1,13 +1,13 @@
 """Base classes of networks that grade diabetic retinopathy: published ones of torchvision, with one output."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pickle import UnpicklingError
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -34,6 +34,21 @@ class GraderParams(Params):
     seed: Seed = 0
     size: int = Field(default=448, ge=1, le=10_000)
     centre: Centre = "field"
+
+
+class WidthParams(GraderParams):
+    """Adds ``width``, the share of the channels of all convolutions that the network has; the head is unchanged.
+
+    A narrower network trains on a processor. The weights of torchvision fit ``width: 1`` only.
+    """
+
+    width: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.weights == "torchvision" and self.width != 1:
+            raise ValueError(f"the weights of torchvision fit width: 1 only, not {self.width:g}; leave out one of both")
+        return self
 
 
 P = TypeVar("P", bound=GraderParams, default=GraderParams, covariant=True)
@@ -127,6 +142,15 @@ def initialised(network: nn.Module) -> nn.Module:
     return network
 
 
+def of_width(build: Callable[[], nn.Module], features: int, width: float) -> tuple[nn.Module, int]:
+    """Build a network that has this number of features, or the share ``width`` of it; return it and its features."""
+    if width == 1:
+        return build(), features
+    with torch.device("meta"):  # without weights: all of them are replaced
+        network = build()
+    return narrowed(network, width), scaled(features, width)
+
+
 def narrowed(network: nn.Module, share: float, channels: int = 3) -> nn.Module:
     """Replace all convolutions and BatchNorms by ones with a share of the channels, with random weights.
 
@@ -142,7 +166,8 @@ def narrowed(network: nn.Module, share: float, channels: int = 3) -> nn.Module:
             kernel: Any = {name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation")}
             network.set_submodule(path, nn.Conv2d(inputs, outputs, bias=module.bias is not None, **kernel))
         elif isinstance(module, nn.BatchNorm2d):
-            network.set_submodule(path, nn.BatchNorm2d(scaled(module.num_features, share)))
+            norm = nn.BatchNorm2d(scaled(module.num_features, share), eps=module.eps, momentum=module.momentum)
+            network.set_submodule(path, norm)
     return initialised(network)
 
 

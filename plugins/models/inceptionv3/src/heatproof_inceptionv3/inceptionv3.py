@@ -4,10 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from heatproof_fundus.grader import Grader, initialised
+from heatproof_fundus.grader import Grader, WidthParams, initialised, of_width
+
+FEATURES = 2048
 
 
-class InceptionV3(Grader):
+class InceptionV3(Grader[WidthParams]):
     """Grades diabetic retinopathy with blocks of parallel convolutions of several sizes (Szegedy et al. 2016).
 
     The backbone is torchvision's without its auxiliary output, its dropout before the head, and its change of input
@@ -18,15 +20,20 @@ class InceptionV3(Grader):
     replaced = ("fc.", "AuxLogits.")
 
     def backbone(self) -> tuple[nn.Module, int]:
-        """Build torchvision's network, which has 2048 features."""
-        from torchvision.models import inception_v3
-
-        network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
-        network.dropout = nn.Identity()
-        return initialised(network), 2048
+        """Build torchvision's network, which has 2048 features, or the share of it that ``width`` names."""
+        return of_width(_network, FEATURES, self.params.width)
 
     def imagenet(self) -> Any:
         """Name the weights IMAGENET1K_V1, 104 MB."""
         from torchvision.models import Inception_V3_Weights
 
         return Inception_V3_Weights.IMAGENET1K_V1
+
+
+def _network() -> nn.Module:
+    """Torchvision's network with random weights, without auxiliary output, dropout and change of input units."""
+    from torchvision.models import inception_v3
+
+    network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
+    network.dropout = nn.Identity()
+    return initialised(network)

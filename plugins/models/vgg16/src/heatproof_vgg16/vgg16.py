@@ -5,10 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from heatproof_fundus.grader import Grader, initialised
+from heatproof_fundus.grader import Grader, WidthParams, initialised, of_width
+
+FEATURES = 512
 
 
-class VGG16(Grader):
+class VGG16(Grader[WidthParams]):
     """Grades diabetic retinopathy with 13 convolutions without normalisation (Simonyan and Zisserman 2015).
 
     The backbone is torchvision's ``features``; global average pooling replaces the three dense layers. At 448 pixels
@@ -19,12 +21,12 @@ class VGG16(Grader):
     replaced = ("classifier.",)
 
     def backbone(self) -> tuple[nn.Module, int]:
-        """Build torchvision's convolutions and an average over the whole map, which has 512 features."""
+        """Build torchvision's convolutions and an average over the whole map, which has 512 features or their share."""
         from torchvision.models.vgg import cfgs, make_layers
 
-        features = initialised(make_layers(cfgs["D"]))
+        features, count = of_width(lambda: initialised(make_layers(cfgs["D"])), FEATURES, self.params.width)
         parts = OrderedDict(features=features, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
-        return nn.Sequential(parts), 512
+        return nn.Sequential(parts), count
 
     def imagenet(self) -> Any:
         """Name the weights IMAGENET1K_V1, 528 MB."""

@@ -57,13 +57,15 @@ def check(name: str, root: Path | None, overrides: tuple[str, ...], model: str |
 @setting("A setting of that dataset, such as patients=27.")
 @click.option("--layout", multiple=True, metavar="NAME=VALUE", help="A setting of the layout, such as part=grading.")
 @click.option("--split", help="Write only this split.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Write at most N samples of each split.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="The folder to write to, new or empty.")
 def write(
-    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None, root: Path
-) -> None:
+    name: str, source: str, overrides: tuple[str, ...], layout: tuple[str, ...], split: str | None,
+    limit: int | None, root: Path,
+) -> None:  # fmt: skip
     """Write samples of another dataset (the synthetic phantom by default) in the layout of dataset NAME."""
     from .layouts import write_layout
 
     with working(f"writing samples of {source}"):
-        count = write_layout(catalog(), name, source, overrides, split, root, layout)
+        count = write_layout(catalog(), name, source, overrides, split, root, layout, limit)
     click.echo(f"wrote {count} samples of {source} in the layout of {name} to {root}")

@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 def write_layout(
     catalog: "Catalog", name: str, source: str, settings: Sequence[str], split: str | None, root: Path,
-    layout_settings: Sequence[str] = (),
+    layout_settings: Sequence[str] = (), limit: int | None = None,
 ) -> int:  # fmt: skip
-    """Write samples of dataset ``source`` in the layout of dataset ``name`` and return their number."""
+    """Write samples of dataset ``source`` in the layout of dataset ``name`` and return their number.
+
+    ``limit``: the most samples of each split of the source.
+    """
     origin: Any = create(catalog, "dataset", source, settings_of(settings))
     origin.require_split(split)
     layout: Any = create(catalog, "dataset", name, settings_of(layout_settings) | {"root": str(root.absolute())})
     with fresh_folder(root):
-        count: int = layout.write(_samples(origin, layout, split), root)
+        count: int = layout.write(_samples(origin, layout, split, limit), root)
     return count
 
 
-def _samples(origin: Dataset, layout: Dataset, split: str | None) -> Iterator[Sample]:
+def _samples(origin: Dataset, layout: Dataset, split: str | None, limit: int | None) -> Iterator[Sample]:
     """Load the samples one by one; ``extras["split"]`` names the split of the layout where there are several splits."""
     splits = origin.splits
     if split:
@@ -36,7 +39,7 @@ def _samples(origin: Dataset, layout: Dataset, split: str | None) -> Iterator[Sa
         extras = {}
         if len(origin.splits) > 1:
             extras["split"] = _target_split(source, origin, layout)
-        for id in origin.ids(source):
+        for id in origin.ids(source)[:limit]:
             sample = origin.load(id)
             yield replace(sample, extras={**sample.extras, **extras})
 

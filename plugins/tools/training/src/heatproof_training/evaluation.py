@@ -51,28 +51,41 @@ def predicted(model: Model, logits: Tensor, samples: Sequence[Sample]) -> list[P
 
 def measures(metrics: Sequence[Metric], model: Model, predictions: Sequence[Predicted]) -> dict[str, float]:
     """Return the scalar measures of all metrics; a measure of a second metric that has the same name gets its name."""
-    result: dict[str, float] = {}
+    once = np.ones((1, len(predictions)), dtype=np.int64)
+    return {name: float(values[0]) for name, values in resampled(metrics, model, predictions, once).items()}
+
+
+def resampled(
+    metrics: Sequence[Metric], model: Model, predictions: Sequence[Predicted], counts: Array
+) -> dict[str, Array]:
+    """Return the scalar measures (resamples,) of all metrics where each prediction occurs ``counts`` times.
+
+    ``counts`` is (resamples, predictions). Names are those of ``measures``.
+    """
+    result: dict[str, Array] = {}
     for metric in metrics:
-        for name, value in _summary(metric, model, predictions).items():
-            result[f"{metric.short}.{name}" if name in result else name] = value
+        for name, values in _summary(metric, model, predictions, counts).items():
+            result[f"{metric.short}.{name}" if name in result else name] = values
     return result
 
 
-def _summary(metric: Metric, model: Model, predictions: Sequence[Predicted]) -> dict[str, float]:
+def _summary(metric: Metric, model: Model, predictions: Sequence[Predicted], counts: Array) -> dict[str, Array]:
     rows: list[Mapping[str, Any]] = []
-    for entry in predictions:
+    defined: list[int] = []
+    for index, entry in enumerate(predictions):
         if entry.prediction is None:
             continue
         try:
             rows.append(metric.measure(Case(entry.sample, entry.prediction, classes=model.classes)))
         except Undefined:
             continue
+        defined.append(index)
     if not rows:
         return {}
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: np.stack([np.asarray(row.get(name, np.nan), dtype=np.float64) for row in rows]) for name in names}
-    summary = metric.summarise(columns, np.ones((1, len(rows)), dtype=np.int64))
-    return {name: float(values[0]) for name, values in summary.items() if np.ndim(values) == 1}
+    summary = metric.summarise(columns, counts[:, defined])
+    return {name: values for name, values in summary.items() if np.ndim(values) == 1}
 
 
 def confusion(model: Model, predictions: Sequence[Predicted]) -> Array | None:

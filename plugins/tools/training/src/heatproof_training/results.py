@@ -13,6 +13,7 @@ from heatproof.results.tabular import as_csv
 from . import checkpoint, folder
 from .diagnostics import Flag
 from .evaluation import Evaluation, Predicted, measures
+from .intervals import COLUMNS, mean_rows, network_rows, pooled_rows
 from .page import write_page
 from .settings import TrainingConfig
 
@@ -41,7 +42,9 @@ class Outcome:
 
 
 def write_results(config: TrainingConfig, model: Model, networks: Sequence[Trained], flags: Sequence[Flag]) -> Outcome:
-    """Write ``results.json``, ``history.csv``, ``predictions.csv``, ``curves.png`` and ``training.html``.
+    """Write ``results.json``, three tables as CSV, ``curves.png`` and ``training.html``.
+
+    The tables are ``measures.csv``, ``history.csv`` and ``predictions.csv``.
 
     Raises ``StoreError`` where the folder cannot be written.
     """
@@ -56,10 +59,25 @@ def write_results(config: TrainingConfig, model: Model, networks: Sequence[Train
         tested = [entry for network in networks for entry in network.evaluations["test"].predictions]
         numbers |= {"pooled": measures(config.metrics, model, tested), "folds": fold_means(networks)}
     folder.replace_json(output / "results.json", numbers)
+    rows = [dict.fromkeys(COLUMNS, "") | row for row in _measures(config, model, networks, numbers)]
+    folder.replace_file(output / "measures.csv", as_csv([COLUMNS, *(list(row.values()) for row in rows)]).encode())
     folder.replace_file(output / "history.csv", as_csv(_table(_history(networks))).encode())
     folder.replace_file(output / "predictions.csv", as_csv(_table(_predictions(model, networks))).encode())
     page = write_page(config, model, networks, numbers)
     return Outcome(output, networks, flags, numbers, page)
+
+
+def _measures(
+    config: TrainingConfig, model: Model, networks: Sequence[Trained], numbers: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The rows of ``measures.csv``."""
+    for network in networks:
+        for part, evaluation in network.evaluations.items():
+            yield from network_rows(network.fold, part, evaluation.numbers, len(evaluation.predictions))
+    if config.split.folds:
+        tested = [entry for network in networks for entry in network.evaluations["test"].predictions]
+        yield from pooled_rows(config.metrics, model, tested, config.seed)
+        yield from mean_rows(numbers["folds"], len(tested))
 
 
 def _described(network: Trained, output: Path) -> dict[str, Any]:

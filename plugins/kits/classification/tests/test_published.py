@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from heatproof_classification.published import consistent, contradictions
 from heatproof_grading.confusion import accuracy, rates
-from heatproof_grading.published import consistent, contradictions
 
 ROWS: dict[str, tuple[tuple[float, float, float, int, int, float], list[str]]] = {
     "PET/CT": (
