@@ -119,7 +119,7 @@ class Candidates(Params):
 class ExplainerChoice(Candidates):
     """Explainers, of which the best by a metric is selected.
 
-    Besides values in lists, an explainer that makes several combinations gives candidates, such as Grad-CAM with
+    Besides values in lists, an explainer that makes several combinations gives candidates, such as one with
     ``layer: all``.
     """
 
