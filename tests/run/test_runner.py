@@ -194,7 +194,7 @@ def test_measured_rows_are_small_where_more_saves_nothing(
 ) -> None:
     (task, *_) = make_plan(configured(), parts).tasks({})
     cost: dict[int, float] = {1: 1.0, 2: 1.2, 4: 2.3}
-    monkeypatch.setattr("heatproof.run.batch_size._seconds", lambda model, sample, rows, device: cost[rows])
+    monkeypatch.setattr("heatproof.run.batch_size.seconds_of_pass", lambda model, sample, rows, device: cost[rows])
     assert measure_rows(task, "cpu") == 2
     cost |= {2: 1.2, 4: 1.3}
     assert measure_rows(task, "cpu") == 4
@@ -212,7 +212,7 @@ def test_rows_stop_where_memory_does(parts: Any, configured: Any, monkeypatch: p
             raise torch.OutOfMemoryError
         return 1.0
 
-    monkeypatch.setattr("heatproof.run.batch_size._seconds", seconds)
+    monkeypatch.setattr("heatproof.run.batch_size.seconds_of_pass", seconds)
     assert measure_rows(task, "cpu") == 2
 
 

@@ -103,6 +103,11 @@ def heatproof_plan_tables(plan: Any) -> list[Any]:
 
 
 @hookspec
+def heatproof_plan_costs(plan: Any) -> Mapping[str, Any]:
+    """Return the costs of a plan in numbers: ``forward`` and ``backward`` passes, ``seconds``, and bytes on ``disk``."""
+
+
+@hookspec
 def heatproof_report_sections(run: Any) -> list[tuple[str, str]]:
     """Return further sections of a run's HTML page as (heading, HTML); escape every text from elsewhere."""
 

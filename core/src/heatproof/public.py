@@ -10,6 +10,6 @@ PUBLIC = (
     "heatproof.results.case_samples", "heatproof.results.tabular", "heatproof.results.finished",
     "heatproof.results.ranking", "heatproof.results.answer", "heatproof.results.figures", "heatproof.results.divisions",
     "heatproof.results.joined",
-    "heatproof.run.memory", "heatproof.cli.tables", "heatproof.cli.terminal",
+    "heatproof.run.memory", "heatproof.run.costs", "heatproof.cli.tables", "heatproof.cli.terminal",
 )  # fmt: skip
 """Modules and whole packages, lowest layer first; all others may change without notice."""

@@ -58,7 +58,7 @@ def measure_rows(task: Task, device: str) -> int:
         if task.most is not None and candidate > task.most:
             break
         try:
-            seconds = _seconds(task.model, sample, candidate, device) / candidate
+            seconds = seconds_of_pass(task.model, sample, candidate, device) / candidate
         except Exception:
             break  # too large for the memory, or an error of the model, which the task will report
         if seconds >= GAIN * best:
@@ -79,7 +79,7 @@ def on_device(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dic
     return {name: moved(value) for name, value in inputs.items()}
 
 
-def _seconds(model: Model, sample: Sample, rows: int, device: str) -> float:
+def seconds_of_pass(model: Model, sample: Sample, rows: int, device: str) -> float:
     """The seconds of a forward and backward pass over ``rows`` copies of a sample."""
     images = torch.from_numpy(np.stack([sample.image] * rows)).to(device, model.dtype)
     inputs = on_device(model.collate([sample] * rows), device, model.dtype)

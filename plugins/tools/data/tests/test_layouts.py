@@ -63,3 +63,9 @@ def test_no_half_of_a_layout_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DataError, match="the pen broke"):
         write_layout(default(), "idrid", "phantom", SMALL, None, tmp_path / "idrid")
     assert not (tmp_path / "idrid").exists()
+
+
+def test_at_most_so_many_samples_of_each_split(tmp_path: Path) -> None:
+    assert write_layout(default(), "idrid", "phantom", SMALL, None, tmp_path / "idrid", limit=2) == 6
+    dataset = Idrid(root=tmp_path / "idrid")
+    assert (len(dataset.ids("tuning")), len(dataset.ids("test"))) == (4, 2)

@@ -1,11 +1,21 @@
 """Estimates the cost of a config before it runs."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from heatproof.hooks import hookimpl
 
 if TYPE_CHECKING:
     from heatproof.plan.plan import Plan
+
+
+@hookimpl
+def heatproof_plan_costs(plan: "Plan") -> Mapping[str, Any]:
+    """Add up the passes, seconds and disk space that a plan needs; the seconds by one measured pass of each model."""
+    from .estimate import estimates, seconds, totals
+
+    estimated = estimates(plan)
+    return {**totals(estimated), "seconds": seconds(plan, estimated)}
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from heatproof.metric import Metric
 from heatproof.model import Model
 from heatproof.plan.sample_cache import first_readable
 from heatproof.plan.task import Combination, Source, told_apart
+from heatproof.run.costs import pass_seconds
 from heatproof.run.memory import demand_of, fitting_rows
 
 if TYPE_CHECKING:
@@ -152,3 +153,35 @@ def scoring(
             scored = explanations
         totals[names[metric.identity]] = _total(metric.cost(model, space, explanation) for explanation in scored)
     return {name: total for name, total in totals.items() if any(total)}
+
+
+def totals(costs: Iterable[Estimate]) -> dict[str, int]:
+    """Add up the forward and backward passes, with those of metrics, and the bytes on disk."""
+    costs = list(costs)
+    of_metrics = [passed for cost in costs for passed in cost.metrics.values()]
+    return {
+        "forward": sum(cost.forwards for cost in costs) + sum(forward for forward, _ in of_metrics),
+        "backward": sum(cost.backwards for cost in costs) + sum(backward for _, backward in of_metrics),
+        "disk": sum(cost.disk for cost in costs),
+    }
+
+
+def seconds(plan: "Plan", costs: Sequence[Estimate]) -> float:
+    """Estimate the seconds of all passes by one measured forward and backward pass of each model.
+
+    A backward pass counts as two thirds of both, which fits convolutions. Decoding, metrics that run no network, and
+    tables are not contained; NaN where no sample can be read.
+    """
+    jobs = [*((source, model) for source, model, *_ in (*plan.jobs(), *plan.comparing()))]
+    names = told_apart(component for source, model in jobs for component in (source.dataset, model))
+    measured: dict[str, float] = {}
+    for source, model in jobs:
+        name = names[model.identity]
+        if name not in measured:
+            measured[name] = pass_seconds(source.dataset, model, source.ids)
+            model.forget()
+    spent = 0.0
+    for cost in costs:
+        both = totals([cost])
+        spent += measured.get(cost.model, 0.0) * (both["forward"] / 3 + both["backward"] * 2 / 3)
+    return spent

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from heatproof.cli.terminal import catalog
+from heatproof.cli.terminal import catalog, console, working
 from heatproof.errors import HeatproofError, near
 from heatproof.shell import command as typed
 
@@ -20,11 +20,12 @@ from .reproduction import Reproduction
     "--output", metavar="FOLDER", type=click.Path(path_type=Path),
     help="Where everything is written.  [default: runs/reproduce-PAPER-PROFILE]",
 )  # fmt: skip
-def reproduce(paper: str, profile: str, output: Path | None) -> None:
+@click.option("--check", is_flag=True, help="Prepare the data, show the costs of all steps, and run none.")
+def reproduce(paper: str, profile: str, output: Path | None, check: bool) -> None:
     """Run the trainings and configs of PAPER and compare each published number with heatproof's own.
 
-    Writes report.html, comparison.csv and the paper's figures. The profiles smoke and twin use synthetic data, which are
-    written first; real uses the data in the folders that the environment variables of the paper name. An interrupted
+    Writes report.html, comparison.csv and the paper's figures. The profiles smoke and twin use synthetic data, which
+    are written first; real uses the data in the folders that the environment variables of the paper name. An interrupted
     reproduction continues with the same command.
     """
     from .comparison import compared, table
@@ -37,13 +38,16 @@ def reproduce(paper: str, profile: str, output: Path | None) -> None:
     rows = published(reproduction.source, tuple(step.name for step in reproduction.paper.steps))
     with reproduction.environment():
         _prepare(reproduction)
+        _show_costs(reproduction)
+        if check:
+            return
         for step in reproduction.paper.steps:
             settings = reproduction.profile.settings.get(step.name, ())
             words = [step.command, str(reproduction.config(step))]
             _invoke(reproduction, step.name, [*words, *(word for text in settings for word in ("--set", text))])
+        figures = draw_all(reproduction)  # whose tables published.csv may name
         comparisons = compared(reproduction, rows)
         replace_file(reproduction.output / "comparison.csv", table(comparisons).encode())
-        figures = draw_all(reproduction)
         page = write_page(reproduction, comparisons, figures)
     click.echo(f"wrote {page}")
 
@@ -71,6 +75,17 @@ def _prepare(reproduction: Reproduction) -> None:
     for entry in entries:
         root = reproduction.roots[entry.variable]
         twins.write_twin(entry, reproduction.profile, root, lambda words: _invoke(reproduction, "data", words))
+
+
+def _show_costs(reproduction: Reproduction) -> None:
+    """Print the passes, hours and disk space of all steps."""
+    from heatproof.cli.tables import show
+
+    from .costs import cost_table, costs_of
+
+    with working("estimating costs"):
+        table = cost_table(costs_of(reproduction))
+    show(console(), table)
 
 
 def _invoke(reproduction: Reproduction, step: str, words: Sequence[str]) -> None:

@@ -128,7 +128,7 @@ def own_number(folder: Path, row: Published) -> Own:
     unknown = [name for name in [*row.select, row.column] if rows and name not in rows[0]]
     if unknown:
         return Own(problem=f"{row.file} of step {row.step} has no column {unknown[0]}")
-    matches = [cells for cells in rows if all(cells[name] == value for name, value in row.select.items())]
+    matches = [cells for cells in rows if all(_matches(cells[name], value) for name, value in row.select.items())]
     described = "; ".join(f"{name}={value}" for name, value in row.select.items())
     if not matches:
         return Own(problem=f"nothing of ours corresponds to it: {row.file} of step {row.step} has no row {described}")
@@ -137,6 +137,11 @@ def own_number(folder: Path, row: Published) -> Own:
             f"published.csv: {row.quantity}: {len(matches)} rows of {path} have {described}; add a column."
         )
     return _own(matches[0], row.column)
+
+
+def _matches(cell: str, value: str) -> bool:
+    """Whether a cell has this value; one that ends with ``*`` is the beginning of the cell."""
+    return cell.startswith(value[:-1]) if value.endswith("*") else cell == value
 
 
 @cache

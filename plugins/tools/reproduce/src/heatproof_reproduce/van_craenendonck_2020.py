@@ -171,7 +171,9 @@ def figure_5(reproduction: Reproduction) -> "tuple[Figure, Table]":
     for place, lesion in enumerate(LESIONS):
         rows = combinations(reproduction, "tuning", lesion)
         same = [row for row in rows if row["combination"] == overall["combination"]]
-        groups = [("random", random_row(rows)), ("best overall", next(iter(same), None)), ("best for lesion", best(rows))]
+        valued = [row for row in rows if row["value"] == row["value"]]
+        leader = best(valued) if valued else None
+        groups = [("random", random_row(rows)), ("best overall", next(iter(same), None)), ("best for lesion", leader)]
         for index, (which, row) in enumerate(groups):
             if row is None:
                 continue
@@ -264,7 +266,34 @@ def by_grade(reproduction: Reproduction) -> "tuple[Figure, Table]":
     axes = figure.subplots()
     graded = [row for row in rows if not row["baseline"]]
     bars(axes, range(len(graded)), graded, 0.6, color=COLOURS[0])
-    axes.set_xticks(range(len(graded)), [f"{row['subgroup']}\nn = {row['n_valid']}" for row in graded])
+    axes.set_xticks(range(len(graded)), [f"{row['group']}\nn = {row['n_valid']}" for row in graded])
     axes.set_ylabel("ECS")
     plain(axes)
-    return figure, [entry(row, grade=row["subgroup"], explainer=row["explainer"]) for row in rows]
+    return figure, [entry(row, grade=row["group"], explainer=row["explainer"]) for row in rows]
+
+
+def leaders(reproduction: Reproduction) -> "tuple[Figure, Table]":
+    """Draw the best and the worst of all combinations, and the best of each network and for each lesion."""
+    rows = [row for row in combinations(reproduction, "tuning") if not row["baseline"]]
+    valued = [row for row in rows if row["value"] == row["value"]]
+    named = {"best of all": best(rows), "worst of all": min(valued, key=lambda row: row["value"])}
+    named |= {f"best of {network}": best([row for row in rows if row["model"] == network]) for network in NETWORKS}
+    for lesion in LESIONS:
+        own = [row for row in combinations(reproduction, "tuning", lesion) if row["value"] == row["value"]]
+        if own:
+            named[f"best for {lesion}"] = best(own)
+    figure = new_figure(8, 3.6)
+    titled(figure, reproduction, "Best combinations on the tuning images", GRID)
+    axes = figure.subplots()
+    for place, (what, row) in enumerate(named.items()):
+        axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[0], linewidth=1.4)
+        axes.plot([row["value"]], [place], "o", color=COLOURS[0], markersize=5)
+    axes.set_yticks(range(len(named)), [f"{what}: {name_of(row)}" for what, row in named.items()], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("ECS")
+    axes.spines[["top", "right"]].set_visible(False)
+    table = [
+        entry(row, what=what, combination=f"{row['model']} × {method_of(row)}", explainer=row["explainer"])
+        for what, row in named.items()
+    ]
+    return figure, table
