@@ -10,6 +10,7 @@ from rich.console import Group
 from heatproof.cli.tables import table
 from heatproof.config import reading
 from heatproof.config.components import create
+from heatproof.errors import HeatproofError
 from heatproof.run.costs import costs, pass_seconds
 
 from .paper import Step
@@ -32,8 +33,17 @@ class Cost:
 
 
 def costs_of(reproduction: Reproduction) -> list[Cost]:
-    """Estimate every step; weights that a step will have trained are taken as random ones."""
-    return [_cost(reproduction, step) for step in reproduction.paper.steps]
+    """Estimate every step; weights that a step will have trained are taken as random ones.
+
+    Raises ``HeatproofError`` that names the step whose config cannot be run.
+    """
+    estimated = []
+    for step in reproduction.paper.steps:
+        try:
+            estimated.append(_cost(reproduction, step))
+        except HeatproofError as error:
+            raise HeatproofError(f"step {step.name}: {error}") from error
+    return estimated
 
 
 def _cost(reproduction: Reproduction, step: Step) -> Cost:
