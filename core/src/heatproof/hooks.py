@@ -104,7 +104,7 @@ def heatproof_plan_tables(plan: Any) -> list[Any]:
 
 @hookspec
 def heatproof_plan_costs(plan: Any) -> Mapping[str, Any]:
-    """Return the costs of a plan in numbers: ``forward`` and ``backward`` passes, ``seconds``, and bytes on ``disk``."""
+    """Return the costs of a plan: ``forward`` and ``backward`` passes, ``seconds``, and bytes on ``disk``."""
 
 
 @hookspec

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import heatproof_reproduce.library
+from heatproof.registry.catalog import default
 from heatproof_reproduce.paper import load
 from heatproof_reproduce.reproduction import Reproduction
-from heatproof.registry.catalog import default
 
 PAPER = """
 title: A toy

@@ -2,12 +2,15 @@
 
 import csv
 import errno
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from heatproof.cli.commands import cli
 from heatproof_reproduce import disk
@@ -87,7 +90,7 @@ def test_a_failing_step_is_named_with_its_cause(toy: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_a_checkpoint_of_other_classes_is_refused(toy: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused(toy: Path) -> None:
     assert invoked("toy", "--profile", "smoke", "--output", "out").exit_code == 0
     other = (toy / "scores.yaml").read_text().replace("width: 0.02", "width: 0.04")
     (toy / "scores.yaml").write_text(other)
@@ -95,7 +98,20 @@ def test_a_checkpoint_of_other_classes_is_refused(toy: Path) -> None:
     assert result.exit_code == 1
     assert "step scores" in result.output
     assert "checkpoint.safetensors" in result.output
-    assert "heatproof reproduce toy --profile smoke continues" in result.output
+
+
+def test_a_checkpoint_of_another_order_of_classes_is_refused(toy: Path) -> None:
+    assert invoked("toy", "--profile", "smoke", "--output", "out").exit_code == 0
+    path = Path("out/net/checkpoint.safetensors")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    [name] = [name for name, text in metadata.items() if "no_dr" in text and text.startswith("[")]
+    metadata[name] = json.dumps(json.loads(metadata[name])[::-1])
+    save_file(load_file(path), path, metadata)
+    result = invoked("toy", "--profile", "smoke", "--output", "out")
+    assert result.exit_code == 1
+    assert "step scores" in result.output
+    assert "the same classes in another order" in result.output
 
 
 def test_a_full_disk_is_one_sentence(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

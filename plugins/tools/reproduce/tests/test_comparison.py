@@ -74,7 +74,7 @@ def test_a_number_of_a_table_is_the_one_row_that_fits(tmp_path: Path) -> None:
     assert "has no row model=net; measure=a" in own(model="net", measure="a").problem
     assert "has no column modell" in own(modell="net").problem
     assert "has written no other.csv" in own_number(tmp_path, replace(ROW, file="other.csv")).problem
-    with pytest.raises(ConfigError, match="2 rows of .* have model=VGG"):
+    with pytest.raises(ConfigError, match=r"2 rows of .* have model=VGG"):
         own(model="VGG")
 
 

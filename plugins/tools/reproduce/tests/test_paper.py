@@ -28,7 +28,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 def test_a_profile_changes_only_steps_and_data_that_there_are(toy: Path) -> None:
     path = toy / "paper.yaml"
     path.write_text(path.read_text().replace("set: {net:", "set: {nett:"))
-    with pytest.raises(ConfigError, match="profiles.smoke changes 'nett', which is neither a step nor a variable"):
+    with pytest.raises(ConfigError, match=r"profiles\.smoke changes 'nett', which is neither a step nor a variable"):
         load(toy, default())
 
 

@@ -83,7 +83,7 @@ class PublishedGrader(Model[P]):
         params = self.params
         if params.weights == "torchvision":
             return self._with_imagenet(drawn(self.architecture, params.seed))
-        return with_weights(self.short, self.architecture, params.seed, params.weights)
+        return with_weights(self.short, self.architecture, params.seed, params.weights, classes=self.classes)
 
     def _with_imagenet(self, network: nn.Module) -> nn.Module:
         """Load torchvision's weights, from torch's cache or by download; what is replaced stays unchanged."""

@@ -25,8 +25,8 @@ def reproduce(paper: str, profile: str, output: Path | None, check: bool) -> Non
     """Run the trainings and configs of PAPER and compare each published number with heatproof's own.
 
     Writes report.html, comparison.csv and the paper's figures. The profiles smoke and twin use synthetic data, which
-    are written first; real uses the data in the folders that the environment variables of the paper name. An interrupted
-    reproduction continues with the same command.
+    are written first; real uses the data in the folders that the environment variables of the paper name. An
+    interrupted reproduction continues with the same command.
     """
     from .comparison import compared, table
     from .disk import replace_file

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -161,9 +161,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _own(cells: Mapping[str, str], column: str) -> Own:
     """The number of a row; a count needs no interval, and a name has none."""
-    count = column.startswith("n_")
-    low, high, n = (None if count else _number(cells.get(name, "")) for name in ("low", "high", "n_valid"))
-    return Own(cells[column], low, high, None if n is None else int(n), exact=count)
+    value = cells[column]
+    if column.startswith("n_"):
+        return Own(value, exact=True)
+    n = _number(cells.get("n_valid", ""))
+    own = Own(value, n=None if n is None else int(n))
+    if own.number is None:
+        return own
+    return replace(own, low=_number(cells.get("low", "")), high=_number(cells.get("high", "")))
 
 
 def _number(text: str) -> float | None:

@@ -10,6 +10,8 @@ from rich.console import Group
 from heatproof.cli.tables import table
 from heatproof.config import reading
 from heatproof.config.components import create
+from heatproof.errors import HeatproofError
+from heatproof.registry.catalog import Catalog
 from heatproof.run.costs import costs, pass_seconds
 
 from .paper import Step
@@ -32,8 +34,17 @@ class Cost:
 
 
 def costs_of(reproduction: Reproduction) -> list[Cost]:
-    """Estimate every step; weights that a step will have trained are taken as random ones."""
-    return [_cost(reproduction, step) for step in reproduction.paper.steps]
+    """Estimate every step; weights that a step will have trained are taken as random ones.
+
+    Raises ``HeatproofError`` that names the step whose config cannot be run.
+    """
+    estimated = []
+    for step in reproduction.paper.steps:
+        try:
+            estimated.append(_cost(reproduction, step))
+        except HeatproofError as error:
+            raise HeatproofError(f"step {step.name}: {error}") from error
+    return estimated
 
 
 def _cost(reproduction: Reproduction, step: Step) -> Cost:
@@ -44,11 +55,21 @@ def _cost(reproduction: Reproduction, step: Step) -> Cost:
     if step.train:
         return _of_training(reproduction, step, document.data)
     missing = [f"{name}=null" for name in _absent(document.data, reproduction.output)]
-    estimates = costs(path, reproduction.catalog, [*overrides, *missing])
+    seeds = _seeds(document.data.get("models", ()), missing, reproduction.catalog)
+    estimates = costs(path, reproduction.catalog, [*overrides, *missing, *seeds])
     if not estimates:
         return Cost(step.name, problem="heatproof-costs is not installed")
     [estimate] = estimates[:1]
     return Cost(step.name, **{name: estimate[name] for name in ("forward", "backward", "seconds", "disk")})
+
+
+def _seeds(models: Sequence[Any], missing: Sequence[str], catalog: Catalog) -> Iterator[str]:
+    """A seed for each model without its weights: networks that differ by their training alone would else be equal."""
+    for index, entry in enumerate(models):
+        if f"models.{index}.weights=null" in missing:
+            fields = catalog.load(catalog.resolve("model", entry["use"])).Params.model_fields
+            if "seed" in fields:
+                yield f"models.{index}.seed={index}"
 
 
 def _absent(value: Any, output: Path, above: tuple[str, ...] = ()) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Best and worst images of a combination: the heatmap, and the cells with most lesion mass and those that are hottest."""
+"""Best and worst images of a combination: the heatmap, the cells with most lesion mass, and the hottest ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,13 +119,16 @@ def _draw_cells(axes: "Axes", shown: Shown, width: float, height: float) -> None
     for line in range(1, SIDE):
         axes.axhline(line * height, color=MUTED, linewidth=0.4)
         axes.axvline(line * width, color=MUTED, linewidth=0.4)
+    inset = 0.08 * width
     for i in range(SIDE):
         for j in range(SIDE):
-            corner = (j * width, i * height)
-            if shown.found[i, j]:
-                axes.add_patch(Rectangle(corner, width, height, color=FOUND, alpha=0.55 * shown.found[i, j], linewidth=0))
-            if shown.asked[i, j]:
-                axes.add_patch(Rectangle(
-                    (corner[0] + 1, corner[1] + 1), width - 2, height - 2, fill=False, edgecolor=ASKED, linewidth=1.6,
-                    alpha=float(shown.asked[i, j]),
-                ))  # fmt: skip
+            x = j * width
+            y = i * height
+            found = 0.55 * shown.found[i, j]
+            if found:
+                axes.add_patch(Rectangle((x, y), width, height, color=FOUND, alpha=found, linewidth=0))
+            asked = float(shown.asked[i, j])
+            if asked:
+                inner = Rectangle((x + inset, y + inset), width - 2 * inset, height - 2 * inset)
+                inner.set(fill=False, edgecolor=ASKED, linewidth=1.6, alpha=asked)
+                axes.add_patch(inner)

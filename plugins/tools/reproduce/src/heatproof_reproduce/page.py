@@ -26,7 +26,7 @@ def write_page(reproduction: Reproduction, comparisons: Sequence[Comparison], fi
     text = environment.get_template("reproduction.html.j2").render(
         reproduction=reproduction,
         comparisons=comparisons,
-        tables=list(dict.fromkeys(comparison.published.table for comparison in comparisons)),
+        tables=_tables(comparisons),
         counts={verdict: counts[verdict] for verdict in (REPRODUCED, DIFFERS, INCOMPARABLE)},
         figures=list(figures),
         steps=[_step(reproduction, step.name) for step in reproduction.paper.steps if step.run],
@@ -35,6 +35,14 @@ def write_page(reproduction: Reproduction, comparisons: Sequence[Comparison], fi
     path = reproduction.output / "report.html"
     replace_file(path, text.encode())
     return path
+
+
+def _tables(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons by the table of the paper, in order."""
+    tables: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        tables.setdefault(comparison.published.table, []).append(comparison)
+    return tables
 
 
 def _step(reproduction: Reproduction, step: str) -> dict[str, Any]:
@@ -46,6 +54,7 @@ def _step(reproduction: Reproduction, step: str) -> dict[str, Any]:
         "name": step,
         "combinations": len({row["combination"] for row in rows}),
         "data": reproduction.used(step),
+        "flags": list(dict.fromkeys(flag for row in rows for flag in row["flag"].split("; ") if flag)),
         "samples": sorted({row["n_valid"] + row["n_failed"] + row["n_excluded"] + row["n_invalid"] for row in rows}),
         **{status: sum(row[f"n_{status}"] for row in rows) for status in ("valid", "failed", "excluded", "invalid")},
     }

@@ -18,8 +18,8 @@ class Published:
     """One published number, or name such as that of the best method.
 
     ``misprint``: why it is documented to be wrong. ``step``, ``file``, ``select`` and ``column`` say where heatproof's
-    own is: a column of the one row of a CSV file whose values are those of ``select``, or begin with them before ``*``. Without a step, ``reason`` says
-    why there is none.
+    own is: a column of the one row of a CSV file whose values are those of ``select``, or begin with them before ``*``.
+    Without a step, ``reason`` says why there is none.
     """
 
     table: str

@@ -67,7 +67,7 @@ def _words(entry: Data, profile: Profile) -> list[str]:
 
 
 def require_complete(catalog: "Catalog", entries: Sequence[Data], roots: Mapping[str, Path]) -> None:
-    """Check the user's own data sets; raises ``DataError`` that says what is there, what is missing, and where it is."""
+    """Check the user's own data sets; raises ``DataError``: what is there, what is missing, and where to obtain it."""
     faults = [(entry, fault) for entry in entries if (fault := _fault(catalog, entry, roots[entry.variable]))]
     if faults:
         raise _missing(faults)

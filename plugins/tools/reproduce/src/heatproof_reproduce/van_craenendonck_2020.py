@@ -128,7 +128,7 @@ def _draw_curve(axes: "Axes", curve: Sequence[Row], network: str, index: int) ->
     for place, row in zip(places, curve):
         if row["chosen"]:
             axes.plot([place], [row["value"]], "o", color=COLOURS[index], markersize=5)
-            axes.set_title(f"{network}: Grad-CAM, best at {row['label']}", fontsize=8)
+            axes.set_title(f"{network}: Grad-CAM, best at\n{row['label']}", fontsize=8)
     axes.set_xlabel("layer, from the input")
     axes.set_ylabel("ECS")
     axes.set_ylim(bottom=0)
@@ -162,7 +162,7 @@ def presets(reproduction: Reproduction) -> "tuple[Figure, Table]":
 
 
 def figure_5(reproduction: Reproduction) -> "tuple[Figure, Table]":
-    """Draw for each lesion the random baseline, the combination that is best overall, and the one best for the lesion."""
+    """Draw for each lesion the random baseline, the combination that is best overall, and that best for the lesion."""
     overall = best(combinations(reproduction, "tuning"))
     figure = new_figure(8, 4.6)
     titled(figure, reproduction, f"Agreement by lesion; best overall: {name_of(overall)}", GRID)
@@ -285,7 +285,7 @@ def leaders(reproduction: Reproduction) -> "tuple[Figure, Table]":
     figure = new_figure(8, 3.6)
     titled(figure, reproduction, "Best combinations on the tuning images", GRID)
     axes = figure.subplots()
-    for place, (what, row) in enumerate(named.items()):
+    for place, row in enumerate(named.values()):
         axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[0], linewidth=1.4)
         axes.plot([row["value"]], [place], "o", color=COLOURS[0], markersize=5)
     axes.set_yticks(range(len(named)), [f"{what}: {name_of(row)}" for what, row in named.items()], fontsize=7)
