@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,24 @@ def _cost(reproduction: Reproduction, step: Step) -> Cost:
     reading.require_sound(document)
     if step.train:
         return _of_training(reproduction, step, document.data)
-    missing = [f"{name}=null" for name in _absent(document.data, reproduction.output)]
-    seeds = _seeds(document.data.get("models", ()), missing, reproduction.catalog)
-    estimates = costs(path, reproduction.catalog, [*overrides, *missing, *seeds])
+    absent = list(_absent(document.data, reproduction.output))
+    changes = [*(f"{name}=null" for name in absent), *_seeded(document.data, absent, reproduction.catalog)]
+    estimates = costs(path, reproduction.catalog, [*overrides, *changes])
     if not estimates:
         return Cost(step.name, problem="heatproof-costs is not installed")
     [estimate] = estimates[:1]
     return Cost(step.name, **{name: estimate[name] for name in ("forward", "backward", "seconds", "disk")})
 
 
-def _seeds(models: Sequence[Any], missing: Sequence[str], catalog: Catalog) -> Iterator[str]:
+def _seeded(data: Any, absent: Sequence[str], catalog: Catalog) -> Iterator[str]:
     """A seed for each model without its weights: networks that differ by their training alone would else be equal."""
-    for index, entry in enumerate(models):
-        if f"models.{index}.weights=null" in missing:
+    for number, name in enumerate(absent):
+        *above, last = name.split(".")
+        entry = reduce(lambda value, key: value[int(key) if isinstance(value, list) else key], above, data)
+        if last == "weights" and "use" in entry:
             fields = catalog.load(catalog.resolve("model", entry["use"])).Params.model_fields
             if "seed" in fields:
-                yield f"models.{index}.seed={index}"
+                yield f"{'.'.join(above)}.seed={number}"
 
 
 def _absent(value: Any, output: Path, above: tuple[str, ...] = ()) -> Iterator[str]:
