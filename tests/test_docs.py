@@ -23,6 +23,7 @@ from heatproof.config import settings as config
 from heatproof.registry.catalog import default
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope
+from heatproof_reproduce import paper
 from heatproof_training import settings as training
 
 ROOT = Path(__file__).parent.parent
@@ -198,13 +199,21 @@ def test_configs_in_the_texts_are_valid(path, tmp_path):
             (tmp_path / "training.yaml").write_text(text)
             assert training.load(tmp_path / "training.yaml", default()).objective
             continue
+        if "\nsteps:" in text:
+            (tmp_path / "paper.yaml").write_text(text)
+            assert paper.load(tmp_path, default()).steps
+            continue
         merged = COMPLETE | YAML(typ="safe").load(text)
         with open(tmp_path / f"line_{line}.yaml", "w") as stream:
             YAML().dump(merged, stream)
         assert config.load(tmp_path / f"line_{line}.yaml", default()).metrics
 
 
-@pytest.mark.parametrize("path", sorted([*ROOT.glob("examples/*.yaml"), *DOCS.glob("trainings/*/*.yaml")]), ids=name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("examples/*.yaml"), *DOCS.glob("trainings/*/*.yaml"), *DOCS.glob("papers/*/*.yaml")]),
+    ids=name,
+)
 def test_configs_of_the_repository_are_valid(path, monkeypatch, tmp_path):
     text = path.read_text(encoding="utf-8")
     for variable in re.findall(r"\$\{(\w+)\}", text):

@@ -6,7 +6,7 @@ import re
 from rich.console import Console
 
 from heatproof.cli.tables import show
-from heatproof_costs.estimate import Estimate
+from heatproof_costs.estimate import Estimate, totals
 from heatproof_costs.tables import cost_table
 
 
@@ -32,3 +32,11 @@ def test_costs_of_metrics_that_run_the_model() -> None:
         ["phantom", "resnet50", "deletion", "16", "1600", "0"],
         ["phantom", "resnet50", "max_sensitivity", "16", "160", "160"],
     ]
+
+
+def test_totals_contain_the_passes_of_metrics() -> None:
+    costs = [
+        Estimate("phantom", "a", 16, 32, 16, 64, 2_500, 1, {"deletion": (1600, 0), "max_sensitivity": (160, 160)}),
+        Estimate("phantom", "b", 16, 1, 2, 64, 500, 1),
+    ]
+    assert totals(costs) == {"forward": 32 + 1600 + 160 + 1, "backward": 16 + 160 + 2, "disk": 3_000}

@@ -172,7 +172,8 @@ def seconds(plan: "Plan", costs: Sequence[Estimate]) -> float:
     A backward pass counts as two thirds of both, which fits convolutions. Decoding, metrics that run no network, and
     tables are not contained; NaN where no sample can be read.
     """
-    jobs = [*((source, model) for source, model, *_ in (*plan.jobs(), *plan.comparing()))]
+    jobs = [(source, model) for source, model, _ in plan.jobs()]
+    jobs += [(source, model) for source, model, *_ in plan.comparing()]
     names = told_apart(component for source, model in jobs for component in (source.dataset, model))
     measured: dict[str, float] = {}
     for source, model in jobs:
@@ -183,5 +184,5 @@ def seconds(plan: "Plan", costs: Sequence[Estimate]) -> float:
     spent = 0.0
     for cost in costs:
         both = totals([cost])
-        spent += measured.get(cost.model, 0.0) * (both["forward"] / 3 + both["backward"] * 2 / 3)
+        spent += measured[cost.model] * (both["forward"] / 3 + both["backward"] * 2 / 3)
     return spent

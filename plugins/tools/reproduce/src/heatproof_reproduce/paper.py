@@ -38,7 +38,7 @@ class Data(Params):
     variable: Variable
     use: str
     settings: Mapping[str, Any] = Field({}, alias="set")
-    twin: Twin = Twin()
+    twin: Twin = Field(default_factory=lambda: Twin.model_validate({}))
     paper: bool = True
     obtain: str
 
