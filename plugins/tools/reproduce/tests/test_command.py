@@ -13,6 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from heatproof.cli.commands import cli
+from heatproof.dataset import Tally
+from heatproof_kaggle_dr.kaggle_dr import KaggleDr
 from heatproof_reproduce import disk
 
 
@@ -144,6 +146,25 @@ def test_partial_data_say_what_is_there(toy: Path, tmp_path: Path, monkeypatch: 
     text = invoked("toy", "--profile", "real").output
     assert "samples: 20 are there, 88702 are published" in text
     assert "the shop of toys" in text
+
+
+def test_complete_data_are_checked_once(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoked("toy", "--profile", "smoke", "--check", "--output", "out").exit_code == 0
+    monkeypatch.setenv("TOY_DATA", "out/data/toy_data")
+    checks = []
+
+    def counted(dataset: Any) -> list[Tally]:
+        checks.append(dataset)
+        return [Tally("samples", 20, 20)]
+
+    monkeypatch.setattr(KaggleDr, "check", counted)
+    for _ in range(2):
+        result = invoked("toy", "--profile", "real", "--check", "--output", "real")
+        assert result.exit_code == 0, result.output
+    assert len(checks) == 1
+    next(Path("out/data/toy_data").rglob("*.jpeg")).write_bytes(b"other")
+    invoked("toy", "--profile", "real", "--check", "--output", "real")
+    assert len(checks) == 2
 
 
 def test_names_that_do_not_exist(toy: Path) -> None:

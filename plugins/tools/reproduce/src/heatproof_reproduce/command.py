@@ -70,7 +70,8 @@ def _prepare(reproduction: Reproduction) -> None:
     """Write the twins, or check the user's own data."""
     entries = reproduction.paper.data
     if not reproduction.synthetic:
-        twins.require_complete(reproduction.catalog, entries, reproduction.roots)
+        with working("checking the data"):
+            twins.require_complete(reproduction.catalog, entries, reproduction.roots, reproduction.output)
         return
     for entry in entries:
         root = reproduction.roots[entry.variable]
