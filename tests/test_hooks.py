@@ -38,6 +38,7 @@ def test_the_list_of_hooks() -> None:
         "heatproof_preparation",
         "heatproof_commands",
         "heatproof_plan_tables",
+        "heatproof_plan_costs",
         "heatproof_report_sections",
         "heatproof_run_started",
         "heatproof_unit_finished",
