@@ -109,6 +109,14 @@ def test_reported_samples_are_selected_on_only_with_a_flag(ran: Ran, parts: Any,
     assert ranking.common_flag == text
 
 
+def test_a_remark_stands_once_for_all_networks(ran: Ran) -> None:
+    choice = {**CHOICE, "select": {**BY, "reported": True}}
+    other = {"use": "slope", "name": "seconds", "seconds": [0.0, 0.001], "select": {**BY, "reported": True}}
+    finished = ran(explainers=[choice, other], models=["regions", "residual"], datasets=data("tuning"))
+    texts = [f"{name} selected on the reported split (8 samples)" for name in ("factor of slope", "seconds of seconds")]
+    assert {row["flag"] for row in finished.summary} == {"; ".join(texts)}
+
+
 def test_tuning_and_test_are_reported_from_one_selection(ran: Ran) -> None:
     choice = {**CHOICE, "select": {**BY, "reported": True}}
     finished = ran(explainers=[choice], datasets=[*data("tuning"), *data("test")])

@@ -54,12 +54,13 @@ class Chooser:
         contests = [self._of_combinations(choice) for choice in self.plan.choices]
         entries = self._made(contests)
         numbers = {id(choice): entry["number"] for choice, entry in zip(self.plan.choices, entries)}
-        remarks: dict[tuple[str, str], str] = {}
+        remarks: dict[tuple[str, str], list[str]] = {}
         for choice, entry in zip(self.plan.choices, entries):
             ground = (choice.source.dataset.identity, choice.source.split)
-            remarks[ground] = joined(remarks.get(ground, ""), _remark(choice, entry))
+            remarks.setdefault(ground, []).append(_remark(choice, entry))
+        flags = {ground: joined(*texts) for ground, texts in remarks.items()}
         return self.plan.chosen(lambda choice: int(numbers[id(choice)])), replace(
-            self.selection, chosen=remarks, keys=self.selection.keys | {contest.key for contest in contests}
+            self.selection, chosen=flags, keys=self.selection.keys | {contest.key for contest in contests}
         )
 
     def metrics(self) -> Selection:
