@@ -222,7 +222,7 @@ def test_configs_of_the_repository_are_valid(path, monkeypatch, tmp_path):
         assert training.load(path, default()).epochs
     else:
         loaded = config.load(path, default())
-        assert loaded.models
+        assert loaded.models or loaded.combinations
         assert loaded.metrics or "trainings" in path.parts
 
 

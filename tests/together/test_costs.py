@@ -106,7 +106,7 @@ def test_a_bound_limits_the_images_per_pass_and_is_refused_where_none_fits(
 ) -> None:
     needed = demand(configured, parts)
     between = (needed.total(2) + needed.total(4)) / 2e9
-    monkeypatch.setattr("heatproof.run.batch_size._seconds", lambda model, sample, rows, device: 1.0)
+    monkeypatch.setattr("heatproof.run.batch_size.seconds_of_pass", lambda model, sample, rows, device: 1.0)
     finished = ran(rows="auto", memory=f"{between!r} GB")
     (settled,) = (finished.folder / "execution").glob("rows-*/unit.json")
     assert json.loads(settled.read_text())["rows"] == 2

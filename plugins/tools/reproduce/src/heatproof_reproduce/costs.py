@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
@@ -12,11 +12,13 @@ from heatproof.cli.tables import table
 from heatproof.config import reading
 from heatproof.config.components import create
 from heatproof.errors import HeatproofError
-from heatproof.registry.catalog import Catalog
 from heatproof.run.costs import costs, pass_seconds
 
 from .paper import Step
 from .reproduction import Reproduction
+
+if TYPE_CHECKING:
+    from heatproof.registry.catalog import Catalog
 
 CHECKPOINTS = 4
 """Copies of the weights that a training keeps: of the best epoch, and of its last state with two moments of Adam."""
@@ -64,7 +66,7 @@ def _cost(reproduction: Reproduction, step: Step) -> Cost:
     return Cost(step.name, **{name: estimate[name] for name in ("forward", "backward", "seconds", "disk")})
 
 
-def _seeded(data: Any, absent: Sequence[str], catalog: Catalog) -> Iterator[str]:
+def _seeded(data: Any, absent: Sequence[str], catalog: "Catalog") -> Iterator[str]:
     """A seed for each model without its weights: networks that differ by their training alone would else be equal."""
     for number, name in enumerate(absent):
         *above, last = name.split(".")
