@@ -179,7 +179,7 @@ def resolved(config: RunConfig) -> dict[str, Any]:
 
 def _validated(document: Document, catalog: Catalog, base: Path) -> RunConfig:
     """Validate the settings of a document that holds a mapping."""
-    copies = _copy_named_entries(document) | _copy_named_metrics(document)
+    copies = _copy_named_entries(document)
     config = validated(document, RunConfig, catalog.context(base), copies)
     for kind, sentence in problems(config):
         document.complain((kind,), sentence)
@@ -195,50 +195,35 @@ def in_precision(config: RunConfig) -> RunConfig:
 
 
 def _copy_named_entries(document: Document) -> set[KeyPath]:
-    """Replace names in rows by the entries of the lists; return the paths, where mistakes of the entries recur."""
+    """Replace names by the entries of the lists; return the paths, where mistakes of the entries recur."""
     copies: set[KeyPath] = set()
-    rows = document.data.get("combinations")
-    if not isinstance(rows, list):
-        return copies
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            continue
-        for part, list_name in LISTS.items():
-            matches = matching(document.data.get(list_name), row.get(part))
-            keys = ("combinations", index, part)
-            if len(matches) > 1:
-                problem = f"{list_name} has {len(matches)} entries of this name (seen: {row[part]!r})"
-                document.complain(keys, f"{problem}; write the entry out here")
-            if matches:
-                row[part] = matches[0]
-                copies.add(keys)
-    return copies
-
-
-def _copy_named_metrics(document: Document) -> set[KeyPath]:
-    """Replace names of metrics by which explainers are selected; return the paths, as ``_copy_named_entries``."""
-    copies: set[KeyPath] = set()
-    for keys, select in _selecting(document.data):
-        matches = matching(document.data.get("metrics"), select.get("by"))
-        path = (*keys, SELECT, "by")
+    for keys, holder, list_name in _references(document.data):
+        part = keys[-1]
+        matches = matching(document.data.get(list_name), holder.get(part))
         if len(matches) > 1:
-            problem = f"metrics has {len(matches)} entries of this name (seen: {select['by']!r})"
-            document.complain(path, f"{problem}; write the entry out here")
+            problem = f"{list_name} has {len(matches)} entries of this name (seen: {holder[part]!r})"
+            document.complain(keys, f"{problem}; write the entry out here")
         if matches:
-            select["by"] = matches[0]
-            copies.add(path)
+            holder[part] = matches[0]
+            copies.add(keys)
     return copies
 
 
-def _selecting(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """Yield the path of every explainer that is selected, and its ``select``."""
-    entries: list[tuple[KeyPath, Any]] = []
-    for key in ("explainers", "combinations"):
-        if isinstance(data.get(key), list):
-            entries += [((key, index), entry) for index, entry in enumerate(data[key])]
-    for keys, entry in entries:
-        if keys[0] == "combinations" and isinstance(entry, dict):
-            keys = (*keys, "explainer")
-            entry = entry.get("explainer")
-        if isinstance(entry, dict) and isinstance(entry.get(SELECT), dict):
-            yield keys, entry[SELECT]
+def _references(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[Any, Any], str]]:
+    """Yield where an entry may be named: its path, the mapping that holds the name, and the list of the entries.
+
+    These are the parts of rows, and the metrics by which explainers are selected, also those that a row has named.
+    """
+    rows = list(_mappings(data, "combinations"))
+    for keys, row in rows:
+        yield from (((*keys, part), row, list_name) for part, list_name in LISTS.items())
+    explainers = [*_mappings(data, "explainers"), *(((*keys, "explainer"), row.get("explainer")) for keys, row in rows)]
+    for keys, explainer in explainers:
+        if isinstance(explainer, dict) and isinstance(explainer.get(SELECT), dict):
+            yield (*keys, SELECT, "by"), explainer[SELECT], "metrics"
+
+
+def _mappings(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Yield the path and value of each mapping in a list of a document."""
+    if isinstance(data.get(name), list):
+        yield from (((name, index), entry) for index, entry in enumerate(data[name]) if isinstance(entry, dict))
