@@ -88,18 +88,12 @@ class Candidates(Params):
     @model_validator(mode="after")
     def _named(self) -> Self:
         """Let tables show the settings in which candidates differ, beside the name of the entry."""
+        differing = varied(self.candidates)
         for candidate in self.candidates:
             if candidate._naming:
                 name, usual = candidate._naming
-                candidate._naming = name, {key: value for key, value in usual.items() if key not in self.varied}
+                candidate._naming = name, {key: value for key, value in usual.items() if key not in differing}
         return self
-
-    @property
-    def varied(self) -> dict[str, list[Any]]:
-        """The settings in which candidates differ, with their values in order, as a config has them."""
-        described = [candidate.describe() for candidate in self.candidates]
-        values = {name: _distinct(entry[name] for entry in described) for name in described[0]}
-        return {name: entries for name, entries in values.items() if len(entries) > 1}
 
     @property
     def entry_name(self) -> str:
@@ -113,7 +107,7 @@ class Candidates(Params):
 
     def describe(self) -> dict[str, Any]:
         """Return this entry in the form of a config."""
-        return entry_of(self.candidates[0]) | self.varied | {SELECT: plain(self.select)}
+        return entry_of(self.candidates[0]) | varied(self.candidates) | {SELECT: plain(self.select)}
 
 
 class ExplainerChoice(Candidates):
@@ -151,6 +145,13 @@ class MetricChoice(Candidates):
         """The factor that makes larger values of the measure better."""
         metric = self.candidates[0]
         return 1 if metric.higher_is_better != (self.measure in metric.opposite) else -1
+
+
+def varied(components: Sequence[Component]) -> dict[str, list[Any]]:
+    """Return the settings in which components differ, with their values in order, as a config has them."""
+    described = [component.describe() for component in components]
+    values = {name: _distinct(entry[name] for entry in described) for name in described[0]}
+    return {name: entries for name, entries in values.items() if len(entries) > 1}
 
 
 def described(entry: Component | Candidates) -> dict[str, Any]:

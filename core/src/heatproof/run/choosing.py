@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..component import Component
-from ..config.choices import MetricChoice
+from ..config.choices import MetricChoice, varied
 from ..digests import digest
 from ..errors import DataError
 from ..metric import Metric
@@ -212,9 +212,8 @@ def _entry(contest: _Contest, rows: Sequence[Row | None]) -> dict[str, Any]:
 
 def _settings(candidates: Sequence[Component]) -> list[dict[str, Any]]:
     """The settings of each candidate in which they differ."""
-    described = [candidate.describe() for candidate in candidates]
-    names = [name for name in described[0] if any(entry[name] != described[0][name] for entry in described)]
-    return [{name: entry[name] for name in names} for entry in described]
+    names = varied(candidates)
+    return [{name: value for name, value in item.describe().items() if name in names} for item in candidates]
 
 
 def _columns(row: Row | None) -> dict[str, Any]:
