@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from heatproof.cli.commands import cli
 from heatproof.dataset import Tally
 from heatproof_kaggle_dr.kaggle_dr import KaggleDr
-from heatproof_reproduce import disk
 
 
 def invoked(*words: object) -> Result:
@@ -120,7 +120,7 @@ def test_a_full_disk_is_one_sentence(toy: Path, monkeypatch: pytest.MonkeyPatch)
     def full(*paths: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(disk.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     result = invoked("toy", "--profile", "smoke")
     assert result.exit_code == 1
     assert "No space left on device; make room" in result.output

@@ -1,1 +1,1 @@
-"""Writes folders whole or not at all."""
+"""Writes folders and files whole or not at all."""

@@ -1,11 +1,11 @@
 """Files of a reproduction: each is written whole or not at all, and errors of the disk say what to do."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from heatproof.errors import StoreError
+from heatproof_fresh_folders import file
 
 
 @contextmanager
@@ -23,14 +23,6 @@ def writing(folder: Path) -> Iterator[None]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file in one step: it has its old content or the new one. Raises ``StoreError``."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        file.replace_file(path, content)

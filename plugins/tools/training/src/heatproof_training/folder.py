@@ -1,7 +1,6 @@
 """The folder of a training: files that become whole by one rename, and the config that they belong to."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from heatproof.errors import StoreError
+from heatproof_fresh_folders import file
 
 CONFIG = "config.json"
 SETTLED = frozenset({"output", "device", "threads", "cache", "memory", "save_every", "epochs", "patience"})
@@ -33,16 +33,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file in one step: it has its old content or the new one. Raises ``StoreError``."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     with writing(path.parent):
-        try:
-            with open(partial, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        file.replace_file(path, content)
 
 
 def replace_json(path: Path, value: Any) -> None:
