@@ -2,12 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from heatproof.errors import ModelError
-from heatproof_fundus.grader import Grader, initialised, narrowed, ordinal_head
+from heatproof.errors import HeatproofError, ModelError
+from heatproof_fundus.grader import Grader, dense_head, initialised, narrowed
 
 
 class Tiny(Grader):
@@ -26,10 +27,10 @@ class Tiny(Grader):
 
 
 def test_the_head_is_the_published_one():
-    kinds = [type(layer) for layer in ordinal_head(7)]
+    kinds = [type(layer) for layer in dense_head(7, 1)]
     assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
-    assert [layer.out_features for layer in ordinal_head(7) if isinstance(layer, nn.Linear)] == [512, 128, 1]
-    assert [layer.p for layer in ordinal_head(7) if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+    assert [layer.out_features for layer in dense_head(7, 1) if isinstance(layer, nn.Linear)] == [512, 128, 1]
+    assert [layer.p for layer in dense_head(7, 1) if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
 
 
 def test_one_logit_per_image_and_its_grade():
@@ -37,6 +38,20 @@ def test_one_logit_per_image_and_its_grade():
     assert model.forward(torch.rand(2, 3, 32, 32))["logits"].shape == (2, 1)
     assert model.read(torch.tensor([0.0]).numpy()).decision == 2
     assert len(model.classes) == 5
+
+
+def test_with_findings_there_is_a_sigmoid_output_for_each():
+    model = Tiny(size=32, findings=["drusen", "scars", "haemorrhages"])
+    assert model.forward(torch.rand(2, 3, 32, 32))["logits"].shape == (2, 3)
+    assert model.classes == ("drusen", "scars", "haemorrhages")
+    prediction = model.read(torch.tensor([0.0, 3.0, -1.0]).numpy())
+    assert prediction.decision == 1
+    assert prediction.probabilities == pytest.approx(1 / (1 + np.exp([-0.0, -3.0, 1.0])))
+
+
+def test_findings_have_different_names():
+    with pytest.raises(HeatproofError, match="a finding is named twice"):
+        Tiny(findings=["drusen", "drusen"])
 
 
 def test_random_weights_leave_the_random_state_alone():

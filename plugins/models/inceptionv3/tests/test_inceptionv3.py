@@ -99,19 +99,3 @@ def test_imagenet_weights_in_the_cache_are_the_backbone(hub):
     expected = cached | head
     for name, value in InceptionV3(weights="torchvision").network.state_dict().items():
         assert torch.equal(value, expected[name])
-
-
-def test_a_narrow_network_has_a_share_of_the_channels_everywhere_but_in_its_head(model):
-    narrow = InceptionV3(width=0.125, size=112)
-    full = model.network.state_dict()
-    for name, value in narrow.network.state_dict().items():
-        if name.startswith(narrow.head_name):
-            continue
-        shape = [size if size == 3 and axis == 1 else size // 8 for axis, size in enumerate(full[name].shape[:2])]
-        assert list(value.shape[:2]) == shape
-    norms = [module.eps for module in narrow.network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms == [module.eps for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(narrow.layers()) == 94
-    logits = narrow.forward(images(112))["logits"]
-    assert logits.shape == (1, 1)
-    assert torch.isfinite(logits).all()

@@ -93,21 +93,9 @@ def test_backbone_and_head_are_the_published_ones(model):
     assert [module.p for module in model.network.fc if isinstance(module, nn.Dropout)] == [0.5, 0.5]
 
 
-def test_a_narrow_network_has_a_share_of_the_channels_everywhere_but_in_its_head():
+def test_a_narrow_network_has_the_gain_of_he_for_the_channels_that_are_there():
     narrow = ResNet50(width=0.125, size=64)
-    with torch.device("meta"):
-        published = resnet50(weights=None).state_dict()
-    for name, value in narrow.network.state_dict().items():
-        if not name.startswith("fc."):
-            shape = [
-                size if size == 3 and axis == 1 else size // 8 for axis, size in enumerate(published[name].shape[:2])
-            ]
-            assert list(value.shape[:2]) == shape
-    assert narrow.network.fc[0].in_features == 256
-    assert narrow.network.fc[6].in_features == 128
     assert narrow.last_layer == "layer4"
-    assert len(narrow.layers()) == 53
-    # The gain of He et al. 2015 for the channels that are there.
     weight = narrow.network.layer3[0].conv2.weight
     assert float(weight.detach().std()) == pytest.approx(math.sqrt(2 / (9 * 32)), rel=0.05)
 

@@ -7,7 +7,7 @@ from pickle import UnpicklingError
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -36,13 +36,22 @@ class GraderParams(Params):
     centre: Centre = "field"
 
 
-class WidthParams(GraderParams):
-    """Adds ``width``, the share of the channels of all convolutions that the network has; the head is unchanged.
+def _distinct(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if names is not None and len(set(names)) < len(names):
+        raise ValueError("a finding is named twice; name each finding once")
+    return names
 
-    A narrower network trains on a processor. The weights of torchvision fit ``width: 1`` only.
+
+class BackboneParams(GraderParams):
+    """Adds ``width``, the share of the channels of all convolutions that the network has, and ``findings``.
+
+    A narrower network trains on a processor; its head is unchanged. The weights of torchvision fit ``width: 1`` only.
+    With ``findings`` the network has a sigmoid output for each of them, in this order, in place of the grade: whether
+    the photograph shows it.
     """
 
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
+    findings: Annotated[tuple[str, ...] | None, Field(min_length=2), AfterValidator(_distinct)] = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -60,7 +69,7 @@ class PublishedGrader(Model[P]):
     A subclass implements ``architecture`` and ``imagenet``, and names what is ``replaced``.
     """
 
-    classes = ("no_dr", "mild", "moderate", "severe", "proliferative")
+    classes: tuple[str, ...] = ("no_dr", "mild", "moderate", "severe", "proliferative")
     replaced: ClassVar[tuple[str, ...]]
     """Prefixes of the names of torchvision's weights that are not loaded, such as those of its classifier."""
 
@@ -70,7 +79,7 @@ class PublishedGrader(Model[P]):
 
     @abstractmethod
     def architecture(self) -> nn.Module:
-        """Build the network: images (n, 3, size, size) → logits (n, 1), with weights drawn from torch's generator."""
+        """Build the network: images (n, 3, size, size) → logits (n, output), with weights of torch's generator."""
         raise NotImplementedError
 
     @abstractmethod
@@ -79,7 +88,7 @@ class PublishedGrader(Model[P]):
         raise NotImplementedError
 
     def build(self) -> nn.Module:
-        """Images (n, 3, size, size) → logits (n, 1); raises ``ModelError`` where the weights cannot be loaded."""
+        """Images (n, 3, size, size) → logits (n, output); raises ``ModelError`` where the weights cannot be loaded."""
         params = self.params
         if params.weights == "torchvision":
             return self._with_imagenet(drawn(self.architecture, params.seed))
@@ -107,8 +116,11 @@ class PublishedGrader(Model[P]):
         return published | replacement
 
 
-class Grader(PublishedGrader[P]):
-    """A backbone, global average pooling, and a head with one ordinal output.
+B = TypeVar("B", bound=BackboneParams, default=BackboneParams, covariant=True)
+
+
+class Grader(PublishedGrader[B]):
+    """A backbone, global average pooling, and a head with one ordinal output, or one sigmoid output per finding.
 
     The head has two dense layers (512 and 128 units) with ReLU and dropout (0.5), then one unit; its sigmoid is
     grade / 4 (Van Craenendonck et al. 2020, "Systematic comparison of heatmapping techniques in deep learning in the
@@ -116,9 +128,15 @@ class Grader(PublishedGrader[P]):
     ``backbone`` and ``imagenet``, and names the module of its head.
     """
 
-    head = "ordinal"
     head_name: ClassVar[str]
     """The name of the head's module in the network; it is among what is ``replaced``."""
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self.head = "ordinal"
+        if self.params.findings is not None:
+            self.classes = self.params.findings
+            self.head = "sigmoid"
 
     @abstractmethod
     def backbone(self) -> tuple[nn.Module, int]:
@@ -126,9 +144,10 @@ class Grader(PublishedGrader[P]):
         raise NotImplementedError
 
     def architecture(self) -> nn.Module:
-        """Build the backbone with the ordinal head."""
+        """Build the backbone with the head."""
         network, features = self.backbone()
-        setattr(network, self.head_name, ordinal_head(features))
+        outputs = 1 if self.params.findings is None else len(self.params.findings)
+        setattr(network, self.head_name, dense_head(features, outputs))
         return network
 
 
@@ -180,9 +199,9 @@ def scaled(channels: int, share: float) -> int:
     return max(1, round(channels * share))
 
 
-def ordinal_head(features: int) -> nn.Sequential:
-    """Build the head: (n, features) → logits (n, 1)."""
+def dense_head(features: int, outputs: int) -> nn.Sequential:
+    """Build the head: (n, features) → logits (n, outputs)."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise((features, *WIDTHS)):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(DROPOUT)]
-    return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 1))
+    for inputs, units in pairwise((features, *WIDTHS)):
+        layers += [nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(DROPOUT)]
+    return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], outputs))

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from heatproof_fundus.grader import Grader, WidthParams, initialised, of_width
+from heatproof_fundus.grader import BackboneParams, Grader, initialised, of_width
 
 FEATURES = 2048
 
 
-class InceptionV3(Grader[WidthParams]):
+class InceptionV3(Grader[BackboneParams]):
     """Grades diabetic retinopathy with blocks of parallel convolutions of several sizes (Szegedy et al. 2016).
 
     The backbone is torchvision's without its auxiliary output, its dropout before the head, and its change of input

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from heatproof_fundus.grader import Grader, WidthParams, of_width
+from heatproof_fundus.grader import BackboneParams, Grader, of_width
 
 FEATURES = 2048
 
 
-class ResNet50(Grader[WidthParams]):
+class ResNet50(Grader[BackboneParams]):
     """Grades diabetic retinopathy with a residual network of 50 layers (He et al. 2016).
 
     The backbone is torchvision's, with the stride in the 3 × 3 convolutions. At 448 pixels its last map has 14 × 14

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from heatproof_fundus.grader import Grader, WidthParams, initialised, of_width
+from heatproof_fundus.grader import BackboneParams, Grader, initialised, of_width
 
 FEATURES = 512
 
 
-class VGG16(Grader[WidthParams]):
+class VGG16(Grader[BackboneParams]):
     """Grades diabetic retinopathy with 13 convolutions without normalisation (Simonyan and Zisserman 2015).
 
     The backbone is torchvision's ``features``; global average pooling replaces the three dense layers. At 448 pixels
