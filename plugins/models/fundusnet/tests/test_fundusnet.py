@@ -1,5 +1,6 @@
 """FundusNet: its packaged checkpoint, ImageNet's weights, images of any size, and its verdicts."""
 
+import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heatproof.digests import file_digest
@@ -99,4 +100,18 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save({"weight": torch.zeros(2)}, path)
     with pytest.raises(ModelError, match="does not fit the network: keys missing"):
+        FundusNet(weights=path).build()
+
+
+def test_random_weights_are_those_of_the_seed_and_no_others(model: FundusNet) -> None:
+    first, again, other = (FundusNet(weights="random", seed=seed) for seed in (1, 1, 2))
+    assert first.weights_digest == again.weights_digest
+    assert len({first.weights_digest, other.weights_digest, model.weights_digest}) == 3
+    assert any("all weights are random (seed 1)" in notice for notice in first.notices())
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path, model: FundusNet) -> None:
+    path = tmp_path / "swapped.safetensors"
+    save_file(model.network.state_dict(), path, {"classes": json.dumps([*reversed(model.classes)])})
+    with pytest.raises(ModelError, match="classes"):
         FundusNet(weights=path).build()

