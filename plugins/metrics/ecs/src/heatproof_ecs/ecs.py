@@ -102,6 +102,15 @@ class Ecs(Metric[EcsParams]):
             raise Undefined(absent(case.sample, annotations))
         return averaged(rows)
 
+    def cells(self, heatmap: Array, masks: Mapping[str, Array], grid: int) -> tuple[Array, dict[str, Array]]:
+        """Sum a heatmap (h, w) and masks (finding → (h, w)) over the cells of a grid, each (grid, grid).
+
+        ``combined`` among the sums is that of all findings by weight, which ``measure`` compares with the heatmap.
+        """
+        lesions = {finding: cells(mask, grid, self.params.partition) for finding, mask in masks.items()}
+        weighted = [self._weight(finding) * mass for finding, mass in lesions.items() if mass.any()]
+        return cells(heatmap, grid, self.params.partition), {"combined": np.sum(weighted, axis=0), **lesions}
+
     def expected(self, measure: str) -> float:
         """Return ``top`` over ``grid²``, whatever the annotation."""
         grid, top = self._variants().get(measure, (self.params.grid, self.params.top))
@@ -115,19 +124,13 @@ class Ecs(Metric[EcsParams]):
 
     def _row(self, heatmap: Array, masks: Mapping[str, Array]) -> dict[str, float]:
         """Score a heatmap on the masks of one reading."""
-        grids = {grid: self._cells(heatmap, masks, grid) for grid in (self.params.grid, *self.params.grids)}
+        grids = {grid: self.cells(heatmap, masks, grid) for grid in (self.params.grid, *self.params.grids)}
         heat, lesions = grids[self.params.grid]
         row = {name: ecs(mass, heat, self.params.top, self.params.ties) for name, mass in lesions.items()}
         for name, (grid, top) in self._variants().items():
             heat, lesions = grids[grid]
             row[name] = ecs(lesions["combined"], heat, top, self.params.ties)
         return row
-
-    def _cells(self, heatmap: Array, masks: Mapping[str, Array], grid: int) -> tuple[Array, dict[str, Array]]:
-        """Sum over the cells of a grid: the heatmap, each finding, and all findings by weight (``combined``)."""
-        lesions = {finding: cells(mask, grid, self.params.partition) for finding, mask in masks.items()}
-        weighted = [self._weight(finding) * mass for finding, mass in lesions.items() if mass.any()]
-        return cells(heatmap, grid, self.params.partition), {"combined": np.sum(weighted, axis=0), **lesions}
 
     def _weight(self, finding: str) -> float:
         weights = PUBLISHED if self.params.weights == "published" else self.params.weights

@@ -10,7 +10,7 @@ import numpy as np
 from heatproof.records import Array
 from heatproof.results.case_samples import prediction_units, prepared_sample
 from heatproof.results.finished import Results
-from heatproof_lesions.agreement import cells, chosen
+from heatproof_lesions.agreement import chosen
 from heatproof_lesions.readings import readings
 
 from .drawing import MUTED, new_figure, titled
@@ -81,11 +81,11 @@ def _shown(results: Results, leader: Mapping[str, Any], row: Mapping[str, Any]) 
     units = prediction_units(results, described["settings"], [key])
     prepared = prepared_sample(results, units, row["case"])
     heatmap = results.run.maps(key, int(row["row"]))
-    weights = described["metric_settings"]["weights"]
-    masks = readings(prepared.sample)[0]
-    lesions = np.sum([weights[name] * cells(mask, SIDE) for name, mask in masks.items() if mask.any()], axis=0)
+    metric = results.component("metric", described["metric_settings"])
+    heat, masses = metric.cells(heatmap, readings(prepared.sample)[0], SIDE)
+    lesions = masses["combined"]
     asked = chosen(lesions, min(TOP, int(np.count_nonzero(lesions)))).reshape(SIDE, SIDE)
-    found = chosen(cells(heatmap, SIDE), TOP).reshape(SIDE, SIDE)
+    found = chosen(heat, TOP).reshape(SIDE, SIDE)
     image = prepared.original
     if image is None:
         image = np.zeros((*heatmap.shape, 3), np.uint8)
