@@ -1,0 +1,1 @@
+"""Defines inspectors, which look at a network and its features: their interface, their subject and their results."""
