@@ -1,0 +1,29 @@
+"""Adds the kind of inspectors, which look at a network and its features, and the inspectors of this plugin."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heatproof.hooks import hookimpl
+
+
+@hookimpl
+def heatproof_hookspecs() -> Any:
+    """Specify the hook by which plugins declare inspectors."""
+    from . import specification
+
+    return specification
+
+
+@hookimpl
+def heatproof_kinds() -> Mapping[str, tuple[str, str]]:
+    """Add inspectors to the kinds of components."""
+    return {"inspector": ("heatproof_inspectors", "heatproof_inspectors.inspector:Inspector")}
+
+
+@hookimpl
+def heatproof_inspectors() -> Mapping[str, str]:
+    """Declare the inspectors of this plugin."""
+    return {
+        "neighbours": "heatproof_inspection.neighbours:Neighbours",
+        "projection": "heatproof_inspection.projection:Projection",
+    }
