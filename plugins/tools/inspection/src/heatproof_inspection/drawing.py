@@ -76,8 +76,10 @@ def mosaic_figure(tiles: Sequence[Array], title: str) -> "Figure":
     return figure
 
 
-def scatter(positions: Array, groups: Sequence[str], ringed: Array, names: tuple[str, str], title: str) -> "Figure":
-    """Draw points (m, 2) with a colour and marker for each group (m,), and a ring round those of ``ringed`` (m,)."""
+def scatter(
+    positions: Array, groups: Sequence[str], ringed: Array, names: tuple[str, str], title: str, ring: str = "wrong"
+) -> "Figure":
+    """Draw points (m, 2), coloured by group (m,), with a ring round those of ``ringed`` (m,), which mean ``ring``."""
     figure = new_figure(7, 5.5)
     axes = figure.add_subplot()
     every = sorted(set(groups))
@@ -89,7 +91,7 @@ def scatter(positions: Array, groups: Sequence[str], ringed: Array, names: tuple
         )  # fmt: skip
     if ringed.any():
         across, up = positions[ringed].T
-        axes.scatter(across, up, s=42, facecolors="none", edgecolors="#17202a", linewidths=0.8, label="wrong")
+        axes.scatter(across, up, s=42, facecolors="none", edgecolors="#17202a", linewidths=0.8, label=ring)
     plain(axes)
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
