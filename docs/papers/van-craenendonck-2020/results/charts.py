@@ -94,7 +94,7 @@ def draw_ranks(ranked: Sequence[Row], path: Path) -> None:
 
 def draw_lesions(rows: Sequence[Row], path: Path) -> None:
     """Draw, for each lesion and network: a random map, the best method overall, and the best for the lesion."""
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 5), layout="constrained")
     panels = figure.subplots(1, len(MODELS), sharey=True)
     shown = [row for row in rows if row["weights"] == METRICS[0]]
     for axes, (key, model), colour in zip(panels, MODELS.items(), COLOURS):
@@ -113,7 +113,7 @@ def draw_lesions(rows: Sequence[Row], path: Path) -> None:
                 bars(axes, np.array([index + shift]), [row], 0.25, **style)
             axes.text(index + 0.27, best["high"] + 0.02, best["method"], rotation=90, ha="center", fontsize=6)
         axes.set_title(f"{model['name']}: random, {leader}, best", fontsize=8)
-        axes.set_xticks(range(len(FINDINGS)), [name.replace("_", "\n") for name in FINDINGS], fontsize=7)
+        axes.set_xticks(range(len(FINDINGS)), [name.replace("_", " ") for name in FINDINGS], rotation=30, ha="right")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylim(0, 1)
     panels[0].set_ylabel("ECS of the lesion")
