@@ -25,6 +25,7 @@ def heatproof_inspectors() -> Mapping[str, str]:
     """Declare the inspectors of this plugin."""
     return {
         "constraint_embedding": "heatproof_inspection.constraint_embedding:ConstraintEmbedding",
+        "dissection": "heatproof_inspection.dissection:Dissection",
         "feature_maps": "heatproof_inspection.feature_maps:FeatureMaps",
         "neighbours": "heatproof_inspection.neighbours:Neighbours",
         "projection": "heatproof_inspection.projection:Projection",
