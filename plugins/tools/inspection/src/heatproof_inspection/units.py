@@ -60,7 +60,7 @@ def overlaps(pieces: Pieces, limits: Array, masks: Masks, findings: int, space: 
         for row, values in zip(range(piece.start, piece.stop), maps):
             covered = (upsampled(values[None], space)[0] > _spread(limits, len(space))).reshape(len(limits), -1)
             marked = masks(row).reshape(findings, -1)
-            examined = np.isfinite(marked).all(axis=1)
+            examined = np.asarray(np.isfinite(marked).all(axis=1))
             inside = np.where(examined[:, None], marked, 0).astype(np.float32)
             both = covered.astype(np.float32) @ inside.T
             either = covered.sum(axis=1)[:, None] + inside.sum(axis=1) - both
