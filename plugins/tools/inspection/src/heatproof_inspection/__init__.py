@@ -31,4 +31,5 @@ def heatproof_inspectors() -> Mapping[str, str]:
         "filters": "heatproof_inspection.filters:Filters",
         "neighbours": "heatproof_inspection.neighbours:Neighbours",
         "projection": "heatproof_inspection.projection:Projection",
+        "relevant_channels": "heatproof_inspection.relevance:RelevantChannels",
     }
