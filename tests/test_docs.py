@@ -23,6 +23,7 @@ from heatproof.config import settings as config
 from heatproof.registry.catalog import default
 from heatproof.run.runner import run
 from heatproof.testing.toys import Blobs, Regions, Slope
+from heatproof_inspection import settings as inspection
 from heatproof_reproduce import paper
 from heatproof_training import settings as training
 
@@ -198,6 +199,10 @@ def test_configs_in_the_texts_are_valid(path, tmp_path):
         if "\nobjective:" in text:
             (tmp_path / "training.yaml").write_text(text)
             assert training.load(tmp_path / "training.yaml", default()).objective
+            continue
+        if "\ninspectors:" in text:
+            (tmp_path / "inspection.yaml").write_text(text)
+            assert inspection.load(tmp_path / "inspection.yaml", default()).inspectors
             continue
         if "\nsteps:" in text:
             (tmp_path / "paper.yaml").write_text(text)

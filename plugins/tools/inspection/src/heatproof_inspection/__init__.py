@@ -1,9 +1,12 @@
 """Adds the kind of inspectors, which look at a network and its features, and the inspectors of this plugin."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heatproof.hooks import hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -33,3 +36,11 @@ def heatproof_inspectors() -> Mapping[str, str]:
         "projection": "heatproof_inspection.projection:Projection",
         "relevant_channels": "heatproof_inspection.relevance:RelevantChannels",
     }
+
+
+@hookimpl
+def heatproof_commands(cli: "click.Group") -> None:
+    """Add ``heatproof inspect``."""
+    from .command import inspect
+
+    cli.add_command(inspect)
