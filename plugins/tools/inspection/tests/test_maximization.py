@@ -97,3 +97,10 @@ def test_too_few_steps_are_said_and_parameters_get_no_gradients() -> None:
 def test_an_unknown_class_is_refused() -> None:
     with pytest.raises(ModelError, match="has no class 'c'"):
         ClassMaximization(target="c").inspect(subject(linear(), (1, 3)))
+
+
+def test_an_ordinal_head_has_one_score_for_all_grades() -> None:
+    model = Model.of(nn.Sequential(nn.Flatten(), nn.Linear(3, 1)), ["none", "mild", "severe"], head="ordinal")
+    graded = InMemory(model, [Sample("s0", np.full((1, 1, 3), 0.5, np.float32))], ["none", "mild", "severe"])
+    inspection = ClassMaximization(l2=0.5, steps=5).inspect(graded)
+    assert [row["class"] for row in inspection.tables["maximization"]] == ["logit"]

@@ -15,6 +15,7 @@ from heatproof_inspectors.inspection import Inspection
 from heatproof_inspectors.inspector import Inspector
 from heatproof_inspectors.subject import Subject
 
+from .cases import targets_of
 from .drawing import new_figure, scaled
 from .feature_maps import planes
 
@@ -122,12 +123,9 @@ class ClassMaximization(Inspector[ClassMaximizationParams]):
 
     def inspect(self, subject: Subject) -> Inspection:
         """Return an image per class, and a table of scores; raises ``ModelError`` for an unknown class."""
-        model = subject.model
-        targets = list(range(len(model.classes)))
-        if self.params.target is not None:
-            targets = [model.target(self.params.target)]
+        targets = targets_of(subject.model, self.params.target)
         parts = [self._maximum(subject, target) for target in targets]
-        rows = [self._row(model.classes[target], part) for target, part in zip(targets, parts)]
+        rows = [self._row(name, part) for name, part in zip(targets.values(), parts)]
         figure = _figure([part.images[0].float().cpu().numpy() for part in parts], [row["class"] for row in rows])
         sentences = [_sentence(row) for row in rows]
         return Inspection(tuple(sentences), {"maximization": rows}, {"maximization": figure})

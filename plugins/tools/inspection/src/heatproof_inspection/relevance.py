@@ -15,7 +15,7 @@ from heatproof_inspectors.inspection import Inspection
 from heatproof_inspectors.inspector import Inspector
 from heatproof_inspectors.subject import Subject
 
-from .cases import columns, drawn, remark
+from .cases import columns, drawn, remark, targets_of
 from .drawing import COLOURS, new_figure, plain
 
 if TYPE_CHECKING:
@@ -73,18 +73,15 @@ class RelevantChannels(Inspector[RelevantChannelsParams]):
         model = subject.model
         layer = model.layer(self.params.layer)
         self.layers(model)
-        targets = list(range(len(model.classes)))
-        if self.params.target is not None:
-            targets = [model.target(self.params.target)]
+        targets = targets_of(model, self.params.target)
         rows = drawn(subject, self.params.limit)
         channels: list[dict[str, Any]] = []
         drivers: list[dict[str, Any]] = []
         sentences = list(remark(subject, rows))
-        for target in targets:
+        for target, name in targets.items():
             values, scores = relevance(subject, layer, rows, target)
             if not np.isfinite(values).all():
                 raise ModelError(f"the relevance at layer {layer!r} is not finite; check the weights of the network.")
-            name = model.classes[target]
             ranked = _ranked(name, values)
             channels += ranked
             drivers += self._drivers(subject, rows, name, values, [row["channel"] for row in ranked[: self.params.top]])
