@@ -27,10 +27,14 @@ def heatproof_kinds() -> Mapping[str, tuple[str, str]]:
 def heatproof_inspectors() -> Mapping[str, str]:
     """Declare the inspectors of this plugin."""
     return {
+        "class_maximization": "heatproof_inspection.maximization:ClassMaximization",
         "constraint_embedding": "heatproof_inspection.constraint_embedding:ConstraintEmbedding",
+        "dissection": "heatproof_inspection.dissection:Dissection",
         "feature_maps": "heatproof_inspection.feature_maps:FeatureMaps",
+        "filters": "heatproof_inspection.filters:Filters",
         "neighbours": "heatproof_inspection.neighbours:Neighbours",
         "projection": "heatproof_inspection.projection:Projection",
+        "relevant_channels": "heatproof_inspection.relevance:RelevantChannels",
     }
 
 

@@ -114,7 +114,7 @@ def moved(ends: Array, part: Array, columns: Array, lengths: Array) -> tuple[flo
     def turned(motion: Array) -> Array:
         sine = np.sin(motion[0])
         cosine = np.cos(motion[0])
-        return np.asarray((part - centre) @ np.array([[cosine, sine], [-sine, cosine]]) + centre + size * motion[1:])
+        return np.asarray((part - centre) @ [[cosine, sine], [-sine, cosine]] + centre + size * motion[1:])
 
     def misfit(motion: Array) -> Array:
         return np.asarray(np.linalg.norm(ends - turned(motion)[columns], axis=1) / lengths - 1)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from heatproof.errors import DataError, near
+from heatproof.model import Model
 from heatproof.records import Array
 from heatproof_inspectors.subject import Inspected, Subject
 
@@ -96,3 +97,14 @@ def label_remark(cases: Sequence[Inspected]) -> tuple[str, ...]:
         name = SEPARATOR.join(next(iter(labels)))
         return (f"All labelled cases have the label {name}, so no separation of classes can be seen.",)
     return ()
+
+
+def targets_of(model: Model, target: int | str | None) -> dict[int, str]:
+    """Return the target of a name or index, or all of them for None, with their names.
+
+    An ordinal or regression head has one score for all grades, the ``logit``. Raises ``ModelError`` for an unknown one.
+    """
+    chosen = range(len(model.classes)) if target is None else [model.target(target)]
+    if model.head in ("ordinal", "regression"):
+        return {0: "logit"}
+    return {int(index): model.classes[int(index)] for index in chosen}
