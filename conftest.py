@@ -99,13 +99,23 @@ def hub(tmp_path, monkeypatch):
     return folder
 
 
+WHOLE_RUNS = {
+    "tests/together", "tests/run/test_choosing.py", "tests/results/test_subgroups.py",
+    "plugins/tools/reproduce/tests/test_command.py",
+}  # fmt: skip
+"""Folders and modules whose tests run whole configs, most of them several times."""
+
+
 def pytest_collection_modifyitems(items):
     """Mark as slow the laws on memory, which call their explainer up to 200 times, and those of further settings.
 
-    Of the components of one class that a module checks, the first one is fast.
+    Of the components of one class that a module checks, the first one is fast. ``WHOLE_RUNS`` are slow, too.
     """
     first_benches = {}
     for item in items:
+        module = item.path.relative_to(item.config.rootpath)
+        if WHOLE_RUNS & {module.as_posix(), module.parent.as_posix()}:
+            item.add_marker(pytest.mark.slow)
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         bench = getattr(parameters.get("check"), "bench", None)
         component = getattr(bench, "component", None)
