@@ -24,7 +24,7 @@ def inspect(config: Path, overrides: tuple[str, ...]) -> None:
         for sentence in section.inspection.sentences if section.inspection else ():
             click.echo(f"{section.name}: {sentence}")
     if outcome.unread:
-        click.echo(f"warning: {len(outcome.unread)} cases could not be read, such as {outcome.unread[0]}")
+        click.echo(f"warning: not read, and left out ({len(outcome.unread)}): {outcome.unread[0]}")
     click.echo(f"wrote {outcome.page}")
     failed = [section for section in outcome.sections if section.inspection is None]
     for section in failed:

@@ -1,10 +1,8 @@
-"""The filters of the first convolution, compared with the same layer drawn anew."""
+"""The filters of the first convolution, compared with the same weights in random order."""
 
-from copy import deepcopy
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from pydantic import Field
 from scipy.ndimage import convolve
 from torch import nn
@@ -19,12 +17,11 @@ from heatproof_inspectors.subject import Subject
 
 from .drawing import mosaic_figure, scaled
 
-SEEDS = 2**63 - 1
 BOX = np.ones((1, 1, 3, 3))
 
 
 class FiltersParams(Params):
-    """``draws``: how often the layer is drawn anew."""
+    """``draws``: how often the weights are put in random order."""
 
     draws: Annotated[int, Field(ge=2, le=10_000)] = 100
 
@@ -62,13 +59,12 @@ def first_convolution(model: Model) -> tuple[str, nn.Conv2d]:
     raise ModelError(f"{model.short} has no 2-D convolution, so there are no filters to be seen.")
 
 
-def drawn_anew(layer: nn.Conv2d, seed: int) -> Array:
-    """Return the weights (filter, channel, h, w) of a copy of a layer, drawn by its own ``reset_parameters``."""
-    copy = deepcopy(layer).cpu()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        copy.reset_parameters()
-    return weights_of(copy)
+def shuffled(weights: Array, generator: np.random.Generator) -> Array:
+    """Return a layer's weights (filter, channel, h, w) in random order, over all filters, channels and positions.
+
+    So they have the sizes of the weights, however these were first drawn, and no shape.
+    """
+    return np.asarray(generator.permutation(weights.ravel()).reshape(weights.shape))
 
 
 def weights_of(layer: nn.Conv2d) -> Array:
@@ -79,36 +75,32 @@ def weights_of(layer: nn.Conv2d) -> Array:
 class Filters(Inspector[FiltersParams]):
     """Shows the filters of the first convolution, and compares their high-frequency energy with random filters.
 
-    Training tends to make filters smooth. The energy grows with the weights; divided by their mean absolute value it
-    tells of their shape alone.
+    Training tends to make filters smooth. The random filters are the network's own weights in random order: those of a
+    network that was never trained are like them, whatever its initialisation.
     """
 
     def inspect(self, subject: Subject) -> Inspection:
-        """Return a figure of the filters, and tables of filters and draws; raises ``ModelError``."""
+        """Return a figure of the filters, and tables of filters and orders; raises ``ModelError``."""
         name, layer = first_convolution(subject.model)
         weights = weights_of(layer)
         if not np.isfinite(weights).all() or not weights.any():
             raise ModelError(f"the filters of {name!r} are all zero or not finite; check the weights of the network.")
-        draws = [
-            drawn_anew(layer, int(subject.generator("filters", draw).integers(SEEDS)))
-            for draw in range(self.params.draws)
-        ]
+        draws = [shuffled(weights, subject.generator("filters", draw)) for draw in range(self.params.draws)]
         table = [
             _row("of the network", weights),
-            *(_row(f"draw {index + 1}", draw) for index, draw in enumerate(draws)),
+            *(_row(f"order {index + 1}", draw) for index, draw in enumerate(draws)),
         ]
         sentences = (
             f"The first convolution {name} has {len(weights)} filters of {weights.shape[2]} × {weights.shape[3]} "
             f"weights in {weights.shape[1]} channels.",
             _compared("high-frequency energy", [row["energy"] for row in table]),
-            _compared("energy divided by the mean absolute weight", [row["relative_energy"] for row in table]),
         )
         title = f"Filters of {name}, scaled one by one"
         figures = {
             "filters": mosaic_figure(tiles(weights), title),
-            "random_filters": mosaic_figure(tiles(draws[0]), f"{title}, drawn anew"),
+            "random_filters": mosaic_figure(tiles(draws[0]), f"{title}, in random order"),
         }
-        tables = {"filters": _filters(weights), "random_filters": _filters(draws[0]), "draws": table}
+        tables = {"filters": _filters(weights), "random_filters": _filters(draws[0]), "orders": table}
         return Inspection(sentences, tables, figures)
 
 
@@ -127,8 +119,7 @@ def _filters(weights: Array) -> list[dict[str, Any]]:
 
 
 def _row(label: str, weights: Array) -> dict[str, Any]:
-    energy = float(roughness(weights).mean())
-    return {"weights": label, "energy": energy, "relative_energy": energy / float(np.abs(weights).mean())}
+    return {"weights": label, "energy": float(roughness(weights).mean())}
 
 
 def _compared(name: str, values: list[float]) -> str:
@@ -139,6 +130,6 @@ def _compared(name: str, values: list[float]) -> str:
     if not low <= first <= high:
         position = "outside"
     return (
-        f"Their {name} is {first:.4g}, {first / np.mean(others):.3g} times that of the layer drawn anew: {position} "
-        f"the interval {low:.4g} to {high:.4g} of 95 % of {len(others)} draws."
+        f"Their {name} is {first:.4g}, {first / np.mean(others):.3g} times that of the same weights in random order: "
+        f"{position} the interval {low:.4g} to {high:.4g} of 95 % of {len(others)} orders."
     )
