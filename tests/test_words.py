@@ -15,7 +15,8 @@ ALLOWED = {"random", "raster"}
 """Components of the core: chance, and the reader of raster images."""
 ENGLISH = {"gradient", "occlusion", "clear", "centre", "iterative", "gaze", "new", "data", "grading", "insertion",
            "deletion", "iou", "auc", "road", "report", "localization", "cam", "processes", "pointing",
-           "rise", "attention", "anomaly", "ordinal", "regression", "words", "segmentation"}  # fmt: skip
+           "rise", "attention", "anomaly", "ordinal", "regression", "words", "segmentation", "filters",
+           "neighbours", "projection"}  # fmt: skip
 """Names of components that are also ordinary words; only their quoted forms are forbidden."""
 MEDICINE = (
     "lesion", "retina", "retinopathy", "fundus", "diabetic", "diabetes", "exudate", "haemorrhage", "hemorrhage",
