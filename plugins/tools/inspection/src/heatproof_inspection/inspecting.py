@@ -1,5 +1,6 @@
 """A whole inspection: features, inspectors one after the other, their files, and the page."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,11 +72,12 @@ def inspect(config: InspectionConfig, say: Callable[[str], None] = lambda text: 
 
 def names_of(inspectors: tuple[Inspector, ...]) -> list[str]:
     """Return a name for each inspector, by which its files are called; equal ones are numbered."""
-    names: list[str] = []
+    counts: Counter[str] = Counter()
+    names = []
     for inspector in inspectors:
         short = inspector.short
-        count = sum(name == short or name.startswith(f"{short}-") for name in names)
-        names.append(f"{short}-{count + 1}" if count else short)
+        counts[short] += 1
+        names.append(f"{short}-{counts[short]}" if counts[short] > 1 else short)
     return names
 
 

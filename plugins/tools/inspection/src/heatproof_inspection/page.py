@@ -16,7 +16,6 @@ from heatproof_fresh_folders.file import replace_file
 from heatproof_inspectors.inspection import Points
 
 from .features import writing
-from .files import figure_bytes
 from .pictures import pictures, shown
 from .settings import InspectionConfig
 from .stored import Stored
@@ -44,7 +43,7 @@ def write_page(config: InspectionConfig, subject: Stored, sections: "Sequence[Se
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(environment.get_template("inspection.css").render()),
-        sections=[_shown(section) for section in sections],
+        sections=[_shown(section, config.output) for section in sections],
         data=Markup(json.dumps(_data(subject, sections), allow_nan=False).replace("<", "\\u003c")),
         colours=COLOURS,
         most=ROWS,
@@ -60,10 +59,10 @@ def write_page(config: InspectionConfig, subject: Stored, sections: "Sequence[Se
     return config.output / NAME
 
 
-def _shown(section: "Section") -> Mapping[str, Any]:
-    """What the page shows of an inspector."""
+def _shown(section: "Section", folder: Path) -> Mapping[str, Any]:
+    """What the page shows of an inspector, whose figures lie in a folder of its name."""
     inspection = section.inspection
-    about = (type(section.inspector).__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    about = (type(section.inspector).__doc__ or "").strip().split("\n\n")[0]
     shown: dict[str, Any] = {
         "name": section.name,
         "title": label(section.inspector),
@@ -73,7 +72,8 @@ def _shown(section: "Section") -> Mapping[str, Any]:
     if inspection is None:
         return shown | {"sentences": (), "figures": {}, "tables": {}, "points": ()}
     figures = {
-        name: base64.b64encode(figure_bytes(figure, "png")).decode() for name, figure in inspection.figures.items()
+        name: base64.b64encode((folder / section.name / f"{name}.png").read_bytes()).decode()
+        for name in inspection.figures
     }
     points = [{"id": f"{section.name}/{name}", "title": name, "remark": entry.remark}
               for name, entry in inspection.points.items()]  # fmt: skip

@@ -31,13 +31,14 @@ def pictures(subject: Stored, rows: Sequence[int]) -> Iterator[tuple[str, str]]:
     config = subject.cohort.config
     for start in range(0, len(rows), config.rows):
         piece = rows[start : start + config.rows]
-        maps = _heatmaps(subject, piece)
-        for position, row in enumerate(piece):
+        samples = [subject.sample(row) for row in piece]
+        maps = _heatmaps(subject, piece, samples)
+        for position, sample in enumerate(samples):
             heatmap = "" if maps is None else uri(heat(plane(maps[position])))
-            yield uri(grey_or_colour(subject.sample(row))), heatmap
+            yield uri(grey_or_colour(sample)), heatmap
 
 
-def _heatmaps(subject: Stored, rows: Sequence[int]) -> Array | None:
+def _heatmaps(subject: Stored, rows: Sequence[int], samples: Sequence[Sample]) -> Array | None:
     """The heatmaps (n, *space) of some cases at the classes that were decided; None without an explainer."""
     config = subject.cohort.config
     if config.explainer is None:
@@ -46,7 +47,7 @@ def _heatmaps(subject: Stored, rows: Sequence[int]) -> Array | None:
     targets = [classes.index(subject.cases[row].decision) for row in rows]
     if subject.model.head in ("ordinal", "regression"):
         targets = [0] * len(rows)
-    batch = subject.cohort.batch([subject.sample(row) for row in rows], targets, config.explainer)
+    batch = subject.cohort.batch(samples, targets, config.explainer)
     return heatmaps(config.explainer(batch), "max")
 
 
